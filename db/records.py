@@ -1,0 +1,196 @@
+"""What is handed to the store: plain frozen values that also travel between processes.
+
+Units stand in names. None means "not known", never 0; a reason stands beside it where there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Status = Literal[
+    "ok",
+    "unsupported",
+    "out_of_memory",
+    "too_slow",
+    "incorrect",
+    "implausible",
+    "crashed",
+    "not_converged",
+    "skipped",
+]
+Mode = Literal["cold", "hot", "unknown"]
+RunKind = Literal["nightly", "ad_hoc", "confirm", "gate", "bisect", "import"]
+Origin = Literal["measured", "imported", "simulated"]
+RunState = Literal["running", "finished", "interrupted", "failed"]
+
+BASELINE_SETS: dict[str, tuple[str, ...]] = {
+    "paper": ("bmm", "einsum", "bsr", "csr", "dense"),
+    "all": ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense"),
+}
+IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
+
+COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
+"""Statuses that carry a number to compare."""
+
+NO_CONTENDER: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
+"""A baseline with one of these is beaten; any other status, or no row, leaves the problem out."""
+
+
+@dataclass(frozen=True, order=True)
+class ProblemKey:
+    """A problem as the store names it (`kernels.problem.Problem`, flattened)."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+
+    @property
+    def pattern(self) -> str:
+        """The pattern as `a,b,c,d`."""
+        return f"{self.a},{self.b},{self.c},{self.d}"
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """One GPU by its UUID, or the host's CPU."""
+
+    uuid: str
+    kind: Literal["cpu", "cuda"]
+    model: str
+    simulated: bool = False
+    architecture: str | None = None
+    memory_bytes: int | None = None
+    cache_bytes: int | None = None
+    multiprocessors: int | None = None
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EnvironmentRecord:
+    """What must be equal for two nights to be comparable; equal values are one row."""
+
+    host: str | None = None
+    os: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    torch: str | None = None
+    power_limit_w: float | None = None
+    clock_lock: str | None = None
+    ecc: str | None = None
+    mig: str | None = None
+    threads: int | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RevisionRecord:
+    """The git commit that was measured; `dirty` when the work tree differed from it."""
+
+    commit: str
+    committed_at: datetime | None = None
+    subject: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One suite on one device at one revision in one environment, as it begins."""
+
+    suite: str
+    device: DeviceRecord
+    environment: EnvironmentRecord
+    revision: RevisionRecord | None
+    kind: RunKind
+    origin: Origin
+    started_at: datetime
+    seed: int = 0
+    budget_s: float | None = None
+    planned_cells: int | None = None
+    arguments: dict[str, object] = field(default_factory=dict)
+    """The suite's filters, enough to plan the same cells again when the run is resumed."""
+    request_id: int | None = None
+
+
+@dataclass(frozen=True)
+class MeasurementRecord:
+    """What one cell gave in one run; a failed cell is one too, with status and reason."""
+
+    problem: ProblemKey
+    implementation: str
+    status: Status
+    mode: Mode = "cold"
+    reason: str | None = None
+    # time: the median of the samples with its 95 % interval
+    latency_ms: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    latency_p05_ms: float | None = None
+    latency_p25_ms: float | None = None
+    latency_p75_ms: float | None = None
+    latency_p95_ms: float | None = None
+    sample_count: int | None = None
+    effective_samples: float | None = None
+    cycles: float | None = None
+    # paired with `fused` in the same rounds: this one's time over fused's
+    ratio_to_fused: float | None = None
+    ratio_to_fused_low: float | None = None
+    ratio_to_fused_high: float | None = None
+    # energy per product
+    energy_mj: float | None = None
+    energy_low_mj: float | None = None
+    energy_high_mj: float | None = None
+    energy_net_mj: float | None = None
+    energy_source: str | None = None
+    energy_scope: str | None = None
+    energy_reason: str | None = None
+    power_w: float | None = None
+    # state of the machine while it ran
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    temperature_c: float | None = None
+    event_reasons: str | None = None
+    # how good that is
+    bytes_moved: int | None = None
+    flops: int | None = None
+    floor_ms: float | None = None
+    floor_ratio: float | None = None
+    relative_error: float | None = None
+    max_error: float | None = None
+    memory_peak_bytes: int | None = None
+    # what ran
+    code_hash: str | None = None
+    tile: str | None = None
+    flags: tuple[str, ...] = ()
+    samples_ms: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class CanaryRecord:
+    """One reading of a kernel that never changes, at the start, middle or end of a run."""
+
+    position: Literal["start", "middle", "end"]
+    name: Literal["copy", "gemm"]
+    precision: str
+    latency_ms: float
+    rate: float
+    """Bytes per second of `copy`, flops per second of `gemm`."""
+    sm_clock_mhz: float | None = None
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """What a heuristic said for a problem."""
+
+    problem: ProblemKey
+    heuristic: str
+    version: int
+    predicts_fused: bool
+    predicted_speedup: float | None = None
