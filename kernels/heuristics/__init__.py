@@ -1,0 +1,11 @@
+"""Rules that predict the winner from the problem and device facts alone; no torch, no store.
+
+An extension is one file and one line in `HEURISTICS`.
+"""
+
+from kernels.heuristics.heuristic import Heuristic, Prediction
+from kernels.heuristics.rules import DH_THRESHOLD, GATED_H, H_THRESHOLD, MAJORITY, PERMUTATION
+
+HEURISTICS: tuple[Heuristic, ...] = (MAJORITY, PERMUTATION, H_THRESHOLD, DH_THRESHOLD, GATED_H)
+
+__all__ = ["HEURISTICS", "Heuristic", "Prediction"]

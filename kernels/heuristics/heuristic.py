@@ -1,0 +1,33 @@
+"""What a heuristic is, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kernels.problem import Problem
+
+DeviceFacts = Mapping[str, object]
+"""What a rule may know of a device: model, architecture, cache and memory sizes, measured rates."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a heuristic says for one problem; the optional parts are None where a rule has none."""
+
+    predicts_fused: bool
+    predicted_speedup: float | None = None
+    """Best baseline over fused, > 1 where fused is better."""
+    confidence: float | None = None
+    """Probability of being right about the winner, 0.5 to 1."""
+
+
+@dataclass(frozen=True)
+class Heuristic:
+    """A named, versioned rule; a change of its answers is a new version."""
+
+    name: str
+    version: int
+    statement: str
+    """The rule in one line, as shown to people."""
+    predict: Callable[[Problem, DeviceFacts], Prediction]
