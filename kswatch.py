@@ -1,0 +1,204 @@
+"""The command line: joins each folder's commands, reads the configuration, maps errors to exit codes.
+
+The only file that knows every folder. It hands commands what crosses folders as callables in
+`ctx.obj`, so that no folder imports another against the arrows (ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import click
+import typer
+
+import ci.commands
+import ci.heuristics_commands
+import dashboard.commands
+import db.commands
+import profiler.commands
+from ci.config import CiConfig
+from dashboard.config import DashboardConfig
+from db.config import DbConfig
+from kswatch_errors import ConfigurationError, KswatchError
+from profiler.config import ProfilerConfig
+
+if TYPE_CHECKING:
+    from db.store import Store
+
+TABLES: dict[str, type] = {
+    "profiler": ProfilerConfig,
+    "db": DbConfig,
+    "ci": CiConfig,
+    "dashboard": DashboardConfig,
+}
+
+EXIT_INTERNAL = 4
+
+app = typer.Typer(
+    name="kswatch",
+    help="Is the fused Kronecker-sparse kernel still right, still fast, still frugal?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (
+    profiler.commands.app,
+    db.commands.app,
+    ci.commands.app,
+    ci.heuristics_commands.app,
+    dashboard.commands.app,
+):
+    app.add_typer(commands)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"kswatch {version('kswatch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def prepare(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="KSWATCH_CONFIG", help="Configuration file; ./kswatch.toml by default."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Is the fused Kronecker-sparse kernel still right, still fast, still frugal?"""
+    path = config or Path("kswatch.toml")
+    tables = read_config(path, must_exist=config is not None)
+    ctx.obj = {
+        "config": tables,
+        "config_path": path,
+        "database_url": database_url(tables["db"], path),
+        "measure": _measure,
+        "judge": _judge,
+        "predict": _predict,
+        "notify": _notify,
+    }
+
+
+def read_config(path: Path, must_exist: bool = False) -> dict[str, Any]:
+    """One frozen dataclass per folder, from the tables of a TOML file; defaults where it is silent.
+
+    Raises:
+        ConfigurationError: the file is missing though named, is not TOML, or has an unknown table
+            or key or a value of the wrong type.
+    """
+    if not path.exists():
+        if must_exist:
+            raise ConfigurationError(
+                f"configuration file {path} does not exist; create it or unset KSWATCH_CONFIG"
+            )
+        return {name: table() for name, table in TABLES.items()}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
+    for name in document:
+        if name not in TABLES:
+            raise ConfigurationError(f"{path}: unknown table [{name}]; known: {', '.join(TABLES)}")
+    return {name: _read_table(path, name, document.get(name, {})) for name in TABLES}
+
+
+def _read_table(path: Path, name: str, values: object) -> object:
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: {name} must be a table, as in [{name}]")
+    table = TABLES[name]
+    types = get_type_hints(table)
+    known = [field.name for field in fields(table)]
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(f"{path}: unknown key {key!r} in [{name}]; known: {', '.join(known)}")
+    return table(**{key: _convert(path, f"{name}.{key}", types[key], value) for key, value in values.items()})
+
+
+def _convert(path: Path, key: str, wanted: Any, value: object) -> object:  # noqa: ANN401  (a type hint)
+    """The value as the field's type, or an error that names the key."""
+    if get_origin(wanted) in (UnionType, Union):
+        wanted = next(kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is tuple and isinstance(value, list):
+        return tuple(_convert(path, key, get_args(wanted)[0], item) for item in value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    kind = wanted if isinstance(wanted, type) else object
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        named = getattr(wanted, "__name__", str(wanted))
+        raise ConfigurationError(f"{path}: {key} = {value!r} is not of type {named}")
+    return value
+
+
+def database_url(config: DbConfig, config_path: Path) -> str:
+    """The store's URL: KSWATCH_DATABASE_URL, else the configuration's, else kswatch.db beside it."""
+    chosen = os.environ.get("KSWATCH_DATABASE_URL") or config.url
+    return chosen or f"sqlite:///{config_path.resolve().parent / 'kswatch.db'}"
+
+
+def _measure(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to the profiler)
+    from profiler.session import run_suite
+
+    return run_suite(*args, **options)
+
+
+def _judge(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci)
+    from ci.check import judge
+
+    return judge(*args, **options)
+
+
+def _predict(store: Store, run_id: int) -> None:
+    from profiler.predictions import record
+
+    record(store, run_id)
+
+
+def _notify(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci)
+    from ci.alerts.tell import notify
+
+    return notify(*args, **options)
+
+
+def main() -> None:
+    """Run the command line; every expected failure becomes one sentence and its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except KswatchError as error:
+        _say(str(error))
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        _say("this is a defect of kswatch, not a regression; please report it with the lines above")
+        code = EXIT_INTERNAL
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str) -> None:
+    print(f"kswatch: {sentence}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
