@@ -1,0 +1,72 @@
+# One command for each thing that people do; `make help` lists them. Needs Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?=
+BIN    := $(VENV)/bin
+# Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help setup setup-dev nightly judge test test-slow check format dashboard gpu-check bench screenshots clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed  ## a virtual environment with kswatch in it
+
+setup-dev: $(VENV)/.installed-dev  ## the same with the test tools
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "adding the test tools to $(VENV)"
+	@$(PIP) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	@touch $@
+
+comma := ,
+
+nightly: setup  ## measure on this machine, judge, and say what to open
+	@$(BIN)/kswatch nightly
+
+judge: setup  ## the newest night's verdicts as CI annotations; fails on a confirmed regression
+	@$(BIN)/kswatch check --format github
+
+dashboard: setup  ## the dashboard, on http://127.0.0.1:8501
+	@$(BIN)/kswatch dashboard
+
+test: setup-dev check  ## every test but the slow and the GPU ones
+	@tests/dashboard/get-chromium.sh $(BIN)/python
+	@$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup-dev  ## the tests that take too long for every change
+	@tests/dashboard/get-chromium.sh $(BIN)/python
+	@$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: setup-dev  ## format, lint, types, arrows
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest -q tests/test_arrows.py
+
+format: setup-dev  ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+gpu-check: setup-dev  ## on a GPU machine: correctness of smoke and vit_s16, then a run of vit_s16, exported
+	@$(BIN)/kswatch doctor
+	@$(BIN)/python -m pytest -m gpu
+	@$(BIN)/kswatch profile vit_s16 --device cuda
+	@$(BIN)/kswatch export --format jsonl --device cuda db/recorded/vit_s16.jsonl
+
+bench: setup-dev  ## the figures that README and CHANGELOG quote
+	@$(BIN)/python tests/bench.py
+
+screenshots: setup-dev  ## pictures of every page into screenshots/
+	@tests/dashboard/get-chromium.sh $(BIN)/python
+	@$(BIN)/python tests/dashboard/screenshots.py screenshots
+
+clean:  ## remove the virtual environment and caches of the tools
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
