@@ -1,0 +1,131 @@
+"""A plan: the problems of one run in the order in which they are measured."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+from db.records import IMPLEMENTATIONS
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+from kswatch_errors import UsageError
+from profiler import suite as suites
+
+AD_HOC = "ad_hoc"
+"""The suite's name of a run over given patterns alone."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What was chosen of a suite, as written on the command line; an empty tuple chooses all."""
+
+    pattern: tuple[str, ...] = ()
+    batch: tuple[int, ...] = ()
+    precision: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    implementation: tuple[str, ...] = ()
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Filters:
+        """The filters that `as_arguments` wrote; other keys are left alone."""
+        chosen = {name: arguments.get(name) or () for name in cls.__dataclass_fields__}
+        return cls(**{name: tuple(values) for name, values in chosen.items()})
+
+    def as_arguments(self) -> dict[str, object]:
+        """What a run stores, so that the same cells can be planned again."""
+        return {name: list(values) for name, values in asdict(self).items() if values}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run measures, in order: any beginning of it is a fair sample of the whole."""
+
+    suite: str
+    problems: tuple[Problem, ...]
+    implementations: tuple[str, ...]
+    energy_problems: int
+    """The first so many problems get an energy pass."""
+    filters: Filters = Filters()
+
+    @property
+    def cells(self) -> int:
+        """Problems times implementations."""
+        return len(self.problems) * len(self.implementations)
+
+
+def plan(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan:  # noqa: B008 (frozen)
+    """The plan of a suite narrowed by filters, or of given patterns alone where the name is `ad_hoc`.
+
+    Chosen values narrow the suite; where the suite does not hold one of them together with the
+    others, the chosen values are crossed with the suite's other dimensions instead.
+
+    Raises:
+        UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
+    """
+    patterns = tuple(Pattern.parse(text) for text in filters.pattern)
+    if suite_name == AD_HOC:
+        problems, energy_problems, known = _ad_hoc(patterns), None, IMPLEMENTATIONS
+    else:
+        suite = suites.find(suite_name)
+        problems, energy_problems, known = suite.problems(), suite.energy_problems, suite.implementations
+    chosen = _choose(problems, (patterns, filters.batch, filters.precision, filters.layout))
+    return Plan(
+        suite=suite_name,
+        problems=stratified(chosen, seed),
+        implementations=_choose_implementations(known, filters.implementation),
+        energy_problems=len(chosen) if energy_problems is None else energy_problems,
+        filters=filters,
+    )
+
+
+def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...]:
+    """An order in which every beginning holds each stratum in proportion; the seed alone decides it.
+
+    A stratum is a family, batch, precision and layout. Inside one the order is random; its members
+    then stand at equal distances, from a random start, over the whole length.
+    """
+    strata: dict[tuple[object, ...], list[Problem]] = defaultdict(list)
+    for problem in sorted(set(problems)):
+        strata[problem.pattern.family, problem.batch, problem.precision, problem.layout].append(problem)
+    randomness = random.Random(seed)
+    placed: list[tuple[float, Problem]] = []
+    for members in strata.values():
+        randomness.shuffle(members)
+        start = randomness.random()
+        placed += [((start + place) / len(members), problem) for place, problem in enumerate(members)]
+    return tuple(problem for _, problem in sorted(placed))
+
+
+def _ad_hoc(patterns: Sequence[Pattern]) -> tuple[Problem, ...]:
+    if not patterns:
+        raise UsageError("an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d")
+    return suites.cross(patterns, precisions=("fp32",))
+
+
+def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:
+    return (problem.pattern, problem.batch, problem.precision, problem.layout)
+
+
+def _choose(problems: Sequence[Problem], chosen: Sequence[Sequence[object]]) -> Sequence[Problem]:
+    kept = [
+        problem
+        for problem in problems
+        if all(value in values for value, values in zip(_dimensions(problem), chosen, strict=True) if values)
+    ]
+    held = [set(values) for values in zip(*map(_dimensions, kept), strict=True)] or [set()] * 4
+    if all(set(values) <= have for values, have in zip(chosen, held, strict=True)):
+        return kept
+    every = [dict.fromkeys(values) for values in zip(*map(_dimensions, problems), strict=True)]
+    crossed = product(*(values or have for values, have in zip(chosen, every, strict=True)))
+    return [Problem(*dimensions) for dimensions in crossed]
+
+
+def _choose_implementations(known: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"unknown implementation {name!r}; choose from {', '.join(known)}")
+    return tuple(name for name in known if not chosen or name in chosen)
