@@ -1,0 +1,107 @@
+// What is stored in memory (fp32, bf16, fp16) and the 32-bit words that the tile kernels multiply.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__) || defined(__AVX2__) || defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+// Unaligned vectors of floats: memory may start anywhere.
+typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline float float_from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline uint32_t bits_from_float(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+struct Fp32 {
+  float value;
+  static float widen(Fp32 element) { return element.value; }
+  static Fp32 narrow(float value) { return {value}; }
+};
+
+struct Bf16 {
+  uint16_t bits;
+  static float widen(Bf16 element) { return float_from_bits(uint32_t(element.bits) << 16); }
+
+  // Round to nearest even; a NaN stays one even when its payload lies in the bits that are dropped.
+  static Bf16 narrow(float value) {
+    const uint32_t bits = bits_from_float(value);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const uint32_t quiet = (bits >> 16) | 0x40u;
+    return {uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded)};
+  }
+};
+
+struct Fp16 {
+  uint16_t bits;
+#if defined(__F16C__)
+  static float widen(Fp16 element) { return _cvtsh_ss(element.bits); }
+  static Fp16 narrow(float value) { return {uint16_t(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT))}; }
+#else
+  static float widen(Fp16 element) {
+    _Float16 half;
+    std::memcpy(&half, &element, sizeof half);
+    return half;
+  }
+  static Fp16 narrow(float value) {
+    const _Float16 half = value;
+    Fp16 element;
+    std::memcpy(&element, &half, sizeof half);
+    return element;
+  }
+#endif
+};
+
+// One term of the sum over l in each 32-bit word; how fp32 and fp16 are multiplied.
+struct SingleMath {
+  using Word = float;
+  static constexpr int kTerms = 1;
+  template <class Element>
+  static Word word(Element first, Element) {
+    return Element::widen(first);
+  }
+  static Vector add_product(Vector sum, Vector panel, Vector row) { return sum + panel * row; }
+};
+
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+// Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction.
+struct PairMath {
+  using Word = float;
+  static constexpr int kTerms = 2;
+  static Word word(Bf16 first, Bf16 second) {
+    return float_from_bits(uint32_t(first.bits) | uint32_t(second.bits) << 16);
+  }
+  static Vector add_product(Vector sum, Vector panel, Vector row) {
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)panel, (__m512bh)row);
+  }
+};
+#else
+using PairMath = SingleMath;
+#endif
+
+template <class Element>
+struct MathOf {
+  using Type = SingleMath;
+};
+template <>
+struct MathOf<Bf16> {
+  using Type = PairMath;
+};

@@ -1,0 +1,132 @@
+// The register tile: a few broadcast rows times a few vectors, summed over l.
+#pragma once
+
+#include "twin_element.hpp"
+
+constexpr int kTileRows = kLanes == 16 ? 8 : 4;
+constexpr int kTileVectors = 3;
+constexpr int kTileWidth = kTileVectors * kLanes;
+
+// Repeats kPeriod floats over all lanes: the vector runs over (k, j) with j fastest, so that the
+// same neighbouring j's of X meet every k without any transposition.
+template <int kPeriod>
+inline Vector repeat(const float* from) {
+  Vector value;
+  for (int lane = 0; lane < kLanes; ++lane) value[lane] = from[lane % kPeriod];
+  return value;
+}
+template <>
+inline Vector repeat<kLanes>(const float* from) {
+  return *reinterpret_cast<const Vector*>(from);
+}
+#if defined(__AVX512F__)
+template <>
+inline Vector repeat<1>(const float* from) {
+  return (Vector)_mm512_set1_ps(*from);
+}
+template <>
+inline Vector repeat<2>(const float* from) {
+  double two;
+  std::memcpy(&two, from, sizeof two);
+  return (Vector)_mm512_castpd_ps(_mm512_set1_pd(two));
+}
+template <>
+inline Vector repeat<4>(const float* from) {
+  return (Vector)_mm512_broadcast_f32x4(_mm_loadu_ps(from));
+}
+template <>
+inline Vector repeat<8>(const float* from) {
+  return (Vector)_mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd((const double*)from)));
+}
+#elif defined(__AVX__)
+template <>
+inline Vector repeat<1>(const float* from) {
+  return (Vector)_mm256_broadcast_ss(from);
+}
+template <>
+inline Vector repeat<2>(const float* from) {
+  double two;
+  std::memcpy(&two, from, sizeof two);
+  return (Vector)_mm256_castpd_ps(_mm256_set1_pd(two));
+}
+template <>
+inline Vector repeat<4>(const float* from) {
+  return (Vector)_mm256_broadcast_ps((const __m128*)from);
+}
+#endif
+
+// Where a tile reads and writes. `panel` is (depth, vectors, kLanes) without gaps; `rows` holds
+// kPeriod words for each step of depth.
+struct TileOperands {
+  const float* panel;
+  const float* rows;
+  int64_t row_stride;
+  int64_t depth;
+  float* out;
+  int64_t out_row_stride;
+  int64_t out_vector_stride;
+};
+
+template <class Math, int kRows, int kVectors, int kPeriod>
+void multiply_tile(const TileOperands& tile) {
+  Vector sums[kRows][kVectors] = {};
+  const float* panel = tile.panel;
+  const float* rows = tile.rows;
+  for (int64_t step = 0; step < tile.depth; ++step) {
+    Vector columns[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Vector row = repeat<kPeriod>(rows + r * tile.row_stride);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
+    }
+    panel += kVectors * kLanes;
+    rows += kPeriod;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v)
+      *reinterpret_cast<Vector*>(tile.out + r * tile.out_row_stride + v * tile.out_vector_stride) = sums[r][v];
+}
+
+using TileKernel = void (*)(const TileOperands&);
+
+template <class Math, int kRows, int kPeriod>
+TileKernel kernel_of_vectors(int vectors) {
+  static const TileKernel kernels[] = {
+      multiply_tile<Math, kRows, 1, kPeriod>,
+      multiply_tile<Math, kRows, 2, kPeriod>,
+      multiply_tile<Math, kRows, 3, kPeriod>,
+  };
+  return kernels[vectors - 1];
+}
+
+template <class Math, int kPeriod>
+TileKernel kernel_of_rows(int rows, int vectors) {
+  if (rows >= 8 && kTileRows >= 8) return kernel_of_vectors<Math, kTileRows, kPeriod>(vectors);
+  if (rows >= 4) return kernel_of_vectors<Math, 4, kPeriod>(vectors);
+  if (rows >= 2) return kernel_of_vectors<Math, 2, kPeriod>(vectors);
+  return kernel_of_vectors<Math, 1, kPeriod>(vectors);
+}
+
+// The kernel for at most this many rows; it computes `rows_taken(rows)` of them.
+template <class Math>
+TileKernel choose_kernel(int rows, int vectors, int period) {
+  switch (period) {
+    case 1: return kernel_of_rows<Math, 1>(rows, vectors);
+    case 2: return kernel_of_rows<Math, 2>(rows, vectors);
+    case 4: return kernel_of_rows<Math, 4>(rows, vectors);
+#if defined(__AVX512F__)
+    case 8: return kernel_of_rows<Math, 8>(rows, vectors);
+#endif
+    default: return kernel_of_rows<Math, kLanes>(rows, vectors);
+  }
+}
+
+inline int rows_taken(int64_t rows) {
+  if (rows >= 8 && kTileRows >= 8) return kTileRows;
+  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+}
