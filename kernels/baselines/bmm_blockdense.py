@@ -1,0 +1,44 @@
+"""`bmm_blockdense`: no permutation in either layout, for d times the operations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from kernels.baselines.baseline import Baseline
+from kernels.baselines.bmm import Bmm
+from kernels.implementation import Product
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+
+def widened(pattern: Pattern) -> Pattern:
+    """The pattern (a, bd, cd, 1), whose support contains this one's."""
+    return Pattern(pattern.a, pattern.b * pattern.d, pattern.c * pattern.d, 1)
+
+
+def widened_weights(weights: torch.Tensor) -> torch.Tensor:
+    """Weights (a, b, c, d) as those of the widened pattern, (a, bd, cd, 1), zero off the support."""
+    a, b, c, d = weights.shape
+    wide = weights.new_zeros(a, b, d, c, d)
+    wide.diagonal(dim1=2, dim2=4).copy_(weights)
+    return wide.view(a, b * d, c * d, 1)
+
+
+class BmmBlockdense(Baseline):
+    """For each i one dense bd×cd block with zeros off the pattern; one `torch.bmm` over a blocks."""
+
+    name = "bmm_blockdense"
+
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """`bmm` of the widened pattern: the same X and Y, and there d = 1."""
+        return Bmm().build(replace(problem, pattern=widened(problem.pattern)), widened_weights(weights))
+
+    def flops(self, problem: Problem) -> int:
+        """What the product needs, d times."""
+        return problem.flops * problem.pattern.d
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """The widened weights beside the compulsory bytes."""
+        return problem.compulsory_bytes + problem.element_bytes * widened(problem.pattern).nonzeros

@@ -1,0 +1,37 @@
+"""`bmm_strided`: what an expert writes with stock torch: blocks multiplied where they lie, no copy."""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.baselines.baseline import Baseline
+from kernels.baselines.blocks import blocked, empty_output, multiply, weight_blocks
+from kernels.implementation import Empty, Product
+from kernels.problem import Problem
+
+
+class BmmStrided(Baseline):
+    """`torch.bmm` on strided views with a strided `out=`, one call per slice of the smaller of a and d."""
+
+    name = "bmm_strided"
+
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """min(a, d) launches of max(a, d) blocks each."""
+        sliced = 0 if problem.pattern.a <= problem.pattern.d else 1
+        slices = [blocks.contiguous() for blocks in weight_blocks(weights).unbind(sliced)]
+
+        def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            y = empty_output(problem, x, empty)
+            inputs = blocked(problem, x).unbind(sliced)
+            outputs = blocked(problem, y).unbind(sliced)
+            for blocks, block_input, block_output in zip(slices, inputs, outputs, strict=True):
+                multiply(problem, blocks, block_input, out=block_output)
+            return y
+
+        return product
+
+    def refusal(self, problem: Problem) -> str | None:
+        """In `batch_first` with d > 1 a block's features lie d apart: no view that BLAS can take."""
+        if problem.layout == "batch_last" or problem.pattern.d == 1:
+            return None
+        return "in batch_first with d > 1 the blocks are no strided batch of matrices: BLAS needs a copy"

@@ -1,0 +1,68 @@
+"""`bsr`: the block-diagonal matrix that K is up to permutations, in square blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import gcd
+
+import torch
+
+from kernels.baselines.baseline import Baseline
+from kernels.baselines.blocks import empty_output, weight_blocks
+from kernels.baselines.sparse import compressed, index_dtype, multiply_into
+from kernels.implementation import Empty, Product
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+
+def side(pattern: Pattern) -> int:
+    """Side of the largest square blocks that tile b×c: gcd(b, c)."""
+    return gcd(pattern.b, pattern.c)
+
+
+def to_bsr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+    """The block-diagonal (adb × adc) matrix of the a·d blocks b×c, as a BSR tensor."""
+    a, b, c, d = problem.pattern.as_tuple()
+    size, dtype = side(problem.pattern), index_dtype(problem)
+    high, wide = b // size, c // size
+    rows = torch.arange(a * d * high + 1, dtype=dtype, device=weights.device) * wide
+    columns = torch.arange(a * d * wide, dtype=dtype, device=weights.device).view(a * d, 1, wide)
+    blocks = weight_blocks(weights).view(a * d, high, size, wide, size).transpose(2, 3)
+    columns = columns.expand(a * d, high, wide).reshape(-1)
+    return compressed(problem, torch.sparse_bsr, rows, columns, blocks.reshape(-1, size, size))
+
+
+def reordered(problem: Problem, activations: torch.Tensor) -> torch.Tensor:
+    """X or Y as a 4-D view with the features in the order of the blocks, (i, j, l) for (i, l, j)."""
+    a, d = problem.pattern.a, problem.pattern.d
+    if problem.layout == "batch_last":
+        return activations.view(a, -1, d, problem.batch).transpose(1, 2)
+    return activations.view(problem.batch, a, -1, d).transpose(2, 3)
+
+
+class Bsr(Baseline):
+    """Gather, one block-sparse product by MKL, cuSPARSE or torch's Triton kernel, scatter."""
+
+    name = "bsr"
+
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """The permutations are paid only where d > 1."""
+        matrix = to_bsr(problem, weights)
+
+        def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            block_input = reordered(problem, x).reshape(problem.input_shape)
+            block_output = multiply_into(problem, matrix, block_input, empty_output(problem, x, torch.empty))
+            y = empty_output(problem, x, empty)
+            view = reordered(problem, y)
+            view.copy_(block_output.view(view.shape))
+            return y
+
+        def direct(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            return multiply_into(problem, matrix, x, empty_output(problem, x, empty))
+
+        return direct if problem.pattern.d == 1 else permuting
+
+    def probe(self, problem: Problem) -> Problem:
+        """Whether torch takes a BSR matrix depends on the side of its blocks and what divides the batch."""
+        size = side(problem.pattern)
+        return replace(problem, pattern=Pattern(2, size, size, 1), batch=gcd(problem.batch, 16))

@@ -1,0 +1,43 @@
+"""`csr`: K in compressed rows; no permutation, an index per weight."""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.baselines.baseline import Baseline
+from kernels.baselines.blocks import empty_output
+from kernels.baselines.sparse import compressed, index_bytes, index_dtype, multiply_into
+from kernels.implementation import Empty, Product
+from kernels.problem import Problem
+
+
+def to_csr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+    """K (abd × acd) as a CSR tensor; row (i, k, j) holds W[i, k, :, j] in columns i·cd + l·d + j."""
+    a, b, c, d = problem.pattern.as_tuple()
+    dtype, device = index_dtype(problem), weights.device
+    rows = torch.arange(a * b * d + 1, dtype=dtype, device=device) * c
+    slice_start = torch.arange(a, dtype=dtype, device=device).view(a, 1, 1, 1) * (c * d)
+    offset = torch.arange(c * d, dtype=dtype, device=device).view(1, 1, c, d).transpose(2, 3)
+    columns = (slice_start + offset).expand(a, b, d, c).reshape(-1)
+    values = weights.permute(0, 1, 3, 2).reshape(-1)
+    return compressed(problem, torch.sparse_csr, rows, columns, values)
+
+
+class Csr(Baseline):
+    """One sparse product by MKL or cuSPARSE."""
+
+    name = "csr"
+
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """A sparse product from X straight into Y."""
+        matrix = to_csr(problem, weights)
+
+        def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            return multiply_into(problem, matrix, x, empty_output(problem, x, empty))
+
+        return product
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """An index per weight and per row beside the compulsory bytes."""
+        indices = problem.pattern.nonzeros + problem.pattern.rows + 1
+        return problem.compulsory_bytes + index_bytes(problem) * indices

@@ -1,0 +1,50 @@
+"""`dense`: K as a dense matrix, ad times the operations and the weights."""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.baselines.baseline import Baseline
+from kernels.baselines.blocks import empty_output
+from kernels.baselines.bmm_blockdense import widened_weights
+from kernels.implementation import Empty, Product
+from kernels.problem import Problem
+
+
+def to_dense(weights: torch.Tensor) -> torch.Tensor:
+    """K of shape (abd, acd) from weights of shape (a, b, c, d)."""
+    wide = widened_weights(weights).squeeze(-1)
+    a, rows, columns = wide.shape
+    if a == 1:
+        return wide[0]
+    matrix = weights.new_zeros(a, rows, a, columns)
+    matrix.diagonal(dim1=0, dim2=2).copy_(wide.permute(1, 2, 0))
+    return matrix.view(a * rows, a * columns)
+
+
+class Dense(Baseline):
+    """One dense product: what `F.linear` and `torch.matmul` launch."""
+
+    name = "dense"
+
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """X · Kᵀ or K · X, straight into Y."""
+        matrix = to_dense(weights)
+        transposed = matrix.t()
+
+        def batch_first(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            return torch.mm(x, transposed, out=empty_output(problem, x, empty))
+
+        def batch_last(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            return torch.mm(matrix, x, out=empty_output(problem, x, empty))
+
+        return batch_first if problem.layout == "batch_first" else batch_last
+
+    def flops(self, problem: Problem) -> int:
+        """2·batch·M·N."""
+        return 2 * problem.batch * problem.pattern.rows * problem.pattern.columns
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """All of K beside the compulsory bytes."""
+        full = problem.pattern.rows * problem.pattern.columns
+        return problem.compulsory_bytes + problem.element_bytes * full

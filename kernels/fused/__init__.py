@@ -1,0 +1,1 @@
+"""The fused product: one CUDA kernel family, and its twin for the CPU."""

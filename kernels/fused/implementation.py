@@ -1,0 +1,42 @@
+"""`fused`: the product of this project, without permutation passes, on whatever device there is."""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.implementation import Implementation, Product
+from kernels.problem import Problem
+
+
+class Fused(Implementation):
+    """The CUDA kernel on a GPU; its C++ twin on the CPU."""
+
+    name = "fused"
+
+    def unsupported(self, problem: Problem, device: torch.device) -> str | None:
+        """No compiler, no driver, or a precision that the device does not have."""
+        if device.type == "cuda":
+            from kernels.fused import launch
+
+            return launch.unsupported(problem)
+        from kernels.fused import twin
+
+        return twin.unsupported(problem)
+
+    def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """Weights re-laid out for the tile, once.
+
+        Raises:
+            UnsupportedError: `unsupported` would have said so.
+        """
+        if weights.device.type == "cuda":
+            from kernels.fused import launch
+
+            return launch.prepare(problem, weights)
+        from kernels.fused import twin
+
+        return twin.prepare(problem, weights)
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """The compulsory bytes and the re-laid weights: no temporaries."""
+        return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros

@@ -1,0 +1,90 @@
+"""torch's process-wide arithmetic switches, set to what a precision means and put back afterwards.
+
+fp32 means TF32 off; fp16 and bf16 mean sums in fp32. torch keeps these as global state, so whoever
+measures or checks a problem enters `precision_scope` once around all its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from kernels.problem import Precision, Problem
+
+REDUCTIONS = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
+TF32_CAPABILITY = (8, 0)
+
+
+@contextmanager
+def precision_scope(problem: Problem) -> Iterator[None]:
+    """Arithmetic as the problem's precision says, for every product launched inside; not thread-safe.
+
+    TF32 is on for `tf32` alone. Sums in half precision (cuBLAS's reduced-precision reductions and
+    fp16 accumulation) are off in all precisions. The former settings come back at the end.
+    """
+    matmul = torch.backends.cuda.matmul
+    float32 = _float32_settings()
+    reductions = {name: _reduction(name) for name in REDUCTIONS}
+    accumulation = getattr(matmul, "allow_fp16_accumulation", None)  # since torch 2.7
+    try:
+        torch.set_float32_matmul_precision("high" if problem.precision == "tf32" else "highest")
+        for name in REDUCTIONS:
+            setattr(matmul, name, False)
+        if accumulation is not None:
+            matmul.allow_fp16_accumulation = False
+        yield
+    finally:
+        _restore_float32(*float32)
+        for name, value in reductions.items():
+            setattr(matmul, name, value)
+        if accumulation is not None:
+            matmul.allow_fp16_accumulation = accumulation
+
+
+def unsupported_precision(precision: Precision, device: torch.device) -> str | None:
+    """Why no library computes in this precision there, as a sentence; None where one does."""
+    if precision != "tf32":
+        return None
+    if device.type != "cuda":
+        return f"tf32 is arithmetic of NVIDIA's tensor cores; the {device.type} computes fp32 instead"
+    if torch.version.hip or torch.cuda.get_device_capability(device) < TF32_CAPABILITY:
+        return "tf32 needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
+    return None
+
+
+def allows_tf32(device: torch.device) -> bool:
+    """Whether torch is set to multiply fp32 matrices in TF32 there."""
+    if unsupported_precision("tf32", device):
+        return False
+    matmul = torch.backends.cuda.matmul
+    # The older switch raises after somebody has used the newer one (torch 2.9).
+    newer = getattr(matmul, "fp32_precision", None)
+    return matmul.allow_tf32 if newer is None else newer == "tf32"
+
+
+def _reduction(name: str) -> bool | tuple[bool, bool]:
+    matmul = torch.backends.cuda.matmul
+    split_k = getattr(matmul, f"{name}_split_k", None)  # a second half of the switch in newer torch
+    allowed = getattr(matmul, name)
+    return allowed if split_k is None else (allowed, split_k)
+
+
+def _float32_settings() -> tuple[str, dict[str, str]]:
+    """The older switch, and the newer ones (torch 2.9) per backend, which mean the same thing."""
+    newer = {
+        name: backend.matmul.fp32_precision
+        for name, backend in (("cuda", torch.backends.cuda), ("mkldnn", torch.backends.mkldnn))
+        if hasattr(getattr(backend, "matmul", None), "fp32_precision")
+    }
+    try:
+        return torch.get_float32_matmul_precision(), newer
+    except RuntimeError:  # torch refuses to read the older switch once the two disagree
+        return "highest", newer
+
+
+def _restore_float32(older: str, newer: dict[str, str]) -> None:
+    torch.set_float32_matmul_precision(older)
+    for name, value in newer.items():
+        getattr(torch.backends, name).matmul.fp32_precision = value

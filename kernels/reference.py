@@ -1,0 +1,143 @@
+"""The truth that every product is held against: float64, and how far off an answer may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+
+import torch
+
+from kernels.implementation import STORAGE_DTYPES
+from kernels.problem import Precision, Problem
+
+RELATIVE_LIMITS: dict[Precision, float] = {"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3}
+"""Largest relative Frobenius error of a right answer."""
+
+MAX_ERROR_FACTOR = 16
+"""The largest absolute error may be this often the relative limit, times RMS(reference)."""
+
+BMM_FACTOR = 2
+"""Twice the error of `bmm` is right too: long sums round more in every library."""
+
+BMM_LIMIT = 4
+"""... but never more than this often the limit, or a broken `bmm` would excuse any answer."""
+
+CHUNK_ELEMENTS = 2**25
+"""float64 temporaries stay under some 256 MB each."""
+
+TF32_DROPPED_BITS = 13
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """How far a product is from the truth, and whether that is right; `reason` says why not."""
+
+    relative_error: float
+    """Frobenius norm of the difference over that of the reference; inf where y is not finite."""
+    max_error: float
+    """Largest absolute difference; inf where y is not finite."""
+    ok: bool
+    reason: str | None = None
+
+
+def make_operands(
+    problem: Problem, device: torch.device | str, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fresh (weights, x): X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1), in the storage type."""
+    generator = torch.Generator(device).manual_seed(seed)
+    dtype, pattern = STORAGE_DTYPES[problem.precision], problem.pattern
+    weights = torch.randn(pattern.as_tuple(), generator=generator, device=device) / sqrt(pattern.c)
+    x = torch.randn(problem.input_shape, generator=generator, device=device, dtype=dtype)
+    return weights.to(dtype), x
+
+
+def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The product in float64, of `output_shape`, of the operands rounded to the precision.
+
+    Computed where x lies, a part of the batch at a time.
+    """
+    batch_axis = 0 if problem.layout == "batch_first" else 1
+    y = torch.empty(problem.output_shape, dtype=torch.float64, device=x.device)
+    features = max(problem.pattern.rows, problem.pattern.columns)
+    chunk = max(1, CHUNK_ELEMENTS // features)
+    rounded_weights = _rounded(problem, weights)
+    for x_part, y_part in zip(x.split(chunk, batch_axis), y.split(chunk, batch_axis), strict=True):
+        y_part.copy_(_product(problem, rounded_weights, _rounded(problem, x_part)))
+    return y
+
+
+def check(
+    problem: Problem, y: torch.Tensor, reference: torch.Tensor, bmm_error: float | None = None
+) -> Correctness:
+    """Whether y is right: a relative limit on the norm, an absolute one on every element.
+
+    Args:
+        problem: What y is the answer to.
+        y: The answer, of `output_shape`.
+        reference: From `reference`, of the same operands.
+        bmm_error: Relative error of `bmm` on the same operands, which may widen the limit.
+    """
+    if y.shape != reference.shape or y.dtype != STORAGE_DTYPES[problem.precision]:
+        return _wrong(f"the product is {_form(y)}, not of {problem}'s output shape and precision")
+    if broken := y.numel() - int(torch.isfinite(y).sum()):
+        return _wrong(f"{broken} of {y.numel()} elements are NaN or Inf")
+    squared_error, squared_norm, max_error = _distances(y, reference)
+    relative_error = sqrt(squared_error / squared_norm) if squared_norm else inf * bool(squared_error)
+    limit = relative_limit(problem.precision, bmm_error)
+    max_limit = MAX_ERROR_FACTOR * limit * sqrt(squared_norm / y.numel())
+    reason = None
+    if not relative_error <= limit:
+        reason = f"relative error {relative_error:.2e} exceeds {limit:.1e} for {problem.precision}"
+    elif not max_error <= max_limit:
+        reason = f"largest error {max_error:.2e} exceeds {max_limit:.1e}, though the norm is within its limit"
+    return Correctness(relative_error, max_error, reason is None, reason)
+
+
+def relative_limit(precision: Precision, bmm_error: float | None = None) -> float:
+    """Largest relative error of a right answer in a precision, beside a `bmm` that errs by so much."""
+    limit = RELATIVE_LIMITS[precision]
+    if bmm_error is None or not isfinite(bmm_error):
+        return limit
+    return max(limit, min(BMM_FACTOR * bmm_error, BMM_LIMIT * limit))
+
+
+def _wrong(reason: str) -> Correctness:
+    return Correctness(inf, inf, ok=False, reason=reason)
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} in {tensor.dtype}"
+
+
+def _distances(y: torch.Tensor, reference: torch.Tensor) -> tuple[float, float, float]:
+    """Squared norm of the difference, squared norm of the reference, largest absolute difference."""
+    squared_error = squared_norm = max_error = 0.0
+    parts = zip(y.reshape(-1).split(CHUNK_ELEMENTS), reference.reshape(-1).split(CHUNK_ELEMENTS), strict=True)
+    for y_part, reference_part in parts:
+        difference = y_part.double().sub_(reference_part)
+        squared_error += float(difference.square().sum())
+        squared_norm += float(reference_part.square().sum())
+        max_error = max(max_error, float(difference.abs().max()))
+    return squared_error, squared_norm, max_error
+
+
+def _product(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """K[(i, k, j), (i, l, j)] = W[i, k, l, j], applied to a part of the batch."""
+    a, b, c, d = problem.pattern.as_tuple()
+    if problem.layout == "batch_first":
+        return torch.einsum("iklj,nilj->nikj", weights, x.view(-1, a, c, d)).reshape(-1, a * b * d)
+    return torch.einsum("iklj,iljn->ikjn", weights, x.reshape(a, c, d, -1)).reshape(a * b * d, -1)
+
+
+def _rounded(problem: Problem, operand: torch.Tensor) -> torch.Tensor:
+    """The operand in float64, after rounding to the precision; storage has rounded all but tf32."""
+    if problem.precision != "tf32":
+        return operand.double()
+    return round_to_tf32(operand).double()
+
+
+def round_to_tf32(operand: torch.Tensor) -> torch.Tensor:
+    """float32 with 10 bits of fraction, to nearest, ties away from zero (PTX: cvt.rna.tf32.f32)."""
+    half = 1 << (TF32_DROPPED_BITS - 1)
+    bits = operand.contiguous().view(torch.int32) + half
+    return (bits >> TF32_DROPPED_BITS << TF32_DROPPED_BITS).view(torch.float32)
