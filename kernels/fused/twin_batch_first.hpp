@@ -81,10 +81,27 @@ struct BatchFirst final : Plan {
   void pack_rows(const Element* x, Range batch, int period, float* rows) const {
     for (int64_t n = batch.begin; n < batch.end; ++n, rows += row_stride(period)) {
       const Element* from = x + n * shape.columns();
-      float* to = rows;
-      for (int64_t l = 0; l < shape.c; l += Math::kTerms, to += period, from += Math::kTerms * shape.d)
-        for (int j = 0; j < period; ++j) to[j] = word_at<Math>(from + j, shape.d, l, shape.c);
+      if (Math::kTerms == 1 && period == shape.d) {
+        for (int64_t feature = 0; feature < shape.c * shape.d; ++feature) rows[feature] = Element::widen(from[feature]);
+        continue;
+      }
+      switch (period) {
+        case 1: pack_row<1>(from, rows); break;
+        case 2: pack_row<2>(from, rows); break;
+        case 4: pack_row<4>(from, rows); break;
+        case 8: pack_row<8>(from, rows); break;
+        default: pack_row<kLanes>(from, rows);
+      }
     }
+  }
+
+  template <int kPeriod>
+  void pack_row(const Element* from, float* to) const {
+    const int64_t whole = shape.c / Math::kTerms;
+    for (int64_t step = 0; step < whole; ++step, to += kPeriod, from += Math::kTerms * shape.d)
+      for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], from[(Math::kTerms - 1) * shape.d + j]);
+    if (whole < depth)
+      for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], Element{});
   }
 
   void multiply_panel(Element* y, int64_t i, const Panel& panel, Range batch, const float* rows) const {
