@@ -6,52 +6,13 @@ Every name here is a word of the glossary; the columns of `measurement` are the 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-BigInt = BigInteger().with_variant(Integer, "sqlite")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC: aware in Python, naive UTC in SQLite, `timestamptz` in PostgreSQL."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times: which zone would they mean?"""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"time {value} has no zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give every time back as an aware UTC time."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """Root of the models; its type map keeps columns terse."""
-
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+from db.columns import Base, BigInt
 
 
 class Device(Base):
@@ -124,8 +85,10 @@ class Run(Base):
     planned_cells: Mapped[int | None]
     seed: Mapped[int] = mapped_column(BigInt, default=0)
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    content_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
-    """Of an imported run: what makes importing the same file again record nothing."""
+    identity: Mapped[str] = mapped_column(String(64), unique=True)
+    """Stays the same through export and import, so that importing a run again records nothing."""
+    by_status: Mapped[dict[str, Any] | None]
+    """How many cells had which status; written when the run finishes."""
     excluded: Mapped[bool] = mapped_column(default=False)
 
 
@@ -197,6 +160,7 @@ class Measurement(Base):
     energy_source: Mapped[str | None] = mapped_column(String(32))
     energy_scope: Mapped[str | None] = mapped_column(String(32))
     energy_reason: Mapped[str | None] = mapped_column(String(500))
+    energy_products: Mapped[int | None]
     power_w: Mapped[float | None]
     sm_clock_mhz: Mapped[float | None]
     memory_clock_mhz: Mapped[float | None]
@@ -287,7 +251,7 @@ class SeriesTail(Base):
     metric: Mapped[str] = mapped_column(String(24), primary_key=True)
     newest_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
     points: Mapped[bytes]
-    """zlib over little-endian rows (run_id int64, value, low, high float64)."""
+    """Little-endian rows of (run_id uint32, value, low, high float32), oldest first; nightly runs only."""
 
 
 class Prediction(Base):

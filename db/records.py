@@ -150,6 +150,8 @@ class MeasurementRecord:
     energy_source: str | None = None
     energy_scope: str | None = None
     energy_reason: str | None = None
+    energy_products: int | None = None
+    """Products that the energy reading covered."""
     power_w: float | None = None
     # state of the machine while it ran
     sm_clock_mhz: float | None = None
@@ -183,6 +185,25 @@ class CanaryRecord:
     """Bytes per second of `copy`, flops per second of `gemm`."""
     sm_clock_mhz: float | None = None
     temperature_c: float | None = None
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """The judgement on the newest point of one series; a speedup's series is that of its `fused` cell."""
+
+    problem: ProblemKey
+    implementation: str
+    metric: str
+    verdict: Literal["faster", "slower", "same", "ambiguous"]
+    value: float
+    cause: str | None = None
+    level: float | None = None
+    change: float | None = None
+    change_low: float | None = None
+    change_high: float | None = None
+    comparable_runs: int = 0
+    reason: str | None = None
+    alert_id: int | None = None
 
 
 @dataclass(frozen=True)

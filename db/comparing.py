@@ -1,0 +1,108 @@
+"""Fused against the best baseline, for one problem: the one rule behind every speedup that is shown.
+
+A baseline stored as unsupported, out of memory or too slow is no contender. One that has no row, or
+was skipped, crashed, incorrect or implausible, leaves the problem out: as no contender it would
+flatter fused. Energy is read for fused and the fastest baseline only, so a baseline without a
+reading is no contender where a faster one has its reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from db.records import COMPARABLE, NO_CONTENDER
+
+COMPARED_METRICS: dict[str, str] = {"latency": "latency_ms", "energy": "energy_mj"}
+"""What a comparison is about, and the column that it compares."""
+
+
+class Measured(Protocol):
+    """What the rule needs of a measurement: a record, or a row of the store."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def latency_ms(self) -> float | None: ...
+    @property
+    def energy_mj(self) -> float | None: ...
+    @property
+    def energy_low_mj(self) -> float | None: ...
+    @property
+    def energy_high_mj(self) -> float | None: ...
+    @property
+    def ratio_to_fused_low(self) -> float | None: ...
+    @property
+    def ratio_to_fused_high(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How fused did on one problem; `speedup` > 1 means that fused is better."""
+
+    best_baseline: str | None = None
+    winner: str | None = None
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    left_out: str | None = None
+
+
+def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]) -> Outcome:
+    """The outcome of one problem from its measurements by implementation.
+
+    Args:
+        measured: what each implementation gave; one that is absent has no row.
+        metric: a key of `COMPARED_METRICS`.
+        baselines: who must be beaten; the order decides between equals.
+    """
+    column = COMPARED_METRICS[metric]
+    fused = measured.get("fused")
+    if fused is None or fused.status not in COMPARABLE:
+        return Outcome(left_out=f"fused: {'no row' if fused is None else fused.status}")
+    if getattr(fused, column) is None:
+        return Outcome(left_out=f"fused: no {metric}")
+    contenders, fault = _contenders(measured, column, baselines)
+    if fault or not contenders:
+        return Outcome(left_out=fault or "no baseline can compute it")
+    best = min(contenders, key=lambda name: getattr(contenders[name], column))
+    speedup = getattr(contenders[best], column) / getattr(fused, column)
+    low, high = _interval(metric, fused, contenders[best])
+    return Outcome(best, "fused" if speedup > 1 else best, speedup, low, high)
+
+
+def _contenders(
+    measured: Mapping[str, Measured], column: str, baselines: Iterable[str]
+) -> tuple[dict[str, Measured], str | None]:
+    """Baselines with a number, and what leaves the problem out, if anything does."""
+    contenders: dict[str, Measured] = {}
+    unread: dict[str, Measured] = {}
+    for name in baselines:
+        row = measured.get(name)
+        if row is not None and row.status in NO_CONTENDER:
+            continue
+        if row is None or row.status not in COMPARABLE:
+            return {}, f"{name}: {'no row' if row is None else row.status}"
+        (unread if getattr(row, column) is None else contenders)[name] = row
+    for name, row in unread.items():
+        if column == "latency_ms" or not _slower_than_some(row, contenders.values()):
+            return {}, f"{name}: no {column}"
+    return contenders, None
+
+
+def _slower_than_some(row: Measured, others: Iterable[Measured]) -> bool:
+    time = row.latency_ms
+    return time is not None and any(
+        other.latency_ms is not None and other.latency_ms <= time for other in others
+    )
+
+
+def _interval(metric: str, fused: Measured, best: Measured) -> tuple[float | None, float | None]:
+    if metric == "latency":
+        return best.ratio_to_fused_low, best.ratio_to_fused_high
+    bounds = (best.energy_low_mj, best.energy_high_mj, fused.energy_low_mj, fused.energy_high_mj)
+    if None in bounds or not fused.energy_low_mj:
+        return None, None
+    best_low, best_high, fused_low, fused_high = (float(bound or 0.0) for bound in bounds)
+    return best_low / fused_high, best_high / fused_low

@@ -1,0 +1,1 @@
+"""One file per step; their order stands in `db.migrations.REVISIONS`."""

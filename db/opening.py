@@ -1,0 +1,187 @@
+"""Opening a store: where it may lie, what it holds already, and bringing its schema to the newest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.faults import shown, told_plainly
+from db.migrations import HEAD, REVISIONS
+from kswatch_errors import ConfigurationError, StoreError
+
+BUSY_TIMEOUT_MS = 30_000
+"""How long a writer waits for another; transactions are short, so this is never reached in peace."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "gpfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+    ]
+)
+"""File systems whose locks SQLite's write-ahead log cannot rely on."""
+
+MIGRATION_LOCK = 7_261_947
+"""Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
+
+WRITES = {"writes": True}
+"""Execution options of a transaction that will write: it takes SQLite's lock at once, in turn."""
+
+
+def open_engine(url: str, create: bool = True) -> Engine:
+    """An engine on a store whose schema is the newest.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+        StoreError: the store cannot be there, cannot be written, or is not ours.
+    """
+    parsed = _parsed(url)
+    path = _sqlite_path(parsed)
+    if path is not None:
+        _refuse_place(path, create)
+    engine = _engine(parsed)
+    try:
+        with told_plainly(parsed):
+            _bring_to_head(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            f"{url!r} is not the URL of a store; write sqlite:///kswatch.db or postgresql://user@host/name"
+        ) from None
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    if url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def _refuse_place(path: Path, create: bool) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise StoreError(f"store {path}: its folder {folder} does not exist; create it or name another store")
+    if not create and not path.exists():
+        raise StoreError(f"store {path} does not exist; `kswatch nightly` or `kswatch import FILE` makes it")
+    kind = file_system_of(folder)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"store {path} lies on a network file system ({kind}), where SQLite may lose data; "
+            "put it on a local disk, or use PostgreSQL by KSWATCH_DATABASE_URL"
+        )
+    for place in (folder, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise StoreError(
+                f"store {path}: {place} cannot be written; make it writable or name another store"
+            )
+
+
+def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The type of the file system that holds the folder; None where the system does not say."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    real = folder.resolve()
+    points = [
+        (fields[1].replace("\\040", " "), fields[2]) for fields in map(str.split, lines) if len(fields) > 2
+    ]
+    holding = [(len(point), kind) for point, kind in points if real.is_relative_to(point)]
+    # of two mounts on one point the later one is seen
+    return max(reversed(holding), key=lambda found: found[0])[1] if holding else None
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True, connect_args={"options": "-c timezone=utc"})
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"
+        ) from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
+    # transactions are begun by _begin_sqlite: the driver's own habit leaves reads and DDL outside of them
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "synchronous = NORMAL", "cache_size = -32000"):
+        connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def schema_version(connection: Connection) -> str | None:
+    """The revision of the store's schema; None for an empty database.
+
+    Raises:
+        StoreError: the database holds tables of something else.
+    """
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if tables:
+        raise StoreError(
+            f"store {shown(connection.engine.url)} holds tables that are not ours ({', '.join(tables[:3])}); "
+            "name another store"
+        )
+    return None
+
+
+def _bring_to_head(engine: Engine) -> None:
+    with engine.connect() as connection:
+        version = schema_version(connection)
+    _refuse_newer(engine.url, version)
+    if version == HEAD:
+        return
+    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        # another process may have migrated while this one waited
+        if schema_version(connection) != HEAD:
+            from db.migrations.migrate import migrate
+
+            migrate(connection)
+
+
+def _refuse_newer(url: URL, version: str | None) -> None:
+    if version is not None and version not in REVISIONS:
+        raise StoreError(
+            f"store {shown(url)} was written by a newer kswatch (schema {version}, this one knows {HEAD}); "
+            "update kswatch, or name another store"
+        )

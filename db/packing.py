@@ -1,0 +1,70 @@
+"""How raw samples and series tails lie in their columns, as bytes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+TAIL_LENGTH = 400
+"""Points that a tail keeps: more than a year of nights."""
+
+_POINT = struct.Struct("<Ifff")
+_NAN = float("nan")
+
+
+class Point(NamedTuple):
+    """One run's value in a series, with its interval where it is known."""
+
+    run_id: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def pack_samples(samples_ms: Sequence[float]) -> bytes:
+    """Samples as zlib over little-endian float32: 6e-8 of a value is far below any timer's tick."""
+    return zlib.compress(struct.pack(f"<{len(samples_ms)}f", *samples_ms), level=1)
+
+
+def unpack_samples(packed: bytes) -> array[float]:
+    """The samples in ms, in the order in which they were taken."""
+    raw = zlib.decompress(packed)
+    return array("f", struct.unpack(f"<{len(raw) // 4}f", raw))
+
+
+def pack_points(points: Iterable[Point]) -> bytes:
+    """Points as one tail, the oldest first; all but the newest 400 are dropped."""
+    newest = sorted(points, key=lambda point: point.run_id)[-TAIL_LENGTH:]
+    return b"".join(
+        _POINT.pack(
+            point.run_id,
+            point.value,
+            _NAN if point.low is None else point.low,
+            _NAN if point.high is None else point.high,
+        )
+        for point in newest
+    )
+
+
+def unpack_points(packed: bytes) -> list[Point]:
+    """The points of a tail, oldest first."""
+    return [
+        Point(run_id, value, _known(low), _known(high))
+        for run_id, value, low, high in _POINT.iter_unpack(packed)
+    ]
+
+
+def with_point(packed: bytes, point: Point) -> bytes:
+    """The tail with one more point; a point of the same run is replaced."""
+    last_run_id = _POINT.unpack_from(packed, len(packed) - _POINT.size)[0] if packed else -1
+    if point.run_id > last_run_id:  # the usual case, without unpacking
+        return (packed + pack_points([point]))[-TAIL_LENGTH * _POINT.size :]
+    others = [other for other in unpack_points(packed) if other.run_id != point.run_id]
+    return pack_points([*others, point])
+
+
+def _known(number: float) -> float | None:
+    return None if number != number else number

@@ -1,0 +1,314 @@
+"""Reads of what was said about measurements: predictions, verdicts, alerts; and of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, case, func, select
+
+from db.models import Alert, AlertEvent, Cell, Comparison, Prediction, Problem, Request, Run, Verdict
+from db.queries_measured import PROBLEM_COLUMNS, problem_filters
+from db.queries_runs import MEASURED, NIGHTLY, run_filters
+from db.store import Store
+from kswatch_errors import UsageError
+
+
+class PredictionOutcome(NamedTuple):
+    """What a heuristic said for a problem, beside what happened."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    problem_id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+    heuristic: str
+    version: int
+    predicts_fused: bool
+    predicted_speedup: float | None
+    speedup: float
+    best_baseline: str
+
+
+class HeuristicNight(NamedTuple):
+    """How a heuristic did in one run: the confusion matrix, fused being the positive."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    heuristic: str
+    version: int
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def problems(self) -> int:
+        """Problems with a prediction and an outcome."""
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions."""
+        return (self.tp + self.tn) / self.problems
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of always saying what happened more often."""
+        wins = self.tp + self.fn
+        return max(wins, self.problems - wins) / self.problems
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean of the accuracies on wins and on losses; None where one of them is absent."""
+        wins, losses = self.tp + self.fn, self.fp + self.tn
+        return (self.tp / wins + self.tn / losses) / 2 if wins and losses else None
+
+
+class VerdictRow(NamedTuple):
+    """A judgement with its cell."""
+
+    run_id: int
+    device_id: int
+    cell_id: int
+    problem_id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+    implementation: str
+    metric: str
+    verdict: str
+    cause: str | None
+    value: float
+    level: float | None
+    change: float | None
+    change_low: float | None
+    change_high: float | None
+    comparable_runs: int
+    reason: str | None
+    alert_id: int | None
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """An alert as it stands; `version` must be shown again by who acts on it."""
+
+    id: int
+    device_id: int
+    opened_run_id: int
+    newest_run_id: int
+    state: str
+    confirmed: bool
+    verdict: str
+    cause: str
+    metric: str
+    implementation: str
+    title: str
+    worst_change: float | None
+    explanation: dict[str, Any]
+    assigned_to: str | None
+    muted_until: datetime | None
+    good_nights: int
+    version: int
+
+
+@dataclass(frozen=True)
+class AlertEventRow:
+    """Something that happened to an alert."""
+
+    id: int
+    alert_id: int
+    at: datetime
+    who: str
+    action: str
+    reason: str | None
+    from_state: str | None
+    to_state: str
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """A run that was asked for, and how far it is."""
+
+    id: int
+    state: str
+    priority: int
+    kind: str
+    device: str
+    suite: str
+    arguments: dict[str, Any]
+    asked_by: str
+    why: str | None
+    asked_at: datetime
+    taken_at: datetime | None
+    finished_at: datetime | None
+    cells_done: int
+    cells_planned: int | None
+    seconds_left: float | None
+    message: str | None
+    cancel_asked: bool
+
+
+def _outcome_join(metric: str, baselines: str) -> Any:  # noqa: ANN401  (a join condition)
+    return and_(
+        Comparison.run_id == Prediction.run_id,
+        Comparison.problem_id == Prediction.problem_id,
+        Comparison.metric == metric,
+        Comparison.baselines == baselines,
+        Comparison.speedup.is_not(None),
+    )
+
+
+def prediction_outcomes(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    heuristic: str | None = None,
+    metric: str = "latency",
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[PredictionOutcome]:
+    """Predictions with what happened; problems that were left out of the comparison have no outcome."""
+    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
+    query = (
+        select(Run.id, Run.device_id, Run.started_at, Problem.id, *PROBLEM_COLUMNS, *said)
+        .add_columns(Comparison.speedup, Comparison.best_baseline)
+        .join(Comparison, _outcome_join(metric, baselines))
+        .join(Run, Run.id == Prediction.run_id)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(*problem_filters(precision=precision, layout=layout))
+        .where(*([Run.id == run_id] if run_id is not None else run_filters(device_id, kinds, origins)))
+        .order_by(Run.id, Prediction.heuristic, Prediction.version, Problem.id)
+    )
+    if heuristic is not None:
+        query = query.where(Prediction.heuristic == heuristic)
+    with store.session() as session:
+        return [PredictionOutcome(*row) for row in session.execute(query)]
+
+
+def heuristic_nights(
+    store: Store,
+    *,
+    device_id: int | None = None,
+    metric: str = "latency",
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[HeuristicNight]:
+    """Each heuristic's confusion matrix per run, the oldest run first; a win is a speedup over 1."""
+    said, won = Prediction.predicts_fused.is_(True), Comparison.speedup > 1
+    quarters = (and_(said, won), and_(said, ~won), and_(~said, won), and_(~said, ~won))
+    query = (
+        select(Run.id, Run.device_id, Run.started_at, Prediction.heuristic, Prediction.version)
+        .add_columns(*(func.sum(case((quarter, 1), else_=0)) for quarter in quarters))
+        .join(Comparison, _outcome_join(metric, baselines))
+        .join(Run, Run.id == Prediction.run_id)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(*problem_filters(precision=precision, layout=layout))
+        .where(*run_filters(device_id, kinds, origins))
+        .group_by(Run.id, Run.device_id, Run.started_at, Prediction.heuristic, Prediction.version)
+        .order_by(Run.id, Prediction.heuristic, Prediction.version)
+    )
+    with store.session() as session:
+        return [HeuristicNight(*row) for row in session.execute(query)]
+
+
+def verdicts(
+    store: Store, run_id: int | None = None, *, device_id: int | None = None, alert_id: int | None = None
+) -> list[VerdictRow]:
+    """Judgements of a run, of a device or of an alert, the newest run first, the worst change first."""
+    wanted = ((Verdict.run_id, run_id), (Run.device_id, device_id), (Verdict.alert_id, alert_id))
+    columns = [getattr(Verdict, name) for name in VerdictRow._fields if name in Verdict.__table__.c]
+    named = [columns[0], Run.device_id, columns[1], Problem.id, *PROBLEM_COLUMNS, Cell.implementation]
+    query = (
+        select(*named, *columns[2:])
+        .join(Run, Run.id == Verdict.run_id)
+        .join(Cell, Cell.id == Verdict.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(*(column == value for column, value in wanted if value is not None))
+        .order_by(Verdict.run_id.desc(), func.abs(func.coalesce(Verdict.change, 0)).desc(), Cell.id)
+    )
+    with store.session() as session:
+        return [VerdictRow(*row) for row in session.execute(query)]
+
+
+def alerts(
+    store: Store, states: Collection[str] | None = None, device_id: int | None = None
+) -> list[AlertRow]:
+    """Alerts in these states (None: all), the newest first."""
+    query = select(Alert).order_by(Alert.id.desc())
+    if states is not None:
+        query = query.where(Alert.state.in_(states))
+    if device_id is not None:
+        query = query.where(Alert.device_id == device_id)
+    with store.session() as session:
+        return [_row(AlertRow, found) for found in session.scalars(query)]
+
+
+def alert(store: Store, alert_id: int) -> AlertRow:
+    """One alert.
+
+    Raises:
+        UsageError: there is none with this id.
+    """
+    with store.session() as session:
+        found = session.get(Alert, alert_id)
+        if found is None:
+            raise UsageError(f"there is no alert {alert_id}; `kswatch alerts` lists them")
+        return _row(AlertRow, found)
+
+
+def alert_events(store: Store, alert_id: int | None = None) -> list[AlertEventRow]:
+    """Everything that happened to an alert, or to all, the oldest first."""
+    query = select(AlertEvent).order_by(AlertEvent.id)
+    if alert_id is not None:
+        query = query.where(AlertEvent.alert_id == alert_id)
+    with store.session() as session:
+        return [_row(AlertEventRow, found) for found in session.scalars(query)]
+
+
+def requests(
+    store: Store, states: Collection[str] | None = None, limit: int | None = 100
+) -> list[RequestRow]:
+    """Requests in these states (None: all), the newest first."""
+    query = select(Request).order_by(Request.id.desc()).limit(limit)
+    if states is not None:
+        query = query.where(Request.state.in_(states))
+    with store.session() as session:
+        return [_row(RequestRow, found) for found in session.scalars(query)]
+
+
+def request(store: Store, request_id: int) -> RequestRow:
+    """One request.
+
+    Raises:
+        UsageError: there is none with this id.
+    """
+    with store.session() as session:
+        found = session.get(Request, request_id)
+        if found is None:
+            raise UsageError(f"there is no request {request_id}; `kswatch runs` shows what was run")
+        return _row(RequestRow, found)
+
+
+def _row(record: Any, found: object) -> Any:  # noqa: ANN401  (a row of the class that is given)
+    return record(**{field.name: getattr(found, field.name) for field in fields(record)})

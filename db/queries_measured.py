@@ -1,0 +1,446 @@
+"""Reads of what was measured: measurements, comparisons, headlines, series, samples, canaries."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, select
+
+from db.models import (
+    Canary,
+    Cell,
+    Comparison,
+    Measurement,
+    Problem,
+    Run,
+    RunSummary,
+    Sample,
+    SeriesTail,
+)
+from db.packing import Point, unpack_points, unpack_samples
+from db.queries_runs import MEASURED, NIGHTLY, run_filters
+from db.recording import HEADLINE_MODES, RATIO_OF_METRIC, TAIL_METRICS
+from db.records import ProblemKey
+from db.store import Store
+from kswatch_errors import UsageError
+
+
+class MeasurementRow(NamedTuple):
+    """A measurement with its problem; the fields are those of `db.records.MeasurementRecord`."""
+
+    run_id: int
+    cell_id: int
+    problem_id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+    implementation: str
+    status: str
+    mode: str
+    reason: str | None
+    latency_ms: float | None
+    latency_low_ms: float | None
+    latency_high_ms: float | None
+    latency_p05_ms: float | None
+    latency_p25_ms: float | None
+    latency_p75_ms: float | None
+    latency_p95_ms: float | None
+    sample_count: int | None
+    effective_samples: float | None
+    cycles: float | None
+    ratio_to_fused: float | None
+    ratio_to_fused_low: float | None
+    ratio_to_fused_high: float | None
+    energy_mj: float | None
+    energy_low_mj: float | None
+    energy_high_mj: float | None
+    energy_net_mj: float | None
+    energy_source: str | None
+    energy_scope: str | None
+    energy_reason: str | None
+    energy_products: int | None
+    power_w: float | None
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    temperature_c: float | None
+    event_reasons: str | None
+    bytes_moved: int | None
+    flops: int | None
+    floor_ms: float | None
+    floor_ratio: float | None
+    relative_error: float | None
+    max_error: float | None
+    memory_peak_bytes: int | None
+    code_hash: str | None
+    tile: str | None
+    flags: str | None
+
+
+class ComparisonRow(NamedTuple):
+    """Fused against the best baseline on one problem in one run."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    problem_id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+    metric: str
+    baselines: str
+    best_baseline: str | None
+    winner: str | None
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    left_out: str | None
+
+
+class SummaryRow(NamedTuple):
+    """A run's headline for one metric, precision, layout and set of baselines."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    environment_id: int
+    revision_id: int | None
+    metric: str
+    precision: str
+    layout: str
+    baselines: str
+    problems: int
+    fused_wins: int
+    left_out: int
+    median_ratio: float | None
+    median_speedup: float | None
+    geomean_speedup: float | None
+    speedup_p25: float | None
+    speedup_p75: float | None
+
+
+class SeriesPoint(NamedTuple):
+    """One run's value in a series."""
+
+    run_id: int
+    started_at: datetime
+    environment_id: int
+    revision_id: int | None
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Series(NamedTuple):
+    """One metric of one cell on one device over its nights, the oldest first."""
+
+    cell_id: int
+    problem: ProblemKey
+    implementation: str
+    metric: str
+    points: list[Point]
+
+
+class CanaryRow(NamedTuple):
+    """One reading of a canary."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    position: str
+    name: str
+    precision: str
+    latency_ms: float
+    rate: float
+    sm_clock_mhz: float | None
+    temperature_c: float | None
+
+
+class ProblemRow(NamedTuple):
+    """A problem that a device was measured on."""
+
+    problem_id: int
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+
+
+PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
+
+
+def problem_filters(
+    pattern: tuple[int, int, int, int] | None = None,
+    batch: int | None = None,
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[Any]:
+    """Conditions on `problem`; None means all."""
+    conditions = []
+    if pattern is not None:
+        letters = (Problem.a, Problem.b, Problem.c, Problem.d)
+        conditions += [column == value for column, value in zip(letters, pattern, strict=True)]
+    wanted = ((Problem.batch, batch), (Problem.precision, precision), (Problem.layout, layout))
+    return conditions + [column == value for column, value in wanted if value is not None]
+
+
+def _which_runs(
+    run_id: int | None,
+    device_id: int | None,
+    kinds: Collection[str] | None,
+    origins: Collection[str] | None,
+) -> list[Any]:
+    """Conditions on `run`: the named one, whatever it is, or those of a kind and origin."""
+    return run_filters(device_id, kinds, origins) if run_id is None else [Run.id == run_id]
+
+
+def measurements(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    pattern: tuple[int, int, int, int] | None = None,
+    batch: int | None = None,
+    precision: str | None = None,
+    layout: str | None = None,
+    implementation: str | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[MeasurementRow]:
+    """Measurements of a run, or of a device's runs on some problems, ordered by run and problem."""
+    columns = [
+        getattr(Measurement, name) for name in MeasurementRow._fields if name in Measurement.__table__.c
+    ]
+    named = columns[:2] + [Problem.id, *PROBLEM_COLUMNS, Cell.implementation] + columns[2:]
+    query = (
+        select(*named)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .join(Run, Run.id == Measurement.run_id)
+        .where(*_which_runs(run_id, device_id, kinds, origins))
+        .where(*problem_filters(pattern, batch, precision, layout))
+        .order_by(Measurement.run_id, Problem.id, Cell.id)
+    )
+    if device_id is not None:
+        query = query.where(Measurement.device_id == device_id)
+    if implementation is not None:
+        query = query.where(Cell.implementation == implementation)
+    with store.session() as session:
+        return [MeasurementRow(*row) for row in session.execute(query)]
+
+
+def comparisons(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    metric: str = "latency",
+    baselines: str = "all",
+    pattern: tuple[int, int, int, int] | None = None,
+    batch: int | None = None,
+    precision: str | None = None,
+    layout: str | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[ComparisonRow]:
+    """Comparisons of a run, or of some problems over a device's runs, the oldest run first."""
+    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
+        .join(Run, Run.id == Comparison.run_id)
+        .join(Problem, Problem.id == Comparison.problem_id)
+        .where(Comparison.metric == metric, Comparison.baselines == baselines)
+        .where(*_which_runs(run_id, device_id, kinds, origins))
+        .where(*problem_filters(pattern, batch, precision, layout))
+        .order_by(Comparison.run_id, Problem.id)
+    )
+    with store.session() as session:
+        return [ComparisonRow(*row) for row in session.execute(query)]
+
+
+def summaries(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    metric: str | None = None,
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[SummaryRow]:
+    """Headlines of a run, or of all runs over time, the oldest first."""
+    wanted = ((RunSummary.metric, metric), (RunSummary.precision, precision), (RunSummary.layout, layout))
+    columns = [getattr(RunSummary, name) for name in SummaryRow._fields if name in RunSummary.__table__.c]
+    run_columns = (Run.device_id, Run.started_at, Run.environment_id, Run.revision_id)
+    query = (
+        select(columns[0], *run_columns, *columns[1:])
+        .join(Run, Run.id == RunSummary.run_id)
+        .where(RunSummary.baselines == baselines, *_which_runs(run_id, device_id, kinds, origins))
+        .where(*(column == value for column, value in wanted if value is not None))
+        .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
+    )
+    with store.session() as session:
+        return [SummaryRow(*row) for row in session.execute(query)]
+
+
+def series(
+    store: Store,
+    device_id: int,
+    problem: ProblemKey,
+    implementation: str,
+    metric: str = "latency_ms",
+    *,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[SeriesPoint]:
+    """One metric of one cell on one device over its runs, the oldest first; failed cells give no point.
+
+    `speedup` and `energy_ratio` are the problem's against the best of all baselines.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    if metric in RATIO_OF_METRIC.values():
+        query = _ratio_series(problem, metric)
+    elif metric in Measurement.__table__.c:
+        query = _cell_series(device_id, problem, implementation, metric)
+    else:
+        raise UsageError(f"unknown metric {metric!r}; db/metrics.py lists them")
+    with store.session() as session:
+        rows = session.execute(query.where(*run_filters(device_id, kinds, origins)).order_by(Run.id))
+        return [SeriesPoint(*row) for row in rows]
+
+
+_RUN_OF_POINT = (Run.id, Run.started_at, Run.environment_id, Run.revision_id)
+
+
+def _ratio_series(problem: ProblemKey, metric: str) -> Select[Any]:
+    compared = next(name for name, ratio in RATIO_OF_METRIC.items() if ratio == metric)
+    return (
+        select(*_RUN_OF_POINT, Comparison.speedup, Comparison.speedup_low, Comparison.speedup_high)
+        .join(Run, Run.id == Comparison.run_id)
+        .join(Problem, Problem.id == Comparison.problem_id)
+        .filter(*_is(problem), Comparison.metric == compared, Comparison.baselines == "all")
+        .where(Comparison.speedup.is_not(None))
+    )
+
+
+def _cell_series(device_id: int, problem: ProblemKey, implementation: str, metric: str) -> Select[Any]:
+    value = getattr(Measurement, metric)
+    low, high = (
+        getattr(Measurement, name) if name else None for name in TAIL_METRICS.get(metric, (None, None))
+    )
+    return (
+        select(*_RUN_OF_POINT, value, low, high)
+        .join(Run, Run.id == Measurement.run_id)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(*_is(problem), Cell.implementation == implementation, Measurement.device_id == device_id)
+        .where(Measurement.status.in_(("ok", "not_converged")), Measurement.mode.in_(HEADLINE_MODES))
+        .where(value.is_not(None))
+    )
+
+
+def _is(problem: ProblemKey) -> Iterable[Any]:
+    return [getattr(Problem, name) == value for name, value in asdict(problem).items()]
+
+
+def tails(
+    store: Store,
+    device_id: int,
+    *,
+    metrics: Collection[str] | None = None,
+    newest_run_id: int | None = None,
+    origins: Collection[str] | None = MEASURED,
+) -> list[Series]:
+    """The last 400 nightly points of every series of a device; what `check` judges.
+
+    Args:
+        store: to read from.
+        device_id: whose series.
+        metrics: some of `db.recording.TAIL_METRICS`, `speedup`, `energy_ratio`; None means all.
+        newest_run_id: only series whose newest point is of this run, without points of later runs.
+        origins: of the runs; points of excluded runs are always left out.
+    """
+    query = (
+        select(
+            SeriesTail.cell_id, *PROBLEM_COLUMNS, Cell.implementation, SeriesTail.metric, SeriesTail.points
+        )
+        .join(Cell, Cell.id == SeriesTail.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(SeriesTail.device_id == device_id)
+        .order_by(SeriesTail.cell_id, SeriesTail.metric)
+    )
+    if metrics is not None:
+        query = query.where(SeriesTail.metric.in_(metrics))
+    if newest_run_id is not None:
+        query = query.where(SeriesTail.newest_run_id >= newest_run_id)
+    with store.session() as session:
+        seen = set(session.scalars(select(Run.id).where(*run_filters(device_id, NIGHTLY, origins))))
+        rows = session.execute(query).all()
+    if newest_run_id is not None:
+        seen = {run_id for run_id in seen if run_id <= newest_run_id}
+    found = []
+    for cell_id, *key, implementation, metric, packed in rows:
+        points = [point for point in unpack_points(packed) if point.run_id in seen]
+        if points and newest_run_id in (None, points[-1].run_id):
+            found.append(Series(cell_id, ProblemKey(*key), implementation, metric, points))
+    return found
+
+
+def samples(store: Store, run_id: int, cell_id: int, mode: str = "cold") -> array[float]:
+    """Raw samples of a measurement in ms, as they were taken; empty where none are kept."""
+    query = select(Sample.samples_ms).where(
+        Sample.run_id == run_id, Sample.cell_id == cell_id, Sample.mode == mode
+    )
+    with store.session() as session:
+        packed = session.scalar(query)
+    return unpack_samples(packed) if packed else array("f")
+
+
+def canaries(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[CanaryRow]:
+    """Canary readings of a run, or of all runs over time, the oldest run first."""
+    columns = [getattr(Canary, name) for name in CanaryRow._fields if name in Canary.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, *columns[1:])
+        .join(Run, Run.id == Canary.run_id)
+        .where(*_which_runs(run_id, device_id, kinds, origins))
+        .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
+    )
+    with store.session() as session:
+        return [CanaryRow(*row) for row in session.execute(query)]
+
+
+def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
+    """Problems that were measured, on this device or on any."""
+    query = select(Problem.id, *PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
+    if device_id is not None:
+        on_device = select(Cell.problem_id).where(
+            Cell.id.in_(select(Measurement.cell_id).where(Measurement.device_id == device_id))
+        )
+        query = query.where(Problem.id.in_(on_device))
+    with store.session() as session:
+        return [ProblemRow(*row) for row in session.execute(query)]

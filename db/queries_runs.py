@@ -1,0 +1,258 @@
+"""Reads of devices and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
+
+from db.models import Device, Environment, Revision, Run, RunEvent
+from db.records import EnvironmentRecord, RevisionRecord
+from db.rollup import count_statuses
+from db.store import Store
+from kswatch_errors import UsageError
+
+NIGHTLY: tuple[str, ...] = ("nightly",)
+MEASURED: tuple[str, ...] = ("measured",)
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One device, with how much it was measured."""
+
+    id: int
+    uuid: str
+    kind: str
+    model: str
+    simulated: bool
+    architecture: str | None
+    memory_bytes: int | None
+    cache_bytes: int | None
+    multiprocessors: int | None
+    facts: dict[str, Any]
+    runs: int
+    newest_run_id: int | None
+    newest_started_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run, with its device, environment and revision."""
+
+    id: int
+    suite: str
+    kind: str
+    origin: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    harness_seconds: float | None
+    budget_s: float | None
+    planned_cells: int | None
+    seed: int
+    arguments: dict[str, Any]
+    request_id: int | None
+    identity: str
+    excluded: bool
+    device_id: int
+    device_uuid: str
+    device_model: str
+    environment_id: int
+    environment: EnvironmentRecord
+    revision: RevisionRecord | None
+    by_status: dict[str, int]
+
+    @property
+    def cells(self) -> int:
+        """Measurements that the run holds, whatever their status."""
+        return sum(self.by_status.values())
+
+
+@dataclass(frozen=True)
+class RunEventRow:
+    """What a person said of a run."""
+
+    run_id: int
+    at: datetime
+    who: str
+    action: str
+    text: str
+
+
+@dataclass(frozen=True)
+class EnvironmentChange:
+    """One thing that differs between the environments of two runs."""
+
+    name: str
+    before: object
+    after: object
+
+
+def devices(store: Store) -> list[DeviceRow]:
+    """Every device, the one with the newest run first."""
+    counts = (
+        select(Run.device_id, func.count().label("runs"), func.max(Run.id).label("newest"))
+        .group_by(Run.device_id)
+        .subquery()
+    )
+    query = (
+        select(Device, counts.c.runs, counts.c.newest, Run.started_at)
+        .outerjoin(counts, counts.c.device_id == Device.id)
+        .outerjoin(Run, Run.id == counts.c.newest)
+        .order_by(func.coalesce(counts.c.newest, 0).desc(), Device.id)
+    )
+    names = [field.name for field in fields(DeviceRow)][:-3]
+    with store.session() as session:
+        return [
+            DeviceRow(*(getattr(device, name) for name in names), runs or 0, newest, started_at)
+            for device, runs, newest, started_at in session.execute(query)
+        ]
+
+
+def find_device(store: Store, spec: str | None) -> DeviceRow:
+    """The device that is meant: UUID, unique prefix of one, model name, `cpu`; None where there is just one.
+
+    In model names `_`, space and case are equal.
+
+    Raises:
+        UsageError: none or several are meant; the message lists what there is.
+    """
+    known = devices(store)
+    if not known:
+        raise UsageError("the store holds no device yet; run `kswatch nightly` or `kswatch import FILE`")
+    if spec is None:
+        found, asked = known, "several devices are stored"
+    else:
+        found, asked = _meant(known, spec), f"device {spec!r} is ambiguous"
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{device.uuid} ({device.model})" for device in found or known)
+    if found:
+        raise UsageError(f"{asked}; name one with --device: {listed}")
+    raise UsageError(f"no device {spec!r} in the store; there is: {listed}")
+
+
+def _meant(known: Sequence[DeviceRow], spec: str) -> list[DeviceRow]:
+    wanted = _folded(spec)
+    ways = (
+        [device for device in known if device.uuid == spec],
+        [device for device in known if _folded(device.model) == wanted],
+        [device for device in known if device.kind == wanted],
+        [device for device in known if _folded(device.uuid).startswith(wanted)],
+    )
+    return next((found for found in ways if found), [])
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", " ").strip().lower()
+
+
+def run_filters(
+    device_id: int | None,
+    kinds: Collection[str] | None,
+    origins: Collection[str] | None,
+    excluded: bool = False,
+) -> list[ColumnElement[bool]]:
+    """Conditions on `run`; None means all. Excluded runs are left out unless asked for."""
+    conditions: list[ColumnElement[bool]] = [] if excluded else [Run.excluded.is_(False)]
+    if device_id is not None:
+        conditions.append(Run.device_id == device_id)
+    if kinds is not None:
+        conditions.append(Run.kind.in_(kinds))
+    if origins is not None:
+        conditions.append(Run.origin.in_(origins))
+    return conditions
+
+
+def runs(
+    store: Store,
+    device_id: int | None = None,
+    kinds: Collection[str] | None = None,
+    origins: Collection[str] | None = None,
+    states: Collection[str] | None = None,
+    limit: int | None = 100,
+) -> list[RunRow]:
+    """Runs, the newest first, excluded ones too."""
+    query = _run_query().where(*run_filters(device_id, kinds, origins, excluded=True))
+    if states is not None:
+        query = query.where(Run.state.in_(states))
+    with store.session() as session:
+        return _run_rows(session, query.order_by(Run.id.desc()).limit(limit))
+
+
+def run(store: Store, run_id: int) -> RunRow:
+    """One run.
+
+    Raises:
+        UsageError: there is none with this id.
+    """
+    with store.session() as session:
+        found = _run_rows(session, _run_query().where(Run.id == run_id))
+    if not found:
+        raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
+    return found[0]
+
+
+def _run_query() -> Select[Any]:
+    return (
+        select(Run, Device.uuid, Device.model, Environment, Revision)
+        .join(Device, Device.id == Run.device_id)
+        .join(Environment, Environment.id == Run.environment_id)
+        .outerjoin(Revision, Revision.id == Run.revision_id)
+    )
+
+
+_RUN_COLUMNS = [field.name for field in fields(RunRow) if field.name in Run.__table__.columns]
+
+
+def _run_rows(session: Session, query: Select[Any]) -> list[RunRow]:
+    rows = []
+    for found, uuid, model, environment, revision in session.execute(query):
+        values = {name: getattr(found, name) for name in _RUN_COLUMNS}
+        # a run under way has not counted yet
+        values["by_status"] = found.by_status or count_statuses(session, found.id)
+        rows.append(
+            RunRow(
+                **values,
+                device_uuid=uuid,
+                device_model=model,
+                environment=_values(EnvironmentRecord, environment),
+                revision=_values(RevisionRecord, revision) if revision else None,
+            )
+        )
+    return rows
+
+
+def _values(record: Any, row: object) -> Any:  # noqa: ANN401  (a record of the class that is given)
+    return record(**{field.name: getattr(row, field.name) for field in fields(record)})
+
+
+def run_events(store: Store, run_id: int | None = None) -> list[RunEventRow]:
+    """What people said of this run, or of any, the oldest first."""
+    query = select(RunEvent).order_by(RunEvent.id)
+    if run_id is not None:
+        query = query.where(RunEvent.run_id == run_id)
+    with store.session() as session:
+        return [_values(RunEventRow, event) for event in session.scalars(query)]
+
+
+def environment_changes(store: Store, before_run_id: int, after_run_id: int) -> list[EnvironmentChange]:
+    """What differs between the environments of two runs, such as the driver."""
+    before = _flat(run(store, before_run_id).environment)
+    after = _flat(run(store, after_run_id).environment)
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        EnvironmentChange(name, before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(environment: EnvironmentRecord) -> dict[str, object]:
+    values = dict(vars(environment))
+    return values | values.pop("extra")

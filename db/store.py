@@ -1,0 +1,246 @@
+"""The store: the only door through which measurements are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from db import recording
+from db.faults import shown, told_plainly
+from db.models import (
+    Canary,
+    Cell,
+    Device,
+    Environment,
+    Measurement,
+    Prediction,
+    Problem,
+    Revision,
+    Run,
+    Verdict,
+)
+from db.opening import WRITES, open_engine
+from db.recording import RunFacts
+from db.records import (
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunRecord,
+    RunState,
+    VerdictRecord,
+)
+from db.rollup import count_statuses, write_run_summary
+from db.vocabulary import Vocabulary, device_id, environment_id, insert_rows, revision_id
+from kswatch_errors import UsageError
+
+
+class Store:
+    """An open store. Any number of processes may have it open; not to be shared by threads that write."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._vocabulary = Vocabulary()
+        self._facts: dict[int, RunFacts] = {}
+        self._held: dict[int, set[str]] = {}
+
+    @classmethod
+    def open(cls, url: str, create: bool = True) -> Store:
+        """The store at this URL, its schema brought to the newest.
+
+        Raises:
+            ConfigurationError: the URL is not one, or its driver is not installed.
+            StoreError: it does not exist (and `create` is false), is of a newer version, is damaged, cannot be
+                written, or lies on a network file system.
+        """
+        return cls(open_engine(url, create))
+
+    @property
+    def name(self) -> str:
+        """The store's name for people: a path, or a URL without its password."""
+        return shown(self.engine.url)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session for reading: one consistent view, rolled back at the end unless committed."""
+        with told_plainly(self.engine.url), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that is one short transaction: waits its turn, commits at the end, all or nothing."""
+        with told_plainly(self.engine.url):
+            try:
+                with Session(self.engine.execution_options(**WRITES)) as session, session.begin():
+                    yield session
+            except BaseException:
+                self._vocabulary.forget()
+                raise
+
+    def begin_run(self, record: RunRecord, identity: str | None = None) -> int:
+        """Write the run's beginning and give its id; `identity` is that of an imported run."""
+        with self.writing() as session:
+            run = Run(
+                suite=record.suite,
+                device_id=device_id(session, record.device),
+                environment_id=environment_id(session, record.environment),
+                revision_id=revision_id(session, record.revision),
+                request_id=record.request_id,
+                kind=record.kind,
+                origin=record.origin,
+                started_at=record.started_at,
+                budget_s=record.budget_s,
+                planned_cells=record.planned_cells,
+                seed=record.seed,
+                arguments=record.arguments,
+                identity=identity or uuid4().hex,
+            )
+            session.add(run)
+            session.flush()
+            return run.id
+
+    def record_problem(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
+        """Record one problem's measurements (or several problems') in one transaction.
+
+        Its comparisons and series tails are written with it. A measurement of a cell and mode that
+        the run already has is replaced, so that recording twice changes nothing.
+        """
+        if not records:
+            return
+        with self.writing() as session:
+            run = self._run_facts(session, run_id)
+            held = self._held_with(session, run, records)
+            ids = recording.write_measurements(session, self._vocabulary, run, records)
+            problems = self._vocabulary.problem_ids(session, {record.problem for record in records})
+            rows = recording.write_comparisons(session, run, problems.values(), held)
+            fused = recording.fused_cells(session, problems.values())
+            cells = [(ids[record.problem, record.implementation], record) for record in records]
+            recording.write_tails(session, run, cells, recording.ratio_points(rows, fused))
+
+    def _run_facts(self, session: Session, run_id: int) -> RunFacts:
+        if run_id not in self._facts:
+            run = _run(session, run_id)
+            self._facts[run_id] = RunFacts(run.id, run.device_id, run.kind)
+        return self._facts[run_id]
+
+    def _held_with(self, session: Session, run: RunFacts, records: Sequence[MeasurementRecord]) -> set[str]:
+        if run.run_id not in self._held:
+            self._held[run.run_id] = recording.held_implementations(session, run.device_id)
+        self._held[run.run_id] |= {record.implementation for record in records}
+        return self._held[run.run_id]
+
+    def record_canaries(self, run_id: int, records: Sequence[CanaryRecord]) -> None:
+        """Record canary readings; one at the same position replaces the former."""
+        with self.writing() as session:
+            insert_rows(session, Canary, [{"run_id": run_id} | asdict(one) for one in records], replace=True)
+
+    def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
+        """Record what heuristics say for the run's problems."""
+        with self.writing() as session:
+            ids = self._vocabulary.problem_ids(session, {record.problem for record in records})
+            rows = [
+                {
+                    "run_id": run_id,
+                    "problem_id": ids[record.problem],
+                    "heuristic": record.heuristic,
+                    "version": record.version,
+                    "predicts_fused": record.predicts_fused,
+                    "predicted_speedup": record.predicted_speedup,
+                }
+                for record in records
+            ]
+            insert_rows(session, Prediction, rows, replace=True)
+
+    def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
+        """Record the judgement on the run's series; judging again replaces it."""
+        with self.writing() as session:
+            keys = {(record.problem, record.implementation) for record in records}
+            ids = self._vocabulary.cell_ids(session, keys)
+            rows = []
+            for record in records:
+                row = {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
+                rows.append(row | {"run_id": run_id, "cell_id": ids[record.problem, record.implementation]})
+            insert_rows(session, Verdict, rows, replace=True)
+
+    def finish_run(
+        self,
+        run_id: int,
+        state: RunState = "finished",
+        seconds: float | None = None,
+        harness_seconds: float | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
+        """Write how the run ended, and its headlines."""
+        with self.writing() as session:
+            run = _run(session, run_id)
+            run.state, run.seconds, run.harness_seconds = state, seconds, harness_seconds
+            run.finished_at = finished_at or datetime.now(UTC)
+            run.by_status = count_statuses(session, run_id)
+            write_run_summary(session, run_id)
+
+    def reopen_run(self, run_id: int) -> None:
+        """Say that the run goes on, when it is resumed."""
+        with self.writing() as session:
+            run = _run(session, run_id)
+            run.state, run.finished_at, run.by_status = "running", None, None
+
+    def done_cells(self, run_id: int) -> set[tuple[ProblemKey, str]]:
+        """Cells that a resumed run need not repeat: those with a row, unless it says `skipped`."""
+        keys = [getattr(Problem, name) for name in ProblemKey.__dataclass_fields__]
+        query = (
+            select(Cell.implementation, *keys)
+            .join(Problem, Problem.id == Cell.problem_id)
+            .join(Measurement, Measurement.cell_id == Cell.id)
+            .where(Measurement.run_id == run_id, Measurement.status != "skipped")
+        )
+        with self.session() as session:
+            return {(ProblemKey(*values), name) for name, *values in session.execute(query)}
+
+    def resumable_run(self, device_uuid: str | None = None) -> int | None:
+        """The newest run that did not come to its end, on this device or on any."""
+        query = select(Run.id).where(Run.state.in_(("running", "interrupted")), Run.kind != "import")
+        if device_uuid is not None:
+            query = query.join(Device, Device.id == Run.device_id).where(Device.uuid == device_uuid)
+        with self.session() as session:
+            return session.scalars(query.order_by(Run.id.desc()).limit(1)).one_or_none()
+
+    def run_plan(self, run_id: int) -> RunRecord:
+        """The run as it was begun, enough to plan the same cells again."""
+        with self.session() as session:
+            run = _run(session, run_id)
+            revision = session.get(Revision, run.revision_id) if run.revision_id else None
+            return RunRecord(
+                device=_as(DeviceRecord, session.get_one(Device, run.device_id)),
+                environment=_as(EnvironmentRecord, session.get_one(Environment, run.environment_id)),
+                revision=_as(RevisionRecord, revision) if revision else None,
+                **{name: getattr(run, name) for name in _RUN_FIELDS},
+            )
+
+
+_CELL_FIELDS = frozenset({"problem", "implementation"})
+_RUN_FIELDS = tuple(name for name in RunRecord.__dataclass_fields__ if name in Run.__table__.columns)
+
+
+def _as(record: Any, row: object) -> Any:  # noqa: ANN401
+    return record(**{name: getattr(row, name) for name in record.__dataclass_fields__})
+
+
+def _run(session: Session, run_id: int) -> Run:
+    run = session.get(Run, run_id)
+    if run is None:
+        raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
+    return run
