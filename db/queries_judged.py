@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import Select, and_, case, func, select
 
 from db.models import Alert, AlertEvent, Cell, Comparison, Prediction, Problem, Request, Run, Verdict
 from db.queries_measured import PROBLEM_COLUMNS, problem_filters
@@ -160,6 +160,8 @@ class RequestRow:
     seconds_left: float | None
     message: str | None
     cancel_asked: bool
+    run_id: int | None
+    """The newest run that was begun for it."""
 
 
 def _outcome_join(metric: str, baselines: str) -> Any:  # noqa: ANN401  (a join condition)
@@ -290,11 +292,11 @@ def requests(
     store: Store, states: Collection[str] | None = None, limit: int | None = 100
 ) -> list[RequestRow]:
     """Requests in these states (None: all), the newest first."""
-    query = select(Request).order_by(Request.id.desc()).limit(limit)
+    query = _requests().order_by(Request.id.desc()).limit(limit)
     if states is not None:
         query = query.where(Request.state.in_(states))
     with store.session() as session:
-        return [_row(RequestRow, found) for found in session.scalars(query)]
+        return [_request_row(*found) for found in session.execute(query)]
 
 
 def request(store: Store, request_id: int) -> RequestRow:
@@ -304,10 +306,20 @@ def request(store: Store, request_id: int) -> RequestRow:
         UsageError: there is none with this id.
     """
     with store.session() as session:
-        found = session.get(Request, request_id)
+        found = session.execute(_requests().where(Request.id == request_id)).one_or_none()
         if found is None:
-            raise UsageError(f"there is no request {request_id}; `kswatch runs` shows what was run")
-        return _row(RequestRow, found)
+            raise UsageError(f"there is no request {request_id}; `kswatch request --list` shows them")
+        return _request_row(*found)
+
+
+def _requests() -> Select[Any]:
+    newest_run = select(func.max(Run.id)).where(Run.request_id == Request.id).scalar_subquery()
+    return select(Request, newest_run)
+
+
+def _request_row(found: Request, run_id: int | None) -> RequestRow:
+    names = [field.name for field in fields(RequestRow)][:-1]
+    return RequestRow(*(getattr(found, name) for name in names), run_id)
 
 
 def _row(record: Any, found: object) -> Any:  # noqa: ANN401  (a row of the class that is given)
