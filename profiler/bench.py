@@ -1,0 +1,104 @@
+"""Everything the loop touches on a device: another device, real or simulated, is another Bench."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from kernels.problem import Problem
+from profiler.canaries import Canary, torch_canaries
+from profiler.devices import Target, cpu_threads, physical_cores
+from profiler.probes.probe import Probe
+from profiler.probes.timing import CpuTimer, Timer
+from profiler.stage import Stage, TorchStage
+
+CPU_GEMM_SIZE = 768
+
+
+class Bench(ABC):
+    """A device, made ready to be measured in this process."""
+
+    timer: Timer
+    probes: tuple[Probe, ...] = ()
+    busy_s: float = 0.0
+    """Seconds spent in visits, warm-up and energy windows so far: the rest of a run is the harness."""
+
+    @abstractmethod
+    def stage(self, problem: Problem, seed: int) -> Stage:
+        """Set a problem up; the caller closes it."""
+
+    @abstractmethod
+    def canaries(self) -> Iterator[Canary]:
+        """The kernels that never change; read each before asking for the next."""
+
+    @abstractmethod
+    def free_bytes(self) -> int:
+        """Memory that a cell may still take."""
+
+    def now_s(self) -> float:
+        """A clock that never goes backwards; simulated devices have their own."""
+        return time.monotonic()
+
+    def healthy(self) -> bool:
+        """Whether the device still answers; False after an error that only a new process cures."""
+        return True
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count what happens inside as the device's time, not the harness's."""
+        begin_s = self.now_s()
+        try:
+            yield
+        finally:
+            self.busy_s += self.now_s() - begin_s
+
+
+class CpuBench(Bench):
+    """The host's CPU: pinned threads, rotated input sets."""
+
+    def __init__(self, target: Target) -> None:
+        threads = cpu_threads()
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, physical_cores()[:threads])
+        torch.set_num_threads(threads)
+        self.timer = CpuTimer()
+        self._cache_bytes = target.record.cache_bytes or 32 << 20
+
+    def stage(self, problem: Problem, seed: int) -> Stage:
+        """See `Bench`."""
+        gc.collect()
+        return TorchStage(problem, torch.device("cpu"), seed, self._cache_bytes)
+
+    def canaries(self) -> Iterator[Canary]:
+        """See `Bench`."""
+        return torch_canaries(torch.device("cpu"), self._cache_bytes, CPU_GEMM_SIZE)
+
+    def free_bytes(self) -> int:
+        """See `Bench`."""
+        return psutil.virtual_memory().available
+
+
+_benches: dict[str, Bench] = {}
+
+
+def of(target: Target) -> Bench:
+    """The bench of a device in this process, made on first use and kept: it holds calibrations."""
+    uuid = target.record.uuid
+    if uuid not in _benches:
+        _benches[uuid] = _make(target)
+    return _benches[uuid]
+
+
+def _make(target: Target) -> Bench:
+    if target.record.kind == "cpu":
+        return CpuBench(target)
+    from profiler.cuda_bench import CudaBench
+
+    return CudaBench(target)

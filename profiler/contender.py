@@ -1,0 +1,156 @@
+"""One cell while it is measured: its samples, its rounds, what became of it, and its record."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from db.records import Status
+from kernels.implementation import Implementation
+from kernels.problem import Problem
+from kernels.reference import Correctness
+from kswatch_errors import UnsupportedError
+from profiler.probes.timing import Visit, Work
+from profiler.settings import MeasureSettings
+from profiler.summary import Interval, StoppingRule, median_interval
+
+REFERENCE = "fused"
+"""The cell that all others of its problem are paired with."""
+REASON_LENGTH = 500
+MIN_ROUNDS = 6
+"""Rounds from which the order statistics of their ratios reach 95 %."""
+
+
+class Contender:
+    """One implementation in the race for one problem."""
+
+    def __init__(self, problem: Problem, implementation: Implementation, settings: MeasureSettings) -> None:
+        self.problem = problem
+        self.implementation = implementation
+        self.name = implementation.name
+        self.work: Work
+        """Set by `enters`."""
+        self._entered = False
+        self.status: Status | None = None
+        """None while it is being measured."""
+        self.reason: str | None = None
+        self.flags: list[str] = []
+        self.code_hash: str | None = None
+        self.tile: str | None = None
+        self.correctness: Correctness | None = None
+        self.estimate_ms = 0.0
+        self.samples_ms: list[float] = []
+        self.spent_ms = 0.0
+        self.round_ms: dict[int, float] = {}
+        """By round: the mean of its visits' medians, so that a linear drift cancels."""
+        self._settings = settings
+        self._rule: StoppingRule | None = None
+
+    @property
+    def racing(self) -> bool:
+        """Let in, and not failed since."""
+        return self._entered and self.status in (None, "ok", "not_converged")
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it may be visited for the others' sake although its own median is known."""
+        return self.status == "ok" and "slow" not in self.flags and not self._spent
+
+    @property
+    def _spent(self) -> bool:
+        settings = self._settings
+        return self.spent_ms >= settings.cell_cap_ms or len(self.samples_ms) >= settings.max_samples
+
+    def ends(self, status: Status, reason: str | None = None) -> None:
+        """Decide the cell; a failure overrules what was decided before."""
+        self.status = status
+        self.reason = reason[:REASON_LENGTH] if reason else None
+
+    @contextmanager
+    def surviving(self) -> Iterator[None]:
+        """Whatever goes wrong inside ends this cell with a status by the exception's type, never the loop."""
+        try:
+            yield
+        except Exception as error:  # a cell that fails is a row with a reason, whatever failed it
+            self.fails(error)
+
+    def fails(self, error: Exception) -> None:
+        """End with the status that the exception's type stands for."""
+        said = str(error)
+        named = (
+            said if isinstance(error, UnsupportedError | MemoryError) else f"{type(error).__name__}: {said}"
+        )
+        self.ends(status_of(error), named)
+
+    def enters(self, work: Work, estimate_ms: float) -> None:
+        """It is right, fits and is fast enough: it may be visited."""
+        self.work, self.estimate_ms, self._entered = work, estimate_ms, True
+
+    def takes(self, visit: Visit, turn: int, spent_ms: float) -> None:
+        """Add a visit's samples; all of them, nothing is dropped as an outlier."""
+        level = statistics.median(visit.samples_ms)
+        self.round_ms[turn] = (self.round_ms[turn] + level) / 2 if turn in self.round_ms else level
+        self.samples_ms += visit.samples_ms
+        self.estimate_ms = statistics.median(self.samples_ms)
+        self.flag(*visit.flags)
+        self.spent_ms += spent_ms
+
+    def flag(self, *labels: str) -> None:
+        """Label the cell, each label once."""
+        self.flags += [label for label in labels if label not in self.flags]
+
+    def is_slow(self, best_ms: float) -> bool:
+        """Whether even its fastest sample is too far behind the best to be worth many samples.
+
+        The fastest, since a few disturbed samples of a busy machine must not end a good cell.
+        """
+        fastest_ms = min(self.samples_ms, default=self.estimate_ms)
+        return fastest_ms > self._settings.slow_factor * best_ms
+
+    def judge(self, best_ms: float, tick_ms: float) -> None:
+        """End the cell if its samples are enough, or if it has had its share of time."""
+        settings = self._settings
+        self._rule = self._rule or StoppingRule(settings, tick_ms)
+        if self._rule.satisfied(self.samples_ms):
+            self.ends("ok")
+        elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
+            self.flag("slow")
+            self.ends(
+                "ok", f"{self.estimate_ms / best_ms:.1f} times slower than the best, so only few samples"
+            )
+        elif self._spent:
+            self.gives_up(tick_ms)
+
+    def gives_up(self, tick_ms: float) -> None:
+        """The time is over: keep the interval reached, and say so."""
+        reached = median_interval(self.samples_ms, tick_ms)
+        wanted = f"±{100 * self._settings.half_width:g} % was wanted"
+        samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
+        self.ends("not_converged", f"±{100 * reached.half_width:.2g} % after {samples}; {wanted}")
+
+    def ratio_to(self, other: Contender, tick_ms: float) -> Interval | None:
+        """This one's time over the other's, paired by rounds; None where they share no round.
+
+        Few rounds cannot give an interval of their own: then it spans both medians' intervals, which
+        is wider than need be but never too narrow.
+        """
+        turns = self.round_ms.keys() & other.round_ms.keys()
+        if not turns:
+            return None
+        paired = median_interval([self.round_ms[turn] / other.round_ms[turn] for turn in sorted(turns)])
+        if len(turns) >= MIN_ROUNDS:
+            return paired
+        mine, theirs = median_interval(self.samples_ms, tick_ms), median_interval(other.samples_ms, tick_ms)
+        low, high = min(mine.low / theirs.high, paired.low), max(mine.high / theirs.low, paired.high)
+        return replace(paired, low=low, high=high)
+
+
+def status_of(error: Exception) -> Status:
+    """What a cell is called after this exception: by its type, never by its text."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out_of_memory"
+    return "unsupported" if isinstance(error, UnsupportedError) else "crashed"

@@ -1,0 +1,209 @@
+"""The measuring loop: all implementations of one problem together, on one device.
+
+Prepare and check each one; warm up; visit them in seeded ABBA rounds until every median is known
+well enough; check again. A cell that fails becomes a record with a status and a reason, and the
+others go on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from db.records import CanaryRecord, MeasurementRecord
+from kernels.implementation import Implementation
+from kernels.problem import Problem
+from kswatch_errors import UnsupportedError
+from profiler import bench as benches
+from profiler.bench import Bench
+from profiler.canaries import Position, read_canary
+from profiler.contender import REFERENCE, Contender
+from profiler.devices import Target
+from profiler.recording import to_record
+from profiler.roofline import Roofline
+from profiler.settings import MeasureSettings
+from profiler.stage import Stage
+
+SLOW_VISIT_LAUNCHES = 3
+
+
+def measure_problem(
+    problem: Problem,
+    implementations: Iterable[Implementation],
+    target: Target,
+    settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
+    *,
+    seed: int = 0,
+    canaries: Sequence[CanaryRecord] = (),
+    bench: Bench | None = None,
+) -> list[MeasurementRecord]:
+    """One record per implementation, in their order.
+
+    Args:
+        problem: What all of them compute.
+        implementations: Among them `fused`, if ratios to it are wanted.
+        target: Where.
+        settings: How carefully.
+        seed: Decides operands and the order of visits.
+        canaries: This run's so far; they give the floor and predict what would take too long.
+        bench: The device as the loop sees it; made from `target` unless given.
+    """
+    bench = bench or benches.of(target)
+    roofline = Roofline.from_canaries(canaries, bench.timer.launch_ms())
+    contenders = [Contender(problem, implementation, settings) for implementation in implementations]
+    for probe in bench.probes:
+        probe.problem_begins()
+    try:
+        stage = bench.stage(problem, seed)
+    except Exception as error:  # operands that do not fit, say: every cell tells why
+        for contender in contenders:
+            contender.fails(error)
+    else:
+        try:
+            _Loop(contenders, stage, bench, settings, roofline).run(seed)
+        finally:
+            stage.close()
+    return [to_record(contender, contenders, bench, target.record, roofline) for contender in contenders]
+
+
+def measure_canaries(target: Target, position: Position, bench: Bench | None = None) -> list[CanaryRecord]:
+    """A copy that exceeds the last cache, and one dense product per precision that the device has."""
+    bench = bench or benches.of(target)
+    with bench.busy():
+        return [read_canary(canary, position, bench.timer) for canary in bench.canaries()]
+
+
+class _Loop:
+    """One problem's cells on a stage: admitted, warmed up, raced, checked."""
+
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        stage: Stage,
+        bench: Bench,
+        settings: MeasureSettings,
+        roofline: Roofline,
+    ) -> None:
+        self._contenders = contenders
+        self._stage = stage
+        self._bench = bench
+        self._settings = settings
+        self._roofline = roofline
+        self._bmm_error: float | None = None
+
+    def run(self, seed: int) -> None:
+        """The whole story."""
+        for contender in sorted(self._contenders, key=lambda each: each.name != "bmm"):
+            with contender.surviving():  # bmm first: its error may widen the limit of the others
+                self._admit(contender)
+        self._warm_up()
+        self._race(random.Random(seed))
+        self._check_again()
+
+    def _admit(self, contender: Contender) -> None:
+        """Let in what can be computed here, fits, is right and will not take too long."""
+        problem, implementation = contender.problem, contender.implementation
+        if refusal := self._stage.unsupported(implementation):
+            raise UnsupportedError(refusal)
+        needed, free = implementation.memory_bytes(problem) - problem.input_bytes, self._bench.free_bytes()
+        if needed > self._settings.memory_share * free:
+            return contender.ends(
+                "out_of_memory", f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+            )
+        least_ms = self._roofline.fastest_ms(problem.precision, implementation.flops(problem)) or 0.0
+        if self._too_slow(contender, least_ms, "predicted from its operations at the measured rate"):
+            return None
+        work = self._stage.prepare(implementation)
+        contender.correctness = self._stage.check(work, self._bmm_error)
+        if not contender.correctness.ok:
+            return contender.ends("incorrect", f"before timing: {contender.correctness.reason}")
+        if contender.name == "bmm":
+            self._bmm_error = contender.correctness.relative_error
+        estimate_ms = self._bench.timer.visit(work, 1).samples_ms[0]
+        if not self._too_slow(contender, estimate_ms, "the first timed call"):
+            contender.enters(work, estimate_ms)
+        return None
+
+    def _too_slow(self, contender: Contender, time_ms: float, how: str) -> bool:
+        limit_ms = self._settings.too_slow_ms
+        if time_ms > limit_ms:
+            contender.ends(
+                "too_slow", f"{time_ms:.0f} ms per product ({how}), over the limit of {limit_ms:.0f} ms"
+            )
+        return time_ms > limit_ms
+
+    def _warm_up(self) -> None:
+        """Launch each one until caches, clocks and lazy libraries have settled; nothing is kept."""
+        racing = [contender for contender in self._contenders if contender.racing]
+        share_ms = self._settings.warm_up_ms / max(len(racing), 1)
+        for contender in racing:
+            launches = self._launches(contender, share_ms)
+            with contender.surviving(), self._bench.busy():
+                samples_ms = sorted(self._bench.timer.visit(contender.work, launches).samples_ms)
+                contender.estimate_ms = samples_ms[len(samples_ms) // 2]
+
+    def _race(self, randomness: random.Random) -> None:
+        """ABBA rounds: every order is visited forwards and then backwards, so that drift hits all alike."""
+        begin_s, turn = self._bench.now_s(), 0
+        while field := self._field():
+            randomness.shuffle(field)
+            for contender in (*field, *reversed(field)):
+                self._visit(contender, turn)
+            self._judge(field)
+            turn += 1
+            if 1e3 * (self._bench.now_s() - begin_s) >= self._settings.problem_cap_ms:
+                for contender in self._unfinished():
+                    contender.gives_up(self._bench.timer.tick_ms)
+
+    def _unfinished(self) -> list[Contender]:
+        return [contender for contender in self._contenders if contender.racing and contender.status is None]
+
+    def _field(self) -> list[Contender]:
+        """Who is visited in the next round: the unfinished, and `fused` beside them for the ratios."""
+        unfinished = self._unfinished()
+        beside = [
+            contender
+            for contender in self._contenders
+            if contender.name == REFERENCE and contender.can_go_on and contender not in unfinished
+        ]
+        return unfinished + beside if unfinished else []
+
+    def _visit(self, contender: Contender, turn: int) -> None:
+        if not contender.racing:
+            return  # it failed in this very round
+        begin_s = self._bench.now_s()
+        launches = self._launches(contender, self._settings.visit_ms)
+        if contender.is_slow(self._best_ms()):
+            launches = min(launches, SLOW_VISIT_LAUNCHES)
+        with contender.surviving(), self._bench.busy():
+            for probe in self._bench.probes:
+                probe.visit_begins(contender.name)
+            visit = self._bench.timer.visit(contender.work, launches)
+            for probe in self._bench.probes:
+                probe.visit_ends(contender.name)
+            contender.takes(visit, turn, 1e3 * (self._bench.now_s() - begin_s))
+
+    def _launches(self, contender: Contender, visit_ms: float) -> int:
+        wanted = round(visit_ms / max(contender.estimate_ms, 1e-6))
+        return min(max(wanted, 1), self._settings.visit_launches)
+
+    def _best_ms(self) -> float:
+        return min(contender.estimate_ms for contender in self._contenders if contender.racing)
+
+    def _judge(self, field: Sequence[Contender]) -> None:
+        for contender in field:
+            if contender.racing and contender.status is None:
+                contender.judge(self._best_ms(), self._bench.timer.tick_ms)
+
+    def _check_again(self) -> None:
+        """What was right before timing must still be right after it."""
+        for contender in self._contenders:
+            if not contender.racing:
+                continue
+            with contender.surviving():
+                implementation = contender.implementation
+                contender.code_hash, contender.tile = self._stage.code_of(implementation)
+                after = self._stage.check(contender.work, self._bmm_error)
+                if not after.ok:
+                    contender.correctness = after
+                    contender.ends("incorrect", f"after timing: {after.reason}")

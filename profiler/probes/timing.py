@@ -1,0 +1,89 @@
+"""Timing one visit: a few launches in a row, each with a sample of its own."""
+
+from __future__ import annotations
+
+import gc
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kernels.problem import Problem
+
+
+@dataclass(frozen=True)
+class Work:
+    """One cell's product, ready to be launched; a simulated timer looks its truth up by the names."""
+
+    name: str
+    """The implementation's name, or the canary's."""
+    launch: Callable[[int], object]
+    """`launch(i)` launches once on the i-th of the rotated input sets; any i >= 0."""
+    problem: Problem | None = None
+    """None for a canary."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one visit gave: samples in order of time, and labels for what was wrong with them."""
+
+    samples_ms: tuple[float, ...]
+    flags: tuple[str, ...] = ()
+
+
+class Timer(ABC):
+    """Times the launches of one cell, cold."""
+
+    tick_ms: float
+    """The timer's resolution: the interval of a median is widened by half of it on both sides."""
+
+    @abstractmethod
+    def visit(self, work: Work, launches: int) -> Visit:
+        """`launches` samples; the device is idle before and after."""
+
+    def launch_ms(self) -> float:
+        """What launching nothing takes by this timer: part of every floor."""
+        return 0.0
+
+
+class CpuTimer(Timer):
+    """Wall time of each call by `perf_counter_ns`, garbage collection off.
+
+    The first call of a visit of several is not a sample: it finds the rival's threads still spinning
+    and its own code out of the instruction cache, and would be charged for whoever ran before.
+    """
+
+    tick_ms = time.get_clock_info("perf_counter").resolution * 1e3
+
+    def __init__(self) -> None:
+        self._launched = 0
+
+    def visit(self, work: Work, launches: int) -> Visit:
+        """See `Timer`; goes on through the input sets where the last visit stopped."""
+        samples_ms = []
+        with _no_garbage_collection():
+            if launches > 1:
+                self._sample_ms(work)
+            for _ in range(launches):
+                samples_ms.append(self._sample_ms(work))
+        return Visit(tuple(samples_ms))
+
+    def _sample_ms(self, work: Work) -> float:
+        self._launched += 1
+        begin_ns = time.perf_counter_ns()
+        y = work.launch(self._launched)
+        end_ns = time.perf_counter_ns()
+        del y  # after the second stamp: giving memory back is not the product's work
+        return (end_ns - begin_ns) / 1e6
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

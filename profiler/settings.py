@@ -1,0 +1,52 @@
+"""How carefully the loop measures: every threshold of the stopping rule, with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """What ends the measuring of a cell, and what it may cost."""
+
+    warm_up_ms: float = 50.0
+    """Per problem, shared by its implementations; each gets at least two launches."""
+    visit_ms: float = 5.0
+    """What one visit to one implementation should last; an ABBA round has two of each."""
+    visit_launches: int = 200
+    """Most launches of one visit: what fits in a queue behind a spin kernel."""
+    min_samples: int = 30
+    min_timed_ms: float = 30.0
+    min_effective_samples: float = 25.0
+    half_width: float = 0.005
+    """The interval of the median ends the cell when it lies within this share of the median."""
+    look_growth: float = 1.3
+    """The rule looks again when the samples have grown by this factor: peeking costs coverage."""
+    max_samples: int = 10_000
+    cell_cap_ms: float = 2_000.0
+    """Time in visits to one cell after which it is `not_converged` with the interval reached."""
+    problem_cap_ms: float = 30_000.0
+    """The same for all visits to one problem together."""
+    slow_factor: float = 2.0
+    """A cell this many times slower than the problem's best gets `slow_samples` and no more."""
+    slow_samples: int = 5
+    too_slow_ms: float = 500.0
+    """Predicted time of one product above which it is not timed at all."""
+    memory_share: float = 0.9
+    """A cell that would need more than this share of the free memory is not tried."""
+    energy_settle_s: float = 0.5
+    energy_window_s: float = 1.0
+    energy_ticks: int = 10
+    """A window lasts at least `energy_window_s` and at least this many ticks of the counter."""
+    energy_spread: float = 0.01
+    """Three windows that differ by more than this are followed by five of twice the length."""
+
+    def within(self, budget_s: float, problems: int, implementations: int) -> MeasureSettings:
+        """The same care with caps such that `problems` fit into `budget_s` seconds.
+
+        About half of the wall time goes to operands, checks and warm-up of small CPU problems, so
+        visits get the other half.
+        """
+        problem_ms = 1e3 * budget_s / max(problems, 1) / 2
+        cell_ms = min(self.cell_cap_ms, 2 * problem_ms / max(implementations, 1))
+        return replace(self, problem_cap_ms=min(self.problem_cap_ms, problem_ms), cell_cap_ms=cell_ms)

@@ -1,0 +1,126 @@
+"""Statistics within a run: the interval of a median of correlated samples, and when to stop.
+
+The interval is distribution-free (order statistics, binomial ranks) at the effective sample size
+n_eff = n(1-r)/(1+r), where r = max(0, lag-1 autocorrelation + 2/n): the 2/n undoes the bias of the
+estimate at small n. tests/profiler/test_summary.py measures its coverage on noise of known truth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from profiler.settings import MeasureSettings
+
+LEVEL = 0.95
+MODE_SHARE = 0.1
+MODE_GAP = 0.02
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A median with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    effective_samples: float
+
+    @property
+    def half_width(self) -> float:
+        """How far the farther end lies from the median, as a share of it."""
+        return max(self.high - self.median, self.median - self.low) / self.median
+
+
+def median_interval(samples: Sequence[float], tick: float = 0.0) -> Interval:
+    """The median and its interval, widened by half a timer tick on both sides.
+
+    With fewer than six effective samples no rank reaches 95 %: the interval is then the whole
+    range, which at five independent samples covers 93.75 %.
+    """
+    values = np.sort(np.asarray(samples, dtype=float))
+    effective = effective_samples(samples)
+    rank = _lower_rank(len(values), math.floor(effective))
+    low, high = values[rank - 1], values[len(values) - rank]
+    return Interval(float(np.median(values)), float(low) - tick / 2, float(high) + tick / 2, effective)
+
+
+def effective_samples(samples: Sequence[float]) -> float:
+    """How many independent samples carry as much as these, which are in order of time."""
+    count = len(samples)
+    if count < 3:
+        return float(count)
+    deviations = np.asarray(samples, dtype=float) - np.mean(samples)
+    variance = float(deviations @ deviations)
+    lag_one = float(deviations[:-1] @ deviations[1:]) / variance if variance > 0 else 0.0
+    correlation = min(max(0.0, lag_one + 2 / count), 0.999)
+    return count * (1 - correlation) / (1 + correlation)
+
+
+@lru_cache(maxsize=4096)
+def _lower_rank(count: int, effective: int) -> int:
+    """1-based rank, among `count` sorted values, of the interval's lower end at `effective` samples."""
+    from scipy.stats import binom
+
+    rank = int(binom.ppf((1 - LEVEL) / 2, effective, 0.5)) if effective > 0 else 0
+    return max(1, rank * (count + 1) // (effective + 1))
+
+
+def quantiles(samples: Sequence[float]) -> tuple[float, float, float, float]:
+    """p05, p25, p75 and p95."""
+    p05, p25, p75, p95 = np.quantile(np.asarray(samples, dtype=float), (0.05, 0.25, 0.75, 0.95))
+    return float(p05), float(p25), float(p75), float(p95)
+
+
+class StoppingRule:
+    """Says when a cell has enough samples; it looks only when their number has grown by a factor."""
+
+    def __init__(self, settings: MeasureSettings, tick_ms: float = 0.0) -> None:
+        self._settings = settings
+        self._tick_ms = tick_ms
+        self._next_look = settings.min_samples
+
+    def satisfied(self, samples_ms: Sequence[float]) -> bool:
+        """Whether the median is known as well as asked for."""
+        settings = self._settings
+        if len(samples_ms) < self._next_look or sum(samples_ms) < settings.min_timed_ms:
+            return False
+        self._next_look = math.ceil(len(samples_ms) * settings.look_growth)
+        interval = median_interval(samples_ms, self._tick_ms)
+        enough = interval.effective_samples >= settings.min_effective_samples
+        return enough and interval.half_width <= settings.half_width
+
+
+def modes(samples: Sequence[float]) -> tuple[float, float] | None:
+    """The two levels between which the samples jump, or None where there is one.
+
+    The samples are cut where the variance between both parts is largest (Otsu's criterion). They
+    are two modes when each part has a tenth of the samples, the parts' medians differ by 2 %, and
+    the middle half of the way between those medians is nearly empty: under a tenth of the samples,
+    where a normal distribution has 26 % and a uniform one 25 %.
+    """
+    values = np.sort(np.asarray(samples, dtype=float))
+    count = len(values)
+    if count < 20:
+        return None
+    cut = _otsu_cut(values)
+    low, high = float(np.median(values[:cut])), float(np.median(values[cut:]))
+    gap = high - low
+    between = np.count_nonzero((values > low + gap / 4) & (values < high - gap / 4))
+    few = min(cut, count - cut) < MODE_SHARE * count
+    if few or gap < MODE_GAP * low or between >= MODE_SHARE * count:
+        return None
+    return low, high
+
+
+def _otsu_cut(values: np.ndarray) -> int:
+    """How many of the sorted values lie below the cut that parts them best."""
+    sizes = np.arange(1, len(values))
+    sums = np.cumsum(values)
+    below = sums[:-1] / sizes
+    above = (sums[-1] - sums[:-1]) / (len(values) - sizes)
+    return int(np.argmax(sizes * (len(values) - sizes) * (above - below) ** 2)) + 1
