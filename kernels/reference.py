@@ -82,7 +82,7 @@ def check(
     if broken := y.numel() - int(torch.isfinite(y).sum()):
         return _wrong(f"{broken} of {y.numel()} elements are NaN or Inf")
     squared_error, squared_norm, max_error = _distances(y, reference)
-    relative_error = sqrt(squared_error / squared_norm) if squared_norm else inf * bool(squared_error)
+    relative_error = sqrt(squared_error / squared_norm) if squared_norm else inf if squared_error else 0.0
     limit = relative_limit(problem.precision, bmm_error)
     max_limit = MAX_ERROR_FACTOR * limit * sqrt(squared_norm / y.numel())
     reason = None
