@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -24,11 +24,25 @@ REASON_LENGTH = 500
 MIN_ROUNDS = 6
 """Rounds from which the order statistics of their ratios reach 95 %."""
 
+Announce = Callable[[str], None]
+"""Told the name of the cell that runs next: should the process die, its parent knows of which."""
+
+
+def tell_nobody(name: str) -> None:
+    """Where nobody watches."""
+    del name
+
 
 class Contender:
     """One implementation in the race for one problem."""
 
-    def __init__(self, problem: Problem, implementation: Implementation, settings: MeasureSettings) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        implementation: Implementation,
+        settings: MeasureSettings,
+        announce: Announce = tell_nobody,
+    ) -> None:
         self.problem = problem
         self.implementation = implementation
         self.name = implementation.name
@@ -48,6 +62,7 @@ class Contender:
         self.round_ms: dict[int, float] = {}
         """By round: the mean of its visits' medians, so that a linear drift cancels."""
         self._settings = settings
+        self._announce = announce
         self._rule: StoppingRule | None = None
 
     @property
@@ -73,6 +88,7 @@ class Contender:
     @contextmanager
     def surviving(self) -> Iterator[None]:
         """Whatever goes wrong inside ends this cell with a status by the exception's type, never the loop."""
+        self._announce(self.name)
         try:
             yield
         except Exception as error:  # a cell that fails is a row with a reason, whatever failed it

@@ -17,7 +17,7 @@ from kswatch_errors import UnsupportedError
 from profiler import bench as benches
 from profiler.bench import Bench
 from profiler.canaries import Position, read_canary
-from profiler.contender import REFERENCE, Contender
+from profiler.contender import REFERENCE, Announce, Contender, tell_nobody
 from profiler.devices import Target
 from profiler.recording import to_record
 from profiler.roofline import Roofline
@@ -36,6 +36,7 @@ def measure_problem(
     seed: int = 0,
     canaries: Sequence[CanaryRecord] = (),
     bench: Bench | None = None,
+    announce: Announce = tell_nobody,
 ) -> list[MeasurementRecord]:
     """One record per implementation, in their order.
 
@@ -47,10 +48,11 @@ def measure_problem(
         seed: Decides operands and the order of visits.
         canaries: This run's so far; they give the floor and predict what would take too long.
         bench: The device as the loop sees it; made from `target` unless given.
+        announce: Told each cell that runs next.
     """
     bench = bench or benches.of(target)
     roofline = Roofline.from_canaries(canaries, bench.timer.launch_ms())
-    contenders = [Contender(problem, implementation, settings) for implementation in implementations]
+    contenders = [Contender(problem, each, settings, announce) for each in implementations]
     for probe in bench.probes:
         probe.problem_begins()
     try:

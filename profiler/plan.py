@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
-from db.records import IMPLEMENTATIONS
 from kernels.pattern import Pattern
 from kernels.problem import Problem
 from kswatch_errors import UsageError
 from profiler import suite as suites
+from profiler.settings import MeasureSettings
+from profiler.suite import Suite
 
 AD_HOC = "ad_hoc"
 """The suite's name of a run over given patterns alone."""
@@ -49,7 +50,7 @@ class Plan:
     implementations: tuple[str, ...]
     energy_problems: int
     """The first so many problems get an energy pass."""
-    filters: Filters = Filters()
+    settings: MeasureSettings = MeasureSettings()
 
     @property
     def cells(self) -> int:
@@ -57,7 +58,7 @@ class Plan:
         return len(self.problems) * len(self.implementations)
 
 
-def plan(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan:  # noqa: B008 (frozen)
+def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan:  # noqa: B008 (frozen)
     """The plan of a suite narrowed by filters, or of given patterns alone where the name is `ad_hoc`.
 
     Chosen values narrow the suite; where the suite does not hold one of them together with the
@@ -67,18 +68,18 @@ def plan(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan: 
         UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
     """
     patterns = tuple(Pattern.parse(text) for text in filters.pattern)
-    if suite_name == AD_HOC:
-        problems, energy_problems, known = _ad_hoc(patterns), None, IMPLEMENTATIONS
-    else:
-        suite = suites.find(suite_name)
-        problems, energy_problems, known = suite.problems(), suite.energy_problems, suite.implementations
-    chosen = _choose(problems, (patterns, filters.batch, filters.precision, filters.layout))
+    suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
+    chosen = _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
+    implementations = _choose_implementations(suite.implementations, filters.implementation)
+    settings = MeasureSettings()
+    if suite.within_s:
+        settings = settings.within(suite.within_s, len(suite.problems()), len(suite.implementations))
     return Plan(
-        suite=suite_name,
+        suite=suite.name,
         problems=stratified(chosen, seed),
-        implementations=_choose_implementations(known, filters.implementation),
-        energy_problems=len(chosen) if energy_problems is None else energy_problems,
-        filters=filters,
+        implementations=implementations,
+        energy_problems=len(chosen) if suite.energy_problems is None else suite.energy_problems,
+        settings=settings,
     )
 
 
@@ -100,10 +101,10 @@ def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...
     return tuple(problem for _, problem in sorted(placed))
 
 
-def _ad_hoc(patterns: Sequence[Pattern]) -> tuple[Problem, ...]:
+def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:
     if not patterns:
         raise UsageError("an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d")
-    return suites.cross(patterns, precisions=("fp32",))
+    return Suite(AD_HOC, "given patterns", lambda: suites.cross(patterns, precisions=("fp32",)))
 
 
 def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from db.records import COMPARABLE, DeviceRecord, MeasurementRecord, ProblemKey
-from kernels.problem import Problem
+from db.records import COMPARABLE, DeviceRecord, MeasurementRecord
 from profiler.bench import Bench
 from profiler.contender import REFERENCE, Contender
 from profiler.roofline import Roofline, implausible_below_ms
 from profiler.summary import median_interval, modes, quantiles
+from profiler.unmeasured import problem_key
 
 
 def to_record(
@@ -56,11 +56,6 @@ def believe(contender: Contender, device: DeviceRecord) -> None:
         return
     told = f"{contender.estimate_ms:.4g} ms is less than the datasheet of {device.model} allows"
     contender.ends("implausible", f"{told} ({limit_ms:.4g} ms)")
-
-
-def problem_key(problem: Problem) -> ProblemKey:
-    """The problem as the store names it."""
-    return ProblemKey(*problem.pattern.as_tuple(), problem.batch, problem.precision, problem.layout)
 
 
 def _times(contender: Contender, contenders: Sequence[Contender], tick_ms: float) -> dict[str, Any]:
