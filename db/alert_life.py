@@ -100,8 +100,8 @@ def act(
         alert = _alert(session, alert_id)
         if alert.version != seen_version:
             raise UsageError(
-                f"alert {alert_id} has changed since it was shown (version {alert.version}, seen {seen_version}); "
-                "look at it again, then decide"
+                f"alert {alert_id} has changed since it was shown (version {alert.version}, "
+                f"seen {seen_version}); look at it again, then decide"
             )
         if alert.state not in step.from_states:
             raise UsageError(
@@ -168,10 +168,8 @@ def bad_night(store: Store, alert_id: int, new: NewAlert) -> str:
         alert.newest_run_id, alert.title = new.run_id, new.title
         alert.worst_change, alert.explanation = new.worst_change, dict(new.explanation)
         alert.good_nights = 0
-        newly_confirmed, alert.confirmed = (
-            new.confirmed and not alert.confirmed,
-            alert.confirmed or new.confirmed,
-        )
+        newly_confirmed = new.confirmed and not alert.confirmed
+        alert.confirmed = alert.confirmed or new.confirmed
         to_state = "open" if alert.state == "recovering" else alert.state
         _move(session, alert, to_state, "confirmed" if newly_confirmed else "seen again", DETECTOR, None)
         return to_state

@@ -10,31 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from db.records import COMPARABLE, NO_CONTENDER
 
+Measured = Any
+"""A `db.records.MeasurementRecord`, or a row of the store with `recording.COMPARED_COLUMNS`."""
+
 COMPARED_METRICS: dict[str, str] = {"latency": "latency_ms", "energy": "energy_mj"}
 """What a comparison is about, and the column that it compares."""
-
-
-class Measured(Protocol):
-    """What the rule needs of a measurement: a record, or a row of the store."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def latency_ms(self) -> float | None: ...
-    @property
-    def energy_mj(self) -> float | None: ...
-    @property
-    def energy_low_mj(self) -> float | None: ...
-    @property
-    def energy_high_mj(self) -> float | None: ...
-    @property
-    def ratio_to_fused_low(self) -> float | None: ...
-    @property
-    def ratio_to_fused_high(self) -> float | None: ...
 
 
 @dataclass(frozen=True)

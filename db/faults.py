@@ -30,7 +30,7 @@ _CURES: tuple[tuple[str, str], ...] = (
 
 @contextmanager
 def told_plainly(url: URL) -> Iterator[None]:
-    """Turns what the database driver raises inside into a `StoreError`; broken constraints stay as they are."""
+    """Turns what the database driver raises inside into a `StoreError`; broken constraints stay."""
     try:
         yield
     except IntegrityError:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.faults import shown, told_plainly
+from db.json_text import to_json_text
 from db.migrations import HEAD, REVISIONS
 from kswatch_errors import ConfigurationError, StoreError
 
@@ -123,8 +124,10 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | N
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True, connect_args={"options": "-c timezone=utc"})
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+            return create_engine(
+                url, json_serializer=_json, pool_pre_ping=True, connect_args={"options": "-c timezone=utc"}
+            )
+        engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"
@@ -132,6 +135,10 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _json(value: object) -> str:
+    return to_json_text(value, indent=None)
 
 
 def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:

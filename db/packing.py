@@ -59,11 +59,21 @@ def unpack_points(packed: bytes) -> list[Point]:
 
 def with_point(packed: bytes, point: Point) -> bytes:
     """The tail with one more point; a point of the same run is replaced."""
-    last_run_id = _POINT.unpack_from(packed, len(packed) - _POINT.size)[0] if packed else -1
-    if point.run_id > last_run_id:  # the usual case, without unpacking
+    if point.run_id > newest_run_id(packed):  # the usual case, without unpacking
         return (packed + pack_points([point]))[-TAIL_LENGTH * _POINT.size :]
-    others = [other for other in unpack_points(packed) if other.run_id != point.run_id]
-    return pack_points([*others, point])
+    return pack_points([*unpack_points(without_run(packed, point.run_id)), point])
+
+
+def without_run(packed: bytes, run_id: int) -> bytes:
+    """The tail without the point of this run, if it has one."""
+    if run_id > newest_run_id(packed):
+        return packed
+    return pack_points(point for point in unpack_points(packed) if point.run_id != run_id)
+
+
+def newest_run_id(packed: bytes) -> int:
+    """The run of a tail's last point; 0, which no run has, for a tail without points."""
+    return _POINT.unpack_from(packed, len(packed) - _POINT.size)[0] if packed else 0
 
 
 def _known(number: float) -> float | None:

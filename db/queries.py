@@ -5,12 +5,6 @@ Where a function has `kinds` and `origins`, its defaults are what headlines and 
 """
 
 from db.queries_judged import (
-    AlertEventRow,
-    AlertRow,
-    HeuristicNight,
-    PredictionOutcome,
-    RequestRow,
-    VerdictRow,
     alert,
     alert_events,
     alerts,
@@ -21,13 +15,6 @@ from db.queries_judged import (
     verdicts,
 )
 from db.queries_measured import (
-    CanaryRow,
-    ComparisonRow,
-    MeasurementRow,
-    ProblemRow,
-    Series,
-    SeriesPoint,
-    SummaryRow,
     canaries,
     comparisons,
     measurements,
@@ -38,16 +25,31 @@ from db.queries_measured import (
     tails,
 )
 from db.queries_runs import (
-    DeviceRow,
-    EnvironmentChange,
-    RunEventRow,
-    RunRow,
     devices,
     environment_changes,
     find_device,
     run,
     run_events,
     runs,
+)
+from db.rows import (
+    AlertEventRow,
+    AlertRow,
+    CanaryRow,
+    ComparisonRow,
+    DeviceRow,
+    EnvironmentChange,
+    HeuristicNight,
+    MeasurementRow,
+    PredictionOutcome,
+    ProblemRow,
+    RequestRow,
+    RunEventRow,
+    RunRow,
+    Series,
+    SeriesPoint,
+    SummaryRow,
+    VerdictRow,
 )
 
 __all__ = [

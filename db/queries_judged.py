@@ -3,165 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import Select, and_, case, func, select
 
 from db.models import Alert, AlertEvent, Cell, Comparison, Prediction, Problem, Request, Run, Verdict
 from db.queries_measured import PROBLEM_COLUMNS, problem_filters
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
+from db.rows import AlertEventRow, AlertRow, HeuristicNight, PredictionOutcome, RequestRow, VerdictRow
 from db.store import Store
 from kswatch_errors import UsageError
-
-
-class PredictionOutcome(NamedTuple):
-    """What a heuristic said for a problem, beside what happened."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    heuristic: str
-    version: int
-    predicts_fused: bool
-    predicted_speedup: float | None
-    speedup: float
-    best_baseline: str
-
-
-class HeuristicNight(NamedTuple):
-    """How a heuristic did in one run: the confusion matrix, fused being the positive."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    heuristic: str
-    version: int
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-
-    @property
-    def problems(self) -> int:
-        """Problems with a prediction and an outcome."""
-        return self.tp + self.fp + self.fn + self.tn
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right predictions."""
-        return (self.tp + self.tn) / self.problems
-
-    @property
-    def majority(self) -> float:
-        """Accuracy of always saying what happened more often."""
-        wins = self.tp + self.fn
-        return max(wins, self.problems - wins) / self.problems
-
-    @property
-    def balanced_accuracy(self) -> float | None:
-        """Mean of the accuracies on wins and on losses; None where one of them is absent."""
-        wins, losses = self.tp + self.fn, self.fp + self.tn
-        return (self.tp / wins + self.tn / losses) / 2 if wins and losses else None
-
-
-class VerdictRow(NamedTuple):
-    """A judgement with its cell."""
-
-    run_id: int
-    device_id: int
-    cell_id: int
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    implementation: str
-    metric: str
-    verdict: str
-    cause: str | None
-    value: float
-    level: float | None
-    change: float | None
-    change_low: float | None
-    change_high: float | None
-    comparable_runs: int
-    reason: str | None
-    alert_id: int | None
-
-
-@dataclass(frozen=True)
-class AlertRow:
-    """An alert as it stands; `version` must be shown again by who acts on it."""
-
-    id: int
-    device_id: int
-    opened_run_id: int
-    newest_run_id: int
-    state: str
-    confirmed: bool
-    verdict: str
-    cause: str
-    metric: str
-    implementation: str
-    title: str
-    worst_change: float | None
-    explanation: dict[str, Any]
-    assigned_to: str | None
-    muted_until: datetime | None
-    good_nights: int
-    version: int
-
-
-@dataclass(frozen=True)
-class AlertEventRow:
-    """Something that happened to an alert."""
-
-    id: int
-    alert_id: int
-    at: datetime
-    who: str
-    action: str
-    reason: str | None
-    from_state: str | None
-    to_state: str
-
-
-@dataclass(frozen=True)
-class RequestRow:
-    """A run that was asked for, and how far it is."""
-
-    id: int
-    state: str
-    priority: int
-    kind: str
-    device: str
-    suite: str
-    arguments: dict[str, Any]
-    asked_by: str
-    why: str | None
-    asked_at: datetime
-    taken_at: datetime | None
-    finished_at: datetime | None
-    cells_done: int
-    cells_planned: int | None
-    seconds_left: float | None
-    message: str | None
-    cancel_asked: bool
-    run_id: int | None
-    """The newest run that was begun for it."""
 
 
 def _outcome_join(metric: str, baselines: str) -> Any:  # noqa: ANN401  (a join condition)
@@ -312,14 +164,14 @@ def request(store: Store, request_id: int) -> RequestRow:
         return _request_row(*found)
 
 
-def _requests() -> Select[Any]:
+def _requests() -> Select:
     newest_run = select(func.max(Run.id)).where(Run.request_id == Request.id).scalar_subquery()
     return select(Request, newest_run)
 
 
 def _request_row(found: Request, run_id: int | None) -> RequestRow:
-    names = [field.name for field in fields(RequestRow)][:-1]
-    return RequestRow(*(getattr(found, name) for name in names), run_id)
+    names = [field.name for field in fields(RequestRow) if field.name != "run_id"]
+    return RequestRow(**{name: getattr(found, name) for name in names}, run_id=run_id)
 
 
 def _row(record: Any, found: object) -> Any:  # noqa: ANN401  (a row of the class that is given)

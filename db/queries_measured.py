@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, null, select
 
 from db.models import (
     Canary,
@@ -21,164 +20,13 @@ from db.models import (
     Sample,
     SeriesTail,
 )
-from db.packing import Point, unpack_points, unpack_samples
+from db.packing import unpack_points, unpack_samples
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
-from db.recording import HEADLINE_MODES, RATIO_OF_METRIC, TAIL_METRICS
-from db.records import ProblemKey
+from db.records import COMPARABLE, HEADLINE_MODES, ProblemKey
+from db.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, Series, SeriesPoint, SummaryRow
 from db.store import Store
+from db.tails import RATIO_OF_METRIC, TAIL_METRICS
 from kswatch_errors import UsageError
-
-
-class MeasurementRow(NamedTuple):
-    """A measurement with its problem; the fields are those of `db.records.MeasurementRecord`."""
-
-    run_id: int
-    cell_id: int
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    implementation: str
-    status: str
-    mode: str
-    reason: str | None
-    latency_ms: float | None
-    latency_low_ms: float | None
-    latency_high_ms: float | None
-    latency_p05_ms: float | None
-    latency_p25_ms: float | None
-    latency_p75_ms: float | None
-    latency_p95_ms: float | None
-    sample_count: int | None
-    effective_samples: float | None
-    cycles: float | None
-    ratio_to_fused: float | None
-    ratio_to_fused_low: float | None
-    ratio_to_fused_high: float | None
-    energy_mj: float | None
-    energy_low_mj: float | None
-    energy_high_mj: float | None
-    energy_net_mj: float | None
-    energy_source: str | None
-    energy_scope: str | None
-    energy_reason: str | None
-    energy_products: int | None
-    power_w: float | None
-    sm_clock_mhz: float | None
-    memory_clock_mhz: float | None
-    temperature_c: float | None
-    event_reasons: str | None
-    bytes_moved: int | None
-    flops: int | None
-    floor_ms: float | None
-    floor_ratio: float | None
-    relative_error: float | None
-    max_error: float | None
-    memory_peak_bytes: int | None
-    code_hash: str | None
-    tile: str | None
-    flags: str | None
-
-
-class ComparisonRow(NamedTuple):
-    """Fused against the best baseline on one problem in one run."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    metric: str
-    baselines: str
-    best_baseline: str | None
-    winner: str | None
-    speedup: float | None
-    speedup_low: float | None
-    speedup_high: float | None
-    left_out: str | None
-
-
-class SummaryRow(NamedTuple):
-    """A run's headline for one metric, precision, layout and set of baselines."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    environment_id: int
-    revision_id: int | None
-    metric: str
-    precision: str
-    layout: str
-    baselines: str
-    problems: int
-    fused_wins: int
-    left_out: int
-    median_ratio: float | None
-    median_speedup: float | None
-    geomean_speedup: float | None
-    speedup_p25: float | None
-    speedup_p75: float | None
-
-
-class SeriesPoint(NamedTuple):
-    """One run's value in a series."""
-
-    run_id: int
-    started_at: datetime
-    environment_id: int
-    revision_id: int | None
-    value: float
-    low: float | None
-    high: float | None
-
-
-class Series(NamedTuple):
-    """One metric of one cell on one device over its nights, the oldest first."""
-
-    cell_id: int
-    problem: ProblemKey
-    implementation: str
-    metric: str
-    points: list[Point]
-
-
-class CanaryRow(NamedTuple):
-    """One reading of a canary."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    position: str
-    name: str
-    precision: str
-    latency_ms: float
-    rate: float
-    sm_clock_mhz: float | None
-    temperature_c: float | None
-
-
-class ProblemRow(NamedTuple):
-    """A problem that a device was measured on."""
-
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-
 
 PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
 
@@ -330,7 +178,7 @@ def series(
 _RUN_OF_POINT = (Run.id, Run.started_at, Run.environment_id, Run.revision_id)
 
 
-def _ratio_series(problem: ProblemKey, metric: str) -> Select[Any]:
+def _ratio_series(problem: ProblemKey, metric: str) -> Select:
     compared = next(name for name, ratio in RATIO_OF_METRIC.items() if ratio == metric)
     return (
         select(*_RUN_OF_POINT, Comparison.speedup, Comparison.speedup_low, Comparison.speedup_high)
@@ -341,18 +189,17 @@ def _ratio_series(problem: ProblemKey, metric: str) -> Select[Any]:
     )
 
 
-def _cell_series(device_id: int, problem: ProblemKey, implementation: str, metric: str) -> Select[Any]:
+def _cell_series(device_id: int, problem: ProblemKey, implementation: str, metric: str) -> Select:
     value = getattr(Measurement, metric)
-    low, high = (
-        getattr(Measurement, name) if name else None for name in TAIL_METRICS.get(metric, (None, None))
-    )
+    bounds = TAIL_METRICS.get(metric, (None, None))
+    low, high = (getattr(Measurement, name) if name else null() for name in bounds)
     return (
         select(*_RUN_OF_POINT, value, low, high)
         .join(Run, Run.id == Measurement.run_id)
         .join(Cell, Cell.id == Measurement.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .where(*_is(problem), Cell.implementation == implementation, Measurement.device_id == device_id)
-        .where(Measurement.status.in_(("ok", "not_converged")), Measurement.mode.in_(HEADLINE_MODES))
+        .where(Measurement.status.in_(COMPARABLE), Measurement.mode.in_(HEADLINE_MODES))
         .where(value.is_not(None))
     )
 

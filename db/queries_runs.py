@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -12,85 +11,13 @@ from sqlalchemy.orm import Session
 
 from db.models import Device, Environment, Revision, Run, RunEvent
 from db.records import EnvironmentRecord, RevisionRecord
-from db.rollup import count_statuses
+from db.rows import DeviceRow, EnvironmentChange, RunEventRow, RunRow
+from db.run_writing import count_statuses
 from db.store import Store
 from kswatch_errors import UsageError
 
 NIGHTLY: tuple[str, ...] = ("nightly",)
 MEASURED: tuple[str, ...] = ("measured",)
-
-
-@dataclass(frozen=True)
-class DeviceRow:
-    """One device, with how much it was measured."""
-
-    id: int
-    uuid: str
-    kind: str
-    model: str
-    simulated: bool
-    architecture: str | None
-    memory_bytes: int | None
-    cache_bytes: int | None
-    multiprocessors: int | None
-    facts: dict[str, Any]
-    runs: int
-    newest_run_id: int | None
-    newest_started_at: datetime | None
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run, with its device, environment and revision."""
-
-    id: int
-    suite: str
-    kind: str
-    origin: str
-    state: str
-    started_at: datetime
-    finished_at: datetime | None
-    seconds: float | None
-    harness_seconds: float | None
-    budget_s: float | None
-    planned_cells: int | None
-    seed: int
-    arguments: dict[str, Any]
-    request_id: int | None
-    identity: str
-    excluded: bool
-    device_id: int
-    device_uuid: str
-    device_model: str
-    environment_id: int
-    environment: EnvironmentRecord
-    revision: RevisionRecord | None
-    by_status: dict[str, int]
-
-    @property
-    def cells(self) -> int:
-        """Measurements that the run holds, whatever their status."""
-        return sum(self.by_status.values())
-
-
-@dataclass(frozen=True)
-class RunEventRow:
-    """What a person said of a run."""
-
-    run_id: int
-    at: datetime
-    who: str
-    action: str
-    text: str
-
-
-@dataclass(frozen=True)
-class EnvironmentChange:
-    """One thing that differs between the environments of two runs."""
-
-    name: str
-    before: object
-    after: object
 
 
 def devices(store: Store) -> list[DeviceRow]:
@@ -106,12 +33,19 @@ def devices(store: Store) -> list[DeviceRow]:
         .outerjoin(Run, Run.id == counts.c.newest)
         .order_by(func.coalesce(counts.c.newest, 0).desc(), Device.id)
     )
-    names = [field.name for field in fields(DeviceRow)][:-3]
     with store.session() as session:
         return [
-            DeviceRow(*(getattr(device, name) for name in names), runs or 0, newest, started_at)
+            DeviceRow(
+                **{name: getattr(device, name) for name in _DEVICE_COLUMNS},
+                runs=runs or 0,
+                newest_run_id=newest,
+                newest_started_at=started_at,
+            )
             for device, runs, newest, started_at in session.execute(query)
         ]
+
+
+_DEVICE_COLUMNS = [field.name for field in fields(DeviceRow) if field.name in Device.__table__.columns]
 
 
 def find_device(store: Store, spec: str | None) -> DeviceRow:
@@ -198,7 +132,7 @@ def run(store: Store, run_id: int) -> RunRow:
     return found[0]
 
 
-def _run_query() -> Select[Any]:
+def _run_query() -> Select:
     return (
         select(Run, Device.uuid, Device.model, Environment, Revision)
         .join(Device, Device.id == Run.device_id)
@@ -210,7 +144,7 @@ def _run_query() -> Select[Any]:
 _RUN_COLUMNS = [field.name for field in fields(RunRow) if field.name in Run.__table__.columns]
 
 
-def _run_rows(session: Session, query: Select[Any]) -> list[RunRow]:
+def _run_rows(session: Session, query: Select) -> list[RunRow]:
     rows = []
     for found, uuid, model, environment, revision in session.execute(query):
         values = {name: getattr(found, name) for name in _RUN_COLUMNS}

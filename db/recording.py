@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, String, select
 from sqlalchemy.orm import Session
 
 from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
-from db.models import Cell, Comparison, Measurement, Problem, Sample, SeriesTail
-from db.packing import Point, pack_samples, with_point
-from db.records import BASELINE_SETS, COMPARABLE, MeasurementRecord
+from db.models import Cell, Comparison, Measurement, Run, Sample
+from db.packing import pack_samples
+from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord
+from db.tails import KINDS_WITH_TAILS
 from db.vocabulary import CellKey, Vocabulary, insert_rows
 
 PLAIN_COLUMNS: tuple[str, ...] = tuple(
@@ -23,19 +24,6 @@ PLAIN_COLUMNS: tuple[str, ...] = tuple(
     if field.name not in {"problem", "implementation", "flags", "samples_ms"}
 )
 """Fields of a record that are columns of `measurement` as they are."""
-
-TAIL_METRICS: dict[str, tuple[str | None, str | None]] = {
-    "latency_ms": ("latency_low_ms", "latency_high_ms"),
-    "energy_mj": ("energy_low_mj", "energy_high_mj"),
-    "cycles": (None, None),
-}
-"""Metrics of a cell whose tails are kept, and the columns of their intervals."""
-
-RATIO_OF_METRIC = {"latency": "speedup", "energy": "energy_ratio"}
-"""The metric's name of a comparison's series; it is the series of the problem's `fused` cell."""
-
-HEADLINE_MODES = ("cold", "unknown")
-"""Modes that are compared and judged: never hot, the first that a problem has."""
 
 _values = attrgetter(*PLAIN_COLUMNS)
 
@@ -51,7 +39,7 @@ class RunFacts:
     @property
     def keeps_tails(self) -> bool:
         """Whether its points belong to the series that are judged: those of nights alone."""
-        return self.kind == "nightly"
+        return self.kind in KINDS_WITH_TAILS
 
 
 def write_measurements(
@@ -79,7 +67,22 @@ def _row(run: RunFacts, cell_id: int, record: MeasurementRecord) -> dict[str, An
     row = dict(zip(PLAIN_COLUMNS, _values(record), strict=True))
     row["run_id"], row["device_id"], row["cell_id"] = run.run_id, run.device_id, cell_id
     row["flags"] = ",".join(record.flags) or None
+    for name in _TEXT_LENGTHS:
+        if row[name] is not None:
+            row[name] = _storable(row[name], _TEXT_LENGTHS[name])
     return row
+
+
+_TEXT_LENGTHS: dict[str, int] = {
+    column.name: column.type.length
+    for column in Measurement.__table__.columns
+    if isinstance(column.type, String) and column.type.length and column.name not in {"mode", "status"}
+}
+
+
+def _storable(text: str, length: int) -> str:
+    """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
 
 
 def write_comparisons(
@@ -101,7 +104,7 @@ def write_comparisons(
     return rows
 
 
-_COMPARED_COLUMNS = (
+COMPARED_COLUMNS = (
     Measurement.status,
     Measurement.latency_ms,
     Measurement.energy_mj,
@@ -112,17 +115,17 @@ _COMPARED_COLUMNS = (
 )
 
 
-def _measured(session: Session, run_id: int, problem_ids: Collection[int]) -> dict[int, dict[str, Row[Any]]]:
+def _measured(session: Session, run_id: int, problem_ids: Collection[int]) -> dict[int, dict[str, Row]]:
     """Each problem's measurements by implementation, in its first headline mode."""
     query = (
-        select(Cell.problem_id, Cell.implementation, Measurement.mode, *_COMPARED_COLUMNS)
+        select(Cell.problem_id, Cell.implementation, Measurement.mode, *COMPARED_COLUMNS)
         .join(Cell, Cell.id == Measurement.cell_id)
         .where(Measurement.run_id == run_id, Measurement.mode.in_(HEADLINE_MODES))
     )
     if len(problem_ids) < 500:
         query = query.where(Cell.problem_id.in_(problem_ids))
     wanted = set(problem_ids)
-    by_mode: dict[int, dict[str, dict[str, Row[Any]]]] = defaultdict(lambda: defaultdict(dict))
+    by_mode: dict[int, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in session.execute(query):
         if row.problem_id in wanted:
             by_mode[row.problem_id][row.mode][row.implementation] = row
@@ -157,76 +160,8 @@ def _comparison_row(run_id: int, problem_id: int, metric: str, name: str, outcom
     return row | vars(outcome)
 
 
-def write_tails(
-    session: Session,
-    run: RunFacts,
-    records: Iterable[tuple[int, MeasurementRecord]],
-    ratios: Iterable[tuple[int, str, Point]],
-) -> None:
-    """Append this run's points to the tails of their series.
-
-    Args:
-        session: of the transaction that wrote the measurements.
-        run: whose points; nothing is done unless it is a nightly one.
-        records: cells' ids and what was measured.
-        ratios: ids of `fused` cells, `speedup` or `energy_ratio`, and the point.
-    """
-    if not run.keeps_tails:
-        return
-    points = {(cell_id, metric): point for cell_id, metric, point in ratios}
-    for cell_id, record in records:
-        for metric, point in record_points(run.run_id, record):
-            points[cell_id, metric] = point
-    wanted = {cell_id for cell_id, _ in points}
-    query = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
-        SeriesTail.device_id == run.device_id, SeriesTail.cell_id.in_(wanted)
-    )
-    tails = {(cell_id, metric): packed for cell_id, metric, packed in session.execute(query)}
-    rows = [
-        {
-            "device_id": run.device_id,
-            "cell_id": key[0],
-            "metric": key[1],
-            "newest_run_id": run.run_id,
-            "points": with_point(tails.get(key, b""), point),
-        }
-        for key, point in sorted(points.items())
-    ]
-    insert_rows(session, SeriesTail, rows, replace=True)
-
-
-def record_points(run_id: int, record: MeasurementRecord) -> Iterable[tuple[str, Point]]:
-    """The points that a measurement adds to the tails of its cell."""
-    if record.status not in COMPARABLE or record.mode not in HEADLINE_MODES:
-        return
-    for metric, (low, high) in TAIL_METRICS.items():
-        value = getattr(record, metric)
-        if value is not None:
-            yield metric, Point(run_id, value, low and getattr(record, low), high and getattr(record, high))
-
-
-def ratio_points(
-    rows: Iterable[Mapping[str, Any]], fused_cells: Mapping[int, int]
-) -> list[tuple[int, str, Point]]:
-    """Points of the headline's speedups, from rows of `comparison`.
-
-    Args:
-        rows: as `write_comparisons` gives them.
-        fused_cells: the `fused` cell of each problem.
-    """
-    return [
-        (
-            fused_cells[row["problem_id"]],
-            RATIO_OF_METRIC[row["metric"]],
-            Point(row["run_id"], row["speedup"], row["speedup_low"], row["speedup_high"]),
-        )
-        for row in rows
-        if row["baselines"] == "all" and row["speedup"] is not None
-    ]
-
-
 def held_implementations(session: Session, device_id: int) -> set[str]:
-    """Implementations that the device holds at least one measurement of."""
+    """Implementations that the device's runs hold a measurement of, excluded runs aside."""
     names = session.scalars(select(Cell.implementation).distinct())
     return {
         name
@@ -234,7 +169,8 @@ def held_implementations(session: Session, device_id: int) -> set[str]:
         if session.scalar(
             select(Measurement.run_id)
             .join(Cell, Cell.id == Measurement.cell_id)
-            .where(Measurement.device_id == device_id, Cell.implementation == name)
+            .join(Run, Run.id == Measurement.run_id)
+            .where(Measurement.device_id == device_id, Cell.implementation == name, Run.excluded.is_(False))
             .limit(1)
         )
     }
@@ -248,7 +184,7 @@ def fused_cells(session: Session, problem_ids: Collection[int]) -> dict[int, int
     return {problem_id: cell_id for problem_id, cell_id in session.execute(query)}
 
 
-def problem_keys(session: Session, problem_ids: Collection[int]) -> dict[int, tuple[str, str]]:
-    """Precision and layout of each problem."""
-    query = select(Problem.id, Problem.precision, Problem.layout).where(Problem.id.in_(problem_ids))
-    return {id_: (precision, layout) for id_, precision, layout in session.execute(query)}
+def measured_problems(session: Session, run_id: int) -> set[int]:
+    """Problems that the run holds a measurement of."""
+    query = select(Cell.problem_id).join(Measurement, Measurement.cell_id == Cell.id)
+    return set(session.scalars(query.where(Measurement.run_id == run_id).distinct()))

@@ -25,11 +25,18 @@ RunKind = Literal["nightly", "ad_hoc", "confirm", "gate", "bisect", "import"]
 Origin = Literal["measured", "imported", "simulated"]
 RunState = Literal["running", "finished", "interrupted", "failed"]
 
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16")
+LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+
 BASELINE_SETS: dict[str, tuple[str, ...]] = {
     "paper": ("bmm", "einsum", "bsr", "csr", "dense"),
     "all": ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense"),
 }
 IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
+
+HEADLINE_MODES: tuple[str, ...] = ("cold", "unknown")
+"""Modes that are compared and judged, the first that a problem has; never hot."""
 
 COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
 """Statuses that carry a number to compare."""
@@ -54,6 +61,12 @@ class ProblemKey:
     def pattern(self) -> str:
         """The pattern as `a,b,c,d`."""
         return f"{self.a},{self.b},{self.c},{self.d}"
+
+    @property
+    def compulsory_bytes(self) -> int:
+        """Bytes that no way can avoid: input and weights read once, output written once."""
+        activations = self.batch * self.a * (self.b + self.c) * self.d
+        return ELEMENT_BYTES[self.precision] * (activations + self.a * self.b * self.c * self.d)
 
 
 @dataclass(frozen=True)

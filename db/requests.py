@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Request
-from db.queries_judged import RequestRow, request
+from db.queries_judged import request
 from db.records import RunKind
+from db.rows import RequestRow
 from db.store import Store
 from kswatch_errors import UsageError
 

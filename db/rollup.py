@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.models import Comparison, Measurement, Problem, RunSummary
+from db.models import Comparison, Problem, RunSummary
 from db.vocabulary import insert_rows
 
 
@@ -55,8 +55,8 @@ def write_run_summary(session: Session, run_id: int) -> None:
         .where(Comparison.run_id == run_id)
     )
     groups: dict[tuple[str, str, str, str], list[float | None]] = defaultdict(list)
-    for *key, speedup in session.execute(query):
-        groups[tuple(key)].append(speedup)
+    for metric, precision, layout, baselines, speedup in session.execute(query):
+        groups[metric, precision, layout, baselines].append(speedup)
     rows = []
     for (metric, precision, layout, baselines), speedups in groups.items():
         known = [speedup for speedup in speedups if speedup is not None]
@@ -69,14 +69,3 @@ def write_run_summary(session: Session, run_id: int) -> None:
         }
         rows.append(row | asdict(headline(known)) | {"left_out": len(speedups) - len(known)})
     insert_rows(session, RunSummary, rows, replace=True)
-
-
-def count_statuses(session: Session, run_id: int) -> dict[str, int]:
-    """How many measurements of the run have which status."""
-    query = (
-        select(Measurement.status, func.count())
-        .where(Measurement.run_id == run_id)
-        .group_by(Measurement.status)
-        .order_by(Measurement.status)
-    )
-    return {status: count for status, count in session.execute(query)}

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from db import recording
+from db import recording, run_writing
 from db.faults import shown, told_plainly
 from db.models import (
     Canary,
@@ -40,9 +40,9 @@ from db.records import (
     RunState,
     VerdictRecord,
 )
-from db.rollup import count_statuses, write_run_summary
-from db.vocabulary import Vocabulary, device_id, environment_id, insert_rows, revision_id
-from kswatch_errors import UsageError
+from db.run_writing import the_run
+from db.tails import cell_points, ratio_points, rebuild_tails, write_tails
+from db.vocabulary import Vocabulary, insert_rows
 
 
 class Store:
@@ -50,7 +50,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._vocabulary = Vocabulary()
+        self.vocabulary = Vocabulary()
         self._facts: dict[int, RunFacts] = {}
         self._held: dict[int, set[str]] = {}
 
@@ -60,8 +60,8 @@ class Store:
 
         Raises:
             ConfigurationError: the URL is not one, or its driver is not installed.
-            StoreError: it does not exist (and `create` is false), is of a newer version, is damaged, cannot be
-                written, or lies on a network file system.
+            StoreError: it does not exist (and `create` is false), is of a newer version, is damaged,
+                cannot be written, or lies on a network file system.
         """
         return cls(open_engine(url, create))
 
@@ -88,30 +88,13 @@ class Store:
                 with Session(self.engine.execution_options(**WRITES)) as session, session.begin():
                     yield session
             except BaseException:
-                self._vocabulary.forget()
+                self.vocabulary.forget()
                 raise
 
     def begin_run(self, record: RunRecord, identity: str | None = None) -> int:
         """Write the run's beginning and give its id; `identity` is that of an imported run."""
         with self.writing() as session:
-            run = Run(
-                suite=record.suite,
-                device_id=device_id(session, record.device),
-                environment_id=environment_id(session, record.environment),
-                revision_id=revision_id(session, record.revision),
-                request_id=record.request_id,
-                kind=record.kind,
-                origin=record.origin,
-                started_at=record.started_at,
-                budget_s=record.budget_s,
-                planned_cells=record.planned_cells,
-                seed=record.seed,
-                arguments=record.arguments,
-                identity=identity or uuid4().hex,
-            )
-            session.add(run)
-            session.flush()
-            return run.id
+            return run_writing.begin(session, record, identity).id
 
     def record_problem(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
         """Record one problem's measurements (or several problems') in one transaction.
@@ -124,16 +107,31 @@ class Store:
         with self.writing() as session:
             run = self._run_facts(session, run_id)
             held = self._held_with(session, run, records)
-            ids = recording.write_measurements(session, self._vocabulary, run, records)
-            problems = self._vocabulary.problem_ids(session, {record.problem for record in records})
+            ids = recording.write_measurements(session, self.vocabulary, run, records)
+            problems = self.vocabulary.problem_ids(session, {record.problem for record in records})
             rows = recording.write_comparisons(session, run, problems.values(), held)
-            fused = recording.fused_cells(session, problems.values())
-            cells = [(ids[record.problem, record.implementation], record) for record in records]
-            recording.write_tails(session, run, cells, recording.ratio_points(rows, fused))
+            if run.keeps_tails:
+                fused = recording.fused_cells(session, problems.values())
+                cells = ((ids[record.problem, record.implementation], record) for record in records)
+                points = chain.from_iterable(cell_points(run_id, id_, record) for id_, record in cells)
+                write_tails(session, run.device_id, run_id, chain(points, ratio_points(rows, fused)))
+
+    def record_bulk(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
+        """Record many measurements in one transaction, for import and simulation.
+
+        Comparisons are written by `finish_run`, series tails by `rebuild_tails` after the last run.
+        """
+        with self.writing() as session:
+            recording.write_measurements(session, self.vocabulary, self._run_facts(session, run_id), records)
+
+    def rebuild_tails(self, device_id: int) -> None:
+        """Write the tails of a device's series anew, after runs that were recorded in bulk."""
+        with self.writing() as session:
+            rebuild_tails(session, device_id)
 
     def _run_facts(self, session: Session, run_id: int) -> RunFacts:
         if run_id not in self._facts:
-            run = _run(session, run_id)
+            run = the_run(session, run_id)
             self._facts[run_id] = RunFacts(run.id, run.device_id, run.kind)
         return self._facts[run_id]
 
@@ -151,7 +149,7 @@ class Store:
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
         """Record what heuristics say for the run's problems."""
         with self.writing() as session:
-            ids = self._vocabulary.problem_ids(session, {record.problem for record in records})
+            ids = self.vocabulary.problem_ids(session, {record.problem for record in records})
             rows = [
                 {
                     "run_id": run_id,
@@ -169,7 +167,7 @@ class Store:
         """Record the judgement on the run's series; judging again replaces it."""
         with self.writing() as session:
             keys = {(record.problem, record.implementation) for record in records}
-            ids = self._vocabulary.cell_ids(session, keys)
+            ids = self.vocabulary.cell_ids(session, keys)
             rows = []
             for record in records:
                 row = {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
@@ -186,16 +184,14 @@ class Store:
     ) -> None:
         """Write how the run ended, and its headlines."""
         with self.writing() as session:
-            run = _run(session, run_id)
-            run.state, run.seconds, run.harness_seconds = state, seconds, harness_seconds
-            run.finished_at = finished_at or datetime.now(UTC)
-            run.by_status = count_statuses(session, run_id)
-            write_run_summary(session, run_id)
+            run = the_run(session, run_id)
+            at = finished_at or datetime.now(UTC)
+            run_writing.finish(session, run, state, seconds, harness_seconds, at)
 
     def reopen_run(self, run_id: int) -> None:
         """Say that the run goes on, when it is resumed."""
         with self.writing() as session:
-            run = _run(session, run_id)
+            run = the_run(session, run_id)
             run.state, run.finished_at, run.by_status = "running", None, None
 
     def done_cells(self, run_id: int) -> set[tuple[ProblemKey, str]]:
@@ -221,7 +217,7 @@ class Store:
     def run_plan(self, run_id: int) -> RunRecord:
         """The run as it was begun, enough to plan the same cells again."""
         with self.session() as session:
-            run = _run(session, run_id)
+            run = the_run(session, run_id)
             revision = session.get(Revision, run.revision_id) if run.revision_id else None
             return RunRecord(
                 device=_as(DeviceRecord, session.get_one(Device, run.device_id)),
@@ -237,10 +233,3 @@ _RUN_FIELDS = tuple(name for name in RunRecord.__dataclass_fields__ if name in R
 
 def _as(record: Any, row: object) -> Any:  # noqa: ANN401
     return record(**{name: getattr(row, name) for name in record.__dataclass_fields__})
-
-
-def _run(session: Session, run_id: int) -> Run:
-    run = session.get(Run, run_id)
-    if run is None:
-        raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
-    return run

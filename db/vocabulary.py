@@ -16,7 +16,7 @@ from db.json_text import to_json_text
 from db.models import Cell, Device, Environment, Problem, Revision
 from db.records import DeviceRecord, EnvironmentRecord, ProblemKey, RevisionRecord
 
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _FEW = 40
 """Up to so many unknown problems are looked up one by one; above, the whole table is read once."""
 

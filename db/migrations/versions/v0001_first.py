@@ -195,13 +195,15 @@ def _create_measurements() -> None:
         *_columns(
             sa.Double(),
             True,
-            "latency_ms latency_low_ms latency_high_ms latency_p05_ms latency_p25_ms latency_p75_ms latency_p95_ms",
+            "latency_ms latency_low_ms latency_high_ms "
+            "latency_p05_ms latency_p25_ms latency_p75_ms latency_p95_ms",
         ),
         sa.Column("sample_count", sa.Integer(), nullable=True),
         *_columns(
             sa.Double(),
             True,
-            "effective_samples cycles ratio_to_fused ratio_to_fused_low ratio_to_fused_high energy_mj energy_low_mj energy_high_mj energy_net_mj",
+            "effective_samples cycles ratio_to_fused ratio_to_fused_low ratio_to_fused_high "
+            "energy_mj energy_low_mj energy_high_mj energy_net_mj",
         ),
         *_columns(sa.String(32), True, "energy_source energy_scope"),
         sa.Column("energy_reason", sa.String(500), nullable=True),

@@ -1,0 +1,91 @@
+"""A run's beginning and end, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import recording
+from db.models import Measurement, Run
+from db.recording import RunFacts
+from db.records import RunRecord, RunState
+from db.rollup import write_run_summary
+from db.tails import ratio_points, write_tails
+from db.vocabulary import device_id, environment_id, revision_id
+from kswatch_errors import UsageError
+
+
+def begin(session: Session, record: RunRecord, identity: str | None = None) -> Run:
+    """Write the run's beginning; `identity` is that of a run that comes from elsewhere."""
+    run = Run(
+        suite=record.suite,
+        device_id=device_id(session, record.device),
+        environment_id=environment_id(session, record.environment),
+        revision_id=revision_id(session, record.revision),
+        request_id=record.request_id,
+        kind=record.kind,
+        origin=record.origin,
+        state="running",
+        started_at=record.started_at,
+        budget_s=record.budget_s,
+        planned_cells=record.planned_cells,
+        seed=record.seed,
+        arguments=record.arguments,
+        identity=identity or uuid4().hex,
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def finish(
+    session: Session,
+    run: Run,
+    state: RunState,
+    seconds: float | None,
+    harness_seconds: float | None,
+    finished_at: datetime,
+) -> None:
+    """Write how the run ended, its comparisons against one set of baselines, and its headlines."""
+    run.state, run.seconds, run.harness_seconds, run.finished_at = (
+        state,
+        seconds,
+        harness_seconds,
+        finished_at,
+    )
+    run.by_status = count_statuses(session, run.id)
+    facts = RunFacts(run.id, run.device_id, run.kind)
+    # a baseline that came late in the run was not yet asked of its first problems
+    problem_ids = recording.measured_problems(session, run.id)
+    held = recording.held_implementations(session, run.device_id)
+    rows = recording.write_comparisons(session, facts, problem_ids, held)
+    fused = recording.fused_cells(session, problem_ids)
+    if facts.keeps_tails:
+        write_tails(session, run.device_id, run.id, ratio_points(rows, fused))
+    write_run_summary(session, run.id)
+
+
+def count_statuses(session: Session, run_id: int) -> dict[str, int]:
+    """How many measurements of the run have which status."""
+    query = (
+        select(Measurement.status, func.count())
+        .where(Measurement.run_id == run_id)
+        .group_by(Measurement.status)
+        .order_by(Measurement.status)
+    )
+    return {status: count for status, count in session.execute(query)}
+
+
+def the_run(session: Session, run_id: int) -> Run:
+    """The run of this id.
+
+    Raises:
+        UsageError: there is none.
+    """
+    run = session.get(Run, run_id)
+    if run is None:
+        raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
+    return run
