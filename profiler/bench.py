@@ -13,19 +13,25 @@ import psutil
 import torch
 
 from kernels.problem import Problem
+from kswatch_errors import MeasurementError
 from profiler.canaries import Canary, torch_canaries
 from profiler.devices import Target, cpu_threads, physical_cores
+from profiler.probes.energy import EnergyMeter, Load
+from profiler.probes.energy_rapl import CpuLoad, Rapl
 from profiler.probes.probe import Probe
-from profiler.probes.timing import CpuTimer, Timer
+from profiler.probes.timing import CpuTimer, Timer, Work
 from profiler.stage import Stage, TorchStage
 
-CPU_GEMM_SIZE = 768
+CPU_GEMM_SIZE = 512
 
 
 class Bench(ABC):
     """A device, made ready to be measured in this process."""
 
     timer: Timer
+    energy_meter: EnergyMeter | None = None
+    energy_refusal: str | None = None
+    """Why there is no energy to be had from this device."""
     probes: tuple[Probe, ...] = ()
     busy_s: float = 0.0
     """Seconds spent in visits, warm-up and energy windows so far: the rest of a run is the harness."""
@@ -37,6 +43,10 @@ class Bench(ABC):
     @abstractmethod
     def canaries(self) -> Iterator[Canary]:
         """The kernels that never change; read each before asking for the next."""
+
+    @abstractmethod
+    def load(self, work: Work) -> Load:
+        """Keep the device busy with a cell while its energy is counted."""
 
     @abstractmethod
     def free_bytes(self) -> int:
@@ -69,6 +79,10 @@ class CpuBench(Bench):
             os.sched_setaffinity(0, physical_cores()[:threads])
         torch.set_num_threads(threads)
         self.timer = CpuTimer()
+        try:
+            self.energy_meter = EnergyMeter(Rapl())
+        except MeasurementError as error:
+            self.energy_refusal = str(error)
         self._cache_bytes = target.record.cache_bytes or 32 << 20
 
     def stage(self, problem: Problem, seed: int) -> Stage:
@@ -79,6 +93,10 @@ class CpuBench(Bench):
     def canaries(self) -> Iterator[Canary]:
         """See `Bench`."""
         return torch_canaries(torch.device("cpu"), self._cache_bytes, CPU_GEMM_SIZE)
+
+    def load(self, work: Work) -> Load:
+        """See `Bench`."""
+        return CpuLoad(work)
 
     def free_bytes(self) -> int:
         """See `Bench`."""

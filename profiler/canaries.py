@@ -21,8 +21,7 @@ from profiler.probes.timing import Timer, Work
 
 Position = Literal["start", "middle", "end"]
 
-SAMPLES = 15
-FEW_SAMPLES = 3
+SAMPLES = 30
 LONG_MS = 40.0
 COPIED_CACHES = 4
 
@@ -38,9 +37,9 @@ class Canary:
 
 
 def read_canary(canary: Canary, position: Position, timer: Timer) -> CanaryRecord:
-    """The median of fifteen launches after one that is dropped; of three where one takes long."""
+    """The median of thirty launches after the first; the second one alone where they take long."""
     first_ms = timer.visit(canary.work, 1).samples_ms[0]
-    launches = FEW_SAMPLES if first_ms > LONG_MS else SAMPLES
+    launches = 1 if first_ms > LONG_MS else SAMPLES
     latency_ms = statistics.median(timer.visit(canary.work, launches).samples_ms)
     return CanaryRecord(position, canary.name, canary.precision, latency_ms, canary.amount / latency_ms * 1e3)
 

@@ -53,6 +53,8 @@ class Contender:
         """None while it is being measured."""
         self.reason: str | None = None
         self.flags: list[str] = []
+        self.energy: dict[str, object] = {}
+        """Energy fields of the record; empty where there was no energy pass."""
         self.code_hash: str | None = None
         self.tile: str | None = None
         self.correctness: Correctness | None = None
@@ -88,11 +90,15 @@ class Contender:
     @contextmanager
     def surviving(self) -> Iterator[None]:
         """Whatever goes wrong inside ends this cell with a status by the exception's type, never the loop."""
-        self._announce(self.name)
+        self.announce()
         try:
             yield
         except Exception as error:  # a cell that fails is a row with a reason, whatever failed it
             self.fails(error)
+
+    def announce(self) -> None:
+        """Tell whoever watches that this cell runs next."""
+        self._announce(self.name)
 
     def fails(self, error: Exception) -> None:
         """End with the status that the exception's type stands for."""

@@ -19,6 +19,7 @@ from profiler.bench import Bench
 from profiler.canaries import Position, read_canary
 from profiler.contender import REFERENCE, Announce, Contender, tell_nobody
 from profiler.devices import Target
+from profiler.energy_pass import measure_energy
 from profiler.recording import to_record
 from profiler.roofline import Roofline
 from profiler.settings import MeasureSettings
@@ -34,6 +35,7 @@ def measure_problem(
     settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
     *,
     seed: int = 0,
+    energy: bool = False,
     canaries: Sequence[CanaryRecord] = (),
     bench: Bench | None = None,
     announce: Announce = tell_nobody,
@@ -46,6 +48,7 @@ def measure_problem(
         target: Where.
         settings: How carefully.
         seed: Decides operands and the order of visits.
+        energy: Whether `fused` and the fastest baseline get an energy pass.
         canaries: This run's so far; they give the floor and predict what would take too long.
         bench: The device as the loop sees it; made from `target` unless given.
         announce: Told each cell that runs next.
@@ -62,7 +65,7 @@ def measure_problem(
             contender.fails(error)
     else:
         try:
-            _Loop(contenders, stage, bench, settings, roofline).run(seed)
+            _Loop(contenders, stage, bench, settings, roofline).run(seed, energy)
         finally:
             stage.close()
     return [to_record(contender, contenders, bench, target.record, roofline) for contender in contenders]
@@ -93,13 +96,15 @@ class _Loop:
         self._roofline = roofline
         self._bmm_error: float | None = None
 
-    def run(self, seed: int) -> None:
+    def run(self, seed: int, energy: bool) -> None:
         """The whole story."""
         for contender in sorted(self._contenders, key=lambda each: each.name != "bmm"):
             with contender.surviving():  # bmm first: its error may widen the limit of the others
                 self._admit(contender)
         self._warm_up()
         self._race(random.Random(seed))
+        if energy:
+            measure_energy(self._contenders, self._bench, self._settings)
         self._check_again()
 
     def _admit(self, contender: Contender) -> None:

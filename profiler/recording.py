@@ -27,7 +27,7 @@ def to_record(
     fields: dict[str, Any] = {}
     if contender.samples_ms and contender.status in (*COMPARABLE, "implausible"):
         fields |= _times(contender, contenders, bench.timer.tick_ms)
-        fields |= _floor(contender, roofline)
+        fields |= _floor(contender, roofline) | contender.energy
     flags = list(contender.flags)
     if contender.racing:
         for probe in bench.probes:

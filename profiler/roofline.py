@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,13 +22,12 @@ class Roofline:
 
     @classmethod
     def from_canaries(cls, canaries: Iterable[CanaryRecord], launch_ms: float = 0.0) -> Roofline:
-        """Medians over the positions in the run."""
+        """The best over the positions in the run: a floor is what the machine can do undisturbed."""
         rates: dict[tuple[str, str], list[float]] = {}
         for canary in canaries:
             rates.setdefault((canary.name, canary.precision), []).append(canary.rate)
-        medians = {key: statistics.median(values) for key, values in rates.items()}
-        copies = [rate for (name, _), rate in medians.items() if name == "copy"]
-        gemms = {precision: rate for (name, precision), rate in medians.items() if name == "gemm"}
+        copies = [max(values) for (name, _), values in rates.items() if name == "copy"]
+        gemms = {precision: max(values) for (name, precision), values in rates.items() if name == "gemm"}
         return cls(max(copies, default=None), gemms, launch_ms)
 
     def floor_ms(self, problem: Problem) -> float | None:

@@ -1,0 +1,81 @@
+"""NVML's ways to tell energy, best first: the counter, the same as a field, power over time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from kswatch_errors import MeasurementError
+from profiler.probes.energy import EnergySource, PowerTrapezoid
+
+FIELD_ENERGY = 83
+FIELD_INSTANT_POWER = 186
+FIELD_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal")
+"""Of nvmlValue_t, by nvmlValueType_t."""
+MODULE_BOARDS = ("GH200", "GB200", "Grace")
+"""Where the counter covers CPU and GPU together."""
+
+
+class NvmlCount(EnergySource):
+    """A count of millijoules that NVML keeps since the driver was loaded."""
+
+    def __init__(self, name: str, scope: str, read: Callable[[], float]) -> None:
+        self.name, self.scope = name, scope
+        self._read = read
+
+    def read_mj(self) -> float:
+        """See `EnergySource`."""
+        try:
+            return float(self._read())
+        except pynvml.NVMLError as error:
+            raise MeasurementError(f"{self.name} cannot be read: {error}") from error
+
+
+def nvml_sources(
+    gpu: Any,  # noqa: ANN401  (an opaque pointer of pynvml's)
+    model: str,
+    nvml: Any = pynvml,  # noqa: ANN401  (the module, or a simulated one)
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[EnergySource]:
+    """Every source that answers now, best first: at most one counter and one trapezoid of power."""
+    scope = "module" if any(board in model for board in MODULE_BOARDS) else "board"
+    counters = [
+        NvmlCount("nvml_counter", scope, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)),
+        NvmlCount("nvml_field_83", scope, lambda: _field(nvml, gpu, FIELD_ENERGY)),
+    ]
+    powers = [
+        _power("nvml_power_instant", scope, lambda: _field(nvml, gpu, FIELD_INSTANT_POWER) / 1e3, clock),
+        _power("nvml_power_average", scope, lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3, clock),
+    ]
+    return [*_first_that_answers(counters), *_first_that_answers(powers)]
+
+
+def _power(name: str, scope: str, read_w: Callable[[], float], clock: Callable[[], float]) -> PowerTrapezoid:
+    def read() -> float:
+        try:
+            return read_w()
+        except pynvml.NVMLError as error:
+            raise MeasurementError(f"{name} cannot be read: {error}") from error
+
+    return PowerTrapezoid(name, scope, read, clock)
+
+
+def _first_that_answers(sources: list[Any]) -> list[EnergySource]:
+    for source in sources:
+        try:
+            source.read_mj()
+        except MeasurementError:
+            continue
+        return [source]
+    return []
+
+
+def _field(nvml: Any, gpu: Any, field: int) -> float:  # noqa: ANN401
+    """One field value; the call succeeds even where the field does not: each has a status of its own."""
+    value = nvml.nvmlDeviceGetFieldValues(gpu, [field])[0]
+    if value.nvmlReturn != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(value.nvmlReturn)
+    return float(getattr(value.value, FIELD_MEMBERS[value.valueType]))
