@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from kernels.implementation import Empty
-from kernels.problem import Problem
+from kernels.problem import Layout, Problem
 
 
 def weight_blocks(weights: torch.Tensor) -> torch.Tensor:
@@ -17,28 +20,36 @@ def blocked(problem: Problem, activations: torch.Tensor) -> torch.Tensor:
     """X or Y as a view (a, d, features, batch) or, in `batch_first`, (a, d, batch, features)."""
     pattern, batch = problem.pattern, problem.batch
     if problem.layout == "batch_last":
-        return activations.view(pattern.a, -1, pattern.d, batch).permute(0, 2, 1, 3)
+        return activations.view(pattern.a, -1, pattern.d, batch).transpose(1, 2)
     return activations.view(batch, pattern.a, -1, pattern.d).permute(1, 3, 0, 2)
 
 
-def multiply(
-    problem: Problem, blocks: torch.Tensor, activations: torch.Tensor, out: torch.Tensor | None = None
-) -> torch.Tensor:
-    """One `torch.bmm` of blocks (n, b, c) with (n, c, batch) or, in `batch_first`, (n, batch, c)."""
+def unpermuted(problem: Problem, activations: torch.Tensor) -> torch.Tensor:
+    """X or Y of a problem with d = 1 as a view (a, features, batch) or (a, batch, features)."""
+    a, batch = problem.pattern.a, problem.batch
     if problem.layout == "batch_last":
-        return torch.bmm(blocks, activations, out=out)
-    return torch.bmm(activations, blocks.transpose(1, 2), out=out)
+        return activations.view(a, -1, batch)
+    return activations.view(batch, a, -1).transpose(0, 1)
+
+
+def multiplier(layout: Layout, blocks: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """One `torch.bmm` of blocks (n, b, c) with (n, c, batch) or, in `batch_first`, (n, batch, c)."""
+    if layout == "batch_last":
+        return partial(torch.bmm, blocks)
+    transposed = blocks.transpose(1, 2)
+    return lambda activations, out=None: torch.bmm(activations, transposed, out=out)
 
 
 def gather(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """X block after block, (a·d, c, batch) or (a·d, batch, c): a copy where d > 1, else a view."""
-    view = blocked(problem, x)
-    return (view if problem.pattern.d == 1 else view.contiguous()).flatten(0, 1)
+    """X copied block after block: (a·d, c, batch) or, in `batch_first`, (a·d, batch, c)."""
+    copied = blocked(problem, x).contiguous()
+    return copied.view(-1, copied.shape[2], copied.shape[3])
 
 
 def scatter(problem: Problem, blocks: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Y with the blocks (a·d, b, batch) or (a·d, batch, b) copied to where they belong."""
-    blocked(problem, y).copy_(blocks.unflatten(0, (problem.pattern.a, problem.pattern.d)))
+    places = blocked(problem, y)
+    places.copy_(blocks.view(places.shape))
     return y
 
 

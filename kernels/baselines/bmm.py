@@ -8,7 +8,14 @@ from __future__ import annotations
 import torch
 
 from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import blocked, empty_output, gather, multiply, scatter, weight_blocks
+from kernels.baselines.blocks import (
+    empty_output,
+    gather,
+    multiplier,
+    scatter,
+    unpermuted,
+    weight_blocks,
+)
 from kernels.implementation import Empty, Product
 from kernels.problem import Problem
 
@@ -20,15 +27,21 @@ class Bmm(Baseline):
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
         """One strided `torch.bmm` where d = 1, three passes over the activations elsewhere."""
-        blocks = weight_blocks(weights).flatten(0, 1)
+        multiply = multiplier(problem.layout, weight_blocks(weights).flatten(0, 1))
 
         def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-            products = multiply(problem, blocks, gather(problem, x))
+            products = multiply(gather(problem, x))
             return scatter(problem, products, empty_output(problem, x, empty))
 
         def direct(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             y = empty_output(problem, x, empty)
-            multiply(problem, blocks, gather(problem, x), out=blocked(problem, y).flatten(0, 1))
+            multiply(unpermuted(problem, x), out=unpermuted(problem, y))
             return y
 
         return direct if problem.pattern.d == 1 else permuting
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """The re-laid weights and, where d > 1, the permuted activations beside the compulsory bytes."""
+        if problem.pattern.d > 1:
+            return 2 * problem.compulsory_bytes
+        return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros

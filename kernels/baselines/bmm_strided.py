@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import blocked, empty_output, multiply, weight_blocks
+from kernels.baselines.blocks import blocked, empty_output, multiplier, weight_blocks
 from kernels.implementation import Empty, Product
 from kernels.problem import Problem
 
@@ -18,17 +18,22 @@ class BmmStrided(Baseline):
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
         """min(a, d) launches of max(a, d) blocks each."""
         sliced = 0 if problem.pattern.a <= problem.pattern.d else 1
-        slices = [blocks.contiguous() for blocks in weight_blocks(weights).unbind(sliced)]
+        slices = weight_blocks(weights).unbind(sliced)
+        multipliers = [multiplier(problem.layout, blocks.contiguous()) for blocks in slices]
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             y = empty_output(problem, x, empty)
             inputs = blocked(problem, x).unbind(sliced)
             outputs = blocked(problem, y).unbind(sliced)
-            for blocks, block_input, block_output in zip(slices, inputs, outputs, strict=True):
-                multiply(problem, blocks, block_input, out=block_output)
+            for multiply, block_input, block_output in zip(multipliers, inputs, outputs, strict=True):
+                multiply(block_input, out=block_output)
             return y
 
         return product
+
+    def memory_bytes(self, problem: Problem) -> int:
+        """The re-laid weights beside the compulsory bytes."""
+        return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros
 
     def refusal(self, problem: Problem) -> str | None:
         """In `batch_first` with d > 1 a block's features lie d apart: no view that BLAS can take."""

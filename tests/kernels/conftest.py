@@ -1,6 +1,6 @@
 """The truth of these tests: K written out from its definition, and how far rounding may lead from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -44,3 +44,12 @@ def _dense_matrix() -> Callable[[torch.Tensor], torch.Tensor]:
 @pytest.fixture(name="assert_product", scope="session")
 def _assert_product() -> Callable[..., None]:
     return assert_product
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny products on a busy machine: a second thread makes them wait at its barriers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -12,6 +12,8 @@ from kernels.problem import LAYOUTS, Problem
 from kernels.reference import make_operands
 from kswatch_errors import UnsupportedError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 BASELINES = [candidate.name for candidate in IMPLEMENTATIONS if candidate.name != "fused"]
 PATTERNS = [
@@ -141,8 +143,8 @@ def test_methods_that_do_more_than_needed_say_how_much() -> None:
         implementation("bmm_blockdense").memory_bytes(problem) >= problem.compulsory_bytes + 4 * 2 * 12 * 20
     )
     assert implementation("csr").memory_bytes(problem) >= problem.compulsory_bytes + 4 * 120
-    for candidate in IMPLEMENTATIONS:
-        assert candidate.memory_bytes(problem) >= problem.compulsory_bytes
+    assert implementation("bmm").memory_bytes(problem) == 2 * problem.compulsory_bytes
+    assert implementation("bmm_strided").memory_bytes(problem) == problem.compulsory_bytes + 4 * 120
 
 
 class Refused(Baseline):

@@ -8,6 +8,8 @@ from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, Problem
 from kernels.reference import check, make_operands, reference, relative_limit, round_to_tf32
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def answer(problem: Problem, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """A right answer, rounded once to the storage type, and the truth."""
