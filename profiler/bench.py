@@ -45,8 +45,8 @@ class Bench(ABC):
         """The kernels that never change; read each before asking for the next."""
 
     @abstractmethod
-    def load(self, work: Work) -> Load:
-        """Keep the device busy with a cell while its energy is counted."""
+    def load(self, work: Work, estimate_ms: float) -> Load:
+        """Keep the device busy with a cell of about `estimate_ms` while its energy is counted."""
 
     @abstractmethod
     def free_bytes(self) -> int:
@@ -94,8 +94,9 @@ class CpuBench(Bench):
         """See `Bench`."""
         return torch_canaries(torch.device("cpu"), self._cache_bytes, CPU_GEMM_SIZE)
 
-    def load(self, work: Work) -> Load:
+    def load(self, work: Work, estimate_ms: float) -> Load:
         """See `Bench`."""
+        del estimate_ms
         return CpuLoad(work)
 
     def free_bytes(self) -> int:

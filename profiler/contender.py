@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 
@@ -104,7 +103,9 @@ class Contender:
         """End with the status that the exception's type stands for."""
         said = str(error)
         named = (
-            said if isinstance(error, UnsupportedError | MemoryError) else f"{type(error).__name__}: {said}"
+            said
+            if isinstance(error, Refused | UnsupportedError | MemoryError)
+            else f"{type(error).__name__}: {said}"
         )
         self.ends(status_of(error), named)
 
@@ -157,22 +158,35 @@ class Contender:
     def ratio_to(self, other: Contender, tick_ms: float) -> Interval | None:
         """This one's time over the other's, paired by rounds; None where they share no round.
 
-        Few rounds cannot give an interval of their own: then it spans both medians' intervals, which
-        is wider than need be but never too narrow.
+        Few rounds cannot give an interval of their own: then it is the medians' ratio, and spans both
+        their intervals, which is wider than need be but not too narrow.
         """
-        turns = self.round_ms.keys() & other.round_ms.keys()
+        turns = sorted(self.round_ms.keys() & other.round_ms.keys())
         if not turns:
             return None
-        paired = median_interval([self.round_ms[turn] / other.round_ms[turn] for turn in sorted(turns)])
         if len(turns) >= MIN_ROUNDS:
-            return paired
+            return median_interval([self.round_ms[turn] / other.round_ms[turn] for turn in turns])
         mine, theirs = median_interval(self.samples_ms, tick_ms), median_interval(other.samples_ms, tick_ms)
-        low, high = min(mine.low / theirs.high, paired.low), max(mine.high / theirs.low, paired.high)
-        return replace(paired, low=low, high=high)
+        return Interval(
+            median=mine.median / theirs.median,
+            low=mine.low / theirs.high,
+            high=mine.high / theirs.low,
+            effective_samples=len(turns),
+        )
+
+
+class Refused(Exception):  # noqa: N818 (not an error: a cell that is not to be raced)
+    """A cell is given this status, and this reason."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def status_of(error: Exception) -> Status:
     """What a cell is called after this exception: by its type, never by its text."""
+    if isinstance(error, Refused):
+        return error.status
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "out_of_memory"
     return "unsupported" if isinstance(error, UnsupportedError) else "crashed"

@@ -22,7 +22,7 @@ def measure_energy(contenders: Sequence[Contender], bench: Bench, settings: Meas
         contender.announce()
         try:
             with bench.busy():
-                found = asdict(meter.measure(bench.load(contender.work), settings))
+                found = asdict(meter.measure(bench.load(contender.work, contender.estimate_ms), settings))
         except Exception as error:  # a graph that cannot be captured must not cost the cell its time
             told = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
             contender.energy = {"energy_reason": told[:500]}

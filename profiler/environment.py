@@ -36,7 +36,7 @@ def environment(target: Target) -> EnvironmentRecord:
         os=f"{platform.system()} {platform.release()}",
         driver=board.driver,
         cuda=torch.version.cuda if on_gpu else None,
-        torch=torch.__version__,
+        torch=str(torch.__version__),  # its own class: unpickling that would import torch
         power_limit_w=board.power_limit_w,
         clock_lock=board.clock_lock,
         ecc=board.ecc,

@@ -8,13 +8,16 @@ others go on.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from db.records import CanaryRecord, MeasurementRecord
 from kernels.implementation import Implementation
 from kernels.problem import Problem
-from kswatch_errors import UnsupportedError
+from kswatch_errors import MeasurementError
 from profiler import bench as benches
+from profiler.admission import Admission
 from profiler.bench import Bench
 from profiler.canaries import Position, read_canary
 from profiler.contender import REFERENCE, Announce, Contender, tell_nobody
@@ -23,7 +26,6 @@ from profiler.energy_pass import measure_energy
 from profiler.recording import to_record
 from profiler.roofline import Roofline
 from profiler.settings import MeasureSettings
-from profiler.stage import Stage
 
 SLOW_VISIT_LAUNCHES = 3
 
@@ -57,7 +59,7 @@ def measure_problem(
     roofline = Roofline.from_canaries(canaries, bench.timer.launch_ms())
     contenders = [Contender(problem, each, settings, announce) for each in implementations]
     for probe in bench.probes:
-        probe.problem_begins()
+        probe.problem_begins(problem)
     try:
         stage = bench.stage(problem, seed)
     except Exception as error:  # operands that do not fit, say: every cell tells why
@@ -65,7 +67,7 @@ def measure_problem(
             contender.fails(error)
     else:
         try:
-            _Loop(contenders, stage, bench, settings, roofline).run(seed, energy)
+            _Loop(contenders, bench, settings, Admission(stage, bench, settings, roofline)).run(seed, energy)
         finally:
             stage.close()
     return [to_record(contender, contenders, bench, target.record, roofline) for contender in contenders]
@@ -82,72 +84,42 @@ class _Loop:
     """One problem's cells on a stage: admitted, warmed up, raced, checked."""
 
     def __init__(
-        self,
-        contenders: Sequence[Contender],
-        stage: Stage,
-        bench: Bench,
-        settings: MeasureSettings,
-        roofline: Roofline,
+        self, contenders: Sequence[Contender], bench: Bench, settings: MeasureSettings, admission: Admission
     ) -> None:
         self._contenders = contenders
-        self._stage = stage
         self._bench = bench
         self._settings = settings
-        self._roofline = roofline
-        self._bmm_error: float | None = None
+        self._admission = admission
 
     def run(self, seed: int, energy: bool) -> None:
         """The whole story."""
         for contender in sorted(self._contenders, key=lambda each: each.name != "bmm"):
-            with contender.surviving():  # bmm first: its error may widen the limit of the others
-                self._admit(contender)
+            with self._turn(contender):
+                self._admission.admit(contender)
         self._warm_up()
         self._race(random.Random(seed))
         if energy:
             measure_energy(self._contenders, self._bench, self._settings)
-        self._check_again()
+        for contender in self._racing():
+            with self._turn(contender):
+                self._admission.check_again(contender)
 
-    def _admit(self, contender: Contender) -> None:
-        """Let in what can be computed here, fits, is right and will not take too long."""
-        problem, implementation = contender.problem, contender.implementation
-        if refusal := self._stage.unsupported(implementation):
-            raise UnsupportedError(refusal)
-        needed, free = implementation.memory_bytes(problem) - problem.input_bytes, self._bench.free_bytes()
-        if needed > self._settings.memory_share * free:
-            return contender.ends(
-                "out_of_memory", f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-            )
-        least_ms = self._roofline.fastest_ms(problem.precision, implementation.flops(problem)) or 0.0
-        if self._too_slow(contender, least_ms, "predicted from its operations at the measured rate"):
-            return None
-        work = self._stage.prepare(implementation)
-        contender.correctness = self._stage.check(work, self._bmm_error)
-        if not contender.correctness.ok:
-            return contender.ends("incorrect", f"before timing: {contender.correctness.reason}")
-        if contender.name == "bmm":
-            self._bmm_error = contender.correctness.relative_error
-        estimate_ms = self._bench.timer.visit(work, 1).samples_ms[0]
-        if not self._too_slow(contender, estimate_ms, "the first timed call"):
-            contender.enters(work, estimate_ms)
-        return None
-
-    def _too_slow(self, contender: Contender, time_ms: float, how: str) -> bool:
-        limit_ms = self._settings.too_slow_ms
-        if time_ms > limit_ms:
-            contender.ends(
-                "too_slow", f"{time_ms:.0f} ms per product ({how}), over the limit of {limit_ms:.0f} ms"
-            )
-        return time_ms > limit_ms
+    @contextmanager
+    def _turn(self, contender: Contender) -> Iterator[None]:
+        """What fails inside costs this cell alone, unless the device is lost with it."""
+        with contender.surviving():
+            yield
+        if contender.status == "crashed" and not self._bench.healthy():
+            raise MeasurementError(f"the device no longer answers after {contender.name}: {contender.reason}")
 
     def _warm_up(self) -> None:
         """Launch each one until caches, clocks and lazy libraries have settled; nothing is kept."""
-        racing = [contender for contender in self._contenders if contender.racing]
-        share_ms = self._settings.warm_up_ms / max(len(racing), 1)
+        racing = self._racing()
         for contender in racing:
-            launches = self._launches(contender, share_ms)
-            with contender.surviving(), self._bench.busy():
-                samples_ms = sorted(self._bench.timer.visit(contender.work, launches).samples_ms)
-                contender.estimate_ms = samples_ms[len(samples_ms) // 2]
+            launches = self._launches(contender, self._settings.warm_up_ms / len(racing))
+            with self._turn(contender), self._bench.busy():
+                visit = self._bench.timer.visit(contender.work, launches)
+                contender.estimate_ms = statistics.median(visit.samples_ms)
 
     def _race(self, randomness: random.Random) -> None:
         """ABBA rounds: every order is visited forwards and then backwards, so that drift hits all alike."""
@@ -156,23 +128,23 @@ class _Loop:
             randomness.shuffle(field)
             for contender in (*field, *reversed(field)):
                 self._visit(contender, turn)
-            self._judge(field)
+            for contender in self._unfinished():
+                contender.judge(self._best_ms(), self._bench.timer.tick_ms)
             turn += 1
             if 1e3 * (self._bench.now_s() - begin_s) >= self._settings.problem_cap_ms:
                 for contender in self._unfinished():
                     contender.gives_up(self._bench.timer.tick_ms)
 
+    def _racing(self) -> list[Contender]:
+        return [contender for contender in self._contenders if contender.racing]
+
     def _unfinished(self) -> list[Contender]:
-        return [contender for contender in self._contenders if contender.racing and contender.status is None]
+        return [contender for contender in self._racing() if contender.status is None]
 
     def _field(self) -> list[Contender]:
         """Who is visited in the next round: the unfinished, and `fused` beside them for the ratios."""
         unfinished = self._unfinished()
-        beside = [
-            contender
-            for contender in self._contenders
-            if contender.name == REFERENCE and contender.can_go_on and contender not in unfinished
-        ]
+        beside = [each for each in self._racing() if each.name == REFERENCE and each.can_go_on]
         return unfinished + beside if unfinished else []
 
     def _visit(self, contender: Contender, turn: int) -> None:
@@ -182,7 +154,7 @@ class _Loop:
         launches = self._launches(contender, self._settings.visit_ms)
         if contender.is_slow(self._best_ms()):
             launches = min(launches, SLOW_VISIT_LAUNCHES)
-        with contender.surviving(), self._bench.busy():
+        with self._turn(contender), self._bench.busy():
             for probe in self._bench.probes:
                 probe.visit_begins(contender.name)
             visit = self._bench.timer.visit(contender.work, launches)
@@ -195,22 +167,4 @@ class _Loop:
         return min(max(wanted, 1), self._settings.visit_launches)
 
     def _best_ms(self) -> float:
-        return min(contender.estimate_ms for contender in self._contenders if contender.racing)
-
-    def _judge(self, field: Sequence[Contender]) -> None:
-        for contender in field:
-            if contender.racing and contender.status is None:
-                contender.judge(self._best_ms(), self._bench.timer.tick_ms)
-
-    def _check_again(self) -> None:
-        """What was right before timing must still be right after it."""
-        for contender in self._contenders:
-            if not contender.racing:
-                continue
-            with contender.surviving():
-                implementation = contender.implementation
-                contender.code_hash, contender.tile = self._stage.code_of(implementation)
-                after = self._stage.check(contender.work, self._bmm_error)
-                if not after.ok:
-                    contender.correctness = after
-                    contender.ends("incorrect", f"after timing: {after.reason}")
+        return min(contender.estimate_ms for contender in self._racing())

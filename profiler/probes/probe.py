@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kernels.problem import Problem
+
 
 class Probe:
     """Watches cells that are visited in turns; `cell` is the implementation's name.
@@ -12,8 +14,14 @@ class Probe:
     A probe overrides the hooks it needs. What it keeps per cell starts anew with `problem_begins`.
     """
 
-    def problem_begins(self) -> None:
+    def problem_begins(self, problem: Problem) -> None:
         """Forget the cells of the problem before."""
+
+    def prepare_begins(self, cell: str) -> None:
+        """Called before the cell's weights are re-laid."""
+
+    def prepare_ends(self, cell: str) -> None:
+        """Called after that."""
 
     def visit_begins(self, cell: str) -> None:
         """Called right before a visit; must return within tens of microseconds."""

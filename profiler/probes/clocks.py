@@ -1,0 +1,94 @@
+"""Clocks, temperature and what holds the clocks back, read after visits."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+
+from kernels.problem import Problem
+from profiler.nvml import told
+from profiler.probes.probe import Probe
+
+READ_EVERY_S = 0.02
+"""A reading takes some 0.2 ms: one per visit would cost the short visits a twentieth."""
+
+REASONS: tuple[tuple[int, str, str | None], ...] = (
+    (0x004, "sw_power_cap", "power_capped"),
+    (0x008, "hw_slowdown", "hardware_slowdown"),
+    (0x020, "sw_thermal_slowdown", "thermal_slowdown"),
+    (0x040, "hw_thermal_slowdown", "thermal_slowdown"),
+    (0x080, "hw_power_brake", "power_capped"),
+    (0x002, "application_clocks", None),
+    (0x010, "sync_boost", None),
+)
+"""Bit of NVML's event reasons, its name, and the label that a cell gets; idle and display are no news."""
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """The board right after a visit; None for what it does not tell."""
+
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    temperature_c: float | None
+    reasons: int
+
+
+def read_clocks(gpu: Any, nvml: Any = pynvml) -> ClockReading:  # noqa: ANN401
+    """One reading of the board behind an NVML handle."""
+    reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    reasons = reasons or nvml.nvmlDeviceGetCurrentClocksThrottleReasons  # its name before driver 535
+    return ClockReading(
+        sm_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
+        memory_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM)),
+        temperature_c=told(lambda: nvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
+        reasons=told(lambda: reasons(gpu)) or 0,
+    )
+
+
+class ClockProbe(Probe):
+    """Medians of the clocks over a cell's visits, the highest temperature, every reason seen."""
+
+    def __init__(self, read: Callable[[], ClockReading], clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._seen: dict[str, list[ClockReading]] = defaultdict(list)
+        self._read_at_s: dict[str, float] = {}
+
+    def problem_begins(self, problem: Problem) -> None:
+        """See `Probe`."""
+        self._seen.clear()
+        self._read_at_s.clear()
+
+    def visit_ends(self, cell: str) -> None:
+        """See `Probe`."""
+        now_s = self._clock()
+        if now_s - self._read_at_s.get(cell, -READ_EVERY_S) >= READ_EVERY_S:
+            self._read_at_s[cell] = now_s
+            self._seen[cell].append(self._read())
+
+    def results(self, cell: str) -> Mapping[str, Any]:
+        """See `Probe`."""
+        seen = self._seen[cell]
+        reasons = 0
+        for reading in seen:
+            reasons |= reading.reasons
+        named = [(name, label) for bit, name, label in REASONS if reasons & bit]
+        return {
+            "sm_clock_mhz": _of(statistics.median, [reading.sm_clock_mhz for reading in seen]),
+            "memory_clock_mhz": _of(statistics.median, [reading.memory_clock_mhz for reading in seen]),
+            "temperature_c": _of(max, [reading.temperature_c for reading in seen]),
+            "event_reasons": ", ".join(name for name, _ in named) or None,
+            "flags": tuple(label for _, label in named if label),
+        }
+
+
+def _of(summary: Callable[[list[float]], float], values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return summary(known) if known else None

@@ -1,0 +1,64 @@
+"""Peak memory of a product, where the allocator keeps count of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kernels.problem import Problem
+from profiler.probes.probe import Probe
+
+
+@dataclass(frozen=True)
+class Allocator:
+    """The three questions to an allocator that counts; torch's on a GPU."""
+
+    reset_peak: Callable[[], None] = torch.cuda.reset_peak_memory_stats
+    peak_bytes: Callable[[], int] = torch.cuda.max_memory_allocated
+    now_bytes: Callable[[], int] = torch.cuda.memory_allocated
+
+
+class MemoryProbe(Probe):
+    """Input and weights, what preparing kept, and the most that one launch took beyond that.
+
+    The output of the launch before is still held when the next one begins: it counts as there before.
+    """
+
+    def __init__(self, allocator: Allocator | None = None) -> None:
+        self._allocator = allocator or Allocator()
+        self._kept_bytes: dict[str, int] = {}
+        self._taken_bytes: dict[str, int] = {}
+        self._before_bytes = 0
+
+    def problem_begins(self, problem: Problem) -> None:
+        """See `Probe`."""
+        self._input_bytes = problem.input_bytes
+        self._kept_bytes.clear()
+        self._taken_bytes.clear()
+
+    def prepare_begins(self, cell: str) -> None:
+        """See `Probe`."""
+        self._before_bytes = self._allocator.now_bytes()
+
+    def prepare_ends(self, cell: str) -> None:
+        """See `Probe`."""
+        self._kept_bytes[cell] = self._allocator.now_bytes() - self._before_bytes
+
+    def visit_begins(self, cell: str) -> None:
+        """See `Probe`."""
+        self._allocator.reset_peak()
+        self._before_bytes = self._allocator.now_bytes()
+
+    def visit_ends(self, cell: str) -> None:
+        """See `Probe`."""
+        taken = self._allocator.peak_bytes() - self._before_bytes
+        self._taken_bytes[cell] = max(taken, self._taken_bytes.get(cell, 0))
+
+    def results(self, cell: str) -> Mapping[str, Any]:
+        """See `Probe`."""
+        if cell not in self._taken_bytes:
+            return {}
+        return {"memory_peak_bytes": self._input_bytes + self._kept_bytes[cell] + self._taken_bytes[cell]}
