@@ -64,6 +64,15 @@ class Rapl(EnergySource):
         return self._sum_uj / 1e3
 
 
+def rapl_refusal() -> str | None:
+    """Why the CPU's energy cannot be counted here; None where it can."""
+    try:
+        Rapl()
+    except MeasurementError as error:
+        return str(error)
+    return None
+
+
 def _read(path: Path) -> int:
     try:
         return int(path.read_text(encoding="ascii"))
