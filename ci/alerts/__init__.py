@@ -1,0 +1,1 @@
+"""Alerts: verdicts with one likely cause, raised once, told once."""

@@ -1,0 +1,36 @@
+"""Text that came from commits, files or people, made harmless in each place that it is shown."""
+
+from __future__ import annotations
+
+import re
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
+_BROKEN_WORD = "<!-- -->"
+"""A comment between two characters: GitHub then sees neither a mention nor a link to follow."""
+
+
+def plain(text: str) -> str:
+    """Text in one line without control characters: it can neither end the line nor steer a terminal."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in one line: no markup, link or mention, and no table cell ends."""
+    escaped = _MARKUP.sub(r"\\\1", plain(text).replace("&", "&amp;"))
+    for word, broken in (
+        ("@", "@" + _BROKEN_WORD),
+        ("://", ":" + _BROKEN_WORD + "//"),
+        ("www.", "www" + _BROKEN_WORD + "."),
+    ):
+        escaped = escaped.replace(word, broken)
+    return escaped
+
+
+def annotation_text(text: str) -> str:
+    """The message of a GitHub workflow command (github.com/actions/toolkit, command.ts)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def annotation_property(text: str) -> str:
+    """A property's value of a GitHub workflow command."""
+    return annotation_text(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,72 @@
+"""Alerts as rows for scripts and as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ci.alerts.escape import plain
+from db.queries import AlertEventRow, AlertRow, DeviceRow
+
+
+def alert_rows(alerts: Iterable[AlertRow], devices: Mapping[int, DeviceRow]) -> list[dict[str, object]]:
+    """One object for each alert, with the glossary's words as keys."""
+    return [_row(one, devices[one.device_id]) for one in alerts]
+
+
+def _row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
+    left_out = {"id", "device_id", "opened_run_id", "newest_run_id"}
+    values = {name: value for name, value in vars(one).items() if name not in left_out}
+    runs = {"opened_run": one.opened_run_id, "newest_run": one.newest_run_id}
+    patterns = {"patterns": one.explanation.get("patterns", [])}
+    return {"alert": one.id, "device": device.uuid, "model": device.model} | runs | values | patterns
+
+
+def alert_lines(alerts: Sequence[AlertRow], devices: Mapping[int, DeviceRow]) -> str:
+    """One line for each alert."""
+    if not alerts:
+        return "no alerts"
+    return "\n".join(
+        f"{one.id:>5}  {one.state:<12} {_sure(one):<11} run {one.opened_run_id}-{one.newest_run_id} "
+        f"on {plain(devices[one.device_id].model)}: {plain(one.title)}"
+        for one in alerts
+    )
+
+
+def _sure(one: AlertRow) -> str:
+    return "confirmed" if one.confirmed else "provisional"
+
+
+def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[int, DeviceRow]) -> str:
+    """Everything that the store knows of an alert."""
+    lines = [alert_lines([one], devices).strip(), f"  version {one.version}, put down to {one.cause}"]
+    if one.assigned_to:
+        lines.append(f"  assigned to {plain(one.assigned_to)}")
+    if one.muted_until:
+        lines.append(f"  muted until {one.muted_until:%Y-%m-%d %H:%M} UTC")
+    lines += [f"  {line}" for line in _differences(one)]
+    lines += [f"    {_cell_line(cell)}" for cell in one.explanation.get("cells", [])]
+    lines += [f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {_event_text(event)}" for event in events]
+    return "\n".join(lines)
+
+
+def _differences(one: AlertRow) -> Iterable[str]:
+    told = one.explanation
+    yield f"first bad run {told.get('first_bad_run')}, last good run {told.get('last_good_run')}"
+    revisions = told.get("revisions") or {}
+    if revisions.get("good") != revisions.get("bad"):
+        yield f"revisions {revisions.get('good')} -> {revisions.get('bad')}"
+    for change in told.get("environment_changes", []):
+        yield plain(f"{change['name']}: {change['before']} -> {change['after']}")
+
+
+def _cell_line(cell: Mapping[str, object]) -> str:
+    names = ("implementation", "metric", "pattern", "batch", "precision", "layout", "reason")
+    change = cell.get("change")
+    by = f"{100 * change:+.1f} % " if isinstance(change, float) else ""
+    return by + " ".join(plain(str(cell[name])) for name in names if cell.get(name))
+
+
+def _event_text(event: AlertEventRow) -> str:
+    moved = f" -> {event.to_state}" if event.from_state != event.to_state else ""
+    reason = f" ({plain(event.reason)})" if event.reason else ""
+    return f"{event.action}{moved}{reason}"

@@ -1,0 +1,187 @@
+"""From groups of verdicts to alerts in the store: opened once, seen again, recovered, resolved.
+
+Nothing here decides whether something moved; it only finds out which alert a finding belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ci.alerts.describing import explanation_of, incorrect_explanation, incorrect_title, title_of
+from ci.alerts.grouping import Group, group
+from ci.evidence import LEVEL_CAUSES, Evidence
+from ci.verdict import SeriesVerdict
+from db.alert_life import DETECTOR, LIVE, NewAlert, act, bad_night, dismiss, good_night, open_alert
+from db.queries import AlertRow, alert
+from db.store import Store
+
+News = Literal["opened", "confirmed", "resolved"]
+
+SAME_CAUSE_NIGHTS = 3
+"""A finding joins an alert of the same key opened at most so many nights ago: one cause, seen late."""
+
+
+@dataclass(frozen=True)
+class ToldAlert:
+    """An alert that concerns the judged run, and what is new about it: None when it was told before."""
+
+    alert: AlertRow
+    news: News | None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The alerts of a night, and which alert each moved verdict belongs to."""
+
+    alerts: list[ToldAlert]
+    alert_of: dict[tuple[int, str], int]
+    """By cell id and metric."""
+
+
+def raise_alerts(store: Store, evidence: Evidence, verdicts: Iterable[SeriesVerdict]) -> Raised:
+    """Open and continue alerts for what moved or was incorrect, and let the others recover."""
+    verdicts = list(verdicts)
+    before = {one.id: one for one in evidence.alerts}
+    alert_of: dict[tuple[int, str], int] = {}
+    seen: set[int] = set()
+    for found in group(verdicts):
+        for alert_id, part in _by_alert(evidence, found).items():
+            if alert_id is None and not part.worth_an_alert:
+                continue
+            told = _tell(store, evidence, alert_id, part)
+            seen.add(told)
+            alert_of |= {(one.series.cell_id, one.series.metric): told for one in part.verdicts}
+    if evidence.incorrect:
+        seen.add(_tell_incorrect(store, evidence))
+    recovered = _recover(store, evidence, verdicts, seen)
+    told_alerts = [_told(before.get(one), alert(store, one)) for one in sorted(seen | recovered)]
+    return Raised(told_alerts, alert_of)
+
+
+def _by_alert(evidence: Evidence, found: Group) -> dict[int | None, Group]:
+    """The group, divided by the alerts that its series belong to already; None for those of none."""
+    parts: dict[int | None, Group] = {}
+    known = {one.id: one for one in evidence.alerts if _takes_part(evidence, one)}
+    recent = next((one.id for one in reversed(known.values()) if _same_cause(evidence, one, found)), None)
+    for verdict in found.verdicts:
+        ids = evidence.members.get((verdict.series.cell_id, verdict.series.metric), set())
+        mine = [id_ for id_ in ids if id_ in known and known[id_].cause == found.cause]
+        mine = [id_ for id_ in mine if known[id_].verdict == found.verdict or found.cause not in LEVEL_CAUSES]
+        alert_id = max(mine, default=recent)
+        parts.setdefault(alert_id, Group(*found.key)).verdicts.append(verdict)
+    return parts
+
+
+def _takes_part(evidence: Evidence, one: AlertRow) -> bool:
+    """Whether findings of this run may belong to the alert: it lives, or was ended knowing this run."""
+    return one.state in LIVE or one.newest_run_id >= evidence.run.id
+
+
+def _same_cause(evidence: Evidence, one: AlertRow, found: Group) -> bool:
+    if found.cause == "environment":  # every change of it is one of its own
+        return one.cause == found.cause and one.opened_run_id == evidence.run.id
+    if found.cause == "canary":
+        return one.cause == found.cause
+    if (one.implementation, one.metric, one.verdict, one.cause) != found.key:
+        return False
+    nights_since = sum(run_id > one.opened_run_id for run_id in evidence.environment_of)
+    return nights_since <= SAME_CAUSE_NIGHTS
+
+
+def _tell(store: Store, evidence: Evidence, alert_id: int | None, part: Group) -> int:
+    """Open the alert or say that it was seen again; gives its id."""
+    known = next((one for one in evidence.alerts if one.id == alert_id), None)
+    new = NewAlert(
+        device_id=evidence.run.device_id,
+        run_id=evidence.run.id,
+        verdict=part.verdict,
+        cause=part.cause,
+        metric=part.metric,
+        implementation=part.implementation,
+        title=title_of(part),
+        worst_change=part.leading[0].change,
+        explanation=explanation_of(store, evidence, part, known),
+        confirmed=part.confirmed,
+    )
+    if known is None:
+        alert_id = open_alert(store, new)
+    elif known.state in LIVE:
+        bad_night(store, known.id, new)
+        alert_id = known.id
+    else:
+        return known.id
+    if part.verdict == "faster" and part.confirmed and part.cause in LEVEL_CAUSES:
+        _accept(store, alert_id)
+    return alert_id
+
+
+def _accept(store: Store, alert_id: int) -> None:
+    """What got faster is told once and is the new level from then on."""
+    now = alert(store, alert_id)
+    act(store, alert_id, "accept", DETECTOR, "confirmed faster: the new level", now.version)
+
+
+def _tell_incorrect(store: Store, evidence: Evidence) -> int:
+    known = [one for one in evidence.alerts if one.cause == "incorrect" and _takes_part(evidence, one)]
+    new = NewAlert(
+        device_id=evidence.run.device_id,
+        run_id=evidence.run.id,
+        verdict="incorrect",
+        cause="incorrect",
+        metric="relative_error",
+        implementation="fused",
+        title=incorrect_title(evidence.incorrect),
+        explanation=incorrect_explanation(evidence),
+        confirmed=True,
+    )
+    if not known:
+        return open_alert(store, new)
+    if known[-1].state in LIVE:
+        bad_night(store, known[-1].id, new)
+    return known[-1].id
+
+
+def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], seen: set[int]) -> set[int]:
+    """Count a good night for every alert whose finding is gone; gives those that it ended."""
+    ended = set()
+    for one in evidence.alerts:
+        if one.id in seen or one.state not in LIVE or not _is_good_night(evidence, one, verdicts):
+            continue
+        if one.cause in LEVEL_CAUSES and not one.confirmed:
+            dismiss(store, one.id, f"not seen again in run {evidence.run.id}")
+            ended.add(one.id)
+        elif good_night(store, one.id, evidence.run.id) == "resolved":
+            ended.add(one.id)
+    return ended
+
+
+def _is_good_night(evidence: Evidence, one: AlertRow, verdicts: list[SeriesVerdict]) -> bool:
+    """Whether this run says that the alert's finding is gone; a night that cannot tell is not good."""
+    if one.opened_run_id >= evidence.run.id:
+        return False
+    if one.cause == "incorrect":
+        return any(verdict.series.implementation == "fused" for verdict in verdicts)
+    if one.cause not in LEVEL_CAUSES:
+        return True
+    comparable = evidence.environment_of.get(one.opened_run_id) == evidence.run.environment_id
+    if not comparable or evidence.canary_change is not None:
+        return False
+    members = [
+        verdict
+        for verdict in verdicts
+        if one.id in evidence.members.get((verdict.series.cell_id, verdict.series.metric), ())
+    ]
+    judged = [verdict for verdict in members if verdict.level is not None and verdict.cause != "throttled"]
+    return bool(judged) and not any(verdict.verdict == one.verdict for verdict in judged)
+
+
+def _told(before: AlertRow | None, now: AlertRow) -> ToldAlert:
+    if before is None:
+        return ToldAlert(now, "opened")
+    if before.state in LIVE and now.state == "resolved":
+        return ToldAlert(now, "resolved")
+    if now.confirmed and not before.confirmed:
+        return ToldAlert(now, "confirmed")
+    return ToldAlert(now, None)

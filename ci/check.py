@@ -1,0 +1,126 @@
+"""The story of judging: a run's series, a verdict on each, one alert for each cause.
+
+    newest point + comparable history  ->  rule  ->  verdict and cause  ->  groups  ->  alerts
+
+Read `judge_run` first; ci/README.md says the rule in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ci.alerts.raising import Raised, ToldAlert, raise_alerts
+from ci.config import CiConfig
+from ci.evidence import Evidence, gather
+from ci.verdict import SeriesVerdict, verdicts_of
+from db.alert_life import end_mutes
+from db.queries import EnvironmentChange, RunRow, environment_changes, run
+from db.records import VerdictRecord
+from db.store import Store
+from db.verdicts import NewestPoint, newest_nights
+from kswatch_errors import UsageError
+
+SILENCED = frozenset({"muted", "accepted", "false_alarm", "resolved"})
+"""States in which an alert no longer fails a check: somebody decided."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is to be said of one run."""
+
+    run: RunRow
+    verdicts: list[SeriesVerdict]
+    alert_of: dict[tuple[int, str], int]
+    """Which alert a series (cell id, metric) belongs to."""
+    alerts: list[ToldAlert]
+    incorrect: list[NewestPoint]
+    environment_changes: list[EnvironmentChange]
+    """What differs from the history's environment, on the first night after a change."""
+    canary_change: float | None
+
+    @property
+    def regressed(self) -> bool:
+        """Whether a regression is confirmed, or a result incorrect, and nobody has decided on it."""
+        decided = {told.alert.id for told in self.alerts if told.alert.state in SILENCED}
+        incorrect_alert = next((one.alert.id for one in self.alerts if one.alert.cause == "incorrect"), None)
+        if self.incorrect and incorrect_alert not in decided:
+            return True
+        return any(
+            one.confirmed and one.verdict == "slower" and one.cause == "code"
+            for one in self.verdicts
+            if self.alert_of.get((one.series.cell_id, one.series.metric)) not in decided
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgements of one check, a device each."""
+
+    judgements: list[Judgement]
+
+    @property
+    def exit_code(self) -> int:
+        """1 on a confirmed regression or an incorrect result, else 0."""
+        return int(any(one.regressed for one in self.judgements))
+
+
+def judge(
+    store: Store, run_id: int | None, config: CiConfig, *, now: datetime, device_id: int | None = None
+) -> Judged:
+    """Judge one run, or the newest night of each device (of one device, if named).
+
+    Verdicts are stored for every run; alerts only move with the newest night of a device.
+
+    Raises:
+        UsageError: there is no such run, or it is still being measured.
+    """
+    end_mutes(store, now)
+    run_ids = [run_id] if run_id is not None else newest_nights(store, device_id)
+    return Judged([judge_run(store, one, config) for one in run_ids])
+
+
+def judge_run(store: Store, run_id: int, config: CiConfig) -> Judgement:
+    """Judge one run: read its evidence, say what moved, raise alerts, store the verdicts."""
+    judged = run(store, run_id)
+    if judged.state == "running":
+        raise UsageError(f"run {run_id} is still being measured; judge it when it has finished")
+    evidence = gather(store, judged, config)
+    verdicts = verdicts_of(evidence, config)
+    newest = run_id in newest_nights(store, judged.device_id)
+    raised = raise_alerts(store, evidence, verdicts) if newest else Raised([], {})
+    store.record_verdicts(run_id, [_record(one, raised) for one in verdicts])
+    return Judgement(
+        run=judged,
+        verdicts=verdicts,
+        alert_of=raised.alert_of,
+        alerts=raised.alerts,
+        incorrect=evidence.incorrect,
+        environment_changes=_environment_changes(store, evidence),
+        canary_change=evidence.canary_change,
+    )
+
+
+def _environment_changes(store: Store, evidence: Evidence) -> list[EnvironmentChange]:
+    if evidence.environment_before is None or evidence.last_good is None:
+        return []
+    return environment_changes(store, evidence.last_good.run_id, evidence.run.id)
+
+
+def _record(verdict: SeriesVerdict, raised: Raised) -> VerdictRecord:
+    series = verdict.series
+    return VerdictRecord(
+        problem=series.problem,
+        implementation=series.implementation,
+        metric=series.metric,
+        verdict=verdict.verdict,
+        value=verdict.value,
+        cause=verdict.cause,
+        level=verdict.level,
+        change=verdict.change,
+        change_low=verdict.change_low,
+        change_high=verdict.change_high,
+        comparable_runs=verdict.comparable_runs,
+        reason=verdict.reason,
+        alert_id=raised.alert_of.get((series.cell_id, series.metric)),
+    )

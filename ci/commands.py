@@ -1,0 +1,110 @@
+"""`kswatch check` and `report`: judge a night and say what was found. `alerts` is in alert_commands."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ci.alert_commands import alerts_app
+from kswatch_errors import UsageError
+
+if TYPE_CHECKING:
+    from ci.check import Judged
+    from db.store import Store
+
+app = typer.Typer()
+app.add_typer(alerts_app, name="alerts")
+
+
+class Format(StrEnum):
+    """How a check is told."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+    github = "github"
+
+
+RunOption = Annotated[int | None, typer.Option(help="Judge this run, whatever its kind.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Only this device: UUID, unique prefix or model name; cpu.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    run: RunOption = None,
+    device: DeviceOption = None,
+    format: Annotated[Format, typer.Option(help="How to tell it.")] = Format.text,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the newest night of each device; exit 1 on a confirmed regression or an incorrect result.
+
+    \b
+    Examples:
+      kswatch check                      # the newest night of every device
+      kswatch check --device cpu --json  # one device, every verdict as JSON
+      kswatch check --run 12             # one run, of any kind
+      kswatch check --format github      # annotations, and the step summary
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    judged = _judged(ctx, run, device)
+    typer.echo(_rendered(ctx, judged, Format.json if as_json else format))
+    raise typer.Exit(judged.exit_code)
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    run: RunOption = None,
+    device: DeviceOption = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown/--text", help="Markdown or plain text.")] = True,
+) -> None:
+    """The newest night of each device as a page to paste or mail; always exits 0.
+
+    \b
+    Examples:
+      kswatch report > night.md
+      kswatch report --text --device cpu
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    judged = _judged(ctx, run, device)
+    typer.echo(_rendered(ctx, judged, Format.markdown if as_markdown else Format.text))
+
+
+def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:
+    from ci.check import judge
+    from db.queries import find_device
+
+    if run is not None and device is not None:
+        raise UsageError("--run already says which device; leave --device away")
+    with closing(_store(ctx)) as store:
+        device_id = find_device(store, device).id if device is not None else None
+        return judge(store, run, ctx.obj["config"]["ci"], now=datetime.now(UTC), device_id=device_id)
+
+
+def _store(ctx: typer.Context) -> Store:
+    from db.store import Store
+
+    return Store.open(ctx.obj["database_url"], create=False)
+
+
+def _rendered(ctx: typer.Context, judged: Judged, format: Format) -> str:
+    from ci import report
+    from ci.alerts import github, json_rows
+    from db.json_text import to_json_text
+
+    rows = ctx.obj["config"]["ci"].report_rows
+    if format is Format.json:
+        return to_json_text(json_rows.check_rows(judged))
+    if format is Format.markdown:
+        return report.markdown_report(judged, rows)
+    if format is Format.github:
+        github.append_step_summary(report.markdown_report(judged, rows))
+        parts = (report.text_report(judged, rows), github.workflow_commands(judged))
+        return "\n".join(part for part in parts if part)
+    return report.text_report(judged, rows)

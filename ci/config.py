@@ -1,0 +1,49 @@
+"""How strict judging is: the `[ci]` table of kswatch.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from kswatch_errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class CiConfig:
+    """Limits of the rule in ci/README.md; the defaults are what was simulated there."""
+
+    comparable_runs: int = 10
+    """The level is the median of at most this many comparable runs."""
+
+    noise_runs: int = 30
+    """A series' noise is measured on at most this many comparable runs."""
+
+    minimum_runs: int = 3
+    """With fewer comparable runs a series is `same`: too little history, never an alert."""
+
+    floor: float = 0.02
+    """The smallest relative change that is ever called faster or slower."""
+
+    noise_factor: float = 3.0
+    """A change must exceed this many noise units of its series, and the floor."""
+
+    confirm_units: float = 5.0
+    """A change of this many noise units is confirmed the same night; a smaller one must repeat."""
+
+    false_discovery_rate: float = 0.05
+    """An alert opens on what is confirmed or survives Benjamini-Hochberg over the night at this rate."""
+
+    canary_floor: float = 0.05
+    """A canary further than this from its own history says that the machine moved, not the code."""
+
+    report_rows: int = 20
+    """Rows that a table of the text and Markdown reports shows; the rest is counted."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum_runs <= self.comparable_runs:
+            raise ConfigurationError(
+                f"ci.minimum_runs = {self.minimum_runs} must lie between 1 and ci.comparable_runs = "
+                f"{self.comparable_runs}; change one of them in kswatch.toml"
+            )
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ConfigurationError(f"ci.{field.name} = {getattr(self, field.name)} must be above 0")

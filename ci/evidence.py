@@ -1,0 +1,236 @@
+"""What a run is judged on: the newest points, and the history that may be held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ci.config import CiConfig
+from ci.rule import Bools, Points, level_of, rule
+from db.metrics import METRIC_BY_NAME, METRICS
+from db.queries import AlertRow, RunRow, alerts
+from db.records import COMPARABLE, ProblemKey
+from db.store import Store
+from db.verdicts import (
+    CanaryReading,
+    NewestPoint,
+    Night,
+    alert_nights,
+    canary_readings,
+    flagged_points,
+    newest_points,
+    nights_before,
+    tails,
+)
+
+THROTTLED = frozenset({"throttled", "thermal_slowdown", "hardware_slowdown"})
+"""Labels of a measurement that was taken while the device was slowed down: never evidence."""
+
+JUDGED_METRICS = tuple(metric.name for metric in METRICS if metric.judged)
+NIGHTS_LOOKED_AT = 60
+"""Enough to find ten comparable points where a budget measures each problem every few nights."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one cell on the judged run's device."""
+
+    cell_id: int
+    problem: ProblemKey
+    implementation: str
+    metric: str
+    best_baseline: str | None = None
+    """Of a speedup: which baseline it was against."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A night's points, `(series,)`, with what each is judged against."""
+
+    run: RunRow
+    series: list[Series]
+    newest: Points
+    night_before: Points
+    """The last comparable point before the newest, whether or not it belongs to an alert."""
+    history: Points
+    """`(series, nights)`; what is quarantined, of a moved machine, or of an alert is left out."""
+    higher_is_better: Bools
+    throttled: Bools
+    environment_before: int | None
+    """The environment of the history where it is not the run's own."""
+    last_good: Night | None
+    """The newest run of the history."""
+    canary_change: float | None
+    """How far the canary that moved most has moved; None where none did."""
+    incorrect: list[NewestPoint]
+    """Cells of `fused` whose result was wrong."""
+    environment_of: dict[int, int]
+    """The environment of each nightly run, by its id."""
+    alerts: list[AlertRow]
+    members: dict[tuple[int, str], set[int]]
+    """Which alerts a series (cell id, metric) belongs to."""
+
+
+def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
+    """Read everything that judging this run needs, in a handful of queries."""
+    points = newest_points(store, run.id)
+    series, newest = _series_of(points)
+    all_nights = nights_before(store, run, 400)
+    nights, environment_before = _comparable(all_nights, run, config)
+    moved_nights, canary_change = _moved_machine(store, nights, run, config)
+    nights = [night for night in nights if night.run_id not in moved_nights]
+    known_alerts = alerts(store, device_id=run.device_id)
+    recent = _history(store, run, series, nights)
+    _forget(recent, series, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
+    before = _last_known(recent)
+    members = _leave_out_alerts(store, run, recent, series, nights, known_alerts)
+    flagged = {point.cell_id for point in points if point.flags & THROTTLED}
+    return Evidence(
+        run=run,
+        series=series,
+        newest=newest,
+        night_before=before,
+        history=recent,
+        higher_is_better=np.array(
+            [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
+        ),
+        throttled=np.array([one.cell_id in flagged for one in series], dtype=bool),
+        environment_before=environment_before,
+        last_good=nights[-1] if nights else None,
+        canary_change=canary_change,
+        incorrect=[one for one in points if one.implementation == "fused" and one.status == "incorrect"],
+        environment_of={night.run_id: night.environment_id for night in all_nights}
+        | {run.id: run.environment_id},
+        alerts=known_alerts,
+        members=members,
+    )
+
+
+def _series_of(points: list[NewestPoint]) -> tuple[list[Series], Points]:
+    """The series that have a newest point, and those points."""
+    series, values = [], []
+    for point in points:
+        if point.status not in COMPARABLE:
+            continue
+        for metric in JUDGED_METRICS:
+            value = getattr(point, metric)
+            if value[0] is not None:
+                best = point.best_baseline if metric == "speedup" else None
+                series.append(Series(point.cell_id, point.problem, point.implementation, metric, best))
+                values.append(value)
+    columns = np.array(values, dtype=float).reshape(-1, 3).T  # None becomes NaN
+    return series, Points(*columns)
+
+
+def _comparable(nights: list[Night], run: RunRow, config: CiConfig) -> tuple[list[Night], int | None]:
+    """Nights of the run's environment; on the first one after a change, those of the environment before."""
+    same = [night for night in nights if night.environment_id == run.environment_id]
+    if len(same) >= config.minimum_runs or not nights or nights[-1].environment_id == run.environment_id:
+        return same[-NIGHTS_LOOKED_AT:], None
+    before = nights[-1].environment_id
+    return [night for night in nights if night.environment_id == before][-NIGHTS_LOOKED_AT:], before
+
+
+def _moved_machine(
+    store: Store, nights: list[Night], run: RunRow, config: CiConfig
+) -> tuple[set[int], float | None]:
+    """Nights on which a canary had left its own history, and how far the run's canaries have left it."""
+    run_ids = [night.run_id for night in nights]
+    change = _canary_changes(canary_readings(store, [*run_ids, run.id]), [*run_ids, run.id], config)
+    worst = np.nanmax(np.abs(change), axis=0, initial=0.0)
+    moved = {run_id for run_id, by in zip(run_ids, worst[:-1], strict=True) if by > 0}
+    if worst[-1] == 0:
+        return moved, None
+    return moved, float(change[np.argmax(np.abs(change[:, -1])), -1])
+
+
+def _canary_changes(readings: list[CanaryReading], run_ids: list[int], config: CiConfig) -> np.ndarray:
+    """`(canaries, runs)`: the change against the canary's history; 0 where within its noise."""
+    names = sorted({(one.name, one.precision) for one in readings})
+    values = np.full((max(len(names), 1), len(run_ids)), np.nan)
+    column = {run_id: index for index, run_id in enumerate(run_ids)}
+    for one in readings:
+        values[names.index((one.name, one.precision)), column[one.run_id]] = one.latency_ms
+    every_run = max(len(run_ids), config.comparable_runs)
+    limits = replace(config, comparable_runs=every_run, floor=config.canary_floor)
+    nowhere = np.full_like(values, np.nan)
+    level = level_of(Points(values, nowhere, nowhere), limits)
+    higher_is_better = np.zeros(len(values), dtype=bool)
+    changes = np.zeros_like(values)
+    for index in range(len(run_ids)):
+        ruling = rule(Points(values[:, index], nowhere[:, 0], nowhere[:, 0]), level, higher_is_better, limits)
+        changes[:, index] = np.where(ruling.slower | ruling.faster, ruling.change, 0.0)
+    return changes
+
+
+def _history(store: Store, run: RunRow, series: list[Series], nights: list[Night]) -> Points:
+    """The series' points on these nights, `(series, nights)`; NaN where there is none."""
+    parts = Points(*(np.full((len(series), len(nights)), np.nan) for _ in range(3)))
+    if not nights or not series:
+        return parts
+    found = tails(store, run.device_id, JUDGED_METRICS, nights[0].run_id)
+    row_of = {(one.cell_id, one.metric): index for index, one in enumerate(series)}
+    rows = np.repeat([row_of.get(key, -1) for key in found.keys], found.lengths)
+    run_ids = np.array([night.run_id for night in nights])
+    columns = np.minimum(np.searchsorted(run_ids, found.points["run_id"]), len(nights) - 1)
+    known = (rows >= 0) & (run_ids[columns] == found.points["run_id"])
+    for part, name in ((parts.value, "value"), (parts.low, "low"), (parts.high, "high")):
+        part[rows[known], columns[known]] = found.points[name][known]
+    return parts
+
+
+def _forget(
+    history: Points, series: list[Series], nights: list[Night], points: Collection[tuple[int, int]]
+) -> None:
+    """Set (run id, cell id) points to NaN, in every metric."""
+    column = {night.run_id: index for index, night in enumerate(nights)}
+    rows: dict[int, list[int]] = {}
+    for index, one in enumerate(series):
+        rows.setdefault(one.cell_id, []).append(index)
+    for run_id, cell_id in points:
+        if run_id in column:
+            history.value[rows.get(cell_id, []), column[run_id]] = np.nan
+
+
+def _last_known(history: Points) -> Points:
+    """Each series' newest known point of the history."""
+    series, nights = history.value.shape
+    if nights == 0:
+        return Points(*(np.full(series, np.nan) for _ in range(3)))
+    last = nights - 1 - np.argmax(np.isfinite(history.value[:, ::-1]), axis=1)
+    return Points(*(part[np.arange(series), last] for part in (history.value, history.low, history.high)))
+
+
+def _leave_out_alerts(
+    store: Store,
+    run: RunRow,
+    history: Points,
+    series: list[Series],
+    nights: list[Night],
+    alerts: list[AlertRow],
+) -> dict[tuple[int, str], set[int]]:
+    """Forget what alerts say is not the level: bad nights, and what came before an accepted new one."""
+    by_id = {
+        alert.id: alert for alert in alerts if alert.cause in LEVEL_CAUSES and alert.state != "false_alarm"
+    }
+    row_of = {(one.cell_id, one.metric): index for index, one in enumerate(series)}
+    column = {night.run_id: index for index, night in enumerate(nights)}
+    run_ids = np.array([night.run_id for night in nights], dtype=np.int64)
+    members: dict[tuple[int, str], set[int]] = {}
+    for night in alert_nights(store, by_id):
+        key, alert = (night.cell_id, night.metric), by_id[night.alert_id]
+        members.setdefault(key, set()).add(alert.id)
+        row = row_of.get(key)
+        if row is None:
+            continue
+        if alert.state == "accepted" and alert.newest_run_id < run.id:
+            history.value[row, run_ids < alert.opened_run_id] = np.nan
+        elif night.run_id in column:
+            history.value[row, column[night.run_id]] = np.nan
+    return members
+
+
+LEVEL_CAUSES = frozenset({"code", "baseline"})
+"""Causes of alerts whose nights are no part of a series' level."""

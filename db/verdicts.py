@@ -1,0 +1,219 @@
+"""What judging a night reads, in as few queries as there are tables.
+
+Written for arrays: the tails of a device come back as one structured array, not as 25,000 lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from db.models import (
+    Canary,
+    Cell,
+    Comparison,
+    Device,
+    Measurement,
+    Problem,
+    Revision,
+    Run,
+    SeriesTail,
+    Verdict,
+)
+from db.queries_runs import RunRow
+from db.records import ProblemKey
+from db.store import Store
+
+POINT_DTYPE = np.dtype([("run_id", "<u4"), ("value", "<f4"), ("low", "<f4"), ("high", "<f4")])
+"""A point of a tail, as `db.packing` packs it."""
+
+
+class Night(NamedTuple):
+    """A nightly run before the judged one."""
+
+    run_id: int
+    environment_id: int
+    commit: str | None
+
+
+class NewestPoint(NamedTuple):
+    """What one cell gave in the judged run, in its first headline mode."""
+
+    cell_id: int
+    problem: ProblemKey
+    implementation: str
+    status: str
+    reason: str | None
+    flags: frozenset[str]
+    latency_ms: tuple[float | None, float | None, float | None]
+    """Value, low, high."""
+    energy_mj: tuple[float | None, float | None, float | None]
+    speedup: tuple[float | None, float | None, float | None]
+    """Of a problem's `fused` cell, over the best of all baselines."""
+    best_baseline: str | None
+
+
+class Tails(NamedTuple):
+    """Tails of many series: `points` holds them one after another, `lengths` says how many each has."""
+
+    keys: list[tuple[int, str]]
+    """(cell id, metric) of each series."""
+    lengths: NDArray[np.int64]
+    points: NDArray[np.void]
+
+
+class CanaryReading(NamedTuple):
+    """The median time of one canary over the positions of one run."""
+
+    run_id: int
+    name: str
+    precision: str
+    latency_ms: float
+
+
+class AlertNight(NamedTuple):
+    """A point that belongs to an alert."""
+
+    run_id: int
+    cell_id: int
+    metric: str
+    alert_id: int
+
+
+_ENDED = Run.state.in_(("finished", "interrupted"))
+
+
+def newest_nights(store: Store, device_id: int | None = None) -> list[int]:
+    """Ids of the newest nightly run of each device, or of one; simulated devices only when named."""
+    query = select(func.max(Run.id)).join(Device, Device.id == Run.device_id)
+    query = query.where(Run.kind == "nightly", _ENDED, Run.excluded.is_(False))
+    if device_id is None:
+        query = query.where(Run.origin == "measured", Device.simulated.is_(False))
+    else:
+        query = query.where(Run.origin != "imported", Run.device_id == device_id)
+    with store.session() as session:
+        return sorted(session.scalars(query.group_by(Run.device_id)))
+
+
+def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
+    """Up to `most` nightly runs of the same device and origin before this one, oldest first."""
+    query = (
+        select(Run.id, Run.environment_id, Revision.commit)
+        .outerjoin(Revision, Revision.id == Run.revision_id)
+        .where(Run.device_id == run.device_id, Run.kind == "nightly", Run.origin == run.origin)
+        .where(_ENDED, Run.excluded.is_(False), Run.id < run.id)
+        .order_by(Run.id.desc())
+        .limit(most)
+    )
+    with store.session() as session:
+        return [Night(*row) for row in session.execute(query)][::-1]
+
+
+def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
+    """What each cell gave in the run, in its first headline mode (cold, else unknown; never hot)."""
+    with store.session() as session:
+        rows: list[Any] = list(session.execute(_POINTS.where(Measurement.run_id == run_id)))
+        ratios: dict[int, Any] = {
+            row.problem_id: row for row in session.execute(_RATIOS.where(Comparison.run_id == run_id))
+        }
+    points = (_newest_point(row, ratios.get(row.problem_id)) for row in rows)
+    return list({point.cell_id: point for point in points}.values())
+
+
+_RATIOS = select(
+    Comparison.problem_id,
+    Comparison.speedup,
+    Comparison.speedup_low,
+    Comparison.speedup_high,
+    Comparison.best_baseline,
+).where(Comparison.metric == "latency", Comparison.baselines == "all")
+_POINTS = (
+    select(
+        Measurement.cell_id,
+        Cell.implementation,
+        Cell.problem_id,
+        Measurement.status,
+        Measurement.reason,
+        Measurement.flags,
+        Measurement.latency_ms,
+        Measurement.latency_low_ms,
+        Measurement.latency_high_ms,
+        Measurement.energy_mj,
+        Measurement.energy_low_mj,
+        Measurement.energy_high_mj,
+        *(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__),
+    )
+    .join(Cell, Cell.id == Measurement.cell_id)
+    .join(Problem, Problem.id == Cell.problem_id)
+    .where(Measurement.mode != "hot")
+    .order_by(Measurement.mode.desc(), Measurement.cell_id)  # unknown first, so that cold replaces it
+)
+
+
+def _newest_point(row: Any, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  (rows of the queries above)
+    fused = ratio if row.implementation == "fused" else None
+    return NewestPoint(
+        cell_id=row.cell_id,
+        problem=ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout),
+        implementation=row.implementation,
+        status=row.status,
+        reason=row.reason,
+        flags=frozenset((row.flags or "").split(",")) - {""},
+        latency_ms=(row.latency_ms, row.latency_low_ms, row.latency_high_ms),
+        energy_mj=(row.energy_mj, row.energy_low_mj, row.energy_high_mj),
+        speedup=(fused.speedup, fused.speedup_low, fused.speedup_high) if fused else (None, None, None),
+        best_baseline=fused.best_baseline if fused else None,
+    )
+
+
+def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
+    """The tails of a device's series that have a point at or after a run, in one query."""
+    query = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
+        SeriesTail.device_id == device_id,
+        SeriesTail.metric.in_(metrics),
+        SeriesTail.newest_run_id >= since_run_id,
+    )
+    with store.session() as session:
+        rows = session.execute(query).all()
+    packed = [row.points for row in rows]
+    lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
+    points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
+    return Tails([(row.cell_id, row.metric) for row in rows], lengths, points)
+
+
+def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:
+    """(run id, cell id) of measurements that carry one of these labels."""
+    query = select(Measurement.run_id, Measurement.cell_id, Measurement.flags).where(
+        Measurement.run_id.in_(run_ids), Measurement.flags.is_not(None)
+    )
+    wanted = set(labels)
+    with store.session() as session:
+        return {
+            (run_id, cell_id)
+            for run_id, cell_id, flags in session.execute(query)
+            if wanted.intersection((flags or "").split(","))
+        }
+
+
+def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:
+    """Each run's canaries, the median over their positions."""
+    query = select(Canary.run_id, Canary.name, Canary.precision, Canary.latency_ms).where(
+        Canary.run_id.in_(run_ids)
+    )
+    by_canary: dict[tuple[int, str, str], list[float]] = {}
+    with store.session() as session:
+        for run_id, name, precision, latency_ms in session.execute(query):
+            by_canary.setdefault((run_id, name, precision), []).append(latency_ms)
+    return [CanaryReading(*key, float(np.median(values))) for key, values in sorted(by_canary.items())]
+
+
+def alert_nights(store: Store, alert_ids: Collection[int]) -> list[AlertNight]:
+    """The points that belong to these alerts."""
+    query = select(Verdict.run_id, Verdict.cell_id, Verdict.metric, Verdict.alert_id)
+    with store.session() as session:
+        rows: list[Any] = list(session.execute(query.where(Verdict.alert_id.in_(alert_ids))))
+    return [AlertNight(*row) for row in rows]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from ci.config import CiConfig
+from db.store import Store
+from tests.ci.nights import START, Nights
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def nights(store) -> Nights:
+    return Nights(store)
+
+
+@pytest.fixture
+def judge_newest(store):
+    """Judges the newest night of each device and gives the one judgement."""
+    from ci.check import judge
+
+    def judged(**options):
+        found = judge(store, options.pop("run_id", None), CiConfig(), now=START, **options)
+        return found.judgements[0]
+
+    return judged
