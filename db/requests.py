@@ -101,6 +101,14 @@ def finish(store: Store, request_id: int, state: End = "done", message: str | No
         ended.message = message if message is not None else ended.message
 
 
+def give_back(store: Store, request_id: int, message: str) -> None:
+    """Queue a taken request again: whoever ran it had to stop, and its run will be resumed."""
+    with store.writing() as session:
+        returned = _request(session, request_id)
+        returned.state, returned.taken_at, returned.seconds_left = "queued", None, None
+        returned.message = message
+
+
 def cancel(store: Store, request_id: int, who: str, why: str | None = None) -> None:
     """Cancel a queued request at once; a running one stops when it next tells its progress.
 

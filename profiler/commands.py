@@ -1,0 +1,181 @@
+"""`kswatch profile`, `compare` and `doctor`; `nightly` and `serve` are in night_commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kswatch_errors import UsageError
+from profiler import night_commands
+
+if TYPE_CHECKING:
+    from db.store import Store
+    from profiler.session import RunResult, Surroundings
+
+app = typer.Typer()
+app.add_typer(night_commands.app)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+EXIT_INTERRUPTED = 130
+
+
+@app.command()
+def profile(
+    ctx: typer.Context,
+    suite: Annotated[
+        str | None, typer.Argument(help="Suite to measure; with --resume, the number of a run.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, its unique prefix or a model name.")
+    ] = None,
+    pattern: Annotated[list[str] | None, typer.Option(help="a,b,c,d; repeatable.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
+    layout: Annotated[list[str] | None, typer.Option(help="batch_first, batch_last; repeatable.")] = None,
+    implementation: Annotated[list[str] | None, typer.Option(help="fused or a baseline; repeatable.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is recorded as skipped.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a suite, or given patterns, on one device.
+
+    Suites: smoke, nightly, paper, small_batch, vit_s16, gpt2_medium. The options narrow a suite;
+    patterns alone need none.
+
+    \b
+    Examples:
+      kswatch profile smoke --device cpu
+      kswatch profile nightly --device cuda:0 --budget 8m
+      kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
+      kswatch profile --resume                  # the newest interrupted run
+      kswatch profile --resume 12 --json
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    dimensions = (pattern, batch, precision, layout, implementation)
+    names = ("pattern", "batch", "precision", "layout", "implementation")
+    filters = {name: values for name, values in zip(names, dimensions, strict=True) if values}
+    if resume and filters:
+        raise UsageError("--resume goes on with a run as it was planned; leave the other options away")
+    with _measuring(ctx) as (store, surroundings):
+        budget_s = _seconds(budget)
+        if resume:
+            result = _resume(store, suite, device, budget_s, surroundings)
+        else:
+            result = _run(store, suite, device, filters, budget_s, surroundings)
+        _show(store, result, as_json)
+    if result.state == "interrupted":
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _run(
+    store: Store,
+    suite: str | None,
+    device: str | None,
+    filters: Mapping[str, object],
+    budget_s: float | None,
+    surroundings: Surroundings,
+) -> RunResult:
+    from profiler.nightly import night_targets
+    from profiler.plan import AD_HOC
+    from profiler.session import run_suite
+
+    spec = device or night_targets(surroundings.config)[0].record.uuid
+    return run_suite(
+        store, suite or AD_HOC, spec, filters=filters, budget_s=budget_s, surroundings=surroundings
+    )
+
+
+def _resume(
+    store: Store, number: str | None, device: str | None, budget_s: float | None, surroundings: Surroundings
+) -> RunResult:
+    from profiler.session import resume
+
+    if number is not None and not number.isdigit():
+        raise UsageError(f"--resume takes the number of a run, not {number!r}; `kswatch runs` lists them")
+    run_id = int(number) if number else None
+    return resume(store, run_id, device=device, budget_s=budget_s, surroundings=surroundings)
+
+
+def _seconds(budget: str | None) -> float | None:
+    from profiler.budget import parse_seconds
+
+    return parse_seconds(budget) if budget else None
+
+
+@contextmanager
+def _measuring(ctx: typer.Context) -> Iterator[tuple[Store, Surroundings]]:
+    """The store, and surroundings with progress on stderr and a polite end on Ctrl-C."""
+    from db.store import Store
+    from profiler.interruption import Stopped, stop_on_signals
+    from profiler.progress import for_terminal
+    from profiler.session import Surroundings
+
+    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
+        try:
+            yield store, Surroundings(ctx.obj["config"]["profiler"], for_terminal(), stop)
+        except Stopped:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _show(store: Store, result: RunResult, as_json: bool) -> None:
+    from db.json_text import to_json_text
+    from profiler.run_table import console, print_run
+
+    if as_json:
+        typer.echo(to_json_text(result))
+        return
+    print_run(store, result.run, console())
+    if result.state == "interrupted":
+        typer.echo(f"Interrupted; `kswatch profile --resume {result.run}` goes on.")
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    before: Annotated[int, typer.Argument(help="Number of the earlier run.")],
+    after: Annotated[int, typer.Argument(help="Number of the later run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs of one device, cell by cell: what became faster or slower, and how sure that is.
+
+    \b
+    Examples:
+      kswatch compare 11 12
+      kswatch compare 11 12 --json
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from db.json_text import to_json_text
+    from db.store import Store
+    from profiler.compare import compare_runs
+    from profiler.compare_table import print_comparison
+    from profiler.run_table import console
+
+    with closing(Store.open(ctx.obj["database_url"], create=False)) as store:
+        compared = compare_runs(store, before, after)
+    if as_json:
+        typer.echo(to_json_text(compared))
+    else:
+        print_comparison(compared, console())
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """Look at what this machine has for measuring, and say the cure for what it lacks; changes nothing.
+
+    \b
+    Examples:
+      kswatch doctor
+      kswatch doctor --json
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from db.json_text import to_json_text
+    from profiler.doctor import checks
+    from profiler.doctor_table import print_checks
+
+    found = checks(ctx.obj["config"]["profiler"], ctx.obj["database_url"])
+    if as_json:
+        typer.echo(to_json_text(found))
+    else:
+        print_checks(found)

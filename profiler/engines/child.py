@@ -1,0 +1,90 @@
+"""The child process: takes tasks from its parent, measures, answers; never opens the store."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from kernels import catalogue
+from kswatch_errors import KswatchError
+from profiler import bench as benches
+from profiler import devices
+from profiler.bench import Bench
+from profiler.devices import Target
+from profiler.engines.engine import MeasureTask, Place
+from profiler.engines.messages import Answer, Begin, CanaryTask, Failure, Task
+from profiler.engines.whereabouts import Whereabouts
+from profiler.environment import environment
+from profiler.measure import measure_canaries, measure_problem
+from profiler.settings import MeasureSettings
+
+
+def main() -> None:
+    """Answer tasks until the parent is gone; file descriptors of pipe and page are the arguments."""
+    connection, whereabouts = Connection(int(sys.argv[1])), Whereabouts(int(sys.argv[2]))
+    begin: Begin = connection.recv()
+    try:
+        target = devices.find(begin.device)
+        place = Place(target.record, environment(target))
+        worker = _Worker(target, begin.settings, whereabouts)
+    except KswatchError as error:
+        connection.send(Failure(str(error)))
+        return
+    connection.send(Answer(place=place))
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+    while True:
+        connection.send(worker.answer(tasks.get()))
+
+
+def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:
+    # Reading all the time is what notices at once that the parent was killed, even while measuring.
+    while True:
+        try:
+            tasks.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+class _Worker:
+    """Does tasks on one device."""
+
+    def __init__(self, target: Target, settings: MeasureSettings, whereabouts: Whereabouts) -> None:
+        self._target = target
+        self._settings = settings
+        self._whereabouts = whereabouts
+        self._bench: Bench = benches.of(target)
+
+    def answer(self, task: Task) -> Answer | Failure:
+        """What the task gave; whatever a kernel raises is a status, never the night's end."""
+        self._whereabouts.tell(-1)
+        busy_s = self._bench.busy_s
+        try:
+            answer = self._canaries(task) if isinstance(task, CanaryTask) else self._measure(task)
+        except Exception as error:
+            return Failure(f"{type(error).__name__}: {error}", usable=self._bench.healthy())
+        return replace(answer, busy_s=self._bench.busy_s - busy_s, usable=self._bench.healthy())
+
+    def _canaries(self, task: CanaryTask) -> Answer:
+        return Answer(canaries=tuple(measure_canaries(self._target, task.position)))
+
+    def _measure(self, task: MeasureTask) -> Answer:
+        names = task.implementations
+        records = measure_problem(
+            task.problem,
+            [catalogue.implementation(name) for name in names],
+            self._target,
+            self._settings,
+            seed=task.seed,
+            canaries=task.canaries,
+            announce=lambda name: self._whereabouts.tell(names.index(name)),
+        )
+        return Answer(records=tuple(records))
+
+
+if __name__ == "__main__":
+    main()

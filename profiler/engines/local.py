@@ -1,0 +1,94 @@
+"""Measures in a child process of this host: a crash takes one cell, never the night."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from db.records import CanaryRecord, MeasurementRecord
+from profiler.devices import Target
+from profiler.engines.child_process import ChildProcess
+from profiler.engines.engine import MeasureTask, Place, Position
+from profiler.engines.messages import Answer, Begin, CanaryTask, Failure, Task
+from profiler.settings import MeasureSettings
+from profiler.unmeasured import unmeasured
+
+
+def local_engine(
+    target: Target, settings: MeasureSettings, watchdog_s: float, stop: threading.Event
+) -> LocalEngine:
+    """The engine of a device of this host; a GPU's child sees no other GPU."""
+    on_gpu = target.record.kind == "cuda"
+    variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
+    return LocalEngine(Begin(target.record.uuid, settings), variables, watchdog_s, stop)
+
+
+class LocalEngine:
+    """One device's child process, started on first use and again after every death."""
+
+    def __init__(
+        self, begin: Begin, variables: dict[str, str], watchdog_s: float, stop: threading.Event
+    ) -> None:
+        """Start nothing yet; a child that takes no step for `watchdog_s` will be ended."""
+        self.busy_s = 0.0
+        self._begin = begin
+        self._variables = variables
+        self._watchdog_s = watchdog_s
+        self._stop = stop
+        self._child: ChildProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return self._child.pid if self._child else None
+
+    def place(self) -> Place:
+        """See `Engine`."""
+        return self._living_child().place
+
+    def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
+        """See `Engine`; cells that took the child down get their records, the others are measured again."""
+        lost: list[MeasurementRecord] = []
+        waiting = task.implementations
+        while waiting:
+            answer = self._ask(replace(task, implementations=waiting))
+            if isinstance(answer, Answer) and answer.usable:
+                return [*lost, *answer.records]
+            lost += _guilty(answer, replace(task, implementations=waiting))
+            known = {record.implementation for record in lost}
+            waiting = tuple(name for name in waiting if name not in known)
+        return lost
+
+    def canaries(self, position: Position) -> list[CanaryRecord]:
+        """See `Engine`."""
+        answer = self._ask(CanaryTask(position))
+        return list(answer.canaries) if isinstance(answer, Answer) else []
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child:
+            self._child.close()
+            self._child = None
+
+    def _living_child(self) -> ChildProcess:
+        if self._child is None:
+            self._child = ChildProcess(self._begin, self._variables, self._stop)
+        return self._child
+
+    def _ask(self, task: Task) -> Answer | Failure:
+        answer = self._living_child().ask(task, self._watchdog_s)
+        if isinstance(answer, Answer):
+            self.busy_s += answer.busy_s
+        if not answer.usable:
+            self.close()
+        return answer
+
+
+def _guilty(answer: Answer | Failure, task: MeasureTask) -> list[MeasurementRecord]:
+    """Records of the cells to blame: the one that ran, or the first to fail; all where nothing is known."""
+    if isinstance(answer, Failure):
+        blamed = (answer.at,) if answer.at else task.implementations
+        return [unmeasured(task.problem, name, "crashed", answer.reason) for name in blamed]
+    # After an error that stays with the process every later cell fails too. `bmm` is tried first.
+    crashed = [record for record in answer.records if record.status == "crashed"]
+    return sorted(crashed, key=lambda record: record.implementation != "bmm")[:1] or list(answer.records)

@@ -1,0 +1,43 @@
+"""What every heuristic says of a run's problems, stored beside what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from db import queries
+from db.queries import CanaryRow, RunRow
+from db.records import PredictionRecord, ProblemKey
+from db.store import Store
+from kernels.heuristics import HEURISTICS
+from kernels.heuristics.heuristic import DeviceFacts
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+
+def record(store: Store, run_id: int) -> None:
+    """Ask every heuristic about each problem that the run holds, and store the answers."""
+    facts = _facts(store, queries.run(store, run_id), queries.canaries(store, run_id))
+    keys = {
+        ProblemKey(*(getattr(row, name) for name in ProblemKey.__dataclass_fields__))
+        for row in queries.measurements(store, run_id)
+    }
+    store.record_predictions(run_id, [said for key in sorted(keys) for said in _predict(key, facts)])
+
+
+def _predict(key: ProblemKey, facts: DeviceFacts) -> Iterable[PredictionRecord]:
+    values = asdict(key)
+    pattern = Pattern(*(values.pop(letter) for letter in "abcd"))
+    problem = Problem(pattern, **values)
+    for heuristic in HEURISTICS:
+        said = heuristic.predict(problem, facts)
+        yield PredictionRecord(
+            key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup
+        )
+
+
+def _facts(store: Store, run: RunRow, canaries: Iterable[CanaryRow]) -> DeviceFacts:
+    """What is stored of the device, and the rates that its canaries reached in this run."""
+    device = queries.find_device(store, run.device_uuid)
+    rates = {f"{canary.name}_{canary.precision}_rate": canary.rate for canary in canaries}
+    return {**device.facts, **asdict(device), **rates}
