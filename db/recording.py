@@ -12,9 +12,9 @@ from sqlalchemy import Row, String, select
 from sqlalchemy.orm import Session
 
 from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
-from db.models import Cell, Comparison, Measurement, Run, Sample
+from db.models import Cell, Comparison, Measurement, Prediction, Run, Sample
 from db.packing import pack_samples
-from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord
+from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord, PredictionRecord
 from db.tails import KINDS_WITH_TAILS
 from db.vocabulary import CellKey, Vocabulary, insert_rows
 
@@ -158,6 +158,25 @@ def metrics_read(measured: Iterable[Measured]) -> list[str]:
 def _comparison_row(run_id: int, problem_id: int, metric: str, name: str, outcome: Outcome) -> dict[str, Any]:
     row = {"run_id": run_id, "problem_id": problem_id, "metric": metric, "baselines": name}
     return row | vars(outcome)
+
+
+def write_predictions(
+    session: Session, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
+) -> None:
+    """Write what heuristics say for the run's problems."""
+    ids = vocabulary.problem_ids(session, {record.problem for record in records})
+    rows = [
+        {
+            "run_id": run_id,
+            "problem_id": ids[record.problem],
+            "heuristic": record.heuristic,
+            "version": record.version,
+            "predicts_fused": record.predicts_fused,
+            "predicted_speedup": record.predicted_speedup,
+        }
+        for record in records
+    ]
+    insert_rows(session, Prediction, rows, replace=True)
 
 
 def held_implementations(session: Session, device_id: int) -> set[str]:

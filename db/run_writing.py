@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import recording
-from db.models import Measurement, Run
+from db.models import Measurement, Prediction, Run
 from db.recording import RunFacts
 from db.records import RunRecord, RunState
 from db.rollup import write_run_summary
@@ -77,6 +77,11 @@ def count_statuses(session: Session, run_id: int) -> dict[str, int]:
         .order_by(Measurement.status)
     )
     return {status: count for status, count in session.execute(query)}
+
+
+def holds_predictions(session: Session, run_id: int) -> bool:
+    """Whether the run has predictions already."""
+    return session.scalar(select(Prediction.run_id).where(Prediction.run_id == run_id).limit(1)) is not None
 
 
 def the_run(session: Session, run_id: int) -> Run:

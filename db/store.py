@@ -20,7 +20,6 @@ from db.models import (
     Device,
     Environment,
     Measurement,
-    Prediction,
     Problem,
     Revision,
     Run,
@@ -149,19 +148,7 @@ class Store:
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
         """Record what heuristics say for the run's problems."""
         with self.writing() as session:
-            ids = self.vocabulary.problem_ids(session, {record.problem for record in records})
-            rows = [
-                {
-                    "run_id": run_id,
-                    "problem_id": ids[record.problem],
-                    "heuristic": record.heuristic,
-                    "version": record.version,
-                    "predicts_fused": record.predicts_fused,
-                    "predicted_speedup": record.predicted_speedup,
-                }
-                for record in records
-            ]
-            insert_rows(session, Prediction, rows, replace=True)
+            recording.write_predictions(session, self.vocabulary, run_id, records)
 
     def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
         """Record the judgement on the run's series; judging again replaces it."""

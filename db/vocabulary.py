@@ -96,9 +96,7 @@ class Vocabulary:
         for attempt in ("look up", "add and look up"):
             missing = sorted(wanted - self._problems.keys())
             if missing and attempt == "add and look up":
-                insert_rows(
-                    session, Problem, [asdict(key) for key in missing], replace=False, key=_PROBLEM_KEY
-                )
+                insert_rows(session, Problem, [vars(key) for key in missing], replace=False, key=_PROBLEM_KEY)
             if missing:
                 self._problems.update(_known_problems(session, missing))
         return {key: self._problems[key] for key in wanted}
@@ -130,7 +128,7 @@ def _known_problems(session: Session, keys: Collection[ProblemKey]) -> dict[Prob
         return {ProblemKey(*values): id_ for id_, *values in session.execute(query)}
     found = {}
     for key in keys:
-        row = session.execute(query.filter_by(**asdict(key))).one_or_none()
+        row = session.execute(query.filter_by(**vars(key))).one_or_none()
         if row:
             found[key] = row[0]
     return found

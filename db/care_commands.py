@@ -1,0 +1,91 @@
+"""`kswatch db`: look after the store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kswatch_errors import StoreError
+
+app = typer.Typer(help="Look after the store: its schema, its health, its size.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command()
+def upgrade(ctx: typer.Context) -> None:
+    """Bring the store's schema to the newest; every command does it by itself, too.
+
+    \b
+    Example:
+      kswatch db upgrade
+    """  # noqa: D301  (backslash b keeps the lines apart)
+    from db.migrations import HEAD
+    from db.store import Store
+
+    store = Store.open(ctx.obj["database_url"])
+    typer.echo(f"store {store.name} has schema {HEAD}, the newest")
+
+
+@app.command()
+def check(ctx: typer.Context) -> None:
+    """Check that the store's file is whole and that nothing refers to what is not there.
+
+    \b
+    Example:
+      kswatch db check
+    """  # noqa: D301
+    from db.care import faults
+    from db.store import Store
+
+    store = Store.open(ctx.obj["database_url"], create=False)
+    found = faults(store)
+    if found:
+        raise StoreError(
+            f"store {store.name} is damaged ({'; '.join(found[:3])}); "
+            "`kswatch export --all FILE`, move it away, and import FILE into a new one"
+        )
+    typer.echo(f"store {store.name} is whole")
+
+
+@app.command()
+def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """Show how large the store is, and how many rows each table has.
+
+    \b
+    Example:
+      kswatch db stats --json
+    """  # noqa: D301
+    from db.care import stats as stats_of
+    from db.json_text import to_json_text
+    from db.store import Store
+
+    found = stats_of(Store.open(ctx.obj["database_url"], create=False))
+    if as_json:
+        typer.echo(to_json_text(found))
+        return
+    typer.echo(f"store {found.store}, schema {found.schema}, {found.bytes / 1e6:.1f} MB")
+    for table, rows in found.rows.items():
+        typer.echo(f"{rows:>12,}  {table}")
+
+
+@app.command()
+def prune(
+    ctx: typer.Context,
+    older_than_days: Annotated[int, typer.Option(min=1, help="Age of the runs whose samples may go.")],
+) -> None:
+    """Delete the raw samples of old runs; medians, intervals and everything else stay.
+
+    \b
+    Example:
+      kswatch db prune --older-than-days 180
+    """  # noqa: D301
+    from datetime import UTC, datetime, timedelta
+
+    from db.care import prune_samples
+    from db.store import Store
+
+    store = Store.open(ctx.obj["database_url"], create=False)
+    pruned = prune_samples(store, datetime.now(UTC) - timedelta(days=older_than_days))
+    typer.echo(f"store {store.name}: let the samples of {pruned} measurements go")

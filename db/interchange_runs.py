@@ -1,0 +1,85 @@
+"""A run with all that the store holds of it, as records: what an export writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, cast
+
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session
+
+from db.interchange_content import EventRecord, RunHeader
+from db.models import Canary, Cell, Measurement, Prediction, Problem, Run, RunEvent, Sample
+from db.packing import unpack_samples
+from db.queries_measured import PROBLEM_COLUMNS
+from db.recording import PLAIN_COLUMNS
+from db.records import CanaryRecord, MeasurementRecord, PredictionRecord, ProblemKey, RunState
+from db.store import Store
+
+
+def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementRecord]]:
+    """The run and its measurements; the request that it was for stays behind, being another store's."""
+    record = replace(store.run_plan(run_id), request_id=None)
+    with store.session() as session:
+        run = session.get_one(Run, run_id)
+        header = RunHeader(
+            record=record,
+            identity=run.identity,
+            state=cast(RunState, run.state),
+            finished_at=run.finished_at,
+            seconds=run.seconds,
+            harness_seconds=run.harness_seconds,
+            excluded=run.excluded,
+            canaries=tuple(_rows_as(session, CanaryRecord, Canary, run_id)),
+            predictions=tuple(_predictions(session, run_id)),
+            events=tuple(_rows_as(session, EventRecord, RunEvent, run_id)),
+        )
+        return header, _measurements(session, run_id)
+
+
+def _rows_as(session: Session, record: Any, model: Any, run_id: int) -> list[Any]:  # noqa: ANN401
+    names = [field.name for field in fields(record)]
+    query = select(*(getattr(model, name) for name in names)).where(model.run_id == run_id)
+    rows = session.execute(query.order_by(*model.__table__.primary_key))
+    return [record(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
+    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
+    query = (
+        select(*PROBLEM_COLUMNS, *said)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(Prediction.run_id == run_id)
+        .order_by(*Prediction.__table__.primary_key)
+    )
+    return [PredictionRecord(ProblemKey(*row[:7]), *row[7:]) for row in session.execute(query)]
+
+
+def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
+    sample = and_(
+        Sample.run_id == Measurement.run_id,
+        Sample.cell_id == Measurement.cell_id,
+        Sample.mode == Measurement.mode,
+    )
+    columns = [getattr(Measurement, name) for name in PLAIN_COLUMNS]
+    query = (
+        select(*PROBLEM_COLUMNS, Cell.implementation, Measurement.flags, Sample.samples_ms, *columns)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .outerjoin(Sample, sample)
+        .where(Measurement.run_id == run_id)
+        .order_by(Measurement.cell_id, Measurement.mode)
+    )
+    return [_record(row._asdict()) for row in session.execute(query)]
+
+
+def _record(row: Mapping[str, Any]) -> MeasurementRecord:
+    packed = row["samples_ms"]
+    return MeasurementRecord(
+        problem=ProblemKey(*(row[name] for name in ProblemKey.__dataclass_fields__)),
+        implementation=row["implementation"],
+        flags=tuple(row["flags"].split(",")) if row["flags"] else (),
+        samples_ms=tuple(unpack_samples(packed)) if packed else (),
+        **{name: row[name] for name in PLAIN_COLUMNS},
+    )

@@ -1,0 +1,28 @@
+"""What people say of a run: excluded, included again, a note. Nothing is deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from db.models import RunEvent
+from db.run_writing import the_run
+from db.store import Store
+from kswatch_errors import UsageError
+
+Say = Literal["exclude", "include", "note"]
+
+
+def say(store: Store, run_id: int, action: Say, who: str, text: str) -> None:
+    """Exclude a run from headlines and judgement, include it again, or note something about it.
+
+    Raises:
+        UsageError: there is no such run, or nothing is said.
+    """
+    if not text.strip():
+        raise UsageError(f"run {run_id}: say why; others will ask")
+    with store.writing() as session:
+        run = the_run(session, run_id)
+        if action != "note":
+            run.excluded = action == "exclude"
+        session.add(RunEvent(run_id=run_id, at=datetime.now(UTC), who=who, action=action, text=text[:2000]))
