@@ -1,0 +1,58 @@
+"""What a person may do with an alert: only what its state allows, with who and why."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime, time, timedelta
+
+import streamlit as st
+
+from dashboard.connection import writing_store
+from dashboard.plain_text import literal
+from db import alert_life
+from db.queries import AlertRow
+from kswatch_errors import UsageError
+
+
+def show_actions(alert: AlertRow) -> None:
+    """Draw the form; the act is refused where the alert has changed since it was drawn."""
+    allowed = [name for name, action in alert_life.ACTIONS.items() if alert.state in action.from_states]
+    action = st.segmented_control(
+        "Do", allowed, default=allowed[0], format_func=lambda name: name.replace("_", " "), key="alert_action"
+    )
+    if action is None:
+        return
+    with st.form(f"act_{alert.id}_{alert.version}", border=False):
+        who = st.text_input("Who", value=_user(), max_chars=120)
+        assigned_to = st.text_input("To whom", max_chars=120) if action == "assign" else None
+        until = None
+        if action == "mute":
+            day = st.date_input("Until (UTC)", value=datetime.now(UTC).date() + timedelta(days=7))
+            until = datetime.combine(day, time(), tzinfo=UTC)
+        needed = alert_life.ACTIONS[action].needs_reason
+        reason = st.text_input("Why" + ("" if needed else " (optional)"), max_chars=2000)
+        if not st.form_submit_button(action.replace("_", " ").capitalize(), type="primary"):
+            return
+    try:
+        with writing_store() as store:
+            alert_life.act(
+                store,
+                alert.id,
+                action,
+                who,
+                reason or None,
+                alert.version,
+                assigned_to=assigned_to,
+                muted_until=until,
+            )
+    except UsageError as error:
+        st.error(literal(error), icon=":material/error:")
+        return
+    st.rerun()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name behind this user id
+        return ""

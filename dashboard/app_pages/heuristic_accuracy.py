@@ -1,0 +1,142 @@
+"""Heuristic accuracy: does the rule that says when to use fused still hold, and where does it err."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import cached_queries, url_state
+from dashboard.charts import scores, shape
+from dashboard.filters import BOX_WIDTH, Scope, choose_scope
+from dashboard.naming import percent, problem_labels, share
+from dashboard.panels import chart, empty, finding, note, show_table
+from kernels.heuristics import HEURISTICS
+
+TABLE: dict[str, str] = {
+    "heuristic": "heuristic",
+    "statement": "rule",
+    "problems": "problems",
+    "majority": "majority rate (%)",
+    "accuracy": "accuracy (%)",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "regret": "mean regret (%)",
+    "tp": "rightly fused",
+    "fp": "wrongly fused",
+    "fn": "wrongly a baseline",
+    "tn": "rightly a baseline",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    scope = choose_scope()
+    if scope is None:
+        return
+    nights = cached_queries.heuristic_nights(
+        scope.device.id, scope.run_ids, scope.baselines, scope.precision, scope.layout
+    )
+    newest = nights[nights["run_id"] == scope.newest.id]
+    if newest.empty:
+        _tell_why_empty(scope)
+        return
+    _side_by_side(scope, newest)
+    names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
+    chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
+    _in_depth(scope, newest[newest["heuristic"] == chosen].iloc[0])
+    _by_night(nights, chosen)
+
+
+def _tell_why_empty(scope: Scope) -> None:
+    empty(
+        f"Run {scope.newest.id} holds no prediction beside a measured outcome for {scope.precision}, "
+        f"{scope.layout}.",
+        f"kswatch heuristics score --device {scope.device.uuid}",
+        "Nightly runs store what every heuristic says before they measure; the command scores "
+        "today's rules on what is stored already.",
+    )
+
+
+def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
+    best = newest.sort_values("accuracy").iloc[-1]
+    gain = best["accuracy"] - best["majority"]
+    than = "better than" if gain > 0 else ("as good as" if gain == 0 else "worse than")
+    finding(
+        f"The best rule, {best['heuristic']}, is right on {share(best['accuracy'])} of {best['problems']} "
+        f"problems: {than} always saying the same ({share(best['majority'])})"
+    )
+    note(f"Run {scope.newest.id}: {scope.title}. A win of fused is a speedup over 1.")
+    chart(
+        scores.side_by_side(newest),
+        newest,
+        "heuristics",
+        "Accuracy and balanced accuracy of every heuristic beside the majority rate.",
+    )
+    statements = {f"{rule.name} v{rule.version}": rule.statement for rule in HEURISTICS}
+    table = newest.assign(statement=newest["heuristic"].map(statements).fillna("of another version"))
+    for column in ("majority", "accuracy", "balanced_accuracy", "regret"):
+        table[column] = table[column] * 100
+    show_table(
+        table[list(TABLE)].rename(columns=TABLE),
+        column_config={
+            name: st.column_config.NumberColumn(format="%.1f") for name in TABLE.values() if "(%)" in name
+        },
+    )
+
+
+def _in_depth(scope: Scope, figures: pd.Series) -> None:
+    name, _, version = figures["heuristic"].rpartition(" v")
+    outcomes = cached_queries.outcomes(scope.newest.id, scope.baselines, scope.precision, scope.layout)
+    outcomes = outcomes[(outcomes["heuristic"] == name) & (outcomes["version"] == int(version))]
+    wrong = int(figures["fp"] + figures["fn"])
+    cost = figures["regret"]
+    finding(
+        f"{figures['heuristic']} errs on {wrong} of {figures['problems']} problems and costs "
+        f"{percent(cost).lstrip('+')} on average"
+    )
+    left, right = st.columns([2, 3])
+    with left:
+        chart(
+            scores.confusion(*(int(figures[name]) for name in ("tp", "fp", "fn", "tn"))),
+            pd.DataFrame([figures]),
+            "confusion",
+            "What the heuristic said against what was fastest.",
+        )
+    with right:
+        frame = outcomes.assign(problem=problem_labels(outcomes), outcome=_outcome(outcomes))
+        chart(
+            shape.error_map(frame),
+            frame[["problem", "bc", "d", "predicts_fused", "speedup", "best_baseline", "outcome"]],
+            "error_map",
+            "Where the heuristic errs, over the size of a block and d.",
+        )
+
+
+def _outcome(outcomes: pd.DataFrame) -> list[str]:
+    """Names of `shape.OUTCOMES`, row by row."""
+    return [
+        ("rightly " if said == (speedup > 1) else "wrongly ") + ("fused" if said else "a baseline")
+        for said, speedup in zip(outcomes["predicts_fused"], outcomes["speedup"], strict=True)
+    ]
+
+
+def _by_night(nights: pd.DataFrame, chosen: str) -> None:
+    own = nights[nights["heuristic"] == chosen]
+    if own["run_id"].nunique() < 2:
+        note("The trend by night begins with the second run.")
+        return
+    finding("By night")
+    left, right = st.columns(2)
+    with left:
+        chart(
+            scores.by_night(own),
+            own,
+            "heuristic_by_night",
+            "Accuracy, balanced accuracy and majority rate by night.",
+        )
+    with right:
+        chart(
+            scores.regret_by_night(nights),
+            nights[["run_id", "started_at", "heuristic", "regret"]],
+            "regret_by_night",
+            "Mean regret of every heuristic by night.",
+        )

@@ -1,0 +1,168 @@
+"""Pattern: one problem in depth, its nights, all implementations, and what was said of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import cached_queries, url_state
+from dashboard.app_pages import pattern_night
+from dashboard.charts import pattern_history
+from dashboard.filters import BOX_WIDTH, Scope, choose_scope
+from dashboard.naming import ratio
+from dashboard.panels import chart, empty, finding, note
+from db.records import ProblemKey
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+
+def show() -> None:
+    """Draw the page."""
+    scope = choose_scope()
+    if scope is None:
+        return
+    key = _choose_problem(scope)
+    if key is None:
+        return
+    pattern, batch = key
+    problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
+    cells = cached_queries.problem_measurements(scope.device.id, problem)
+    cells = cells[cells["run_id"].isin(scope.run_ids)]
+    if cells.empty:
+        empty(
+            f"({pattern}) was not measured in these runs.",
+            f"kswatch profile --pattern {pattern} --batch {batch} --precision {scope.precision} "
+            f"--layout {scope.layout} --device {scope.device.uuid}",
+        )
+        return
+    compared = {
+        metric: cached_queries.problem_comparisons(scope.device.id, metric, scope.baselines, problem)
+        for metric in ("latency", "energy")
+    }
+    compared = {name: frame[frame["run_id"].isin(scope.run_ids)] for name, frame in compared.items()}
+    _headline(scope, pattern, batch, compared["latency"])
+    _ratios(compared)
+    _predictions(scope, problem)
+    _implementations(scope, cells)
+    pattern_night.show_night(scope, cells)
+
+
+def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
+    """Draw the boxes of pattern and batch, with a step to the one before and after."""
+    held = [
+        problem
+        for problem in cached_queries.problems(scope.device.id)
+        if (problem.precision, problem.layout) == (scope.precision, scope.layout)
+    ]
+    patterns = sorted({Pattern(p.a, p.b, p.c, p.d) for p in held})
+    if not patterns:
+        empty(
+            f"No pattern was measured for {scope.precision}, {scope.layout}.",
+            f"kswatch profile {scope.suite}",
+        )
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _step_button("before", -1, patterns)
+        pattern = url_state.select("Pattern a,b,c,d", "pattern", patterns, width=BOX_WIDTH + 60)
+        _step_button("after", 1, patterns)
+        batches = sorted({p.batch for p in held if Pattern(p.a, p.b, p.c, p.d) == pattern})
+        batch = url_state.select("Batch", "batch", batches, width=BOX_WIDTH)
+    return pattern, batch
+
+
+def _step_button(name: str, by: int, patterns: list[Pattern]) -> None:
+    icon = ":material/chevron_left:" if by < 0 else ":material/chevron_right:"
+    st.button(
+        "", icon=icon, help=f"the pattern {name}", key=f"step_{name}", on_click=_step, args=(patterns, by)
+    )
+
+
+def _step(patterns: list[Pattern], by: int) -> None:
+    """Go to a neighbour in the list, around its ends."""
+    texts = [str(pattern) for pattern in patterns]
+    now = url_state.wanted("pattern")
+    index = texts.index(now) if now in texts else 0
+    url_state.remember("pattern", texts[(index + by) % len(texts)])
+
+
+def _headline(scope: Scope, pattern: Pattern, batch: int, compared: pd.DataFrame) -> None:
+    newest = compared[compared["run_id"] == scope.newest.id]
+    problem = Problem(pattern, batch, scope.precision, scope.layout)  # type: ignore[arg-type]
+    row = newest.iloc[0] if len(newest) else None
+    if row is None or row["speedup"] != row["speedup"]:
+        why = row["left_out"] if row is not None and row["left_out"] else "it was not measured"
+        finding(f"({pattern}): no speedup in run {scope.newest.id}, {why}")
+    elif row["speedup"] > 1:
+        finding(f"({pattern}): fused is {ratio(row['speedup'])} as fast as {row['best_baseline']}")
+    else:
+        finding(f"({pattern}): {row['best_baseline']} is {ratio(1 / row['speedup'])} as fast as fused")
+    note(
+        f"{pattern.columns} features in, {pattern.rows} out, density {pattern.density}, h = {pattern.h}, "
+        f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB a product, "
+        f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
+    )
+
+
+def _ratios(compared: dict[str, pd.DataFrame]) -> None:
+    left, right = st.columns(2)
+    with left:
+        _ratio(compared["latency"], "speedup (×)", "pattern_speedup")
+    with right:
+        _ratio(compared["energy"], "energy ratio (×)", "pattern_energy_ratio")
+
+
+def _ratio(frame: pd.DataFrame, title: str, name: str) -> None:
+    known = frame.dropna(subset=["speedup"])
+    if known.empty:
+        reasons = ", ".join(frame["left_out"].dropna().unique()) or "nothing was compared"
+        note(f"No {title.partition(' (')[0]}: {reasons}.")
+        return
+    chart(pattern_history.ratio_by_night(known, title), frame, name, f"The problem's {title} by night.")
+
+
+def _predictions(scope: Scope, problem: ProblemKey) -> None:
+    frame = cached_queries.problem_outcomes(scope.run_ids, problem, scope.baselines)
+    if frame.empty:
+        note("No heuristic's prediction is stored beside an outcome of this problem.")
+        return
+    fused_won = frame["speedup"] > 1
+    frame = frame.assign(
+        heuristic=frame["heuristic"] + " v" + frame["version"].astype(str),
+        right=frame["predicts_fused"] == fused_won,
+        said=frame["predicts_fused"].map({True: "fused", False: "a baseline"}),
+        happened=[
+            "fused" if won else best for won, best in zip(fused_won, frame["best_baseline"], strict=True)
+        ],
+    )
+    newest = frame[frame["run_id"] == frame["run_id"].max()]
+    finding(f"{int(newest['right'].sum())} of {len(newest)} heuristics name the winner")
+    chart(
+        pattern_history.predictions_by_night(frame),
+        frame[["run_id", "started_at", "heuristic", "said", "happened", "right"]],
+        "pattern_predictions",
+        "Whether each heuristic named the winner, by night.",
+    )
+
+
+def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
+    finding("All implementations by night")
+    metric = url_state.select(
+        "Metric", "metric", ["latency_ms", "energy_mj"], show=_METRICS.__getitem__, width=260
+    )
+    low, high = metric.replace("_", "_low_"), metric.replace("_", "_high_")
+    started = {run.id: run.started_at for run in scope.runs}
+    frame = cells[cells["mode"] != "hot"].assign(
+        started_at=cells["run_id"].map(started), value_low=cells[low], value_high=cells[high]
+    )
+    if frame[metric].notna().sum() == 0:
+        note(f"No {_METRICS[metric]} is stored for this problem.")
+        return
+    chart(
+        pattern_history.implementations_by_night(frame, metric, _METRICS[metric]),
+        frame[["run_id", "started_at", "implementation", "status", metric, low, high]],
+        "pattern_implementations",
+        "Every implementation of this problem by night with its 95 % interval.",
+    )
+
+
+_METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}

@@ -1,0 +1,129 @@
+"""Runs: the list, one run's cells with status and reason, and two runs side by side."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import cached_queries, url_state
+from dashboard.app_pages import run_compare
+from dashboard.filters import BOX_WIDTH, tell_empty_store
+from dashboard.naming import count, duration, problem_labels, utc
+from dashboard.panels import finding, note, origin_badge, show_table, statuses
+from db.queries import RunRow
+
+MOST_RUNS = 300
+
+VIEWS = {"one": "One run", "compare": "Compare two"}
+
+CELL_COLUMNS: dict[str, str] = {
+    "problem": "problem",
+    "implementation": "implementation",
+    "mode": "mode",
+    "status": "status",
+    "latency_ms": "time (ms)",
+    "latency_low_ms": "from (ms)",
+    "latency_high_ms": "to (ms)",
+    "energy_mj": "energy (mJ)",
+    "floor_ratio": "floor/measured",
+    "relative_error": "relative error",
+    "flags": "labels",
+    "reason": "reason",
+    "energy_reason": "why no energy",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    runs = cached_queries.runs(limit=MOST_RUNS)
+    if not runs:
+        tell_empty_store()
+        return
+    finding(_headline(runs))
+    _list(runs)
+    view = url_state.segments("View", "view", list(VIEWS), show=VIEWS.__getitem__)
+    if view == "compare":
+        run_compare.show_comparison(runs)
+    else:
+        _one(runs)
+
+
+def _headline(runs: list[RunRow]) -> str:
+    running = [run for run in runs if run.state == "running"]
+    if running:
+        return f"{count(len(running), 'run')} under way; the newest is run {running[0].id}"
+    return f"The newest run is {runs[0].id}: {runs[0].suite} on {runs[0].device_model}, {runs[0].state}"
+
+
+def _list(runs: list[RunRow]) -> None:
+    if len(runs) == MOST_RUNS:
+        note(f"The newest {MOST_RUNS}; `kswatch runs` lists all.")
+    table = pd.DataFrame(
+        [
+            {
+                "run": run.id,
+                "started (UTC)": run.started_at,
+                "device": run.device_model,
+                "suite": run.suite,
+                "kind": run.kind,
+                "origin": run.origin,
+                "state": "excluded" if run.excluded else run.state,
+                "cells": run.cells,
+                "planned": run.planned_cells,
+                "ok": run.by_status.get("ok", 0),
+                "took": duration(run.seconds),
+                "revision": _revision(run),
+                "driver": run.environment.driver,
+                "torch": run.environment.torch,
+            }
+            for run in runs
+        ]
+    )
+    show_table(
+        table,
+        height=min(38 + 35 * len(table), 300),
+        column_config={
+            "started (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")
+        },
+    )
+
+
+def _revision(run: RunRow) -> str | None:
+    if run.revision is None:
+        return None
+    return f"{run.revision.commit[:9]}{' dirty' if run.revision.dirty else ''} {run.revision.subject or ''}"
+
+
+def _one(runs: list[RunRow]) -> None:
+    run = url_state.select(
+        "Run", "run", runs, show=run_compare.run_name, as_text=lambda run: str(run.id), width=420
+    )
+    origin_badge(run.origin)
+    took = f"{duration(run.seconds)}, of it {duration(run.harness_seconds)} harness"
+    note(f"Started {utc(run.started_at)}, took {took}.")
+    if run.revision:
+        note(f"Revision {_revision(run)}")
+    for event in cached_queries.run_events(run.id):
+        note(f"{event.action} by {event.who}, {utc(event.at)}: {event.text}")
+    statuses(run.by_status)
+    cells = cached_queries.run_measurements(run.id)
+    if cells.empty:
+        note("This run holds no cell.")
+        return
+    _cells(cells)
+
+
+def _cells(cells: pd.DataFrame) -> None:
+    present = ["any", *sorted(cells["status"].unique())]
+    names = ["any", *cells["implementation"].unique()]
+    with st.container(horizontal=True, gap="small"):
+        status = url_state.select("Status", "status", present, width=BOX_WIDTH)
+        implementation = url_state.select("Implementation", "implementation", names, width=BOX_WIDTH)
+    cells = cells.assign(problem=problem_labels(cells))
+    if status != "any":
+        cells = cells[cells["status"] == status]
+    if implementation != "any":
+        cells = cells[cells["implementation"] == implementation]
+    note(count(len(cells), "cell"))
+    columns = [name for name in CELL_COLUMNS if cells[name].notna().any()]
+    show_table(cells[columns].rename(columns=CELL_COLUMNS))

@@ -1,0 +1,216 @@
+"""What pages read, as DataFrames, remembered until the store has news. No statistics here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.connection import database_url, reading_store
+from db import page_queries, queries
+from db.records import ProblemKey
+from db.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _remembered(name: str, url: str, stamp: str, arguments: tuple[object, ...], _read: Callable[[], R]) -> R:
+    """The answer of `_read`, kept under everything it depends on but the store's content, and its stamp."""
+    del name, url, stamp, arguments
+    return _read()
+
+
+def _until_news(read: Callable[Concatenate[Store, P], R]) -> Callable[P, R]:
+    """The same read without its store, asked again only when the store has news."""
+
+    @wraps(read)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+        store = reading_store()
+        key = (*args, *sorted(kwargs.items()))
+        stamp = page_queries.stamp(store)
+        return _remembered(read.__name__, database_url(), stamp, key, lambda: read(store, *args, **kwargs))
+
+    return ask
+
+
+devices = _until_news(queries.devices)
+run_groups = _until_news(page_queries.run_groups)
+runs = _until_news(queries.runs)
+run = _until_news(queries.run)
+run_events = _until_news(queries.run_events)
+environment_changes = _until_news(queries.environment_changes)
+problems = _until_news(queries.problems)
+alerts = _until_news(queries.alerts)
+alert_events = _until_news(queries.alert_events)
+
+
+@_until_news
+def summaries(store: Store, device_id: int, metric: str, baselines: str) -> pd.DataFrame:
+    """Headlines of all runs of a device, every kind and origin, the oldest first."""
+    found = queries.summaries(
+        store, device_id=device_id, metric=metric, baselines=baselines, kinds=None, origins=None
+    )
+    return pd.DataFrame(found, columns=queries.SummaryRow._fields)
+
+
+@_until_news
+def comparisons(
+    store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
+) -> pd.DataFrame:
+    """Comparisons of some runs for one precision and layout, with the numbers of the pattern's shape."""
+    found = page_queries.comparisons_of_runs(store, run_ids, metric, baselines, precision, layout)
+    return _with_shape(pd.DataFrame(found, columns=queries.ComparisonRow._fields))
+
+
+@_until_news
+def run_comparisons(store: Store, run_id: int, metric: str, baselines: str) -> pd.DataFrame:
+    """Comparisons of one run, all precisions and layouts, with the numbers of the pattern's shape."""
+    found = queries.comparisons(store, run_id, metric=metric, baselines=baselines)
+    return _with_shape(pd.DataFrame(found, columns=queries.ComparisonRow._fields))
+
+
+@_until_news
+def run_measurements(store: Store, run_id: int) -> pd.DataFrame:
+    """Every measurement of one run."""
+    found = queries.measurements(store, run_id)
+    return _with_shape(pd.DataFrame(found, columns=queries.MeasurementRow._fields))
+
+
+@_until_news
+def problem_measurements(
+    store: Store,
+    device_id: int,
+    problem: ProblemKey,
+) -> pd.DataFrame:
+    """Every measurement of one problem on one device, all kinds and origins of runs."""
+    found = queries.measurements(
+        store,
+        device_id=device_id,
+        **_filters(problem),
+        kinds=None,
+        origins=None,
+    )
+    return pd.DataFrame(found, columns=queries.MeasurementRow._fields)
+
+
+@_until_news
+def problem_comparisons(
+    store: Store,
+    device_id: int,
+    metric: str,
+    baselines: str,
+    problem: ProblemKey,
+) -> pd.DataFrame:
+    """Comparisons of one problem on one device over its runs of all kinds and origins."""
+    found = queries.comparisons(
+        store,
+        device_id=device_id,
+        metric=metric,
+        baselines=baselines,
+        **_filters(problem),
+        kinds=None,
+        origins=None,
+    )
+    return pd.DataFrame(found, columns=queries.ComparisonRow._fields)
+
+
+@_until_news
+def canaries(store: Store, device_id: int) -> pd.DataFrame:
+    """Canary readings of all runs of a device, the oldest first, `canary` naming kernel and precision."""
+    found = queries.canaries(store, device_id=device_id, kinds=None, origins=None)
+    frame = pd.DataFrame(found, columns=queries.CanaryRow._fields)
+    return frame.assign(canary=frame["name"] + " " + frame["precision"])
+
+
+@_until_news
+def verdicts(store: Store, run_id: int) -> pd.DataFrame:
+    """The judgement on every series of a run, the worst change first."""
+    return pd.DataFrame(queries.verdicts(store, run_id), columns=queries.VerdictRow._fields)
+
+
+@_until_news
+def outcomes(store: Store, run_id: int, baselines: str, precision: str, layout: str) -> pd.DataFrame:
+    """What every heuristic said for each problem of a run, beside what happened."""
+    found = queries.prediction_outcomes(
+        store, run_id, baselines=baselines, precision=precision, layout=layout
+    )
+    return _with_shape(pd.DataFrame(found, columns=queries.PredictionOutcome._fields))
+
+
+@_until_news
+def problem_outcomes(
+    store: Store, run_ids: Sequence[int], problem: ProblemKey, baselines: str
+) -> pd.DataFrame:
+    """What every heuristic said for one problem in these runs, beside what happened."""
+    found = page_queries.outcomes_of_problem(store, run_ids, problem, baselines)
+    return pd.DataFrame(found, columns=queries.PredictionOutcome._fields)
+
+
+@_until_news
+def heuristic_nights(
+    store: Store, device_id: int, run_ids: Sequence[int], baselines: str, precision: str, layout: str
+) -> pd.DataFrame:
+    """Each heuristic's figures per run, with its regret; `heuristic` carries the version."""
+    nights = queries.heuristic_nights(
+        store,
+        device_id=device_id,
+        baselines=baselines,
+        precision=precision,
+        layout=layout,
+        kinds=None,
+        origins=None,
+    )
+    wanted = set(run_ids)
+    rows = [
+        (*night, night.problems, night.accuracy, night.majority, night.balanced_accuracy)
+        for night in nights
+        if night.run_id in wanted
+    ]
+    columns = (*queries.HeuristicNight._fields, "problems", "accuracy", "majority", "balanced_accuracy")
+    regrets = page_queries.heuristic_regrets(store, run_ids, baselines, precision, layout)
+    cost = pd.DataFrame(regrets, columns=page_queries.HeuristicRegret._fields)
+    frame = pd.DataFrame(rows, columns=columns).merge(cost, on=["run_id", "heuristic", "version"], how="left")
+    return frame.assign(heuristic=frame["heuristic"] + " v" + frame["version"].astype(str))
+
+
+@_until_news
+def samples(store: Store, run_id: int, cells: Sequence[tuple[str, int, str]]) -> pd.DataFrame:
+    """Raw samples of a run: `implementation`, `sample_ms`.
+
+    Args:
+        store: to read from.
+        run_id: of the run.
+        cells: implementation, cell id and mode of each.
+    """
+    found = [
+        (implementation, value)
+        for implementation, cell_id, mode in cells
+        for value in queries.samples(store, run_id, cell_id, mode)
+    ]
+    return pd.DataFrame(found, columns=["implementation", "sample_ms"])
+
+
+def _filters(problem: ProblemKey) -> dict[str, Any]:
+    return {
+        "pattern": (problem.a, problem.b, problem.c, problem.d),
+        "batch": problem.batch,
+        "precision": problem.precision,
+        "layout": problem.layout,
+    }
+
+
+def _with_shape(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds the pattern's text, its family, h, d·h and b·c."""
+    a, b, c, d = (frame[letter] for letter in "abcd")
+    text = [f"{','.join(map(str, row))}" for row in zip(a, b, c, d, strict=True)]
+    family = [
+        "d=1" if depth == 1 else ("a=1" if count == 1 else "both>1")
+        for count, depth in zip(a, d, strict=True)
+    ]
+    h = (b + c) / (b * c)
+    return frame.assign(pattern=text, family=family, h=h, dh=d * h, bc=b * c)

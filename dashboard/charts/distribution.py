@@ -1,0 +1,81 @@
+"""How a ratio is distributed over the problems of one run: ECDF and histogram."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import ACCENT, GROUP_COLOURS
+from dashboard.charts.style import blank, break_even, log_axis, plain
+
+FEWEST_BINS, MOST_BINS = 6, 30
+
+
+def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
+    """Share of problems with a ratio of at most x, one line per group of `by`.
+
+    Args:
+        frame: columns `speedup`, `problem` and, where named, `by`.
+        x_title: what the ratio is, with its unit.
+        by: the column whose values become lines; at most six are drawn.
+    """
+    figure = blank(x_title, "share of problems (%)")
+    known = frame.dropna(subset=["speedup"])
+    groups = [("all problems", known)] if by is None else list(known.groupby(by, sort=True))
+    colours = (ACCENT, *GROUP_COLOURS) if by is None else GROUP_COLOURS
+    for colour, (name, group) in zip(colours, groups, strict=False):
+        figure.add_trace(_steps(str(name), group, colour))
+    figure.update_layout(showlegend=by is not None)
+    figure.update_xaxes(**log_axis(known["speedup"], "×"))
+    figure.update_yaxes(range=[0, 101])
+    break_even(figure, "x")
+    return figure
+
+
+def _steps(name: str, group: pd.DataFrame, colour: str) -> go.Scatter:
+    ordered = group.sort_values("speedup")
+    share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1) * 100
+    return go.Scatter(
+        x=ordered["speedup"],
+        y=share,
+        name=plain(f"{name} (median {ordered['speedup'].median():.2f}×)"),
+        customdata=ordered["problem"].map(plain),
+        hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % are at or below<extra></extra>",
+        mode="lines",
+        line={"shape": "hv", "color": colour, "width": 2.5},
+    )
+
+
+def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
+    """Number of problems per bin of the ratio, bins equal on a logarithmic axis, with the median marked."""
+    figure = blank(x_title, "problems")
+    ratios = frame["speedup"].dropna()
+    if ratios.empty:
+        return figure
+    low, high = min(ratios.min(), 0.95), max(ratios.max(), 1.05)
+    bins = int(np.clip(2 * np.sqrt(len(ratios)), FEWEST_BINS, MOST_BINS))
+    edges = np.geomspace(low * 0.999, high * 1.001, bins + 1)
+    counts, _ = np.histogram(ratios, edges)
+    labels = [f"{left:.2f}× to {right:.2f}×" for left, right in zip(edges, edges[1:], strict=False)]
+    # One closed outline instead of bars: bar widths in data units do not survive a logarithmic axis.
+    figure.add_trace(
+        go.Scatter(
+            x=np.repeat(edges, 2)[1:-1],
+            y=np.repeat(counts, 2),
+            customdata=np.repeat(labels, 2),
+            mode="lines",
+            fill="tozeroy",
+            line={"color": ACCENT, "width": 1.5},
+            hovertemplate="%{customdata}: %{y} problems<extra></extra>",
+        )
+    )
+    median = float(ratios.median())
+    figure.add_vline(x=median, line={"color": ACCENT, "width": 2})
+    figure.add_annotation(
+        x=np.log10(median), y=1, yref="paper", yanchor="bottom", text=f"median {median:.2f}×", showarrow=False
+    )
+    figure.update_xaxes(**log_axis([low, high], "×"))
+    figure.update_yaxes(rangemode="tozero", tickformat="d", dtick=1 if counts.max() < 6 else None)
+    break_even(figure, "x")
+    return figure

@@ -1,0 +1,71 @@
+"""Energy per product against time, and the power that results."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS
+from dashboard.charts.style import blank, log_axis, plain
+
+
+def energy_against_time(frame: pd.DataFrame) -> go.Figure:
+    """One point a cell: towards the lower left is better in both.
+
+    Args:
+        frame: `implementation`, `problem`, `latency_ms`, `energy_mj`, `power_w`.
+    """
+    figure = blank("time per product (ms)", "energy per product (mJ)", height=400)
+    for name, colour in IMPLEMENTATION_COLOURS.items():
+        group = frame[frame["implementation"] == name]
+        if group.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=group["latency_ms"],
+                y=group["energy_mj"],
+                name=name,
+                mode="markers",
+                marker={
+                    "color": colour,
+                    "symbol": IMPLEMENTATION_SYMBOLS[name],
+                    "size": 8,
+                    "opacity": 0.75,
+                },
+                customdata=list(zip(group["problem"].map(plain), group["power_w"], strict=True)),
+                hovertemplate=(
+                    "%{customdata[0]}<br>%{x:.4g} ms, %{y:.4g} mJ, %{customdata[1]:.0f} W"
+                    "<extra>%{fullData.name}</extra>"
+                ),
+            )
+        )
+    figure.update_xaxes(**log_axis(frame["latency_ms"]))
+    figure.update_yaxes(**log_axis(frame["energy_mj"]))
+    return figure
+
+
+def spread_by_implementation(frame: pd.DataFrame, value: str, x_title: str, log: bool = False) -> go.Figure:
+    """A box per implementation over the problems.
+
+    Args:
+        frame: `implementation` and the column `value`.
+        value: the column drawn, as `power_w`.
+        x_title: what it is, with its unit.
+        log: whether the axis is logarithmic.
+    """
+    figure = blank(x_title, "")
+    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
+    for name in reversed(present):
+        figure.add_trace(
+            go.Box(
+                x=frame.loc[frame["implementation"] == name, value],
+                name=name,
+                boxpoints="outliers",
+                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 4},
+                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
+                hovertemplate="%{x:.4g}<extra>%{fullData.name}</extra>",
+            )
+        )
+    figure.update_layout(height=90 + 40 * max(len(present), 2), showlegend=False)
+    figure.update_xaxes(**(log_axis(frame[value]) if log else {"rangemode": "tozero"}))
+    return figure

@@ -1,0 +1,79 @@
+"""Speedup of every problem on every night, as one image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import DIVERGING
+from dashboard.charts.style import NIGHT_AXIS, blank, plain
+
+MOST_ROWS = 120
+MOST_NIGHTS = 90
+LIMIT = 2.0
+"""Colours saturate at 2^2 = 4 × and 1/4 ×."""
+
+
+def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
+    """One row a problem, ordered by its newest ratio, one column a night, colour the ratio.
+
+    Args:
+        frame: `problem`, `run_id`, `started_at`, `speedup`; beyond the last `MOST_NIGHTS` nights
+            and the `MOST_ROWS` rows furthest from break-even nothing is drawn.
+        label: what the ratio is, for tooltips.
+    """
+    table = _table(frame)
+    ratios = table.to_numpy(dtype=np.float32)
+    starts = frame.drop_duplicates("run_id").set_index("run_id")["started_at"]
+    nights = [f"{starts[run]:%Y-%m-%d} UTC, run {run}" for run in table.columns]
+    rows = [plain(row) for row in table.index]
+    figure = blank(NIGHT_AXIS, "", height=120 + max(7 * len(rows), min(18 * len(rows), 540)))
+    figure.add_trace(
+        go.Heatmap(
+            x=nights,
+            y=rows,
+            z=np.log2(ratios),
+            customdata=ratios,
+            hovertemplate=f"%{{y}}<br>%{{x}}<br>{label} %{{customdata:.2f}}×<extra></extra>",
+            zmin=-LIMIT,
+            zmax=LIMIT,
+            colorscale=DIVERGING,
+            hoverongaps=False,
+            xgap=1,
+            ygap=1 if len(rows) <= 60 else 0,
+            colorbar={
+                "tickvals": [-2, -1, 0, 1, 2],
+                "ticktext": ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"],
+                "orientation": "h",
+                "thickness": 10,
+                "len": 0.6,
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.0,
+                "ypad": 4,
+                "yanchor": "bottom",
+            },
+        )
+    )
+    _label_axes(figure, nights, rows)
+    return figure
+
+
+def _label_axes(figure: go.Figure, nights: list[str], rows: list[str]) -> None:
+    shown = nights[:: -max(1, -(-len(nights) // 6))]
+    figure.update_xaxes(
+        type="category", tickvals=shown, ticktext=[night[5:10] for night in shown], showgrid=False
+    )
+    every = max(1, -(-len(rows) // 40))
+    figure.update_yaxes(type="category", tickvals=rows[::every], autorange="reversed", showgrid=False)
+
+
+def _table(frame: pd.DataFrame) -> pd.DataFrame:
+    table = frame.pivot_table(
+        index="problem", columns="run_id", values="speedup", aggfunc="first", dropna=False
+    )
+    table = table.reindex(columns=sorted(frame["run_id"].unique())[-MOST_NIGHTS:])
+    newest = table.ffill(axis=1).iloc[:, -1]
+    furthest = np.log2(newest).abs().sort_values(ascending=False).index[:MOST_ROWS]
+    return table.loc[newest.loc[furthest].sort_values(ascending=False).index]

@@ -1,0 +1,63 @@
+"""The colours, once: an implementation looks the same on every chart, light or dark.
+
+Chosen by search so that any two stay apart in normal vision and under simulated protanopia,
+deuteranopia and tritanopia, and stand out on a white and on a nearly black page; the symbols
+repeat what the colours say.
+"""
+
+from __future__ import annotations
+
+IMPLEMENTATION_COLOURS: dict[str, str] = {
+    "fused": "#E4572E",
+    "bmm": "#1F56B3",
+    "bmm_strided": "#3C8DF5",
+    "bmm_blockdense": "#16BE86",
+    "einsum": "#D88BE8",
+    "bsr": "#E9A11B",
+    "csr": "#14741C",
+    "dense": "#80586E",
+}
+
+IMPLEMENTATION_SYMBOLS: dict[str, str] = {
+    "fused": "circle",
+    "bmm": "square",
+    "bmm_strided": "diamond",
+    "bmm_blockdense": "triangle-up",
+    "einsum": "x",
+    "bsr": "triangle-down",
+    "csr": "cross",
+    "dense": "star",
+}
+
+ACCENT = IMPLEMENTATION_COLOURS["fused"]
+"""What is about the fused product: its speedup, its trend."""
+
+QUIET = "#8A919C"
+"""Reference lines, counts and whatever must not shout; readable on both pages."""
+
+GOOD = "#3C8DF5"
+BAD = "#E4572E"
+UNSURE = "#E9A11B"
+
+GROUP_COLOURS: tuple[str, ...] = ("#3C8DF5", "#E9A11B", "#14741C", "#D88BE8", "#1F56B3", "#80586E")
+"""Groups that are not implementations (precisions, layouts, families), in order of appearance."""
+
+DIVERGING: list[tuple[float, str]] = [
+    (0.0, "#B23A17"),
+    (0.25, "#EE9A7C"),
+    (0.5, "#F1EFEC"),
+    (0.75, "#82B4F0"),
+    (1.0, "#1F56B3"),
+]
+"""Slower than the best baseline to faster, break-even in the middle."""
+
+
+def implementation_colour(name: str) -> str:
+    """The fixed colour of an implementation; the quiet one for a name this version does not know."""
+    return IMPLEMENTATION_COLOURS.get(name, QUIET)
+
+
+def translucent(colour: str, alpha: float) -> str:
+    """The colour as `rgba(...)` with `alpha` from 0 to 1."""
+    red, green, blue = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,0 +1,180 @@
+"""One problem over the nights: its ratio, all implementations, and what the heuristics said."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import (
+    ACCENT,
+    BAD,
+    GOOD,
+    IMPLEMENTATION_COLOURS,
+    IMPLEMENTATION_SYMBOLS,
+    QUIET,
+)
+from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, plain
+from dashboard.charts.trend import add_band
+
+ROW_HEIGHT = 40
+"""Pixels for each implementation in charts that stand side by side."""
+
+
+def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
+    """The problem's ratio with its 95 % interval.
+
+    Args:
+        frame: `started_at`, `run_id`, `speedup`, `speedup_low`, `speedup_high`, `best_baseline`.
+        y_title: what the ratio is, with its unit.
+    """
+    figure = blank(NIGHT_AXIS, y_title, height=260)
+    nights = frame.sort_values("run_id")
+    add_band(figure, nights, "speedup_low", "speedup_high", ACCENT, "95 % interval")
+    figure.add_trace(
+        go.Scatter(
+            x=nights["started_at"],
+            y=nights["speedup"],
+            name="measured",
+            mode="lines+markers",
+            line={"color": ACCENT, "width": 2},
+            marker={"size": 6},
+            customdata=nights[["run_id", "best_baseline", "speedup_low", "speedup_high"]],
+            hovertemplate=(
+                "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>%{y:.3f}× over %{customdata[1]} "
+                "(95 %: %{customdata[2]:.3f}–%{customdata[3]:.3f})<extra></extra>"
+            ),
+        )
+    )
+    break_even(figure, "y")
+    return figure
+
+
+def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
+    """Every implementation of one problem over the nights, with its interval.
+
+    Args:
+        frame: `started_at`, `run_id`, `implementation`, `value`, `value_low`, `value_high`; the
+            last two may be missing values.
+        value: the column drawn, as `latency_ms`.
+        y_title: what it is, with its unit.
+    """
+    figure = blank(NIGHT_AXIS, y_title)
+    known = frame.dropna(subset=[value])
+    for name in IMPLEMENTATION_COLOURS:
+        nights = known[known["implementation"] == name].sort_values("run_id")
+        if not nights.empty:
+            figure.add_trace(_line(name, nights, value))
+    figure.update_yaxes(**log_axis(known[value]))
+    return figure
+
+
+def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
+    colour = IMPLEMENTATION_COLOURS[name]
+    return go.Scatter(
+        x=nights["started_at"],
+        y=nights[value],
+        name=name,
+        mode="lines+markers",
+        line={"color": colour, "width": 3 if name == "fused" else 1.5},
+        marker={"symbol": IMPLEMENTATION_SYMBOLS[name], "size": 7},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (nights["value_high"] - nights[value]).clip(lower=0),
+            "arrayminus": (nights[value] - nights["value_low"]).clip(lower=0),
+            "color": colour,
+            "thickness": 1,
+            "width": 3,
+        },
+        customdata=nights[["run_id", "value_low", "value_high"]],
+        hovertemplate=(
+            "%{x|%Y-%m-%d} UTC, run %{customdata[0]}<br>%{y:.4g} "
+            "(95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})<extra>%{fullData.name}</extra>"
+        ),
+    )
+
+
+def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
+    """Right or wrong, per heuristic and night.
+
+    Args:
+        frame: `run_id`, `started_at`, `heuristic` (with its version), `right` (bool), `said`,
+            `happened` (names of winners).
+    """
+    figure = blank(NIGHT_AXIS, "")
+    figure.update_layout(height=110 + 26 * frame["heuristic"].nunique())
+    for right, colour, symbol in ((True, GOOD, "circle"), (False, BAD, "x")):
+        group = frame[frame["right"] == right]
+        if group.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=group["started_at"],
+                y=group["heuristic"].map(plain),
+                name="right" if right else "wrong",
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 9},
+                customdata=group[["run_id", "said", "happened"]],
+                hovertemplate=(
+                    "%{x|%Y-%m-%d} UTC, run %{customdata[0]}<br>said %{customdata[1]}, "
+                    "fastest was %{customdata[2]}<extra>%{y}</extra>"
+                ),
+            )
+        )
+    figure.update_yaxes(type="category", categoryorder="category descending", showgrid=False)
+    return figure
+
+
+def samples(frame: pd.DataFrame) -> go.Figure:
+    """Box and strip of one night's raw samples, one row an implementation.
+
+    Args:
+        frame: `implementation`, `sample_ms`.
+    """
+    figure = blank("time per product (ms)", "")
+    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
+    for name in reversed(present):
+        figure.add_trace(
+            go.Box(
+                x=frame.loc[frame["implementation"] == name, "sample_ms"],
+                name=name,
+                boxpoints="all",
+                jitter=0.5,
+                pointpos=0,
+                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 3, "opacity": 0.5},
+                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
+                fillcolor="rgba(0,0,0,0)",
+                hovertemplate="%{x:.4g} ms<extra>%{fullData.name}</extra>",
+            )
+        )
+    figure.update_layout(height=90 + ROW_HEIGHT * max(len(present), 2), showlegend=False)
+    figure.update_xaxes(**log_axis(frame["sample_ms"]))
+    return figure
+
+
+def floor_bars(frame: pd.DataFrame) -> go.Figure:
+    """How near each implementation came to the floor that no way can beat, in per cent.
+
+    Args:
+        frame: `implementation`, `floor_ratio` (0 to 1), `latency_ms`, `floor_ms`.
+    """
+    figure = blank("floor over measured time (%)", "")
+    known = frame.dropna(subset=["floor_ratio"]).sort_values("floor_ratio")
+    figure.add_trace(
+        go.Bar(
+            x=known["floor_ratio"] * 100,
+            y=known["implementation"].map(plain),
+            orientation="h",
+            marker={"color": [IMPLEMENTATION_COLOURS.get(name, QUIET) for name in known["implementation"]]},
+            text=[f"{ratio * 100:.0f} %" for ratio in known["floor_ratio"]],
+            textangle=0,
+            customdata=known[["latency_ms", "floor_ms"]],
+            hovertemplate=(
+                "%{y}: %{x:.1f} %<br>measured %{customdata[0]:.4g} ms, "
+                "floor %{customdata[1]:.4g} ms<extra></extra>"
+            ),
+        )
+    )
+    figure.update_layout(height=90 + ROW_HEIGHT * max(len(known), 2))
+    figure.update_xaxes(rangemode="tozero")
+    return figure

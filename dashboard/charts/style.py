@@ -1,0 +1,67 @@
+"""What all figures share: an empty frame with named axes, logarithmic ticks, reference lines, plain text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from math import ceil, floor, isfinite, log10
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import QUIET
+
+HEIGHT = 340
+MAX_TICKS = 7
+NIGHT_AXIS = "night (UTC)"
+
+
+def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
+    """A figure without traces; text and grid colours are left to the page's theme."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 28, "b": 8},
+        hovermode="closest",
+        hoverlabel={"align": "left"},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0, "title": None},
+        xaxis={"title": {"text": x_title}, "automargin": True, "zeroline": False},
+        yaxis={"title": {"text": y_title}, "automargin": True, "zeroline": False},
+    )
+    return figure
+
+
+def plain(text: object) -> str:
+    """Text from the store for a label or tooltip: Plotly would read `<b>` and `<a>` as markup."""
+    return html.escape(str(text), quote=False)
+
+
+def log_ticks(values: Iterable[float]) -> list[float]:
+    """At most `MAX_TICKS` round positions (1, 2, 5 times powers of ten) over positive values."""
+    positive = [value for value in values if value and isfinite(value) and value > 0]
+    if not positive:
+        return [1.0]
+    low, high = min(positive), max(positive)
+    decades = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
+        if len(inside) <= MAX_TICKS:
+            return inside
+    return inside[:: ceil(len(inside) / MAX_TICKS)]
+
+
+def log_axis(values: Iterable[float], unit: str = "") -> dict[str, object]:
+    """Settings of a logarithmic axis with round, readable ticks."""
+    ticks = log_ticks(values)
+    labels = [f"{tick:,.10g}{unit}" for tick in ticks]
+    return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": labels}
+
+
+def break_even(figure: go.Figure, along: Literal["x", "y"]) -> None:
+    """A dashed line where fused and the best baseline are equal, across the axis `along`."""
+    line = {"color": QUIET, "width": 1, "dash": "dash"}
+    if along == "x":
+        figure.add_vline(x=1, line=line)
+    else:
+        figure.add_hline(y=1, line=line)

@@ -1,0 +1,94 @@
+"""Choices that stand in the URL, so that a link reopens what was seen.
+
+The URL is the one truth: each widget is set from it before it is drawn, and writes to it when it
+is changed. What was chosen on one page is kept for the others of the same session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import streamlit as st
+
+T = TypeVar("T")
+
+_KEPT = "kept_choices"
+
+
+def wanted(name: str) -> str | None:
+    """What the URL, or an earlier page of this session, says for this name."""
+    kept: dict[str, str] = st.session_state.setdefault(_KEPT, {})
+    return st.query_params.get(name, kept.get(name))
+
+
+def remember(name: str, value: str) -> None:
+    """Put a choice into the URL and keep it for the other pages."""
+    st.session_state.setdefault(_KEPT, {})[name] = value
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
+
+
+def segments(label: str, name: str, options: Sequence[str], show: Callable[[str], str] = str) -> str:
+    """A choice between a few, all in sight; it is the URL's parameter `name`."""
+    text = wanted(name)
+    if text is None or text not in options:
+        text = options[0]
+    key = f"choice_{name}"
+    st.session_state[key] = text
+    remember(name, text)
+    st.segmented_control(
+        label,
+        options,
+        key=key,
+        format_func=show,
+        on_change=_changed,
+        args=(name, key),
+        label_visibility="collapsed",
+    )
+    return text
+
+
+def select(
+    label: str,
+    name: str,
+    options: Sequence[T],
+    default: T | None = None,
+    show: Callable[[T], str] = str,
+    as_text: Callable[[T], str] = str,
+    width: int | Literal["stretch"] = "stretch",
+) -> T:
+    """A select box whose choice is the URL's parameter `name`; an unknown value there means the default.
+
+    Args:
+        label: above the box.
+        name: of the parameter.
+        options: at least one.
+        default: the first option where None.
+        show: how an option is named to people.
+        as_text: how an option is written in the URL.
+        width: of the box, in pixels or `stretch`.
+    """
+    by_text = {as_text(option): option for option in options}
+    text = wanted(name)
+    if text not in by_text:
+        text = as_text(options[0] if default is None else default)
+    key = f"choice_{name}"
+    st.session_state[key] = text
+    remember(name, text)
+    st.selectbox(
+        label,
+        [*by_text],
+        key=key,
+        format_func=lambda chosen: show(by_text[chosen]),
+        on_change=_changed,
+        args=(name, key),
+        width=width,
+    )
+    return by_text[text]
+
+
+def _changed(name: str, key: str) -> None:
+    chosen = st.session_state[key]
+    if chosen is not None:  # a segment clicked twice is let go, which means nothing here
+        remember(name, chosen)

@@ -1,0 +1,132 @@
+"""Reads that only pages need: is there news, which kinds of runs are there, how far is a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import and_, case, func, select
+
+from db.models import AlertEvent, Comparison, Prediction, Problem, Run, RunEvent, Verdict
+from db.queries_judged import PredictionOutcome
+from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, problem_filters
+from db.records import ProblemKey
+from db.store import Store
+
+
+class RunGroup(NamedTuple):
+    """Ended, not excluded runs of one kind, origin and suite on one device."""
+
+    device_id: int
+    kind: str
+    origin: str
+    suite: str
+    runs: int
+    newest_run_id: int
+    newest_started_at: datetime
+
+
+class HeuristicRegret(NamedTuple):
+    """What following a heuristic cost in one run, as a mean over the problems: 0.1 is 10 % more."""
+
+    run_id: int
+    heuristic: str
+    version: int
+    regret: float
+
+
+def stamp(store: Store) -> str:
+    """Changes whenever a run, verdict, alert or note was written; equal stamps mean equal pages."""
+    newest = select(
+        select(func.max(Run.id)).scalar_subquery(),
+        select(func.max(Run.finished_at)).scalar_subquery(),
+        select(func.max(RunEvent.id)).scalar_subquery(),
+        select(func.max(Verdict.run_id)).scalar_subquery(),
+        select(func.max(AlertEvent.id)).scalar_subquery(),
+    )
+    with store.session() as session:
+        return " ".join(map(str, session.execute(newest).one()))
+
+
+def run_groups(store: Store) -> list[RunGroup]:
+    """What kinds of runs each device has, the newest first."""
+    keys = (Run.device_id, Run.kind, Run.origin, Run.suite)
+    query = (
+        select(*keys, func.count(), func.max(Run.id).label("newest"), func.max(Run.started_at))
+        .where(Run.state.in_(("finished", "interrupted")), Run.excluded.is_(False))
+        .group_by(*keys)
+        .order_by(func.max(Run.id).desc())
+    )
+    with store.session() as session:
+        return [RunGroup(*row) for row in session.execute(query)]
+
+
+def comparisons_of_runs(
+    store: Store, run_ids: Collection[int], metric: str, baselines: str, precision: str, layout: str
+) -> list[ComparisonRow]:
+    """Comparisons of these runs, whatever their kind, for one precision and layout."""
+    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
+        .join(Run, Run.id == Comparison.run_id)
+        .join(Problem, Problem.id == Comparison.problem_id)
+        .where(Comparison.run_id.in_(run_ids))
+        .where(Comparison.metric == metric, Comparison.baselines == baselines)
+        .where(*problem_filters(precision=precision, layout=layout))
+        .order_by(Comparison.run_id, Problem.id)
+    )
+    with store.session() as session:
+        return [ComparisonRow(*row) for row in session.execute(query)]
+
+
+def heuristic_regrets(
+    store: Store,
+    run_ids: Collection[int],
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[HeuristicRegret]:
+    """Each heuristic's mean regret in each of these runs: time lost against always choosing right."""
+    speedup = Comparison.speedup
+    right = Prediction.predicts_fused == (speedup > 1)
+    regret = case((right, 0.0), (speedup > 1, speedup - 1), else_=1 / speedup - 1)
+    keys = (Prediction.run_id, Prediction.heuristic, Prediction.version)
+    query = (
+        select(*keys, func.avg(regret))
+        .join(
+            Comparison,
+            and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
+        )
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
+        .where(Comparison.baselines == baselines, speedup.is_not(None))
+        .where(*problem_filters(precision=precision, layout=layout))
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    with store.session() as session:
+        return [HeuristicRegret(*row) for row in session.execute(query)]
+
+
+def outcomes_of_problem(
+    store: Store, run_ids: Collection[int], problem: ProblemKey, baselines: str = "all"
+) -> list[PredictionOutcome]:
+    """What every heuristic said for one problem in these runs, beside what happened in time."""
+    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
+    query = (
+        select(Run.id, Run.device_id, Run.started_at, Problem.id, *PROBLEM_COLUMNS, *said)
+        .add_columns(Comparison.speedup, Comparison.best_baseline)
+        .join(
+            Comparison,
+            and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
+        )
+        .join(Run, Run.id == Prediction.run_id)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(*(getattr(Problem, name) == value for name, value in vars(problem).items()))
+        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
+        .where(Comparison.baselines == baselines, Comparison.speedup.is_not(None))
+        .order_by(Run.id, Prediction.heuristic, Prediction.version)
+    )
+    with store.session() as session:
+        return [PredictionOutcome(*row) for row in session.execute(query)]

@@ -1,0 +1,61 @@
+"""Pictures of every page, light and dark, wide and narrow, into a folder.
+
+    python tests/dashboard/screenshots.py FOLDER [DATABASE_URL]
+
+Without a URL a store of simulated nights is drawn; its pages carry the badge that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from browsing import chromium_or_reason, launched_browser, running_dashboard, wait_until_drawn
+from playwright.sync_api import Browser
+from simulated_store import Plan, fill
+
+from dashboard.page_list import PAGES
+from db.store import Store
+
+WIDTHS = {"wide": (1280, 900), "narrow": (400, 800)}
+SCHEMES = ("light", "dark")
+
+
+def take(browser: Browser, address: str, folder: Path, pages: list[str]) -> None:
+    """One picture a page, width and colour scheme, of the whole length of the page."""
+    for width, (across, down) in WIDTHS.items():
+        for scheme in SCHEMES:
+            context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
+            page = context.new_page()
+            for path in pages:
+                page.goto(f"{address}/{path if path != PAGES[0].path else ''}")
+                wait_until_drawn(page)
+                height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+                page.set_viewport_size({"width": across, "height": min(max(down, height + 60), 6000)})
+                wait_until_drawn(page)
+                page.screenshot(path=folder / f"{path}-{width}-{scheme}.png")
+                page.set_viewport_size({"width": across, "height": down})
+            context.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take pictures of every page.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--page", action="append", choices=[entry.path for entry in PAGES])
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    executable, reason = chromium_or_reason()
+    if executable is None:
+        raise SystemExit(reason)
+    with tempfile.TemporaryDirectory() as temporary:
+        url = given.url or f"sqlite:///{temporary}/simulated.db"
+        if not given.url:
+            fill(Store.open(url), Plan(nights=20, patterns=12, regression_night=19, new_driver_night=10))
+        with running_dashboard(url) as address, launched_browser(executable) as browser:
+            take(browser, address, given.folder, given.page or [entry.path for entry in PAGES])
+
+
+if __name__ == "__main__":
+    main()

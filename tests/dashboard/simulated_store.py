@@ -1,0 +1,269 @@
+"""A store full of simulated nights, with planted truths; written only through db's public functions.
+
+Everything in it says so: devices, runs and revisions are marked simulated. Run as a script it
+fills a store for a look at the pages:
+
+    python tests/dashboard/simulated_store.py sqlite:///simulated.db --nights 30 --patterns 24
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha1
+
+from db.records import (
+    IMPLEMENTATIONS,
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunRecord,
+    VerdictRecord,
+)
+from db.store import Store
+from kernels.heuristics import HEURISTICS
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+NASTY = "<b>bold</b> **stars** [link](javascript:alert(1)) <script>window.planted=1</script> :red[x] $x^2$"
+"""Planted where people or git write freely: it must appear on the pages exactly like this."""
+
+FIRST_NIGHT = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)
+BANDWIDTH = {"sim-h200": 4.0e9, "sim-a100": 1.5e9}
+"""Bytes per ms that the simulated devices move."""
+
+SLOWDOWN: dict[str, float] = {
+    "fused": 1.35,
+    "bmm": 1.9,
+    "bmm_strided": 1.7,
+    "bmm_blockdense": 2.1,
+    "einsum": 2.6,
+    "bsr": 3.4,
+    "csr": 9.0,
+    "dense": 6.0,
+}
+"""Time over the floor, before a pattern's own factor."""
+
+PATTERNS: tuple[str, ...] = (
+    "6,64,64,1",
+    "1,192,48,2",
+    "2,48,192,1",
+    "1,768,192,2",
+    "6,64,256,1",
+    "1,128,128,3",
+    "4,48,48,16",
+    "2,96,96,4",
+    "1,256,256,8",
+    "8,64,64,4",
+    "3,128,128,1",
+    "1,48,192,64",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to simulate; a planted regression slows `fused` from its night on."""
+
+    devices: tuple[str, ...] = ("sim-h200", "sim-a100")
+    nights: int = 6
+    patterns: int = 6
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+    layouts: tuple[str, ...] = ("batch_first", "batch_last")
+    energy: bool = True
+    regression_night: int | None = None
+    new_driver_night: int | None = None
+    samples: int = 40
+    seed: int = 7
+    first_night: datetime = FIRST_NIGHT
+
+    def problems(self) -> list[ProblemKey]:
+        """Patterns by precision by layout; beyond the known patterns, a grows."""
+        texts = [PATTERNS[i % len(PATTERNS)] for i in range(self.patterns)]
+        keys = []
+        for index, text in enumerate(texts):
+            pattern = Pattern.parse(text)
+            grown = replace(pattern, a=pattern.a + index // len(PATTERNS))
+            for precision in self.precisions:
+                keys += [ProblemKey(*grown.as_tuple(), 1024, precision, layout) for layout in self.layouts]
+        return keys
+
+
+def fill(store: Store, plan: Plan) -> list[int]:
+    """Write the plan's nights and give their run ids, oldest first."""
+    return [
+        _write_night(store, plan, device, night) for night in range(plan.nights) for device in plan.devices
+    ]
+
+
+def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
+    noise = random.Random(f"{plan.seed} {device} {night}")
+    started = plan.first_night + timedelta(days=night)
+    run_id = store.begin_run(_run_record(plan, device, night, started))
+    problems = plan.problems()
+    store.record_canaries(run_id, list(_canaries(device, noise)))
+    store.record_problem(
+        run_id, [record for key in problems for record in _cells(plan, device, night, key, noise)]
+    )
+    store.record_predictions(run_id, list(_predictions(problems)))
+    store.finish_run(run_id, "finished", 900.0, 90.0, started + timedelta(minutes=15))
+    store.record_verdicts(run_id, list(_verdicts(plan, night, problems)))
+    return run_id
+
+
+def _run_record(plan: Plan, device: str, night: int, started: datetime) -> RunRecord:
+    new_driver = plan.new_driver_night is not None and night >= plan.new_driver_night
+    return RunRecord(
+        suite="nightly",
+        device=DeviceRecord(
+            uuid=f"{device}-0000",
+            kind="cuda",
+            model=f"Simulated {device.removeprefix('sim-').upper()}",
+            simulated=True,
+            architecture="sm_90",
+            memory_bytes=80 << 30,
+        ),
+        environment=EnvironmentRecord(
+            host="simulated-host", driver="590.10" if new_driver else "580.65", cuda="13.0", torch="2.13.0"
+        ),
+        revision=RevisionRecord(
+            commit=sha1(f"simulated {night}".encode()).hexdigest(),
+            committed_at=started,
+            subject=f"simulated change {night} {NASTY}",
+        ),
+        kind="nightly",
+        origin="simulated",
+        started_at=started,
+        planned_cells=len(plan.problems()) * len(IMPLEMENTATIONS),
+    )
+
+
+def _canaries(device: str, noise: random.Random) -> Iterator[CanaryRecord]:
+    for position in ("start", "middle", "end"):
+        for name, rate in (("copy", BANDWIDTH[device] * 1e3), ("gemm", 6e14)):
+            drift = noise.gauss(1, 0.004)
+            yield CanaryRecord(position, name, "fp32", 1.0 / drift, rate * drift, 1980.0, 51.0)  # type: ignore[arg-type]
+
+
+def _cells(
+    plan: Plan, device: str, night: int, key: ProblemKey, noise: random.Random
+) -> Iterator[MeasurementRecord]:
+    problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
+    floor_ms = problem.compulsory_bytes / BANDWIDTH[device]
+    times = {name: _time_ms(plan, key, name, night, floor_ms, noise) for name in IMPLEMENTATIONS}
+    for name in IMPLEMENTATIONS:
+        yield _cell(plan, key, name, times, floor_ms, problem, noise)
+
+
+def _time_ms(
+    plan: Plan, key: ProblemKey, name: str, night: int, floor_ms: float, noise: random.Random
+) -> float:
+    own = random.Random(f"{key.pattern} {key.layout} {name}").uniform(0.7, 1.5)
+    slower = 1.12 if name == "fused" and plan.regression_night is not None else 1.0
+    slower = slower if plan.regression_night is not None and night >= plan.regression_night else 1.0
+    return floor_ms * SLOWDOWN[name] * own * slower * noise.gauss(1, 0.006)
+
+
+def _cell(
+    plan: Plan,
+    key: ProblemKey,
+    name: str,
+    times: dict[str, float],
+    floor_ms: float,
+    problem: Problem,
+    noise: random.Random,
+) -> MeasurementRecord:
+    if name == "bsr" and key.layout == "batch_last":
+        return MeasurementRecord(key, name, "unsupported", reason=f"bsr has no batch_last {NASTY}")
+    time, ratio = times[name], times[name] / times["fused"]
+    power = 400.0 + 60 * noise.random()
+    return MeasurementRecord(
+        key,
+        name,
+        "ok",
+        latency_ms=time,
+        latency_low_ms=time * 0.995,
+        latency_high_ms=time * 1.005,
+        latency_p25_ms=time * 0.99,
+        latency_p75_ms=time * 1.01,
+        sample_count=plan.samples,
+        ratio_to_fused=ratio,
+        ratio_to_fused_low=ratio * 0.99,
+        ratio_to_fused_high=ratio * 1.01,
+        energy_mj=power * time if plan.energy else None,
+        energy_low_mj=power * time * 0.98 if plan.energy else None,
+        energy_high_mj=power * time * 1.02 if plan.energy else None,
+        energy_source="simulated" if plan.energy else None,
+        energy_reason=None if plan.energy else f"no counter on this device {NASTY}",
+        power_w=power if plan.energy else None,
+        sm_clock_mhz=1980.0,
+        temperature_c=55.0,
+        bytes_moved=problem.compulsory_bytes,
+        flops=problem.flops,
+        floor_ms=floor_ms,
+        floor_ratio=floor_ms / time,
+        relative_error=1e-6,
+        code_hash="simulated" if name == "fused" else None,
+        tile="64x64x32" if name == "fused" else None,
+        samples_ms=tuple(time * noise.gauss(1, 0.01) for _ in range(plan.samples)),
+    )
+
+
+def _predictions(problems: list[ProblemKey]) -> Iterator[PredictionRecord]:
+    for key in problems:
+        problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
+        for heuristic in HEURISTICS:
+            said = heuristic.predict(problem, {})
+            yield PredictionRecord(
+                key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup
+            )
+
+
+def _verdicts(plan: Plan, night: int, problems: list[ProblemKey]) -> Iterator[VerdictRecord]:
+    """On the night of the planted regression every fused cell is slower, the others are the same."""
+    for key in problems:
+        for name in IMPLEMENTATIONS:
+            slower = name == "fused" and night == plan.regression_night
+            yield VerdictRecord(
+                key,
+                name,
+                "latency_ms",
+                "slower" if slower else "same",
+                value=1.12 if slower else 1.0,
+                cause="code" if slower else None,
+                level=1.0,
+                change=0.12 if slower else 0.001,
+                change_low=0.11 if slower else -0.004,
+                change_high=0.13 if slower else 0.006,
+                comparable_runs=night,
+                reason=f"planted {NASTY}" if slower else None,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fill a store with simulated nights.")
+    parser.add_argument("url")
+    parser.add_argument("--nights", type=int, default=30)
+    parser.add_argument("--patterns", type=int, default=12)
+    parser.add_argument("--samples", type=int, default=40)
+    given = parser.parse_args()
+    started = datetime.now(UTC).replace(hour=2, minute=0, second=0, microsecond=0)
+    plan = Plan(
+        nights=given.nights,
+        patterns=given.patterns,
+        samples=given.samples,
+        regression_night=given.nights - 1,
+        new_driver_night=given.nights // 2,
+        first_night=started - timedelta(days=given.nights - 1),
+    )
+    fill(Store.open(given.url), plan)
+
+
+if __name__ == "__main__":
+    main()
