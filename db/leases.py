@@ -1,0 +1,91 @@
+"""Who may record runs of a device now: one holder at a time, known by a number that only grows.
+
+A holder that stops its heartbeat loses the lease when it expires; the next one gets a higher fencing
+number, and the old one is refused from then on, however late it wakes up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db.models import Lease
+from db.store import Store
+from db.vocabulary import insert_rows
+from kswatch_errors import MeasurementError
+
+LEASE_SECONDS = 120.0
+"""How long a lease lasts without a heartbeat."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease, as its holder knows it."""
+
+    device_uuid: str
+    holder: str
+    fencing: int
+
+
+def acquire(store: Store, device_uuid: str, holder: str, seconds: float = LEASE_SECONDS) -> Held:
+    """Take the lease of a device that nobody holds, or whose holder fell silent.
+
+    Raises:
+        MeasurementError: somebody holds it.
+    """
+    now = datetime.now(UTC)
+    with store.writing() as session:
+        free = {
+            "device_uuid": device_uuid,
+            "fencing": 0,
+            "holder": "",
+            "heartbeat_at": now,
+            "expires_at": now,
+        }
+        insert_rows(session, Lease, [free], replace=False)
+        lease = _lease(session, device_uuid)
+        if lease.expires_at > now:
+            silent_s = (now - lease.heartbeat_at).total_seconds()
+            raise MeasurementError(
+                f"device {device_uuid} is being measured by {lease.holder} (last sign {silent_s:.0f} s ago); "
+                "wait for it to end, or stop it"
+            )
+        lease.fencing += 1
+        lease.holder = holder
+        lease.heartbeat_at, lease.expires_at = now, now + timedelta(seconds=seconds)
+        return Held(device_uuid, holder, lease.fencing)
+
+
+def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:
+    """Keep the lease.
+
+    Raises:
+        MeasurementError: it was lost, and somebody else may be measuring; stop recording.
+    """
+    now = datetime.now(UTC)
+    with store.writing() as session:
+        if not _renew(session, held, now, now + timedelta(seconds=seconds)):
+            raise MeasurementError(
+                f"the lease of device {held.device_uuid} was lost (no heartbeat in time); "
+                "this run stops here: `kswatch profile --resume` goes on with it"
+            )
+
+
+def release(store: Store, held: Held) -> None:
+    """Give the lease back; of no effect when it was lost."""
+    now = datetime.now(UTC)
+    with store.writing() as session:
+        _renew(session, held, now, now)
+
+
+def _renew(session: Session, held: Held, now: datetime, expires_at: datetime) -> bool:
+    mine = update(Lease).where(Lease.device_uuid == held.device_uuid, Lease.fencing == held.fencing)
+    renewed = session.execute(mine.values(heartbeat_at=now, expires_at=expires_at).returning(Lease.fencing))
+    return renewed.one_or_none() is not None
+
+
+def _lease(session: Session, device_uuid: str) -> Lease:
+    return session.scalars(select(Lease).where(Lease.device_uuid == device_uuid).with_for_update()).one()
