@@ -59,6 +59,7 @@ class Contender:
         self.correctness: Correctness | None = None
         self.estimate_ms = 0.0
         self.samples_ms: list[float] = []
+        self.visit_sizes: list[int] = []
         self.spent_ms = 0.0
         self.round_ms: dict[int, float] = {}
         """By round: the mean of its visits' medians, so that a linear drift cancels."""
@@ -118,6 +119,7 @@ class Contender:
         level = statistics.median(visit.samples_ms)
         self.round_ms[turn] = (self.round_ms[turn] + level) / 2 if turn in self.round_ms else level
         self.samples_ms += visit.samples_ms
+        self.visit_sizes.append(len(visit.samples_ms))
         self.estimate_ms = statistics.median(self.samples_ms)
         self.flag(*visit.flags)
         self.spent_ms += spent_ms
@@ -138,7 +140,7 @@ class Contender:
         """End the cell if its samples are enough, or if it has had its share of time."""
         settings = self._settings
         self._rule = self._rule or StoppingRule(settings, tick_ms)
-        if self._rule.satisfied(self.samples_ms):
+        if self._rule.satisfied(self.samples_ms, self.visit_sizes):
             self.ends("ok")
         elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
             self.flag("slow")
@@ -148,9 +150,13 @@ class Contender:
         elif self._spent:
             self.gives_up(tick_ms)
 
+    def interval(self, tick_ms: float) -> Interval:
+        """The median of all samples with its interval."""
+        return median_interval(self.samples_ms, tick_ms, self.visit_sizes)
+
     def gives_up(self, tick_ms: float) -> None:
         """The time is over: keep the interval reached, and say so."""
-        reached = median_interval(self.samples_ms, tick_ms)
+        reached = self.interval(tick_ms)
         wanted = f"±{100 * self._settings.half_width:g} % was wanted"
         samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
         self.ends("not_converged", f"±{100 * reached.half_width:.2g} % after {samples}; {wanted}")
@@ -166,7 +172,7 @@ class Contender:
             return None
         if len(turns) >= MIN_ROUNDS:
             return median_interval([self.round_ms[turn] / other.round_ms[turn] for turn in turns])
-        mine, theirs = median_interval(self.samples_ms, tick_ms), median_interval(other.samples_ms, tick_ms)
+        mine, theirs = self.interval(tick_ms), other.interval(tick_ms)
         return Interval(
             median=mine.median / theirs.median,
             low=mine.low / theirs.high,

@@ -10,7 +10,7 @@ from db.records import COMPARABLE, DeviceRecord, MeasurementRecord
 from profiler.bench import Bench
 from profiler.contender import REFERENCE, Contender
 from profiler.roofline import Roofline, implausible_below_ms
-from profiler.summary import median_interval, modes, quantiles
+from profiler.summary import modes, quantiles
 from profiler.unmeasured import problem_key
 
 
@@ -59,7 +59,7 @@ def believe(contender: Contender, device: DeviceRecord) -> None:
 
 
 def _times(contender: Contender, contenders: Sequence[Contender], tick_ms: float) -> dict[str, Any]:
-    latency = median_interval(contender.samples_ms, tick_ms)
+    latency = contender.interval(tick_ms)
     p05, p25, p75, p95 = quantiles(contender.samples_ms)
     two = modes(contender.samples_ms)
     if two:
