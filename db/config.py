@@ -9,6 +9,6 @@ from dataclasses import dataclass
 class DbConfig:
     """The store that every command opens, unless KSWATCH_DATABASE_URL names another."""
 
-    url: str | None = None
+    url: str = ""
     """sqlite:///path or postgresql://user@host/name (passwords belong in the environment); kswatch.db
-    beside kswatch.toml where nothing is said."""
+    beside kswatch.toml where it is empty."""
