@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from ci.config import CiConfig
-from ci.rule import Bools, Points, level_of, rule
+from ci.rule import MAD_TO_SIGMA, Bools, Points
 from db.metrics import METRIC_BY_NAME, METRICS
 from db.queries import AlertRow, RunRow, alerts
 from db.records import COMPARABLE, ProblemKey
 from db.store import Store
 from db.verdicts import (
-    CanaryReading,
     NewestPoint,
     Night,
     alert_nights,
@@ -137,32 +136,29 @@ def _moved_machine(
     store: Store, nights: list[Night], run: RunRow, config: CiConfig
 ) -> tuple[set[int], float | None]:
     """Nights on which a canary had left its own history, and how far the run's canaries have left it."""
-    run_ids = [night.run_id for night in nights]
-    change = _canary_changes(canary_readings(store, [*run_ids, run.id]), [*run_ids, run.id], config)
-    worst = np.nanmax(np.abs(change), axis=0, initial=0.0)
-    moved = {run_id for run_id, by in zip(run_ids, worst[:-1], strict=True) if by > 0}
-    if worst[-1] == 0:
-        return moved, None
-    return moved, float(change[np.argmax(np.abs(change[:, -1])), -1])
+    run_ids = [*(night.run_id for night in nights), run.id]
+    moved = {run_id: 0.0 for run_id in run_ids}
+    by_canary: dict[tuple[str, str], dict[int, float]] = {}
+    for one in canary_readings(store, run_ids):
+        by_canary.setdefault((one.name, one.precision), {})[one.run_id] = one.latency_ms
+    for times_ms in by_canary.values():
+        for run_id, change in canary_moves(times_ms, config).items():
+            moved[run_id] = max(moved[run_id], change, key=abs)
+    now = moved.pop(run.id)
+    return {run_id for run_id, change in moved.items() if change}, now or None
 
 
-def _canary_changes(readings: list[CanaryReading], run_ids: list[int], config: CiConfig) -> np.ndarray:
-    """`(canaries, runs)`: the change against the canary's history; 0 where within its noise."""
-    names = sorted({(one.name, one.precision) for one in readings})
-    values = np.full((max(len(names), 1), len(run_ids)), np.nan)
-    column = {run_id: index for index, run_id in enumerate(run_ids)}
-    for one in readings:
-        values[names.index((one.name, one.precision)), column[one.run_id]] = one.latency_ms
-    every_run = max(len(run_ids), config.comparable_runs)
-    limits = replace(config, comparable_runs=every_run, floor=config.canary_floor)
-    nowhere = np.full_like(values, np.nan)
-    level = level_of(Points(values, nowhere, nowhere), limits)
-    higher_is_better = np.zeros(len(values), dtype=bool)
-    changes = np.zeros_like(values)
-    for index in range(len(run_ids)):
-        ruling = rule(Points(values[:, index], nowhere[:, 0], nowhere[:, 0]), level, higher_is_better, limits)
-        changes[:, index] = np.where(ruling.slower | ruling.faster, ruling.change, 0.0)
-    return changes
+def canary_moves(times_ms: Mapping[int, float], config: CiConfig) -> dict[int, float]:
+    """By run, how far the canary was from its level, where that is more than its noise and its floor.
+
+    Up to half of the nights may be moved ones: the level is the median, the noise the MAD.
+    """
+    if len(times_ms) <= config.minimum_runs:
+        return {}
+    values = np.array(list(times_ms.values()))
+    changes = values / np.median(values) - 1
+    limit = max(config.canary_floor, config.noise_factor * MAD_TO_SIGMA * float(np.median(np.abs(changes))))
+    return {run_id: float(by) for run_id, by in zip(times_ms, changes, strict=True) if abs(by) > limit}
 
 
 def _history(store: Store, run: RunRow, series: list[Series], nights: list[Night]) -> Points:

@@ -24,7 +24,7 @@ def text_report(judged: Judged, rows: int) -> str:
 
 def _text(judgement: Judgement, rows: int) -> str:
     lines = [
-        headline(judgement),
+        plain(headline(judgement)),
         f"  {counts(judgement)}",
         *(f"  {plain(note)}" for note in notes(judgement)),
     ]

@@ -18,7 +18,9 @@ from ci.config import CiConfig
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_MAD_TO_SIGMA = 1.4826
+MAD_TO_SIGMA = 1.4826
+"""Of a normal distribution."""
+
 _INTERVAL_HALF_WIDTHS = 1.96
 """Half of a 95 % interval in standard errors."""
 _OUTER_DECILE = 1.2816
@@ -110,7 +112,7 @@ def _between_nights(values: Floats) -> Floats:
     """
     count = np.isfinite(values).sum(axis=1)
     middle = _positive(np.nanmedian(values, axis=1))
-    mad = _MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle[:, None]), axis=1) * _mad_correction(count)
+    mad = MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle[:, None]), axis=1) * _mad_correction(count)
     upper = np.nanquantile(values, 0.9, axis=1, method="lower") - middle
     lower = middle - np.nanquantile(values, 0.1, axis=1, method="higher")
     outer = np.fmax(upper, lower) / _OUTER_DECILE

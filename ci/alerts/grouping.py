@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ci.verdict import Cause, SeriesVerdict
@@ -54,19 +54,15 @@ class Group:
 def group(verdicts: Iterable[SeriesVerdict]) -> list[Group]:
     """Group what moved; throttled points are never told.
 
-    Speedup and energy follow the time of the same product where that moved the same way; a speedup
-    that changed with its baseline follows the baseline. What came with a moved machine or a new
+    Speedup and energy follow the time of the same implementation where that moved the same way; a
+    speedup that changed with its baseline follows the baseline. What came with a moved machine or a new
     environment is one group, whatever it touched.
     """
     moved = [one for one in verdicts if one.moved and one.cause != "throttled"]
-    latencies = {
-        (one.series.problem, one.series.implementation): one.verdict
-        for one in moved
-        if one.series.metric == "latency_ms"
-    }
+    times = {(one.series.implementation, one.verdict) for one in moved if one.series.metric == "latency_ms"}
     groups: dict[Key, Group] = {}
     for one in sorted(moved, key=_worst_first):
-        key = _key(one, latencies)
+        key = _key(one, times)
         groups.setdefault(key, Group(*key)).verdicts.append(one)
     machine = [_merged(cause, groups) for cause in ("environment", "canary")]
     code = [found for found in groups.values() if found.cause in ("code", "baseline")]
@@ -78,17 +74,16 @@ def _worst_first(verdict: SeriesVerdict) -> tuple[float, Key]:
     return (-abs(verdict.change or 0.0), (str(series.problem), series.implementation, series.metric, ""))
 
 
-def _key(verdict: SeriesVerdict, latencies: Mapping[tuple[ProblemKey, str], str]) -> Key:
+def _key(verdict: SeriesVerdict, times: Collection[tuple[str, str]]) -> Key:
+    """What the verdict is grouped by; `times` says which implementations' times moved which way."""
     series, word, cause = verdict.series, verdict.verdict, str(verdict.cause)
+    name = series.implementation
     if cause == "baseline" and series.metric == "speedup" and series.best_baseline:
         opposite = "faster" if word == "slower" else "slower"
-        if latencies.get((series.problem, series.best_baseline)) == opposite:
+        if (series.best_baseline, opposite) in times:
             return (series.best_baseline, "latency_ms", opposite, cause)
-    if cause != "baseline" or series.metric == "energy_mj":
-        follows = latencies.get((series.problem, series.implementation)) == word
-        if follows:
-            return (series.implementation, "latency_ms", word, cause)
-    return (series.implementation, series.metric, word, cause)
+        return (name, series.metric, word, cause)
+    return (name, "latency_ms" if (name, word) in times else series.metric, word, cause)
 
 
 def _merged(cause: Cause, groups: dict[Key, Group]) -> Group | None:

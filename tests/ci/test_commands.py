@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ci.commands import app
+from ci.config import CiConfig
+from kswatch_errors import KswatchError
+from tests.ci.nights import PROBLEMS
+
+GLOSSARY = {"alert", "device", "state", "verdict", "cause", "metric", "implementation", "patterns"}
+
+
+@pytest.fixture
+def run(store):
+    """Runs a command of the ci folder on the store."""
+    url = str(store.engine.url)
+
+    def command(*arguments: str):
+        context = {"config": {"ci": CiConfig()}, "database_url": url}
+        result = CliRunner().invoke(app, list(arguments), obj=context)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return command
+
+
+@pytest.fixture
+def regressed(nights):
+    nights.quiet(6)
+    nights.night({"fused": 1.2})
+
+
+def test_check_exits_1_on_a_regression_and_0_on_a_quiet_night(run, nights):
+    nights.quiet(6)
+    assert run("check").exit_code == 0
+    nights.night({"fused": 1.2})
+    assert run("check").exit_code == 1
+
+
+def test_check_json_is_one_document(run, regressed):
+    result = run("check", "--json")
+    rows = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert sum(row["verdict"] == "slower" for row in rows) == 12
+    assert json.loads(run("check", "--format", "json").stdout)[0]["run"] == 7
+
+
+def test_check_of_an_empty_store_says_what_to_do(run):
+    result = run("check")
+    assert result.exit_code == 0 and "kswatch nightly" in result.stdout
+    assert json.loads(run("check", "--json").stdout) == []
+
+
+def test_check_markdown_and_github_formats(run, regressed, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert run("check", "--format", "markdown").stdout.startswith("# kswatch check")
+    assert not (tmp_path / "summary.md").exists()
+    assert "::error title=kswatch alert 1::" in run("check", "--format", "github").stdout
+    assert (tmp_path / "summary.md").read_text().startswith("# kswatch check")
+
+
+def test_check_of_one_device_takes_its_model_name(run, regressed):
+    assert run("check", "--device", "tesla_planted").exit_code == 1
+    with pytest.raises(KswatchError, match="no device"):
+        run("check", "--device", "other")
+
+
+def test_check_of_one_run_judges_that_run(run, regressed):
+    assert run("check", "--run", "6").exit_code == 0
+    with pytest.raises(KswatchError, match="leave --device away"):
+        run("check", "--run", "6", "--device", "cpu")
+
+
+def test_report_is_markdown_and_exits_0(run, regressed):
+    result = run("report")
+    assert result.exit_code == 0 and result.stdout.startswith("# kswatch check")
+    assert "REGRESSED" in run("report", "--text").stdout
+
+
+def test_alerts_json_has_the_words_of_the_glossary(run, regressed):
+    run("check")
+    (row,) = json.loads(run("alerts", "--json").stdout)
+    assert GLOSSARY <= row.keys()
+    assert set(row["patterns"]) == {problem.pattern for problem in PROBLEMS}
+    assert json.loads(run("alerts", "list", "--json").stdout) == [row]
+
+
+def test_an_alert_is_shown_with_its_cells_and_events(run, regressed):
+    run("check")
+    page = run("alerts", "show", "1").stdout
+    assert "first bad run 7, last good run 6" in page
+    assert "fused latency_ms 1,48,48,1 1024 fp32 batch_last" in page
+    assert "opened" in page
+    assert json.loads(run("alerts", "show", "1", "--json").stdout)["events"][0]["action"] == "opened"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state"),
+    [
+        (("ack", "1"), "acknowledged"),
+        (("assign", "1", "--to", "ann"), "acknowledged"),
+        (("mute", "1", "--until", "2999-01-01", "--reason", "known"), "muted"),
+        (("accept", "1", "--reason", "the price of a fix"), "accepted"),
+        (("false-alarm", "1", "--reason", "blocked cooler"), "false_alarm"),
+        (("resolve", "1"), "resolved"),
+    ],
+)
+def test_an_alert_is_decided_on_with_who_and_why(run, regressed, arguments, state):
+    run("check")
+    result = run("alerts", *arguments, "--who", "ann")
+    assert f"alert 1 is {state}" in result.stdout
+    event = json.loads(run("alerts", "show", "1", "--json").stdout)["events"][-1]
+    assert (event["who"], event["to_state"]) == ("ann", state)
+
+
+def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, regressed):
+    run("check")
+    run("alerts", "resolve", "1")
+    assert run("alerts").stdout.strip() == "no alerts"
+    assert "resolved" in run("alerts", "--all").stdout
+    assert "is open" in run("alerts", "reopen", "1", "--reason", "too early").stdout
+
+
+def test_a_decision_on_what_changed_meanwhile_is_refused(run, regressed):
+    run("check")
+    run("alerts", "ack", "1", "--seen-version", "1")
+    with pytest.raises(KswatchError, match="has changed"):
+        run("alerts", "resolve", "1", "--seen-version", "1")
+
+
+def test_an_unknown_alert_is_refused(run, regressed):
+    with pytest.raises(KswatchError, match="no alert 9"):
+        run("alerts", "show", "9")
