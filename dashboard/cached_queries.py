@@ -55,7 +55,7 @@ def summaries(store: Store, device_id: int, metric: str, baselines: str) -> pd.D
     found = queries.summaries(
         store, device_id=device_id, metric=metric, baselines=baselines, kinds=None, origins=None
     )
-    return pd.DataFrame(found, columns=queries.SummaryRow._fields)
+    return _frame(found, queries.SummaryRow)
 
 
 @_until_news
@@ -64,21 +64,21 @@ def comparisons(
 ) -> pd.DataFrame:
     """Comparisons of some runs for one precision and layout, with the numbers of the pattern's shape."""
     found = page_queries.comparisons_of_runs(store, run_ids, metric, baselines, precision, layout)
-    return _with_shape(pd.DataFrame(found, columns=queries.ComparisonRow._fields))
+    return _with_shape(_frame(found, queries.ComparisonRow))
 
 
 @_until_news
 def run_comparisons(store: Store, run_id: int, metric: str, baselines: str) -> pd.DataFrame:
     """Comparisons of one run, all precisions and layouts, with the numbers of the pattern's shape."""
     found = queries.comparisons(store, run_id, metric=metric, baselines=baselines)
-    return _with_shape(pd.DataFrame(found, columns=queries.ComparisonRow._fields))
+    return _with_shape(_frame(found, queries.ComparisonRow))
 
 
 @_until_news
 def run_measurements(store: Store, run_id: int) -> pd.DataFrame:
     """Every measurement of one run."""
     found = queries.measurements(store, run_id)
-    return _with_shape(pd.DataFrame(found, columns=queries.MeasurementRow._fields))
+    return _with_shape(_frame(found, queries.MeasurementRow))
 
 
 @_until_news
@@ -95,7 +95,7 @@ def problem_measurements(
         kinds=None,
         origins=None,
     )
-    return pd.DataFrame(found, columns=queries.MeasurementRow._fields)
+    return _frame(found, queries.MeasurementRow)
 
 
 @_until_news
@@ -116,30 +116,32 @@ def problem_comparisons(
         kinds=None,
         origins=None,
     )
-    return pd.DataFrame(found, columns=queries.ComparisonRow._fields)
+    return _frame(found, queries.ComparisonRow)
 
 
 @_until_news
 def canaries(store: Store, device_id: int) -> pd.DataFrame:
     """Canary readings of all runs of a device, the oldest first, `canary` naming kernel and precision."""
     found = queries.canaries(store, device_id=device_id, kinds=None, origins=None)
-    frame = pd.DataFrame(found, columns=queries.CanaryRow._fields)
+    frame = _frame(found, queries.CanaryRow)
     return frame.assign(canary=frame["name"] + " " + frame["precision"])
 
 
 @_until_news
 def verdicts(store: Store, run_id: int) -> pd.DataFrame:
     """The judgement on every series of a run, the worst change first."""
-    return pd.DataFrame(queries.verdicts(store, run_id), columns=queries.VerdictRow._fields)
+    return _frame(queries.verdicts(store, run_id), queries.VerdictRow)
 
 
 @_until_news
-def outcomes(store: Store, run_id: int, baselines: str, precision: str, layout: str) -> pd.DataFrame:
+def outcomes(
+    store: Store, run_id: int, metric: str, baselines: str, precision: str, layout: str
+) -> pd.DataFrame:
     """What every heuristic said for each problem of a run, beside what happened."""
     found = queries.prediction_outcomes(
-        store, run_id, baselines=baselines, precision=precision, layout=layout
+        store, run_id, metric=metric, baselines=baselines, precision=precision, layout=layout
     )
-    return _with_shape(pd.DataFrame(found, columns=queries.PredictionOutcome._fields))
+    return _with_shape(_with_version(_frame(found, queries.PredictionOutcome)))
 
 
 @_until_news
@@ -148,17 +150,24 @@ def problem_outcomes(
 ) -> pd.DataFrame:
     """What every heuristic said for one problem in these runs, beside what happened."""
     found = page_queries.outcomes_of_problem(store, run_ids, problem, baselines)
-    return pd.DataFrame(found, columns=queries.PredictionOutcome._fields)
+    return _with_version(_frame(found, queries.PredictionOutcome))
 
 
 @_until_news
 def heuristic_nights(
-    store: Store, device_id: int, run_ids: Sequence[int], baselines: str, precision: str, layout: str
+    store: Store,
+    device_id: int,
+    run_ids: Sequence[int],
+    metric: str,
+    baselines: str,
+    precision: str,
+    layout: str,
 ) -> pd.DataFrame:
     """Each heuristic's figures per run, with its regret; `heuristic` carries the version."""
     nights = queries.heuristic_nights(
         store,
         device_id=device_id,
+        metric=metric,
         baselines=baselines,
         precision=precision,
         layout=layout,
@@ -172,10 +181,11 @@ def heuristic_nights(
         if night.run_id in wanted
     ]
     columns = (*queries.HeuristicNight._fields, "problems", "accuracy", "majority", "balanced_accuracy")
-    regrets = page_queries.heuristic_regrets(store, run_ids, baselines, precision, layout)
-    cost = pd.DataFrame(regrets, columns=page_queries.HeuristicRegret._fields)
-    frame = pd.DataFrame(rows, columns=columns).merge(cost, on=["run_id", "heuristic", "version"], how="left")
-    return frame.assign(heuristic=frame["heuristic"] + " v" + frame["version"].astype(str))
+    regrets = page_queries.heuristic_regrets(store, run_ids, metric, baselines, precision, layout)
+    cost = _frame(regrets, page_queries.HeuristicRegret)
+    frame = pd.DataFrame(rows, columns=columns).astype({"balanced_accuracy": float})
+    frame = frame.merge(cost, on=["run_id", "heuristic", "version"], how="left")
+    return _with_version(frame)
 
 
 @_until_news
@@ -193,6 +203,18 @@ def samples(store: Store, run_id: int, cells: Sequence[tuple[str, int, str]]) ->
         for value in queries.samples(store, run_id, cell_id, mode)
     ]
     return pd.DataFrame(found, columns=["implementation", "sample_ms"])
+
+
+def _frame(rows: Sequence[tuple[Any, ...]], row: Any) -> pd.DataFrame:  # noqa: ANN401  (a NamedTuple class)
+    """The rows under their field names; a number that may be unknown is a float, NaN where it is."""
+    frame = pd.DataFrame(rows, columns=row._fields)
+    types = {name: str(annotation) for name, annotation in row.__annotations__.items()}
+    maybe = [name for name, text in types.items() if "None" in text and ("float" in text or "int" in text)]
+    return frame.astype(dict.fromkeys(maybe, float))
+
+
+def _with_version(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(heuristic=frame["heuristic"] + " v" + frame["version"].astype(str))
 
 
 def _filters(problem: ProblemKey) -> dict[str, Any]:

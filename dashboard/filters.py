@@ -111,7 +111,7 @@ def tell_empty_store() -> None:
         note(f"Run {run.id} on {run.device_model} is under way: {run.cells:,}{planned} cells so far.")
     empty(
         "No run has finished in this store yet.",
-        "kswatch nightly",
+        ["kswatch", "nightly"],
         "It measures this machine, GPU or not, in a few minutes. "
         "`kswatch import FILE` brings measurements from elsewhere.",
     )

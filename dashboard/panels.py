@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -58,6 +59,11 @@ def note(text: str) -> None:
     st.caption(literal(text))
 
 
+def hint(markdown: str) -> None:
+    """A line of small print that this program says, commands in back quotes; never text from the store."""
+    st.caption(markdown)
+
+
 def origin_badge(origin: str) -> None:
     """A badge on what was not measured here; nothing on what was."""
     if origin in BADGES:
@@ -65,14 +71,20 @@ def origin_badge(origin: str) -> None:
         st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def empty(what: str, command: str, after: str = "") -> None:
-    """Says what is missing and the exact command that brings it."""
+def empty(what: str, command: Sequence[str], after: str = "") -> None:
+    """Says what is missing and the exact command that brings it.
+
+    Args:
+        what: may hold text from the store.
+        command: word by word; shown quoted for a shell.
+        after: more to say, as `hint`.
+    """
     with st.container(border=True):
         st.markdown(f"**{literal(what)}**")
         st.markdown("Run this, then reload the page:")
-        st.code(command, language="bash")
+        st.code(shlex.join(command), language="bash")
         if after:
-            note(after)
+            hint(after)
 
 
 def show_table(frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401  (Streamlit's own options)

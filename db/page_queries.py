@@ -83,11 +83,12 @@ def comparisons_of_runs(
 def heuristic_regrets(
     store: Store,
     run_ids: Collection[int],
+    metric: str = "latency",
     baselines: str = "all",
     precision: str | None = None,
     layout: str | None = None,
 ) -> list[HeuristicRegret]:
-    """Each heuristic's mean regret in each of these runs: time lost against always choosing right."""
+    """Each heuristic's mean regret in each of these runs: what is lost against always choosing right."""
     speedup = Comparison.speedup
     right = Prediction.predicts_fused == (speedup > 1)
     regret = case((right, 0.0), (speedup > 1, speedup - 1), else_=1 / speedup - 1)
@@ -99,7 +100,7 @@ def heuristic_regrets(
             and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
         )
         .join(Problem, Problem.id == Prediction.problem_id)
-        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
+        .where(Prediction.run_id.in_(run_ids), Comparison.metric == metric)
         .where(Comparison.baselines == baselines, speedup.is_not(None))
         .where(*problem_filters(precision=precision, layout=layout))
         .group_by(*keys)

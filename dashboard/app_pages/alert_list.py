@@ -9,7 +9,7 @@ from dashboard import cached_queries, url_state
 from dashboard.app_pages import alert_actions
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, device_names, percent, share, utc
-from dashboard.panels import finding, note, show_table
+from dashboard.panels import finding, hint, note, show_table
 from dashboard.plain_text import literal
 from db.alert_life import ENDED, LIVE
 from db.queries import AlertEventRow, AlertRow
@@ -35,7 +35,7 @@ def show() -> None:
     finding(f"{count(len(waiting), 'alert')} open" if waiting else "No alert is open")
     _precision(alerts)
     if not alerts:
-        note("`kswatch check` judges the newest runs and opens an alert where one cause made series worse.")
+        hint("`kswatch check` judges the newest runs and opens an alert where one cause made series worse.")
         return
     states = ["live", "ended", "all"]
     which = url_state.select(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dashboard import cached_queries, links
 from dashboard.naming import count, percent
-from dashboard.panels import finding, note, show_table
+from dashboard.panels import finding, hint, note, show_table
 from db.metrics import METRIC_BY_NAME
 from db.queries import RunRow
 
@@ -31,6 +31,11 @@ COLUMNS: dict[str, str] = {
 }
 
 
+def are_judged(runs: Sequence[RunRow]) -> bool:
+    """Whether any of these runs has a verdict."""
+    return not _verdicts(runs).empty
+
+
 def headline(runs: Sequence[RunRow]) -> str:
     """What changed in these runs, in one sentence."""
     frame = _verdicts(runs)
@@ -47,7 +52,7 @@ def show_changes(runs: Sequence[RunRow]) -> None:
     """The table of what became faster or slower, or cannot be told; choosing a row opens its pattern."""
     frame = _verdicts(runs)
     if frame.empty:
-        note("`kswatch check` judges the newest run of each device against its history.")
+        hint("`kswatch check` judges the newest run of each device against its history.")
         return
     changed = frame[frame["verdict"] != "same"]
     finding("What changed, the worst first")
@@ -85,9 +90,7 @@ def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
         pattern=letters.agg(",".join, axis=1),
         device=frame["run_id"].map(names),
         uuid=frame["run_id"].map(uuids),
-        metric=frame["metric"].map(
-            lambda name: METRIC_BY_NAME[name].label if name in METRIC_BY_NAME else name
-        ),
+        metric=frame["metric"].map(_label),
         change=frame["change"].map(percent),
         between=[
             f"{percent(low)} to {percent(high)}"

@@ -12,7 +12,7 @@ from dashboard.charts import distribution, trend
 from dashboard.charts import energy as energy_charts
 from dashboard.filters import Scope, choose_scope
 from dashboard.naming import count, problem_labels, ratio
-from dashboard.panels import chart, empty, finding, note, show_table
+from dashboard.panels import chart, finding, hint, note, show_table
 
 RATIO = "energy of the best baseline over fused (×)"
 
@@ -45,14 +45,14 @@ def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
     finding(f"No energy was measured in run {scope.newest.id} on {scope.device_name}")
     reasons = here["energy_reason"].fillna("no reason was stored").value_counts()
     if reasons.empty:
-        empty("The run holds no cell of this precision and layout.", f"kswatch profile {scope.suite}")
+        note("The run holds no cell of this precision and layout; choose another above.")
         return
     note("What the cells say, instead of a zero that would be wrong:")
     show_table(
         reasons.rename_axis("reason").reset_index(name="cells"),
         column_config={"reason": st.column_config.TextColumn(width="large")},
     )
-    note("`kswatch doctor` says which energy counters this machine can read, and how to make them readable.")
+    hint("`kswatch doctor` says which energy counters this machine can read, and how to make them readable.")
 
 
 def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
@@ -113,9 +113,10 @@ def _against_time(measured: pd.DataFrame) -> None:
 
 def _spread(measured: pd.DataFrame) -> None:
     finding("Energy per product and power, by implementation over the problems")
-    left, right = st.columns(2)
+    powered = measured.dropna(subset=["power_w"])
+    places = st.columns(2) if len(powered) else [st.container()]
     data = measured[["pattern", "batch", "implementation", "energy_mj", "energy_low_mj", "energy_high_mj"]]
-    with left:
+    with places[0]:
         chart(
             energy_charts.spread_by_implementation(
                 measured, "energy_mj", "energy per product (mJ)", log=True
@@ -124,11 +125,10 @@ def _spread(measured: pd.DataFrame) -> None:
             "energy_by_implementation",
             "Energy per product of each implementation over the problems.",
         )
-    powered = measured.dropna(subset=["power_w"])
-    with right:
-        if powered.empty:
-            note("No power was stored with these measurements.")
-            return
+    if powered.empty:
+        note("No power was stored with these measurements.")
+        return
+    with places[1]:
         chart(
             energy_charts.spread_by_implementation(powered, "power_w", "power (W)"),
             powered[["pattern", "batch", "implementation", "power_w"]],

@@ -6,11 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, url_state
+from dashboard.app_pages import hindsight
 from dashboard.charts import scores, shape
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import percent, problem_labels, share
-from dashboard.panels import chart, empty, finding, note, show_table
+from dashboard.panels import chart, finding, note, show_table
 from kernels.heuristics import HEURISTICS
+
+METRICS = {"latency": "time", "energy": "energy"}
 
 TABLE: dict[str, str] = {
     "heuristic": "heuristic",
@@ -32,28 +35,49 @@ def show() -> None:
     scope = choose_scope()
     if scope is None:
         return
-    nights = cached_queries.heuristic_nights(
-        scope.device.id, scope.run_ids, scope.baselines, scope.precision, scope.layout
-    )
+    metric = _choose_metric(scope)
+    about = (metric, scope.baselines, scope.precision, scope.layout)
+    nights = cached_queries.heuristic_nights(scope.device.id, scope.run_ids, *about)
     newest = nights[nights["run_id"] == scope.newest.id]
+    said = cached_queries.outcomes(scope.newest.id, *about)
     if newest.empty:
-        _tell_why_empty(scope)
-        return
+        said = hindsight.outcomes(scope, metric)
+        nights = newest = hindsight.figures(said, scope)
+        if newest.empty:
+            _tell_why_empty(scope, metric)
+            return
+        st.badge("in hindsight", icon=":material/history:", color="orange")
+        note("This run holds no predictions; today's rules are scored on what it measured.")
     _side_by_side(scope, newest)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
-    _in_depth(scope, newest[newest["heuristic"] == chosen].iloc[0])
+    _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen])
     _by_night(nights, chosen)
 
 
-def _tell_why_empty(scope: Scope) -> None:
-    empty(
-        f"Run {scope.newest.id} holds no prediction beside a measured outcome for {scope.precision}, "
-        f"{scope.layout}.",
-        f"kswatch heuristics score --device {scope.device.uuid}",
-        "Nightly runs store what every heuristic says before they measure; the command scores "
-        "today's rules on what is stored already.",
+def _choose_metric(scope: Scope) -> str:
+    """Draw the box that says what decides who won, where the newest run compares both."""
+    held = [
+        metric
+        for metric in METRICS
+        if cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)["speedup"].notna().any()
+    ]
+    if len(held) < 2:
+        return held[0] if held else "latency"
+    return url_state.select(
+        "The winner needs less", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH
     )
+
+
+def _tell_why_empty(scope: Scope, metric: str) -> None:
+    finding(f"No outcome to score a heuristic on in run {scope.newest.id}")
+    compared = cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)
+    reasons = compared["left_out"].dropna().value_counts()
+    if len(reasons):
+        note("Every problem was left out of the comparison:")
+        show_table(reasons.rename_axis("reason").reset_index(name="problems"))
+        return
+    note(f"The run compares nothing for {scope.precision}, {scope.layout}; choose another above.")
 
 
 def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
@@ -83,10 +107,7 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
     )
 
 
-def _in_depth(scope: Scope, figures: pd.Series) -> None:
-    name, _, version = figures["heuristic"].rpartition(" v")
-    outcomes = cached_queries.outcomes(scope.newest.id, scope.baselines, scope.precision, scope.layout)
-    outcomes = outcomes[(outcomes["heuristic"] == name) & (outcomes["version"] == int(version))]
+def _in_depth(figures: pd.Series, outcomes: pd.DataFrame) -> None:
     wrong = int(figures["fp"] + figures["fn"])
     cost = figures["regret"]
     finding(

@@ -11,7 +11,7 @@ from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import changes
 from dashboard.filters import BOX_WIDTH, SOURCES, Source, ended_runs, tell_empty_store
 from dashboard.naming import WORDS, age, count, device_names, percent, ratio, share, utc
-from dashboard.panels import finding, note, origin_badge, statuses
+from dashboard.panels import finding, hint, note, origin_badge, statuses
 from dashboard.plain_text import literal
 from db.page_queries import RunGroup
 from db.queries import DeviceRow, RunRow
@@ -33,10 +33,16 @@ def show() -> None:
     here = [pair for pair in devices if pair[1].origin == "measured"]
     elsewhere = [pair for pair in devices if pair[1].origin != "measured"]
     newest = [(device, _runs(device, source, groups)) for device, source in here or elsewhere]
-    finding(changes.headline([runs[-1] for _, runs in newest]))
+    shown = [runs[-1] for _, runs in newest]
+    if here or changes.are_judged(shown):
+        finding(changes.headline(shown))
+    else:
+        finding("Nothing was measured here yet; what is shown came from elsewhere")
+        hint("`kswatch nightly` measures this machine, GPU or not, in a few minutes.")
     precision, layout, baselines = _choose_headline([device.id for device, _ in newest])
     _cards(here or elsewhere, groups, (precision, layout, baselines))
-    changes.show_changes([runs[-1] for _, runs in newest])
+    if here or changes.are_judged(shown):
+        changes.show_changes(shown)
     if here and elsewhere:
         with st.expander(f"Also in this store: {count(len(elsewhere), 'device')}, imported or simulated"):
             _cards(elsewhere, groups, (precision, layout, baselines))

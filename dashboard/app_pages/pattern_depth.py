@@ -15,6 +15,9 @@ from db.records import ProblemKey
 from kernels.pattern import Pattern
 from kernels.problem import Problem
 
+METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
+RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
+
 
 def show() -> None:
     """Draw the page."""
@@ -31,8 +34,7 @@ def show() -> None:
     if cells.empty:
         empty(
             f"({pattern}) was not measured in these runs.",
-            f"kswatch profile --pattern {pattern} --batch {batch} --precision {scope.precision} "
-            f"--layout {scope.layout} --device {scope.device.uuid}",
+            ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
         )
         return
     compared = {
@@ -56,11 +58,11 @@ def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
     ]
     patterns = sorted({Pattern(p.a, p.b, p.c, p.d) for p in held})
     if not patterns:
-        empty(
-            f"No pattern was measured for {scope.precision}, {scope.layout}.",
-            f"kswatch profile {scope.suite}",
-        )
+        note(f"No pattern was measured for {scope.precision}, {scope.layout}; choose another above.")
         return None
+    wanted = url_state.wanted("pattern")
+    if wanted is not None and wanted not in map(str, patterns):
+        note(f"({wanted}) is not stored for this device, precision and layout; this is another pattern.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         _step_button("before", -1, patterns)
         pattern = url_state.select("Pattern a,b,c,d", "pattern", patterns, width=BOX_WIDTH + 60)
@@ -104,20 +106,19 @@ def _headline(scope: Scope, pattern: Pattern, batch: int, compared: pd.DataFrame
 
 
 def _ratios(compared: dict[str, pd.DataFrame]) -> None:
-    left, right = st.columns(2)
-    with left:
-        _ratio(compared["latency"], "speedup (×)", "pattern_speedup")
-    with right:
-        _ratio(compared["energy"], "energy ratio (×)", "pattern_energy_ratio")
-
-
-def _ratio(frame: pd.DataFrame, title: str, name: str) -> None:
-    known = frame.dropna(subset=["speedup"])
-    if known.empty:
-        reasons = ", ".join(frame["left_out"].dropna().unique()) or "nothing was compared"
-        note(f"No {title.partition(' (')[0]}: {reasons}.")
-        return
-    chart(pattern_history.ratio_by_night(known, title), frame, name, f"The problem's {title} by night.")
+    shown = {name: frame for name, frame in compared.items() if frame["speedup"].notna().any()}
+    if shown:
+        for column, (name, frame) in zip(st.columns(len(shown)), shown.items(), strict=True):
+            with column:
+                chart(
+                    pattern_history.ratio_by_night(frame.dropna(subset=["speedup"]), RATIOS[name]),
+                    frame,
+                    f"pattern_{name}_ratio",
+                    f"The problem's {RATIOS[name]} by night.",
+                )
+    for name in compared.keys() - shown.keys():
+        reasons = ", ".join(compared[name]["left_out"].dropna().unique()) or "nothing was compared"
+        note(f"No {RATIOS[name].partition(' (')[0]}: {reasons}.")
 
 
 def _predictions(scope: Scope, problem: ProblemKey) -> None:
@@ -127,7 +128,6 @@ def _predictions(scope: Scope, problem: ProblemKey) -> None:
         return
     fused_won = frame["speedup"] > 1
     frame = frame.assign(
-        heuristic=frame["heuristic"] + " v" + frame["version"].astype(str),
         right=frame["predicts_fused"] == fused_won,
         said=frame["predicts_fused"].map({True: "fused", False: "a baseline"}),
         happened=[
@@ -147,7 +147,7 @@ def _predictions(scope: Scope, problem: ProblemKey) -> None:
 def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
     finding("All implementations by night")
     metric = url_state.select(
-        "Metric", "metric", ["latency_ms", "energy_mj"], show=_METRICS.__getitem__, width=260
+        "Metric", "metric", ["latency_ms", "energy_mj"], show=METRICS.__getitem__, width=260
     )
     low, high = metric.replace("_", "_low_"), metric.replace("_", "_high_")
     started = {run.id: run.started_at for run in scope.runs}
@@ -155,14 +155,11 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
         started_at=cells["run_id"].map(started), value_low=cells[low], value_high=cells[high]
     )
     if frame[metric].notna().sum() == 0:
-        note(f"No {_METRICS[metric]} is stored for this problem.")
+        note(f"No {METRICS[metric]} is stored for this problem.")
         return
     chart(
-        pattern_history.implementations_by_night(frame, metric, _METRICS[metric]),
+        pattern_history.implementations_by_night(frame, metric, METRICS[metric]),
         frame[["run_id", "started_at", "implementation", "status", metric, low, high]],
         "pattern_implementations",
         "Every implementation of this problem by night with its 95 % interval.",
     )
-
-
-_METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import cached_queries, links
 from dashboard.connection import reading_store, writing_store
 from dashboard.naming import age, count, duration, utc
-from dashboard.panels import finding, note
+from dashboard.panels import finding, hint, note
 from dashboard.plain_text import literal
 from db import queries, requests
 from db.queries import RequestRow
@@ -41,7 +41,7 @@ def _queue() -> None:
         else "The queue is empty"
     )
     if not found:
-        note("What is asked for appears here, and how far it is. `kswatch serve` takes one after another.")
+        hint("What is asked for appears here, and how far it is. `kswatch serve` takes one after another.")
     if live and not running:
         _ask_who_serves(live)
     for request in sorted(live, key=lambda one: (one.state != "running", -one.priority, one.id)):

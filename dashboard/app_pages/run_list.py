@@ -9,7 +9,7 @@ from dashboard import cached_queries, url_state
 from dashboard.app_pages import run_compare
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, duration, problem_labels, utc
-from dashboard.panels import finding, note, origin_badge, show_table, statuses
+from dashboard.panels import finding, hint, note, origin_badge, show_table, statuses
 from db.queries import RunRow
 
 MOST_RUNS = 300
@@ -57,7 +57,7 @@ def _headline(runs: list[RunRow]) -> str:
 
 def _list(runs: list[RunRow]) -> None:
     if len(runs) == MOST_RUNS:
-        note(f"The newest {MOST_RUNS}; `kswatch runs` lists all.")
+        hint(f"The newest {MOST_RUNS}; `kswatch runs` lists all.")
     table = pd.DataFrame(
         [
             {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
+from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import marks
 from dashboard.charts import distribution, heat_map, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import problem_labels, ratio
-from dashboard.panels import chart, empty, finding, note, show_table
+from dashboard.panels import chart, finding, hint, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
 GROUPS: dict[str, str | None] = {
@@ -18,6 +18,17 @@ GROUPS: dict[str, str | None] = {
     "family": "family",
     "precision": "precision",
     "layout": "layout",
+}
+
+COLUMNS: dict[str, str] = {
+    "pattern": "pattern",
+    "batch": "batch",
+    "family": "family",
+    "speedup": "speedup",
+    "speedup_low": "from",
+    "speedup_high": "to",
+    "best_baseline": "best baseline",
+    "left_out": "left out, because",
 }
 
 
@@ -32,18 +43,21 @@ def show() -> None:
         _tell_why_empty(scope, here)
         return
     _distribution(scope, newest, here)
-    _trend(scope)
+    if len(scope.runs) > 1:
+        _trend(scope)
+    else:
+        note("The trend by night begins with the second run.")
     _shape(here)
-    _heat_map(scope)
+    if len(scope.runs) > 1:
+        _heat_map(scope)
+    _table(scope, here)
 
 
 def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
     reasons = here["left_out"].value_counts()
     if reasons.empty:
-        empty(
-            f"Run {scope.newest.id} compared no times; it may hold energy alone.",
-            f"kswatch profile {scope.suite} --device {scope.device.uuid}",
-        )
+        finding(f"Run {scope.newest.id} compares no times for {scope.precision}, {scope.layout}")
+        links.link("energy", "See whether it holds energy", icon=":material/bolt:")
         return
     finding(f"No speedup can be given for run {scope.newest.id}: every problem was left out")
     note("A baseline that crashed or has no row leaves its problem out: its absence would flatter fused.")
@@ -94,7 +108,7 @@ def trend_title(frame: pd.DataFrame, what: str) -> str:
     """Where the median was and where it is, in one sentence."""
     known = frame["median_speedup"].dropna()
     if len(known) < 2:
-        return f"One night so far: the trend of the median {what} begins here"
+        return f"The trend of the median {what} begins here"
     first, last = ratio(known.iloc[0]), ratio(known.iloc[-1])
     return f"Over {len(known)} nights the median {what} went from {first} to {last}"
 
@@ -127,3 +141,20 @@ def _heat_map(scope: Scope) -> None:
         "speedup_by_night",
         "Speedup of every pattern on every night as colours.",
     )
+
+
+def _table(scope: Scope, here: pd.DataFrame) -> None:
+    """The problems of the newest run, the fastest first; choosing a row opens its pattern."""
+    finding(f"The problems of run {scope.newest.id}")
+    ordered = here.sort_values("speedup", ascending=False)
+    names = {name: COLUMNS[name] for name in COLUMNS if ordered[name].notna().any()}
+    chosen = show_table(
+        ordered[list(names)].rename(columns=names),
+        on_select="rerun",
+        selection_mode="single-row",
+        key="problems",
+    )
+    hint("Choose a row to open its pattern.")
+    if chosen.selection.rows:
+        row = ordered.iloc[chosen.selection.rows[0]]
+        links.go_to("pattern", pattern=row["pattern"], batch=row["batch"])

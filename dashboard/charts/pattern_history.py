@@ -13,7 +13,7 @@ from dashboard.charts.palette import (
     IMPLEMENTATION_SYMBOLS,
     QUIET,
 )
-from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, plain
+from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
 from dashboard.charts.trend import add_band
 
 ROW_HEIGHT = 40
@@ -46,6 +46,7 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
         )
     )
     break_even(figure, "y")
+    night_axis(figure, nights["started_at"])
     return figure
 
 
@@ -65,6 +66,7 @@ def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> g
         if not nights.empty:
             figure.add_trace(_line(name, nights, value))
     figure.update_yaxes(**log_axis(known[value]))
+    night_axis(figure, known["started_at"])
     return figure
 
 
@@ -122,6 +124,7 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
             )
         )
     figure.update_yaxes(type="category", categoryorder="category descending", showgrid=False)
+    night_axis(figure, frame["started_at"])
     return figure
 
 

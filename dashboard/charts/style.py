@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from math import ceil, floor, isfinite, log10
 from typing import Literal
 
@@ -29,6 +30,16 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
         yaxis={"title": {"text": y_title}, "automargin": True, "zeroline": False},
     )
     return figure
+
+
+def night_axis(figure: go.Figure, nights: Iterable[datetime]) -> None:
+    """Give an axis of nights at least two days: one night alone would be drawn in milliseconds."""
+    times = list(nights)
+    if times and max(times) - min(times) < timedelta(days=1):
+        around = timedelta(days=1)
+        figure.update_xaxes(
+            range=[min(times) - around, max(times) + around], dtick=86_400_000, tickformat="%b %d"
+        )
 
 
 def plain(text: object) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts.palette import ACCENT, BAD, GROUP_COLOURS, QUIET, UNSURE, translucent
-from dashboard.charts.style import NIGHT_AXIS, blank, break_even, plain
+from dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
 
 MOST_LINES = 12
 """More than this many vertical lines would hide the trend; the rest keep their marker and tooltip."""
@@ -64,6 +64,7 @@ def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) 
     )
     break_even(figure, "y")
     add_marks(figure, marks)
+    night_axis(figure, nights["started_at"])
     return figure
 
 
