@@ -1,87 +1,145 @@
-// Y = X Kᵀ: vectors run over (k, j), rows of the tile over the batch.
+// Y = X Kᵀ: vectors run over the features (k, j), j fastest; rows of the tile over the batch.
 #pragma once
 
-#include "twin_plan.hpp"
 #include "twin_store.hpp"
 
+// A few vectors of features, of `period` neighbouring j's from `first_j`.
+struct Panel {
+  int64_t first_j;
+  int period;
+  int64_t first_vector;
+  int vectors;
+  int64_t offset;  // in the packed weights of one i
+};
+
 template <class Element>
-struct BatchFirst final : Plan {
+class BatchFirst final : public Plan {
   using Math = typename MathOf<Element>::Type;
 
+  struct Item {
+    int64_t i;
+    Range batch;
+    Range panels;  // of one group
+  };
+
+  std::vector<Panel> panels_;
+  std::vector<Range> groups_;  // of panels with the same j's, the narrowest last
+  int64_t packed_per_i_ = 0;
+  int64_t block_rows_ = 0;
+
+ public:
   bool prepare(const Shape& wanted, const Element* weights) {
     shape = wanted;
     depth = divide_up(shape.c, Math::kTerms);
-    for (const Group& group : groups_of(shape.d))
-      append_panels(group, divide_up(shape.b * group.period, kLanes), depth, panels);
-    packed_per_i = panels.back().offset + panels.back().vectors * depth * kLanes;
-    packed = allocate_words(shape.a * packed_per_i);
+    // d as the longest periods, then falling powers of two: every d is served without padding.
+    int period = kLongestPeriod;
+    for (int64_t j = 0; j < shape.d; j += period) {
+      while (period > shape.d - j) period /= 2;
+      append_group(j, period);
+    }
+    // About 128 KB of X for one period: a quarter of the second-level cache of a small core.
+    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, kLongestPeriod));
+    block_rows_ = std::min(shape.batch, std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64));
+    packed = allocate_words(shape.a * packed_per_i_);
     if (!packed) return false;
     for (int64_t i = 0; i < shape.a; ++i)
-      for (const Panel& panel : panels) pack_weights(weights, i, panel);
+      for (const Panel& panel : panels_) pack_weights(weights, i, panel);
     return true;
   }
 
+  bool multiply(const void* x, void* y, int threads) const override {
+    const Cut cut = cut_for(threads);
+    return for_each_item(cut.items, threads, block_rows_ * row_stride(kLongestPeriod), [&](int64_t index, float* rows) {
+      const Item next = item_at(std::min(index + 1, cut.items - 1), cut);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), next, rows);
+    });
+  }
+
+ private:
+  void append_group(int64_t first_j, int period) {
+    const int64_t first = int64_t(panels_.size());
+    const Range vectors{0, divide_up(shape.b * period, kLanes)};
+    const int64_t count = divide_up(vectors.size(), kTileVectors);
+    for (int64_t index = 0; index < count; ++index) {
+      const Range mine = share(vectors, index, count);
+      panels_.push_back({first_j, period, mine.begin, int(mine.size()), packed_per_i_});
+      packed_per_i_ += mine.size() * depth * kLanes;
+    }
+    groups_.push_back({first, int64_t(panels_.size())});
+  }
+
   void pack_weights(const Element* weights, int64_t i, const Panel& panel) {
-    float* to = packed.get() + i * packed_per_i + panel.offset;
-    const int width = panel.vectors * kLanes;
-    for (int64_t step = 0; step < depth; ++step)
-      for (int lane = 0; lane < width; ++lane) {
+    float* to = packed.get() + i * packed_per_i_ + panel.offset;
+    for (int64_t l = 0; l < shape.c; l += Math::kTerms)
+      for (int64_t lane = 0; lane < panel.vectors * kLanes; ++lane) {
         const int64_t feature = panel.first_vector * kLanes + lane;
-        const int64_t k = feature / panel.group.period;
-        const int64_t j = panel.group.first_j + feature % panel.group.period;
-        const int64_t l = step * Math::kTerms;
+        const int64_t k = feature / panel.period, j = panel.first_j + feature % panel.period;
         const Element* from = weights + ((i * shape.b + k) * shape.c + l) * shape.d + j;
         *to++ = k < shape.b ? word_at<Math>(from, shape.d, l, shape.c) : 0.0f;
       }
   }
 
-  int64_t block_rows() const {
-    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, kLanes));
-    return std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64);
+  // Small batches are cut along the output features too, so that every thread has work.
+  Cut cut_for(int threads) const {
+    const int64_t blocks = divide_up(shape.batch, block_rows_);
+    const int64_t whole = shape.a * blocks * int64_t(groups_.size());
+    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, groups_.back().size());
+    return {blocks, parts, whole * parts};
   }
 
+  // Groups come before blocks, so that they find the same lines of X and Y in the cache.
+  Item item_at(int64_t index, const Cut& cut) const {
+    const int64_t part = index % cut.parts, rest = index / cut.parts;
+    const int64_t group = rest % int64_t(groups_.size()), row = rest / int64_t(groups_.size());
+    const int64_t first = row % cut.blocks * block_rows_;
+    return {row / cut.blocks,
+            {first, std::min(shape.batch, first + block_rows_)},
+            share(groups_[size_t(group)], part, cut.parts)};
+  }
+
+  const Element* start_of(const Element* x, const Item& item) const {
+    const int64_t first_j = panels_[size_t(item.panels.begin)].first_j;
+    return x + item.batch.begin * shape.columns() + item.i * shape.c * shape.d + first_j;
+  }
+
+  Ahead ahead_of(const Element* x, const Item& item) const {
+    const int64_t piece = std::max<int64_t>(shape.d, 64 / sizeof(Element));
+    const int64_t pieces = divide_up(shape.c * shape.d, piece);
+    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * int64_t(sizeof(Element)), pieces,
+            piece * int64_t(sizeof(Element)), item.batch.size() * pieces};
+  }
+
+  // A step off whole lines, or rows of a power of two would share few sets of the cache.
   int64_t row_stride(int period) const { return divide_up(depth * period, kLanes) * kLanes + kLanes; }
 
-  bool multiply(const void* x, void* y, int threads) const override {
-    const int64_t block = std::min(block_rows(), shape.batch);
-    const int64_t blocks = divide_up(shape.batch, block);
-    const int64_t whole = shape.a * blocks;
-    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, int64_t(panels.size()));
-    const int widest = int(std::min<int64_t>(shape.d, kLanes));
-    bool enough_memory = true;
-#pragma omp parallel num_threads(threads)
-    {
-      const Words rows = allocate_words(block * row_stride(widest));
-      if (!rows) {
-#pragma omp atomic write
-        enough_memory = false;
+  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* rows) const {
+    const int64_t count = item.batch.size();
+    const int64_t stride = row_stride(panels_[size_t(item.panels.begin)].period);
+    pack_rows(start_of(x, item), count, panels_[size_t(item.panels.begin)].period, rows);
+    y += item.batch.begin * shape.rows() + item.i * shape.b * shape.d;
+    const Ahead ahead = ahead_of(x, next);
+    for (int64_t index = item.panels.begin; index < item.panels.end; ++index)
+      for (int64_t n = 0; n < count;) {
+        const int taken = rows_taken(count - n);
+        const int64_t done = (index - item.panels.begin) * count + n;
+        ahead.fetch({done, done + taken}, item.panels.size() * count);
+        multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride);
+        n += taken;
       }
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t item = 0; item < whole * parts; ++item) {
-        if (!rows) continue;
-        const int64_t part = item % parts;
-        const Range batch{item / parts % blocks * block, std::min(shape.batch, (item / parts % blocks + 1) * block)};
-        const Range span{part * int64_t(panels.size()) / parts, (part + 1) * int64_t(panels.size()) / parts};
-        multiply_block(static_cast<const Element*>(x), static_cast<Element*>(y), item / parts / blocks, batch, span,
-                       rows.get());
-      }
-    }
-    return enough_memory;
   }
 
-  void multiply_block(const Element* x, Element* y, int64_t i, Range batch, Range span, float* rows) const {
-    for (int64_t index = span.begin; index < span.end; ++index) {
-      const Panel& panel = panels[size_t(index)];
-      const bool new_group = index == span.begin || panels[size_t(index - 1)].group.first_j != panel.group.first_j;
-      if (new_group) pack_rows(x + i * shape.c * shape.d + panel.group.first_j, batch, panel.group.period, rows);
-      multiply_panel(y + i * shape.b * shape.d, i, panel, batch, rows);
-    }
+  void multiply_rows(Element* y, int64_t i, const Panel& panel, int taken, const float* rows) const {
+    const int64_t first_k = panel.first_vector * kLanes / panel.period;
+    const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
+    const int64_t run = panel.period == shape.d ? valid : panel.period;
+    const TileOperands tile{packed.get() + i * packed_per_i_ + panel.offset, rows, row_stride(panel.period), depth};
+    run_tile<Element>(choose_kernel<Math>(taken, panel.vectors, panel.period), tile, panel.vectors,
+                      {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }
 
-  void pack_rows(const Element* x, Range batch, int period, float* rows) const {
-    for (int64_t n = batch.begin; n < batch.end; ++n, rows += row_stride(period)) {
-      const Element* from = x + n * shape.columns();
-      if (Math::kTerms == 1 && period == shape.d) {
+  void pack_rows(const Element* from, int64_t count, int period, float* rows) const {
+    for (int64_t n = 0; n < count; ++n, rows += row_stride(period), from += shape.columns()) {
+      if (period == shape.d && Math::kTerms == 1) {
         for (int64_t feature = 0; feature < shape.c * shape.d; ++feature) rows[feature] = Element::widen(from[feature]);
         continue;
       }
@@ -89,36 +147,17 @@ struct BatchFirst final : Plan {
         case 1: pack_row<1>(from, rows); break;
         case 2: pack_row<2>(from, rows); break;
         case 4: pack_row<4>(from, rows); break;
-        case 8: pack_row<8>(from, rows); break;
-        default: pack_row<kLanes>(from, rows);
+        default: pack_row<kLongestPeriod>(from, rows);
       }
     }
   }
 
   template <int kPeriod>
   void pack_row(const Element* from, float* to) const {
-    const int64_t whole = shape.c / Math::kTerms;
+    const int64_t whole = shape.c / Math::kTerms, second = (Math::kTerms - 1) * shape.d;
     for (int64_t step = 0; step < whole; ++step, to += kPeriod, from += Math::kTerms * shape.d)
-      for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], from[(Math::kTerms - 1) * shape.d + j]);
+      for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], from[second + j]);
     if (whole < depth)
       for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], Element{});
-  }
-
-  void multiply_panel(Element* y, int64_t i, const Panel& panel, Range batch, const float* rows) const {
-    const int period = panel.group.period;
-    const int64_t first_k = panel.first_vector * kLanes / period;
-    const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * period);
-    const int64_t vector_stride = kLanes / period * shape.d;
-    const bool whole_vectors = valid == panel.vectors * kLanes && (period == shape.d || period == kLanes);
-    y += first_k * shape.d + panel.group.first_j;
-    for (int64_t n = batch.begin; n < batch.end;) {
-      const int taken = rows_taken(batch.end - n);
-      const TileOperands tile{packed.get() + i * packed_per_i + panel.offset,
-                              rows + (n - batch.begin) * row_stride(period), row_stride(period), depth};
-      const Target<Element> target{y + n * shape.rows(), shape.rows(), vector_stride, whole_vectors};
-      const Runs runs{taken, valid, period == shape.d ? valid : period, shape.d};
-      run_tile(choose_kernel<Math>(taken, panel.vectors, period), tile, target, runs);
-      n += taken;
-    }
   }
 };

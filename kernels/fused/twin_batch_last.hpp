@@ -1,99 +1,92 @@
 // Y = K X: vectors run over the batch, rows of the tile over k.
 #pragma once
 
-#include "twin_plan.hpp"
 #include "twin_store.hpp"
 
 template <class Element>
-struct BatchLast final : Plan {
+class BatchLast final : public Plan {
   using Math = typename MathOf<Element>::Type;
 
+  struct Item {
+    int64_t ij;     // of the a·d dense products, j fastest
+    Range columns;  // of the batch
+    Range outputs;  // k
+  };
+
+  static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
+
+ public:
   bool prepare(const Shape& wanted, const Element* weights) {
     shape = wanted;
     depth = divide_up(shape.c, Math::kTerms);
-    packed_per_i = shape.b * shape.d * depth;
-    packed = allocate_words(shape.a * packed_per_i);
+    packed = allocate_words(shape.rows() * depth);
     if (!packed) return false;
-    for (int64_t i = 0; i < shape.a; ++i) pack_weights(weights, i);
-    append_panels({0, 1}, divide_up(shape.batch, kLanes), depth, panels);
+    float* to = packed.get();
+    for (int64_t i = 0; i < shape.a; ++i)
+      for (int64_t j = 0; j < shape.d; ++j)
+        for (int64_t k = 0; k < shape.b; ++k)
+          for (int64_t l = 0; l < shape.c; l += Math::kTerms)
+            *to++ = word_at<Math>(weights + ((i * shape.b + k) * shape.c + l) * shape.d + j, shape.d, l, shape.c);
     return true;
   }
 
-  // (a, b, c, d) becomes (a, d, b, depth).
-  void pack_weights(const Element* weights, int64_t i) {
-    float* to = packed.get() + i * packed_per_i;
-    for (int64_t j = 0; j < shape.d; ++j)
-      for (int64_t k = 0; k < shape.b; ++k)
-        for (int64_t l = 0; l < shape.c; l += Math::kTerms)
-          *to++ = word_at<Math>(weights + ((i * shape.b + k) * shape.c + l) * shape.d + j, shape.d, l, shape.c);
-  }
-
   bool multiply(const void* x, void* y, int threads) const override {
-    const int64_t count = int64_t(panels.size());
-    const int64_t fitting = std::clamp<int64_t>(49152 / (depth * kTileWidth), 1, 4);
-    const int64_t blocks = divide_up(count, fitting);
+    const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), kTileVectors);
     const int64_t whole = shape.a * shape.d * blocks;
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, divide_up(shape.b, kTileRows));
-    bool enough_memory = true;
-#pragma omp parallel num_threads(threads)
-    {
-      const Words columns = allocate_words(fitting * depth * kTileWidth);
-      if (!columns) {
-#pragma omp atomic write
-        enough_memory = false;
-      }
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t item = 0; item < whole * parts; ++item) {
-        if (!columns) continue;
-        const int64_t part = item % parts;
-        const int64_t block = item / parts % blocks;
-        const Range span{block * count / blocks, (block + 1) * count / blocks};
-        const Range outputs{part * shape.b / parts, (part + 1) * shape.b / parts};
-        multiply_block(static_cast<const Element*>(x), static_cast<Element*>(y), item / parts / blocks, span, outputs,
-                       columns.get());
-      }
-    }
-    return enough_memory;
+    const Cut cut{blocks, parts, whole * parts};
+    return for_each_item(cut.items, threads, depth * kTileWidth, [&](int64_t index, float* panel) {
+      const Item next = item_at(std::min(index + 1, cut.items - 1), cut);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), next, panel);
+    });
   }
 
-  // `ij` counts the a·d dense products, j fastest.
-  void multiply_block(const Element* x, Element* y, int64_t ij, Range span, Range outputs, float* columns) const {
-    const int64_t i = ij / shape.d, j = ij % shape.d;
-    x += (i * shape.c * shape.d + j) * shape.batch;
-    y += (i * shape.b * shape.d + j) * shape.batch;
-    const float* weights = packed.get() + ij * shape.b * depth;
-    for (int64_t index = span.begin; index < span.end; ++index) {
-      const Panel& panel = panels[size_t(index)];
-      pack_columns(x, panel, columns);
-      multiply_panel(y, weights, panel, outputs, columns);
-    }
+ private:
+  Item item_at(int64_t index, const Cut& cut) const {
+    const int64_t part = index % cut.parts, rest = index / cut.parts;
+    const Range vectors = share({0, divide_up(shape.batch, kLanes)}, rest % cut.blocks, cut.blocks);
+    return {rest / cut.blocks,
+            {vectors.begin * kLanes, std::min(shape.batch, vectors.end * kLanes)},
+            share({0, shape.b}, part, cut.parts)};
   }
 
-  int64_t valid_columns(const Panel& panel) const {
-    return std::min<int64_t>(panel.vectors * kLanes, shape.batch - panel.first_vector * kLanes);
+  // From one row of this (i, j) to the next, in X and in Y.
+  int64_t stride() const { return shape.d * shape.batch; }
+
+  const Element* start_of(const Element* x, const Item& item) const {
+    const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
+    return x + (i * shape.c * shape.d + j) * shape.batch + item.columns.begin;
   }
 
-  void pack_columns(const Element* x, const Panel& panel, float* columns) const {
-    const int64_t valid = valid_columns(panel);
-    const int64_t stride = shape.d * shape.batch;
-    const Element* from = x + panel.first_vector * kLanes;
-    for (int64_t l = 0; l < shape.c; l += Math::kTerms, from += Math::kTerms * stride) {
-      for (int64_t n = 0; n < valid; ++n) columns[n] = word_at<Math>(from + n, stride, l, shape.c);
-      for (int64_t n = valid; n < panel.vectors * kLanes; ++n) columns[n] = 0.0f;
-      columns += panel.vectors * kLanes;
-    }
+  Ahead ahead_of(const Element* x, const Item& item) const {
+    const int64_t pieces = divide_up(item.columns.size() * int64_t(sizeof(Element)), 64);
+    return {reinterpret_cast<const char*>(start_of(x, item)), stride() * int64_t(sizeof(Element)), pieces, 64,
+            shape.c * pieces};
   }
 
-  void multiply_panel(Element* y, const float* weights, const Panel& panel, Range outputs, const float* columns) const {
-    const int64_t stride = shape.d * shape.batch;
-    const int64_t valid = valid_columns(panel);
-    y += panel.first_vector * kLanes;
-    for (int64_t k = outputs.begin; k < outputs.end;) {
-      const int taken = rows_taken(outputs.end - k);
-      const TileOperands tile{columns, weights + k * depth, depth, depth};
-      const Target<Element> target{y + k * stride, stride, kLanes, valid == panel.vectors * kLanes};
-      run_tile(choose_kernel<Math>(taken, panel.vectors, 1), tile, target, {taken, valid, valid, valid});
+  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* panel) const {
+    pack_columns(start_of(x, item), item.columns, panel);
+    const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
+    const int vectors = vectors_of(item.columns);
+    const int64_t valid = item.columns.size();
+    y += (i * shape.b * shape.d + j) * shape.batch + item.columns.begin;
+    const Ahead ahead = ahead_of(x, next);
+    for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
+      const int taken = rows_taken(item.outputs.end - k);
+      const int64_t done = k - item.outputs.begin;
+      ahead.fetch({done, done + taken}, item.outputs.size());
+      const TileOperands tile{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
+      run_tile<Element>(choose_kernel<Math>(taken, vectors, 1), tile, vectors,
+                        {y + k * stride(), taken, stride(), valid, valid, valid});
       k += taken;
+    }
+  }
+
+  void pack_columns(const Element* from, Range columns, float* to) const {
+    const int64_t valid = columns.size(), width = vectors_of(columns) * kLanes;
+    for (int64_t l = 0; l < shape.c; l += Math::kTerms, from += Math::kTerms * stride(), to += width) {
+      for (int64_t n = 0; n < valid; ++n) to[n] = word_at<Math>(from + n, stride(), l, shape.c);
+      for (int64_t n = valid; n < width; ++n) to[n] = 0.0f;
     }
   }
 };

@@ -105,3 +105,10 @@ template <>
 struct MathOf<Bf16> {
   using Type = PairMath;
 };
+
+// The word of terms l and, where it holds two and there is one, l + 1.
+template <class Math, class Element>
+inline float word_at(const Element* first, int64_t stride, int64_t l, int64_t c) {
+  if (Math::kTerms == 1) return Math::word(*first, Element{});
+  return Math::word(*first, l + 1 < c ? first[stride] : Element{});
+}

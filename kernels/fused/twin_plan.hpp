@@ -1,4 +1,4 @@
-// How a problem is cut up, and its weights re-laid once for that.
+// How a problem is cut up and shared among threads.
 #pragma once
 
 #include <algorithm>
@@ -14,70 +14,82 @@ struct Shape {
   int64_t columns() const { return a * c * d; }
 };
 
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+inline int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
+// The index-th of `count` even shares of a range.
+inline Range share(Range whole, int64_t index, int64_t count) {
+  return {whole.begin + index * whole.size() / count, whole.begin + (index + 1) * whole.size() / count};
+}
+
 struct FreeAligned {
   void operator()(float* memory) const { std::free(memory); }
 };
 using Words = std::unique_ptr<float[], FreeAligned>;
 
-// Room for `count` words at the start of a cache line; null when memory is short.
+// Room for `count` words from the start of a cache line; null when memory is short.
 inline Words allocate_words(int64_t count) {
   const size_t bytes = (size_t(count) * sizeof(float) + 127) / 64 * 64;
   return Words(static_cast<float*>(std::aligned_alloc(64, bytes)));
 }
 
-inline int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
-
-// Neighbouring j's that share a vector: `period` of them, from `first_j`.
-struct Group {
-  int64_t first_j;
-  int period;
-};
-
-// At most kTileVectors vectors of the features (k, j), j fastest, of one group.
-struct Panel {
-  Group group;
-  int64_t first_vector;
-  int vectors;
-  int64_t offset;  // in the packed weights of one i
-};
-
-// d as full vectors, then falling powers of two: every d is served without padding.
-inline std::vector<Group> groups_of(int64_t d) {
-  std::vector<Group> groups;
-  int period = kLanes;
-  for (int64_t j = 0; j < d; j += period) {
-    while (period > d - j) period /= 2;
-    groups.push_back({j, period});
-  }
-  return groups;
-}
-
-// Even shares of at most kTileVectors vectors each, appended to `panels`.
-inline void append_panels(const Group& group, int64_t total_vectors, int64_t depth, std::vector<Panel>& panels) {
-  const int64_t count = divide_up(total_vectors, kTileVectors);
-  int64_t offset = panels.empty() ? 0 : panels.back().offset + panels.back().vectors * depth * kLanes;
-  for (int64_t index = 0; index < count; ++index) {
-    const int64_t first = index * total_vectors / count;
-    const int vectors = int((index + 1) * total_vectors / count - first);
-    panels.push_back({group, first, vectors, offset});
-    offset += vectors * depth * kLanes;
-  }
-}
-
 struct Plan {
   Shape shape;
   int64_t depth;  // words in one sum over l
-  std::vector<Panel> panels;
-  int64_t packed_per_i;
-  Words packed;
+  Words packed;   // the weights as the tiles read them
 
   virtual ~Plan() = default;
   // False when memory is short.
   virtual bool multiply(const void* x, void* y, int threads) const = 0;
 };
 
-template <class Math, class Element>
-inline float word_at(const Element* first, int64_t stride, int64_t l, int64_t c) {
-  const Element second = l + 1 < c ? first[stride] : Element{};
-  return Math::word(*first, second);
+// A problem as items of work: blocks of the batch times parts of the output features.
+struct Cut {
+  int64_t blocks, parts, items;
+};
+
+// Calls `work(item, room)` for every item, each thread with its own room of `words`; false when
+// memory is short. A thread takes a few neighbours at a time, so that it can guess its next item.
+template <class Work>
+bool for_each_item(int64_t items, int threads, int64_t words, const Work& work) {
+  const int64_t chunk = std::clamp<int64_t>(items / (8 * threads), 1, 8);
+  bool enough_memory = true;
+#pragma omp parallel num_threads(threads)
+  {
+    const Words room = allocate_words(words);
+    if (!room) {
+#pragma omp atomic write
+      enough_memory = false;
+    }
+#pragma omp for schedule(dynamic, chunk)
+    for (int64_t item = 0; item < items; ++item)
+      if (room) work(item, room.get());
+  }
+  return enough_memory;
 }
+
+// Lines of X that the next item will read, asked for while this one multiplies.
+//
+// Whatever only prefetches is inlined by force: GCC takes such a function for one without effect
+// and drops its calls.
+struct Ahead {
+  const char* first;
+  int64_t row_bytes;    // from one row to the next
+  int64_t pieces;       // cache lines in a row
+  int64_t piece_bytes;  // from one of them to the next
+  int64_t count;        // in all rows
+
+  // The share of the steps `now` of `steps` even ones.
+  __attribute__((always_inline)) void fetch(Range now, int64_t steps) const {
+    const int64_t begin = now.begin * count / steps, end = now.end * count / steps;
+    int64_t row = begin / pieces, piece = begin % pieces;
+    for (int64_t index = begin; index < end; ++index) {
+      __builtin_prefetch(first + row * row_bytes + piece * piece_bytes, 0, 2);
+      if (++piece == pieces) piece = 0, ++row;
+    }
+  }
+};

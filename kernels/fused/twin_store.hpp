@@ -3,61 +3,66 @@
 
 #include <type_traits>
 
-#include "twin_tile.hpp"
+#include "twin_plan.hpp"
 
-struct Range {
-  int64_t begin, end;
-};
-
+// Where a tile's results lie in Y: in each row `valid` of them, as runs of `run` every `stride`.
 template <class Element>
 struct Target {
   Element* y;
-  int64_t row_stride;
-  int64_t vector_stride;
-  bool whole_vectors;  // every vector of the tile lies in Y as it is
-};
-
-// `valid` results of each row lie in Y as runs of `run`, one every `stride`.
-struct Runs {
   int rows;
+  int64_t row_stride;
   int64_t valid;
   int64_t run;
   int64_t stride;
 };
 
 template <class Element, int kRun>
-inline void scatter_row(const float* from, Element* y, const Runs& runs) {
-  const int64_t run = kRun ? kRun : runs.run;
-  for (int64_t done = 0; done < runs.valid; done += run, y += runs.stride)
+inline void scatter_row(const float* from, Element* y, const Target<Element>& target) {
+  const int64_t run = kRun ? kRun : target.run;
+  for (int64_t done = 0; done < target.valid; done += run, y += target.stride)
     for (int64_t offset = 0; offset < run; ++offset) y[offset] = Element::narrow(from[done + offset]);
 }
 
 template <class Element>
-inline void scatter(const float* from, Element* y, int64_t row_stride, const Runs& runs) {
-  for (int r = 0; r < runs.rows; ++r, from += kTileWidth, y += row_stride) {
-    switch (runs.run) {
-      case 1: scatter_row<Element, 1>(from, y, runs); break;
-      case 2: scatter_row<Element, 2>(from, y, runs); break;
-      case 4: scatter_row<Element, 4>(from, y, runs); break;
-      case 8: scatter_row<Element, 8>(from, y, runs); break;
-      default: scatter_row<Element, 0>(from, y, runs);
+inline void scatter(const float* from, const Target<Element>& target) {
+  Element* y = target.y;
+  for (int r = 0; r < target.rows; ++r, from += kTileWidth, y += target.row_stride) {
+    switch (target.run) {
+      case 1: scatter_row<Element, 1>(from, y, target); break;
+      case 2: scatter_row<Element, 2>(from, y, target); break;
+      case 4: scatter_row<Element, 4>(from, y, target); break;
+      case 8: scatter_row<Element, 8>(from, y, target); break;
+      case kTileWidth: scatter_row<Element, kTileWidth>(from, y, target); break;
+      default: scatter_row<Element, 0>(from, y, target);
     }
   }
 }
 
+// Asks for the lines of Y that a tile will write, so that they arrive while it multiplies.
 template <class Element>
-inline void run_tile(TileKernel kernel, TileOperands tile, const Target<Element>& target, const Runs& runs) {
-  if (std::is_same_v<Element, Fp32> && target.whole_vectors) {
+__attribute__((always_inline)) inline void prefetch_target(const Target<Element>& target) {
+  const int64_t line = 64 / int64_t(sizeof(Element));
+  const bool one_run = target.run == target.valid;
+  const int64_t span = one_run ? target.valid : target.valid / target.run * target.stride;
+  const int64_t step = one_run ? line : std::max(target.stride, line);
+  for (int r = 0; r < target.rows; ++r)
+    for (int64_t offset = 0; offset < span; offset += step)
+      __builtin_prefetch(target.y + r * target.row_stride + offset, 1, 3);
+}
+
+// Multiplies one tile into Y: straight from registers where Y is fp32 and takes whole vectors.
+template <class Element>
+inline void run_tile(TileKernel kernel, TileOperands tile, int vectors, const Target<Element>& target) {
+  prefetch_target(target);
+  if (std::is_same_v<Element, Fp32> && target.run == vectors * kLanes) {
     tile.out = reinterpret_cast<float*>(target.y);
     tile.out_row_stride = target.row_stride;
-    tile.out_vector_stride = target.vector_stride;
     kernel(tile);
     return;
   }
   alignas(64) float sums[kTileRows * kTileWidth];
   tile.out = sums;
   tile.out_row_stride = kTileWidth;
-  tile.out_vector_stride = kLanes;
   kernel(tile);
-  scatter(sums, target.y, target.row_stride, runs);
+  scatter(sums, target);
 }
