@@ -6,6 +6,7 @@ number, and the old one is refused from then on, however late it wakes up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,8 +31,21 @@ class Held:
     fencing: int
 
 
-def acquire(store: Store, device_uuid: str, holder: str, seconds: float = LEASE_SECONDS) -> Held:
-    """Take the lease of a device that nobody holds, or whose holder fell silent.
+def acquire(
+    store: Store,
+    device_uuid: str,
+    holder: str,
+    seconds: float = LEASE_SECONDS,
+    gone: Callable[[str], bool] = lambda holder: False,
+) -> Held:
+    """Take the lease of a device that nobody holds, or whose holder fell silent or is gone.
+
+    Args:
+        store: to write to.
+        device_uuid: of which device.
+        holder: who takes it, as others will be told.
+        seconds: how long it lasts without a heartbeat.
+        gone: whether a holder is known to be dead, so that nobody waits for its lease to expire.
 
     Raises:
         MeasurementError: somebody holds it.
@@ -47,7 +61,7 @@ def acquire(store: Store, device_uuid: str, holder: str, seconds: float = LEASE_
         }
         insert_rows(session, Lease, [free], replace=False)
         lease = _lease(session, device_uuid)
-        if lease.expires_at > now:
+        if lease.expires_at > now and not gone(lease.holder):
             silent_s = (now - lease.heartbeat_at).total_seconds()
             raise MeasurementError(
                 f"device {device_uuid} is being measured by {lease.holder} (last sign {silent_s:.0f} s ago); "
@@ -57,6 +71,13 @@ def acquire(store: Store, device_uuid: str, holder: str, seconds: float = LEASE_
         lease.holder = holder
         lease.heartbeat_at, lease.expires_at = now, now + timedelta(seconds=seconds)
         return Held(device_uuid, holder, lease.fencing)
+
+
+def holder_of(store: Store, device_uuid: str) -> str | None:
+    """Who holds the device; None where nobody does, or the holder fell silent."""
+    with store.session() as session:
+        lease = session.get(Lease, device_uuid)
+        return lease.holder if lease and lease.expires_at > datetime.now(UTC) else None
 
 
 def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kswatch_errors import ConfigurationError
+from profiler.settings import MeasureSettings
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,12 @@ class ProfilerConfig:
         for name in ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "poll_s"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
+
+    def careful(self, settings: MeasureSettings) -> MeasureSettings:
+        """A suite's settings with what is configured here; its own shorter caps stay."""
+        return replace(
+            settings,
+            half_width=self.half_width,
+            cell_cap_ms=min(settings.cell_cap_ms, self.cell_cap_ms),
+            too_slow_ms=self.too_slow_ms,
+        )

@@ -1,39 +1,59 @@
-"""One run at a time on a device, one server at a time on a store: who comes second is told who was first."""
+"""Who holds a device for its runs: this process, by a lease in the store that names it."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
+import re
+import socket
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kswatch_errors import MeasurementError
+import psutil
+
+from db import leases
+from db.leases import Held
+from db.store import Store
+from kswatch_errors import KswatchError
+
+_HOLDER = re.compile(r"process (\d+) of (\S+) since (\d+)")
 
 
 @contextmanager
-def held(thing: str, store_name: str) -> Iterator[None]:
-    """Hold a thing, such as a device, for runs of this store on this host.
+def holding(store: Store, device_uuid: str, silent_s: float) -> Iterator[Held]:
+    """Hold the device; a holder that was killed on this host is followed at once.
 
-    The system lets go of it when the process ends, even by kill -9.
+    Args:
+        store: Whose runs the device is held for.
+        device_uuid: Which device.
+        silent_s: How long the lease lasts without a heartbeat.
 
     Raises:
         MeasurementError: another process holds it; the message names it.
     """
-    name = hashlib.sha256(f"{thing} {store_name}".encode()).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"kswatch-{name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    held = leases.acquire(store, device_uuid, this_process(), silent_s, gone=is_gone)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            raise MeasurementError(f"{thing} is in use by {holder}; wait for it to end, or end it") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} ({' '.join(sys.argv)[:120]})".encode(), 0)
-        yield
+        yield held
     finally:
-        os.close(descriptor)
+        with suppress(KswatchError):
+            leases.release(store, held)
+
+
+def this_process() -> str:
+    """This process, told so that `is_gone` knows it again and a reader can find it."""
+    born = int(psutil.Process().create_time())
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:100]
+    return f"process {os.getpid()} of {socket.gethostname()} since {born} ({command})"
+
+
+def is_gone(holder: str) -> bool:
+    """Whether the holder was a process of this host that is no more; the time of birth tells a reused id."""
+    known = _HOLDER.match(holder)
+    if known is None or known[2] != socket.gethostname():
+        return False
+    try:
+        born = psutil.Process(int(known[1])).create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return abs(born - int(known[3])) > 2

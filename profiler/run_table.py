@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -79,10 +79,16 @@ def _problem_cells(row: ComparisonRow, times: Times) -> Iterable[str]:
         yield f"left out ({row.left_out})"
         return
     yield f"{row.best_baseline} {_time(times.get((row.problem_id, row.best_baseline)))}"
-    style = "green" if row.winner == "fused" else "red"
-    yield f"[{style}]{row.speedup:.2f}×[/]"
+    yield f"[{_style(row)}]{row.speedup:.2f}×[/]"
     if row.speedup_low is not None and row.speedup_high is not None:
         yield f"{row.speedup_low:.2f} - {row.speedup_high:.2f}"
+
+
+def _style(row: ComparisonRow) -> str:
+    """Coloured only where the whole interval is on one side of 1."""
+    if row.speedup_low is not None and row.speedup_low > 1:
+        return "green"
+    return "red" if row.speedup_high is not None and row.speedup_high < 1 else "default"
 
 
 def _time(row: MeasurementRow | None) -> str:
@@ -90,8 +96,9 @@ def _time(row: MeasurementRow | None) -> str:
         return "not measured"
     if row.latency_ms is None or row.status not in COMPARABLE:
         return row.status
-    half_width = ((row.latency_high_ms or 0) - (row.latency_low_ms or 0)) / 2 / row.latency_ms
-    return f"{row.latency_ms:.3g} ms ±{100 * half_width:.1f} %"
+    low, high = row.latency_low_ms or row.latency_ms, row.latency_high_ms or row.latency_ms
+    percent = 50 * (high - low) / row.latency_ms
+    return f"{row.latency_ms:.3g} ms " + (f"±{percent:.1f} %" if percent < 100 else "± much")
 
 
 def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
@@ -116,23 +123,27 @@ def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
 
 
 def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
-    """How many cells have no number or an uncertain one, by implementation and reason."""
-    counts = Counter(
-        (row.status, row.implementation, _kind_of_reason(row)) for row in measured if row.status != "ok"
-    )
-    if not counts:
+    """How many cells have no number or an uncertain one, by status, with implementations and a reason."""
+    groups: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
+    for row in measured:
+        if row.status != "ok":
+            # reasons of `unsupported` are few and differ by implementation, others hold each cell's figures
+            groups[row.status, row.reason or "" if row.status == "unsupported" else ""].append(row)
+    if not groups:
         return None
     table = Table(title="cells that are not ok", title_justify="left")
     table.add_column("cells", justify="right")
-    for name in ("status", "implementation", "reason"):
+    for name in ("status", "implementations", "reason"):
         table.add_column(name)
-    for (status, implementation, reason), count in sorted(counts.items()):
-        table.add_row(str(count), status, implementation, reason)
+    for (status, _), rows in sorted(groups.items()):
+        names = Counter(row.implementation for row in rows)
+        table.add_row(str(len(rows)), status, ", ".join(names), _reason(rows))
     return table
 
 
-def _kind_of_reason(row: MeasurementRow) -> str:
-    """The reason; where each cell has its own figures in it, one for all."""
-    if row.status == "not_converged":
-        return "its interval did not become as narrow as wanted; the median counts, with a flag"
-    return row.reason or ""
+def _reason(rows: Sequence[MeasurementRow]) -> str:
+    """The cells' reason, or the first one's where each has its own."""
+    if rows[0].status == "not_converged":
+        return "the interval did not become as narrow as wanted; the median counts, with this flag"
+    several = len({row.reason for row in rows}) > 1
+    return f"{rows[0].reason or ''}{'; others alike' if several else ''}"

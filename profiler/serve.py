@@ -9,16 +9,16 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from db import queries, requests, schedule_marks
+from db import leases, queries, requests, schedule_marks
 from db.queries import RequestRow
 from db.records import MeasurementRecord, RunKind
 from db.store import Store
 from kswatch_errors import KswatchError
 from profiler.budget import parse_seconds
-from profiler.holding import held
+from profiler.holding import is_gone
 from profiler.interruption import Stopped
 from profiler.nightly import night_suite, night_targets
 from profiler.progress import Progress
@@ -27,6 +27,9 @@ from profiler.session import RunResult, Surroundings, resume, run_suite
 
 NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
+
+_STARTS_WITHIN = timedelta(minutes=3)
+"""A taken request whose device nobody holds after so long was taken by a server that died."""
 
 Judge = Callable[[int], Any]
 
@@ -57,21 +60,31 @@ class Server:
         self._now = now
 
     def serve(self) -> None:
-        """Take requests until told to stop.
-
-        Raises:
-            MeasurementError: another process serves this store.
-        """
-        with held("the queue of requests", self._store.name):
-            self._take_back()
-            self._say_what_is_awaited()
-            while not self._surroundings.stop.is_set():
-                self.ask_for_due_night()
-                if self.run_next():
-                    self._say_what_is_awaited()
-                else:
-                    self._surroundings.stop.wait(self._config.poll_s)
+        """Take requests until told to stop."""
+        self._say_what_is_awaited()
+        while not self._surroundings.stop.is_set():
+            self.take_back()
+            self.ask_for_due_night()
+            if self.run_next():
+                self._say_what_is_awaited()
+            else:
+                self._surroundings.stop.wait(self._config.poll_s)
         _say("stopped")
+
+    def take_back(self) -> None:
+        """Queue again what a server that is no more had taken: its run is resumed."""
+        for request in queries.requests(self._store, states=("running",), limit=None):
+            if self._is_abandoned(request):
+                requests.give_back(self._store, request.id, "its server ended; the run will be resumed")
+
+    def _is_abandoned(self, request: RequestRow) -> bool:
+        holder = None
+        if request.run_id is not None:
+            run = queries.run(self._store, request.run_id)
+            holder = leases.holder_of(self._store, run.device_uuid)
+        if holder is not None:
+            return is_gone(holder)
+        return request.taken_at is None or self._now() - request.taken_at > _STARTS_WITHIN
 
     def ask_for_due_night(self) -> None:
         """Queue the nightly of each device if it is due; nights missed while nobody served count once."""
@@ -146,11 +159,6 @@ class Server:
     def _fail(self, request: RequestRow, message: str) -> None:
         _say(f"request {request.id} failed: {message}")
         requests.finish(self._store, request.id, "failed", message)
-
-    def _take_back(self) -> None:
-        """Queue again what a server that was killed had taken: only one serves a store at a time."""
-        for request in queries.requests(self._store, states=("running",), limit=None):
-            requests.give_back(self._store, request.id, "the server ended; the run will be resumed")
 
     def _say_what_is_awaited(self) -> None:
         due = next_due(self._schedule, self._now())

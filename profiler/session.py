@@ -1,36 +1,34 @@
-"""One run from beginning to end: problem after problem is measured in a child and recorded.
+"""One run from beginning to end: plan it, hold the device, begin it in the store, measure, end it.
 
-Each problem is one transaction, so a run that is stopped or killed at any instant is resumed without
-repeating or losing a problem.
+What happens in between, problem by problem, is in problem_loop.py.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from db import queries
-from db.records import CanaryRecord, ProblemKey, RunKind, RunRecord, RunState
+from db import leases, queries
+from db.records import RunKind, RunRecord
 from db.store import Store
-from kswatch_errors import KswatchError, MeasurementError, UsageError
-from profiler import devices, predictions
-from profiler.budget import Budget, as_text
+from kswatch_errors import MeasurementError, UsageError
+from profiler import devices
+from profiler.budget import Budget
 from profiler.config import ProfilerConfig
-from profiler.engines.engine import Engine, MeasureTask, Position
+from profiler.engines.engine import Engine
 from profiler.engines.local import local_engine
 from profiler.environment import revision
-from profiler.holding import held
-from profiler.interruption import Stopped
+from profiler.holding import holding
 from profiler.plan import Filters, Plan, plan_suite
 from profiler.preflight import preflight
+from profiler.problem_loop import ProblemLoop, RunResult
 from profiler.progress import Progress
 from profiler.settings import MeasureSettings
-from profiler.unmeasured import problem_key, unmeasured
 
 MakeEngine = Callable[[devices.Target, MeasureSettings, float, threading.Event], Engine]
 
@@ -45,18 +43,6 @@ class Surroundings:
     """When set, the problem under way is given up and the run ends as interrupted."""
     make_engine: MakeEngine = local_engine
     """Where problems are measured: a child process of this host."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run gave; `cells` and `seconds` count those of an earlier start too."""
-
-    run: int
-    device: str
-    cells: int
-    by_status: dict[str, int]
-    seconds: float
-    state: RunState
 
 
 def run_suite(
@@ -89,7 +75,7 @@ def run_suite(
     """
     chosen = Filters.from_arguments(filters or {})
     plan, target = plan_suite(suite, chosen), devices.find(device)
-    with _engine(store, plan, target, surroundings or Surroundings()) as (engine, progress):
+    with _measuring(store, plan, target, surroundings or Surroundings()) as (engine, loop):
         place = engine.place()
         run_id = store.begin_run(
             RunRecord(
@@ -106,7 +92,7 @@ def run_suite(
                 request_id=request_id,
             )
         )
-        return _Session(store, run_id, plan, engine, progress).conduct(Budget(budget_s))
+        return loop(run_id).conduct(Budget(budget_s))
 
 
 def resume(
@@ -138,44 +124,48 @@ def resume(
     plan = plan_suite(begun.suite, Filters.from_arguments(begun.arguments))
     if begun.origin == "imported" or plan.cells != begun.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
-    with _engine(store, plan, devices.find(begun.device.uuid), surroundings or Surroundings()) as (
-        engine,
-        progress,
-    ):
-        _refuse_changes(store, run_id, begun, engine)
+    target = devices.find(begun.device.uuid)
+    with _measuring(store, plan, target, surroundings or Surroundings()) as (engine, loop):
+        _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
-        session = _Session(store, run_id, plan, engine, progress)
         budget = Budget(budget_s or begun.budget_s)
-        return session.conduct(budget, store.done_cells(run_id), row.seconds or 0.0)
+        return loop(run_id).conduct(budget, store.done_cells(run_id), row.seconds or 0.0)
 
 
 @contextmanager
-def _engine(
+def _measuring(
     store: Store, plan: Plan, target: devices.Target, surroundings: Surroundings
-) -> Iterator[tuple[Engine, Progress]]:
-    """The engine of a device that is held meanwhile; runs that died on it are marked as interrupted."""
-    config = surroundings.config
-    settings = replace(
-        plan.settings,
-        half_width=config.half_width,
-        cell_cap_ms=min(plan.settings.cell_cap_ms, config.cell_cap_ms),
-        too_slow_ms=config.too_slow_ms,
-    )
+) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
+    """The device's engine, and what makes a run's loop there, while the device is held."""
+    config, progress = surroundings.config, surroundings.progress
+    _look_before(target, progress)
+    silent_s = config.watchdog_s + leases.LEASE_SECONDS
+    with holding(store, target.record.uuid, silent_s) as held:
+        _mark_dead_runs(store, target)
+        settings = config.careful(plan.settings)
+        engine = surroundings.make_engine(target, settings, config.watchdog_s, surroundings.stop)
+        with closing(engine):
+            still_ours = partial(leases.heartbeat, store, held, silent_s)
+            yield engine, lambda run_id: ProblemLoop(store, run_id, plan, engine, progress, still_ours)
+
+
+def _look_before(target: devices.Target, progress: Progress) -> None:
+    """Refuse a device whose times would mean nothing; tell what a reader should know."""
     found = preflight(target)
     if found.time_refusal:
         raise MeasurementError(found.time_refusal)
     for note in found.notes:
-        surroundings.progress.note(note)
-    with held(f"device {target.record.uuid}", store.name):
-        for row in queries.runs(store, states=("running",)):
-            if row.device_uuid == target.record.uuid:
-                store.finish_run(row.id, "interrupted")
-        engine = surroundings.make_engine(target, settings, config.watchdog_s, surroundings.stop)
-        with closing(engine):
-            yield engine, surroundings.progress
+        progress.note(note)
 
 
-def _refuse_changes(store: Store, run_id: int, begun: RunRecord, engine: Engine) -> None:
+def _mark_dead_runs(store: Store, target: devices.Target) -> None:
+    """Runs of a device that are `running` although we hold it were killed: they can be resumed."""
+    for row in queries.runs(store, states=("running",), limit=None):
+        if row.device_uuid == target.record.uuid:
+            store.finish_run(row.id, "interrupted")
+
+
+def _refuse_changes(run_id: int, begun: RunRecord, engine: Engine) -> None:
     """A run is of one revision in one environment: another one may not add to it."""
     now = revision(Path(__file__))
     if (now and (now.commit, now.dirty)) != (
@@ -184,92 +174,3 @@ def _refuse_changes(store: Store, run_id: int, begun: RunRecord, engine: Engine)
         raise UsageError(f"run {run_id} was measured at another commit; check that out, or begin a new run")
     if engine.place().environment != begun.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")
-
-
-class _Session:
-    """A run that has begun in the store: measures what its plan still holds, and ends it."""
-
-    def __init__(self, store: Store, run_id: int, plan: Plan, engine: Engine, progress: Progress) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._plan = plan
-        self._engine = engine
-        self._progress = progress
-        self._canaries: list[CanaryRecord] = []
-
-    def conduct(
-        self, budget: Budget, done: Collection[tuple[ProblemKey, str]] = (), spent_s: float = 0.0
-    ) -> RunResult:
-        """Measure the cells that are not done, and end the run whatever happens.
-
-        Args:
-            budget: Wall time from now on.
-            done: Cells that an earlier start of the run recorded.
-            spent_s: Seconds that it took.
-        """
-        began_s = time.monotonic()
-        state: RunState = "failed"
-        try:
-            self._measure(self._tasks(done), budget)
-            state = "finished"
-        except Stopped:
-            state = "interrupted"
-        except (KswatchError, KeyboardInterrupt):
-            state = "interrupted"
-            raise
-        finally:
-            seconds = time.monotonic() - began_s
-            self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
-        ended = queries.run(self._store, self._run_id)
-        return RunResult(
-            ended.id, ended.device_uuid, ended.cells, ended.by_status, round(spent_s + seconds, 3), state
-        )
-
-    def _tasks(self, done: Collection[tuple[ProblemKey, str]]) -> list[MeasureTask]:
-        tasks = []
-        for place, problem in enumerate(self._plan.problems):
-            key = problem_key(problem)
-            missing = tuple(name for name in self._plan.implementations if (key, name) not in done)
-            if missing:
-                energy = place < self._plan.energy_problems
-                tasks.append(MeasureTask(problem, missing, energy, seed=place))
-        return tasks
-
-    def _measure(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
-        cells = sum(len(task.implementations) for task in tasks)
-        self._progress.begin(f"run {self._run_id}: {self._plan.suite}", len(tasks), cells)
-        self._read_canaries("start")
-        for place, task in enumerate(tasks):
-            if place == len(tasks) // 2:
-                self._read_canaries("middle")
-            if not budget.holds(budget.spent_s / place if place else 0.0):
-                self._skip(tasks[place:], budget)
-                break
-            self._progress.starting(task.problem)
-            records = self._engine.measure(replace(task, canaries=tuple(self._canaries)))
-            self._store.record_problem(self._run_id, records)
-            self._progress.recorded(records)
-        self._read_canaries("end")
-
-    def _read_canaries(self, position: Position) -> None:
-        read = self._engine.canaries(position)
-        self._canaries += read
-        if read:
-            self._store.record_canaries(self._run_id, read)
-
-    def _skip(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
-        """Record what the budget left out: it is not forgotten, and `--resume` measures it."""
-        reason = f"the budget of {as_text(budget.limit_s or 0)} was spent"
-        skipped = [
-            unmeasured(task.problem, name, "skipped", reason)
-            for task in tasks
-            for name in task.implementations
-        ]
-        self._store.record_problem(self._run_id, skipped)
-
-    def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
-        # A store that failed a moment ago may fail again: the first error is the one to be told.
-        with suppress(KswatchError):
-            predictions.record(self._store, self._run_id)
-            self._store.finish_run(self._run_id, state, seconds, max(0.0, harness_seconds))
-        self._progress.end(f"run {self._run_id} is {state} after {as_text(seconds)}")
