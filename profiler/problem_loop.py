@@ -1,0 +1,145 @@
+"""The problems of one run, one after the other: each is measured in a child and recorded at once.
+
+Each problem is one transaction, so a run that is stopped or killed at any instant can be resumed
+without repeating or losing a problem.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from db import queries
+from db.records import CanaryRecord, ProblemKey, RunState
+from db.store import Store
+from kswatch_errors import KswatchError
+from profiler import predictions
+from profiler.budget import Budget, as_text
+from profiler.engines.engine import Engine, MeasureTask, Position
+from profiler.interruption import Stopped
+from profiler.plan import Plan
+from profiler.progress import Progress
+from profiler.unmeasured import problem_key, unmeasured
+
+Cells = Collection[tuple[ProblemKey, str]]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave; `cells` and `seconds` count those of an earlier start too."""
+
+    run: int
+    device: str
+    cells: int
+    by_status: dict[str, int]
+    seconds: float
+    state: RunState
+
+
+class ProblemLoop:
+    """Measures what the plan of a run that has begun still holds, and ends the run."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        plan: Plan,
+        engine: Engine,
+        progress: Progress,
+        still_ours: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare; nothing is measured or written yet.
+
+        Args:
+            store: Where the run has begun.
+            run_id: Its number.
+            plan: What it measures.
+            engine: Where.
+            progress: Told what happens.
+            still_ours: Raises when the device was taken over: called before anything is recorded.
+        """
+        self._store = store
+        self._run_id = run_id
+        self._plan = plan
+        self._engine = engine
+        self._progress = progress
+        self._still_ours = still_ours
+        self._canaries: list[CanaryRecord] = []
+
+    def conduct(self, budget: Budget, done: Cells = (), spent_s: float = 0.0) -> RunResult:
+        """Measure the cells that are not done, and end the run whatever happens.
+
+        Args:
+            budget: Wall time from now on.
+            done: Cells that an earlier start of the run recorded.
+            spent_s: Seconds that it took.
+        """
+        began_s = time.monotonic()
+        state: RunState = "failed"
+        try:
+            self._measure(self._tasks(done), budget)
+            state = "finished"
+        except Stopped:
+            state = "interrupted"
+        except (KswatchError, KeyboardInterrupt):
+            state = "interrupted"
+            raise
+        finally:
+            seconds = time.monotonic() - began_s
+            self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
+        ended = queries.run(self._store, self._run_id)
+        return RunResult(
+            ended.id, ended.device_uuid, ended.cells, ended.by_status, round(spent_s + seconds, 3), state
+        )
+
+    def _tasks(self, done: Cells) -> list[MeasureTask]:
+        tasks = []
+        for place, problem in enumerate(self._plan.problems):
+            key = problem_key(problem)
+            missing = tuple(name for name in self._plan.implementations if (key, name) not in done)
+            if missing:
+                energy = place < self._plan.energy_problems
+                tasks.append(MeasureTask(problem, missing, energy, seed=place))
+        return tasks
+
+    def _measure(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
+        cells = sum(len(task.implementations) for task in tasks)
+        self._progress.begin(f"run {self._run_id}: {self._plan.suite}", len(tasks), cells)
+        self._read_canaries("start")
+        for place, task in enumerate(tasks):
+            if place == len(tasks) // 2:
+                self._read_canaries("middle")
+            if not budget.holds(budget.spent_s / place if place else 0.0):
+                self._skip(tasks[place:], budget)
+                break
+            self._progress.starting(task.problem)
+            records = self._engine.measure(replace(task, canaries=tuple(self._canaries)))
+            self._still_ours()
+            self._store.record_problem(self._run_id, records)
+            self._progress.recorded(records)
+        self._read_canaries("end")
+
+    def _read_canaries(self, position: Position) -> None:
+        read = self._engine.canaries(position)
+        self._canaries += read
+        if read:
+            self._store.record_canaries(self._run_id, read)
+
+    def _skip(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
+        """Record what the budget left out: it is not forgotten, and `--resume` measures it."""
+        reason = f"the budget of {as_text(budget.limit_s or 0)} was spent"
+        skipped = [
+            unmeasured(task.problem, name, "skipped", reason)
+            for task in tasks
+            for name in task.implementations
+        ]
+        self._store.record_problem(self._run_id, skipped)
+
+    def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
+        # A store that failed a moment ago may fail again: the first error is the one to be told.
+        with suppress(KswatchError):
+            predictions.record(self._store, self._run_id)
+            self._store.finish_run(self._run_id, state, seconds, max(0.0, harness_seconds))
+        self._progress.end(f"run {self._run_id} is {state} after {as_text(seconds)}")
