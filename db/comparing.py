@@ -47,7 +47,7 @@ def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[s
         return Outcome(left_out=f"fused: {'no row' if fused is None else fused.status}")
     if getattr(fused, column) is None:
         return Outcome(left_out=f"fused: no {metric}")
-    contenders, fault = _contenders(measured, column, baselines)
+    contenders, fault = _contenders(measured, metric, baselines)
     if fault or not contenders:
         return Outcome(left_out=fault or "no baseline can compute it")
     best = min(contenders, key=lambda name: getattr(contenders[name], column))
@@ -57,9 +57,10 @@ def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[s
 
 
 def _contenders(
-    measured: Mapping[str, Measured], column: str, baselines: Iterable[str]
+    measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]
 ) -> tuple[dict[str, Measured], str | None]:
     """Baselines with a number, and what leaves the problem out, if anything does."""
+    column = COMPARED_METRICS[metric]
     contenders: dict[str, Measured] = {}
     unread: dict[str, Measured] = {}
     for name in baselines:
@@ -71,7 +72,7 @@ def _contenders(
         (unread if getattr(row, column) is None else contenders)[name] = row
     for name, row in unread.items():
         if column == "latency_ms" or not _slower_than_some(row, contenders.values()):
-            return {}, f"{name}: no {column}"
+            return {}, f"{name}: no {metric}"
     return contenders, None
 
 

@@ -89,8 +89,8 @@ def _sqlite_path(url: URL) -> Path | None:
 
 def _refuse_place(path: Path, create: bool) -> None:
     folder = path.absolute().parent
-    if not folder.is_dir():
-        raise StoreError(f"store {path}: its folder {folder} does not exist; create it or name another store")
+    if not os.path.isdir(folder):
+        raise StoreError(f"store {path}: there is no folder {folder}; create it or name another store")
     if not create and not path.exists():
         raise StoreError(f"store {path} does not exist; `kswatch nightly` or `kswatch import FILE` makes it")
     kind = file_system_of(folder)

@@ -71,7 +71,7 @@ def write_tails(session: Session, device_id: int, run_id: int, points: Iterable[
             before = tails.get(key, b"")
             after = without_run(before, run_id) if point is None else with_point(before, point)
             if after != before:
-                rows.append(_row(device_id, *key, after))
+                rows.append(_row(device_id, *key, after, newest_run_id(after) or run_id))
         insert_rows(session, SeriesTail, rows, replace=True)
 
 
@@ -81,8 +81,7 @@ def _batches(items: Iterable[Item], size: int = 2_000) -> Iterator[list[Item]]:
         yield batch
 
 
-def _row(device_id: int, cell_id: int, metric: str, packed: bytes) -> dict[str, Any]:
-    newest = newest_run_id(packed)
+def _row(device_id: int, cell_id: int, metric: str, packed: bytes, newest: int) -> dict[str, Any]:
     return {
         "device_id": device_id,
         "cell_id": cell_id,
@@ -112,7 +111,8 @@ def rebuild_tails(session: Session, device_id: int) -> None:
         for cell_id, metric, point in _ratios_of_run(session, run_id):
             if point is not None:
                 series[cell_id, metric].append(point)
-    rows = (_row(device_id, *key, pack_points(points)) for key, points in sorted(series.items()))
+    packed = ((key, pack_points(points)) for key, points in sorted(series.items()))
+    rows = (_row(device_id, *key, points, newest_run_id(points)) for key, points in packed)
     for some in _batches(rows):
         insert_rows(session, SeriesTail, some, replace=True)
 
