@@ -140,7 +140,12 @@ class BatchFirst final : public Plan {
   void pack_rows(const Element* from, int64_t count, int period, float* rows) const {
     for (int64_t n = 0; n < count; ++n, rows += row_stride(period), from += shape.columns()) {
       if (period == shape.d && Math::kTerms == 1) {
-        for (int64_t feature = 0; feature < shape.c * shape.d; ++feature) rows[feature] = Element::widen(from[feature]);
+        widen_run(from, rows, shape.c * shape.d);
+        continue;
+      }
+      if (shape.d == 1 && Math::kTerms == 2) {  // neighbouring terms are words already
+        rows[depth - 1] = 0.0f;
+        std::memcpy(rows, from, size_t(shape.c) * sizeof(Element));
         continue;
       }
       switch (period) {

@@ -85,8 +85,13 @@ class BatchLast final : public Plan {
   void pack_columns(const Element* from, Range columns, float* to) const {
     const int64_t valid = columns.size(), width = vectors_of(columns) * kLanes;
     for (int64_t l = 0; l < shape.c; l += Math::kTerms, from += Math::kTerms * stride(), to += width) {
-      for (int64_t n = 0; n < valid; ++n) to[n] = word_at<Math>(from + n, stride(), l, shape.c);
+      pack_row(from, l, valid, to);
       for (int64_t n = valid; n < width; ++n) to[n] = 0.0f;
     }
+  }
+
+  void pack_row(const Element* from, int64_t l, int64_t valid, float* to) const {
+    if (Math::kTerms == 1) return widen_run(from, to, valid);
+    for (int64_t n = 0; n < valid; ++n) to[n] = word_at<Math>(from + n, stride(), l, shape.c);
   }
 };

@@ -70,6 +70,45 @@ struct Fp16 {
 #endif
 };
 
+template <class Element>
+inline void widen_run(const Element* from, float* to, int64_t count) {
+  for (int64_t index = 0; index < count; ++index) to[index] = Element::widen(from[index]);
+}
+
+template <class Element>
+inline void narrow_run(const float* from, Element* to, int64_t count) {
+  for (int64_t index = 0; index < count; ++index) to[index] = Element::narrow(from[index]);
+}
+
+#if defined(__F16C__) && defined(__AVX__)
+inline void widen_run(const Fp16* from, float* to, int64_t count) {
+  int64_t index = 0;
+  for (; index + 8 <= count; index += 8)
+    _mm256_storeu_ps(to + index, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + index))));
+  for (; index < count; ++index) to[index] = Fp16::widen(from[index]);
+}
+
+inline void narrow_run(const float* from, Fp16* to, int64_t count) {
+  int64_t index = 0;
+  for (; index + 8 <= count; index += 8) {
+    const __m128i eight = _mm256_cvtps_ph(_mm256_loadu_ps(from + index), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + index), eight);
+  }
+  for (; index < count; ++index) to[index] = Fp16::narrow(from[index]);
+}
+#endif
+
+#if defined(__AVX512BF16__)
+inline void narrow_run(const float* from, Bf16* to, int64_t count) {
+  int64_t index = 0;
+  for (; index + 16 <= count; index += 16) {
+    const __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(from + index));
+    std::memcpy(static_cast<void*>(to + index), &sixteen, sizeof sixteen);
+  }
+  for (; index < count; ++index) to[index] = Bf16::narrow(from[index]);
+}
+#endif
+
 // One term of the sum over l in each 32-bit word; how fp32 and fp16 are multiplied.
 struct SingleMath {
   using Word = float;

@@ -19,8 +19,7 @@ struct Target {
 template <class Element, int kRun>
 inline void scatter_row(const float* from, Element* y, const Target<Element>& target) {
   const int64_t run = kRun ? kRun : target.run;
-  for (int64_t done = 0; done < target.valid; done += run, y += target.stride)
-    for (int64_t offset = 0; offset < run; ++offset) y[offset] = Element::narrow(from[done + offset]);
+  for (int64_t done = 0; done < target.valid; done += run, y += target.stride) narrow_run(from + done, y, run);
 }
 
 template <class Element>
