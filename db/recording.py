@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Row, String, select
+from sqlalchemy import Row, String, or_, select
 from sqlalchemy.orm import Session
 
 from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
@@ -179,8 +179,9 @@ def write_predictions(
     insert_rows(session, Prediction, rows, replace=True)
 
 
-def held_implementations(session: Session, device_id: int) -> set[str]:
-    """Implementations that the device's runs hold a measurement of, excluded runs aside."""
+def held_implementations(session: Session, device_id: int, run_id: int | None = None) -> set[str]:
+    """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
+    counts = or_(Run.excluded.is_(False), Run.id == run_id)
     names = session.scalars(select(Cell.implementation).distinct())
     return {
         name
@@ -189,7 +190,7 @@ def held_implementations(session: Session, device_id: int) -> set[str]:
             select(Measurement.run_id)
             .join(Cell, Cell.id == Measurement.cell_id)
             .join(Run, Run.id == Measurement.run_id)
-            .where(Measurement.device_id == device_id, Cell.implementation == name, Run.excluded.is_(False))
+            .where(Measurement.device_id == device_id, Cell.implementation == name, counts)
             .limit(1)
         )
     }

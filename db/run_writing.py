@@ -60,7 +60,7 @@ def finish(
     facts = RunFacts(run.id, run.device_id, run.kind)
     # a baseline that came late in the run was not yet asked of its first problems
     problem_ids = recording.measured_problems(session, run.id)
-    held = recording.held_implementations(session, run.device_id)
+    held = recording.held_implementations(session, run.device_id, run.id)
     rows = recording.write_comparisons(session, facts, problem_ids, held)
     fused = recording.fused_cells(session, problem_ids)
     if facts.keeps_tails:

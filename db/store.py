@@ -136,7 +136,7 @@ class Store:
 
     def _held_with(self, session: Session, run: RunFacts, records: Sequence[MeasurementRecord]) -> set[str]:
         if run.run_id not in self._held:
-            self._held[run.run_id] = recording.held_implementations(session, run.device_id)
+            self._held[run.run_id] = recording.held_implementations(session, run.device_id, run.run_id)
         self._held[run.run_id] |= {record.implementation for record in records}
         return self._held[run.run_id]
 

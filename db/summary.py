@@ -72,7 +72,7 @@ def summary(
     if metric not in COMPARED_METRICS:
         raise UsageError(f"unknown metric {metric!r}; choose from {', '.join(COMPARED_METRICS)}")
     chosen = find_device(store, device if run_id is None or device else run(store, run_id).device_uuid)
-    rivals = _baselines(store, chosen.id, baselines)
+    rivals = _baselines(store, chosen.id, run_id, baselines)
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
     measured = _newest(store, which, metric)
@@ -98,11 +98,13 @@ def summary(
     )
 
 
-def _baselines(store: Store, device_id: int, asked: Sequence[str] | None) -> tuple[str, ...]:
+def _baselines(
+    store: Store, device_id: int, run_id: int | None, asked: Sequence[str] | None
+) -> tuple[str, ...]:
     known = BASELINE_SETS["all"]
     if asked is None:
         with store.session() as session:
-            held = held_implementations(session, device_id)
+            held = held_implementations(session, device_id, run_id)
         return tuple(name for name in known if name in held)
     for name in asked:
         if name not in known:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from db import queries, requests
+from db.store import Store
+from kswatch_errors import UsageError
+from tests.db.made_up import run_record
+
+
+def ask(store, suite="smoke", **options):
+    return requests.ask(store, suite, "cpu", asked_by="me", **options)
+
+
+def test_the_highest_priority_is_taken_first_then_the_oldest(store):
+    first, urgent, last = ask(store), ask(store, priority=5), ask(store)
+    assert [requests.take_next(store).id for _ in range(3)] == [urgent, first, last]
+    assert requests.take_next(store) is None
+
+
+def test_what_was_asked_is_what_is_taken(store):
+    ask(store, why="new compiler", arguments={"pattern": ["6,64,64,1"]})
+    taken = requests.take_next(store)
+    assert (taken.state, taken.kind, taken.device, taken.why) == ("running", "ad_hoc", "cpu", "new compiler")
+    assert taken.arguments == {"pattern": ["6,64,64,1"]}
+    assert taken.taken_at >= taken.asked_at
+
+
+def test_two_takers_never_get_the_same_request(store, url):
+    asked = {ask(store) for _ in range(30)}
+
+    def take_all(_: int) -> list[int]:
+        mine = Store.open(url)
+        taken = []
+        while (found := requests.take_next(mine)) is not None:
+            taken.append(found.id)
+        mine.close()
+        return taken
+
+    with ThreadPoolExecutor(3) as takers:
+        taken = [request_id for mine in takers.map(take_all, range(3)) for request_id in mine]
+    assert len(taken) == 30
+    assert set(taken) == asked
+
+
+def test_progress_can_be_seen_and_tells_of_a_cancellation(store):
+    asked = ask(store)
+    requests.take_next(store)
+    assert requests.progress(store, asked, 3, 10, seconds_left=5.0, message="measuring") is False
+    requests.cancel(store, asked, "you", "wrong device")
+    assert requests.progress(store, asked, 4) is True
+    requests.finish(store, asked, "cancelled")
+    found = queries.request(store, asked)
+    assert (found.state, found.cells_done, found.cells_planned) == ("cancelled", 4, 10)
+    assert found.message == "cancelled by you: wrong device"
+
+
+def test_a_queued_request_is_cancelled_at_once(store):
+    asked = ask(store)
+    requests.cancel(store, asked, "you")
+    assert requests.take_next(store) is None
+    with pytest.raises(UsageError, match="is cancelled already"):
+        requests.cancel(store, asked, "you")
+
+
+def test_a_request_knows_its_run(store):
+    asked = ask(store)
+    assert queries.request(store, asked).run_id is None
+    run_id = store.begin_run(run_record(request_id=asked))
+    assert [one.run_id for one in queries.requests(store)] == [run_id]
+
+
+def test_a_failed_request_says_why(store):
+    asked = ask(store)
+    requests.take_next(store)
+    requests.finish(store, asked, "failed", "no such suite")
+    (found,) = queries.requests(store, states=["failed"])
+    assert (found.message, found.finished_at is not None) == ("no such suite", True)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from db import models
+from db.columns import Base
+
+PAGE = (Path(models.__file__).parent / "schema.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("table", Base.metadata.tables)
+def test_the_page_tells_every_column_of_every_table_and_no_other(table):
+    told = re.findall(r"^\| (\w+) \| \S", SECTIONS[table], re.MULTILINE)[1:]
+    assert told == [column.name for column in Base.metadata.tables[table].columns]
+
+
+def test_the_page_tells_of_no_table_that_is_not_there():
+    assert set(SECTIONS) == set(Base.metadata.tables)
