@@ -27,6 +27,8 @@ def parse_seconds(text: str) -> float:
 
 def as_text(seconds: float) -> str:
     """A duration as people read it: `45 s`, `2 min 5 s`, `3 h 20 min`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -35,9 +35,9 @@ class ChildProcess:
             Stopped: the run was asked to stop meanwhile.
         """
         self._stop = stop
-        self._whereabouts = Whereabouts()
+        self.whereabouts = Whereabouts()
         self._connection, theirs = Pipe()
-        self._process = _start(theirs, self._whereabouts, variables)
+        self._process = _start(theirs, self.whereabouts, variables)
         theirs.close()
         self._connection.send(begin)
         answer = self._receive(_START_TIMEOUT_S)
@@ -65,7 +65,7 @@ class ChildProcess:
         answer = self._receive(timeout_s)
         if isinstance(answer, Answer) or answer.at or not isinstance(task, MeasureTask):
             return answer
-        place = self._whereabouts.place
+        place = self.whereabouts.place
         at = task.implementations[place] if place >= 0 else None
         return Failure(answer.reason, at, answer.usable)
 
@@ -74,16 +74,16 @@ class ChildProcess:
         self._process.kill()
         self._process.wait()
         self._connection.close()
-        self._whereabouts.close()
+        self.whereabouts.close()
 
     def _receive(self, timeout_s: float) -> Answer | Failure:
-        steps, since_s = self._whereabouts.steps, time.monotonic()
+        steps, since_s = self.whereabouts.steps, time.monotonic()
         while not self._connection.poll(_LOOK_EVERY_S):
             if self._stop.is_set():
                 self._process.kill()
                 raise Stopped
-            if self._whereabouts.steps != steps:
-                steps, since_s = self._whereabouts.steps, time.monotonic()
+            if self.whereabouts.steps != steps:
+                steps, since_s = self.whereabouts.steps, time.monotonic()
             if time.monotonic() - since_s > timeout_s:
                 self._process.kill()
                 return Failure(f"the measuring process took no step for {timeout_s:.0f} s and was ended")

@@ -35,12 +35,8 @@ class LocalEngine:
         self._variables = variables
         self._watchdog_s = watchdog_s
         self._stop = stop
-        self._child: ChildProcess | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id, while there is one."""
-        return self._child.pid if self._child else None
+        self.child: ChildProcess | None = None
+        """The process, while there is one."""
 
     def place(self) -> Place:
         """See `Engine`."""
@@ -66,14 +62,14 @@ class LocalEngine:
 
     def close(self) -> None:
         """End the child."""
-        if self._child:
-            self._child.close()
-            self._child = None
+        if self.child:
+            self.child.close()
+            self.child = None
 
     def _living_child(self) -> ChildProcess:
-        if self._child is None:
-            self._child = ChildProcess(self._begin, self._variables, self._stop)
-        return self._child
+        if self.child is None:
+            self.child = ChildProcess(self._begin, self._variables, self._stop)
+        return self.child
 
     def _ask(self, task: Task) -> Answer | Failure:
         answer = self._living_child().ask(task, self._watchdog_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from threading import Event
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from profiler.bench import Bench
 from profiler.canaries import Canary
 from profiler.devices import Target
 from profiler.engines.engine import MeasureTask, Place
+from profiler.interruption import Stopped
 from profiler.probes.energy import Load
 from profiler.probes.timing import Timer, Visit, Work
 from profiler.session import Surroundings
@@ -157,15 +159,18 @@ class ScriptedEngine:
 
     busy_s = 0.0
 
-    def __init__(self, target: Target, environment: EnvironmentRecord, script: Callable, tasks: list) -> None:
-        self._place = Place(target.record, environment)
+    def __init__(self, place: Place, script: Callable, tasks: list, stop: Event) -> None:
+        self._place = place
         self._script = script
         self._tasks = tasks
+        self._stop = stop
 
     def place(self) -> Place:
         return self._place
 
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
+        if self._stop.is_set():
+            raise Stopped
         self._script(task)
         self._tasks.append(task)
         key = problem_key(task.problem)
@@ -194,8 +199,8 @@ class Scripted:
     def surroundings(self, **options: object) -> Surroundings:
         return Surroundings(**{"make_engine": self.make_engine} | options)
 
-    def make_engine(self, target: Target, *_: object) -> ScriptedEngine:
-        return ScriptedEngine(target, self.environment, self.script, self.tasks)
+    def make_engine(self, target: Target, settings: object, watchdog_s: float, stop: Event) -> ScriptedEngine:
+        return ScriptedEngine(Place(target.record, self.environment), self.script, self.tasks, stop)
 
     def slow(self, seconds: float) -> None:
         """Every problem takes so long."""

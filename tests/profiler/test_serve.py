@@ -1,0 +1,183 @@
+"""The server runs what is asked for, and the nightly when it is due; the engine is scripted."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db import leases, queries, requests, schedule_marks
+from kswatch_errors import ConfigurationError
+from profiler.config import ProfilerConfig
+from profiler.devices import cpu_target
+from profiler.serve import NIGHTLY, Server
+
+FILTERS = {"pattern": ["2,8,8,2"], "batch": [16], "implementation": ["fused", "bmm"]}
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """Holds still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def judged():
+    return []
+
+
+@pytest.fixture
+def server(store, scripted, clock, judged):
+    config = ProfilerConfig(devices=("cpu",), poll_s=0.01)
+    return Server(store, scripted.surroundings(config=config), judged.append, clock)
+
+
+def ask(store, **options):
+    return requests.ask(store, "ad_hoc", "cpu", asked_by="a tester", arguments=FILTERS | options)
+
+
+def test_a_request_is_run_judged_and_done(store, server, judged):
+    request_id = ask(store)
+    assert server.run_next()
+    request = queries.request(store, request_id)
+    assert (request.state, request.cells_done, request.cells_planned) == ("done", 4, 4)
+    assert request.message == "run 1: 4 ok"
+    assert judged == [request.run_id] == [1]
+    assert not server.run_next()
+
+
+def test_a_request_that_fails_says_why_and_the_next_one_runs(store, server, scripted):
+    unknown = requests.ask(store, "nightli", "cpu", asked_by="a tester")
+    absent = requests.ask(store, "smoke", "GPU-elsewhere", asked_by="a tester")
+    good = ask(store)
+    assert server.run_next() and server.run_next() and server.run_next()
+    assert queries.request(store, unknown).state == queries.request(store, absent).state == "failed"
+    assert "no suite 'nightli'" in queries.request(store, unknown).message
+    assert "GPU-elsewhere" in queries.request(store, absent).message
+    assert queries.request(store, good).state == "done"
+
+
+def test_a_defect_in_one_run_fails_its_request_alone(store, server, scripted, capsys):
+    def defect(task):
+        raise ZeroDivisionError("a defect")
+
+    scripted.script = defect
+    request_id = ask(store)
+    assert server.run_next()
+    assert queries.request(store, request_id).state == "failed"
+    assert "ZeroDivisionError" in queries.request(store, request_id).message
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_judgement_that_fails_is_told_by_the_request(store, scripted, clock):
+    def judge(run_id):
+        raise ConfigurationError("channel 1 is no URL")
+
+    request_id = ask(store)
+    Server(store, scripted.surroundings(), judge, clock).run_next()
+    assert queries.request(store, request_id).state == "failed"
+    assert queries.run(store, 1).state == "finished"
+
+
+def test_a_cancelled_request_stops_after_the_problem_under_way(store, server, scripted, judged):
+    request_id = ask(store, pattern=["2,8,8,2", "4,8,8,1", "1,8,8,4"])
+    stops_seen = []
+
+    def cancel_once(task):
+        if not scripted.tasks:
+            requests.cancel(store, request_id, "a tester")
+        stops_seen.append(task)
+
+    scripted.script = cancel_once
+    server.run_next()
+    request = queries.request(store, request_id)
+    assert request.state == "cancelled"
+    assert queries.run(store, 1).state == "interrupted"
+    assert len(stops_seen) == 1
+    assert judged == []
+
+
+def test_a_stopped_server_gives_its_request_back_and_the_next_one_resumes_its_run(
+    store, server, scripted, clock, judged
+):
+    stop = threading.Event()
+    stopping = Server(store, scripted.surroundings(stop=stop), judged.append, clock)
+    request_id = ask(store, pattern=["2,8,8,2", "4,8,8,1"])
+    scripted.script = lambda task: stop.set()
+    stopping.serve()
+    assert queries.request(store, request_id).state == "queued"
+    scripted.script = lambda task: None
+    server.run_next()
+    assert queries.request(store, request_id).state == "done"
+    assert queries.run(store, 1).state == "finished"
+    assert len(scripted.tasks) == len({task.problem for task in scripted.tasks}) == 4
+
+
+def test_what_a_killed_server_had_taken_is_queued_again(store, server, scripted, clock):
+    request_id = ask(store)
+    requests.take_next(store)
+    clock.now = datetime.now(UTC)
+    server.take_back()
+    assert queries.request(store, request_id).state == "running", "its run may be beginning just now"
+    clock.now += timedelta(minutes=5)
+    server.take_back()
+    assert queries.request(store, request_id).state == "queued"
+
+
+def test_what_another_server_measures_is_left_to_it(store, server, scripted, clock):
+    request_id = ask(store)
+    seen = []
+    clock.now = datetime.now(UTC) + timedelta(minutes=5)
+
+    def look(task):
+        server.take_back()
+        seen.append(queries.request(store, request_id).state)
+
+    scripted.script = look
+    server.run_next()
+    assert seen == ["running", "running"]
+
+
+def test_the_first_start_has_missed_no_night(store, server):
+    server.ask_for_due_night()
+    assert queries.requests(store) == []
+
+
+def test_a_due_night_is_asked_for_once_per_device(store, server, clock):
+    server.ask_for_due_night()
+    clock.now = NOON + timedelta(hours=14, minutes=1)
+    server.ask_for_due_night()
+    server.ask_for_due_night()
+    [night] = queries.requests(store)
+    assert (night.kind, night.suite, night.device) == ("nightly", "smoke", cpu_target().record.uuid)
+    assert night.arguments == {"budget": "3h"}
+
+
+def test_nights_missed_while_nobody_served_are_caught_up_once(store, server, clock):
+    schedule_marks.mark_due(store, NIGHTLY, NOON - timedelta(days=5))
+    server.ask_for_due_night()
+    [night] = queries.requests(store)
+    assert night.why == "nightly due at 2026-03-01 02:00 UTC"
+
+
+def test_a_device_in_use_fails_the_request_and_names_the_holder(store, server):
+    leases.acquire(store, cpu_target().record.uuid, "process 7 of another host since 1")
+    request_id = ask(store)
+    server.run_next()
+    assert "process 7 of another host" in queries.request(store, request_id).message
+
+
+def test_a_wrong_cron_expression_is_told_before_anything_is_served(store, scripted):
+    with pytest.raises(ConfigurationError, match="nightly_cron"):
+        Server(store, scripted.surroundings(config=ProfilerConfig(nightly_cron="at night")), print)
