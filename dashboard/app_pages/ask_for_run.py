@@ -6,7 +6,7 @@ import getpass
 
 import streamlit as st
 
-from dashboard import cached_queries, url_state
+from dashboard import cached_queries
 from dashboard.app_pages import request_queue
 from dashboard.app_pages.asking import AD_HOC, SUITES, Asked, expected_minutes, read_batches, read_patterns
 from dashboard.connection import writing_store
@@ -36,20 +36,20 @@ def _form() -> None:
     suite = st.selectbox(
         "Suite",
         list(SUITES),
-        index=list(SUITES).index(AD_HOC) if url_state.wanted("pattern") else 0,
+        index=list(SUITES).index(AD_HOC) if st.query_params.get("pattern") else 0,
         format_func=lambda name: SUITES[name],
         key="ask_suite",
     )
     patterns = st.text_area(
         "Patterns a,b,c,d, one a line" + ("" if suite == AD_HOC else " (empty: all of the suite)"),
-        value=url_state.wanted("pattern") or "",
+        value=st.query_params.get("pattern") or "",
         placeholder="6,64,64,1",
         key="ask_patterns",
         height=90,
     )
     left, right = st.columns(2)
     batches = left.text_input(
-        "Batch", value=url_state.wanted("batch") or "", placeholder="the suite’s", key="ask_batches"
+        "Batch", value=st.query_params.get("batch") or "", placeholder="the suite’s", key="ask_batches"
     )
     layouts = right.multiselect("Layout", LAYOUTS, placeholder="both", key="ask_layouts")
     precisions = st.multiselect("Precision", PRECISIONS, placeholder="the suite’s", key="ask_precisions")
@@ -85,7 +85,7 @@ def _choose_device() -> str:
     known = {device.uuid: names[device.id] for device in devices}
     known.setdefault("cpu", "the CPU of the machine that serves")
     options = [*known, OTHER_DEVICE]
-    wanted = url_state.wanted("device")
+    wanted = st.query_params.get("device")
     chosen = st.selectbox(
         "Device",
         options,

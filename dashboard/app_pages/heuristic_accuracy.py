@@ -46,13 +46,18 @@ def show() -> None:
         if newest.empty:
             _tell_why_empty(scope, metric)
             return
-        st.badge("in hindsight", icon=":material/history:", color="orange")
-        note("This run holds no predictions; today's rules are scored on what it measured.")
+        _tell_hindsight()
     _side_by_side(scope, newest)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
     _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen])
     _by_night(nights, chosen)
+
+
+def _tell_hindsight() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge("in hindsight", icon=":material/history:", color="orange")
+        note("This run holds no predictions: today's rules are scored on what was measured.")
 
 
 def _choose_metric(scope: Scope) -> str:
@@ -65,7 +70,7 @@ def _choose_metric(scope: Scope) -> str:
     if len(held) < 2:
         return held[0] if held else "latency"
     return url_state.select(
-        "The winner needs less", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH
+        "Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
+from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import pattern_night
 from dashboard.charts import pattern_history
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
@@ -17,6 +17,10 @@ from kernels.problem import Problem
 
 METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
 RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
+WINNING = {
+    "latency": "{better} is {factor} as fast as {worse}",
+    "energy": "{worse} needs {factor} the energy of {better}",
+}
 
 
 def show() -> None:
@@ -42,7 +46,7 @@ def show() -> None:
         for metric in ("latency", "energy")
     }
     compared = {name: frame[frame["run_id"].isin(scope.run_ids)] for name, frame in compared.items()}
-    _headline(scope, pattern, batch, compared["latency"])
+    _headline(scope, pattern, batch, compared)
     _ratios(compared)
     _predictions(scope, problem)
     _implementations(scope, cells)
@@ -87,22 +91,40 @@ def _step(patterns: list[Pattern], by: int) -> None:
     url_state.remember("pattern", texts[(index + by) % len(texts)])
 
 
-def _headline(scope: Scope, pattern: Pattern, batch: int, compared: pd.DataFrame) -> None:
-    newest = compared[compared["run_id"] == scope.newest.id]
+def _headline(scope: Scope, pattern: Pattern, batch: int, compared: dict[str, pd.DataFrame]) -> None:
     problem = Problem(pattern, batch, scope.precision, scope.layout)  # type: ignore[arg-type]
-    row = newest.iloc[0] if len(newest) else None
-    if row is None or row["speedup"] != row["speedup"]:
-        why = row["left_out"] if row is not None and row["left_out"] else "it was not measured"
-        finding(f"({pattern}): no speedup in run {scope.newest.id}, {why}")
-    elif row["speedup"] > 1:
-        finding(f"({pattern}): fused is {ratio(row['speedup'])} as fast as {row['best_baseline']}")
-    else:
-        finding(f"({pattern}): {row['best_baseline']} is {ratio(1 / row['speedup'])} as fast as fused")
+    finding(f"({pattern}): {_what_won(compared, scope.newest.id)}")
     note(
         f"{pattern.columns} features in, {pattern.rows} out, density {pattern.density}, h = {pattern.h}, "
         f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB a product, "
         f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
     )
+    links.link(
+        "ask",
+        "Measure this now",
+        icon=":material/add_circle:",
+        device=scope.device.uuid,
+        pattern=pattern,
+        batch=batch,
+    )
+
+
+def _what_won(compared: dict[str, pd.DataFrame], run_id: int) -> str:
+    """Who won the newest run, by time or else by energy; or why nobody did."""
+    why = ""
+    for metric, words in WINNING.items():
+        frame = compared[metric]
+        newest = frame[frame["run_id"] == run_id]
+        if newest.empty:
+            continue
+        row = newest.iloc[0]
+        if row["speedup"] == row["speedup"]:
+            fused_won = row["speedup"] > 1
+            better, worse = ("fused", row["best_baseline"]) if fused_won else (row["best_baseline"], "fused")
+            factor = row["speedup"] if fused_won else 1 / row["speedup"]
+            return words.format(better=better, worse=worse, factor=ratio(factor))
+        why = why or row["left_out"]
+    return f"no comparison in run {run_id}, {why or 'it was not measured'}"
 
 
 def _ratios(compared: dict[str, pd.DataFrame]) -> None:
@@ -145,18 +167,18 @@ def _predictions(scope: Scope, problem: ProblemKey) -> None:
 
 
 def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
+    cold = cells[cells["mode"] != "hot"]
+    held = [metric for metric in METRICS if cold[metric].notna().any()]
+    if not held:
+        note("Neither time nor energy is stored for this problem.")
+        return
     finding("All implementations by night")
-    metric = url_state.select(
-        "Metric", "metric", ["latency_ms", "energy_mj"], show=METRICS.__getitem__, width=260
-    )
+    metric = held[0]
+    if len(held) > 1:
+        metric = url_state.select("Metric", "metric", held, show=METRICS.__getitem__, width=260)
     low, high = metric.replace("_", "_low_"), metric.replace("_", "_high_")
     started = {run.id: run.started_at for run in scope.runs}
-    frame = cells[cells["mode"] != "hot"].assign(
-        started_at=cells["run_id"].map(started), value_low=cells[low], value_high=cells[high]
-    )
-    if frame[metric].notna().sum() == 0:
-        note(f"No {METRICS[metric]} is stored for this problem.")
-        return
+    frame = cold.assign(started_at=cold["run_id"].map(started), value_low=cold[low], value_high=cold[high])
     chart(
         pattern_history.implementations_by_night(frame, metric, METRICS[metric]),
         frame[["run_id", "started_at", "implementation", "status", metric, low, high]],

@@ -73,8 +73,9 @@ def _table(before: RunRow, after: RunRow, metric: str) -> None:
         note(f"The two runs have no cell in common with a {METRICS[metric]}.")
         return
     clear = both[both["clear"]]
-    slower, faster = int((clear["change"] > 0).sum()), int((clear["change"] < 0).sum())
-    finding(f"{slower} higher, {faster} lower, {len(both) - len(clear)} within their intervals")
+    worse, better = int((clear["change"] > 0).sum()), int((clear["change"] < 0).sum())
+    words = ("slower", "faster") if metric == "latency_ms" else ("need more", "need less")
+    finding(f"{worse} {words[0]}, {better} {words[1]}, {len(both) - len(clear)} cannot be told apart")
     note(f"{count(len(both), 'cell')} in common; clear means that the 95 % intervals do not overlap.")
     table = both.assign(change=both["change"].map(percent))
     columns = ["problem", "implementation", "mode", "change", "clear", "before", "after"]

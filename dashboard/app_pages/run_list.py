@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -81,11 +83,22 @@ def _list(runs: list[RunRow]) -> None:
     )
     show_table(
         table,
+        on_select=partial(_opened, [run.id for run in runs]),
+        selection_mode="single-row",
+        key="run_table",
         height=min(38 + 35 * len(table), 300),
         column_config={
             "started (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")
         },
     )
+
+
+def _opened(run_ids: list[int]) -> None:
+    """Show the run whose row was chosen."""
+    rows = st.session_state["run_table"].selection.rows
+    if rows:
+        url_state.remember("run", str(run_ids[rows[0]]))
+        url_state.remember("view", "one")
 
 
 def _revision(run: RunRow) -> str | None:

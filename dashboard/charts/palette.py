@@ -14,7 +14,7 @@ IMPLEMENTATION_COLOURS: dict[str, str] = {
     "bmm_blockdense": "#16BE86",
     "einsum": "#D88BE8",
     "bsr": "#E9A11B",
-    "csr": "#14741C",
+    "csr": "#96A757",
     "dense": "#80586E",
 }
 
@@ -39,7 +39,7 @@ GOOD = "#3C8DF5"
 BAD = "#E4572E"
 UNSURE = "#E9A11B"
 
-GROUP_COLOURS: tuple[str, ...] = ("#3C8DF5", "#E9A11B", "#14741C", "#D88BE8", "#1F56B3", "#80586E")
+GROUP_COLOURS: tuple[str, ...] = ("#3C8DF5", "#E9A11B", "#1B8857", "#D88BE8", "#1F56B3", "#80586E")
 """Groups that are not implementations (precisions, layouts, families), in order of appearance."""
 
 DIVERGING: list[tuple[float, str]] = [

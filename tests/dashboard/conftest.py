@@ -1,0 +1,69 @@
+"""One store, one server and one browser for all tests of a session; each test has its own page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from browsing import chromium_or_reason, launched_browser, running_dashboard  # noqa: E402
+from playwright.sync_api import Browser  # noqa: E402
+from simulated_store import Plan, fill  # noqa: E402
+
+from db.store import Store  # noqa: E402
+
+PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12)
+
+
+@pytest.fixture(scope="session")
+def simulated_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store of two simulated devices over four nights; tests only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('simulated') / 'kswatch.db'}"
+    store = Store.open(url)
+    fill(store, PLAN)
+    store.close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def empty_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store without a run."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('empty') / 'kswatch.db'}"
+    Store.open(url).close()
+    return url
+
+
+@pytest.fixture
+def own_url(tmp_path: Path) -> str:
+    """A store without a run that the test may fill as it likes."""
+    url = f"sqlite:///{tmp_path / 'kswatch.db'}"
+    Store.open(url).close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def address(simulated_url: str) -> Iterator[str]:
+    """The dashboard on the simulated store."""
+    with running_dashboard(simulated_url) as at:
+        yield at
+
+
+@pytest.fixture(scope="session")
+def empty_address(empty_url: str) -> Iterator[str]:
+    """The dashboard on the empty store."""
+    with running_dashboard(empty_url) as at:
+        yield at
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; where there is none the test is skipped and says why."""
+    executable, reason = chromium_or_reason()
+    if executable is None:
+        pytest.skip(reason)
+    with launched_browser(executable) as launched:
+        yield launched

@@ -1,0 +1,56 @@
+import pandas as pd
+import pytest
+from simulated_store import Plan, fill
+
+from dashboard import cached_queries
+from dashboard.app_pages import hindsight
+from dashboard.app_pages.run_compare import compared
+from dashboard.filters import SOURCES, Scope
+from db import queries
+from db.store import Store
+
+ABOUT = ("latency", "all", "fp32", "batch_first")
+
+
+@pytest.fixture
+def scope(own_url: str, monkeypatch: pytest.MonkeyPatch) -> Scope:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=2, patterns=6, devices=("sim-a100",), regression_night=1))
+    monkeypatch.setenv("KSWATCH_DATABASE_URL", own_url)
+    device = queries.devices(store)[0]
+    runs = tuple(reversed(queries.runs(store)))
+    return Scope(device, device.model, SOURCES[-1], "nightly", "fp32", "batch_first", "all", runs)
+
+
+def test_two_runs_differ_by_the_planted_regression_of_fused(scope: Scope) -> None:
+    cells = [cached_queries.run_measurements(run.id) for run in scope.runs]
+    both = compared(cells[0], cells[1], "latency_ms")
+    fused = both[both["implementation"] == "fused"]
+    assert fused["clear"].all()
+    assert fused["change"].median() == pytest.approx(0.12, abs=0.02)
+    assert set(both.head(len(fused))["implementation"]) == {"fused"}
+
+
+def test_cells_that_one_run_lacks_are_not_compared(scope: Scope) -> None:
+    cells = cached_queries.run_measurements(1)
+    assert (
+        compared(cells, cells[cells["implementation"] == "bmm"], "latency_ms")["implementation"]
+        .eq("bmm")
+        .all()
+    )
+
+
+def test_hindsight_agrees_with_what_was_predicted(scope: Scope) -> None:
+    newest = scope.newest.id
+    said = hindsight.outcomes(scope, "latency")
+    stored = cached_queries.outcomes(newest, *ABOUT)
+    key = ["heuristic", "problem_id"]
+    both = said.merge(stored, on=key, suffixes=("_said", "_stored"))
+    assert len(both) == len(stored) == len(said)
+    assert (both["predicts_fused_said"] == both["predicts_fused_stored"]).all()
+    nights = cached_queries.heuristic_nights(scope.device.id, [newest], *ABOUT).set_index("heuristic")
+    figures = hindsight.figures(said, scope).set_index("heuristic")
+    columns = ["tp", "fp", "fn", "tn", "accuracy", "majority", "balanced_accuracy", "regret"]
+    pd.testing.assert_frame_equal(
+        figures[columns].sort_index(), nights[columns].sort_index(), check_dtype=False
+    )

@@ -1,0 +1,137 @@
+"""Each page by itself, without a browser: what it draws, says and asks for."""
+
+from collections.abc import Callable
+
+import pytest
+from simulated_store import NASTY, Plan, fill
+from streamlit.testing.v1 import AppTest
+
+from dashboard.page_list import PAGES
+from dashboard.plain_text import literal
+from db.store import Store
+
+Opened = Callable[..., AppTest]
+NEEDING_RUNS = [entry.path for entry in PAGES if entry.path != "ask"]
+
+
+def _script(first: str) -> None:
+    from dashboard.page_list import navigation
+
+    navigation(first).run()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Opens one page on a store, as a link with these choices would."""
+
+    def open_page(path: str, url: str, **choices: str) -> AppTest:
+        monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
+        page = AppTest.from_function(_script, args=(path,), default_timeout=60)
+        for name, value in choices.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception, page.exception[0].value
+        return page
+
+    return open_page
+
+
+def texts(page: AppTest) -> str:
+    elements = [*page.subheader, *page.markdown, *page.caption, *page.code, *page.warning, *page.error]
+    return "\n".join(str(element.value) for element in elements)
+
+
+@pytest.mark.parametrize("path", [entry.path for entry in PAGES])
+def test_a_page_of_a_full_store_draws_without_an_error(path: str, simulated_url: str, opened: Opened) -> None:
+    page = opened(path, simulated_url)
+    assert page.subheader
+    assert not page.error
+
+
+@pytest.mark.parametrize("path", NEEDING_RUNS)
+def test_a_page_of_an_empty_store_says_what_to_run(path: str, empty_url: str, opened: Opened) -> None:
+    assert [code.value for code in opened(path, empty_url).code] == ["kswatch nightly"]
+
+
+def test_a_store_that_does_not_exist_is_told_in_a_sentence(opened: Opened, tmp_path_factory) -> None:  # noqa: ANN001
+    nowhere = tmp_path_factory.mktemp("nowhere") / "kswatch.db"
+    assert "does not exist" in opened("overview", f"sqlite:///{nowhere}").error[0].value
+
+
+def test_the_overview_tells_the_planted_regression(simulated_url: str, opened: Opened) -> None:
+    assert "32 slower, 0 faster" in literal_free(opened("overview", simulated_url).subheader[0].value)
+
+
+def test_a_simulated_device_carries_its_badge(simulated_url: str, opened: Opened) -> None:
+    assert "simulated" in texts(opened("speedup", simulated_url))
+
+
+def test_a_link_reopens_what_was_seen(simulated_url: str, opened: Opened) -> None:
+    chosen = {"device": "sim-h200-0000", "precision": "bf16", "layout": "batch_last", "baselines": "paper"}
+    page = opened("speedup", simulated_url, **chosen)
+    assert {name: in_url(page, name) for name in chosen} == chosen
+    assert "bf16, batch last, against the paper" in literal_free(texts(page))
+
+
+def test_nonsense_in_a_link_falls_back_to_what_there_is(simulated_url: str, opened: Opened) -> None:
+    page = opened("speedup", simulated_url, device="nowhere", precision="<script>", nights="-3")
+    assert (in_url(page, "precision"), in_url(page, "nights")) == ("fp32", "90")
+
+
+def test_a_choice_is_written_to_the_url(simulated_url: str, opened: Opened) -> None:
+    page = opened("speedup", simulated_url)
+    page.selectbox(key="choice_precision").select("bf16").run()
+    assert in_url(page, "precision") == "bf16"
+
+
+def test_the_pattern_page_steps_to_the_next_pattern(simulated_url: str, opened: Opened) -> None:
+    page = opened("pattern", simulated_url, pattern="1,192,48,2")
+    page.button(key="step_after").click().run()
+    assert in_url(page, "pattern") == "1,768,192,2"
+
+
+def test_a_device_without_energy_says_why(own_url: str, opened: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",), energy=False))
+    page = opened("energy", own_url)
+    assert "No energy was measured" in literal_free(page.subheader[0].value)
+    assert NASTY in page.dataframe[0].value["reason"].iloc[0]
+
+
+def test_heuristics_are_never_shown_without_the_majority_rate(simulated_url: str, opened: Opened) -> None:
+    table = opened("heuristics", simulated_url).dataframe[0].value
+    assert {"majority rate (%)", "accuracy (%)", "balanced accuracy (%)", "mean regret (%)"} <= set(table)
+
+
+def test_a_run_under_way_is_told_on_an_otherwise_empty_store(own_url: str, opened: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",)))
+    store.reopen_run(1)
+    assert "is under way" in literal_free(texts(opened("overview", own_url)))
+
+
+def test_news_in_the_store_appear_on_the_next_look(own_url: str, opened: Opened) -> None:
+    assert opened("overview", own_url).code
+    fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))
+    assert not opened("overview", own_url).code
+
+
+@pytest.mark.parametrize("path", NEEDING_RUNS)
+def test_text_of_the_store_is_escaped_wherever_markdown_is_read(
+    path: str, simulated_url: str, opened: Opened
+) -> None:
+    shown = texts(opened(path, simulated_url, view="one", run="8"))
+    assert "<b>bold" not in shown
+    if path == "runs":
+        assert literal(NASTY) in shown
+
+
+def in_url(page: AppTest, name: str) -> str:
+    """What the address says for this name; the test harness gives a list where nothing was written."""
+    value = page.query_params[name]
+    return value if isinstance(value, str) else value[-1]
+
+
+def literal_free(text: str) -> str:
+    """The text as a reader sees it."""
+    return text.replace("\\", "")
