@@ -4,6 +4,8 @@
 // contiguous vectors times broadcast rows (twin_tile.hpp). No permutation of X or Y ever goes
 // through memory: each is read and written once.
 
+#include <new>
+
 #include "twin_batch_first.hpp"
 #include "twin_batch_last.hpp"
 
@@ -25,17 +27,18 @@ Plan* open_layout(const Shape& shape, bool batch_last, const void* weights) {
 
 }  // namespace
 
-extern "C" {
+// The rest is built with hidden visibility: two builds of the twin in one process share nothing.
+#define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Lanes of a vector, rows and vectors of a full tile.
-void kswatch_twin_tile(int32_t* sizes) {
+EXPORTED void kswatch_twin_tile(int32_t* sizes) {
   sizes[0] = kLanes;
   sizes[1] = kTileRows;
   sizes[2] = kTileVectors;
 }
 
 // A plan that owns its re-laid weights; null when memory is short.
-void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_last, const void* weights) try {
+EXPORTED void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_last, const void* weights) try {
   switch (precision) {
     case kFp32: return open_layout<Fp32>(*shape, batch_last, weights);
     case kBf16: return open_layout<Bf16>(*shape, batch_last, weights);
@@ -46,9 +49,8 @@ void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_las
 }
 
 // 1 when Y was written, 0 when memory was short.
-int32_t kswatch_twin_multiply(const void* plan, const void* x, void* y, int32_t threads) {
+EXPORTED int32_t kswatch_twin_multiply(const void* plan, const void* x, void* y, int32_t threads) {
   return static_cast<const Plan*>(plan)->multiply(x, y, threads);
 }
 
-void kswatch_twin_close(void* plan) { delete static_cast<Plan*>(plan); }
-}
+EXPORTED void kswatch_twin_close(void* plan) { delete static_cast<Plan*>(plan); }

@@ -106,15 +106,18 @@ def prepare(problem: Problem, weights: torch.Tensor) -> Product:
     if reason:
         raise UnsupportedError(f"{problem}: {reason}")
     dtype = STORAGE_DTYPES[problem.precision]
+    weights = weights.contiguous()
     check("weights", weights, problem.pattern.as_tuple(), dtype)
     functions = loaded().functions
-    plan = open_plan(functions, problem, weights.detach().contiguous())
+    plan = open_plan(functions, problem, weights)
     output_shape, input_shape = problem.output_shape, problem.input_shape
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         check("x", x, input_shape, dtype)
-        if not x.is_contiguous():
-            raise UsageError(f"x of strides {x.stride()} is not contiguous; pass x.contiguous()")
+        if x.requires_grad and torch.is_grad_enabled():
+            raise UsageError(
+                "x requires a gradient, which this product has not; use KSLinear or torch.no_grad()"
+            )
         y = empty(output_shape, dtype=dtype)
         done = functions.kswatch_twin_multiply(plan, x.data_ptr(), y.data_ptr(), torch.get_num_threads())
         if not done:
@@ -129,14 +132,16 @@ def check(name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.
     """Refuse what the C++ would misread, before it is called.
 
     Raises:
-        UsageError: another shape, dtype or device, or a gradient that would be lost.
+        UsageError: another shape, dtype or device, or memory that is not contiguous.
     """
-    if tuple(tensor.shape) != shape:
+    if tensor.shape != shape:
         raise UsageError(f"{name} has shape {tuple(tensor.shape)}; this product takes {shape}")
     if tensor.dtype != dtype:
         raise UsageError(f"{name} is {tensor.dtype}; this product takes {dtype}")
     if tensor.device.type != "cpu":
         raise UsageError(f"{name} is on {tensor.device}; the CPU twin takes tensors on the CPU")
+    if not tensor.is_contiguous():
+        raise UsageError(f"{name} has strides {tensor.stride()}; pass {name}.contiguous()")
 
 
 def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor) -> int:

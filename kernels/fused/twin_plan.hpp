@@ -37,6 +37,18 @@ inline Words allocate_words(int64_t count) {
   return Words(static_cast<float*>(std::aligned_alloc(64, bytes)));
 }
 
+// Room that each thread keeps from product to product, since fresh pages would cost more than a
+// small product; null when memory is short.
+inline float* room_of_thread(int64_t words) {
+  static thread_local Words room;
+  static thread_local int64_t size = 0;
+  if (size < words) {
+    room = allocate_words(words);
+    size = room ? words : 0;
+  }
+  return room.get();
+}
+
 struct Plan {
   Shape shape;
   int64_t depth;  // words in one sum over l
@@ -58,16 +70,16 @@ template <class Work>
 bool for_each_item(int64_t items, int threads, int64_t words, const Work& work) {
   const int64_t chunk = std::clamp<int64_t>(items / (8 * threads), 1, 8);
   bool enough_memory = true;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(int(std::min<int64_t>(threads, items)))
   {
-    const Words room = allocate_words(words);
+    float* room = room_of_thread(words);
     if (!room) {
 #pragma omp atomic write
       enough_memory = false;
     }
 #pragma omp for schedule(dynamic, chunk)
     for (int64_t item = 0; item < items; ++item)
-      if (room) work(item, room.get());
+      if (room) work(item, room);
   }
   return enough_memory;
 }
