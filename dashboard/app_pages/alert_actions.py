@@ -23,15 +23,18 @@ def show_actions(alert: AlertRow) -> None:
     if action is None:
         return
     with st.form(f"act_{alert.id}_{alert.version}", border=False):
-        who = st.text_input("Who", value=_user(), max_chars=120)
+        who = st.text_input("Who", value=_user(), max_chars=120, key=f"who_{alert.id}")
         assigned_to = st.text_input("To whom", max_chars=120) if action == "assign" else None
         until = None
         if action == "mute":
             day = st.date_input("Until (UTC)", value=datetime.now(UTC).date() + timedelta(days=7))
             until = datetime.combine(day, time(), tzinfo=UTC)
         needed = alert_life.ACTIONS[action].needs_reason
-        reason = st.text_input("Why" + ("" if needed else " (optional)"), max_chars=2000)
-        if not st.form_submit_button(action.replace("_", " ").capitalize(), type="primary"):
+        reason = st.text_input(
+            "Why" + ("" if needed else " (optional)"), max_chars=2000, key=f"why_{alert.id}"
+        )
+        label = action.replace("_", " ").capitalize()
+        if not st.form_submit_button(label, type="primary", key=f"act_{alert.id}"):
             return
     try:
         with writing_store() as store:

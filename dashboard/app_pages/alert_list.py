@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
+from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import alert_actions
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, device_names, percent, share, utc
@@ -110,15 +110,41 @@ def _one(alerts: list[AlertRow], names: dict[int, str]) -> None:
 
 
 def _explanation(alert: AlertRow) -> None:
-    """Lists of objects become tables, the rest a table of names and values; all shown as plain text."""
-    plain = {name: value for name, value in alert.explanation.items() if not _is_table(value)}
-    if plain:
-        rows = [(name.replace("_", " "), _as_text(value)) for name, value in plain.items()]
-        show_table(pd.DataFrame(rows, columns=["what", "is"]))
-    for name, value in alert.explanation.items():
+    """Single facts become one table, lists of objects a table each, the cells the first."""
+    told = {name: value for name, value in alert.explanation.items() if value not in (None, [], {})}
+    cells = told.pop("cells", [])
+    if cells:
+        _cells(alert, pd.DataFrame(cells))
+    facts = [(name, _as_text(value)) for name, value in told.items() if not _is_table(value)]
+    show_table(pd.DataFrame(facts, columns=["what", "is"]).replace("_", " ", regex=True))
+    for name, value in told.items():
         if _is_table(value):
-            st.markdown(f"**{literal(name.replace('_', ' '))}**")
+            st.markdown(f"**{literal(name.replace('_', ' ').capitalize())}**")
             show_table(pd.DataFrame(value))
+    good, bad = told.get("last_good_run"), told.get("first_bad_run")
+    if good and bad:
+        label = f"Compare run {good} with run {bad}"
+        links.link("runs", label, icon=":material/compare_arrows:", view="compare", before=good, after=bad)
+
+
+def _cells(alert: AlertRow, cells: pd.DataFrame) -> None:
+    """The cells, the worst first; choosing a row opens its pattern."""
+    shown = cells.copy()
+    for column in ("change", "change_low", "change_high"):
+        if column in shown:
+            shown[column] = shown[column].map(percent)
+    chosen = show_table(
+        shown.rename(columns=lambda name: name.replace("_", " ")),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"cells_of_{alert.id}",
+    )
+    hint("Choose a row to open its pattern.")
+    if chosen.selection.rows:
+        cell = cells.iloc[chosen.selection.rows[0]]
+        device = next(one for one in cached_queries.devices() if one.id == alert.device_id)
+        key = {name: cell[name] for name in ("pattern", "batch", "precision", "layout")}
+        links.go_to("pattern", device=device.uuid, **key)
 
 
 def _is_table(value: object) -> bool:
@@ -126,6 +152,8 @@ def _is_table(value: object) -> bool:
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -69,9 +69,7 @@ def _choose_metric(scope: Scope) -> str:
     ]
     if len(held) < 2:
         return held[0] if held else "latency"
-    return url_state.select(
-        "Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH
-    )
+    return url_state.select("Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH)
 
 
 def _tell_why_empty(scope: Scope, metric: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from browsing import chromium_or_reason, launched_browser, running_dashboard, wait_until_drawn
 from playwright.sync_api import Browser
-from simulated_store import Plan, fill
+from simulated_store import Plan, fill, fill_queue
 
 from dashboard.page_list import PAGES
 from db.store import Store
@@ -52,7 +52,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         url = given.url or f"sqlite:///{temporary}/simulated.db"
         if not given.url:
-            fill(Store.open(url), Plan(nights=20, patterns=12, regression_night=19, new_driver_night=10))
+            store = Store.open(url)
+            fill(store, Plan(nights=20, patterns=12, regression_night=19, new_driver_night=10))
+            fill_queue(store)
         with running_dashboard(url) as address, launched_browser(executable) as browser:
             take(browser, address, given.folder, given.page or [entry.path for entry in PAGES])
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
+from db import alert_life, queries, requests, run_events
 from db.records import (
     IMPLEMENTATIONS,
     CanaryRecord,
@@ -114,6 +115,8 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
     store.record_predictions(run_id, list(_predictions(problems)))
     store.finish_run(run_id, "finished", 900.0, 90.0, started + timedelta(minutes=15))
     store.record_verdicts(run_id, list(_verdicts(plan, night, problems)))
+    if night == plan.regression_night:
+        _open_alert(store, run_id, problems)
     return run_id
 
 
@@ -246,6 +249,50 @@ def _verdicts(plan: Plan, night: int, problems: list[ProblemKey]) -> Iterator[Ve
             )
 
 
+def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
+    """What judging would tell of the planted regression, and a note that somebody left."""
+    run = queries.run(store, run_id)
+    cells = [
+        vars(key)
+        | {"pattern": key.pattern, "implementation": "fused", "metric": "latency_ms", "change": 0.12}
+        for key in problems
+    ]
+    shown = ("pattern", "batch", "precision", "layout", "implementation", "metric", "change")
+    alert_life.open_alert(
+        store,
+        alert_life.NewAlert(
+            device_id=run.device_id,
+            run_id=run_id,
+            verdict="slower",
+            cause="code",
+            metric="latency_ms",
+            implementation="fused",
+            title=f"fused slower: {len(problems)} problems, worst +12.0 % {NASTY}",
+            worst_change=0.12,
+            explanation={
+                "problems": len(problems),
+                "cells": [{name: cell[name] for name in shown} for cell in cells],
+                "first_bad_run": run_id,
+                "last_good_run": max(run_id - 2, 1),
+                "revisions": {"good": "a" * 9, "bad": run.revision.commit[:9] if run.revision else None},
+                "environment_changes": [],
+            },
+            confirmed=True,
+        ),
+    )
+    run_events.say(store, run_id, "note", "somebody", f"the cooling was serviced {NASTY}")
+
+
+def fill_queue(store: Store) -> None:
+    """One request under way, one that waits, one that was cancelled."""
+    for suite, device in (("vit_s16", "cuda:0"), ("smoke", "cpu"), ("paper", "cuda:1")):
+        requests.ask(store, suite, device, asked_by="somebody", why=f"to see whether it helps {NASTY}")
+    taken = requests.take_next(store)
+    assert taken is not None
+    requests.progress(store, taken.id, 120, 384, 540.0, "measuring 6,64,64,1 fp32 batch_first")
+    requests.cancel(store, taken.id + 2, "somebody", "asked twice")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fill a store with simulated nights.")
     parser.add_argument("url")
@@ -262,7 +309,9 @@ def main() -> None:
         new_driver_night=given.nights // 2,
         first_night=started - timedelta(days=given.nights - 1),
     )
-    fill(Store.open(given.url), plan)
+    store = Store.open(given.url)
+    fill(store, plan)
+    fill_queue(store)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from simulated_store import NASTY, Plan, fill
+from simulated_store import NASTY, Plan, fill, fill_queue
 from streamlit.testing.v1 import AppTest
 
 from dashboard.page_list import PAGES
 from dashboard.plain_text import literal
+from db import alert_life, queries
 from db.store import Store
 
 Opened = Callable[..., AppTest]
@@ -124,6 +125,44 @@ def test_text_of_the_store_is_escaped_wherever_markdown_is_read(
     assert "<b>bold" not in shown
     if path == "runs":
         assert literal(NASTY) in shown
+
+
+def test_an_alert_shows_what_is_known_of_it(simulated_url: str, opened: Opened) -> None:
+    page = opened("alerts", simulated_url, alert="1")
+    cells, facts, events = (table.value for table in page.dataframe[1:4])
+    assert list(cells["change"].unique()) == ["+12.0 %"]
+    assert ("last good run", "5") in set(facts.itertuples(index=False, name=None))
+    assert list(events["what"]) == ["opened"]
+
+
+def test_acknowledging_an_alert_is_an_event_with_who_and_why(own_url: str, opened: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1))
+    page = opened("alerts", own_url)
+    page.text_input(key="who_1").input("kernel engineer")
+    page.text_input(key="why_1").input("looking")
+    page.button(key="act_1").click().run()
+    assert not page.error
+    assert queries.alert(store, 1).state == "acknowledged"
+    newest = queries.alert_events(store, 1)[-1]
+    assert (newest.who, newest.reason) == ("kernel engineer", "looking")
+
+
+def test_an_act_on_an_alert_that_changed_meanwhile_is_refused(own_url: str, opened: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1))
+    page = opened("alerts", own_url)
+    alert_life.act(store, 1, "resolve", "another", None, 1)
+    page.button(key="act_1").click().run()
+    assert queries.alert(store, 1).state == "resolved"
+
+
+def test_the_queue_tells_how_far_a_run_is(own_url: str, opened: Opened) -> None:
+    fill_queue(Store.open(own_url))
+    shown = literal_free(texts(opened("ask", own_url)))
+    assert "1 run under way, 1 queued" in shown
+    assert "cancelled by somebody: asked twice" in shown
+    assert "<b>bold" in shown
 
 
 def in_url(page: AppTest, name: str) -> str:
