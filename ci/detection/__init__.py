@@ -1,0 +1,18 @@
+"""Statistics between runs: where the level of a series changed. Pure functions of one series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ci.detection.levels import change_points
+
+__all__ = ["change_points"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "change_points":  # on demand, so that importing the package costs no NumPy
+        from ci.detection.levels import change_points
+
+        return change_points
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
