@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from profiler.probes.timing import Work
 
 ROTATED_CACHES = 2
 """Input sets together fill the last cache this many times over, so that no launch finds its input there."""
+
+FEW_FLOPS = 4_000_000_000
 
 
 class Stage(ABC):
@@ -62,11 +64,12 @@ class TorchStage(Stage):
         with ExitStack() as scope:
             scope.enter_context(torch.inference_mode())
             scope.enter_context(precision_scope(problem))
-            self._weights, self._x = make_operands(problem, device, seed)
-            self._truth = reference(problem, self._weights, self._x)
-            self._pristine = (self._weights.clone(), self._x.clone())
-            count = 1 + ROTATED_CACHES * cache_bytes // (self._x.nbytes + problem.output_bytes)
-            self._inputs = [self._x, *(self._x.clone() for _ in range(count - 1))]
+            with _few_threads(problem):
+                self._weights, self._x = make_operands(problem, device, seed)
+                self._truth = reference(problem, self._weights, self._x)
+                self._pristine = (self._weights.clone(), self._x.clone())
+                count = 1 + ROTATED_CACHES * cache_bytes // (self._x.nbytes + problem.output_bytes)
+                self._inputs = [self._x, *(self._x.clone() for _ in range(count - 1))]
             self._scope = scope.pop_all()
         self._outputs: list[torch.Tensor | None] = [None] * count
         self._products: dict[str, Product] = {}
@@ -77,7 +80,8 @@ class TorchStage(Stage):
 
     def prepare(self, implementation: Implementation) -> Work:
         """See `Stage`."""
-        product = implementation.prepare(self.problem, self._weights)
+        with _few_threads(self.problem):
+            product = implementation.prepare(self.problem, self._weights)
         self._products[implementation.name] = product
         inputs, outputs, count = self._inputs, self._outputs, len(self._inputs)
 
@@ -95,7 +99,11 @@ class TorchStage(Stage):
     def check(self, work: Work, bmm_error: float | None) -> Correctness:
         """See `Stage`."""
         y = self._products[work.name](self._x, empty=_poisoned)
-        correctness = check(self.problem, y, self._truth, bmm_error)
+        with _few_threads(self.problem):
+            return self._judged(check(self.problem, y, self._truth, bmm_error))
+
+    def _judged(self, correctness: Correctness) -> Correctness:
+        """Wrong, whatever the output is, where an operand was changed; then it is put back."""
         changed = [name for name, *pair in self._operands() if not _same_bytes(*pair)]
         if not changed:
             return correctness
@@ -114,6 +122,24 @@ class TorchStage(Stage):
         self._inputs.clear()
         self._outputs.clear()
         self._scope.close()
+
+
+@contextmanager
+def _few_threads(problem: Problem) -> Iterator[None]:
+    """One CPU thread for the small things around a small product.
+
+    On a busy machine each meeting of threads waits for the one whose core is taken: setting up and
+    checking a small problem took three to five times longer with two threads than with one.
+    """
+    threads = torch.get_num_threads()
+    if problem.flops > FEW_FLOPS:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _poisoned(*shape: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401  (as torch.empty)
