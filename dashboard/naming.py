@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
+from db.metrics import METRIC_BY_NAME
 from db.queries import DeviceRow
 
 WORDS: dict[str, str] = {"batch_first": "batch first", "batch_last": "batch last"}
@@ -31,6 +32,11 @@ def device_names(devices: list[DeviceRow]) -> dict[int, str]:
         device.id: device.model if models.count(device.model) == 1 else f"{device.model} {device.uuid[:12]}"
         for device in devices
     }
+
+
+def metric_label(name: str) -> str:
+    """A metric for people; its name where this version does not know it."""
+    return METRIC_BY_NAME[name].label if name in METRIC_BY_NAME else name
 
 
 def utc(moment: datetime) -> str:

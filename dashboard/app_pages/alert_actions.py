@@ -30,9 +30,8 @@ def show_actions(alert: AlertRow) -> None:
             day = st.date_input("Until (UTC)", value=datetime.now(UTC).date() + timedelta(days=7))
             until = datetime.combine(day, time(), tzinfo=UTC)
         needed = alert_life.ACTIONS[action].needs_reason
-        reason = st.text_input(
-            "Why" + ("" if needed else " (optional)"), max_chars=2000, key=f"why_{alert.id}"
-        )
+        why = "Why" if needed else "Why (optional)"
+        reason = st.text_input(why, max_chars=2000, key=f"why_{alert.id}")
         label = action.replace("_", " ").capitalize()
         if not st.form_submit_button(label, type="primary", key=f"act_{alert.id}"):
             return

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import alert_actions
 from dashboard.filters import BOX_WIDTH, tell_empty_store
-from dashboard.naming import count, device_names, percent, share, utc
+from dashboard.naming import count, device_names, metric_label, percent, share, utc
 from dashboard.panels import finding, hint, note, show_table
 from dashboard.plain_text import literal
 from db.alert_life import ENDED, LIVE
@@ -76,7 +76,7 @@ def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
             "title": alert.title,
             "device": names.get(alert.device_id, str(alert.device_id)),
             "cause": alert.cause,
-            "metric": alert.metric,
+            "metric": metric_label(alert.metric),
             "confirmed": alert.confirmed,
             "assigned to": alert.assigned_to,
             "since run": alert.opened_run_id,
@@ -100,8 +100,8 @@ def _one(alerts: list[AlertRow], names: dict[int, str]) -> None:
             st.badge("confirmed" if alert.confirmed else "provisional", color="gray")
             st.markdown(f"**{literal(alert.title)}**")
         note(
-            f"{names.get(alert.device_id)}: {alert.implementation}, {alert.metric} {alert.verdict}, "
-            f"worst {percent(alert.worst_change)}; put down to {alert.cause}; "
+            f"{names.get(alert.device_id)}: {alert.implementation} {alert.verdict}, "
+            f"{metric_label(alert.metric)}, worst {percent(alert.worst_change)}; put down to {alert.cause}; "
             f"runs {alert.opened_run_id} to {alert.newest_run_id}."
         )
         _explanation(alert)
@@ -130,6 +130,8 @@ def _explanation(alert: AlertRow) -> None:
 def _cells(alert: AlertRow, cells: pd.DataFrame) -> None:
     """The cells, the worst first; choosing a row opens its pattern."""
     shown = cells.copy()
+    if "metric" in shown:
+        shown["metric"] = shown["metric"].map(metric_label)
     for column in ("change", "change_low", "change_high"):
         if column in shown:
             shown[column] = shown[column].map(percent)

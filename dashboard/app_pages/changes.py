@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dashboard import cached_queries, links
-from dashboard.naming import count, percent
+from dashboard.naming import count, metric_label, percent
 from dashboard.panels import finding, hint, note, show_table
-from db.metrics import METRIC_BY_NAME
 from db.queries import RunRow
 
 MOST_ROWS = 200
@@ -90,17 +89,13 @@ def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
         pattern=letters.agg(",".join, axis=1),
         device=frame["run_id"].map(names),
         uuid=frame["run_id"].map(uuids),
-        metric=frame["metric"].map(_label),
+        metric=frame["metric"].map(metric_label),
         change=frame["change"].map(percent),
         between=[
             f"{percent(low)} to {percent(high)}"
             for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
         ],
     )
-
-
-def _label(metric: str) -> str:
-    return METRIC_BY_NAME[metric].label if metric in METRIC_BY_NAME else metric
 
 
 def _open(row: pd.Series) -> None:

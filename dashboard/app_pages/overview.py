@@ -108,7 +108,7 @@ def _card(
     newest = runs[-1]
     now = datetime.now(UTC)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"#### {literal(name)}", width="content")
+        st.subheader(literal(name), anchor=False, width="content")
         origin_badge(source.origin)
         if source.name == "nightly" and now - newest.started_at > SILENT_AFTER:
             st.badge("silent", icon=":material/volume_off:", color="orange")

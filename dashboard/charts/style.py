@@ -25,7 +25,14 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
         margin={"l": 8, "r": 12, "t": 28, "b": 8},
         hovermode="closest",
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0, "title": None},
+        legend={
+            "orientation": "h",
+            "traceorder": "normal",  # a filled band would turn the order around
+            "yanchor": "bottom",
+            "y": 1.0,
+            "xanchor": "left",
+            "x": 0,
+        },
         xaxis={"title": {"text": x_title}, "automargin": True, "zeroline": False},
         yaxis={"title": {"text": y_title}, "automargin": True, "zeroline": False},
     )

@@ -26,12 +26,13 @@ class Mark:
     label: str
 
 
-MARK_STYLE: dict[str, tuple[str, str]] = {
-    "environment": (UNSURE, "diamond"),
-    "revision": (QUIET, "triangle-up"),
-    "alert": (BAD, "star"),
-    "note": (GROUP_COLOURS[0], "square"),
+MARK_STYLE: dict[str, tuple[str, str, float]] = {
+    "revision": (QUIET, "triangle-up", 0.02),
+    "environment": (UNSURE, "diamond", 0.07),
+    "alert": (BAD, "star", 0.12),
+    "note": (GROUP_COLOURS[0], "square", 0.17),
 }
+"""Colour, symbol and height over the foot of the chart, so that marks of one night stay apart."""
 
 
 def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) -> go.Figure:
@@ -91,14 +92,14 @@ def add_band(
 
 def add_marks(figure: go.Figure, marks: Sequence[Mark]) -> None:
     """Markers along the foot of the chart, one trace a kind; lines for environments, if they are few."""
-    for kind, (colour, symbol) in MARK_STYLE.items():
+    for kind, (colour, symbol, height) in MARK_STYLE.items():
         these = [mark for mark in marks if mark.kind == kind]
         if not these:
             continue
         figure.add_trace(
             go.Scatter(
                 x=[mark.at for mark in these],
-                y=[0.02] * len(these),
+                y=[height] * len(these),
                 yaxis="y2",
                 name=kind,
                 legendrank=2000,  # after the trend itself

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+from browsing import running_dashboard
+from page_times import filled, warm_seconds
+from playwright.sync_api import Browser
+
+MOST_S = 2.0
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_every_page_of_100000_measurements_is_drawn_warm_within_two_seconds(
+    tmp_path: Path, browser: Browser
+) -> None:
+    with running_dashboard(filled(tmp_path)) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        times = warm_seconds(page, address)
+        page.close()
+    assert max(times.values()) < MOST_S, times
