@@ -77,13 +77,14 @@ def import_(
     from db.store import Store
 
     store = Store.open(ctx.obj["database_url"])
-    results: dict[Path, ImportResult] = {}
+    results: list[tuple[Path, ImportResult]] = []
     for path in files:
         with _waiting(f"importing {path}"):
-            results[path] = import_file(store, path)
-            _predict(ctx, store, results[path])
+            result = import_file(store, path)
+            _predict(ctx, store, result)
+        results.append((path, result))
         if not as_json:
-            _tell(path, results[path])
+            _tell(path, result)
     if as_json:
         typer.echo(to_json_text(_totals(results)))
 
@@ -116,15 +117,15 @@ def _tell(path: Path, result: ImportResult) -> None:
     typer.echo(f"{path}: " + ", ".join(f"{name} {getattr(result, name)}" for name in counts))
 
 
-def _totals(results: dict[Path, ImportResult]) -> dict[str, object]:
+def _totals(results: list[tuple[Path, ImportResult]]) -> dict[str, object]:
     names = ("read", "recorded", "implausible", "rejected", "duplicates")
-    totals = {name: sum(getattr(result, name) for result in results.values()) for name in names}
+    totals = {name: sum(getattr(result, name) for _, result in results) for name in names}
     rejections = [
         {"file": path, "line": rejection.line, "reason": rejection.reason}
-        for path, result in results.items()
+        for path, result in results
         for rejection in result.rejections
     ]
-    runs = [run_id for result in results.values() for run_id in result.run_ids]
+    runs = [run_id for _, result in results for run_id in result.run_ids]
     return {**totals, "rejections": rejections, "runs": runs}
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST = 1e30
 """Numbers beyond it are no measurement; it also keeps them within the float32 of tails and samples."""
+
+
+WIDE_INTEGERS = frozenset(
+    {"seed", "bytes_moved", "flops", "memory_bytes", "cache_bytes", "memory_peak_bytes"}
+)
+"""Fields whose columns have 64 bits; the others have 32."""
 
 
 class RowFault(ValueError):
@@ -77,14 +83,16 @@ def _scalar(name: str, wanted: type, value: object, text: bool) -> object:
             return aware_time(str(value))
         if text and wanted is not str:
             value = _from_text(wanted, str(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RowFault(f"{name} is {value!r}, not {_NAMES[wanted]}") from None
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise RowFault(f"{name} is {value!r}, not {_NAMES[wanted]}")
-    if isinstance(value, float | int) and not (math.isfinite(value) and abs(value) < LARGEST):
+    if isinstance(value, float) and not (math.isfinite(value) and abs(value) < LARGEST):
         raise RowFault(f"{name} is {value}, not a plausible number")
+    if isinstance(value, int) and abs(value) >= 2 ** (63 if name in WIDE_INTEGERS else 31):
+        raise RowFault(f"{name} is {value}, too large an integer")
     return value
 
 
@@ -112,4 +120,4 @@ def aware_time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         raise ValueError(f"time {text} has no zone")
-    return time
+    return time.astimezone(UTC)

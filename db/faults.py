@@ -23,6 +23,7 @@ _CURES: tuple[tuple[str, str], ...] = (
     ("locked", "another process has held it for too long; see who writes to it, then try again"),
     ("not a database", "the file is no SQLite database; move it away, a new one is made at the next start"),
     ("malformed", "the file is damaged; move it away and `kswatch import` your exports into a new one"),
+    ("value too long", "a text is too long for its column; shorten it"),
     ("connection", "the server does not answer; check the address in KSWATCH_DATABASE_URL"),
     ("authentication", "the server refuses the user or password in KSWATCH_DATABASE_URL"),
 )

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from db.decoding import RowFault, decode
 from db.interchange_content import FileRow, Rejection, RunHeader, Tally
+from db.interchange_rules import checked_header, checked_record
 from db.json_text import to_json_text
 from db.records import MeasurementRecord
 from kswatch_errors import FormatError
@@ -66,7 +67,7 @@ def read_lines(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader,
                 if header is not None:
                     yield header, rows
                 header, rows = None, []
-                header = decode(RunHeader, values)
+                header = checked_header(decode(RunHeader, values))
             else:
                 rows.append(FileRow(number, (_measurement(values, header),)))
         except RowFault as fault:
@@ -95,4 +96,4 @@ def _measurement(values: dict[str, Any], header: RunHeader | None) -> Measuremen
     identity = values.pop("run", None)
     if header is None or identity != header.identity:
         raise RowFault(f"its run {identity} is not the one that was read last")
-    return decode(MeasurementRecord, values)
+    return checked_record(decode(MeasurementRecord, values))

@@ -15,6 +15,7 @@ from typing import TextIO
 from db.decoding import RowFault, decode
 from db.interchange_content import FileRow, Rejection, RunHeader, Tally
 from db.interchange_published import FORMS, Form
+from db.interchange_rules import checked_header, checked_record
 from db.interchange_text import csv_rows
 from db.json_text import to_plain
 from db.records import (
@@ -128,7 +129,7 @@ _NEEDED += ["device.kind", "device.model", *_PROBLEM, "implementation", "status"
 
 def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
     """Write runs in our own flat form, and give the number of rows."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)  # its "\r\n" ends see to it that a bare "\r" within a field is quoted
     writer.writerow(_OWN_COLUMNS)
     written = 0
     for header, records in runs:
@@ -183,10 +184,11 @@ def _own_run(row: Mapping[str, str]) -> RunHeader:
     record: dict[str, object] = {**groups.pop("run")}
     ending = groups.pop("ending")
     record |= groups | {"revision": groups["revision"] or None}
-    return decode(RunHeader, {**ending, "record": record, "identity": row["run.identity"]}, text=True)
+    values = {**ending, "record": record, "identity": row["run.identity"]}
+    return checked_header(decode(RunHeader, values, text=True))
 
 
 def _own_record(row: Mapping[str, str]) -> MeasurementRecord:
     values: dict[str, object] = {name: row[name] for name in _MEASUREMENT if row.get(name)}
     values["problem"] = {name: row[name] for name in _PROBLEM}
-    return decode(MeasurementRecord, values, text=True)
+    return checked_record(decode(MeasurementRecord, values, text=True))

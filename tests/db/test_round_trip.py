@@ -1,0 +1,177 @@
+"""What is exported and imported elsewhere is the same there, and importing it again records nothing."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db import queries
+from db.interchange import export_runs, import_file
+from db.records import (
+    IMPLEMENTATIONS,
+    LAYOUTS,
+    PRECISIONS,
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunRecord,
+)
+from db.run_events import say
+from db.store import Store
+from db.summary import summary
+from tests.db.made_up import measured, night, problem
+
+positive = st.floats(1e-6, 1e6)
+single = st.floats(2**-20, 2**20, width=32)
+integer = st.integers(0, 2**31 - 1)
+# PostgreSQL stores no NUL and no database a lone surrogate; empty text is not known text in CSV
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+problems = st.builds(
+    ProblemKey,
+    *(st.integers(1, 9) for _ in "abcd"),
+    st.integers(1, 9),
+    st.sampled_from(PRECISIONS),
+    st.sampled_from(LAYOUTS),
+)
+BY_TYPE = {"float | None": positive, "int | None": integer, "str | None": words}
+OPTIONAL = {
+    field.name: st.none() | BY_TYPE[field.type]
+    for field in fields(MeasurementRecord)
+    if field.type in BY_TYPE
+}
+measurements = st.builds(
+    MeasurementRecord,
+    problem=problems,
+    implementation=st.sampled_from(IMPLEMENTATIONS),
+    status=st.sampled_from(["ok", "not_converged", "crashed", "unsupported", "implausible"]),
+    mode=st.sampled_from(["cold", "hot", "unknown"]),
+    flags=st.lists(st.sampled_from(["bimodal", "power_capped"]), unique=True).map(tuple),
+    samples_ms=st.lists(single, max_size=5).map(tuple),
+    **OPTIONAL,
+)
+runs = st.builds(
+    RunRecord,
+    suite=words,
+    device=st.builds(
+        DeviceRecord,
+        uuid=st.sampled_from(["GPU-1", "GPU-2"]),
+        kind=st.just("cuda"),
+        model=st.just("Made-up GPU"),
+        facts=st.dictionaries(words, st.integers() | words | st.none(), max_size=2),
+    ),
+    environment=st.builds(EnvironmentRecord, host=st.none() | words, power_limit_w=st.none() | positive),
+    revision=st.none() | st.builds(RevisionRecord, commit=st.sampled_from(["a1", "b2"]), dirty=st.booleans()),
+    kind=st.sampled_from(["nightly", "ad_hoc", "import"]),
+    origin=st.sampled_from(["measured", "imported", "simulated"]),
+    started_at=times,
+    seed=st.integers(0, 2**62),
+    budget_s=st.none() | positive,
+    arguments=st.dictionaries(words, st.lists(words, max_size=2), max_size=2),
+)
+contents = st.lists(
+    st.tuples(
+        runs,
+        st.lists(
+            measurements,
+            max_size=4,
+            unique_by=lambda record: (record.problem, record.implementation, record.mode),
+        ),
+        st.sampled_from(["finished", "interrupted"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def new_store(tmp_path_factory):
+    """Makes a store by copying an empty one."""
+    folder = tmp_path_factory.mktemp("stores")
+    Store.open(f"sqlite:///{folder / 'empty.db'}").close()
+
+    def made() -> Store:
+        path = folder / f"{next(_numbers)}.db"
+        shutil.copy(folder / "empty.db", path)
+        return Store.open(f"sqlite:///{path}")
+
+    return made
+
+
+def record(store: Store, content) -> None:
+    for run, records, state in content:
+        run_id = store.begin_run(run)
+        store.record_problem(run_id, records)
+        store.finish_run(run_id, state, 1.5, 0.25)
+        store.record_canaries(run_id, [CanaryRecord("start", "copy", "fp32", 1.0, 2.0, None, 40.0)])
+        keys = {one.problem for one in records}
+        store.record_predictions(run_id, [PredictionRecord(key, "rule", 1, True, 1.5) for key in keys])
+
+
+def exported(store: Store, path: Path, form: str) -> str:
+    export_runs(store, path, form)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(content=contents)
+def test_an_import_gives_back_what_was_exported(new_store, tmp_path_factory, form, content):
+    path = tmp_path_factory.mktemp("files") / f"all.{form}"
+    ours, theirs = new_store(), new_store()
+    record(ours, content)
+    before = exported(ours, path, form)
+    cells = sum(len(records) for _, records, _ in content)
+    result = import_file(theirs, path)
+    assert (result.read, result.rejected, result.recorded + result.implausible) == (cells, 0, cells)
+    assert exported(theirs, path, form) == before
+    again = import_file(theirs, path)
+    assert (again.duplicates, again.recorded) == (cells, 0)
+    ours.close()
+    theirs.close()
+
+
+def test_an_import_has_the_same_headlines_and_series(store, tmp_path, new_store):
+    for d in (1, 2):
+        night(store, {"fused": 1.0, "bmm": 2.0 * d}, key=problem(d))
+    say(store, night(store, {"fused": 9.0, "bmm": 1.0}), "exclude", "me", "bad")
+    export_runs(store, tmp_path / "all.jsonl.gz", "jsonl")
+    theirs = new_store()
+    import_file(theirs, tmp_path / "all.jsonl.gz")
+    for read in (queries.summaries, queries.comparisons, lambda one: queries.tails(one, 1), summary):
+        assert read(theirs) == read(store)
+    assert [event.text for event in queries.run_events(theirs)] == ["bad"]
+    assert [run.excluded for run in queries.runs(theirs)] == [True, False, False]
+
+
+def test_a_run_exported_half_way_is_completed_by_a_later_export(sqlite_store, tmp_path, new_store):
+    run_id = night(sqlite_store, {"fused": 1.0})
+    theirs = new_store()
+    for again in (False, True):
+        if again:
+            sqlite_store.record_problem(run_id, [measured(problem(), "bmm", 2.0)])
+        export_runs(sqlite_store, tmp_path / "run.jsonl", "jsonl", [run_id])
+        result = import_file(theirs, tmp_path / "run.jsonl")
+    assert (result.recorded, result.duplicates) == (1, 1)
+    assert summary(theirs).median_speedup == 2.0
+
+
+def test_a_store_takes_its_own_export_as_known(store, tmp_path):
+    night(store, {"fused": 1.0, "bmm": 2.0})
+    for form in ("jsonl", "csv"):
+        export_runs(store, tmp_path / f"all.{form}", form)
+        result = import_file(store, tmp_path / f"all.{form}")
+        assert (result.read, result.duplicates) == (2, 2)
+    assert len(queries.runs(store)) == 1
