@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kswatch_errors import ConfigurationError
 from profiler.settings import MeasureSettings
@@ -51,11 +51,9 @@ class ProfilerConfig:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
 
-    def careful(self, settings: MeasureSettings) -> MeasureSettings:
-        """A suite's settings with what is configured here; its own shorter caps stay."""
-        return replace(
-            settings,
-            half_width=self.half_width,
-            cell_cap_ms=min(settings.cell_cap_ms, self.cell_cap_ms),
-            too_slow_ms=self.too_slow_ms,
+    @property
+    def settings(self) -> MeasureSettings:
+        """How carefully the loop measures."""
+        return MeasureSettings(
+            half_width=self.half_width, cell_cap_ms=self.cell_cap_ms, too_slow_ms=self.too_slow_ms
         )

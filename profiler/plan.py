@@ -13,7 +13,6 @@ from kernels.pattern import Pattern
 from kernels.problem import Problem
 from kswatch_errors import UsageError
 from profiler import suite as suites
-from profiler.settings import MeasureSettings
 from profiler.suite import Suite
 
 AD_HOC = "ad_hoc"
@@ -50,7 +49,8 @@ class Plan:
     implementations: tuple[str, ...]
     energy_problems: int
     """The first so many problems get an energy pass."""
-    settings: MeasureSettings = MeasureSettings()
+    within_s: float | None = None
+    """What all of it should take on a small CPU; None where nothing is promised."""
 
     @property
     def cells(self) -> int:
@@ -71,15 +71,12 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
     suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
     chosen = _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
     implementations = _choose_implementations(suite.implementations, filters.implementation)
-    settings = MeasureSettings()
-    if suite.within_s:
-        settings = settings.within(suite.within_s, len(suite.problems()), len(suite.implementations))
     return Plan(
         suite=suite.name,
         problems=stratified(chosen, seed),
         implementations=implementations,
         energy_problems=len(chosen) if suite.energy_problems is None else suite.energy_problems,
-        settings=settings,
+        within_s=suite.within_s,
     )
 
 

@@ -19,8 +19,10 @@ from profiler import predictions
 from profiler.budget import Budget, as_text
 from profiler.engines.engine import Engine, MeasureTask, Position
 from profiler.interruption import Stopped
+from profiler.pace import Pace
 from profiler.plan import Plan
 from profiler.progress import Progress
+from profiler.settings import MeasureSettings
 from profiler.unmeasured import problem_key, unmeasured
 
 Cells = Collection[tuple[ProblemKey, str]]
@@ -48,6 +50,7 @@ class ProblemLoop:
         plan: Plan,
         engine: Engine,
         progress: Progress,
+        settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
         still_ours: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is measured or written yet.
@@ -58,6 +61,7 @@ class ProblemLoop:
             plan: What it measures.
             engine: Where.
             progress: Told what happens.
+            settings: How carefully; a suite that should be short measures less carefully where it must.
             still_ours: Raises when the device was taken over: called before anything is recorded.
         """
         self._store = store
@@ -65,6 +69,7 @@ class ProblemLoop:
         self._plan = plan
         self._engine = engine
         self._progress = progress
+        self._settings = settings
         self._still_ours = still_ours
         self._canaries: list[CanaryRecord] = []
 
@@ -101,13 +106,14 @@ class ProblemLoop:
             missing = tuple(name for name in self._plan.implementations if (key, name) not in done)
             if missing:
                 energy = place < self._plan.energy_problems
-                tasks.append(MeasureTask(problem, missing, energy, seed=place))
+                tasks.append(MeasureTask(problem, missing, energy=energy, seed=place))
         return tasks
 
     def _measure(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
         cells = sum(len(task.implementations) for task in tasks)
         self._progress.begin(f"run {self._run_id}: {self._plan.suite}", len(tasks), cells)
         self._read_canaries("start")
+        pace = self._pace(len(tasks))
         for place, task in enumerate(tasks):
             if place == len(tasks) // 2:
                 self._read_canaries("middle")
@@ -115,11 +121,18 @@ class ProblemLoop:
                 self._skip(tasks[place:], budget)
                 break
             self._progress.starting(task.problem)
-            records = self._engine.measure(replace(task, canaries=tuple(self._canaries)))
+            task = replace(task, canaries=tuple(self._canaries), settings=pace.of_next(len(tasks) - place))
+            records = self._engine.measure(task)
             self._still_ours()
             self._store.record_problem(self._run_id, records)
             self._progress.recorded(records)
         self._read_canaries("end")
+
+    def _pace(self, problems: int) -> Pace:
+        """What the plan promises, in proportion where only some of its problems are left."""
+        within_s = self._plan.within_s
+        whole_s = within_s * problems / len(self._plan.problems) if within_s else None
+        return Pace(self._settings, len(self._plan.implementations), Budget(whole_s))
 
     def _read_canaries(self, position: Position) -> None:
         read = self._engine.canaries(position)

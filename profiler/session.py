@@ -28,9 +28,8 @@ from profiler.plan import Filters, Plan, plan_suite
 from profiler.preflight import preflight
 from profiler.problem_loop import ProblemLoop, RunResult
 from profiler.progress import Progress
-from profiler.settings import MeasureSettings
 
-MakeEngine = Callable[[devices.Target, MeasureSettings, float, threading.Event], Engine]
+MakeEngine = Callable[[devices.Target, float, threading.Event], Engine]
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,15 @@ def _measuring(
     silent_s = config.watchdog_s + leases.LEASE_SECONDS
     with holding(store, target.record.uuid, silent_s) as held:
         _mark_dead_runs(store, target)
-        settings = config.careful(plan.settings)
-        engine = surroundings.make_engine(target, settings, config.watchdog_s, surroundings.stop)
+        engine = surroundings.make_engine(target, config.watchdog_s, surroundings.stop)
         with closing(engine):
             still_ours = partial(leases.heartbeat, store, held, silent_s)
-            yield engine, lambda run_id: ProblemLoop(store, run_id, plan, engine, progress, still_ours)
+            yield (
+                engine,
+                lambda run_id: ProblemLoop(
+                    store, run_id, plan, engine, progress, config.settings, still_ours
+                ),
+            )
 
 
 def _look_before(target: devices.Target, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,3 @@ class MeasureSettings:
     """A window lasts at least `energy_window_s` and at least this many ticks of the counter."""
     energy_spread: float = 0.01
     """Three windows that differ by more than this are followed by five of twice the length."""
-
-    def within(self, budget_s: float, problems: int, implementations: int) -> MeasureSettings:
-        """The same care with caps such that `problems` fit into `budget_s` seconds.
-
-        About half of the wall time goes to operands, checks and warm-up of small CPU problems, so
-        visits get the other half.
-        """
-        problem_ms = 1e3 * budget_s / max(problems, 1) / 2
-        cell_ms = min(self.cell_cap_ms, 2 * problem_ms / max(implementations, 1))
-        return replace(self, problem_cap_ms=min(self.problem_cap_ms, problem_ms), cell_cap_ms=cell_ms)

@@ -20,7 +20,6 @@ from profiler.engines.messages import Answer, Begin, CanaryTask, Failure, Task
 from profiler.engines.whereabouts import Whereabouts
 from profiler.environment import environment
 from profiler.measure import measure_canaries, measure_problem
-from profiler.settings import MeasureSettings
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     try:
         target = devices.find(begin.device)
         place = Place(target.record, environment(target))
-        worker = _Worker(target, begin.settings, whereabouts)
+        worker = _Worker(target, whereabouts)
     except KswatchError as error:
         connection.send(Failure(str(error)))
         return
@@ -53,9 +52,8 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:
 class _Worker:
     """Does tasks on one device."""
 
-    def __init__(self, target: Target, settings: MeasureSettings, whereabouts: Whereabouts) -> None:
+    def __init__(self, target: Target, whereabouts: Whereabouts) -> None:
         self._target = target
-        self._settings = settings
         self._whereabouts = whereabouts
         self._bench: Bench = benches.of(target)
 
@@ -78,7 +76,7 @@ class _Worker:
             task.problem,
             [catalogue.implementation(name) for name in names],
             self._target,
-            self._settings,
+            task.settings,
             seed=task.seed,
             canaries=task.canaries,
             announce=lambda name: self._whereabouts.tell(names.index(name)),

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from db.records import CanaryRecord, DeviceRecord, EnvironmentRecord, MeasurementRecord
 from kernels.problem import Problem
+from profiler.settings import MeasureSettings
 
 Position = Literal["start", "middle", "end"]
 
@@ -18,6 +19,7 @@ class MeasureTask:
 
     problem: Problem
     implementations: tuple[str, ...]
+    settings: MeasureSettings = MeasureSettings()
     energy: bool = False
     seed: int = 0
     canaries: tuple[CanaryRecord, ...] = ()

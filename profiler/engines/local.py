@@ -10,17 +10,14 @@ from profiler.devices import Target
 from profiler.engines.child_process import ChildProcess
 from profiler.engines.engine import MeasureTask, Place, Position
 from profiler.engines.messages import Answer, Begin, CanaryTask, Failure, Task
-from profiler.settings import MeasureSettings
 from profiler.unmeasured import unmeasured
 
 
-def local_engine(
-    target: Target, settings: MeasureSettings, watchdog_s: float, stop: threading.Event
-) -> LocalEngine:
+def local_engine(target: Target, watchdog_s: float, stop: threading.Event) -> LocalEngine:
     """The engine of a device of this host; a GPU's child sees no other GPU."""
     on_gpu = target.record.kind == "cuda"
     variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
-    return LocalEngine(Begin(target.record.uuid, settings), variables, watchdog_s, stop)
+    return LocalEngine(Begin(target.record.uuid), variables, watchdog_s, stop)
 
 
 class LocalEngine:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 from db.records import CanaryRecord, MeasurementRecord
 from profiler.engines.engine import MeasureTask, Place, Position
-from profiler.settings import MeasureSettings
 
 
 @dataclass(frozen=True)
 class Begin:
-    """The first word to a child: the device that it may use, and how carefully to measure there."""
+    """The first word to a child: the device that it may use."""
 
     device: str
-    settings: MeasureSettings
 
 
 @dataclass(frozen=True)

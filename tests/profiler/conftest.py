@@ -199,7 +199,7 @@ class Scripted:
     def surroundings(self, **options: object) -> Surroundings:
         return Surroundings(**{"make_engine": self.make_engine} | options)
 
-    def make_engine(self, target: Target, settings: object, watchdog_s: float, stop: Event) -> ScriptedEngine:
+    def make_engine(self, target: Target, watchdog_s: float, stop: Event) -> ScriptedEngine:
         return ScriptedEngine(Place(target.record, self.environment), self.script, self.tasks, stop)
 
     def slow(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -25,12 +26,14 @@ from profiler.settings import MeasureSettings
 ROOT = Path(__file__).parents[2]
 # never satisfied: a problem lasts until its caps, so that there is time to interfere
 SETTINGS = MeasureSettings(half_width=1e-9, cell_cap_ms=400, problem_cap_ms=1_200)
-TASK = MeasureTask(Problem(Pattern(2, 16, 16, 2), 256, "fp32", "batch_last"), ("fused", "bmm", "einsum"))
+TASK = MeasureTask(
+    Problem(Pattern(2, 16, 16, 2), 256, "fp32", "batch_last"), ("fused", "bmm", "einsum"), SETTINGS
+)
 
 
 @pytest.fixture(scope="module")
 def engine():
-    made = local_engine(cpu_target(), SETTINGS, 60.0, threading.Event())
+    made = local_engine(cpu_target(), 60.0, threading.Event())
     made.place()
     yield made
     made.close()
@@ -77,10 +80,10 @@ def test_after_a_crash_the_next_problem_is_measured(engine):
 
 
 def test_a_child_that_takes_no_step_is_ended_and_its_cell_has_crashed():
-    engine = local_engine(cpu_target(), SETTINGS, 1.0, threading.Event())
+    engine = local_engine(cpu_target(), 1.0, threading.Event())
     engine.place()
     interfere(engine, 0, signal.SIGSTOP)
-    records = engine.measure(MeasureTask(TASK.problem, ("fused",)))
+    records = engine.measure(replace(TASK, implementations=("fused",)))
     engine.close()
     assert statuses(records) == {"fused": "crashed"}
     assert "no step for 1 s" in records[0].reason
@@ -88,7 +91,7 @@ def test_a_child_that_takes_no_step_is_ended_and_its_cell_has_crashed():
 
 def test_a_stop_ends_the_child_in_the_middle_of_a_problem():
     stop = threading.Event()
-    engine = local_engine(cpu_target(), SETTINGS, 60.0, stop)
+    engine = local_engine(cpu_target(), 60.0, stop)
     engine.place()
     pid = engine.child.pid
     threading.Timer(0.5, stop.set).start()
@@ -99,7 +102,7 @@ def test_a_stop_ends_the_child_in_the_middle_of_a_problem():
 
 
 def test_a_device_that_is_not_here_is_one_sentence_with_the_cure():
-    engine = LocalEngine(Begin("GPU-of-another-host", SETTINGS), {}, 60.0, threading.Event())
+    engine = LocalEngine(Begin("GPU-of-another-host"), {}, 60.0, threading.Event())
     with pytest.raises(MeasurementError, match="GPU-of-another-host.*kswatch doctor"):
         engine.place()
 
