@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
 
-from db.comparing import COMPARED_METRICS, Outcome, compare
+from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
 from db.models import Cell, Measurement, Problem, Run
-from db.queries_measured import problem_filters
+from db.queries_measured import PROBLEM_COLUMNS, problem_filters
 from db.queries_runs import find_device, run, run_filters
 from db.recording import COMPARED_COLUMNS, held_implementations
-from db.records import BASELINE_SETS, COMPARABLE, HEADLINE_MODES
+from db.records import BASELINE_SETS, COMPARABLE, HEADLINE_MODES, ProblemKey
 from db.rollup import headline
+from db.rows import DeviceRow
 from db.store import Store
 from kswatch_errors import UsageError
 
@@ -45,6 +46,25 @@ class Summary:
     baselines: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ProblemOutcome:
+    """One problem's newest measurements by implementation, and how fused did."""
+
+    problem: ProblemKey
+    measured: Mapping[str, Measured]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a device's runs say of each problem."""
+
+    device: DeviceRow
+    baselines: tuple[str, ...]
+    problems: tuple[ProblemOutcome, ...]
+    """Those that are left out too, with the reason in their outcome."""
+
+
 def summary(
     store: Store,
     device: str | None = None,
@@ -55,7 +75,53 @@ def summary(
     layout: str | None = None,
     baselines: Sequence[str] | None = None,
 ) -> Summary:
-    """Each problem's newest good measurement on a device, fused against the best baseline.
+    """Each problem's newest good measurement on a device, fused against the best baseline; see `outcomes`.
+
+    Raises:
+        UsageError: no or several such devices, no such run, metric or baseline.
+    """
+    found = outcomes(
+        store,
+        device,
+        run_id=run_id,
+        metric=metric,
+        precision=precision,
+        layout=layout,
+        baselines=baselines,
+    )
+    compared = [one.outcome for one in found.problems]
+    numbers = headline([one.speedup for one in compared if one.speedup is not None])
+    reasons = Counter(one.left_out for one in compared if one.left_out is not None)
+    return Summary(
+        problems=numbers.problems,
+        fused_wins=numbers.fused_wins,
+        median_ratio=numbers.median_ratio,
+        median_speedup=numbers.median_speedup,
+        geomean_speedup=numbers.geomean_speedup,
+        left_out=reasons.total(),
+        left_out_reasons=dict(sorted(reasons.items())),
+        not_converged=sum(_is_flagged(one.measured, one.outcome) for one in found.problems),
+        device=found.device.uuid,
+        model=found.device.model,
+        run=run_id,
+        metric=metric,
+        precision=precision,
+        layout=layout,
+        baselines=found.baselines,
+    )
+
+
+def outcomes(
+    store: Store,
+    device: str | None = None,
+    *,
+    run_id: int | None = None,
+    metric: str = "latency",
+    precision: str | None = None,
+    layout: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Outcomes:
+    """Each problem's newest good measurements on a device, fused against the best baseline.
 
     Args:
         store: to read from.
@@ -76,26 +142,15 @@ def summary(
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
     measured = _newest(store, which, metric)
-    outcomes = {problem: compare(rows, metric, rivals) for problem, rows in measured.items()}
-    numbers = headline([one.speedup for one in outcomes.values() if one.speedup is not None])
-    reasons = Counter(one.left_out for one in outcomes.values() if one.left_out is not None)
-    return Summary(
-        problems=numbers.problems,
-        fused_wins=numbers.fused_wins,
-        median_ratio=numbers.median_ratio,
-        median_speedup=numbers.median_speedup,
-        geomean_speedup=numbers.geomean_speedup,
-        left_out=reasons.total(),
-        left_out_reasons=dict(sorted(reasons.items())),
-        not_converged=sum(_is_flagged(measured[problem], outcome) for problem, outcome in outcomes.items()),
-        device=chosen.uuid,
-        model=chosen.model,
-        run=run_id,
-        metric=metric,
-        precision=precision,
-        layout=layout,
-        baselines=rivals,
+    with store.session() as session:
+        query = select(Problem.id, *PROBLEM_COLUMNS).where(
+            *problem_filters(precision=precision, layout=layout)
+        )
+        keys = {id_: ProblemKey(*key) for id_, *key in session.execute(query)}
+    problems = (
+        ProblemOutcome(keys[id_], rows, compare(rows, metric, rivals)) for id_, rows in measured.items()
     )
+    return Outcomes(chosen, rivals, tuple(sorted(problems, key=lambda one: one.problem)))
 
 
 def _baselines(
@@ -145,7 +200,7 @@ def _newest_query(which: Collection[Any], wanted: Collection[Any]) -> Select:
     )
 
 
-def _is_flagged(rows: dict[str, Row], outcome: Outcome) -> bool:
+def _is_flagged(rows: Mapping[str, Measured], outcome: Outcome) -> bool:
     if outcome.best_baseline is None:
         return False
     return "not_converged" in (rows["fused"].status, rows[outcome.best_baseline].status)
