@@ -78,6 +78,7 @@ class _Worker:
             self._target,
             task.settings,
             seed=task.seed,
+            energy=task.energy,
             canaries=task.canaries,
             announce=lambda name: self._whereabouts.tell(names.index(name)),
         )
