@@ -132,8 +132,8 @@ class BatchFirst final : public Plan {
     const int64_t first_k = panel.first_vector * kLanes / panel.period;
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
-    const TileOperands tile{packed.get() + i * packed_per_i_ + panel.offset, rows, row_stride(panel.period), depth};
-    run_tile<Element>(choose_kernel<Math>(taken, panel.vectors, panel.period), tile, panel.vectors,
+    const TileOperands<Element> tile{packed.get() + i * packed_per_i_ + panel.offset, rows, row_stride(panel.period), depth};
+    run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), tile, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }
 

@@ -75,8 +75,8 @@ class BatchLast final : public Plan {
       const int taken = rows_taken(item.outputs.end - k);
       const int64_t done = k - item.outputs.begin;
       ahead.fetch({done, done + taken}, item.outputs.size());
-      const TileOperands tile{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
-      run_tile<Element>(choose_kernel<Math>(taken, vectors, 1), tile, vectors,
+      const TileOperands<Element> tile{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
+      run_tile<Element>(choose_kernel<Element>(taken, vectors, 1), tile, vectors,
                         {y + k * stride(), taken, stride(), valid, valid, valid});
       k += taken;
     }

@@ -76,9 +76,11 @@ inline void widen_run(const Element* from, float* to, int64_t count) {
 }
 
 template <class Element>
-inline void narrow_run(const float* from, Element* to, int64_t count) {
-  for (int64_t index = 0; index < count; ++index) to[index] = Element::narrow(from[index]);
+inline void store(Vector sums, Element* to) {
+  for (int lane = 0; lane < kLanes; ++lane) to[lane] = Element::narrow(sums[lane]);
 }
+
+inline void store(Vector sums, Fp32* to) { *reinterpret_cast<Vector*>(to) = sums; }
 
 #if defined(__F16C__) && defined(__AVX__)
 inline void widen_run(const Fp16* from, float* to, int64_t count) {
@@ -88,24 +90,20 @@ inline void widen_run(const Fp16* from, float* to, int64_t count) {
   for (; index < count; ++index) to[index] = Fp16::widen(from[index]);
 }
 
-inline void narrow_run(const float* from, Fp16* to, int64_t count) {
-  int64_t index = 0;
-  for (; index + 8 <= count; index += 8) {
-    const __m128i eight = _mm256_cvtps_ph(_mm256_loadu_ps(from + index), _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + index), eight);
-  }
-  for (; index < count; ++index) to[index] = Fp16::narrow(from[index]);
+inline void store(Vector sums, Fp16* to) {
+#if defined(__AVX512F__)
+  const __m256i halves = _mm512_cvtps_ph((__m512)sums, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  const __m128i halves = _mm256_cvtps_ph((__m256)sums, _MM_FROUND_TO_NEAREST_INT);
+#endif
+  std::memcpy(static_cast<void*>(to), &halves, sizeof halves);
 }
 #endif
 
 #if defined(__AVX512BF16__)
-inline void narrow_run(const float* from, Bf16* to, int64_t count) {
-  int64_t index = 0;
-  for (; index + 16 <= count; index += 16) {
-    const __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(from + index));
-    std::memcpy(static_cast<void*>(to + index), &sixteen, sizeof sixteen);
-  }
-  for (; index < count; ++index) to[index] = Bf16::narrow(from[index]);
+inline void store(Vector sums, Bf16* to) {
+  const __m256bh halves = _mm512_cvtneps_pbh((__m512)sums);
+  std::memcpy(static_cast<void*>(to), &halves, sizeof halves);
 }
 #endif
 

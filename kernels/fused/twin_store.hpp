@@ -1,7 +1,5 @@
-// From the tile's fp32 sums to Y: rounding, partial vectors, scattered runs.
+// From a tile to Y: partial vectors, scattered runs.
 #pragma once
-
-#include <type_traits>
 
 #include "twin_plan.hpp"
 
@@ -17,13 +15,14 @@ struct Target {
 };
 
 template <class Element, int kRun>
-inline void scatter_row(const float* from, Element* y, const Target<Element>& target) {
+inline void scatter_row(const Element* __restrict from, Element* __restrict y, const Target<Element>& target) {
   const int64_t run = kRun ? kRun : target.run;
-  for (int64_t done = 0; done < target.valid; done += run, y += target.stride) narrow_run(from + done, y, run);
+  for (int64_t done = 0; done < target.valid; done += run, y += target.stride)
+    std::memcpy(static_cast<void*>(y), from + done, size_t(run) * sizeof(Element));
 }
 
 template <class Element>
-inline void scatter(const float* from, const Target<Element>& target) {
+inline void scatter(const Element* from, const Target<Element>& target) {
   Element* y = target.y;
   for (int r = 0; r < target.rows; ++r, from += kTileWidth, y += target.row_stride) {
     switch (target.run) {
@@ -31,7 +30,6 @@ inline void scatter(const float* from, const Target<Element>& target) {
       case 2: scatter_row<Element, 2>(from, y, target); break;
       case 4: scatter_row<Element, 4>(from, y, target); break;
       case 8: scatter_row<Element, 8>(from, y, target); break;
-      case kTileWidth: scatter_row<Element, kTileWidth>(from, y, target); break;
       default: scatter_row<Element, 0>(from, y, target);
     }
   }
@@ -49,19 +47,20 @@ __attribute__((always_inline)) inline void prefetch_target(const Target<Element>
       __builtin_prefetch(target.y + r * target.row_stride + offset, 1, 3);
 }
 
-// Multiplies one tile into Y: straight from registers where Y is fp32 and takes whole vectors.
+// Multiplies one tile into Y, straight from registers where Y takes whole vectors.
 template <class Element>
-inline void run_tile(TileKernel kernel, TileOperands tile, int vectors, const Target<Element>& target) {
+inline void run_tile(TileKernel<Element> kernel, TileOperands<Element> tile, int vectors,
+                     const Target<Element>& target) {
   prefetch_target(target);
-  if (std::is_same_v<Element, Fp32> && target.run == vectors * kLanes) {
-    tile.out = reinterpret_cast<float*>(target.y);
+  if (target.run == vectors * kLanes) {
+    tile.out = target.y;
     tile.out_row_stride = target.row_stride;
     kernel(tile);
     return;
   }
-  alignas(64) float sums[kTileRows * kTileWidth];
-  tile.out = sums;
+  alignas(64) Element results[kTileRows * kTileWidth];
+  tile.out = results;
   tile.out_row_stride = kTileWidth;
   kernel(tile);
-  scatter(sums, target);
+  scatter(results, target);
 }

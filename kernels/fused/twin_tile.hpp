@@ -61,17 +61,19 @@ inline Vector repeat<8>(const float* from) {
 
 // Where a tile reads and writes. `panel` is (depth, vectors, kLanes) without gaps; `rows` holds
 // kPeriod words for each step of depth.
+template <class Element>
 struct TileOperands {
   const float* panel;
   const float* rows;
   int64_t row_stride;
   int64_t depth;
-  float* out = nullptr;
+  Element* out = nullptr;
   int64_t out_row_stride = 0;
 };
 
-template <class Math, int kRows, int kVectors, int kPeriod>
-void multiply_tile(const TileOperands tile) {
+template <class Element, int kRows, int kVectors, int kPeriod>
+void multiply_tile(const TileOperands<Element> tile) {
+  using Math = typename MathOf<Element>::Type;
   Vector sums[kRows][kVectors] = {};
   const float* panel = tile.panel;
   const float* rows = tile.rows;
@@ -91,38 +93,38 @@ void multiply_tile(const TileOperands tile) {
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      *reinterpret_cast<Vector*>(tile.out + r * tile.out_row_stride + v * kLanes) = sums[r][v];
+    for (int v = 0; v < kVectors; ++v) store(sums[r][v], tile.out + r * tile.out_row_stride + v * kLanes);
 }
 
-using TileKernel = void (*)(TileOperands);
+template <class Element>
+using TileKernel = void (*)(TileOperands<Element>);
 
-template <class Math, int kRows, int kPeriod>
-TileKernel kernel_of_vectors(int vectors) {
-  static const TileKernel kernels[] = {
-      multiply_tile<Math, kRows, 1, kPeriod>,
-      multiply_tile<Math, kRows, 2, kPeriod>,
-      multiply_tile<Math, kRows, 3, kPeriod>,
+template <class Element, int kRows, int kPeriod>
+TileKernel<Element> kernel_of_vectors(int vectors) {
+  static const TileKernel<Element> kernels[] = {
+      multiply_tile<Element, kRows, 1, kPeriod>,
+      multiply_tile<Element, kRows, 2, kPeriod>,
+      multiply_tile<Element, kRows, 3, kPeriod>,
   };
   return kernels[vectors - 1];
 }
 
-template <class Math, int kPeriod>
-TileKernel kernel_of_rows(int rows, int vectors) {
-  if (rows >= 8 && kTileRows >= 8) return kernel_of_vectors<Math, kTileRows, kPeriod>(vectors);
-  if (rows >= 4) return kernel_of_vectors<Math, 4, kPeriod>(vectors);
-  if (rows >= 2) return kernel_of_vectors<Math, 2, kPeriod>(vectors);
-  return kernel_of_vectors<Math, 1, kPeriod>(vectors);
+template <class Element, int kPeriod>
+TileKernel<Element> kernel_of_rows(int rows, int vectors) {
+  if (rows >= 8 && kTileRows >= 8) return kernel_of_vectors<Element, kTileRows, kPeriod>(vectors);
+  if (rows >= 4) return kernel_of_vectors<Element, 4, kPeriod>(vectors);
+  if (rows >= 2) return kernel_of_vectors<Element, 2, kPeriod>(vectors);
+  return kernel_of_vectors<Element, 1, kPeriod>(vectors);
 }
 
 // The kernel for this many rows, as `rows_taken` counts them.
-template <class Math>
-TileKernel choose_kernel(int rows, int vectors, int period) {
+template <class Element>
+TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
   switch (period) {
-    case 1: return kernel_of_rows<Math, 1>(rows, vectors);
-    case 2: return kernel_of_rows<Math, 2>(rows, vectors);
-    case 4: return kernel_of_rows<Math, 4>(rows, vectors);
-    default: return kernel_of_rows<Math, kLongestPeriod>(rows, vectors);
+    case 1: return kernel_of_rows<Element, 1>(rows, vectors);
+    case 2: return kernel_of_rows<Element, 2>(rows, vectors);
+    case 4: return kernel_of_rows<Element, 4>(rows, vectors);
+    default: return kernel_of_rows<Element, kLongestPeriod>(rows, vectors);
   }
 }
 
