@@ -36,11 +36,14 @@ def print_night(store: Store, night: Night) -> None:
 
 
 def _print_judgement(store: Store, run_id: int, out: Console) -> None:
-    counts = Counter(row.verdict for row in queries.verdicts(store, run_id))
-    if not counts:
-        return
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    out.print(f"Judged against the nights before: {said}.", highlight=False)
+    rows = queries.verdicts(store, run_id)
+    judged = Counter(row.verdict for row in rows if row.level is not None)
+    young = len(rows) - judged.total()
+    if judged:
+        said = ", ".join(f"{count} {verdict}" for verdict, count in judged.most_common())
+        out.print(f"Judged against the nights before: {said}.", highlight=False)
+    if young:
+        out.print(f"{young} series have too few nights behind them to be judged yet.", highlight=False)
     for alert in _alerts(store, run_id):
         out.print(f"Alert {alert.id} ({alert.state}): {alert.title}", highlight=False)
 

@@ -112,7 +112,7 @@ def resume(
         surroundings: How, and who is told.
 
     Raises:
-        UsageError: no such run, or its code, device settings or suite are not what they were.
+        UsageError: no such run, nothing is left of it, or its commit, environment or suite is another now.
         MeasurementError: its device is not here, is in use, or cannot be used.
     """
     if run_id is None:
@@ -123,12 +123,15 @@ def resume(
     plan = plan_suite(begun.suite, Filters.from_arguments(begun.arguments))
     if begun.origin == "imported" or plan.cells != begun.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
+    done = store.done_cells(run_id)
+    if len(done) >= plan.cells:
+        raise UsageError(f"run {run_id} is complete: nothing is left to measure")
     target = devices.find(begun.device.uuid)
     with _measuring(store, plan, target, surroundings or Surroundings()) as (engine, loop):
         _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
         budget = Budget(budget_s or begun.budget_s)
-        return loop(run_id).conduct(budget, store.done_cells(run_id), row.seconds or 0.0)
+        return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 
 
 @contextmanager

@@ -154,7 +154,7 @@ SUITES: tuple[Suite, ...] = (
         "smoke",
         "ten small patterns of all families, batch 1,024, fp32 and some bf16",
         smoke_problems,
-        within_s=90.0,
+        within_s=75.0,
     ),
     Suite(
         "nightly",

@@ -15,6 +15,7 @@ from profiler import session
 from profiler.commands import app
 from profiler.config import ProfilerConfig
 from profiler.interruption import Stopped
+from profiler.suite import SUITES
 
 AD_HOC = ["profile", "--device", "cpu", "--pattern", "2,8,8,2", "--batch", "16"]
 
@@ -91,6 +92,11 @@ def test_what_makes_no_sense_is_one_sentence_with_the_cure(run_command, argument
     error = run_command(*arguments).exception
     assert isinstance(error, UsageError)
     assert said in str(error)
+
+
+def test_the_help_of_profile_names_every_suite(run_command):
+    shown = run_command("profile", "--help").stdout
+    assert all(f"{suite.name} " in shown for suite in SUITES)
 
 
 def test_an_absent_device_is_a_measurement_error(run_command):

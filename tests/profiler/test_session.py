@@ -132,3 +132,9 @@ def test_a_stop_before_the_first_problem_leaves_an_empty_interrupted_run(store, 
     scripted.script = raise_at(0, Stopped())
     result = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
     assert (result.state, result.cells) == ("interrupted", 0)
+
+
+def test_a_complete_run_is_not_begun_again(store, scripted):
+    done = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    with pytest.raises(UsageError, match="nothing is left"):
+        resume(store, done.run, surroundings=scripted.surroundings())
