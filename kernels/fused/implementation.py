@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from kernels.fused import launch, twin
 from kernels.implementation import Implementation, Product
 from kernels.problem import Problem
 
@@ -16,11 +17,7 @@ class Fused(Implementation):
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
         """No compiler, no driver, or a precision that the device does not have."""
         if device.type == "cuda":
-            from kernels.fused import launch
-
-            return launch.unsupported(problem)
-        from kernels.fused import twin
-
+            return launch.unsupported(problem, device)
         return twin.unsupported(problem)
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
@@ -29,14 +26,20 @@ class Fused(Implementation):
         Raises:
             UnsupportedError: `unsupported` would have said so.
         """
-        if weights.device.type == "cuda":
-            from kernels.fused import launch
-
-            return launch.prepare(problem, weights)
-        from kernels.fused import twin
-
-        return twin.prepare(problem, weights)
+        return (launch if weights.is_cuda else twin).prepare(problem, weights)
 
     def memory_bytes(self, problem: Problem) -> int:
         """The compulsory bytes and the re-laid weights: no temporaries."""
         return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros
+
+    def code_hash(self, problem: Problem, device: torch.device) -> str | None:
+        """sha256 of the cubin or of the twin's library."""
+        if device.type == "cuda":
+            return launch.code_hash(problem, device)
+        return twin.code_hash(problem)
+
+    def tile(self, problem: Problem, device: torch.device) -> str | None:
+        """The tile in words."""
+        if device.type == "cuda":
+            return launch.tile(problem, device)
+        return twin.tile(problem)

@@ -1,0 +1,102 @@
+// From global to shared memory: the weights and X of one step along c.
+#pragma once
+
+#include "tile.cuh"
+
+namespace ks {
+
+/// Copies one vector, or zeros; a single 16-bit element is too small for an asynchronous copy.
+template <int BYTES, class E>
+KS_DEVICE void copy(E* to, const E* from, bool valid) {
+  if constexpr (BYTES >= 4) {
+    copy_async<BYTES>(to, from, valid);
+  } else {
+    store_shared<E>(to, valid ? load_global<E>(from) : E{});
+  }
+}
+
+/// The copies of one block; each thread issues its share of every step.
+template <class T>
+class Copies {
+  using E = typename T::Element;
+  static constexpr int WIDTH = T::VECTOR / sizeof(E);
+
+  const Arguments& g;
+  const Place& at;
+  const E* x;  // at the block's first feature and batch entry
+  const E* w;
+
+ public:
+  KS_DEVICE Copies(const Arguments& g, const Place& at) : g(g), at(at) {
+    const long long feature = static_cast<long long>(at.i) * g.c * g.d + at.j0;
+    const long long features = static_cast<long long>(g.a) * g.c * g.d;
+    x = static_cast<const E*>(g.x);
+    x += T::LAYOUT == batch_last ? feature * g.batch + at.n0 : at.n0 * features + feature;
+    w = static_cast<const E*>(g.w) + at.weights_offset;
+  }
+
+  /// Starts the copies of a step: its weights to `stage`, its X behind them.
+  KS_DEVICE void issue(int step, E* stage) const {
+    copy_weights(step, stage);
+    if constexpr (T::LAYOUT == batch_last) {
+      copy_features_by_batch(step * T::BK, stage + T::W_ELEMENTS);
+    } else {
+      copy_batch_by_features(step * T::BK, stage + T::W_ELEMENTS);
+    }
+  }
+
+ private:
+  /// Weights lie in memory as the tile wants them, padded with zeros.
+  KS_DEVICE void copy_weights(int step, E* to) const {
+    const E* from = w + static_cast<long long>(step) * T::W_ELEMENTS;
+    share<T, 1, T::W_ELEMENTS / T::UNIT>(
+        [&](int, int unit) { copy<16>(to + unit * T::UNIT, from + unit * T::UNIT, true); });
+  }
+
+  /// batch_last: [l][n], n contiguous on both sides.
+  KS_DEVICE void copy_features_by_batch(int l0, E* to) const {
+    constexpr int PER_ROW = T::BN / WIDTH;
+    share<T, T::BK, PER_ROW>([&](int l, int vector) {
+      const int n = vector * WIDTH;
+      const bool valid = l0 + l < g.c && at.n0 + n < g.batch;
+      const E* from = x + static_cast<long long>(l0 + l) * g.d * g.batch + n;
+      copy<T::VECTOR>(to + l * T::X_PITCH + n, valid ? from : x, valid);
+    });
+  }
+
+  /// batch_first: [n][q], where q runs over (l, j); a row of DIRECT has l alone.
+  KS_DEVICE void copy_batch_by_features(int l0, E* to) const {
+    constexpr int PER_ROW = T::BK * T::J / WIDTH;
+    constexpr int PITCH = T::DIRECT ? T::X_PITCH : T::RAW_PITCH;
+    const long long features = static_cast<long long>(g.a) * g.c * g.d;
+    const Run<T> run{g.c - l0 < T::BK ? g.c - l0 : T::BK, g.d, at.js};
+    share<T, T::BN, PER_ROW>([&](int n, int vector) {
+      const int q = vector * WIDTH;
+      const bool valid = at.n0 + n < g.batch && run.has(q);
+      const E* from = x + n * features + static_cast<long long>(l0) * g.d + run.offset(q);
+      copy<T::VECTOR>(to + n * PITCH + q, valid ? from : x, valid);
+    });
+  }
+};
+
+/// Turns X around in shared memory: from [n][l][j], as batch_first has it, to [j][l][n].
+///
+/// A thread gathers 16 bytes along n of one (l, j) and writes them at once; neighbouring threads
+/// take neighbouring (l, j), so that neither side meets a bank twice.
+template <class T, class E>
+KS_DEVICE void turn(const E* raw, E* turned, int js) {
+  using Gathered = Vector<E, T::UNIT>;
+  const int step = T::FLAT ? js : T::J;  // FLAT: one group has all d of them
+  share<T, T::BN / T::UNIT, T::BK * T::J>([&](int unit, int position) {
+    const int n = unit * T::UNIT, l = position / T::J, j = position % T::J;
+    if (j >= js) return;
+    Gathered gathered;
+    KS_UNROLL
+    for (int u = 0; u < T::UNIT; ++u) {
+      gathered.at[u] = load_shared<E>(raw + (n + u) * T::RAW_PITCH + l * step + j);
+    }
+    store_shared(turned + j * T::X_PLANE + l * T::X_PITCH + n, gathered);
+  });
+}
+
+}  // namespace ks

@@ -1,0 +1,68 @@
+"""How long a tile should take, roughly: it ranks tiles and promises nothing.
+
+Per step of c a block multiplies, moves X and W from the L2 cache and moves both through shared
+memory; these overlap, so that the slowest of them counts. Rates are per multiprocessor and cycle,
+of the A100 and H100 generations.
+"""
+
+from __future__ import annotations
+
+from kernels.fused.machine import Machine
+from kernels.fused.tile import Tile, ceil
+from kernels.problem import ELEMENT_BYTES, Problem
+
+MULTIPLY_ADDS = {"tf32": 512, "bf16": 1024, "fp16": 1024}
+CORE_MULTIPLY_ADDS = 128
+SHARED_BYTES = 128
+GLOBAL_BYTES = 48
+START_CYCLES = 2000
+"""From a block's first copy to its first product and from its last to the store; blocks that share
+a multiprocessor hide it from each other."""
+
+SECTOR_BYTES = 32
+REGISTERS = 65536
+MAX_RESIDENT_THREADS = 1536
+
+
+def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
+    """Estimated cycles of the launch."""
+    steps = ceil(problem.pattern.c, tile.depth)
+    block = steps * _step_cycles(problem, tile) + _store_cycles(problem, tile)
+    on_one = ceil(tile.blocks(problem), machine.multiprocessors)
+    return on_one * block + ceil(on_one, resident(tile, machine)) * START_CYCLES
+
+
+def resident(tile: Tile, machine: Machine) -> int:
+    """Blocks that share a multiprocessor, by shared memory, registers and threads."""
+    registers = 128 if tile.sums <= 64 else 256  # as tile.cuh bounds them
+    by_registers = REGISTERS // (registers * tile.threads)
+    by_threads = MAX_RESIDENT_THREADS // tile.threads
+    return max(1, min(machine.shared_bytes // tile.shared_bytes, by_registers, by_threads))
+
+
+def _step_cycles(problem: Problem, tile: Tile) -> float:
+    element_bytes = ELEMENT_BYTES[tile.precision]
+    work = tile.rows * tile.batch * tile.neighbours * tile.depth
+    rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
+    x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
+    w_bytes = element_bytes * tile.weight_elements
+    read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
+    turned_bytes = 0 if tile.direct or tile.layout == "batch_last" else 2 * x_bytes
+    return max(
+        work / rate,
+        (x_bytes + w_bytes + turned_bytes + read_bytes) / SHARED_BYTES,
+        (x_bytes * _sector_waste(problem, tile) + w_bytes) / GLOBAL_BYTES,
+    )
+
+
+def _store_cycles(problem: Problem, tile: Tile) -> float:
+    y_bytes = ELEMENT_BYTES[tile.precision] * tile.rows * tile.batch * tile.neighbours
+    return y_bytes * _sector_waste(problem, tile) / GLOBAL_BYTES + 2 * y_bytes / SHARED_BYTES
+
+
+def _sector_waste(problem: Problem, tile: Tile) -> float:
+    """Bytes that a segment of neighbouring j's moves, over those it needs."""
+    if tile.layout == "batch_last" or tile.flat:
+        return 1.0
+    segment_bytes = ELEMENT_BYTES[tile.precision] * min(tile.neighbours, problem.pattern.d)
+    return ceil(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes

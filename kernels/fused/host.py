@@ -1,0 +1,87 @@
+"""Runs the CUDA kernel's source on the CPU, for tests: no GPU, no CUDA toolkit.
+
+The system compiler builds the same `.cu` against `host_device.hpp`, which emulates the threads of a
+block one by one and reports races, missing waits and accesses out of bounds. It is slow by nature.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from kernels.fused.tile import Tile
+from kernels.fused.twin_build import cache_folder, find_compiler
+
+FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Werror")
+FOLDER = Path(__file__).parent
+MESSAGE_BYTES = 512
+
+
+class Defect(Exception):
+    """What a thread of the kernel did wrong, as the emulation saw it."""
+
+
+class Array(ctypes.Structure):
+    """`ks::host::Array`: global memory that the kernel may touch."""
+
+    _fields_ = [("base", ctypes.c_void_p), ("bytes", ctypes.c_uint64), ("writable", ctypes.c_int)]
+
+
+def build(tile: Tile, folder: Path = FOLDER) -> Path:
+    """The shared library that runs this tile, from the cache if its source was built before.
+
+    Raises:
+        UnsupportedError: there is no C++ compiler.
+        Defect: the source does not compile.
+    """
+    unit = tile.source.replace("fused.cu", "host_run.cpp")
+    sources = sorted(path for pattern in ("*.cu", "*.cuh", "host_*") for path in folder.glob(pattern))
+    key = hashlib.sha256(b"\0".join([unit.encode(), *(path.read_bytes() for path in sources)]))
+    library = cache_folder() / f"host-{key.hexdigest()}.so"
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        (Path(scratch) / "unit.cpp").write_text(unit)
+        command = [find_compiler(), *FLAGS, f"-I{folder}", "unit.cpp", "-o", "unit.so"]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        if done.returncode:
+            raise Defect(done.stderr)
+        (Path(scratch) / "unit.so").replace(library)
+    return library
+
+
+def execute(
+    library: Path,
+    packed: bytes,
+    shape: tuple[int, int, int],
+    tensors: Sequence[torch.Tensor],
+    seed: int,
+) -> None:
+    """One launch of a built library, as the driver would do it.
+
+    Args:
+        library: From `build`.
+        packed: The arguments in `arguments.FORMAT`.
+        shape: (blocks, threads, bytes of shared memory).
+        tensors: The global memory that the kernel may read; the last one it may write.
+        seed: Repeats the order in which threads run.
+
+    Raises:
+        Defect: a thread raced, missed a wait, left its arrays, or waits forever.
+    """
+    arrays = (Array * len(tensors))(
+        *(Array(tensor.data_ptr(), tensor.nbytes, tensor is tensors[-1]) for tensor in tensors)
+    )
+    message = ctypes.create_string_buffer(MESSAGE_BYTES)
+    run = ctypes.CDLL(str(library)).ks_host_run
+    run.argtypes = [ctypes.c_char_p, ctypes.c_uint, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+    run.argtypes += [ctypes.POINTER(Array), ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
+    if run(packed, *shape, seed, arrays, len(arrays), message, MESSAGE_BYTES):
+        raise Defect(message.value.decode())

@@ -1,0 +1,172 @@
+// A thread block on the CPU: one fiber per CUDA thread, in a random order that a seed repeats.
+//
+// A fiber runs until it needs the others: the block at a barrier, its warp at a warp instruction.
+// Contexts are made with ucontext and switched with _setjmp and _longjmp, which make no system calls
+// (build with -U_FORTIFY_SOURCE: a jump between stacks is what the fortified one forbids).
+#pragma once
+
+#include <csetjmp>
+#include <memory>
+#include <random>
+#include <ucontext.h>
+
+#include "host_memory.hpp"
+
+namespace ks::host {
+
+constexpr int WARP = 32;
+constexpr size_t STACK_BYTES = 128 * 1024;
+
+/// What the lanes of a warp bring to an instruction that they execute together.
+struct Lane {
+  const void* in = nullptr;
+  void* out = nullptr;
+  int thread = 0;
+};
+using WarpInstruction = void (*)(Lane (&lanes)[WARP]);
+
+class Block {
+  enum class State { ready, at_barrier, in_warp, finished };
+  struct Fiber {
+    std::unique_ptr<char[]> stack{new char[STACK_BYTES]};
+    ucontext_t context;
+    jmp_buf resume;
+    bool started;
+    State state;
+    Copies copies;
+  };
+  struct Warp {
+    Lane lanes[WARP];
+    WarpInstruction instruction = nullptr;
+    int arrived = 0;
+  };
+
+  std::vector<Fiber> fibers_;
+  std::vector<Warp> warps_;
+  std::vector<int> ready_;
+  std::mt19937 random_;
+  jmp_buf scheduler_;
+  void (*kernel_)(const void*) = nullptr;
+  const void* arguments_ = nullptr;
+  int finished_ = 0, at_barrier_ = 0;
+
+ public:
+  GlobalMemory global;
+  SharedMemory shared;
+  int thread = 0;
+  unsigned index = 0;
+  char message[256] = "";
+
+  Block(int threads, unsigned seed) : fibers_(threads), warps_((threads + WARP - 1) / WARP), random_(seed) {}
+
+  /// Runs the block's threads to their end; false if one of them failed, with the reason in `message`.
+  bool run(unsigned block, size_t shared_bytes, void (*kernel)(const void*), const void* arguments) {
+    index = block, kernel_ = kernel, arguments_ = arguments;
+    finished_ = at_barrier_ = 0;
+    shared.reset(shared_bytes);
+    for (Warp& warp : warps_) warp = Warp{};
+    for (size_t t = 0; t < fibers_.size(); ++t) prepare(static_cast<int>(t));
+    while (message[0] == '\0' && !ready_.empty()) {
+      thread = take_ready();
+      if (_setjmp(scheduler_) == 0) enter(fibers_[thread]);
+    }
+    if (message[0] == '\0' && finished_ < static_cast<int>(fibers_.size())) {
+      std::snprintf(message, sizeof message, "block %u: some threads wait for others that never come", index);
+    }
+    ready_.clear();
+    return message[0] == '\0';
+  }
+
+  Copies& copies() { return fibers_[thread].copies; }
+
+  void barrier() {
+    if (++at_barrier_ == static_cast<int>(fibers_.size())) {
+      at_barrier_ = 0;
+      shared.pass_barrier();
+      for (size_t t = 0; t < fibers_.size(); ++t) wake(static_cast<int>(t));
+    } else {
+      fibers_[thread].state = State::at_barrier;
+    }
+    pause();
+  }
+
+  /// Joins the warp in an instruction; the lane that comes last executes it for all.
+  void join(WarpInstruction instruction, const void* in, void* out) {
+    Warp& warp = warps_[thread / WARP];
+    if (warp.arrived > 0 && warp.instruction != instruction) {
+      fail("lanes of one warp in different instructions", in, 0);
+    }
+    warp.instruction = instruction;
+    warp.lanes[thread % WARP] = {in, out, thread};
+    if (++warp.arrived < WARP) {
+      fibers_[thread].state = State::in_warp;
+      return pause();
+    }
+    warp.arrived = 0;
+    instruction(warp.lanes);
+    for (const Lane& lane : warp.lanes) {
+      if (lane.thread != thread) wake(lane.thread);
+    }
+  }
+
+  [[noreturn]] void stop(const char* what, const void* where, size_t bytes) {
+    std::snprintf(message, sizeof message, "block %u, thread %d: %s (%zu bytes at %p)", index, thread, what,
+                  bytes, where);
+    _longjmp(scheduler_, 1);
+  }
+
+ private:
+  void prepare(int t) {
+    Fiber& fiber = fibers_[t];
+    fiber.copies = Copies{};
+    fiber.started = false;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = STACK_BYTES;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, &Block::live, 0);
+    wake(t);
+  }
+
+  void enter(Fiber& fiber) {
+    if (fiber.started) _longjmp(fiber.resume, 1);
+    fiber.started = true;
+    setcontext(&fiber.context);
+  }
+
+  static void live();
+
+  void finish() {
+    fibers_[thread].state = State::finished;
+    ++finished_;
+    _longjmp(scheduler_, 1);
+  }
+
+  void pause() {
+    if (_setjmp(fibers_[thread].resume) == 0) _longjmp(scheduler_, 1);
+  }
+
+  void wake(int t) {
+    fibers_[t].state = State::ready;
+    ready_.push_back(t);
+  }
+
+  int take_ready() {
+    std::swap(ready_[random_() % ready_.size()], ready_.back());
+    const int t = ready_.back();
+    ready_.pop_back();
+    return t;
+  }
+};
+
+/// The block that is running; kernels run one block at a time.
+inline Block* running = nullptr;
+
+inline void Block::live() {
+  running->kernel_(running->arguments_);
+  running->finish();
+}
+
+inline void fail(const char* what, const void* where, size_t bytes) { running->stop(what, where, bytes); }
+
+}  // namespace ks::host

@@ -1,0 +1,62 @@
+// Number formats on the CPU, so that a host run needs no CUDA header.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace ks {
+
+inline float as_float(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline uint32_t as_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float half_to_float(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float sign = bits >> 15 ? -1.0f : 1.0f;
+  if (exponent == 31) return fraction ? NAN : sign * INFINITY;
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
+  return sign * std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+}
+
+/// To nearest, ties to even; beyond 65,504 to infinity.
+inline uint16_t float_to_half(float value) {
+  const uint16_t sign = as_bits(value) >> 16 & 0x8000;
+  const float size = std::fabs(value);
+  if (std::isnan(value)) return sign | 0x7e00;
+  if (size >= 65520.0f) return sign | 0x7c00;
+  if (size < std::ldexp(1.0f, -14)) return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(size, 24)));
+  const uint32_t bits = as_bits(size);
+  const uint32_t rounded = bits + 0xfff + (bits >> 13 & 1);
+  return sign | static_cast<uint16_t>((rounded - (112u << 23)) >> 13);
+}
+
+inline uint32_t round_to_tf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fffu; }
+
+namespace host {
+
+/// How a 32-bit word of a fragment is read by mma.
+struct HalfPair {
+  static constexpr int PER_WORD = 2;
+  static float element(uint32_t word, int p) { return half_to_float(static_cast<uint16_t>(word >> 16 * p)); }
+};
+struct BrainPair {
+  static constexpr int PER_WORD = 2;
+  static float element(uint32_t word, int p) { return as_float(word >> 16 * p << 16); }
+};
+/// The tensor cores ignore the last 13 bits: an operand that was not rounded is cut.
+struct Tf32Word {
+  static constexpr int PER_WORD = 1;
+  static float element(uint32_t word, int) { return as_float(word & ~0x1fffu); }
+};
+
+}  // namespace host
+}  // namespace ks

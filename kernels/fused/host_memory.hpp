@@ -1,0 +1,137 @@
+// The memory of an emulated GPU: every access is checked, shared memory knows who touched it when.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+namespace ks::host {
+
+/// Ends the launch with a message; never returns. In host_block.hpp, which knows the threads.
+[[noreturn]] void fail(const char* what, const void* where, size_t bytes);
+
+/// An array in global memory that the kernel may touch.
+struct Array {
+  char* base;
+  uint64_t bytes;
+  int writable;
+};
+
+class GlobalMemory {
+  std::vector<Array> arrays_;
+
+ public:
+  void hold(const Array* arrays, int count) { arrays_.assign(arrays, arrays + count); }
+
+  void check(const void* where, size_t bytes, bool writes) const {
+    const auto address = reinterpret_cast<uintptr_t>(where);
+    if (address % bytes != 0) fail("misaligned access to global memory", where, bytes);
+    const char* first = static_cast<const char*>(where);
+    for (const Array& array : arrays_) {
+      if (first < array.base || first + bytes > array.base + array.bytes) continue;
+      if (writes && !array.writable) fail("write to an array that is only read", where, bytes);
+      return;
+    }
+    fail(writes ? "write outside of every array" : "read outside of every array", where, bytes);
+  }
+};
+
+/// Shared memory with a record per two bytes of who wrote and who read it since which barrier.
+///
+/// Two accesses of different threads to the same bytes with no barrier between them, one of them a
+/// write, are a race, in whatever order the threads happened to run here.
+class SharedMemory {
+  static constexpr int NOBODY = -1, SEVERAL = -2;
+  static constexpr size_t GRAIN = 2;
+  struct Touch {
+    int writer = NOBODY, reader = NOBODY;
+    unsigned written = 0, read = 0;  // the epochs: barriers so far
+  };
+  std::vector<Touch> touches_;
+  std::vector<char> storage_;
+  char* base_ = nullptr;
+  size_t bytes_ = 0;
+  unsigned epoch_ = 1;
+
+ public:
+  static constexpr int POISON = 0xff;  // NaN in every precision
+
+  char* base() const { return base_; }
+
+  void reset(size_t bytes) {
+    storage_.assign(bytes + 16, static_cast<char>(POISON));
+    base_ = storage_.data() + (16 - reinterpret_cast<uintptr_t>(storage_.data()) % 16) % 16;
+    bytes_ = bytes;
+    touches_.assign((bytes + GRAIN - 1) / GRAIN, Touch{});
+    epoch_ = 1;
+  }
+
+  void pass_barrier() { ++epoch_; }
+
+  void note_read(const void* where, size_t bytes, int thread) {
+    each_touch(where, bytes, [&](Touch& touch) {
+      if (touch.writer != NOBODY && touch.writer != thread && touch.written == epoch_) {
+        fail("race: reads what another thread writes, with no barrier between", where, bytes);
+      }
+      touch.reader = touch.read == epoch_ && touch.reader != thread ? SEVERAL : thread;
+      touch.read = epoch_;
+    });
+  }
+
+  void note_write(const void* where, size_t bytes, int thread) {
+    each_touch(where, bytes, [&](Touch& touch) {
+      if (touch.writer != NOBODY && touch.writer != thread && touch.written == epoch_) {
+        fail("race: two threads write the same bytes, with no barrier between", where, bytes);
+      }
+      if (touch.read == epoch_ && touch.reader != thread) {
+        fail("race: writes what another thread reads, with no barrier between", where, bytes);
+      }
+      touch.writer = thread;
+      touch.written = epoch_;
+    });
+  }
+
+ private:
+  template <class F>
+  void each_touch(const void* where, size_t bytes, F f) {
+    const ptrdiff_t first = static_cast<const char*>(where) - base_;
+    if (first < 0 || first + bytes > bytes_) fail("access outside of shared memory", where, bytes);
+    if (first % bytes != 0) fail("misaligned access to shared memory", where, bytes);
+    for (size_t at = first / GRAIN; at * GRAIN < first + bytes; ++at) f(touches_[at]);
+  }
+};
+
+/// The asynchronous copies of one thread. A copy lands when a wait covers it, not before; from its
+/// start its target holds poison, as the GPU may write there at any time.
+class Copies {
+  struct Copy {
+    void* to;
+    const void* from;
+    int bytes;
+    bool valid;
+  };
+  std::vector<std::vector<Copy>> groups_{1};
+
+ public:
+  void start(void* to, const void* from, int bytes, bool valid) {
+    std::memset(to, SharedMemory::POISON, bytes);
+    groups_.back().push_back({to, from, bytes, valid});
+  }
+
+  void commit() { groups_.emplace_back(); }
+
+  /// Lands all but the newest `pending` closed groups; `landed` is told of each copy.
+  template <class F>
+  void wait(int pending, F landed) {
+    while (static_cast<int>(groups_.size()) - 1 > pending) {
+      for (const Copy& copy : groups_.front()) {
+        landed(copy.to, copy.bytes);
+        copy.valid ? std::memcpy(copy.to, copy.from, copy.bytes) : std::memset(copy.to, 0, copy.bytes);
+      }
+      groups_.erase(groups_.begin());
+    }
+  }
+};
+
+}  // namespace ks::host

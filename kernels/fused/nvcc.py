@@ -1,0 +1,142 @@
+"""The compiler of the CUDA kernel: nvcc, driven by PyCUDA where there is one, else by us.
+
+Both pass the same flags and the same file name, and so give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from kernels.fused.tile import Tile
+from kswatch_errors import UnsupportedError
+
+FOLDER = Path(__file__).parent
+FLAGS = ("-O3", "-std=c++17", "-Xptxas=-v")
+USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
+TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What ptxas says of a kernel: exact, the same on every machine."""
+
+    registers: int
+    """Per thread."""
+    spill_bytes: int
+    """Stored and loaded, per thread."""
+    stack_bytes: int
+    """Per thread."""
+    shared_bytes: int
+    """Per block, given at the launch."""
+
+
+def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Resources]:
+    """The cubin of a tile for one architecture, and what it takes of the GPU.
+
+    Raises:
+        UnsupportedError: nvcc fails.
+    """
+    by = by_pycuda if pycuda_is_there() else by_nvcc
+    code, report = by(tile.source, architecture, nvcc)
+    return code, resources_of(report, tile)
+
+
+def find_nvcc() -> str | None:
+    """The nvcc of `$CUDA_HOME`, of `$CUDA_PATH`, on the PATH, or in the usual place."""
+    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    wanted = [str(home / "bin" / "nvcc") for home in homes] + ["nvcc", USUAL_NVCC]
+    return next(filter(None, map(shutil.which, wanted)), None)
+
+
+@cache
+def nvcc_version(nvcc: str) -> str:
+    """The compiler's own line on its build, as `cuda_13.0.r13.0/compiler.36424714_0`."""
+    try:
+        done = subprocess.run(
+            [nvcc, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnsupportedError(f"{nvcc} does not run: {error}; install the CUDA toolkit anew") from error
+    return done.stdout.strip().splitlines()[-1].removeprefix("Build ")
+
+
+@cache
+def pycuda_is_there() -> bool:
+    """Whether PyCUDA can be imported, which needs NVIDIA's driver."""
+    try:
+        import pycuda.compiler  # noqa: F401
+        import pycuda.driver  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def by_pycuda(source: str, architecture: int, nvcc: str) -> tuple[bytes, str]:
+    """(cubin, what ptxas said): PyCUDA passes the latter on as a warning."""
+    from pycuda.compiler import compile as compile_source
+    from pycuda.driver import CompileError
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            code = compile_source(
+                source,
+                nvcc=nvcc,
+                options=list(FLAGS),
+                no_extern_c=True,
+                arch=f"sm_{architecture}",
+                cache_dir=False,
+                include_dirs=[str(FOLDER)],
+                target="cubin",
+            )
+        except CompileError as error:
+            raise refused(architecture, error.stderr or error.stdout or str(error)) from error
+    return code, "\n".join(str(warning.message) for warning in said)
+
+
+def by_nvcc(source: str, architecture: int, nvcc: str) -> tuple[bytes, str]:
+    """The same without PyCUDA."""
+    with tempfile.TemporaryDirectory(prefix="kswatch-nvcc-") as folder:
+        (Path(folder) / "kernel.cu").write_text(source)
+        command = [nvcc, "--cubin", *FLAGS, "-arch", f"sm_{architecture}", f"-I{FOLDER}", "kernel.cu"]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise refused(architecture, str(error)) from error
+        if done.returncode:
+            raise refused(architecture, done.stderr or done.stdout)
+        return (Path(folder) / "kernel.cubin").read_bytes(), done.stdout + done.stderr
+
+
+def refused(architecture: int, said: str) -> UnsupportedError:
+    """The error for an nvcc that fails, with its first complaint."""
+    lines = said.strip().splitlines() or ["no message"]
+    first = next((line for line in lines if "error" in line or "fatal" in line), lines[0])
+    return UnsupportedError(
+        f"nvcc does not compile the fused kernel for sm_{architecture}: {first}; "
+        "use a CUDA toolkit that knows this architecture and a host compiler that it supports"
+    )
+
+
+def resources_of(report: str, tile: Tile) -> Resources:
+    """The figures of `ptxas -v`.
+
+    Raises:
+        UnsupportedError: the report is not of the form that we know.
+    """
+    registers = re.search(r"Used (\d+) registers", report)
+    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    if registers is None or stack is None:
+        raise UnsupportedError(
+            f"ptxas reports no registers or spills: {report[:200]!r}; use CUDA 11 or newer"
+        )
+    stack_bytes, stored, loaded = map(int, stack.groups())
+    return Resources(int(registers[1]), stored + loaded, stack_bytes, tile.shared_bytes)

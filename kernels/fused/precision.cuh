@@ -1,0 +1,57 @@
+// The four precisions: how an element is stored, and what one multiplication of them is.
+#pragma once
+
+#include "device.cuh"
+
+namespace ks {
+
+struct Half { uint16_t bits; };
+struct Brain { uint16_t bits; };
+
+KS_DEVICE float to_float(float value) { return value; }
+KS_DEVICE float to_float(Half value) { return half_to_float(value.bits); }
+KS_DEVICE float to_float(Brain value) { return as_float(uint32_t{value.bits} << 16); }
+
+KS_DEVICE void from_float(float value, float& to) { to = value; }
+KS_DEVICE void from_float(float value, Half& to) { to.bits = float_to_half(value); }
+/// To nearest even in integers, so that sm_75 has bf16 too; NaN stays NaN.
+KS_DEVICE void from_float(float value, Brain& to) {
+  const uint32_t bits = as_bits(value);
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  to.bits = is_nan ? 0x7fffu : static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/// COUNT neighbours that move as one access.
+template <class E, int COUNT>
+struct alignas(sizeof(E) * COUNT) Vector { E at[COUNT]; };
+
+/// 32 bits of a fragment: one fp32 or tf32 element, or two of 16 bits.
+struct alignas(16) Words { uint32_t at[4]; };
+
+/// What differs between precisions: the storage, the tensor-core instruction, the rounding of X.
+struct fp32 {
+  using Element = float;
+};
+struct tf32 {
+  using Element = float;
+  KS_DEVICE static uint32_t round(uint32_t bits) { return round_to_tf32(bits); }
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_tf32(sum, a, b0, b1);
+  }
+};
+struct fp16 {
+  using Element = Half;
+  KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_half(sum, a, b0, b1);
+  }
+};
+struct bf16 {
+  using Element = Brain;
+  KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_brain(sum, a, b0, b1);
+  }
+};
+
+}  // namespace ks

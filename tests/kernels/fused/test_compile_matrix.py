@@ -1,0 +1,57 @@
+"""The real nvcc on the real source, per architecture: it compiles, and no register spills."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from kernels.fused.compile import cubin
+from kernels.fused.machine import Machine
+from kernels.fused.nvcc import find_nvcc
+from kernels.fused.tiles import choose
+from kernels.pattern import Pattern
+from kernels.problem import LAYOUTS, PRECISIONS, Problem
+
+pytestmark = pytest.mark.skipif(find_nvcc() is None, reason="no nvcc: install the CUDA toolkit to compile")
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+PATTERNS = [(6, 64, 64, 1), (1, 128, 128, 3), (1, 192, 48, 2), (2, 384, 384, 16), (4, 48, 192, 64)]
+BATCHES = (1, 64, 25_088)
+
+
+def chosen_tiles(architecture, patterns, batches):
+    """The distinct tiles that these problems get on that architecture."""
+    kinds = itertools.product(patterns, batches, PRECISIONS, LAYOUTS)
+    problems = (
+        Problem(Pattern(*pattern), batch, precision, layout) for pattern, batch, precision, layout in kinds
+    )
+    machine = Machine(architecture)
+    wanted = (problem for problem in problems if architecture >= 80 or problem.precision != "tf32")
+    return sorted({choose(problem, machine) for problem in wanted}, key=repr)
+
+
+def assert_no_spills(architecture, tiles):
+    spilling = {
+        f"{tile.precision} {tile.layout} {tile}": cubin(tile, architecture).resources for tile in tiles
+    }
+    assert not [(name, found) for name, found in spilling.items() if found.spill_bytes or found.stack_bytes]
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_the_tiles_of_a_large_batch_compile_without_spills(architecture):
+    assert_no_spills(architecture, chosen_tiles(architecture, PATTERNS[:2], [25_088]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_compiles_without_spills(architecture):
+    assert_no_spills(architecture, chosen_tiles(architecture, PATTERNS, BATCHES))
+
+
+def test_a_source_compiles_to_the_same_bytes_again(tmp_path, monkeypatch):
+    tile = chosen_tiles(90, PATTERNS[:1], [64])[0]
+    first = cubin(tile, 90)
+    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
+    cubin.cache_clear()
+    assert cubin(tile, 90).sha256 == first.sha256

@@ -1,0 +1,230 @@
+"""The launcher on a GPU made of the CPU emulation, behind PyCUDA's interface.
+
+The stand-in refuses what the driver refuses: a call without a context, more shared memory than was
+asked for, arguments that do not pack. What it launches really computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kernels.fused import compile as compiler
+from kernels.fused import driver, host, launch
+from kernels.fused.compile import Cubin
+from kernels.fused.machine import Machine
+from kernels.fused.nvcc import Resources
+from kernels.implementation import STORAGE_DTYPES
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+from kernels.reference import check, make_operands, reference
+from kswatch_errors import UnsupportedError, UsageError
+
+CPU = torch.device("cpu", 0)
+PLAIN_SHARED_BYTES = 48 * 1024
+
+
+class Gpu:
+    """`pycuda.driver` as far as we use it, and torch's stream that is current."""
+
+    Error = RuntimeError
+    function_attribute = SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
+
+    def __init__(self) -> None:
+        self.contexts = 0
+        self.tiles = {}
+        self.log = []
+        self.stream = SimpleNamespace(cuda_stream=0, wait_stream=lambda other: self.log.append("torch waits"))
+
+    def compile(self, tile, architecture):
+        code = repr((tile, architecture)).encode()
+        self.tiles[code] = tile
+        return Cubin(code, hashlib.sha256(code).hexdigest(), Resources(99, 0, 0, tile.shared_bytes))
+
+    def Device(self, index):
+        return SimpleNamespace(retain_primary_context=lambda: SimpleNamespace(push=self.push, pop=self.pop))
+
+    def push(self):
+        self.contexts += 1
+
+    def pop(self):
+        self.contexts -= 1
+
+    def module_from_buffer(self, code):
+        assert self.contexts == 1
+        return SimpleNamespace(get_function=lambda name: Function(self, self.tiles[code]))
+
+    def Stream(self, flags):
+        assert self.contexts == 1
+        return SimpleNamespace(handle=4096 + flags)
+
+    def external(self, handle, device):
+        return SimpleNamespace(cuda_stream=handle, wait_stream=lambda other: self.log.append("ours waits"))
+
+
+class Function:
+    def __init__(self, gpu, tile):
+        self.gpu, self.tile, self.shared_bytes = gpu, tile, PLAIN_SHARED_BYTES
+
+    def set_attribute(self, attribute, value):
+        assert attribute == 8
+        self.shared_bytes = value
+
+    def prepare(self, format):
+        self.format = format
+        return self
+
+    def prepared_async_call(self, grid, block, stream, *values, shared_size):
+        assert shared_size <= self.shared_bytes, "CUDA_ERROR_INVALID_VALUE"
+        assert block == (self.tile.threads, 1, 1)
+        assert grid[1:] == (1, 1)
+        self.gpu.log.append(stream.handle if stream else None)
+        shape = (grid[0], block[0], shared_size)
+        host.execute(host.build(self.tile), struct.pack(self.format, *values), shape, self.arrays(values), 1)
+
+    def arrays(self, values):
+        """Global memory that the arguments name, as long as the problem has it."""
+        x, w, y, batch, a, b, c, d = values
+        tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
+        pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
+        elements = (batch * a * c * d, pieces * tile.weight_elements, batch * a * b * d)
+        return [Memory(*pair) for pair in zip((x, w, y), (size * n for n in elements), strict=True)]
+
+
+class Memory:
+    def __init__(self, address, nbytes):
+        self.address, self.nbytes = address, nbytes
+
+    def data_ptr(self):
+        return self.address
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    gpu = Gpu()
+    monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
+    monkeypatch.setattr(driver, "_streams", {})
+    monkeypatch.setattr(compiler, "cubin", gpu.compile)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
+    monkeypatch.setattr(launch, "indexed", lambda device: device)
+    yield gpu
+    for cached in (driver.load, driver._retained, driver._side_stream):
+        cached.cache_clear()
+    assert gpu.contexts == 0, "a context that is left on PyCUDA's stack aborts the process at exit"
+
+
+def answer(problem, product, x, weights):
+    y = product(x, empty=lambda *size, **options: torch.empty(*size, **options).fill_(torch.nan))
+    return check(problem, y, reference(problem, weights, x))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(Pattern(2, 20, 24, 1), 40, "fp32", "batch_last"),
+        Problem(Pattern(1, 33, 17, 3), 37, "bf16", "batch_first"),
+    ],
+    ids=str,
+)
+def test_a_launch_computes_the_product(gpu, problem):
+    weights, x = make_operands(problem, "cpu", seed=1)
+    assert answer(problem, launch.prepare(problem, weights), x, weights).ok
+
+
+def test_a_tile_that_needs_much_shared_memory_asks_for_it(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, multiprocessors=1))
+    problem = Problem(Pattern(1, 64, 40, 16), 64, "fp16", "batch_first")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    product = launch.prepare(problem, weights)
+    assert launch.chosen(problem, CPU).shared_bytes > PLAIN_SHARED_BYTES
+    assert answer(problem, product, x, weights).ok
+
+
+def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    shifted = torch.empty(x.numel() + 1, dtype=x.dtype)[1:].view_as(x).copy_(x)
+    assert shifted.data_ptr() % 16 == 2
+    assert answer(problem, launch.prepare(problem, weights), shifted, weights).ok
+    assert sorted(tile.vector_bytes for tile in gpu.tiles.values()) == [2, 16]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda x: x[:, :-1], "shape"),
+        (lambda x: x.half(), "torch.float16"),
+        (lambda x: x.T.contiguous().T, "contiguous"),
+        (lambda x: x.to("meta"), "meta"),
+    ],
+)
+def test_an_input_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp32", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    product = launch.prepare(problem, weights)
+    with pytest.raises(UsageError, match=words):
+        product(wrong(x))
+    assert gpu.log == []
+
+
+@pytest.fixture
+def small(gpu):
+    problem = Problem(Pattern(1, 16, 16, 1), 16, "fp32", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    return launch.prepare(problem, weights), x
+
+
+def test_torchs_default_stream_is_the_drivers(gpu, small):
+    product, x = small
+    product(x)
+    assert gpu.log == [None]
+
+
+def test_a_stream_of_ours_is_launched_on_directly(gpu, small):
+    product, x = small
+    gpu.stream = driver.new_stream(CPU)
+    product(x)
+    assert gpu.log == [gpu.stream.cuda_stream]
+
+
+def test_a_foreign_stream_waits_for_ours_and_ours_for_it(gpu, small):
+    product, x = small
+    gpu.stream.cuda_stream = 77
+    product(x)
+    assert gpu.log == ["ours waits", 4097, "torch waits"]
+
+
+def test_the_hash_and_the_tile_are_of_what_runs(gpu):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    assert launch.code_hash(problem, CPU) == hashlib.sha256(next(iter(gpu.tiles))).hexdigest()
+    assert launch.tile(problem, CPU).startswith("tensor_cores ")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "precision", "words"),
+    [(70, "fp32", "needs sm_75"), (75, "tf32", "choose fp32"), (75, "fp16", None), (90, "tf32", None)],
+)
+def test_an_old_gpu_says_what_it_lacks(gpu, monkeypatch, architecture, precision, words):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(architecture))
+    reason = launch.unsupported(Problem(Pattern(1, 64, 64, 1), 64, precision, "batch_last"), CPU)
+    assert reason is None if words is None else words in reason
+
+
+def test_without_pycuda_the_reason_names_the_cure(gpu, monkeypatch):
+    def missing():
+        raise UnsupportedError("PyCUDA cannot be imported; install it")
+
+    monkeypatch.setattr(driver, "pycuda_driver", missing)
+    problem = Problem(Pattern(1, 64, 64, 1), 64, "fp32", "batch_last")
+    assert "PyCUDA" in launch.unsupported(problem, CPU)
+    with pytest.raises(UnsupportedError, match="PyCUDA"):
+        launch.prepare(problem, torch.zeros(1, 64, 64, 1))

@@ -1,0 +1,107 @@
+"""Defects planted in the .cu source: each is found on the CPU, as a race, a stray access or a wrong Y."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from kernels.fused import host
+from kernels.fused.machine import Machine
+from kernels.fused.tiles import choose
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+H200 = Machine(90, 132)
+
+DIRECT = Problem(Pattern(2, 20, 40, 1), 37, "fp16", "batch_first")
+TURNED = Problem(Pattern(1, 20, 40, 3), 37, "fp16", "batch_first")
+SHORT = Problem(Pattern(2, 20, 20, 1), 37, "bf16", "batch_last")
+LAST = Problem(Pattern(2, 20, 40, 1), 37, "bf16", "batch_last")
+CORES = Problem(Pattern(1, 20, 40, 1), 37, "fp32", "batch_first")
+WORDS = Problem(Pattern(1, 20, 40, 2), 40, "tf32", "batch_last")
+
+WRONG = "relative error"
+MISSING = "NaN"
+
+
+class Mutant(NamedTuple):
+    """`source` becomes `planted` in a file; that shows in a problem, by these words."""
+
+    file: str
+    source: str
+    planted: str
+    problem: Problem
+    seen: str
+
+
+MUTANTS = {
+    "no barrier before a step": Mutant("fused.cu", "barrier();  // this", "// this", LAST, "race"),
+    "no barrier after the turn": Mutant("fused.cu", "      barrier();\n", "", TURNED, "race"),
+    "no barrier before Y": Mutant("fused.cu", "barrier();  // Y", "// Y", SHORT, "race"),
+    "no barrier before the store": Mutant("fused.cu", "barrier();\n  scatter", "scatter", LAST, "race"),
+    "a barrier for one warp": Mutant(
+        "fused.cu", "g, at);\n}", "g, at);\n  if (thread_index() < 32) barrier();\n}", LAST, "never come"
+    ),
+    "an instruction for half a warp": Mutant(
+        "tensor_cores.cuh", "load_x(b, x +", "if (lane < 16) load_x(b, x +", LAST, "different instructions"
+    ),
+    "a wait for too few": Mutant("fused.cu", "STAGES - 2>()", "STAGES - 1>()", LAST, "race"),
+    "no wait": Mutant("fused.cu", "wait_copies<T::STAGES - 2>();", "", TURNED, MISSING),
+    "copies past the batch": Mutant(
+        "copy.cuh", "n0 + n < g.batch && run", "n0 >= 0 && run", TURNED, "read outside"
+    ),
+    "copies past the columns": Mutant("copy.cuh", "l0 + l < g.c && ", "", LAST, "read outside"),
+    "copies of the next j's": Mutant("tile.cuh", "q < rows * step()", "q >= 0", DIRECT, "read outside"),
+    "stores past the batch": Mutant("store.cuh", "at.n0 + row >= g.batch || ", "", CORES, "write outside"),
+    "stores past the rows": Mutant("store.cuh", "row >= run.rows || ", "", LAST, "write outside"),
+    "a row unwritten": Mutant("store.cuh", "row >= run.rows", "row + 1 >= run.rows", LAST, MISSING),
+    "a batch entry unwritten": Mutant("store.cuh", "n0 + row >= ", "n0 + row + 1 >= ", TURNED, MISSING),
+    "a stage too far": Mutant(
+        "fused.cu", "memory + step *", "memory + (step + 4) *", LAST, "outside of shared"
+    ),
+    "an odd address": Mutant("copy.cuh", "g.batch + n;", "g.batch + n + 1;", WORDS, "misaligned"),
+    "halves of B exchanged": Mutant("tensor_cores.cuh", "half * 8", "(1 - half) * 8", LAST, WRONG),
+    "rows of B not transposed": Mutant("tensor_cores.cuh", "matrices<true>", "matrices<false>", LAST, WRONG),
+    "words of B exchanged": Mutant("tensor_cores.cuh", "u % 2 * 4", "u / 2 * 4", WORDS, WRONG),
+    "rows of D exchanged": Mutant(
+        "tensor_cores.cuh", "row + 8, column, c[2]", "row + 8, column, c[0]", WORDS, WRONG
+    ),
+    "a sum left out": Mutant("cores.cuh", "n < T::TN; ++n", "n < T::TN - 1; ++n", CORES, WRONG),
+    "tf32 cut, not rounded": Mutant("tensor_cores.cuh", "P::round(b[u])", "b[u]", WORDS, WRONG),
+}
+
+
+@pytest.mark.parametrize("problem", [DIRECT, TURNED, LAST, CORES, WORDS], ids=str)
+def test_the_source_itself_passes(run_on_host, problem):
+    assert run_on_host(problem, choose(problem, H200)).ok
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_defect_is_found(run_on_host, monkeypatch, tmp_path, name):
+    mutant = MUTANTS[name]
+    folder = planted(mutant, tmp_path / "source")
+    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
+    assert mutant.seen in symptom(
+        lambda: run_on_host(mutant.problem, choose(mutant.problem, H200), folder=folder)
+    )
+
+
+def planted(mutant: Mutant, folder: Path) -> Path:
+    """A copy of the kernel's source with the defect in it."""
+    shutil.copytree(host.FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    text = (folder / mutant.file).read_text()
+    assert text.count(mutant.source) == 1, "the source has changed: plant the defect anew"
+    (folder / mutant.file).write_text(text.replace(mutant.source, mutant.planted))
+    return folder
+
+
+def symptom(run) -> str:
+    """What the emulation or the comparison with float64 says."""
+    try:
+        answer = run()
+    except host.Defect as defect:
+        return str(defect)
+    return answer.reason or "nothing"
