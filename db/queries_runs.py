@@ -49,9 +49,9 @@ _DEVICE_COLUMNS = [field.name for field in fields(DeviceRow) if field.name in De
 
 
 def find_device(store: Store, spec: str | None) -> DeviceRow:
-    """The device that is meant: UUID, unique prefix of one, model name, `cpu`; None where there is just one.
+    """The device that is meant: UUID, unique prefix of one, model name or a part of it, `cpu`.
 
-    In model names `_`, space and case are equal.
+    None is right where there is just one. In model names `_`, space and case are equal.
 
     Raises:
         UsageError: none or several are meant; the message lists what there is.
@@ -78,6 +78,7 @@ def _meant(known: Sequence[DeviceRow], spec: str) -> list[DeviceRow]:
         [device for device in known if _folded(device.model) == wanted],
         [device for device in known if device.kind == wanted],
         [device for device in known if _folded(device.uuid).startswith(wanted)],
+        [device for device in known if wanted and wanted in _folded(device.model)],
     )
     return next((found for found in ways if found), [])
 

@@ -1,0 +1,149 @@
+"""The figures that README and CHANGELOG quote, measured on this machine: `make bench`.
+
+    python tests/bench.py               # all of them, about ten minutes
+    python tests/bench.py help import   # only these
+
+Each line is a figure, its goal where there is one, and what was measured. Published data is read from
+the folder in KSWATCH_REFERENCE; without it, those figures say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KSWATCH = Path(sys.executable).with_name("kswatch")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside its goal."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name:<58}{self.value:>9.3g} {self.unit:<8}{self.goal}"
+
+
+def reference() -> Path | None:
+    folder = os.environ.get("KSWATCH_REFERENCE")
+    return Path(folder) if folder else None
+
+
+def run(folder: Path, *arguments: str) -> tuple[str, float]:
+    """Stdout of a kswatch command with its store in the folder, and its seconds of wall time."""
+    environment = os.environ | {"KSWATCH_DATABASE_URL": f"sqlite:///{folder / 'kswatch.db'}"}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [KSWATCH, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout, time.perf_counter() - started
+
+
+def help_time(folder: Path) -> Iterator[Figure]:
+    seconds = [run(folder, "--help")[1] for _ in range(7)]
+    yield Figure("kswatch --help, median of 7", statistics.median(seconds), "s", "< 0.5")
+
+
+def import_time(folder: Path) -> Iterator[Figure]:
+    published = reference()
+    if published is None:
+        print("import: skipped, KSWATCH_REFERENCE names no folder of published data")
+        return
+    out, seconds = run(folder, "import", str(published / "ksmm_energy_v100.csv"), "--json")
+    yield Figure(f"import of {json.loads(out)['read']} published rows", seconds, "s", "< 5")
+
+
+def smoke_run(folder: Path) -> Iterator[Figure]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    out, _ = run(folder, "profile", "smoke", "--device", "cpu", "--json")
+    report = json.loads(out)
+    peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    yield Figure(f"smoke run, {report['cells']} cells", report["seconds"], "s", "< 120")
+    if peak_kib > before:
+        yield Figure("largest process of the smoke run", peak_kib / 2**20, "GiB", "< 1.5")
+
+
+def twin_ratios(folder: Path) -> Iterator[Figure]:
+    """The CPU twin against the best torch baseline, paired in the same rounds."""
+    batches = ("--batch", "1024", "--batch", "4096")
+    run(folder, "profile", "smoke", "--device", "cpu", *batches, "--precision", "fp32", "--json")
+    for name, goal, belongs in (
+        ("d = 1", ">= 1.0", lambda row: row.d == 1),
+        ("batch_last, d > 1", ">= 1.0", lambda row: row.d > 1 and row.layout == "batch_last"),
+        ("batch_first, d > 1", ">= 1.3", lambda row: row.d > 1 and row.layout == "batch_first"),
+    ):
+        speedups = [row.speedup for row in newest_comparisons(folder) if belongs(row) and row.speedup]
+        median = statistics.median(speedups)
+        yield Figure(f"twin over the best baseline, {name}, {len(speedups)} problems", median, "×", goal)
+
+
+def newest_comparisons(folder: Path) -> list:
+    from db import queries
+    from db.store import Store
+
+    store = Store.open(f"sqlite:///{folder / 'kswatch.db'}")
+    newest = queries.runs(store, kind="ad_hoc", limit=1)[0]
+    return queries.comparisons(store, newest.id, metric="latency", baselines="all")
+
+
+def page_times(folder: Path) -> Iterator[Figure]:
+    script = ROOT / "tests" / "dashboard" / "page_times.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT, check=True)
+    for line in done.stdout.splitlines():
+        title, seconds, _ = line.rsplit(maxsplit=2)
+        yield Figure(f"page {title.strip()}, warm, 100,000 measurements", float(seconds), "s", "< 2")
+
+
+def detector(folder: Path) -> Iterator[Figure]:
+    published = reference()
+    if published is None:
+        print("detector: skipped, KSWATCH_REFERENCE names no folder of published data")
+        return
+    command = [sys.executable, published / "changepoint" / "score.py", "--jobs", "2"]
+    command += ["--json", folder / "scores.json", "--detector", "ci.detection:change_points"]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    for row in json.loads((folder / "scores.json").read_text()):
+        if row["detector"] == "none":
+            continue
+        who = f"{row['detector'].split(':')[-1]} on {row['set']}"
+        yield Figure(f"{who}: F1", row["F1"], "")
+        yield Figure(f"{who}: TCPD-F1", row["tcpdF1"], "")
+        yield Figure(f"{who}: alarmed share of clean series", row["clean"], "")
+
+
+FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "help": help_time,
+    "import": import_time,
+    "smoke": smoke_run,
+    "twin": twin_ratios,
+    "pages": page_times,
+    "detector": detector,
+}
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(FIGURES)
+    for name in wanted:
+        if name not in FIGURES:
+            raise SystemExit(f"unknown figure {name!r}; choose from {', '.join(FIGURES)}")
+        with tempfile.TemporaryDirectory() as folder:
+            for figure in FIGURES[name](Path(folder)):
+                print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    main()
