@@ -38,7 +38,8 @@ EXPORTED void kswatch_twin_tile(int32_t* sizes) {
 }
 
 // A plan that owns its re-laid weights; null when memory is short.
-EXPORTED void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_last, const void* weights) try {
+EXPORTED void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_last,
+                                 const void* weights) try {
   switch (precision) {
     case kFp32: return open_layout<Fp32>(*shape, batch_last, weights);
     case kBf16: return open_layout<Bf16>(*shape, batch_last, weights);

@@ -49,10 +49,11 @@ class BatchFirst final : public Plan {
 
   bool multiply(const void* x, void* y, int threads) const override {
     const Cut cut = cut_for(threads);
-    return for_each_item(cut.items, threads, block_rows_ * row_stride(kLongestPeriod), [&](int64_t index, float* rows) {
-      const Item next = item_at(std::min(index + 1, cut.items - 1), cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), next, rows);
-    });
+    const auto multiply_at = [&](int64_t index, float* rows) {
+      const Item item = item_at(index, cut), next = item_at(std::min(index + 1, cut.items - 1), cut);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, next, rows);
+    };
+    return for_each_item(cut.items, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
   }
 
  private:
@@ -74,8 +75,7 @@ class BatchFirst final : public Plan {
       for (int64_t lane = 0; lane < panel.vectors * kLanes; ++lane) {
         const int64_t feature = panel.first_vector * kLanes + lane;
         const int64_t k = feature / panel.period, j = panel.first_j + feature % panel.period;
-        const Element* from = weights + ((i * shape.b + k) * shape.c + l) * shape.d + j;
-        *to++ = k < shape.b ? word_at<Math>(from, shape.d, l, shape.c) : 0.0f;
+        *to++ = k < shape.b ? word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c) : 0.0f;
       }
   }
 
@@ -105,8 +105,9 @@ class BatchFirst final : public Plan {
   Ahead ahead_of(const Element* x, const Item& item) const {
     const int64_t piece = std::max<int64_t>(shape.d, 64 / sizeof(Element));
     const int64_t pieces = divide_up(shape.c * shape.d, piece);
-    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * int64_t(sizeof(Element)), pieces,
-            piece * int64_t(sizeof(Element)), item.batch.size() * pieces};
+    const int64_t bytes = sizeof(Element);
+    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces, piece * bytes,
+            item.batch.size() * pieces};
   }
 
   // A step off whole lines, or rows of a power of two would share few sets of the cache.
@@ -132,7 +133,8 @@ class BatchFirst final : public Plan {
     const int64_t first_k = panel.first_vector * kLanes / panel.period;
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
-    const TileOperands<Element> tile{packed.get() + i * packed_per_i_ + panel.offset, rows, row_stride(panel.period), depth};
+    const float* weights = packed.get() + i * packed_per_i_ + panel.offset;
+    const TileOperands<Element> tile{weights, rows, row_stride(panel.period), depth};
     run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), tile, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }

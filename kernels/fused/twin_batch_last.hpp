@@ -26,19 +26,20 @@ class BatchLast final : public Plan {
       for (int64_t j = 0; j < shape.d; ++j)
         for (int64_t k = 0; k < shape.b; ++k)
           for (int64_t l = 0; l < shape.c; l += Math::kTerms)
-            *to++ = word_at<Math>(weights + ((i * shape.b + k) * shape.c + l) * shape.d + j, shape.d, l, shape.c);
+            *to++ = word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c);
     return true;
   }
 
   bool multiply(const void* x, void* y, int threads) const override {
     const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), kTileVectors);
-    const int64_t whole = shape.a * shape.d * blocks;
-    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, divide_up(shape.b, kTileRows));
+    const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, kTileRows);
+    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
     const Cut cut{blocks, parts, whole * parts};
-    return for_each_item(cut.items, threads, depth * kTileWidth, [&](int64_t index, float* panel) {
-      const Item next = item_at(std::min(index + 1, cut.items - 1), cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), next, panel);
-    });
+    const auto multiply_at = [&](int64_t index, float* panel) {
+      const Item item = item_at(index, cut), next = item_at(std::min(index + 1, cut.items - 1), cut);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, next, panel);
+    };
+    return for_each_item(cut.items, threads, depth * kTileWidth, multiply_at);
   }
 
  private:

@@ -1,7 +1,8 @@
 """Builds the CPU twin once with the system compiler and keeps it in a cache folder.
 
-A built library ends with the sha256 of what stands before it (an ELF loader ignores the end of
-the file): one file, renamed into place, says by itself whether it is whole.
+It is built for the processor at hand, which stands in for a dispatch at run time: the cache holds one
+library per processor. Each ends with the sha256 of what stands before it (an ELF loader ignores the end
+of the file): one file, renamed into place, says by itself whether it is whole.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-
-import torch
 
 from kswatch_errors import UnsupportedError
 
@@ -108,7 +108,10 @@ def openmp_runtime() -> list[str]:
 
     One runtime means one pool of threads: two of them would spin against each other.
     """
-    found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    torch = find_spec("torch")  # not imported: finding a file needs no torch
+    if torch is None or torch.origin is None:
+        return []
+    found = sorted((Path(torch.origin).parent / "lib").glob("libgomp*.so*"))
     return ["-Wl,--as-needed", str(found[0])] if found else []
 
 

@@ -85,8 +85,10 @@ inline void store(Vector sums, Fp32* to) { *reinterpret_cast<Vector*>(to) = sums
 #if defined(__F16C__) && defined(__AVX__)
 inline void widen_run(const Fp16* from, float* to, int64_t count) {
   int64_t index = 0;
-  for (; index + 8 <= count; index += 8)
-    _mm256_storeu_ps(to + index, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + index))));
+  for (; index + 8 <= count; index += 8) {
+    const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + index));
+    _mm256_storeu_ps(to + index, _mm256_cvtph_ps(eight));
+  }
   for (; index < count; ++index) to[index] = Fp16::widen(from[index]);
 }
 
@@ -107,23 +109,22 @@ inline void store(Vector sums, Bf16* to) {
 }
 #endif
 
-// One term of the sum over l in each 32-bit word; how fp32 and fp16 are multiplied.
+// One term of the sum over l in each 32-bit word: how fp32 and fp16 are multiplied.
 struct SingleMath {
-  using Word = float;
   static constexpr int kTerms = 1;
   template <class Element>
-  static Word word(Element first, Element) {
+  static float word(Element first, Element) {
     return Element::widen(first);
   }
   static Vector add_product(Vector sum, Vector panel, Vector row) { return sum + panel * row; }
 };
 
 #if defined(__AVX512BF16__) && defined(__AVX512F__)
-// Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction.
+// Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction, which takes
+// numbers under 2^-126 for zero.
 struct PairMath {
-  using Word = float;
   static constexpr int kTerms = 2;
-  static Word word(Bf16 first, Bf16 second) {
+  static float word(Bf16 first, Bf16 second) {
     return float_from_bits(uint32_t(first.bits) | uint32_t(second.bits) << 16);
   }
   static Vector add_product(Vector sum, Vector panel, Vector row) {

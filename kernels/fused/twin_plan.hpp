@@ -12,6 +12,8 @@ struct Shape {
   int64_t a, b, c, d, batch;
   int64_t rows() const { return a * b * d; }
   int64_t columns() const { return a * c * d; }
+  // Where W[i, k, l, j] lies.
+  int64_t weight(int64_t i, int64_t k, int64_t l, int64_t j) const { return ((i * b + k) * c + l) * d + j; }
 };
 
 struct Range {

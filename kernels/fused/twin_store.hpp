@@ -14,8 +14,10 @@ struct Target {
   int64_t stride;
 };
 
+// kRun is the length of a run where the compiler may know it, else 0.
 template <class Element, int kRun>
-inline void scatter_row(const Element* __restrict from, Element* __restrict y, const Target<Element>& target) {
+inline void scatter_row(const Element* __restrict from, Element* __restrict y,
+                        const Target<Element>& target) {
   const int64_t run = kRun ? kRun : target.run;
   for (int64_t done = 0; done < target.valid; done += run, y += target.stride)
     std::memcpy(static_cast<void*>(y), from + done, size_t(run) * sizeof(Element));

@@ -16,7 +16,10 @@ from kswatch_errors import UnsupportedError, UsageError
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 
-pytestmark = pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
+pytestmark = [
+    pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load())),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 # Each has tails of its own: in b and c (odd, over and under a tile), in d (all powers of two up to 8
 # and their sums), in the batch (under a vector, under and over a panel of them).
