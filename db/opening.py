@@ -74,9 +74,10 @@ def _parsed(url: str) -> URL:
         raise ConfigurationError(
             f"{url!r} is not the URL of a store; write sqlite:///kswatch.db or postgresql://user@host/name"
         ) from None
-    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
-    return parsed
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"{shown(parsed)}: a store is SQLite or PostgreSQL, not {backend}")
+    return parsed.set(drivername="postgresql+psycopg") if backend == "postgresql" else parsed
 
 
 def _sqlite_path(url: URL) -> Path | None:

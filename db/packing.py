@@ -36,8 +36,9 @@ def unpack_samples(packed: bytes) -> array[float]:
 
 
 def pack_points(points: Iterable[Point]) -> bytes:
-    """Points as one tail, the oldest first; all but the newest 400 are dropped."""
-    newest = sorted(points, key=lambda point: point.run_id)[-TAIL_LENGTH:]
+    """Points as one tail: the newest 400, the oldest first; of several of one run the last counts."""
+    by_run = {point.run_id: point for point in points}
+    newest = [by_run[run_id] for run_id in sorted(by_run)[-TAIL_LENGTH:]]
     return b"".join(
         _POINT.pack(
             point.run_id,

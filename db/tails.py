@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, null, select
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Comparison, Measurement, Run, SeriesTail
@@ -96,32 +96,40 @@ def rebuild_tails(session: Session, device_id: int) -> None:
     session.execute(delete(SeriesTail).where(SeriesTail.device_id == device_id))
     nights = select(Run.id).where(Run.device_id == device_id, Run.kind.in_(KINDS_WITH_TAILS))
     newest = list(session.scalars(nights.order_by(Run.id.desc()).limit(TAIL_LENGTH)))
-    columns = [name for metric, bounds in TAIL_METRICS.items() for name in (metric, *bounds) if name]
-    measured = (
-        select(Measurement.run_id, Measurement.cell_id, Measurement.mode, Measurement.status)
-        .add_columns(*(getattr(Measurement, name) for name in columns))
-        .where(Measurement.device_id == device_id, Measurement.run_id.in_(newest))
-    )
-    series: dict[tuple[int, str], list[Point]] = defaultdict(list)
-    for row in session.execute(measured):
-        for cell_id, metric, point in cell_points(row.run_id, row.cell_id, row):
-            if point is not None:
-                series[cell_id, metric].append(point)
-    for run_id in newest:
-        for cell_id, metric, point in _ratios_of_run(session, run_id):
-            if point is not None:
-                series[cell_id, metric].append(point)
-    packed = ((key, pack_points(points)) for key, points in sorted(series.items()))
-    rows = (_row(device_id, *key, points, newest_run_id(points)) for key, points in packed)
-    for some in _batches(rows):
-        insert_rows(session, SeriesTail, some, replace=True)
+    for metric, query in _all_points(device_id, newest):
+        by_cell = groupby(session.execute(query), key=itemgetter(0))
+        packed = ((cell_id, pack_points(Point(*row[1:]) for row in rows)) for cell_id, rows in by_cell)
+        rows = (_row(device_id, cell_id, metric, points, newest_run_id(points)) for cell_id, points in packed)
+        for some in _batches(rows):
+            insert_rows(session, SeriesTail, some, replace=True)
 
 
-def _ratios_of_run(session: Session, run_id: int) -> Iterator[SeriesPoint]:
-    query = (
-        select(Comparison.__table__, Cell.id.label("fused_cell"))
-        .join(Cell, Cell.problem_id == Comparison.problem_id)
-        .where(Comparison.run_id == run_id, Cell.implementation == "fused")
-    )
-    rows = [dict(row) for row in session.execute(query).mappings()]
-    return ratio_points(rows, {row["problem_id"]: row["fused_cell"] for row in rows})
+def _all_points(device_id: int, run_ids: list[int]) -> Iterator[tuple[str, Select]]:
+    """Each metric of a tail, and what reads (cell id, run id, value, low, high) of all its series."""
+    for metric, bounds in TAIL_METRICS.items():
+        low, high = (getattr(Measurement, name) if name else null() for name in bounds)
+        value = getattr(Measurement, metric)
+        yield (
+            metric,
+            select(Measurement.cell_id, Measurement.run_id, value, low, high)
+            .where(Measurement.device_id == device_id, Measurement.run_id.in_(run_ids))
+            .where(Measurement.status.in_(COMPARABLE), Measurement.mode.in_(HEADLINE_MODES))
+            .where(value.is_not(None))
+            .order_by(Measurement.cell_id, Measurement.run_id, Measurement.mode.desc()),
+        )
+    for compared, metric in RATIO_OF_METRIC.items():
+        yield (
+            metric,
+            select(
+                Cell.id,
+                Comparison.run_id,
+                Comparison.speedup,
+                Comparison.speedup_low,
+                Comparison.speedup_high,
+            )
+            .join(Cell, Cell.problem_id == Comparison.problem_id)
+            .where(Comparison.run_id.in_(run_ids), Cell.implementation == "fused")
+            .where(Comparison.metric == compared, Comparison.baselines == "all")
+            .where(Comparison.speedup.is_not(None))
+            .order_by(Cell.id, Comparison.run_id),
+        )
