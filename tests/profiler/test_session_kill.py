@@ -24,7 +24,7 @@ from profiler.config import ProfilerConfig
 from profiler.session import Surroundings, run_suite
 
 filters = {{"pattern": {PATTERNS}, "batch": [64], "implementation": ["fused", "bmm"]}}
-surroundings = Surroundings(ProfilerConfig(cell_cap_ms=300))
+surroundings = Surroundings(ProfilerConfig(cell_cap_ms=150))
 run_suite(Store.open(sys.argv[1]), "ad_hoc", filters=filters, surroundings=surroundings)
 """
 CELLS = len(PATTERNS) * 2 * 2
