@@ -19,6 +19,14 @@ BADGES: dict[str, tuple[str, str, str]] = {
     "imported": ("imported", ":material/download:", "blue"),
 }
 
+STATUS_COLOURS = {
+    "ok": "green",
+    "not_converged": "orange",
+    "incorrect": "red",
+    "implausible": "red",
+    "crashed": "red",
+}
+
 
 def chart(figure: go.Figure, data: pd.DataFrame, name: str, says: str) -> None:
     """A figure, as wide as its place, with its data as CSV and itself as PNG.
@@ -99,10 +107,8 @@ def statuses(counts: dict[str, int]) -> None:
     order = sorted(counts.items(), key=lambda item: (item[0] != "ok", -item[1]))
     with st.container(horizontal=True, gap="small"):
         for status, number in order:
-            colour = {"ok": "green", "incorrect": "red", "crashed": "red", "implausible": "red"}.get(
-                status, "gray"
-            )
-            st.badge(f"{number:,} {status.replace('_', ' ')}", color=colour)  # type: ignore[arg-type]
+            colour = STATUS_COLOURS.get(status, "gray")
+            st.badge(f"{number:,} {literal(status.replace('_', ' '))}", color=colour)  # type: ignore[arg-type]
 
 
 def told_plainly(show: Callable[[], None]) -> Callable[[], None]:

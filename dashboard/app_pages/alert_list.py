@@ -96,7 +96,7 @@ def _one(alerts: list[AlertRow], names: dict[int, str]) -> None:
     )
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(alert.state.replace("_", " "), color=STATE_COLOURS.get(alert.state, "gray"))  # type: ignore[arg-type]
+            st.badge(literal(alert.state.replace("_", " ")), color=STATE_COLOURS.get(alert.state, "gray"))  # type: ignore[arg-type]
             st.badge("confirmed" if alert.confirmed else "provisional", color="gray")
             st.markdown(f"**{literal(alert.title)}**")
         note(

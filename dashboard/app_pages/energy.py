@@ -43,16 +43,23 @@ def show() -> None:
 def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
     """No energy: the reasons that were stored with the measurements, the most frequent first."""
     finding(f"No energy was measured in run {scope.newest.id} on {scope.device_name}")
-    reasons = here["energy_reason"].fillna("no reason was stored").value_counts()
-    if reasons.empty:
+    reasons = here["energy_reason"].value_counts()
+    if here.empty:
         note("The run holds no cell of this precision and layout; choose another above.")
         return
-    note("What the cells say, instead of a zero that would be wrong:")
+    if reasons.empty:
+        note(f"None of its {count(len(here), 'cell')} stored why.")
+    else:
+        note("What the cells say, instead of a zero that would be wrong:")
+        _show_reasons(reasons)
+    hint("`kswatch doctor` says which energy counters this machine can read, and how to make them readable.")
+
+
+def _show_reasons(reasons: pd.Series) -> None:
     show_table(
         reasons.rename_axis("reason").reset_index(name="cells"),
         column_config={"reason": st.column_config.TextColumn(width="large")},
     )
-    hint("`kswatch doctor` says which energy counters this machine can read, and how to make them readable.")
 
 
 def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:

@@ -21,6 +21,11 @@ SILENT_AFTER = timedelta(hours=36)
 """A device without a nightly run for longer than this is told as silent."""
 
 SPARKLINE_NIGHTS = 90
+FEWEST_POINTS = 3
+"""Of a line that is worth a look."""
+
+CANARY_MOVED = 0.05
+"""A canary further than this from its own median says that the machine, not the code, moved."""
 
 
 def show() -> None:
@@ -133,9 +138,8 @@ def _headline(
     wanted = (frame["precision"] == precision) & (frame["layout"] == layout)
     frame = frame[wanted & frame["run_id"].isin([run.id for run in runs])].dropna(subset=["median_speedup"])
     if frame.empty or frame["run_id"].iloc[-1] != runs[-1].id:
-        st.metric(
-            label, "–", help=f"No {metric} was compared in run {runs[-1].id} for {precision}, {layout}."
-        )
+        told = f"No {metric} was compared in run {runs[-1].id} for {precision}, {layout}."
+        st.metric(label, "–", help=literal(told))
         return
     medians = frame["median_speedup"].tolist()
     newest = frame.iloc[-1]
@@ -143,11 +147,11 @@ def _headline(
         label,
         ratio(medians[-1]),
         delta=f"{percent(medians[-1] / medians[-2] - 1)} since the run before" if len(medians) > 1 else None,
-        help=(
+        help=literal(
             f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
             f"{newest['problems']} problems; {newest['left_out']} left out."
         ),
-        chart_data=medians if len(medians) > 1 else None,
+        chart_data=medians if len(medians) >= FEWEST_POINTS else None,
     )
 
 
@@ -155,13 +159,15 @@ def _machine(device_id: int, runs: tuple[RunRow, ...]) -> None:
     """Canaries against their own median, and what changed in the environment."""
     frame = cached_queries.canaries(device_id)
     frame = frame[frame["run_id"].isin([run.id for run in runs])]
-    parts = []
-    for canary, readings in frame.groupby("canary"):
-        now = readings.loc[readings["run_id"] == runs[-1].id, "rate"].median()
-        if now == now:
-            parts.append(f"{canary} {share(now / readings['rate'].median(), 1)}")
-    if parts:
-        note("Canaries, of their median: " + ", ".join(parts))
+    medians = frame.groupby("canary")["rate"].median()
+    now = frame[frame["run_id"] == runs[-1].id].groupby("canary")["rate"].median() / medians
+    shares = now.dropna()
+    if len(shares):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if ((shares - 1).abs() > CANARY_MOVED).any():
+                st.badge("the machine moved", icon=":material/warning:", color="orange")
+            told = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
+            note(f"Canaries, of their median: {told}")
     if len(runs) > 1 and runs[-1].environment_id != runs[-2].environment_id:
         changed = cached_queries.environment_changes(runs[-2].id, runs[-1].id)
         text = "; ".join(f"{change.name} {change.before} → {change.after}" for change in changed)

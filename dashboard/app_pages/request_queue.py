@@ -78,7 +78,7 @@ def _live(request: RequestRow) -> None:
 
 def _title(request: RequestRow) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(request.state, color=STATE_COLOURS.get(request.state, "gray"))  # type: ignore[arg-type]
+        st.badge(literal(request.state), color=STATE_COLOURS.get(request.state, "gray"))  # type: ignore[arg-type]
         st.markdown(f"**Request {request.id}**: {literal(request.suite)} on {literal(request.device)}")
     filters = "; ".join(
         f"{name} {', '.join(map(str, values))}"

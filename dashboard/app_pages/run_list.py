@@ -15,6 +15,9 @@ from dashboard.panels import finding, hint, note, origin_badge, show_table, stat
 from db.queries import RunRow
 
 MOST_RUNS = 300
+MOST_ROWS_AT_ONCE = 8
+LIST_HEIGHT = 300
+"""Pixels of the list of runs, which scrolls, so that what follows stays in sight."""
 
 VIEWS = {"one": "One run", "compare": "Compare two"}
 
@@ -86,7 +89,7 @@ def _list(runs: list[RunRow]) -> None:
         on_select=partial(_opened, [run.id for run in runs]),
         selection_mode="single-row",
         key="run_table",
-        height=min(38 + 35 * len(table), 300),
+        height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
         column_config={
             "started (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")
         },

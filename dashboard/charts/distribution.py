@@ -26,6 +26,8 @@ def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     colours = (ACCENT, *GROUP_COLOURS) if by is None else GROUP_COLOURS
     for colour, (name, group) in zip(colours, groups, strict=False):
         figure.add_trace(_steps(str(name), group, colour))
+    if by is None and len(known):
+        figure.add_trace(_median_point(float(known["speedup"].median())))
     figure.update_layout(showlegend=by is not None)
     figure.update_xaxes(**log_axis(known["speedup"], "×"))
     figure.update_yaxes(range=[0, 101])
@@ -44,6 +46,19 @@ def _steps(name: str, group: pd.DataFrame, colour: str) -> go.Scatter:
         hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % are at or below<extra></extra>",
         mode="lines",
         line={"shape": "hv", "color": colour, "width": 2.5},
+    )
+
+
+def _median_point(median: float) -> go.Scatter:
+    return go.Scatter(
+        x=[median],
+        y=[50],
+        mode="markers+text",
+        marker={"color": ACCENT, "size": 10, "symbol": "diamond"},
+        text=[f"median {median:.2f}×"],
+        textposition="middle right",
+        hoverinfo="skip",
+        showlegend=False,
     )
 
 

@@ -102,7 +102,7 @@ def regret_by_night(frame: pd.DataFrame) -> go.Figure:
 
 def confusion(tp: int, fp: int, fn: int, tn: int) -> go.Figure:
     """What was said against what was fastest, counts and shares; positive means fused."""
-    figure = blank("fastest", "said", height=260)
+    figure = blank("fastest", "said", height=340)
     counts = [[tp, fp], [fn, tn]]
     problems = max(tp + fp + fn + tn, 1)
     figure.add_trace(

@@ -40,9 +40,9 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
 
 
 def night_axis(figure: go.Figure, nights: Iterable[datetime]) -> None:
-    """Give an axis of nights at least two days: one night alone would be drawn in milliseconds."""
-    times = list(nights)
-    if times and max(times) - min(times) < timedelta(days=1):
+    """Give an axis with a single night two days around it: it would be drawn in milliseconds."""
+    times = set(nights)
+    if len(times) == 1:
         around = timedelta(days=1)
         figure.update_xaxes(
             range=[min(times) - around, max(times) + around], dtick=86_400_000, tickformat="%b %d"

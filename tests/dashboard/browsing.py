@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from urllib.error import URLError
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dashboard.commands import streamlit_arguments
+from dashboard.page_list import PAGES, PageEntry
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 60.0
@@ -108,3 +110,13 @@ def wait_until_drawn(page: Page) -> None:
         " && !document.querySelector('[data-testid=stSkeleton]')",
         timeout=DRAWN_WITHIN_MS,
     )
+
+
+def open_from_menu(page: Page, entry: PageEntry) -> None:
+    """Click a page's name in the menu and wait until that page has been drawn."""
+    wait_until_drawn(page)
+    path = "" if entry is PAGES[0] else entry.path
+    page.get_by_role("link", name=entry.title, exact=True).first.click()
+    # the address changes when the server begins to run the page: what is drawn is no longer the last one
+    page.wait_for_url(re.compile(rf"^https?://[^/]+/{path}(\?.*)?$"))
+    wait_until_drawn(page)

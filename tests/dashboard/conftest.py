@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browsing import chromium_or_reason, launched_browser, running_dashboard  # noqa: E402
-from playwright.sync_api import Browser  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page  # noqa: E402
 from simulated_store import Plan, fill  # noqa: E402
 
 from db.store import Store  # noqa: E402
@@ -67,3 +67,20 @@ def browser() -> Iterator[Browser]:
         pytest.skip(reason)
     with launched_browser(executable) as launched:
         yield launched
+
+
+@pytest.fixture(scope="session")
+def desk_context(browser: Browser) -> Iterator[BrowserContext]:
+    """Pages as wide as a desk's; they share what the browser has already loaded."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def desk(desk_context: BrowserContext) -> Iterator[Page]:
+    """A new page of a desk's width."""
+    page = desk_context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    page.close()

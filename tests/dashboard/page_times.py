@@ -9,12 +9,11 @@ runs from the click on the menu until its script has ended and its charts are dr
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 import time
 from pathlib import Path
 
-from browsing import chromium_or_reason, launched_browser, running_dashboard, wait_until_drawn
+from browsing import chromium_or_reason, launched_browser, open_from_menu, running_dashboard
 from playwright.sync_api import Page
 from simulated_store import Plan, fill
 
@@ -37,19 +36,14 @@ def filled(folder: Path, plan: Plan = FULL) -> str:
 def warm_seconds(page: Page, address: str) -> dict[str, float]:
     """Seconds per page, by its title, after every page has been seen once."""
     page.goto(address)
-    wait_until_drawn(page)
     for entry in PAGES:
         _visit(page, entry)
     return {entry.title: _visit(page, entry) for entry in PAGES}
 
 
 def _visit(page: Page, entry: PageEntry) -> float:
-    path = "" if entry is PAGES[0] else entry.path
     started = time.perf_counter()
-    page.get_by_role("link", name=entry.title, exact=True).first.click()
-    # the address changes when the server begins to run the page, so what is drawn is no longer the last one
-    page.wait_for_url(re.compile(rf"^https?://[^/]+/{path}(\?.*)?$"))
-    wait_until_drawn(page)
+    open_from_menu(page, entry)
     return time.perf_counter() - started
 
 
