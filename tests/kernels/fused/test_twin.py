@@ -136,14 +136,29 @@ def test_a_nan_reaches_the_outputs_that_depend_on_it_and_no_other(precision: Pre
     assert by_sample.isnan().nonzero().tolist() == [list(place) for place in reached]
 
 
-def test_bf16_results_round_to_nearest_even():
-    # 1 + 2^-8 lies between 1 and 1 + 2^-7: the even one is 1. 1 + 3·2^-8 goes up to 1 + 2^-6.
-    weights = torch.tensor([[1.0, 2**-8], [1.0, 3 * 2**-8]], dtype=torch.bfloat16).view(1, 2, 2, 1)
-    x = torch.ones(1, 2, dtype=torch.bfloat16)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_sum_of_one_term_is_rounded_to_nearest_even(precision: Precision, layout: Layout):
+    problem = Problem(Pattern(1, 40, 1, 1), 50, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=6)
+    in_float32 = weights.float().view(40, 1), x.float()  # exact: 24 bits hold the product of two 11s
 
-    y = twin.prepare(Problem(Pattern(1, 2, 2, 1), 1, "bf16", "batch_first"), weights)(x)
+    y = twin.prepare(problem, weights)(x)
 
-    assert y.tolist() == [[1.0, 1.0 + 2**-6]]
+    exact = in_float32[0] @ in_float32[1] if layout == "batch_last" else in_float32[1] @ in_float32[0].t()
+    assert torch.equal(y, exact.to(y.dtype))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("d", [1, 3])
+def test_what_an_earlier_product_left_behind_does_not_leak(d: int, precision: Precision, layout: Layout):
+    problem = Problem(Pattern(1, 9, 5, d), 13, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=7)
+    product = twin.prepare(problem, weights)
+    product(torch.full_like(x, torch.nan))
+
+    assert product(x).isfinite().all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -173,6 +173,11 @@ def test_narrower_vectors_give_the_same_products(
             problem = Problem(Pattern(*pattern), batch, precision, layout)
             weights, x = make_operands(problem, "cpu", seed=1)
             assert_product(twin.prepare(problem, weights)(x), weights, x, layout)
+        problem = Problem(Pattern(1, 40, 1, 1), 50, precision, layout)
+        weights, x = make_operands(problem, "cpu", seed=2)
+        exact = torch.outer(weights.float().flatten(), x.float().flatten()).to(x.dtype)
+        y = twin.prepare(problem, weights)(x)
+        assert torch.equal(y if layout == "batch_last" else y.t(), exact)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
