@@ -111,6 +111,7 @@ def load(compiled: Cubin, device: torch.device) -> Any:  # noqa: ANN401
         if compiled.resources.shared_bytes > PLAIN_SHARED_BYTES:
             attribute = driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             function.set_attribute(attribute, compiled.resources.shared_bytes)
+    _side_stream(device)  # now: a graph capture is no time to make a stream
     return function.prepare(FORMAT)
 
 
@@ -140,12 +141,18 @@ def on_current_stream(device: torch.device, launch: Callable[[Any], None]) -> No
     known. From any other (a pool stream, a graph capture) the launch goes to a stream of ours that
     waits for it and that it waits for.
     """
+    if torch.cuda.current_device() == device.index and device in _thread.devices:
+        return _in_order(device, launch)
     with current(device):
-        theirs = torch.cuda.current_stream(device)
-        handle = theirs.cuda_stream
-        if handle == 0 or handle in _streams:
-            return launch(_streams.get(handle))
-        ours = _side_stream(device)
-        ours.wait_stream(theirs)
-        launch(_streams[ours.cuda_stream])
-        theirs.wait_stream(ours)
+        _in_order(device, launch)
+
+
+def _in_order(device: torch.device, launch: Callable[[Any], None]) -> None:
+    theirs = torch.cuda.current_stream(device)
+    handle = theirs.cuda_stream
+    if handle == 0 or handle in _streams:
+        return launch(_streams.get(handle))
+    ours = _side_stream(device)
+    ours.wait_stream(theirs)
+    launch(_streams[ours.cuda_stream])
+    theirs.wait_stream(ours)

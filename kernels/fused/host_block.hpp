@@ -7,7 +7,6 @@
 
 #include <csetjmp>
 #include <memory>
-#include <random>
 #include <ucontext.h>
 
 #include "host_memory.hpp"
@@ -44,7 +43,7 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   std::vector<int> ready_;
-  std::mt19937 random_;
+  uint64_t random_;
   jmp_buf scheduler_;
   void (*kernel_)(const void*) = nullptr;
   const void* arguments_ = nullptr;
@@ -152,7 +151,8 @@ class Block {
   }
 
   int take_ready() {
-    std::swap(ready_[random_() % ready_.size()], ready_.back());
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX; <random> is slow to compile
+    std::swap(ready_[(random_ >> 33) % ready_.size()], ready_.back());
     const int t = ready_.back();
     ready_.pop_back();
     return t;

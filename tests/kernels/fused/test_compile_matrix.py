@@ -6,14 +6,16 @@ import itertools
 
 import pytest
 
+from kernels.fused import nvcc
 from kernels.fused.compile import cubin
 from kernels.fused.machine import Machine
-from kernels.fused.nvcc import find_nvcc
 from kernels.fused.tiles import choose
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
 
-pytestmark = pytest.mark.skipif(find_nvcc() is None, reason="no nvcc: install the CUDA toolkit to compile")
+pytestmark = pytest.mark.skipif(
+    nvcc.find_nvcc() is None, reason="no nvcc: install the CUDA toolkit to compile"
+)
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 PATTERNS = [(6, 64, 64, 1), (1, 128, 128, 3), (1, 192, 48, 2), (2, 384, 384, 16), (4, 48, 192, 64)]
@@ -55,3 +57,10 @@ def test_a_source_compiles_to_the_same_bytes_again(tmp_path, monkeypatch):
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
     cubin.cache_clear()
     assert cubin(tile, 90).sha256 == first.sha256
+
+
+def test_pycuda_compiles_to_the_bytes_that_nvcc_alone_gives():
+    pytest.importorskip("pycuda.driver", reason="no PyCUDA with a driver", exc_type=ImportError)
+    source = chosen_tiles(90, PATTERNS[:1], [64])[0].source
+    found = nvcc.find_nvcc()
+    assert nvcc.by_pycuda(source, 90, found)[0] == nvcc.by_nvcc(source, 90, found)[0]

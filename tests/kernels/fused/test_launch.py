@@ -112,6 +112,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(driver, "_streams", {})
     monkeypatch.setattr(compiler, "cubin", gpu.compile)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
     monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
