@@ -12,6 +12,7 @@ from dashboard import links
 from dashboard.app_pages import (
     alert_list,
     ask_for_run,
+    device_health,
     energy,
     heuristic_accuracy,
     overview,
@@ -39,6 +40,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("heuristics", "Heuristics", ":material/rule:", heuristic_accuracy.show),
     PageEntry("pattern", "Pattern", ":material/grid_on:", pattern_depth.show),
     PageEntry("runs", "Runs", ":material/history:", run_list.show),
+    PageEntry("devices", "Devices", ":material/memory:", device_health.show),
     PageEntry("alerts", "Alerts", ":material/notifications:", alert_list.show),
     PageEntry("ask", "Ask for a run", ":material/add_circle:", ask_for_run.show),
 )

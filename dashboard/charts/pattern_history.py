@@ -11,7 +11,7 @@ from dashboard.charts.palette import (
     GOOD,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
-    QUIET,
+    implementation_colour,
 )
 from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
 from dashboard.charts.trend import add_band
@@ -168,7 +168,7 @@ def floor_bars(frame: pd.DataFrame) -> go.Figure:
             x=known["floor_ratio"] * 100,
             y=known["implementation"].map(plain),
             orientation="h",
-            marker={"color": [IMPLEMENTATION_COLOURS.get(name, QUIET) for name in known["implementation"]]},
+            marker={"color": [implementation_colour(name) for name in known["implementation"]]},
             text=[f"{ratio * 100:.0f} %" for ratio in known["floor_ratio"]],
             textangle=0,
             customdata=known[["latency_ms", "floor_ms"]],

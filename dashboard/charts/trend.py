@@ -118,6 +118,31 @@ def add_marks(figure: go.Figure, marks: Sequence[Mark]) -> None:
         )
 
 
+def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
+    """Lowest, median and highest reading of each night.
+
+    Args:
+        frame: `started_at` and the column `value`.
+        value: the column drawn, as `temperature_c`.
+        y_title: what it is, with its unit.
+    """
+    figure = blank(NIGHT_AXIS, y_title, height=240)
+    nights = frame.groupby("started_at")[value].agg(["min", "median", "max"]).reset_index()
+    add_band(figure, nights, "min", "max", GROUP_COLOURS[0], "lowest to highest")
+    figure.add_trace(
+        go.Scatter(
+            x=nights["started_at"],
+            y=nights["median"],
+            name="median",
+            mode="lines+markers",
+            line={"color": GROUP_COLOURS[0], "width": 2},
+            hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.4g}<extra></extra>",
+        )
+    )
+    night_axis(figure, nights["started_at"])
+    return figure
+
+
 def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
     """Each canary's rate by night in per cent of its own median: a level line is a quiet machine.
 
@@ -140,4 +165,5 @@ def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
             )
         )
     figure.add_hline(y=100, line={"color": QUIET, "width": 1, "dash": "dash"})
+    night_axis(figure, frame["started_at"])
     return figure

@@ -127,6 +127,12 @@ def test_text_of_the_store_is_escaped_wherever_markdown_is_read(
         assert literal(NASTY) in shown
 
 
+def test_the_device_page_tells_the_new_driver(simulated_url: str, opened: Opened) -> None:
+    page = opened("devices", simulated_url, device="sim-h200-0000")
+    changes = page.dataframe[0].value
+    assert changes[["changed", "before", "after"]].to_numpy().tolist() == [["driver", "580.65", "590.10"]]
+
+
 def test_an_alert_shows_what_is_known_of_it(simulated_url: str, opened: Opened) -> None:
     page = opened("alerts", simulated_url, alert="1")
     cells, facts, events = (table.value for table in page.dataframe[1:4])

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from dashboard.charts.trend import MOST_LINES, Mark, median_trend, rate_trend
+from dashboard.charts.trend import MOST_LINES, Mark, median_trend, rate_trend, spread_by_night
 
 NIGHT = datetime(2026, 1, 5, 2, tzinfo=UTC)
 
@@ -53,6 +53,12 @@ def test_a_commit_subject_is_no_markup() -> None:
     figure = median_trend(nights(2), "y", [Mark(NIGHT, "revision", "<a href='x'>click</a>")])
     told = next(trace for trace in figure.data if trace.name == "revision").customdata[0]
     assert told == "&lt;a href='x'&gt;click&lt;/a&gt;"
+
+
+def test_a_night_of_readings_is_its_lowest_median_and_highest() -> None:
+    frame = pd.DataFrame({"started_at": [NIGHT] * 3, "temperature_c": [50.0, 70.0, 55.0]})
+    low, high, median = spread_by_night(frame, "temperature_c", "temperature (°C)").data
+    assert (low.y[0], median.y[0], high.y[0]) == (50, 55, 70)
 
 
 def test_a_canary_is_drawn_in_per_cent_of_its_median() -> None:
