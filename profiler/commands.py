@@ -20,6 +20,7 @@ app.add_typer(night_commands.app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 EXIT_INTERRUPTED = 130
+EXIT_INCORRECT = 1
 
 
 @app.command()
@@ -53,7 +54,7 @@ def profile(
       vit_s16      six patterns of ViT-S/16
       gpt2_medium  the factors of GPT-2 medium's chains
 
-    The options narrow a suite; patterns alone need none.
+    The options narrow a suite; patterns alone need none. Exits with 1 when a result is incorrect.
 
     \b
     Examples:
@@ -77,6 +78,8 @@ def profile(
         _show(store, result, as_json)
     if result.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
+    if result.by_status.get("incorrect"):
+        raise typer.Exit(EXIT_INCORRECT)
 
 
 def _run(

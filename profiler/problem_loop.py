@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from db import queries
+from db.queries import RunRow
 from db.records import CanaryRecord, ProblemKey, RunState
 from db.store import Store
 from kswatch_errors import KswatchError
@@ -37,7 +38,13 @@ class RunResult:
     cells: int
     by_status: dict[str, int]
     seconds: float
-    state: RunState
+    state: str
+
+    @classmethod
+    def of(cls, row: RunRow) -> RunResult:
+        """The result of a run that has ended, as the store tells it."""
+        seconds = round(row.seconds or 0.0, 3)
+        return cls(row.id, row.device_uuid, row.cells, row.by_status, seconds, row.state)
 
 
 class ProblemLoop:
@@ -94,10 +101,7 @@ class ProblemLoop:
         finally:
             seconds = time.monotonic() - began_s
             self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
-        ended = queries.run(self._store, self._run_id)
-        return RunResult(
-            ended.id, ended.device_uuid, ended.cells, ended.by_status, round(spent_s + seconds, 3), state
-        )
+        return RunResult.of(queries.run(self._store, self._run_id))
 
     def _tasks(self, done: Cells) -> list[MeasureTask]:
         tasks = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -16,14 +17,15 @@ from db import leases, queries, requests, schedule_marks
 from db.queries import RequestRow
 from db.records import MeasurementRecord, RunKind
 from db.store import Store
-from kswatch_errors import KswatchError
+from kswatch_errors import KswatchError, UsageError
 from profiler.budget import parse_seconds
 from profiler.holding import is_gone
 from profiler.interruption import Stopped
 from profiler.nightly import night_suite, night_targets
+from profiler.problem_loop import RunResult
 from profiler.progress import Progress
 from profiler.schedule import missed, next_due, trigger
-from profiler.session import RunResult, Surroundings, resume, run_suite
+from profiler.session import Surroundings, resume, run_suite
 
 NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
@@ -140,9 +142,13 @@ class Server:
             requests.give_back(self._store, request.id, "the server was stopped; the run will be resumed")
 
     def _measure(self, request: RequestRow, surroundings: Surroundings) -> RunResult:
-        """A new run, or the rest of the one that was begun for the request before a server ended."""
+        """The rest of the run that was begun for the request before a server ended, or a new one."""
         if request.run_id is not None:
-            return resume(self._store, request.run_id, surroundings=surroundings)
+            begun = queries.run(self._store, request.run_id)
+            if begun.state == "finished":
+                return RunResult.of(begun)
+            with suppress(UsageError):  # another commit or environment now: its cells may not be mixed
+                return resume(self._store, begun.id, surroundings=surroundings)
         filters = dict(request.arguments)
         budget = filters.pop("budget", None)
         return run_suite(

@@ -159,10 +159,9 @@ class ScriptedEngine:
 
     busy_s = 0.0
 
-    def __init__(self, place: Place, script: Callable, tasks: list, stop: Event) -> None:
+    def __init__(self, place: Place, scripted: Scripted, stop: Event) -> None:
         self._place = place
-        self._script = script
-        self._tasks = tasks
+        self._scripted = scripted
         self._stop = stop
 
     def place(self) -> Place:
@@ -171,12 +170,16 @@ class ScriptedEngine:
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
         if self._stop.is_set():
             raise Stopped
-        self._script(task)
-        self._tasks.append(task)
-        key = problem_key(task.problem)
+        self._scripted.script(task)
+        self._scripted.tasks.append(task)
         return [
             MeasurementRecord(
-                key, name, "ok", latency_ms=1.0 + place, latency_low_ms=0.9, latency_high_ms=9.0
+                problem_key(task.problem),
+                name,
+                self._scripted.status,
+                latency_ms=1.0 + place,
+                latency_low_ms=0.9,
+                latency_high_ms=9.0,
             )
             for place, name in enumerate(task.implementations)
         ]
@@ -193,6 +196,7 @@ class Scripted:
     """Surroundings of runs on a scripted engine, and the tasks that it was given."""
 
     script: Callable[[MeasureTask], object] = lambda task: None
+    status: str = "ok"
     environment: EnvironmentRecord = EnvironmentRecord(host="here")
     tasks: list[MeasureTask] = field(default_factory=list)
 
@@ -200,7 +204,7 @@ class Scripted:
         return Surroundings(**{"make_engine": self.make_engine} | options)
 
     def make_engine(self, target: Target, watchdog_s: float, stop: Event) -> ScriptedEngine:
-        return ScriptedEngine(Place(target.record, self.environment), self.script, self.tasks, stop)
+        return ScriptedEngine(Place(target.record, self.environment), self, stop)
 
     def slow(self, seconds: float) -> None:
         """Every problem takes so long."""

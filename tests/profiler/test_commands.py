@@ -73,6 +73,12 @@ def test_an_interrupted_profile_exits_130_and_says_how_to_go_on(run_command, scr
     assert json.loads(run_command("profile", "--resume", "1", "--json").stdout)["state"] == "finished"
 
 
+def test_an_incorrect_result_exits_1_after_everything_was_recorded(run_command, scripted, store):
+    scripted.status = "incorrect"
+    assert run_command(*AD_HOC, "--json").exit_code == 1
+    assert queries.run(store, 1).by_status == {"incorrect": 16}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

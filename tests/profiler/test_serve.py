@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db import leases, queries, requests, schedule_marks
+from db.records import EnvironmentRecord
 from kswatch_errors import ConfigurationError
 from profiler.config import ProfilerConfig
 from profiler.devices import cpu_target
+from profiler.interruption import Stopped
 from profiler.serve import NIGHTLY, Server
 
 FILTERS = {"pattern": ["2,8,8,2"], "batch": [16], "implementation": ["fused", "bmm"]}
@@ -122,6 +124,28 @@ def test_a_stopped_server_gives_its_request_back_and_the_next_one_resumes_its_ru
     assert queries.request(store, request_id).state == "done"
     assert queries.run(store, 1).state == "finished"
     assert len(scripted.tasks) == len({task.problem for task in scripted.tasks}) == 4
+
+
+def test_a_run_of_another_environment_is_not_resumed_but_begun_anew(store, server, scripted, clock, judged):
+    def stop(task):
+        raise Stopped
+
+    scripted.script = stop
+    request_id = ask(store)
+    server.run_next()
+    scripted.script, scripted.environment = lambda task: None, EnvironmentRecord(driver="newer")
+    server.run_next()
+    assert queries.request(store, request_id).state == "done"
+    assert [queries.run(store, run_id).state for run_id in (1, 2)] == ["interrupted", "finished"]
+
+
+def test_a_run_that_ended_just_before_its_server_was_killed_is_not_repeated(store, server, scripted):
+    request_id = ask(store)
+    server.run_next()
+    requests.give_back(store, request_id, "its server ended")
+    server.run_next()
+    assert queries.request(store, request_id).state == "done"
+    assert len(scripted.tasks) == 2
 
 
 def test_what_a_killed_server_had_taken_is_queued_again(store, server, scripted, clock):
