@@ -86,8 +86,15 @@ class CpuBench(Bench):
         self._cache_bytes = target.record.cache_bytes or 32 << 20
 
     def stage(self, problem: Problem, seed: int) -> Stage:
-        """See `Bench`."""
+        """See `Bench`.
+
+        Raises:
+            MemoryError: it would not fit; asked before, since Linux would kill the process instead.
+        """
         gc.collect()
+        needed, free = TorchStage.memory_bytes(problem, self._cache_bytes), self.free_bytes()
+        if needed > free:
+            raise MemoryError(f"setting it up needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
         return TorchStage(problem, torch.device("cpu"), seed, self._cache_bytes)
 
     def canaries(self) -> Iterator[Canary]:

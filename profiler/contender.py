@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from db.records import Status
 from kernels.implementation import Implementation
 from kernels.problem import Problem
@@ -20,6 +18,8 @@ from profiler.summary import Interval, StoppingRule, median_interval
 REFERENCE = "fused"
 """The cell that all others of its problem are paired with."""
 REASON_LENGTH = 500
+OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+"""What torch and PyCUDA call theirs; neither is a child of Python's MemoryError."""
 MIN_ROUNDS = 6
 """Rounds from which the order statistics of their ratios reach 95 %."""
 
@@ -102,13 +102,8 @@ class Contender:
 
     def fails(self, error: Exception) -> None:
         """End with the status that the exception's type stands for."""
-        said = str(error)
-        named = (
-            said
-            if isinstance(error, Refused | UnsupportedError | MemoryError)
-            else f"{type(error).__name__}: {said}"
-        )
-        self.ends(status_of(error), named)
+        expected = isinstance(error, Refused | UnsupportedError | MemoryError)
+        self.ends(status_of(error), str(error) if expected else f"{type(error).__name__}: {error}")
 
     def enters(self, work: Work, estimate_ms: float) -> None:
         """It is right, fits and is fast enough: it may be visited."""
@@ -144,9 +139,8 @@ class Contender:
             self.ends("ok")
         elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
             self.flag("slow")
-            self.ends(
-                "ok", f"{self.estimate_ms / best_ms:.1f} times slower than the best, so only few samples"
-            )
+            times = self.estimate_ms / best_ms
+            self.ends("ok", f"{times:.1f} times slower than the best, so only few samples")
         elif self._spent:
             self.gives_up(tick_ms)
 
@@ -193,6 +187,6 @@ def status_of(error: Exception) -> Status:
     """What a cell is called after this exception: by its type, never by its text."""
     if isinstance(error, Refused):
         return error.status
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY:
         return "out_of_memory"
     return "unsupported" if isinstance(error, UnsupportedError) else "crashed"

@@ -180,5 +180,5 @@ def quiet() -> Check:
 
     notes = preflight(devices.cpu_target()).notes
     if notes:
-        return Check("quiet machine", True, "; ".join(notes), "end what computes, or wait for it")
+        return Check("quiet machine", True, "; ".join(notes))
     return Check("quiet machine", True, "nothing else computes")

@@ -23,7 +23,7 @@ from profiler.canaries import Position, read_canary
 from profiler.contender import REFERENCE, Announce, Contender, tell_nobody
 from profiler.devices import Target
 from profiler.energy_pass import measure_energy
-from profiler.recording import to_record
+from profiler.recording import to_records
 from profiler.roofline import Roofline
 from profiler.settings import MeasureSettings
 
@@ -70,7 +70,7 @@ def measure_problem(
             _Loop(contenders, bench, settings, Admission(stage, bench, settings, roofline)).run(seed, energy)
         finally:
             stage.close()
-    return [to_record(contender, contenders, bench, target.record, roofline) for contender in contenders]
+    return to_records(contenders, bench, target.record, roofline)
 
 
 def measure_canaries(target: Target, position: Position, bench: Bench | None = None) -> list[CanaryRecord]:

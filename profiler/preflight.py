@@ -12,6 +12,7 @@ from profiler.devices import Target, cpu_threads
 
 HOT_C = 80
 BUSY_SHARE = 0.5
+BUSY_CURE = "wait for them, or set OMP_NUM_THREADS=1: a lone thread is disturbed far less"
 
 
 @dataclass(frozen=True)
@@ -75,4 +76,4 @@ def _cpu_notes() -> tuple[str, ...]:
     load = os.getloadavg()[0]
     if load <= BUSY_SHARE * cpu_threads():
         return ()
-    return (f"the machine is busy already (load {load:.1f}): intervals will be wide, medians may be off",)
+    return (f"other programs are computing (load {load:.1f}): medians may be off; {BUSY_CURE}",)

@@ -14,16 +14,22 @@ from profiler.summary import modes, quantiles
 from profiler.unmeasured import problem_key
 
 
-def to_record(
+def to_records(
+    contenders: Sequence[Contender], bench: Bench, device: DeviceRecord, roofline: Roofline
+) -> list[MeasurementRecord]:
+    """One record per cell; a cell without a comparable status keeps no times."""
+    for contender in contenders:
+        _believe(contender, device)  # all of them first: no ratio to a fused time that is not believed
+    return [_to_record(contender, contenders, bench, roofline) for contender in contenders]
+
+
+def _to_record(
     contender: Contender,
     contenders: Sequence[Contender],
     bench: Bench,
-    device: DeviceRecord,
     roofline: Roofline,
 ) -> MeasurementRecord:
-    """What the cell gave; a cell without a comparable status keeps no times."""
     problem = contender.problem
-    believe(contender, device)
     fields: dict[str, Any] = {}
     if contender.samples_ms and contender.status in (*COMPARABLE, "implausible"):
         fields |= _times(contender, contenders, bench.timer.tick_ms)
@@ -49,7 +55,7 @@ def to_record(
     )
 
 
-def believe(contender: Contender, device: DeviceRecord) -> None:
+def _believe(contender: Contender, device: DeviceRecord) -> None:
     """End a cell as `implausible` that is faster than the board can be."""
     limit_ms = implausible_below_ms(contender.problem, device)
     if limit_ms is None or contender.status not in COMPARABLE or contender.estimate_ms >= limit_ms:

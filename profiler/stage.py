@@ -74,6 +74,12 @@ class TorchStage(Stage):
         self._outputs: list[torch.Tensor | None] = [None] * count
         self._products: dict[str, Product] = {}
 
+    @staticmethod
+    def memory_bytes(problem: Problem, cache_bytes: int) -> int:
+        """About what a problem takes once set up: operands twice, rotated sets, a float64 truth."""
+        truth_bytes = 8 * problem.output_bytes // problem.element_bytes
+        return 2 * problem.input_bytes + ROTATED_CACHES * cache_bytes + truth_bytes
+
     def unsupported(self, implementation: Implementation) -> str | None:
         """See `Stage`."""
         return implementation.unsupported(self.problem, self._device)

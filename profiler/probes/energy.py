@@ -56,8 +56,12 @@ class Load(ABC):
 class Idle(Load):
     """No load: what the device takes with a context alive and nothing to do."""
 
+    def __init__(self, pause: Callable[[float], None]) -> None:
+        self._pause = pause
+
     def top_up(self) -> None:
-        """There is nothing to do."""
+        """Let a millisecond pass: a thread that spins would keep a CPU from idling."""
+        self._pause(1e-3)
 
     def product_ms(self) -> float:
         """There are no products."""
@@ -95,10 +99,12 @@ class EnergyMeter:
         source: EnergySource,
         second: EnergySource | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source = source
         self._second = second
         self._clock = clock
+        self._pause = pause
         self._tick_s: float | None = None
         self._idle: tuple[float, float] | None = None
         """When the idle power was measured, and what it was in watts."""
@@ -185,7 +191,7 @@ class EnergyMeter:
         """Measured anew every twenty minutes; None where the counter stands still without load."""
         if self._idle is None or self._clock() - self._idle[0] > IDLE_VALID_S:
             try:
-                idle_w = self._powers_w(Idle(), 1, settings.energy_window_s)[0]
+                idle_w = self._powers_w(Idle(self._pause), 1, settings.energy_window_s)[0]
             except MeasurementError:
                 return None
             self._idle = (self._clock(), idle_w)

@@ -63,3 +63,10 @@ def test_threads_are_those_of_the_environment_and_the_time_is_accounted_for(reco
     assert torch.get_num_threads() == cpu_target().record.facts["threads"]
     assert bench.busy_s >= sum(sum(record.samples_ms) for record in records.values()) / 1e3
     assert bench.healthy()
+
+
+def test_a_problem_that_cannot_be_set_up_in_memory_is_told_by_every_cell():
+    too_large = Problem(Pattern(1, 4096, 4096, 64), 1 << 20, "fp32", "batch_last")
+    found = measure_problem(too_large, IMPLEMENTATIONS[:2], cpu_target(), QUICK)
+    assert [record.status for record in found] == ["out_of_memory"] * 2
+    assert "GB are free" in found[0].reason

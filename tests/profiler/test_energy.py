@@ -81,7 +81,9 @@ class BusyLoad(Load):
 @pytest.mark.parametrize("tick_ms", range(10, 101, 10))
 def test_energy_is_within_one_percent_at_every_tick(tick_ms):
     board = Board(tick_s=tick_ms / 1e3)
-    reading = EnergyMeter(Counter(board), clock=board.clock).measure(BusyLoad(board), MeasureSettings())
+    reading = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
+        BusyLoad(board), MeasureSettings()
+    )
     error = reading.energy_mj / TRUE_MJ - 1
     print(f"tick {tick_ms} ms: energy error {100 * error:+.3f} %")
     assert abs(error) < 0.01
@@ -101,14 +103,16 @@ def test_a_window_of_two_seconds_cut_anywhere_would_err_by_percents():
 
 def test_the_tick_is_measured_under_load():
     board = Board(tick_s=0.04)
-    tick_s = EnergyMeter(Counter(board), clock=board.clock).tick_s(BusyLoad(board))
+    tick_s = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).tick_s(BusyLoad(board))
     assert tick_s == pytest.approx(0.04, rel=0.02)
 
 
 def test_windows_last_ten_ticks_where_ticks_are_long():
     board = Board(tick_s=0.5)
     begin_s = board.time_s
-    EnergyMeter(Counter(board), clock=board.clock).measure(BusyLoad(board), MeasureSettings())
+    EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
+        BusyLoad(board), MeasureSettings()
+    )
     assert board.time_s - begin_s > 3 * 5.0
 
 
@@ -120,19 +124,23 @@ def test_windows_that_differ_are_followed_by_five_longer_ones_and_labelled():
             super().top_up()
             self.board.busy_w = 300.0 + 40.0 * self.board.time_s
 
-    reading = EnergyMeter(Counter(board), clock=board.clock).measure(Restless(board), MeasureSettings())
+    reading = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
+        Restless(board), MeasureSettings()
+    )
     assert reading.flags == ("energy_unsteady",)
 
 
 def test_a_counter_that_stands_still_is_a_reason():
     board = Board(tick_s=1e9)
     with pytest.raises(MeasurementError, match="did not change for 2 s"):
-        EnergyMeter(Counter(board), clock=board.clock).measure(BusyLoad(board), MeasureSettings())
+        EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
+            BusyLoad(board), MeasureSettings()
+        )
 
 
 def test_a_window_in_which_the_driver_was_reloaded_is_discarded():
     board = Board(tick_s=0.02)
-    meter = EnergyMeter(Counter(board), clock=board.clock)
+    meter = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time)
 
     class Reloaded(BusyLoad):
         def top_up(self):
@@ -148,7 +156,7 @@ def test_a_second_source_that_tells_something_else_is_labelled():
     board = Board(tick_s=0.02)
     for factor, flags in ((1.0, ()), (1.2, ("energy_sources_differ",))):
         second = PowerTrapezoid("power", "board", lambda by=factor: by * board.power_w, board.clock)
-        meter = EnergyMeter(Counter(board), second, clock=board.clock)
+        meter = EnergyMeter(Counter(board), second, clock=board.clock, pause=board.pass_time)
         assert meter.measure(BusyLoad(board), MeasureSettings()).flags == flags
 
 
@@ -159,7 +167,9 @@ def test_power_over_time_alone_gives_the_energy_too():
         board.pass_time(50e-6)
         return board.power_w
 
-    meter = EnergyMeter(PowerTrapezoid("power", "board", power_w, board.clock), clock=board.clock)
+    meter = EnergyMeter(
+        PowerTrapezoid("power", "board", power_w, board.clock), clock=board.clock, pause=board.pass_time
+    )
     assert meter.measure(BusyLoad(board), MeasureSettings()).energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
 
 
