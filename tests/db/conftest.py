@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,26 +82,47 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
     return request.getfixturevalue("postgres").create()
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store of the newest schema without any row, to copy."""
+    path = tmp_path_factory.mktemp("empty") / "kswatch.db"
+    open_engine(f"sqlite:///{path}").dispose()
+    return path
+
+
+@pytest.fixture
+def new_store(empty_file: Path, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Makes SQLite stores, for what does not depend on the backend."""
+    opened = []
+
+    def made() -> Store:
+        path = tmp_path / f"store_{next(_numbers)}.db"
+        shutil.copy(empty_file, path)
+        opened.append(Store.open(f"sqlite:///{path}"))
+        return opened[-1]
+
+    yield made
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def sqlite_store(new_store: Callable[[], Store]) -> Store:
+    return new_store()
+
+
 @pytest.fixture
 def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of the newest schema without any row, of the backend under test."""
     if backend == "postgresql":
         return request.getfixturevalue("postgres").emptied()
-    url = f"sqlite:///{tmp_path / 'kswatch.db'}"
-    open_engine(url).dispose()
-    return url
+    path = tmp_path / "kswatch.db"
+    shutil.copy(request.getfixturevalue("empty_file"), path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
-def store(url) -> Iterator[Store]:
+def store(url: str) -> Iterator[Store]:
     opened = Store.open(url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def sqlite_store(tmp_path) -> Iterator[Store]:
-    """For what does not depend on the backend."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
     yield opened
     opened.close()

@@ -81,29 +81,20 @@ def exported(sqlite_store, tmp_path) -> list[str]:
         ({"type": "dream"}, 'has no "type" run or measurement'),
     ],
 )
-def test_a_broken_line_of_an_export_is_told(exported, tmp_path, empty_store, change, said):
+def test_a_broken_line_of_an_export_is_told(exported, tmp_path, new_store, change, said):
     run, first, second = exported
     path = tmp_path / "broken.jsonl"
     path.write_text("\n".join([run, json.dumps(json.loads(first) | change), second]))
-    result = import_file(empty_store, path)
+    result = import_file(new_store(), path)
     assert (result.read, result.recorded, result.rejected) == (2, 1, 1)
     assert (result.rejections[0].line, said in result.rejections[0].reason) == (2, True)
 
 
-@pytest.fixture
-def empty_store(tmp_path):
-    from db.store import Store
-
-    store = Store.open(f"sqlite:///{tmp_path / 'other.db'}")
-    yield store
-    store.close()
-
-
-def test_measurements_of_a_run_that_cannot_be_read_are_rejected_with_it(exported, tmp_path, empty_store):
+def test_measurements_of_a_run_that_cannot_be_read_are_rejected_with_it(exported, tmp_path, new_store):
     night_of_another = json.loads(exported[0]) | {"identity": "other", "record": {}}
     path = tmp_path / "broken.jsonl"
     path.write_text("\n".join([*exported, json.dumps(night_of_another), exported[1]]))
-    result = import_file(empty_store, path)
+    result = import_file(new_store(), path)
     assert (result.recorded, [rejection.line for rejection in result.rejections]) == (2, [4, 5])
 
 

@@ -21,7 +21,7 @@ def start_writer(url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("problems", [1, 7, 40])
+@pytest.mark.parametrize("problems", [1, 20])
 def test_a_run_that_is_killed_leaves_whole_problems_and_can_be_resumed(url, problems):
     writer = start_writer(url)
     for line in writer.stdout:
@@ -42,21 +42,21 @@ def test_a_run_that_is_killed_leaves_whole_problems_and_can_be_resumed(url, prob
 
 
 def test_two_writers_wait_for_each_other_and_lose_nothing(url):
-    writers = [start_writer(url, "40") for _ in range(2)]
+    writers = [start_writer(url, "15") for _ in range(2)]
     store = Store.open(url)
     while any(writer.poll() is None for writer in writers):
         queries.runs(store)  # a reader beside them is not in their way
     assert [writer.returncode for writer in writers] == [0, 0]
     for writer in writers:
         writer.stdout.close()
-    assert [run.by_status for run in queries.runs(store)] == [{"ok": 40 * len(IMPLEMENTATIONS)}] * 2
+    assert [run.by_status for run in queries.runs(store)] == [{"ok": 15 * len(IMPLEMENTATIONS)}] * 2
     series = queries.tails(store, queries.devices(store)[0].id, metrics=["latency_ms"])
     assert {len(one.points) for one in series} == {2}
     store.close()
 
 
 def test_processes_that_open_a_new_store_at_once_all_find_it_migrated(empty_url):
-    writers = [start_writer(empty_url, "1") for _ in range(3)]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    writers = [start_writer(empty_url, "1") for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
     for writer in writers:
         writer.stdout.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import shutil
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,21 +91,10 @@ contents = st.lists(
     min_size=1,
     max_size=3,
 )
-_numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def new_store(tmp_path_factory):
-    """Makes a store by copying an empty one."""
-    folder = tmp_path_factory.mktemp("stores")
-    Store.open(f"sqlite:///{folder / 'empty.db'}").close()
-
-    def made() -> Store:
-        path = folder / f"{next(_numbers)}.db"
-        shutil.copy(folder / "empty.db", path)
-        return Store.open(f"sqlite:///{path}")
-
-    return made
+# each example makes stores and a file of its own below one folder
+HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
 def record(store: Store, content) -> None:
@@ -126,10 +113,10 @@ def exported(store: Store, path: Path, form: str) -> str:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
-def test_an_import_gives_back_what_was_exported(new_store, tmp_path_factory, form, content):
-    path = tmp_path_factory.mktemp("files") / f"all.{form}"
+def test_an_import_gives_back_what_was_exported(new_store, tmp_path, form, content):
+    path = tmp_path / f"all.{form}"
     ours, theirs = new_store(), new_store()
     record(ours, content)
     before = exported(ours, path, form)

@@ -26,6 +26,7 @@ def upgrade() -> None:
     _create_requests()
     _create_runs()
     _create_measurements()
+    _create_samples()
     _create_rollups()
     _create_judgements()
 
@@ -219,6 +220,9 @@ def _create_measurements() -> None:
         sa.PrimaryKeyConstraint("run_id", "cell_id", "mode"),
     )
     op.create_index("measurement_by_series", "measurement", ["device_id", "cell_id", "run_id"])
+
+
+def _create_samples() -> None:
     op.create_table(
         "sample",
         sa.Column("run_id", sa.Integer(), sa.ForeignKey("run.id"), nullable=False),
