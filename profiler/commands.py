@@ -90,11 +90,11 @@ def _run(
     budget_s: float | None,
     surroundings: Surroundings,
 ) -> RunResult:
-    from profiler.nightly import night_targets
+    from profiler.nightly import night_devices
     from profiler.plan import AD_HOC
     from profiler.session import run_suite
 
-    spec = device or night_targets(surroundings.config)[0].record.uuid
+    spec = device or night_devices(surroundings.config)[0]
     return run_suite(
         store, suite or AD_HOC, spec, filters=filters, budget_s=budget_s, surroundings=surroundings
     )

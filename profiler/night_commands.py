@@ -43,7 +43,7 @@ def nightly(
     from profiler.doctor import checks
     from profiler.interruption import stop_on_signals
     from profiler.night_report import night_rows, print_ailments, print_night, print_what_to_open
-    from profiler.nightly import night_targets, run_night
+    from profiler.nightly import night_devices, run_night
     from profiler.progress import for_terminal
     from profiler.session import Surroundings
 
@@ -51,10 +51,10 @@ def nightly(
     nights: list[Night] = []
     print_ailments(checks(config, ctx.obj["database_url"]))
     with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
-        targets = night_targets(config, device or ())
+        specs = night_devices(config, device or ())
         surroundings = Surroundings(config, for_terminal(), stop)
         budget_s = parse_seconds(budget) if budget else None
-        for night in run_night(store, targets, suite, budget_s, _judge(ctx, store), surroundings):
+        for night in run_night(store, specs, suite, budget_s, _judge(ctx, store), surroundings):
             nights.append(night)
             if not as_json:
                 print_night(store, night)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,6 @@ from kswatch_errors import KswatchError
 from profiler import devices
 from profiler.budget import parse_seconds
 from profiler.config import ProfilerConfig
-from profiler.devices import Target
 from profiler.session import RunResult, Surroundings, run_suite
 
 Judge = Callable[[int], Any]
@@ -35,27 +35,27 @@ class Night:
         return 3 if self.run is None else int(getattr(self.judged, "exit_code", 0))
 
 
-def night_targets(config: ProfilerConfig, specs: Sequence[str] = ()) -> tuple[Target, ...]:
-    """The devices of the nightly run: those named, else every GPU, else the CPU.
-
-    Raises:
-        MeasurementError: one that is named is not here.
-    """
-    named = specs or config.devices
+def night_devices(config: ProfilerConfig, specs: Sequence[str] = ()) -> tuple[str, ...]:
+    """The devices of the nightly run: those named, be they here or not; else every GPU, else the CPU."""
+    named = tuple(specs or config.devices)
     if named:
-        return tuple(devices.find(spec) for spec in named)
+        return named
     found = devices.list_targets()
-    return tuple(target for target in found if target.record.kind == "cuda") or found
+    gpus = tuple(target for target in found if target.record.kind == "cuda")
+    return tuple(target.record.uuid for target in gpus or found)
 
 
-def night_suite(config: ProfilerConfig, target: Target) -> str:
-    """What the nightly run measures on this device."""
-    return config.cpu_suite if target.record.kind == "cpu" else config.gpu_suite
+def night_suite(config: ProfilerConfig, device: str) -> str:
+    """What the nightly run measures on this device; one that is absent is taken for a GPU."""
+    with suppress(KswatchError):
+        if devices.find(device).record.kind == "cpu":
+            return config.cpu_suite
+    return config.gpu_suite
 
 
 def run_night(
     store: Store,
-    targets: Sequence[Target],
+    specs: Sequence[str],
     suite: str | None,
     budget_s: float | None,
     judge: Judge,
@@ -63,17 +63,19 @@ def run_night(
 ) -> Iterator[Night]:
     """Measure and judge one device after the other; one that cannot be measured stops no other."""
     config = surroundings.config
-    for target in targets:
+    limit_s = budget_s or parse_seconds(config.nightly_budget)
+    for device in specs:
         if surroundings.stop.is_set():
             return
-        uuid, chosen = target.record.uuid, suite or night_suite(config, target)
-        limit_s = budget_s or parse_seconds(config.nightly_budget)
+        chosen = suite or night_suite(config, device)
         try:
-            run = run_suite(store, chosen, uuid, kind="nightly", budget_s=limit_s, surroundings=surroundings)
+            run = run_suite(
+                store, chosen, device, kind="nightly", budget_s=limit_s, surroundings=surroundings
+            )
         except KswatchError as error:
-            yield Night(uuid, chosen, error=str(error))
-            continue
-        yield _judged(Night(uuid, chosen, run), judge)
+            yield Night(device, chosen, error=str(error))
+        else:
+            yield _judged(Night(run.device, chosen, run), judge)
 
 
 def _judged(night: Night, judge: Judge) -> Night:

@@ -21,7 +21,7 @@ from kswatch_errors import KswatchError, UsageError
 from profiler.budget import parse_seconds
 from profiler.holding import is_gone
 from profiler.interruption import Stopped
-from profiler.nightly import night_suite, night_targets
+from profiler.nightly import night_devices, night_suite
 from profiler.problem_loop import RunResult
 from profiler.progress import Progress
 from profiler.schedule import missed, next_due, trigger
@@ -98,11 +98,11 @@ class Server:
         due = missed(self._schedule, last, now)
         if due is None or not schedule_marks.mark_due(self._store, NIGHTLY, due):
             return
-        for target in night_targets(self._config):
+        for device in night_devices(self._config):
             requests.ask(
                 self._store,
-                night_suite(self._config, target),
-                target.record.uuid,
+                night_suite(self._config, device),
+                device,
                 asked_by="schedule",
                 why=f"nightly due at {due:%Y-%m-%d %H:%M} UTC",
                 arguments={"budget": self._config.nightly_budget},

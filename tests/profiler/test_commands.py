@@ -121,6 +121,14 @@ def test_nightly_fails_on_a_finding_where_that_is_asked_for(run_command):
     assert run_command("nightly", "--device", "cpu", "--fail", exit_code=0).exit_code == 0
 
 
+def test_a_device_that_is_away_does_not_stop_the_night_of_the_others(run_command):
+    done = run_command("nightly", "--device", "GPU-elsewhere", "--device", "cpu", "--json")
+    away, here = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert "GPU-elsewhere" in away["error"]
+    assert here["run"]["state"] == "finished"
+
+
 def test_nightly_exits_3_when_nothing_was_measured(run_command, scripted, store):
     def lost(task):
         raise MeasurementError("the device is lost")

@@ -184,8 +184,20 @@ def test_a_due_night_is_asked_for_once_per_device(store, server, clock):
     server.ask_for_due_night()
     server.ask_for_due_night()
     [night] = queries.requests(store)
-    assert (night.kind, night.suite, night.device) == ("nightly", "smoke", cpu_target().record.uuid)
+    assert (night.kind, night.suite, night.device) == ("nightly", "smoke", "cpu")
     assert night.arguments == {"budget": "3h"}
+
+
+def test_a_device_that_is_away_at_night_fails_its_request_not_the_server(store, scripted, clock):
+    config = ProfilerConfig(devices=("GPU-elsewhere", "cpu"))
+    server = Server(store, scripted.surroundings(config=config), lambda run_id: None, clock)
+    schedule_marks.mark_due(store, NIGHTLY, NOON - timedelta(days=1))
+    server.ask_for_due_night()
+    assert server.run_next() and server.run_next()
+    assert {night.device: night.state for night in queries.requests(store)} == {
+        "GPU-elsewhere": "failed",
+        "cpu": "done",
+    }
 
 
 def test_nights_missed_while_nobody_served_are_caught_up_once(store, server, clock):
