@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.palette import ACCENT, GROUP_COLOURS
+from dashboard.charts.palette import ACCENT, group_lines
 from dashboard.charts.style import blank, break_even, log_axis, plain
 
 FEWEST_BINS, MOST_BINS = 6, 30
@@ -18,14 +18,13 @@ def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     Args:
         frame: columns `speedup`, `problem` and, where named, `by`.
         x_title: what the ratio is, with its unit.
-        by: the column whose values become lines; at most six are drawn.
+        by: the column whose values become lines.
     """
     figure = blank(x_title, "share of problems (%)")
     known = frame.dropna(subset=["speedup"])
     groups = [("all problems", known)] if by is None else list(known.groupby(by, sort=True))
-    colours = (ACCENT, *GROUP_COLOURS) if by is None else GROUP_COLOURS
-    for colour, (name, group) in zip(colours, groups, strict=False):
-        figure.add_trace(_steps(str(name), group, colour))
+    for line, (name, group) in zip(group_lines(), groups, strict=False):
+        figure.add_trace(_steps(str(name), group, line if by else {"color": ACCENT, "width": 2.5}))
     if by is None and len(known):
         figure.add_trace(_median_point(float(known["speedup"].median())))
     figure.update_layout(showlegend=by is not None)
@@ -35,7 +34,7 @@ def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     return figure
 
 
-def _steps(name: str, group: pd.DataFrame, colour: str) -> go.Scatter:
+def _steps(name: str, group: pd.DataFrame, line: dict[str, object]) -> go.Scatter:
     ordered = group.sort_values("speedup")
     share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1) * 100
     return go.Scatter(
@@ -45,7 +44,7 @@ def _steps(name: str, group: pd.DataFrame, colour: str) -> go.Scatter:
         customdata=ordered["problem"].map(plain),
         hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % are at or below<extra></extra>",
         mode="lines",
-        line={"shape": "hv", "color": colour, "width": 2.5},
+        line=line | {"shape": "hv"},
     )
 
 
@@ -56,7 +55,7 @@ def _median_point(median: float) -> go.Scatter:
         mode="markers+text",
         marker={"color": ACCENT, "size": 10, "symbol": "diamond"},
         text=[f"median {median:.2f}×"],
-        textposition="middle right",
+        textposition="bottom right",
         hoverinfo="skip",
         showlegend=False,
     )

@@ -7,6 +7,8 @@ repeat what the colours say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 IMPLEMENTATION_COLOURS: dict[str, str] = {
     "fused": "#E4572E",
     "bmm": "#1F56B3",
@@ -41,6 +43,16 @@ UNSURE = "#E9A11B"
 
 GROUP_COLOURS: tuple[str, ...] = ("#3C8DF5", "#E9A11B", "#1B8857", "#D88BE8", "#1F56B3", "#80586E")
 """Groups that are not implementations (precisions, layouts, families), in order of appearance."""
+
+DASHES: tuple[str, ...] = ("solid", "dash", "dot")
+
+
+def group_lines() -> Iterator[dict[str, object]]:
+    """Colour and dash for one group after another; when the colours are used up the dash changes."""
+    for dash in DASHES:
+        for colour in GROUP_COLOURS:
+            yield {"color": colour, "dash": dash, "width": 2}
+
 
 DIVERGING: list[tuple[float, str]] = [
     (0.0, "#B23A17"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.palette import ACCENT, BAD, GOOD, GROUP_COLOURS, QUIET, translucent
+from dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, group_lines, translucent
 from dashboard.charts.style import NIGHT_AXIS, blank, plain
 
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
@@ -83,7 +83,7 @@ def regret_by_night(frame: pd.DataFrame) -> go.Figure:
         frame: `started_at`, `run_id`, `heuristic` (with its version), `regret` (0.1 = 10 %).
     """
     figure = blank(NIGHT_AXIS, "mean regret (%)", height=300)
-    for colour, (name, group) in zip(GROUP_COLOURS, frame.groupby("heuristic", sort=True), strict=False):
+    for line, (name, group) in zip(group_lines(), frame.groupby("heuristic", sort=True), strict=False):
         nights = group.sort_values("run_id")
         figure.add_trace(
             go.Scatter(
@@ -91,7 +91,7 @@ def regret_by_night(frame: pd.DataFrame) -> go.Figure:
                 y=nights["regret"] * 100,
                 name=plain(name),
                 mode="lines+markers",
-                line={"color": colour, "width": 2},
+                line=line,
                 marker={"size": 5},
                 hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.2f} %<extra>%{fullData.name}</extra>",
             )

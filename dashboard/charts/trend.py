@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.palette import ACCENT, BAD, GROUP_COLOURS, QUIET, UNSURE, translucent
+from dashboard.charts.palette import ACCENT, BAD, GROUP_COLOURS, QUIET, UNSURE, group_lines, translucent
 from dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
 
 MOST_LINES = 12
@@ -151,7 +151,7 @@ def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
         y_title: with its unit.
     """
     figure = blank(NIGHT_AXIS, y_title, height=240)
-    for colour, (name, group) in zip(GROUP_COLOURS, frame.groupby("canary", sort=True), strict=False):
+    for line, (name, group) in zip(group_lines(), frame.groupby("canary", sort=True), strict=False):
         nights = group.groupby("started_at", as_index=False)["rate"].median()
         figure.add_trace(
             go.Scatter(
@@ -159,7 +159,7 @@ def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
                 y=nights["rate"] / nights["rate"].median() * 100,
                 name=plain(name),
                 mode="lines+markers",
-                line={"color": colour, "width": 1.5},
+                line=line,
                 marker={"size": 5},
                 hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.1f} % of its median<extra>%{fullData.name}</extra>",
             )

@@ -53,7 +53,7 @@ def main() -> None:
         url = given.url or f"sqlite:///{temporary}/simulated.db"
         if not given.url:
             store = Store.open(url)
-            fill(store, Plan(nights=20, patterns=12, regression_night=19, new_driver_night=10))
+            fill(store, Plan.until_now(20, patterns=12))
             fill_queue(store)
         with running_dashboard(url) as address, launched_browser(executable) as browser:
             take(browser, address, given.folder, given.page or [entry.path for entry in PAGES])

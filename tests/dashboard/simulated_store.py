@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
@@ -84,6 +84,16 @@ class Plan:
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
 
+    @classmethod
+    def until_now(cls, nights: int, **others: int) -> Plan:
+        """Nights that end with the last one, with a new driver halfway and a regression last night."""
+        last = datetime.now(UTC).replace(hour=2, minute=0, second=0, microsecond=0)
+        first = last - timedelta(days=nights - 1)
+        half = nights // 2
+        return cls(
+            nights=nights, first_night=first, regression_night=nights - 1, new_driver_night=half, **others
+        )
+
     def problems(self) -> list[ProblemKey]:
         """Patterns by precision by layout; beyond the known patterns, a grows."""
         texts = [PATTERNS[i % len(PATTERNS)] for i in range(self.patterns)]
@@ -112,7 +122,8 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
     store.record_problem(
         run_id, [record for key in problems for record in _cells(plan, device, night, key, noise)]
     )
-    store.record_predictions(run_id, list(_predictions(problems)))
+    facts = queries.find_device(store, f"{device}-0000")
+    store.record_predictions(run_id, list(_predictions(problems, {**facts.facts, **asdict(facts)})))
     store.finish_run(run_id, "finished", 900.0, 90.0, started + timedelta(minutes=15))
     store.record_verdicts(run_id, list(_verdicts(plan, night, problems)))
     if night == plan.regression_night:
@@ -218,11 +229,11 @@ def _cell(
     )
 
 
-def _predictions(problems: list[ProblemKey]) -> Iterator[PredictionRecord]:
+def _predictions(problems: list[ProblemKey], facts: dict[str, object]) -> Iterator[PredictionRecord]:
     for key in problems:
         problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
         for heuristic in HEURISTICS:
-            said = heuristic.predict(problem, {})
+            said = heuristic.predict(problem, facts)
             yield PredictionRecord(
                 key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup
             )
@@ -300,15 +311,7 @@ def main() -> None:
     parser.add_argument("--patterns", type=int, default=12)
     parser.add_argument("--samples", type=int, default=40)
     given = parser.parse_args()
-    started = datetime.now(UTC).replace(hour=2, minute=0, second=0, microsecond=0)
-    plan = Plan(
-        nights=given.nights,
-        patterns=given.patterns,
-        samples=given.samples,
-        regression_night=given.nights - 1,
-        new_driver_night=given.nights // 2,
-        first_night=started - timedelta(days=given.nights - 1),
-    )
+    plan = Plan.until_now(given.nights, patterns=given.patterns, samples=given.samples)
     store = Store.open(given.url)
     fill(store, plan)
     fill_queue(store)

@@ -116,6 +116,15 @@ def test_a_single_night_gets_an_axis_of_days() -> None:
     assert last - first == timedelta(days=2)
 
 
+def test_more_heuristics_than_colours_are_all_drawn_and_told_apart() -> None:
+    frame = pd.DataFrame(
+        [(f"rule {rule} v1", NIGHT, 1, 0.1) for rule in range(9)],
+        columns=["heuristic", "started_at", "run_id", "regret"],
+    )
+    lines = scores.regret_by_night(frame).data
+    assert len({(line.line.color, line.line.dash) for line in lines}) == 9
+
+
 def test_a_confusion_matrix_shows_its_four_counts() -> None:
     figure = scores.confusion(tp=3, fp=4, fn=2, tn=1)
     shown = {(a.y, a.x): a.text for a in figure.layout.annotations}
