@@ -23,7 +23,7 @@ from db.records import (
     RunState,
 )
 from db.store import Store
-from db.tails import rebuild_tails
+from db.tails import write_tails
 from db.vocabulary import insert_rows
 
 
@@ -181,7 +181,9 @@ def _write(
     store: Store, session: Session, header: RunHeader, run: Run, records: list[MeasurementRecord]
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
-    recording.write_measurements(session, store.vocabulary, facts, records)
+    ids = recording.write_measurements(session, store.vocabulary, facts, records)
+    if facts.keeps_tails:
+        write_tails(session, run.device_id, run.id, recording.points_of(run.id, ids, records))
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
     insert_rows(session, Canary, canaries, replace=True)
     recording.write_predictions(session, store.vocabulary, run.id, header.predictions)
@@ -191,5 +193,3 @@ def _write(
     ended = header.finished_at or header.record.started_at
     run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended)
     run.finished_at = header.finished_at
-    if facts.keeps_tails:
-        rebuild_tails(session, run.device_id)

@@ -285,9 +285,8 @@ def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
     """Problems that were measured, on this device or on any."""
     query = select(Problem.id, *PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
     if device_id is not None:
-        on_device = select(Cell.problem_id).where(
-            Cell.id.in_(select(Measurement.cell_id).where(Measurement.device_id == device_id))
-        )
-        query = query.where(Problem.id.in_(on_device))
+        same = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
+        measured = select(Measurement.run_id).where(*same).exists()
+        query = query.where(Problem.id.in_(select(Cell.problem_id).where(measured)))
     with store.session() as session:
         return [ProblemRow(*row) for row in session.execute(query)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,7 @@ from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
 from db.models import Cell, Comparison, Measurement, Prediction, Run, Sample
 from db.packing import pack_samples
 from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord, PredictionRecord
-from db.tails import KINDS_WITH_TAILS
+from db.tails import KINDS_WITH_TAILS, SeriesPoint, cell_points
 from db.vocabulary import CellKey, Vocabulary, insert_rows
 
 PLAIN_COLUMNS: tuple[str, ...] = tuple(
@@ -83,6 +83,14 @@ _TEXT_LENGTHS: dict[str, int] = {
 def _storable(text: str, length: int) -> str:
     """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
+
+
+def points_of(
+    run_id: int, cell_ids: Mapping[CellKey, int], records: Iterable[MeasurementRecord]
+) -> Iterator[SeriesPoint]:
+    """What measurements say of the series of their cells."""
+    for record in records:
+        yield from cell_points(run_id, cell_ids[record.problem, record.implementation], record)
 
 
 def write_comparisons(
@@ -181,19 +189,17 @@ def write_predictions(
 
 def held_implementations(session: Session, device_id: int, run_id: int | None = None) -> set[str]:
     """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
-    counts = or_(Run.excluded.is_(False), Run.id == run_id)
-    names = session.scalars(select(Cell.implementation).distinct())
-    return {
-        name
-        for name in names
-        if session.scalar(
-            select(Measurement.run_id)
-            .join(Cell, Cell.id == Measurement.cell_id)
-            .join(Run, Run.id == Measurement.run_id)
-            .where(Measurement.device_id == device_id, Cell.implementation == name, counts)
-            .limit(1)
-        )
-    }
+    # cells first, each probed in the index by series: the other way round would walk the device's history
+    on_device = (
+        select(Measurement.run_id)
+        .join(Run, Run.id == Measurement.run_id)
+        .where(Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
+        .where(or_(Run.excluded.is_(False), Run.id == run_id))
+        .exists()
+    )
+    names = list(session.scalars(select(Cell.implementation).distinct()))
+    measured = select(Cell.id).where(on_device).limit(1)
+    return {name for name in names if session.scalar(measured.where(Cell.implementation == name))}
 
 
 def fused_cells(session: Session, problem_ids: Collection[int]) -> dict[int, int]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True)
 
+TABLE_ROWS = 20
+
 WhoOption = Annotated[str | None, typer.Option(help="Who says so; by default the user's name.")]
 RunArgument = Annotated[int, typer.Argument(help="Number of the run.")]
 
@@ -21,7 +23,9 @@ def runs(
     ctx: typer.Context,
     device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="nightly, ad_hoc, import, ...; repeatable.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many, the newest first.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many, the newest first; 20 in the table, else all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List the runs, the newest first; exclude a bad one or note something about it.
@@ -41,7 +45,7 @@ def runs(
 
     store = Store.open(ctx.obj["database_url"], create=False)
     device_id = queries.find_device(store, device).id if device is not None else None
-    found = queries.runs(store, device_id, kinds=kind, limit=limit)
+    found = queries.runs(store, device_id, kinds=kind, limit=limit or (None if as_json else TABLE_ROWS))
     if as_json:
         typer.echo(to_json_text([_as_object(run) for run in found]))
     else:

@@ -40,7 +40,7 @@ from db.records import (
     VerdictRecord,
 )
 from db.run_writing import the_run
-from db.tails import cell_points, ratio_points, rebuild_tails, write_tails
+from db.tails import ratio_points, rebuild_tails, write_tails
 from db.vocabulary import Vocabulary, insert_rows
 
 
@@ -111,8 +111,7 @@ class Store:
             rows = recording.write_comparisons(session, run, problems.values(), held)
             if run.keeps_tails:
                 fused = recording.fused_cells(session, problems.values())
-                cells = ((ids[record.problem, record.implementation], record) for record in records)
-                points = chain.from_iterable(cell_points(run_id, id_, record) for id_, record in cells)
+                points = recording.points_of(run_id, ids, records)
                 write_tails(session, run.device_id, run_id, chain(points, ratio_points(rows, fused)))
 
     def record_bulk(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
