@@ -14,6 +14,8 @@ from kernels.problem import ELEMENT_BYTES, Problem
 MULTIPLY_ADDS = {"tf32": 512, "bf16": 1024, "fp16": 1024}
 CORE_MULTIPLY_ADDS = 128
 SHARED_BYTES = 128
+SHARED_ACCESSES = 32
+"""Single elements, whatever their size."""
 GLOBAL_BYTES = 48
 START_CYCLES = 2000
 """From a block's first copy to its first product and from its last to the store; blocks that share
@@ -47,22 +49,26 @@ def _step_cycles(problem: Problem, tile: Tile) -> float:
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     w_bytes = element_bytes * tile.weight_elements
     read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
-    turned_bytes = 0 if tile.direct or tile.layout == "batch_last" else 2 * x_bytes
+    turned = not (tile.direct or tile.layout == "batch_last")
+    turn_cycles = (x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES) if turned else 0.0
     return max(
         work / rate,
-        (x_bytes + w_bytes + turned_bytes + read_bytes) / SHARED_BYTES,
+        (x_bytes + w_bytes + read_bytes) / SHARED_BYTES + turn_cycles,
         (x_bytes * _sector_waste(problem, tile) + w_bytes) / GLOBAL_BYTES,
     )
 
 
 def _store_cycles(problem: Problem, tile: Tile) -> float:
-    y_bytes = ELEMENT_BYTES[tile.precision] * tile.rows * tile.batch * tile.neighbours
-    return y_bytes * _sector_waste(problem, tile) / GLOBAL_BYTES + 2 * y_bytes / SHARED_BYTES
+    elements = tile.rows * tile.batch * tile.neighbours
+    y_bytes = ELEMENT_BYTES[tile.precision] * elements
+    alone = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2  # accesses by one element
+    shared_cycles = alone * elements / SHARED_ACCESSES + (2 - alone) * y_bytes / SHARED_BYTES
+    return y_bytes * _sector_waste(problem, tile) / GLOBAL_BYTES + shared_cycles
 
 
 def _sector_waste(problem: Problem, tile: Tile) -> float:
     """Bytes that a segment of neighbouring j's moves, over those it needs."""
-    if tile.layout == "batch_last" or tile.flat:
+    if tile.layout == "batch_last" or tile.neighbours >= problem.pattern.d:
         return 1.0
-    segment_bytes = ELEMENT_BYTES[tile.precision] * min(tile.neighbours, problem.pattern.d)
+    segment_bytes = ELEMENT_BYTES[tile.precision] * tile.neighbours
     return ceil(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes

@@ -46,7 +46,7 @@ KS_DEVICE void product(const Arguments& g) {
     }
   }
   barrier();  // Y takes the place of the stages
-  gather<T>(sums, at, memory);
+  gather<T>(sums, at.js, memory);
   barrier();
   scatter<T>(memory, g, at);
 }

@@ -86,16 +86,17 @@ class Launcher:
         self._input_shape, self._output_shape = problem.input_shape, problem.output_shape
         self._tile = chosen(problem, self.device)
         self._weights = lay_out(weights, self._tile)
-        self._blocks = (self._tile.blocks(problem), 1, 1)
-        self._threads = (self._tile.threads, 1, 1)
+        self._grid, self._block = (self._tile.blocks(problem), 1, 1), (self._tile.threads, 1, 1)
+        self._shared_bytes = self._tile.shared_bytes
         self._functions = {self._tile.vector_bytes: self._load(self._tile)}
+        torch.cuda.current_stream(self.device).synchronize()  # launches may come on another stream
 
     def __call__(self, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         """Y, on torch's current stream.
 
         Raises:
             UsageError: x of another shape, dtype or device, or not contiguous.
-            UnsupportedError: the driver refuses the launch.
+            pycuda.driver.Error: the driver refuses the launch, or one before it has failed.
         """
         check("x", x, self._input_shape, self._dtype, self.device)
         if not x.is_contiguous():
@@ -107,7 +108,7 @@ class Launcher:
 
         def launch(stream: Any) -> None:  # noqa: ANN401
             function.prepared_async_call(
-                self._blocks, self._threads, stream, *values, shared_size=self._tile.shared_bytes
+                self._grid, self._block, stream, *values, shared_size=self._shared_bytes
             )
 
         driver.on_current_stream(self.device, launch)

@@ -57,13 +57,14 @@ struct Tile {
   static constexpr int X_PITCH = DIRECT ? BK + UNIT : BN + (BY_WORDS ? 8 : UNIT);
   static constexpr int X_PLANE = BK * X_PITCH + UNIT;  // from one j to the next
   static constexpr int RAW_PITCH = BK * J + UNIT;      // batch_first, before the turn: [n][l][j]
-  static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM * J) + UNIT;
+  static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + UNIT;
+  static constexpr int Y_PLANE = BN * Y_PITCH + sizeof(Element);  // batch_first: from one j to the next
 
   static constexpr int W_ELEMENTS = J * BM * BK;
   static constexpr int X_ELEMENTS = TURNED ? BN * RAW_PITCH : (DIRECT ? BN : BK) * X_PITCH;
   static constexpr int STAGE_ELEMENTS = W_ELEMENTS + X_ELEMENTS;
   static constexpr int TURNED_ELEMENTS = TURNED ? J * X_PLANE : 0;
-  static constexpr int Y_ELEMENTS = (LAYOUT == batch_last ? BM : BN) * Y_PITCH;  // overlays the stages
+  static constexpr int Y_ELEMENTS = LAYOUT == batch_last ? BM * Y_PITCH : J * Y_PLANE;  // overlays the stages
   static constexpr int LOOP_ELEMENTS = STAGES * STAGE_ELEMENTS + TURNED_ELEMENTS;
   static constexpr int ELEMENTS = LOOP_ELEMENTS > Y_ELEMENTS ? LOOP_ELEMENTS : Y_ELEMENTS;
   static constexpr int SHARED_BYTES = sizeof(Element) * ELEMENTS;

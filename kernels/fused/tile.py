@@ -31,7 +31,7 @@ class Tile:
     neighbours: int
     """J: of the d j's, taken together in batch_first."""
     flat: bool
-    """Whether one block has all d of them, so that its features are one contiguous run."""
+    """Whether one block has all d of them, J or fewer: its features are then one contiguous run."""
     worker_rows: int
     """TM: of the rows, for one thread (CUDA cores) or one warp (tensor cores)."""
     worker_batch: int
@@ -85,7 +85,7 @@ class Tile:
         if self.layout == "batch_last":
             output = self.rows * (self.batch + unit)
         else:
-            output = self.batch * (self.rows * self.neighbours + unit)
+            output = self.neighbours * (self.batch * (self.rows + unit) + element_bytes)
         return element_bytes * max(loop, output)
 
     def blocks(self, problem: Problem) -> int:

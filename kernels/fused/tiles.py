@@ -18,7 +18,7 @@ from kernels.problem import Problem
 ROWS = (16, 32, 48, 64, 96, 128)
 BATCHES = (16, 32, 64, 128, 256)
 SEGMENTS = (8, 16)
-"""Neighbouring j's taken together where a block cannot have all d of them: whole 32-byte sectors."""
+"""Neighbouring j's taken together where there are so many: 32-byte sectors in fp32 and 16 bits."""
 
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
@@ -56,13 +56,13 @@ def candidates(problem: Problem, machine: Machine, alignment_bytes: int = 16) ->
 
 
 def groupings(problem: Problem) -> list[tuple[int, bool]]:
-    """How many j's a block may take together, and whether those are all d of them."""
+    """How many j's a block may take together, and whether they are one run of a length known late."""
     d = problem.pattern.d
     if problem.layout == "batch_last":
         return [(1, False)]
+    segments = [(size, False) for size in SEGMENTS if size <= d]
     whole = 1 << (d - 1).bit_length()
-    flat = [(whole, True)] if whole <= max(SEGMENTS) else []
-    return flat + [(size, False) for size in SEGMENTS if size < d]
+    return segments if d in SEGMENTS or whole > max(SEGMENTS) else [(whole, True), *segments]
 
 
 def assemble(

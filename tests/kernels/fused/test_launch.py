@@ -39,7 +39,11 @@ class Gpu:
         self.contexts = 0
         self.tiles = {}
         self.log = []
-        self.stream = SimpleNamespace(cuda_stream=0, wait_stream=lambda other: self.log.append("torch waits"))
+        self.stream = SimpleNamespace(
+            cuda_stream=0,
+            wait_stream=lambda other: self.log.append("torch waits"),
+            synchronize=lambda: None,
+        )
 
     def compile(self, tile, architecture):
         code = repr((tile, architecture)).encode()

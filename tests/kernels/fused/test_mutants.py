@@ -55,10 +55,14 @@ MUTANTS = {
     ),
     "copies past the columns": Mutant("copy.cuh", "l0 + l < g.c && ", "", LAST, "read outside"),
     "copies of the next j's": Mutant("tile.cuh", "q < rows * step()", "q >= 0", DIRECT, "read outside"),
-    "stores past the batch": Mutant("store.cuh", "at.n0 + row >= g.batch || ", "", CORES, "write outside"),
-    "stores past the rows": Mutant("store.cuh", "row >= run.rows || ", "", LAST, "write outside"),
-    "a row unwritten": Mutant("store.cuh", "row >= run.rows", "row + 1 >= run.rows", LAST, MISSING),
-    "a batch entry unwritten": Mutant("store.cuh", "n0 + row >= ", "n0 + row + 1 >= ", TURNED, MISSING),
+    "stores past the batch": Mutant(
+        "store.cuh", "at.n0 + n >= g.batch || !run", "!run", CORES, "write outside"
+    ),
+    "stores past the rows": Mutant("store.cuh", "m >= run.rows || ", "", LAST, "write outside"),
+    "a row unwritten": Mutant("store.cuh", "m >= run.rows", "m + 1 >= run.rows", LAST, MISSING),
+    "a batch entry unwritten": Mutant(
+        "store.cuh", "n0 + n >= g.batch || !run", "n0 + n + 1 >= g.batch || !run", TURNED, MISSING
+    ),
     "a stage too far": Mutant(
         "fused.cu", "memory + step *", "memory + (step + 4) *", LAST, "outside of shared"
     ),
