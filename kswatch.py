@@ -14,7 +14,6 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-import click
 import typer
 
 import ci.commands
@@ -39,6 +38,8 @@ TABLES: dict[str, type] = {
 }
 
 EXIT_INTERNAL = 4
+# click's own, or the copy of click that newer versions of typer bring
+UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="kswatch",
@@ -180,10 +181,10 @@ def main() -> None:
     except KswatchError as error:
         _say(str(error))
         code = error.exit_code
-    except click.ClickException as error:
+    except UsageFault as error:
         error.show()
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         code = 130
     except BrokenPipeError:
