@@ -4,6 +4,9 @@ A baseline stored as unsupported, out of memory or too slow is no contender. One
 was skipped, crashed, incorrect or implausible, leaves the problem out: as no contender it would
 flatter fused. Energy is read for fused and the fastest baseline only, so a baseline without a
 reading is no contender where a faster one has its reading.
+
+A speedup in time is the paired ratio of the rounds that both were timed in, where there is one, since
+drift and stalls hit both alike there; else the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -51,8 +54,11 @@ def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[s
     if fault or not contenders:
         return Outcome(left_out=fault or "no baseline can compute it")
     best = min(contenders, key=lambda name: getattr(contenders[name], column))
-    speedup = getattr(contenders[best], column) / getattr(fused, column)
-    low, high = _interval(metric, fused, contenders[best])
+    if metric == "latency" and _were_paired(fused, contenders[best]):
+        speedup, low, high = _paired(contenders[best])
+    else:
+        speedup = getattr(contenders[best], column) / getattr(fused, column)
+        low, high = _energy_interval(fused, contenders[best]) if metric == "energy" else (None, None)
     return Outcome(best, "fused" if speedup > 1 else best, speedup, low, high)
 
 
@@ -83,9 +89,17 @@ def _slower_than_some(row: Measured, others: Iterable[Measured]) -> bool:
     )
 
 
-def _interval(metric: str, fused: Measured, best: Measured) -> tuple[float | None, float | None]:
-    if metric == "latency":
-        return best.ratio_to_fused_low, best.ratio_to_fused_high
+def _were_paired(fused: Measured, best: Measured) -> bool:
+    """Whether the ratio is one to this very measurement of fused, not to that of an older run."""
+    same_run = getattr(fused, "run_id", None) == getattr(best, "run_id", None)
+    return same_run and best.ratio_to_fused is not None
+
+
+def _paired(best: Measured) -> tuple[float, float | None, float | None]:
+    return best.ratio_to_fused, best.ratio_to_fused_low, best.ratio_to_fused_high
+
+
+def _energy_interval(fused: Measured, best: Measured) -> tuple[float | None, float | None]:
     bounds = (best.energy_low_mj, best.energy_high_mj, fused.energy_low_mj, fused.energy_high_mj)
     if None in bounds or not fused.energy_low_mj:
         return None, None

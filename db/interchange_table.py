@@ -28,6 +28,9 @@ from db.records import (
 )
 from kswatch_errors import FormatError
 
+FEW_COLUMNS = 2
+"""A file that lacks no more than these is of the form, with columns missing; others are of no form."""
+
 
 def read_table(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
     """The runs of a CSV file; rows that cannot be read are counted as rejected.
@@ -42,8 +45,8 @@ def read_table(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader,
     if _OWN_COLUMNS[0] in columns:
         _refuse_missing(path, columns, frozenset(_NEEDED), "our own export")
         return _read_own(columns, rows, tally)
-    form = max(FORMS, key=lambda one: len(one.columns & set(columns)) / len(one.columns))
-    if len(form.columns & set(columns)) <= len(form.columns) // 2:
+    form = min(FORMS, key=lambda one: len(one.columns - set(columns)))
+    if len(form.columns - set(columns)) > FEW_COLUMNS:
         names = "; ".join(f"{one.name}: {', '.join(sorted(one.columns))}" for one in FORMS)
         raise FormatError(f"{path} is of no form that kswatch reads; columns of the known forms are {names}")
     _refuse_missing(path, columns, form.columns, f"the {form.name} form")

@@ -71,6 +71,11 @@ def find_device(store: Store, spec: str | None) -> DeviceRow:
     raise UsageError(f"no device {spec!r} in the store; there is: {listed}")
 
 
+def devices_meant(store: Store, spec: str) -> list[DeviceRow]:
+    """The devices that `find_device` would choose from; empty where none is meant."""
+    return _meant(devices(store), spec)
+
+
 def _meant(known: Sequence[DeviceRow], spec: str) -> list[DeviceRow]:
     wanted = _folded(spec)
     ways = (

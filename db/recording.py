@@ -113,11 +113,13 @@ def write_comparisons(
 
 
 COMPARED_COLUMNS = (
+    Measurement.run_id,
     Measurement.status,
     Measurement.latency_ms,
     Measurement.energy_mj,
     Measurement.energy_low_mj,
     Measurement.energy_high_mj,
+    Measurement.ratio_to_fused,
     Measurement.ratio_to_fused_low,
     Measurement.ratio_to_fused_high,
 )
