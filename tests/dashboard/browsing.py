@@ -65,7 +65,7 @@ def running_dashboard(url: str) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(process, address)
+        wait_until_healthy(process, address)
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
@@ -76,7 +76,8 @@ def running_dashboard(url: str) -> Iterator[str]:
             process.wait(timeout=10)
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
+    """Wait until the server answers; raises with what it said where it has ended instead."""
     ends = time.monotonic() + START_WITHIN_S
     while time.monotonic() < ends:
         if process.poll() is not None:

@@ -1,8 +1,12 @@
+import os
+import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from browsing import ROOT, free_port, wait_until_healthy
 
 from dashboard.commands import HOST, refuse_taken_port, streamlit_arguments
 from dashboard.page_list import PAGES
@@ -23,6 +27,21 @@ def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
     assert "--server.address=127.0.0.1" in arguments
     assert "--browser.gatherUsageStats=false" in arguments
     assert "--server.port=9000" in arguments
+
+
+def test_the_command_serves_the_store_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    port = free_port()
+    environment = os.environ | {"KSWATCH_DATABASE_URL": f"sqlite:///{tmp_path / 'kswatch.db'}"}
+    command = [sys.executable, str(ROOT / "kswatch.py"), "dashboard", "--port", str(port)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as server:
+        try:
+            wait_until_healthy(server, f"http://127.0.0.1:{port}")
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=20)
+    assert (tmp_path / "kswatch.db").exists()
 
 
 def test_the_pages_import_no_torch() -> None:

@@ -1,0 +1,47 @@
+"""The whole way of an ad-hoc run: asked for in the browser, measured by `kswatch serve`, seen on its page."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from browsing import ROOT, running_dashboard, wait_until_drawn
+from playwright.sync_api import Page, expect
+
+MEASURED_WITHIN_MS = 180_000
+
+
+@contextmanager
+def serving(url: str) -> Iterator[None]:
+    """`kswatch serve` on a store, stopped at the end."""
+    command = [sys.executable, str(ROOT / "kswatch.py"), "serve"]
+    environment = os.environ | {"KSWATCH_DATABASE_URL": url}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **quiet) as server:
+        try:
+            yield
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_url: str) -> None:
+    with running_dashboard(own_url) as at, serving(own_url):
+        desk.goto(f"{at}/ask?pattern=1,48,48,1&batch=64")
+        wait_until_drawn(desk)
+        desk.get_by_label("Who asks").fill("a test")
+        desk.get_by_label("Who asks").press("Enter")
+        wait_until_drawn(desk)
+        desk.get_by_role("button", name="Ask for this run").click()
+        result = desk.get_by_role("link", name="Run 1:")
+        expect(result).to_be_visible(timeout=MEASURED_WITHIN_MS)
+        result.click()
+        expect(desk.get_by_text("16 cells")).to_be_visible()
