@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from db.comparing import compare
@@ -56,11 +58,30 @@ def test_a_measurement_that_did_not_converge_counts():
     assert compare(rows, "latency", ("bmm",)).speedup == 1.5
 
 
-def test_the_interval_is_the_paired_one_of_the_best_baseline():
+def test_a_ratio_of_the_same_rounds_is_the_speedup_and_brings_its_interval():
     rows = times(fused=2.0, dense=9.0)
-    rows["bmm"] = measured(problem(), "bmm", 3.0, ratio_to_fused_low=1.4, ratio_to_fused_high=1.6)
+    paired = {"ratio_to_fused": 1.45, "ratio_to_fused_low": 1.4, "ratio_to_fused_high": 1.6}
+    rows["bmm"] = measured(problem(), "bmm", 3.0, **paired)
     outcome = compare(rows, "latency", ("bmm", "dense"))
-    assert (outcome.speedup_low, outcome.speedup_high) == (1.4, 1.6)
+    assert (outcome.speedup, outcome.speedup_low, outcome.speedup_high) == (1.45, 1.4, 1.6)
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A measurement as the store gives it back, which knows its run."""
+
+    run_id: int
+    latency_ms: float
+    ratio_to_fused: float | None = None
+    ratio_to_fused_low: float | None = None
+    ratio_to_fused_high: float | None = None
+    status: str = "ok"
+
+
+def test_a_ratio_to_the_fused_of_an_older_run_says_nothing_of_the_new_one():
+    rows = {"fused": StoredRow(2, 1.0), "bmm": StoredRow(1, 3.0, 1.5, 1.4, 1.6)}
+    outcome = compare(rows, "latency", ("bmm",))
+    assert (outcome.speedup, outcome.speedup_low) == (3.0, None)
 
 
 def test_without_paired_rounds_there_is_no_interval():
