@@ -27,10 +27,13 @@ class CiConfig:
     """A change must exceed this many noise units of its series, and the floor."""
 
     confirm_units: float = 5.0
-    """A change of this many noise units is confirmed the same night; a smaller one must repeat."""
+    """A change of this many noise units may be confirmed the same night; a smaller one must repeat."""
 
     false_discovery_rate: float = 0.05
-    """An alert opens on what is confirmed or survives Benjamini-Hochberg over the night at this rate."""
+    """An alert opens on what stands at this rate when all series of the night are looked at together."""
+
+    false_confirmation_rate: float = 0.001
+    """A finding is confirmed when it stands at this rate: so often may a quiet night confirm anything."""
 
     canary_floor: float = 0.05
     """A canary further than this from its own history says that the machine moved, not the code."""

@@ -24,7 +24,7 @@ from db.verdicts import (
     tails,
 )
 
-THROTTLED = frozenset({"throttled", "thermal_slowdown", "hardware_slowdown"})
+THROTTLED = frozenset({"thermal_slowdown", "hardware_slowdown"})
 """Labels of a measurement that was taken while the device was slowed down: never evidence."""
 
 JUDGED_METRICS = tuple(metric.name for metric in METRICS if metric.judged)
@@ -51,10 +51,11 @@ class Evidence:
     run: RunRow
     series: list[Series]
     newest: Points
-    night_before: Points
-    """The last comparable point before the newest, whether or not it belongs to an alert."""
-    history: Points
-    """`(series, nights)`; what is quarantined, of a moved machine, or of an alert is left out."""
+    past: Points
+    """`(series, nights)`, oldest first, each row's known points to the right; what is quarantined or
+    of a moved machine is left out."""
+    in_level: Bools
+    """Which of them may make the level: not those that belong to an alert."""
     higher_is_better: Bools
     throttled: Bools
     environment_before: int | None
@@ -83,15 +84,15 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     known_alerts = alerts(store, device_id=run.device_id)
     recent = _history(store, run, series, nights)
     _forget(recent, series, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
-    before = _last_known(recent)
-    members = _leave_out_alerts(store, run, recent, series, nights, known_alerts)
+    in_level, members = _in_level(store, run, series, nights, known_alerts)
+    order = np.argsort(np.isfinite(recent.value), axis=1, kind="stable")  # the known ones last
     flagged = {point.cell_id for point in points if point.flags & THROTTLED}
     return Evidence(
         run=run,
         series=series,
         newest=newest,
-        night_before=before,
-        history=recent,
+        past=Points(*(np.take_along_axis(part, order, axis=1) for part in vars(recent).values())),
+        in_level=np.take_along_axis(in_level, order, axis=1),
         higher_is_better=np.array(
             [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
         ),
@@ -190,42 +191,30 @@ def _forget(
             history.value[rows.get(cell_id, []), column[run_id]] = np.nan
 
 
-def _last_known(history: Points) -> Points:
-    """Each series' newest known point of the history."""
-    series, nights = history.value.shape
-    if nights == 0:
-        return Points(*(np.full(series, np.nan) for _ in range(3)))
-    last = nights - 1 - np.argmax(np.isfinite(history.value[:, ::-1]), axis=1)
-    return Points(*(part[np.arange(series), last] for part in (history.value, history.low, history.high)))
+def _in_level(
+    store: Store, run: RunRow, series: list[Series], nights: list[Night], alerts: list[AlertRow]
+) -> tuple[Bools, dict[tuple[int, str], set[int]]]:
+    """`(series, nights)`: not what alerts say is not the level: bad nights, nights before an accepted one.
 
-
-def _leave_out_alerts(
-    store: Store,
-    run: RunRow,
-    history: Points,
-    series: list[Series],
-    nights: list[Night],
-    alerts: list[AlertRow],
-) -> dict[tuple[int, str], set[int]]:
-    """Forget what alerts say is not the level: bad nights, and what came before an accepted new one."""
-    by_id = {
-        alert.id: alert for alert in alerts if alert.cause in LEVEL_CAUSES and alert.state != "false_alarm"
-    }
+    Also gives which alerts each series (cell id, metric) belongs to.
+    """
+    by_id = {one.id: one for one in alerts if one.cause in LEVEL_CAUSES and one.state != "false_alarm"}
     row_of = {(one.cell_id, one.metric): index for index, one in enumerate(series)}
     column = {night.run_id: index for index, night in enumerate(nights)}
     run_ids = np.array([night.run_id for night in nights], dtype=np.int64)
+    in_level = np.ones((len(series), len(nights)), dtype=bool)
     members: dict[tuple[int, str], set[int]] = {}
-    for night in alert_nights(store, by_id):
-        key, alert = (night.cell_id, night.metric), by_id[night.alert_id]
+    for point in alert_nights(store, by_id):
+        key, alert = (point.cell_id, point.metric), by_id[point.alert_id]
         members.setdefault(key, set()).add(alert.id)
         row = row_of.get(key)
         if row is None:
             continue
         if alert.state == "accepted" and alert.newest_run_id < run.id:
-            history.value[row, run_ids < alert.opened_run_id] = np.nan
-        elif night.run_id in column:
-            history.value[row, column[night.run_id]] = np.nan
-    return members
+            in_level[row, run_ids < alert.opened_run_id] = False
+        elif point.run_id in column:
+            in_level[row, column[point.run_id]] = False
+    return in_level, members
 
 
 LEVEL_CAUSES = frozenset({"code", "baseline"})

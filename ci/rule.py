@@ -1,12 +1,11 @@
-"""The plain rule: the newest point of each series against the median of its comparable runs.
+"""The plain rule: a point of each series against the median of its comparable runs.
 
 Everything here is arithmetic on arrays, one row per series, so that a whole night is judged at once.
-ci/README.md says the rule in words.
+ci/README.md says the rule in words; how sure a finding is, `ci.weighing` says.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +36,20 @@ _MAD_SMALL_SAMPLE = np.array([1.0, 1.0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140
 class Points:
     """Values with their intervals; bounds are NaN where the interval is not known.
 
-    One column per series for the newest points, `(series,)`; `(series, runs)` for a history, oldest
-    run first, NaN where a run holds no comparable point.
+    `(series,)` for one night; `(series, nights)` for several, oldest first, NaN where there is none.
     """
 
     value: Floats
     low: Floats
     high: Floats
 
-    def column(self, index: int) -> Points:
-        """The points of one run of a history."""
+    def night(self, index: int) -> Points:
+        """The points of one of several nights."""
         return Points(self.value[:, index], self.low[:, index], self.high[:, index])
+
+    def where(self, kept: Bools) -> Points:
+        """The same points, NaN where not kept."""
+        return Points(*(np.where(kept, part, np.nan) for part in (self.value, self.low, self.high)))
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Ruling:
     change_high: Floats
     units: Floats
     """The change in noise units."""
-    p_value: Floats
-    """How often noise alone goes as far, by Student's t."""
+    worse_by: Floats
+    """In noise units, negative for better; 0 within the floor and where the intervals overlap."""
     unseen: Bools
     """Whether no comparable point ever lay as far out."""
 
@@ -89,18 +91,40 @@ class Ruling:
 def level_of(history: Points, config: CiConfig) -> Level:
     """The median of each series' newest comparable runs, its interval and its noise unit."""
     recent, wider = _newest(history, config.comparable_runs), _newest(history, config.noise_runs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no history: NaN is the answer
-        value = _positive(np.nanmedian(recent.value, axis=1))
-        low = np.nanmedian(np.where(np.isnan(recent.low), recent.value, recent.low), axis=1)
-        high = np.nanmedian(np.where(np.isnan(recent.high), recent.value, recent.high), axis=1)
-        between_nights = _between_nights(wider.value)
-        least = np.nanmin(wider.value, axis=1, initial=np.inf)
-        most = np.nanmax(wider.value, axis=1, initial=-np.inf)
+    value = _positive(_quantile(recent.value, 0.5))
+    low = _quantile(np.where(np.isnan(recent.low), recent.value, recent.low), 0.5)
+    high = _quantile(np.where(np.isnan(recent.high), recent.value, recent.high), 0.5)
     within_run = (high - low) / 2 / _INTERVAL_HALF_WIDTHS / value
-    noise = np.fmax(np.fmax(between_nights, within_run), config.floor / _UNITS_AT_FLOOR)
-    return Level(
-        value, _positive(low), _positive(high), noise, least, most, np.isfinite(recent.value).sum(axis=1)
+    noise = np.fmax(np.fmax(_between_nights(wider.value), within_run), config.floor / _UNITS_AT_FLOOR)
+    least = np.nanmin(wider.value, axis=1, initial=np.inf)
+    most = np.nanmax(wider.value, axis=1, initial=-np.inf)
+    count = np.isfinite(recent.value).sum(axis=1)
+    return Level(value, _positive(low), _positive(high), noise, least, most, count)
+
+
+def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig) -> Ruling:
+    """Slower or faster where the point lies beyond the threshold and its interval leaves the level's."""
+    low = np.where(np.isnan(point.low), point.value, point.low)
+    high = np.where(np.isnan(point.high), point.value, point.high)
+    change = point.value / level.value - 1
+    change_low, change_high = low / level.high - 1, high / level.low - 1
+    unjudged = (level.comparable_runs < config.minimum_runs) | ~np.isfinite(change)
+    units = np.abs(change) / level.noise
+    beyond_floor = (np.abs(change) > config.floor) & ~unjudged
+    gap = np.where(change > 0, change_low > 0, change_high < 0)
+    worse = np.where((change > 0) ^ higher_is_better, units, -units)
+    worse_by = np.where((np.abs(change) > config.floor / 2) & gap & ~unjudged, worse, 0.0)
+    return Ruling(
+        slower=beyond_floor & (worse_by > config.noise_factor),
+        faster=beyond_floor & (worse_by < -config.noise_factor),
+        ambiguous=beyond_floor & ~gap & (units > config.noise_factor),
+        too_little_history=unjudged,
+        change=change,
+        change_low=change_low,
+        change_high=change_high,
+        units=units,
+        worse_by=worse_by,
+        unseen=(point.value > level.most) | (point.value < level.least),
     )
 
 
@@ -111,75 +135,36 @@ def _between_nights(values: Floats) -> Floats:
     are corrected for few nights, as Student's t reaches further than the normal distribution.
     """
     count = np.isfinite(values).sum(axis=1)
-    middle = _positive(np.nanmedian(values, axis=1))
-    mad = MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle[:, None]), axis=1) * _mad_correction(count)
-    upper = np.nanquantile(values, 0.9, axis=1, method="lower") - middle
-    lower = middle - np.nanquantile(values, 0.1, axis=1, method="higher")
-    outer = np.fmax(upper, lower) / _OUTER_DECILE
+    middle = _positive(_quantile(values, 0.5))
+    mad = MAD_TO_SIGMA * _quantile(np.abs(values - middle[:, None]), 0.5) * _mad_correction(count)
+    outer = np.fmax(_quantile(values, 0.9) - middle, middle - _quantile(values, 0.1)) / _OUTER_DECILE
     return np.fmax(mad, outer) * _student_reach(count) / middle
+
+
+def _quantile(values: Floats, share: float) -> Floats:
+    """Of each row's known values; in the outer parts the inner neighbour, so that one outlier is none."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    if ordered.shape[1] == 0:
+        return np.full(len(values), np.nan)
+    place = share * np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)
+    lower, upper = np.floor(place).astype(int), np.ceil(place).astype(int)
+    if share > 0.5:
+        upper = lower
+    if share < 0.5:
+        lower = upper
+    rows = np.arange(len(values))
+    return (ordered[rows, lower] + ordered[rows, upper]) / 2
 
 
 def _positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
 
 
-def rule(newest: Points, level: Level, higher_is_better: Bools, config: CiConfig) -> Ruling:
-    """Slower or faster where the point lies beyond the threshold and its interval leaves the level's."""
-    low = np.where(np.isnan(newest.low), newest.value, newest.low)
-    high = np.where(np.isnan(newest.high), newest.value, newest.high)
-    change = newest.value / level.value - 1
-    change_low, change_high = low / level.high - 1, high / level.low - 1
-    unjudged = (level.comparable_runs < config.minimum_runs) | ~np.isfinite(change)
-    units = np.abs(change) / level.noise
-    beyond = (np.abs(change) > config.floor) & (units > config.noise_factor) & ~unjudged
-    gap = np.where(change > 0, change_low > 0, change_high < 0)
-    worse = (change > 0) ^ higher_is_better
-    return Ruling(
-        slower=beyond & gap & worse,
-        faster=beyond & gap & ~worse,
-        ambiguous=beyond & ~gap,
-        too_little_history=unjudged,
-        change=change,
-        change_low=change_low,
-        change_high=change_high,
-        units=units,
-        p_value=_p_value(units, level.comparable_runs),
-        unseen=(newest.value > level.most) | (newest.value < level.least),
-    )
-
-
-def confirmed(now: Ruling, night_before: Ruling, config: CiConfig) -> Bools:
-    """Where the finding was there the night before too, or is larger than noise ever was."""
-    repeated = (now.slower & night_before.slower) | (now.faster & night_before.faster)
-    large = (now.units >= config.confirm_units) & now.unseen
-    return (now.slower | now.faster) & (repeated | large)
-
-
-def significant(ruling: Ruling, config: CiConfig) -> Bools:
-    """The findings that survive when a whole night is looked at: Benjamini and Hochberg (1995).
-
-    Of what is left, at most the share `false_discovery_rate` is expected to be noise.
-    """
-    judged = ~ruling.too_little_history
-    p_values = np.sort(ruling.p_value[judged])
-    allowed = config.false_discovery_rate * np.arange(1, len(p_values) + 1) / max(len(p_values), 1)
-    passing = p_values[p_values <= allowed]
-    limit = passing[-1] if len(passing) else -1.0
-    return (ruling.slower | ruling.faster) & (ruling.p_value <= limit)
-
-
-def _p_value(units: Floats, comparable_runs: NDArray[np.int64]) -> Floats:
-    # a noise unit holds the reach of Student's t already, which the distribution is to say here
-    freedom = np.maximum(comparable_runs - 1, 1)
-    return 2 * stats.t.sf(units * _student_reach(comparable_runs), freedom)
-
-
 def _newest(history: Points, runs: int) -> Points:
     """The newest `runs` known points of each series; all others NaN."""
     known = np.isfinite(history.value)
     newer = np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
-    keep = known & (newer <= runs)
-    return Points(*(np.where(keep, part, np.nan) for part in (history.value, history.low, history.high)))
+    return history.where(known & (newer <= runs))
 
 
 def _mad_correction(count: NDArray[np.int64]) -> Floats:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ci.config import CiConfig
 from ci.evidence import Evidence, Series
-from ci.rule import Bools, Level, Ruling, confirmed, level_of, rule, significant
+from ci.rule import Ruling
+from ci.weighing import Weighed, weigh
+from db.alert_life import LIVE
 from db.records import ProblemKey
 
 Word = Literal["faster", "slower", "same", "ambiguous"]
 Cause = Literal["code", "baseline", "environment", "canary", "throttled"]
+
+Latencies = Mapping[tuple[ProblemKey, str], float]
+"""By problem and implementation, how far the time is from its level."""
 
 TOO_LITTLE_HISTORY = "too little history"
 
@@ -45,43 +51,36 @@ class SeriesVerdict:
         return self.verdict in ("faster", "slower")
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What the rule says of a whole night, `(series,)` each."""
-
-    level: Level
-    ruling: Ruling
-    confirmed: Bools
-    significant: Bools
-    latencies: Mapping[tuple[ProblemKey, str], float]
-    """How far each cell's time is from its level."""
-
-
 def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
     """Judge every series of a night."""
-    level = level_of(evidence.history, config)
-    ruling = rule(evidence.newest, level, evidence.higher_is_better, config)
-    before = rule(evidence.night_before, level, evidence.higher_is_better, config)
-    findings = Findings(
-        level=level,
-        ruling=ruling,
-        confirmed=confirmed(ruling, before, config),
-        significant=significant(ruling, config),
-        latencies=_latency_changes(evidence, ruling),
+    family = _families(evidence.series)
+    weighed = weigh(
+        evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, family, config
     )
-    return [_verdict(evidence, findings, index, config) for index in range(len(evidence.series))]
+    latencies = _latency_changes(evidence, weighed.ruling)
+    return [_verdict(evidence, weighed, index, latencies, config) for index in range(len(evidence.series))]
 
 
-def _verdict(evidence: Evidence, findings: Findings, index: int, config: CiConfig) -> SeriesVerdict:
-    level, ruling = findings.level, findings.ruling
+def _families(series: Sequence[Series]) -> NDArray[np.int64]:
+    """Series of one implementation and metric move together; a number for each such family."""
+    names = [(one.implementation, one.metric) for one in series]
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
+def _verdict(
+    evidence: Evidence, weighed: Weighed, index: int, latencies: Latencies, config: CiConfig
+) -> SeriesVerdict:
+    level, ruling = weighed.level, weighed.ruling
     word = _word(ruling, index)
-    cause = _cause(evidence, findings, index, word == "slower") if word in ("slower", "faster") else None
+    cause = _cause(evidence, index, word == "slower", latencies) if word in ("slower", "faster") else None
     return SeriesVerdict(
         series=evidence.series[index],
         verdict=word,
         cause=cause,
-        confirmed=bool(findings.confirmed[index]) and cause in ("code", "baseline"),
-        significant=bool(findings.significant[index]),
+        confirmed=cause in ("code", "baseline")
+        and (bool(weighed.confirmed[index]) or _seen_before(evidence, index, word)),
+        significant=bool(weighed.significant[index]),
         value=float(evidence.newest.value[index]),
         level=_known(level.value[index]),
         change=_known(ruling.change[index]),
@@ -89,7 +88,17 @@ def _verdict(evidence: Evidence, findings: Findings, index: int, config: CiConfi
         change_high=_known(ruling.change_high[index]),
         noise_units=_known(ruling.units[index]),
         comparable_runs=int(level.comparable_runs[index]),
-        reason=_reason(evidence, findings, index, config),
+        reason=_reason(evidence, weighed, index, config),
+    )
+
+
+def _seen_before(evidence: Evidence, index: int, word: Word) -> bool:
+    """Whether the series belongs to a living alert of an earlier night that says the same."""
+    series = evidence.series[index]
+    ids = evidence.members.get((series.cell_id, series.metric), set())
+    return any(
+        one.id in ids and one.state in LIVE and one.verdict == word and one.opened_run_id < evidence.run.id
+        for one in evidence.alerts
     )
 
 
@@ -101,7 +110,7 @@ def _word(ruling: Ruling, index: int) -> Word:
     return "ambiguous" if ruling.ambiguous[index] else "same"
 
 
-def _cause(evidence: Evidence, findings: Findings, index: int, slower: bool) -> Cause:
+def _cause(evidence: Evidence, index: int, slower: bool, latencies: Latencies) -> Cause:
     """What a change is put down to; the machine's state comes before the code."""
     series = evidence.series[index]
     if evidence.throttled[index]:
@@ -112,14 +121,12 @@ def _cause(evidence: Evidence, findings: Findings, index: int, slower: bool) -> 
         return "canary"
     if series.implementation != "fused":
         return "baseline"
-    if series.metric == "speedup" and _baseline_moved_more(series, slower, findings.latencies):
+    if series.metric == "speedup" and _baseline_moved_more(series, slower, latencies):
         return "baseline"
     return "code"
 
 
-def _baseline_moved_more(
-    series: Series, slower: bool, latencies: Mapping[tuple[ProblemKey, str], float]
-) -> bool:
+def _baseline_moved_more(series: Series, slower: bool, latencies: Latencies) -> bool:
     """Whether a speedup changed because the baseline got faster (or slower), rather than fused."""
     direction = 1 if slower else -1
     by_fused = direction * latencies.get((series.problem, "fused"), 0.0)
@@ -127,7 +134,7 @@ def _baseline_moved_more(
     return by_baseline > by_fused
 
 
-def _latency_changes(evidence: Evidence, ruling: Ruling) -> dict[tuple[ProblemKey, str], float]:
+def _latency_changes(evidence: Evidence, ruling: Ruling) -> Latencies:
     """How far each cell's time is from its level, where it has one."""
     return {
         (series.problem, series.implementation): float(change)
@@ -136,13 +143,13 @@ def _latency_changes(evidence: Evidence, ruling: Ruling) -> dict[tuple[ProblemKe
     }
 
 
-def _reason(evidence: Evidence, findings: Findings, index: int, config: CiConfig) -> str | None:
-    if findings.ruling.too_little_history[index]:
-        runs = findings.level.comparable_runs[index]
+def _reason(evidence: Evidence, weighed: Weighed, index: int, config: CiConfig) -> str | None:
+    if weighed.ruling.too_little_history[index]:
+        runs = weighed.level.comparable_runs[index]
         return f"{TOO_LITTLE_HISTORY}: {runs} comparable runs, {config.minimum_runs} are needed"
     if evidence.throttled[index]:
         return "the device was slowed down while this was measured"
-    if findings.ruling.ambiguous[index]:
+    if weighed.ruling.ambiguous[index]:
         return "beyond the threshold, but its interval overlaps that of the level"
     return None
 

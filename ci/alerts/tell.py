@@ -1,4 +1,7 @@
-"""Telling people: what is new goes once to the channels named in the environment."""
+"""Telling people: what is new and sure goes once to the channels named in the environment.
+
+What is only provisional stands in the reports; a channel hears of it when it is confirmed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 
 from ci.alerts.raising import ToldAlert
 from ci.check import Judged
+from ci.evidence import LEVEL_CAUSES
 from kswatch_errors import ConfigurationError
 
 CHANNELS = "KSWATCH_NOTIFY"
@@ -27,12 +31,12 @@ def notify(judged: Judged) -> int:
 
 
 def _worth_telling(told: ToldAlert) -> bool:
-    return told.news is not None and told.alert.state != "muted"
+    sure = told.alert.confirmed or told.alert.cause not in LEVEL_CAUSES
+    return told.news is not None and sure and told.alert.state != "muted"
 
 
 def _line(told: ToldAlert) -> str:
-    sure = "confirmed" if told.alert.confirmed else "provisional"
-    return f"alert {told.alert.id} {told.news} ({sure}): {told.alert.title}"
+    return f"alert {told.alert.id} {told.news}: {told.alert.title}"
 
 
 def _send(urls: list[str], title: str, body: str) -> None:

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ci.chance import chance_of, survivors
+from ci.config import CiConfig
+from ci.rule import Points
+from ci.weighing import weigh
+
+CONFIG = CiConfig()
+SIGMA = 0.005
+
+
+def simulated(series: int, nights: int, seed: int = 0, correlation: float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((series, nights))
+    for night in range(1, nights):
+        noise[:, night] = correlation * noise[:, night - 1] + np.sqrt(1 - correlation**2) * noise[:, night]
+    return 1 + SIGMA * noise
+
+
+def points(values: np.ndarray) -> Points:
+    return Points(values, values * (1 - 0.3 * SIGMA), values * (1 + 0.3 * SIGMA))
+
+
+def weighed(values: np.ndarray, night: int, bad_from: int | None = None):
+    """Night `night` of these, judged on those before it; nights from `bad_from` on belong to an alert."""
+    past = values[:, max(0, night - 60) : night]
+    in_level = np.ones_like(past, dtype=bool)
+    if bad_from is not None and bad_from < night:
+        in_level[:, bad_from - night :] = False
+    higher_is_better = np.zeros(len(values), dtype=bool)
+    family = np.arange(len(values)) // 20
+    return weigh(points(values[:, night]), points(past), in_level, higher_is_better, family, CONFIG)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_a_quiet_night_confirms_as_good_as_nothing(correlation):
+    confirmed, provisional, nights = 0, 0, 0
+    for seed in range(2):
+        values = simulated(200, 100, seed, correlation)
+        for night in range(4, 100):
+            found = weighed(values, night)
+            confirmed += found.confirmed.any()
+            provisional += found.significant.any()
+            nights += 1
+    print(f"correlation {correlation}: {nights} nights, {confirmed} confirmed, {provisional} provisional")
+    assert confirmed <= 1
+    assert provisional <= 0.05 * nights
+
+
+def test_five_percent_on_a_tenth_of_the_series_is_confirmed_the_same_night():
+    values = simulated(200, 41)
+    values[:20, 40] *= 1.05
+    found = weighed(values, 40)
+    assert found.confirmed[:20].all()
+    assert not found.confirmed[20:].any()
+
+
+def test_a_small_step_is_confirmed_by_the_nights_after():
+    values = simulated(200, 46, correlation=0.6)
+    values[:20, 40:] *= 1.03
+    by_night = [weighed(values, night, bad_from=40).confirmed[:20].mean() for night in (40, 41, 42)]
+    print("3 % at 0.5 % of noise, confirmed night by night:", ", ".join(f"{share:.0%}" for share in by_night))
+    assert by_night[2] > 0.8 > by_night[0]
+
+
+def test_what_moved_in_one_family_does_not_make_findings_of_another_cheap():
+    values = simulated(200, 41)
+    values[:20, 40] *= 1.2
+    values[20, 40] = 1.021 * np.median(values[20, :38])
+    found = weighed(values, 40)
+    assert found.significant[:20].all()
+    assert not found.significant[20:].any()
+
+
+def test_a_change_that_noise_made_before_is_not_confirmed():
+    values = simulated(100, 61)
+    values[:, ::7] *= 1.03  # a wild night every week; night 56 is the ninth
+    found = weighed(values, 56)
+    assert not found.confirmed.any()
+
+
+def test_without_any_past_nights_a_huge_change_on_all_series_is_confirmed():
+    values = simulated(24, 4)
+    values[:8, 3] *= 2.0
+    found = weighed(values, 3)
+    assert found.confirmed[:8].all() and not found.confirmed[8:].any()
+
+
+def test_the_chance_of_what_was_often_seen_is_its_share():
+    quiet = np.arange(1000) / 100
+    assert chance_of(np.array([5.0]), quiet)[0] == pytest.approx(0.5, abs=0.01)
+    assert chance_of(np.array([0.0]), quiet)[0] == 1.0
+
+
+def test_the_chance_beyond_all_that_was_seen_falls_with_the_distance():
+    quiet = np.abs(np.random.default_rng(0).standard_normal(5000))
+    chances = chance_of(np.array([3.0, 4.0, 5.0, 8.0]), quiet)
+    assert (np.diff(chances) < 0).all()
+    assert 0.0005 < chances[0] < 0.006  # 0.0027 in truth
+    assert chances[3] < 1e-6
+
+
+def test_a_heavy_tail_is_believed():
+    quiet = np.abs(np.random.default_rng(0).standard_t(3, 5000))
+    assert chance_of(np.array([12.0]), quiet)[0] > 3e-4  # 0.0012 in truth
+
+
+def test_benjamini_and_hochberg_keep_what_stands_out_of_many():
+    chances = np.concatenate([np.full(10, 1e-4), np.linspace(0.01, 1, 990)])
+    assert survivors(chances, 0.05).sum() == 10
+    assert not survivors(np.linspace(0.01, 1, 1000), 0.05).any()
+    assert not survivors(np.zeros(0), 0.05).any()
