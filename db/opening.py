@@ -66,6 +66,16 @@ def open_engine(url: str, create: bool = True) -> Engine:
     return engine
 
 
+def is_there(url: str) -> bool:
+    """Whether the store's file exists; a server's database is taken to.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+    """
+    path = _sqlite_path(_parsed(url))
+    return path is None or path.exists()
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)

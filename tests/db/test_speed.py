@@ -1,0 +1,38 @@
+"""What pages and the measuring loop may rely on; processor time, so that a busy machine fails nothing."""
+
+from __future__ import annotations
+
+import time
+
+from db import queries
+from db.records import IMPLEMENTATIONS
+from tests.db.made_up import measured, problem, run_record
+
+
+def test_recording_a_problem_takes_under_5_ms(sqlite_store):
+    took_s = []
+    for _ in range(2):
+        run_id = sqlite_store.begin_run(run_record())
+        for d in range(1, 31):
+            cells = {"cycles": 1e6, "samples_ms": (1.0,) * 60}
+            records = [measured(problem(d), name, 1.0, **cells) for name in IMPLEMENTATIONS]
+            began = time.process_time()
+            sqlite_store.record_problem(run_id, records)
+            took_s.append(time.process_time() - began)
+    assert sorted(took_s)[len(took_s) // 2] < 0.005
+
+
+def test_a_page_reads_its_run_among_20_000_measurements_in_under_half_a_second(sqlite_store):
+    for _ in range(10):
+        run_id = sqlite_store.begin_run(run_record())
+        sqlite_store.record_bulk(
+            run_id, [measured(problem(d), name, 1.0) for d in range(1, 251) for name in IMPLEMENTATIONS]
+        )
+        sqlite_store.finish_run(run_id)
+    device = queries.find_device(sqlite_store, None).id
+    began = time.process_time()
+    assert len(queries.measurements(sqlite_store, run_id)) == 2_000
+    assert len(queries.comparisons(sqlite_store, device_id=device, pattern=(2, 48, 192, 7))) == 10
+    assert len(queries.series(sqlite_store, device, problem(7), "fused")) == 10
+    assert len(queries.summaries(sqlite_store)) == 10
+    assert time.process_time() - began < 0.5
