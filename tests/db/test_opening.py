@@ -108,10 +108,13 @@ def test_a_network_file_system_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_may_not_be_written_is_refused():
-    folder = Path(tempfile.mkdtemp())
-    Store.open(f"sqlite:///{folder / 'kswatch.db'}").close()
-    folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
-    said = as_nobody(lambda: Store.open(f"sqlite:///{folder / 'kswatch.db'}"))
+    # not below pytest's own folder, which nobody but its owner may enter
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Store.open(f"sqlite:///{folder / 'kswatch.db'}").close()
+        folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
+        said = as_nobody(lambda: Store.open(f"sqlite:///{folder / 'kswatch.db'}"))
+        folder.chmod(stat.S_IRWXU)
     assert said.startswith("StoreError")
     assert f"{folder} cannot be written; make it writable" in said
 
