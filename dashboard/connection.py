@@ -36,7 +36,8 @@ def _open_for_reading(url: str) -> Store:
         event.listen(store.engine, "connect", _refuse_writes)
         # connections made while opening could write: drop them
         store.engine.dispose()
-    return store
+        return store
+    return Store(store.engine.execution_options(postgresql_readonly=True))
 
 
 def _refuse_writes(connection: object, _entry: ConnectionPoolEntry) -> None:

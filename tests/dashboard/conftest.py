@@ -11,10 +11,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browsing import chromium_or_reason, launched_browser, running_dashboard  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 from simulated_store import Plan, fill  # noqa: E402
 
 from db.store import Store  # noqa: E402
+
+expect.set_options(timeout=20_000)  # a busy machine draws slowly, but it draws
 
 PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12)
 

@@ -44,4 +44,5 @@ def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_ur
         result = desk.get_by_role("link", name="Run 1:")
         expect(result).to_be_visible(timeout=MEASURED_WITHIN_MS)
         result.click()
-        expect(desk.get_by_text("16 cells")).to_be_visible()
+        desk.wait_for_url("**/runs?*run=1*")
+        expect(desk.get_by_text("16 cells", exact=True)).to_be_visible()
