@@ -204,7 +204,7 @@ def _in_level(
     run_ids = np.array([night.run_id for night in nights], dtype=np.int64)
     in_level = np.ones((len(series), len(nights)), dtype=bool)
     members: dict[tuple[int, str], set[int]] = {}
-    for point in alert_nights(store, by_id):
+    for point in alert_nights(store, list(by_id)):
         key, alert = (point.cell_id, point.metric), by_id[point.alert_id]
         members.setdefault(key, set()).add(alert.id)
         row = row_of.get(key)

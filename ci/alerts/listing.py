@@ -60,10 +60,12 @@ def _differences(one: AlertRow) -> Iterable[str]:
 
 
 def _cell_line(cell: Mapping[str, object]) -> str:
-    names = ("implementation", "metric", "pattern", "batch", "precision", "layout", "reason")
     change = cell.get("change")
-    by = f"{100 * change:+.1f} % " if isinstance(change, float) else ""
-    return by + " ".join(plain(str(cell[name])) for name in names if cell.get(name))
+    by = f"{100 * change:+.1f} %" if isinstance(change, float) else ""
+    batch = f"batch {cell.get('batch')}"
+    known = [cell.get(name) for name in ("implementation", "metric", "pattern")]
+    known += [batch, *(cell.get(name) for name in ("precision", "layout", "reason"))]
+    return " ".join(plain(str(part)) for part in (by, *known) if part)
 
 
 def _event_text(event: AlertEventRow) -> str:

@@ -93,7 +93,7 @@ def test_an_alert_is_shown_with_its_cells_and_events(run, regressed):
     run("check")
     page = run("alerts", "show", "1").stdout
     assert "first bad run 7, last good run 6" in page
-    assert "fused latency_ms 1,48,48,1 1024 fp32 batch_last" in page
+    assert "fused latency_ms 1,48,48,1 batch 1024 fp32 batch_last" in page
     assert "opened" in page
     assert json.loads(run("alerts", "show", "1", "--json").stdout)["events"][0]["action"] == "opened"
 
