@@ -49,9 +49,9 @@ class BatchFirst final : public Plan {
 
   bool multiply(const void* x, void* y, int threads) const override {
     const Cut cut = cut_for(threads);
-    const auto multiply_at = [&](int64_t index, float* rows) {
-      const Item item = item_at(index, cut), next = item_at(std::min(index + 1, cut.items - 1), cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, next, rows);
+    const auto multiply_at = [&](int64_t index, int64_t next, float* rows) {
+      const Item item = item_at(index, cut), then = item_at(next, cut);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, rows);
     };
     return for_each_item(cut.items, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
   }

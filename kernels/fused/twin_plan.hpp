@@ -66,13 +66,15 @@ struct Cut {
   int64_t blocks, parts, items;
 };
 
-// Calls `work(item, room)` for every item, each thread with its own room of `words`; false when
-// memory is short. A thread takes a few neighbours at a time, so that it can guess its next item.
+// Calls `work(item, next, room)` for every item, each thread with its own room of `words`; false when
+// memory is short. A thread takes a chunk of neighbours at a time and guesses which item comes next:
+// after a chunk, the one that follows the chunks of all other threads.
 template <class Work>
 bool for_each_item(int64_t items, int threads, int64_t words, const Work& work) {
-  const int64_t chunk = std::clamp<int64_t>(items / (8 * threads), 1, 8);
+  const int64_t chunk = std::clamp<int64_t>(items / (16 * threads), 1, 8);
+  const int team = int(std::min<int64_t>(threads, items));
   bool enough_memory = true;
-#pragma omp parallel num_threads(int(std::min<int64_t>(threads, items)))
+#pragma omp parallel num_threads(team)
   {
     float* room = room_of_thread(words);
     if (!room) {
@@ -81,7 +83,10 @@ bool for_each_item(int64_t items, int threads, int64_t words, const Work& work) 
     }
 #pragma omp for schedule(dynamic, chunk)
     for (int64_t item = 0; item < items; ++item)
-      if (room) work(item, room);
+      if (room) {
+        const int64_t next = (item + 1) % chunk ? item + 1 : item + 1 + (team - 1) * chunk;
+        work(item, std::min(next, items - 1), room);
+      }
   }
   return enough_memory;
 }
