@@ -1,12 +1,16 @@
-"""`kswatch heuristics` (list, score) and `kswatch advise`: which implementation to use, and who says so."""
+"""`kswatch heuristics`: list, score, fit and report on the rules; `kswatch advise` is in advice_commands."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ci import advice_commands
+from ci.advice_commands import JsonOption, Layout, Metric, Precision
+from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,33 +18,20 @@ if TYPE_CHECKING:
     from db.store import Store
 
 app = typer.Typer()
-heuristics_app = typer.Typer(no_args_is_help=True, help="List and score the rules that predict the winner.")
+app.add_typer(advice_commands.app)
+heuristics_app = typer.Typer(
+    no_args_is_help=True, help="List, score and fit the rules that predict the winner."
+)
 app.add_typer(heuristics_app, name="heuristics")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
-
-class Metric(StrEnum):
-    """What is compared."""
-
-    LATENCY = "latency"
-    ENERGY = "energy"
-
-
-class Precision(StrEnum):
-    """Storage and arithmetic of a product."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-class Layout(StrEnum):
-    """Which axis of X is the batch."""
-
-    BATCH_FIRST = "batch_first"
-    BATCH_LAST = "batch_last"
+DeviceOption = Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")]
+HeldOutOption = Annotated[
+    bool, typer.Option("--held-out", help="Fit anew for each (b, c), without it; needs the extra `fit`.")
+]
+OtherDeviceOption = Annotated[
+    bool,
+    typer.Option("--other-device", help="Fit on another device of the store; needs the extra `fit`."),
+]
 
 
 @heuristics_app.command("list")
@@ -68,7 +59,7 @@ def list_(as_json: JsonOption = False) -> None:
 @heuristics_app.command("score")
 def score_(
     ctx: typer.Context,
-    device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
+    device: DeviceOption = None,
     run: Annotated[int | None, typer.Option(help="Only measurements of this run.")] = None,
     metric: Annotated[Metric, typer.Option(help="What is compared.")] = Metric.LATENCY,
     precision: Annotated[Precision | None, typer.Option(help="Only this one.")] = None,
@@ -76,6 +67,8 @@ def score_(
     baselines: Annotated[
         str | None, typer.Option(help="Comma-separated; by default all that the device's runs hold.")
     ] = None,
+    held_out: HeldOutOption = False,
+    other_device: OtherDeviceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How well each heuristic predicts the winners that were measured; filters as in `kswatch summary`.
@@ -84,11 +77,15 @@ def score_(
     Examples:
       kswatch heuristics score
       kswatch heuristics score --device cpu --precision fp32 --layout batch_last --json
+      kswatch heuristics score --metric energy --held-out
+      kswatch heuristics score --device H200 --other-device
     """  # noqa: D301
-    from ci.advice_scoring import score_heuristics, score_table
+    from ci import advice_scoring
     from db.json_text import to_json_text
     from db.summary import outcomes
 
+    if held_out and other_device:
+        raise UsageError("--held-out and --other-device are two ways to score; choose one")
     with _store(ctx) as store:
         found = outcomes(
             store,
@@ -99,37 +96,88 @@ def score_(
             layout=layout and layout.value,
             baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
         )
-    rows = score_heuristics(found)
-    typer.echo(to_json_text(rows) if as_json else score_table(found, rows))
+        with _waiting("fitting", held_out or other_device):
+            if held_out:
+                rows = advice_scoring.score_held_out(found, metric.value)
+            elif other_device:
+                rows = advice_scoring.score_on_other_device(found, store, metric.value)
+            else:
+                rows = advice_scoring.score_heuristics(found, metric.value)
+    typer.echo(to_json_text(rows) if as_json else advice_scoring.score_table(found, rows))
 
 
-@app.command()
-def advise(
+@heuristics_app.command()
+def fit(
     ctx: typer.Context,
-    pattern: Annotated[str, typer.Argument(metavar="A,B,C,D", help="The pattern.")],
-    batch: Annotated[int, typer.Option(help="Columns or rows of X that are multiplied at once.")],
-    precision: Annotated[Precision, typer.Option(help="Storage and arithmetic.")] = Precision.FP32,
-    layout: Annotated[Layout, typer.Option(help="Which axis of X is the batch.")] = Layout.BATCH_FIRST,
-    device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only this device; repeatable.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to; by default the model file in use, whose rest is kept.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which implementation to use for one problem, why, and the nearest problems that were measured.
+    """Fit cost_model and learned on every device's newest measurements, in time and in energy.
+
+    Simulated devices take part only when they are named.
 
     \b
     Examples:
-      kswatch advise 6,64,64,1 --batch 25088 --precision fp16 --layout batch_last --device H200
-      kswatch advise 1,768,192,2 --batch 1024 --json
+      kswatch heuristics fit
+      kswatch heuristics fit --device H200 --output h200.json
+      KSWATCH_HEURISTICS=h200.json kswatch advise 6,64,64,1 --batch 1024 --device H200
     """  # noqa: D301
-    from ci.advice import advise as advise_for
-    from ci.advice import as_text
+    from ci.advice_fitting import fit_devices
     from db.json_text import to_json_text
-    from kernels.pattern import Pattern
-    from kernels.problem import Problem
 
-    problem = Problem(Pattern.parse(pattern), batch, precision.value, layout.value)
-    with _store(ctx) as store:
-        said = advise_for(store, problem, device)
-    typer.echo(to_json_text(said) if as_json else as_text(problem, said))
+    with _store(ctx) as store, _waiting("fitting", True):
+        fitted = fit_devices(store, device, output)
+    if as_json:
+        typer.echo(to_json_text(fitted))
+        return
+    for section in fitted.sections:
+        names = ", ".join(section.implementations)
+        typer.echo(
+            f"{section.device} {section.metric} {section.precision} {section.layout}: "
+            f"{section.problems} problems with a winner ({names})"
+        )
+    typer.echo(f"written to {fitted.path} ({fitted.size_bytes / 1e3:.0f} kB)")
+
+
+@heuristics_app.command()
+def report(
+    ctx: typer.Context,
+    device: DeviceOption = None,
+    metric: Annotated[Metric, typer.Option(help="What is compared.")] = Metric.LATENCY,
+    write: Annotated[
+        Path | None, typer.Option(help="Put it between the marks `tables` of this Markdown file.")
+    ] = None,
+) -> None:
+    """The tables of kernels/heuristics/README.md: every heuristic, held out, by precision and layout.
+
+    \b
+    Examples:
+      kswatch heuristics report --device "Tesla V100-PCIE-16GB" --metric energy
+      kswatch heuristics report --device cpu --write kernels/heuristics/README.md
+    """  # noqa: D301
+    from ci.advice_report import report_tables, write_between_marks
+
+    with _store(ctx) as store, _waiting("fitting", True):
+        text = report_tables(store, device, metric.value)
+    if write is None:
+        typer.echo(text)
+    else:
+        write_between_marks(write, text)
+
+
+@contextmanager
+def _waiting(what: str, is_long: bool) -> Iterator[None]:
+    """Says what is waited for, where somebody looks at a terminal."""
+    if not is_long:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 @contextmanager

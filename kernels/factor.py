@@ -8,10 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from kernels.catalogue import implementation
+from kernels.choosing import choose
 from kernels.gradient import DifferentiableProduct, formula
-from kernels.heuristics.rules import PERMUTATION
-from kernels.implementation import Implementation, Product
+from kernels.implementation import Product
 from kernels.pattern import Pattern
 from kernels.precision import allows_tf32
 from kernels.problem import Layout, Precision, Problem
@@ -103,7 +102,9 @@ class PreparedProducts:
         product = self._products.get(question)
         if product is None:
             problem = Problem(self._pattern, batch, precision, layout)
-            product = _chosen(algorithm, problem, weights.device).prepare(problem, weights.detach())
+            product = choose(algorithm, problem, weights.device, weights.detach()).prepare(
+                problem, weights.detach()
+            )
             if len(self._products) == PREPARED_PRODUCTS:
                 del self._products[next(iter(self._products))]
             self._products[question] = product
@@ -124,15 +125,6 @@ def precision_of(dtype: torch.dtype) -> Precision:
         names = ", ".join(str(known) for known in PRECISION_OF)
         raise UsageError(f"KSLinear computes in {names}, not in {dtype}; pass dtype=torch.float32")
     return PRECISION_OF[dtype]
-
-
-def _chosen(algorithm: str, problem: Problem, device: torch.device) -> Implementation:
-    if algorithm != "auto":
-        return implementation(algorithm)
-    fused = implementation("fused")
-    if PERMUTATION.predict(problem, {}).predicts_fused and not fused.unsupported(problem, device):
-        return fused
-    return implementation("bmm")
 
 
 def _state(weights: torch.Tensor) -> tuple[int, int] | None:

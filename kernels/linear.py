@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import sqrt
 
 import torch
 from torch import nn
 
 from kernels.catalogue import implementation
+from kernels.choosing import AUTO, MEASURE
 from kernels.factor import KSFactor
-from kernels.pattern import Pattern
+from kernels.pattern import Pattern, check_chain
 from kernels.problem import LAYOUTS, Layout
 from kswatch_errors import UsageError
 
@@ -22,8 +22,9 @@ class KSLinear(nn.Module):
     """y = K_n ... K_2 K_1 x + bias, with `patterns[0]`, the right-most factor, applied first.
 
     Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes
-    come out as they went in. `algorithm` is an implementation's name, or `auto`: fused where a
-    heuristic says that it wins and it is to be had, else bmm. All algorithms have gradients.
+    come out as they went in. `algorithm` is an implementation's name; or `auto`: the one that
+    heuristics name, of those to be had here; or `measure`: the faster of their first two, timed when
+    a batch size is first met. Both decide once per problem and device. All algorithms have gradients.
     float32 is multiplied in TF32 where torch is set so.
 
     Weights edited behind autograd's back, through `weight.data[...] = `, are not noticed.
@@ -40,7 +41,7 @@ class KSLinear(nn.Module):
         self,
         patterns: Sequence[PatternLike],
         bias: bool = True,
-        algorithm: str = "auto",
+        algorithm: str = AUTO,
         layout: Layout = "batch_first",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -49,7 +50,7 @@ class KSLinear(nn.Module):
         self.patterns = _chain(patterns)
         if layout not in LAYOUTS:
             raise UsageError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
-        if algorithm != "auto":
+        if algorithm not in (AUTO, MEASURE):
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
         self.algorithm, self.layout = algorithm, layout
@@ -107,12 +108,7 @@ def _chain(patterns: Sequence[PatternLike]) -> tuple[Pattern, ...]:
     chain = tuple(_as_pattern(pattern) for pattern in patterns)
     if not chain:
         raise UsageError("KSLinear needs at least one pattern, as in KSLinear([(6, 64, 64, 1)])")
-    for first, then in pairwise(chain):
-        if then.columns != first.rows:
-            raise UsageError(
-                f"patterns do not chain: ({first}) gives {first.rows} features, ({then}) takes "
-                f"{then.columns}; list them right-most factor first"
-            )
+    check_chain(chain)
     return chain
 
 

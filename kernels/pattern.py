@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from kswatch_errors import UsageError
 
@@ -88,3 +90,17 @@ class Pattern:
     def transposed(self) -> Pattern:
         """The pattern of Kᵀ: (a, c, b, d)."""
         return Pattern(self.a, self.c, self.b, self.d)
+
+
+def check_chain(patterns: Sequence[Pattern]) -> None:
+    """Whether factors multiply, `patterns[0]`, the right-most, being applied first.
+
+    Raises:
+        UsageError: one gives another number of features than the next one takes.
+    """
+    for first, then in pairwise(patterns):
+        if then.columns != first.rows:
+            raise UsageError(
+                f"patterns do not chain: ({first}) gives {first.rows} features, ({then}) takes "
+                f"{then.columns}; list them right-most factor first"
+            )

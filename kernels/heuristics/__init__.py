@@ -4,8 +4,17 @@ An extension is one file and one line in `HEURISTICS`.
 """
 
 from kernels.heuristics.heuristic import Heuristic, Prediction
+from kernels.heuristics.learned import COST_MODEL, LEARNED
 from kernels.heuristics.rules import DH_THRESHOLD, GATED_H, H_THRESHOLD, MAJORITY, PERMUTATION
 
-HEURISTICS: tuple[Heuristic, ...] = (MAJORITY, PERMUTATION, H_THRESHOLD, DH_THRESHOLD, GATED_H)
+HEURISTICS: tuple[Heuristic, ...] = (
+    MAJORITY,
+    PERMUTATION,
+    H_THRESHOLD,
+    DH_THRESHOLD,
+    GATED_H,
+    COST_MODEL,
+    LEARNED,
+)
 
 __all__ = ["HEURISTICS", "Heuristic", "Prediction"]

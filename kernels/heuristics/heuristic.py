@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kernels.problem import Problem
 
 DeviceFacts = Mapping[str, object]
-"""What a rule may know of a device: model, architecture, cache and memory sizes, measured rates."""
+"""What a rule may know of a device: model, kind, memory sizes, measured rates of the canaries.
+
+`metric` says what the answer is about: latency, where it is absent, or energy.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Prediction:
     """Best baseline over fused, > 1 where fused is better."""
     confidence: float | None = None
     """Probability of being right about the winner, 0.5 to 1."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Predicted ms or mJ by implementation, where a rule predicts them."""
 
 
 @dataclass(frozen=True)

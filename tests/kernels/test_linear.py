@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernels import KSLinear
+from kernels import KSLinear, choosing
 from kernels.catalogue import IMPLEMENTATIONS, implementation
 from kernels.factor import PREPARED_PRODUCTS
 from kernels.implementation import Product
@@ -249,6 +249,7 @@ def test_auto_is_fused_where_d_exceeds_1_and_bmm_elsewhere_or_where_there_is_no_
     fused = implementation("fused")
     for sentence in (None, "no compiler"):
         monkeypatch.setattr(fused, "unsupported", lambda problem, device, said=sentence: said)
+        choosing._predicted.cache_clear()
         KSLinear([(2, 4, 4, 2), (2, 8, 8, 1)])(torch.randn(3, 16))
     assert used == ["fused", "bmm", "bmm", "bmm"]
 

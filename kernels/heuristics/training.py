@@ -1,0 +1,209 @@
+"""Fitting sections from measurements; the only place that needs scikit-learn (extra `fit`) and SciPy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.heuristics.cost_model import Floats, term_table
+from kernels.heuristics.features import SIZES, feature_table
+from kernels.heuristics.forest import NO_TREES, Forest
+from kernels.heuristics.learned import predict_from
+from kernels.heuristics.measured import Fit, MeasuredProblem, Rule, decided
+from kernels.heuristics.rules import PERMUTATION, RANKINGS, fit_majority, fit_threshold
+from kernels.heuristics.section import ImplementationCost, Section, log_speedup_of
+from kswatch_errors import UsageError
+
+LEAST_PROBLEMS = 8
+"""With fewer of an implementation its constants are not fitted."""
+LEAST_FOR_TREES = 60
+"""With fewer, constants alone: trees would repeat the noise."""
+TREES: dict[str, Any] = {
+    "n_estimators": 60,
+    "max_depth": 3,
+    "learning_rate": 0.06,
+    "subsample": 0.5,
+    "max_features": 0.4,
+}
+"""Found on the published V100 energies, one setting for all of their sets (README.md tells how)."""
+SEEDS = (0, 1, 2)
+"""One set of trees each, averaged: a single draw is a few problems better or worse by chance."""
+REWEIGHTINGS = 10
+FOLDS = 3
+LEAST_SPREAD = 0.01
+WIDE_SPREAD = 1.0
+"""Taken where too little was held out to tell."""
+
+
+def fit_sections(
+    measured: Sequence[MeasuredProblem],
+    device: Mapping[str, Any],
+    metric: str,
+    with_trees: bool = True,
+    with_spread: bool = True,
+) -> list[Section]:
+    """One section for each precision and layout that has enough problems with fused and a baseline."""
+    groups: dict[tuple[str, str], list[MeasuredProblem]] = defaultdict(list)
+    for one in measured:
+        groups[one.problem.precision, one.problem.layout].append(one)
+    fitted = (
+        _fit_section(group, device, metric, with_trees, with_spread) for _, group in sorted(groups.items())
+    )
+    return [section for section in fitted if section is not None]
+
+
+def _fit_section(
+    measured: Sequence[MeasuredProblem],
+    device: Mapping[str, Any],
+    metric: str,
+    with_trees: bool,
+    with_spread: bool,
+) -> Section | None:
+    costs = _fit_costs(measured, with_trees)
+    if "fused" not in costs or len(costs) < 2:
+        return None
+    problem = measured[0].problem
+    sizes = feature_table([one.problem for one in measured])[:, : len(SIZES)]
+    spreads = _spreads(measured, with_trees) if with_spread else (WIDE_SPREAD, WIDE_SPREAD)
+    return Section(
+        device=device,
+        metric=metric,
+        precision=problem.precision,
+        layout=problem.layout,
+        problems=len(decided(measured)),
+        implementations=costs,
+        plain_spread=spreads[0],
+        spread=spreads[1],
+        lowest=tuple(sizes.min(axis=0).tolist()),
+        highest=tuple(sizes.max(axis=0).tolist()),
+    )
+
+
+def _fit_costs(measured: Sequence[MeasuredProblem], with_trees: bool) -> dict[str, ImplementationCost]:
+    costs = {}
+    for name in sorted({name for one in measured for name in one.costs}):
+        held = [one for one in measured if name in one.costs]
+        if len(held) >= LEAST_PROBLEMS:
+            costs[name] = _fit_cost(held, name, with_trees)
+    return costs
+
+
+def _fit_cost(held: Sequence[MeasuredProblem], name: str, with_trees: bool) -> ImplementationCost:
+    problems = [one.problem for one in held]
+    values = np.array([one.costs[name] for one in held])
+    constants = fit_constants(term_table(problems, name), values)
+    plain = ImplementationCost(tuple(constants.tolist()), NO_TREES)
+    if not with_trees or len(held) < LEAST_FOR_TREES:
+        return plain
+    rest = np.log(values) - plain.log_costs(problems, name)
+    return ImplementationCost(plain.constants, fit_forest(feature_table(problems), rest))
+
+
+def fit_constants(table: Floats, values: Floats) -> Floats:
+    """Constants >= 0 for which table @ constants is nearest to the values, in relative terms.
+
+    Least squares of (predicted - value) / sqrt(predicted × value), which to second order is the
+    difference of the logarithms; the predicted ones come from the fit before.
+    """
+    from scipy.optimize import nnls
+
+    predicted = values
+    for _ in range(REWEIGHTINGS):
+        weight = 1 / np.sqrt(predicted * values)
+        weighted = table * weight[:, None]
+        size = np.where(weighted.max(axis=0) > 0, weighted.max(axis=0), 1.0)
+        constants = nnls(weighted / size, values * weight)[0] / size
+        predicted = np.maximum(table @ constants, 1e-6 * values)
+    # some constant cost is left to every product, so that no logarithm meets 0
+    constants[0] = max(constants[0], 1e-3 * values.min())
+    return np.asarray(constants)
+
+
+def fit_forest(table: Floats, values: Floats) -> Forest:
+    """Boosted trees for the values, as plain arrays.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.ensemble import GradientBoostingRegressor
+    except ImportError as error:
+        raise UsageError(
+            f"fitting needs scikit-learn ({error}); install it with `pip install -e '.[fit]'`"
+        ) from error
+    trees = []
+    for seed in SEEDS:
+        boosted = GradientBoostingRegressor(**TREES, random_state=seed).fit(table, values)
+        trees += [_complete(estimator.tree_, TREES["max_depth"]) for estimator in boosted.estimators_[:, 0]]
+    splits, thresholds, leaves = (np.array(part) for part in zip(*trees, strict=True))
+    share = TREES["learning_rate"] / len(SEEDS)
+    return Forest(float(values.mean()), splits, thresholds, share * leaves)
+
+
+def _complete(tree: Any, depth: int) -> tuple[list[int], list[float], list[float]]:  # noqa: ANN401
+    """A scikit-learn tree with every leaf at the same depth."""
+    nodes = [0]
+    splits: list[int] = []
+    thresholds: list[float] = []
+    for number in range(2**depth - 1):
+        node = nodes[number]
+        is_leaf = tree.children_left[node] < 0
+        splits.append(0 if is_leaf else int(tree.feature[node]))
+        thresholds.append(0.0 if is_leaf else float(tree.threshold[node]))
+        nodes += [node, node] if is_leaf else [int(tree.children_left[node]), int(tree.children_right[node])]
+    return splits, thresholds, [float(tree.value[node].item()) for node in nodes[2**depth - 1 :]]
+
+
+def _spreads(measured: Sequence[MeasuredProblem], with_trees: bool) -> tuple[float, float]:
+    """Of constants alone and with trees: how far log(speedup) is off where its (b, c) was held out."""
+    blocks = sorted({one.block for one in measured})
+    off: tuple[list[float], list[float]] = ([], [])
+    for fold in range(FOLDS):
+        own = set(blocks[fold::FOLDS])
+        costs = _fit_costs([one for one in measured if one.block not in own], with_trees)
+        asked = decided([one for one in measured if one.block in own])
+        if "fused" not in costs or len(costs) < 2 or not asked:
+            continue
+        for corrected in (False, True):
+            predicted = _log_speedups(costs, asked, corrected)
+            actual = np.log([one.speedup or 1.0 for one in asked])
+            off[corrected].extend((actual - predicted).tolist())
+    return _spread(off[False]), _spread(off[True])
+
+
+def _log_speedups(
+    costs: Mapping[str, ImplementationCost], asked: Sequence[MeasuredProblem], corrected: bool
+) -> Floats:
+    problems = [one.problem for one in asked]
+    table = {name: cost.log_costs(problems, name, corrected) for name, cost in costs.items()}
+    return np.array([log_speedup_of({n: v[row] for n, v in table.items()}) for row in range(len(asked))])
+
+
+def _spread(off: Sequence[float]) -> float:
+    """The scale of the logistic distribution that half of the errors lie within; wide where there are few."""
+    if len(off) < LEAST_PROBLEMS:
+        return WIDE_SPREAD
+    return max(LEAST_SPREAD, float(np.median(np.abs(off)) / np.log(3)))
+
+
+def fits(device: Mapping[str, Any], metric: str) -> dict[str, Fit]:
+    """How each heuristic of `HEURISTICS` is made from measurements of one device in one metric."""
+    return {
+        "majority": fit_majority,
+        "permutation": lambda measured: lambda problem: PERMUTATION.predict(problem, {}),
+        **{name: fit_threshold(name) for name in RANKINGS},
+        "cost_model": _fit_learned(device, metric, corrected=False),
+        "learned": _fit_learned(device, metric, corrected=True),
+    }
+
+
+def _fit_learned(device: Mapping[str, Any], metric: str, corrected: bool) -> Fit:
+    def fit(measured: Sequence[MeasuredProblem]) -> Rule:
+        predict = predict_from(fit_sections(measured, device, metric, with_trees=corrected), corrected)
+        facts = {**device, "metric": metric}
+        return lambda problem: predict(problem, facts)
+
+    return fit

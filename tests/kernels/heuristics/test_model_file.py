@@ -1,0 +1,94 @@
+"""A model file is read whole or refused, in one sentence with the cure."""
+
+import json
+
+import pytest
+
+from kernels.heuristics.model_file import (
+    SHIPPED,
+    VERSION,
+    learned_sections,
+    merged,
+    read_sections,
+    write_sections,
+)
+from kernels.heuristics.training import fit_sections
+from kswatch_errors import ConfigurationError, UsageError
+from tests.kernels.heuristics.made_up import DEVICE, measured
+
+
+@pytest.fixture(scope="module")
+def sections():
+    return fit_sections(measured(), DEVICE, "latency", with_spread=False)
+
+
+def test_what_is_written_is_read_again(sections, tmp_path) -> None:
+    path = tmp_path / "model.json"
+    write_sections(path, sections)
+    (again,) = read_sections(path)
+    problem = measured()[3].problem
+    assert again.log_speedup(problem) == pytest.approx(sections[0].log_speedup(problem), abs=1e-3)
+    assert (again.lowest, again.highest) == (sections[0].lowest, sections[0].highest)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "\0\0",
+        lambda text: text.replace("kswatch-heuristics", "something"),
+        lambda text: text.replace('"constants":[', '"constants":[1,'),
+        lambda text: text.replace('"fused"', '"futile"'),
+        lambda text: text.replace('"spread":', '"spread":-'),
+        lambda text: text.replace('"split_features":[[', '"split_features":[[99,'),
+        lambda text: text.replace('"split_features":', '"splits":'),
+    ],
+)
+def test_a_corrupt_file_is_refused_with_the_cure(spoil, sections, tmp_path) -> None:
+    path = tmp_path / "model.json"
+    write_sections(path, sections)
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(ConfigurationError, match="is no model of heuristics .*kswatch heuristics fit"):
+        read_sections(path)
+
+
+def test_a_file_of_another_version_is_refused(sections, tmp_path) -> None:
+    path = tmp_path / "model.json"
+    write_sections(path, sections)
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "version": VERSION + 1, "sections": ["of another form"]}))
+    with pytest.raises(ConfigurationError, match=f"version {VERSION + 1}, this is {VERSION}"):
+        read_sections(path)
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KSWATCH_HEURISTICS", str(tmp_path / "nothing.json"))
+    with pytest.raises(ConfigurationError, match="nothing.json"):
+        learned_sections()
+
+
+def test_a_file_written_anew_is_read_anew(sections, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "model.json"
+    monkeypatch.setenv("KSWATCH_HEURISTICS", str(path))
+    write_sections(path, [])
+    assert learned_sections() == ()
+    write_sections(path, sections)
+    assert len(learned_sections()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told(sections, tmp_path) -> None:
+    with pytest.raises(UsageError, match="--output"):
+        write_sections(tmp_path / "missing" / "model.json", sections)
+
+
+def test_a_new_section_takes_the_place_of_its_like_alone(sections) -> None:
+    (other,) = fit_sections(measured(), {**DEVICE, "model": "B"}, "latency", with_spread=False)
+    (again,) = fit_sections(measured(), DEVICE, "latency", with_spread=False)
+    assert merged([*sections, other], [again]) == (other, again)
+
+
+def test_the_shipped_file_is_small_and_whole() -> None:
+    assert SHIPPED.stat().st_size < 1_000_000
+    assert {section.metric for section in read_sections(SHIPPED)} == {"energy", "latency"}
