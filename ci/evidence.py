@@ -27,6 +27,9 @@ from db.verdicts import (
 THROTTLED = frozenset({"thermal_slowdown", "hardware_slowdown"})
 """Labels of a measurement that was taken while the device was slowed down: never evidence."""
 
+LEVEL_CAUSES = frozenset({"code", "baseline"})
+"""Causes of alerts whose nights are no part of a series' level."""
+
 JUDGED_METRICS = tuple(metric.name for metric in METRICS if metric.judged)
 NIGHTS_LOOKED_AT = 60
 """Enough to find ten comparable points where a budget measures each problem every few nights."""
@@ -215,7 +218,3 @@ def _in_level(
         elif point.run_id in column:
             in_level[row, column[point.run_id]] = False
     return in_level, members
-
-
-LEVEL_CAUSES = frozenset({"code", "baseline"})
-"""Causes of alerts whose nights are no part of a series' level."""

@@ -33,6 +33,8 @@ def alert_lines(alerts: Sequence[AlertRow], devices: Mapping[int, DeviceRow]) ->
 
 
 def _sure(one: AlertRow) -> str:
+    if one.cause in ("environment", "canary"):
+        return one.cause
     return "confirmed" if one.confirmed else "provisional"
 
 
