@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from ci.advice_measured import device_facts, measured_problems
 from db.store import Store
@@ -72,8 +73,18 @@ def score_held_out(found: Outcomes, metric: str) -> list[HeuristicScore]:
     ways = fits(device_facts(found.device), metric)
     measured = measured_problems(found, metric)
     return [
-        _score(rule.name, rule.version, held_out(measured, ways[rule.name]), "block") for rule in HEURISTICS
+        _score(rule.name, rule.version, held_out(measured, ways[rule.name], _watch(rule.name)), "block")
+        for rule in HEURISTICS
     ]
+
+
+def _watch(name: str) -> Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]]:
+    """Shows the time left on stderr, where somebody looks at a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return partial(track, description=f"fitting {name}", console=console, disable=not console.is_terminal)
 
 
 def score_on_other_device(found: Outcomes, store: Store, metric: str) -> list[HeuristicScore]:

@@ -96,13 +96,12 @@ def score_(
             layout=layout and layout.value,
             baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
         )
-        with _waiting("fitting", held_out or other_device):
-            if held_out:
-                rows = advice_scoring.score_held_out(found, metric.value)
-            elif other_device:
-                rows = advice_scoring.score_on_other_device(found, store, metric.value)
-            else:
-                rows = advice_scoring.score_heuristics(found, metric.value)
+        if held_out:
+            rows = advice_scoring.score_held_out(found, metric.value)
+        elif other_device:
+            rows = advice_scoring.score_on_other_device(found, store, metric.value)
+        else:
+            rows = advice_scoring.score_heuristics(found, metric.value)
     typer.echo(to_json_text(rows) if as_json else advice_scoring.score_table(found, rows))
 
 
@@ -128,7 +127,7 @@ def fit(
     from ci.advice_fitting import fit_devices
     from db.json_text import to_json_text
 
-    with _store(ctx) as store, _waiting("fitting", True):
+    with _store(ctx) as store, _waiting("fitting"):
         fitted = fit_devices(store, device, output)
     if as_json:
         typer.echo(to_json_text(fitted))
@@ -160,7 +159,7 @@ def report(
     """  # noqa: D301
     from ci.advice_report import report_tables, write_between_marks
 
-    with _store(ctx) as store, _waiting("fitting", True):
+    with _store(ctx) as store:
         text = report_tables(store, device, metric.value)
     if write is None:
         typer.echo(text)
@@ -169,11 +168,8 @@ def report(
 
 
 @contextmanager
-def _waiting(what: str, is_long: bool) -> Iterator[None]:
+def _waiting(what: str) -> Iterator[None]:
     """Says what is waited for, where somebody looks at a terminal."""
-    if not is_long:
-        yield
-        return
     from rich.console import Console
 
     with Console(stderr=True).status(what):

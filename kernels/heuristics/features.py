@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,7 +35,8 @@ SIZES = FEATURES[:5]
 """The features whose range says whether a problem is like the measured ones."""
 
 
-def features(problem: Problem) -> list[float]:
+@lru_cache(maxsize=1024)
+def features(problem: Problem) -> tuple[float, ...]:
     """The values of `FEATURES`."""
     pattern = problem.pattern
     a, b, c, d = (math.log2(value) for value in pattern.as_tuple())
@@ -42,7 +44,7 @@ def features(problem: Problem) -> list[float]:
     sizes = [a, b, c, d, math.log2(problem.batch)]
     shape = [h, d + h, a + d, a + b + c + d, b - c, float(pattern.d == 1), float(pattern.a == 1)]
     alignment = [float(_twos(value)) for value in (pattern.b, pattern.c, pattern.d)]
-    return [*sizes, *shape, *alignment, float(pattern.b % 3 == 0), float(pattern.c % 3 == 0)]
+    return (*sizes, *shape, *alignment, float(pattern.b % 3 == 0), float(pattern.c % 3 == 0))
 
 
 def feature_table(problems: Sequence[Problem]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernels.heuristics.heuristic import Prediction
@@ -35,23 +35,20 @@ def decided(measured: Sequence[MeasuredProblem]) -> list[MeasuredProblem]:
     return [one for one in measured if one.speedup is not None]
 
 
-def without_each_block(
+def held_out(
     measured: Sequence[MeasuredProblem],
-) -> Iterator[tuple[list[MeasuredProblem], list[MeasuredProblem]]]:
-    """For every (b, c): all problems of other blocks, and those of this one."""
-    for block in sorted({one.block for one in measured}):
-        yield (
-            [one for one in measured if one.block != block],
-            [one for one in measured if one.block == block],
-        )
+    fit: Fit,
+    watch: Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]] = iter,
+) -> list[tuple[MeasuredProblem, Prediction]]:
+    """What a rule says of each problem with a winner when nothing of its (b, c) took part in fitting it.
 
-
-def held_out(measured: Sequence[MeasuredProblem], fit: Fit) -> list[tuple[MeasuredProblem, Prediction]]:
-    """What a rule says of each problem with a winner when nothing of its (b, c) took part in fitting it."""
+    Args:
+        measured: problems of one device in one metric.
+        fit: makes the rule; called once for each (b, c).
+        watch: goes through the blocks; may show how far it is.
+    """
     said = []
-    for others, own in without_each_block(measured):
-        asked = decided(own)
-        if asked:
-            rule = fit(others)
-            said += [(one, rule(one.problem)) for one in asked]
+    for block in watch(sorted({one.block for one in decided(measured)})):
+        rule = fit([one for one in measured if one.block != block])
+        said += [(one, rule(one.problem)) for one in decided(measured) if one.block == block]
     return said
