@@ -1,0 +1,101 @@
+"""Held-out figures on the published V100 energies: what kernels/heuristics/README.md claims."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ci.advice_scoring import HeuristicScore, score_held_out, score_heuristics
+from db.interchange import import_file
+from db.store import Store
+from db.summary import outcomes
+from kernels.heuristics.measured import held_out
+from kernels.heuristics.score import Outcome, score
+from kernels.heuristics.training import fits
+from tests.kernels.heuristics.made_up import DEVICE
+
+REFERENCE = os.environ.get("KSWATCH_REFERENCE")
+
+pytestmark = pytest.mark.skipif(not REFERENCE, reason="KSWATCH_REFERENCE names no folder of published data")
+
+SETS = (("fp32", "batch_last"), ("fp16", "batch_last"), ("fp32", "batch_first"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path_factory.mktemp('published') / 'kswatch.db'}")
+    import_file(opened, Path(REFERENCE or "") / "ksmm_energy_v100.csv")
+    yield opened
+    opened.close()
+
+
+def found(store: Store, precision: str, layout: str):
+    return outcomes(store, metric="energy", precision=precision, layout=layout)
+
+
+def test_the_published_figures_of_the_plain_rules_come_out(store: Store) -> None:
+    rows = {row.heuristic: row for row in score_heuristics(found(store, "fp32", "batch_last"), "energy")}
+    told = {
+        name: (round(row.accuracy or 0, 3), round(row.balanced_accuracy or 0, 3))
+        for name, row in rows.items()
+    }
+    assert rows["permutation"].problems == 346
+    assert told["h_threshold"] == (0.743, 0.604)
+    assert told["dh_threshold"] == (0.835, 0.835)
+    assert told["permutation"][0] == 0.916
+    assert told["gated_h"] == (0.922, 0.889)
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout", "rule", "accuracy"),
+    [("fp32", "batch_last", "gated_h", 0.913), ("fp32", "batch_first", "h_threshold", 0.751)],
+)
+def test_held_out_limits_are_as_right_as_published(store, precision, layout, rule, accuracy) -> None:
+    assert held_out_score(store, precision, layout, rule).accuracy == pytest.approx(accuracy, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout", "accuracy", "balanced", "regret"),
+    [
+        ("fp32", "batch_last", 0.89, 0.86, 0.0110),
+        ("fp16", "batch_last", 0.95, 0.94, 0.0045),
+        ("fp32", "batch_first", 0.865, 0.73, 0.0160),
+    ],
+)
+def test_the_cost_model_holds_its_figures(store, precision, layout, accuracy, balanced, regret) -> None:
+    figures = held_out_score(store, precision, layout, "cost_model")
+    assert figures.accuracy >= accuracy
+    assert figures.balanced_accuracy >= balanced
+    assert figures.regret <= regret
+
+
+def held_out_score(store: Store, precision: str, layout: str, rule: str):
+    from ci.advice_measured import measured_problems
+
+    measured = measured_problems(found(store, precision, layout), "energy")
+    said = held_out(measured, fits(DEVICE, "energy")[rule])
+    return score([Outcome(prediction.predicts_fused, one.speedup) for one, prediction in said])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "layout", "accuracy", "balanced", "regret"),
+    [
+        ("fp32", "batch_last", 0.90, 0.87, 0.0100),
+        ("fp16", "batch_last", 0.95, 0.945, 0.0040),
+        ("fp32", "batch_first", 0.885, 0.75, 0.0140),
+    ],
+)
+def test_learned_holds_its_figures(store, precision, layout, accuracy, balanced, regret) -> None:
+    rows: list[HeuristicScore] = score_held_out(found(store, precision, layout), "energy")
+    learned = next(row for row in rows if row.heuristic == "learned")
+    assert learned.accuracy >= accuracy
+    assert learned.balanced_accuracy >= balanced
+    assert learned.regret <= regret
+    assert learned.calibration_error < 0.1
+    for error in learned.cost_errors.values():
+        assert error.r2_log > 0.99
+        assert error.median_error < 0.13
