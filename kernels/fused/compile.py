@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from kernels.fused.nvcc import FLAGS, FOLDER, Resources, compile_tile, find_nvcc, nvcc_version
@@ -52,7 +52,6 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
     return compile_into(entry(key, nvcc), tile, architecture, nvcc)
 
 
-@cache
 def source_key(tile: Tile, architecture: int) -> str:
     """sha256 over what decides the machine code but for the compiler's version."""
     parts = [tile.source.encode(), repr((FLAGS, architecture)).encode()]

@@ -96,6 +96,19 @@ KS_DEVICE uint16_t float_to_half(float value) {
   return bits;
 }
 
+/// To nearest, ties to even; by integers where there is no instruction for it.
+KS_DEVICE uint16_t float_to_brain(float value) {
+#if __CUDA_ARCH__ >= 800
+  uint16_t brain;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(brain) : "f"(value));
+  return brain;
+#else
+  const uint32_t bits = as_bits(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+#endif
+}
+
 /// The nearest number with 10 bits of mantissa (ties away from zero), as an fp32 pattern.
 KS_DEVICE uint32_t round_to_tf32(uint32_t bits) {
 #if __CUDA_ARCH__ >= 800

@@ -1,4 +1,4 @@
-// The fused Kronecker-sparse product: one kernel, one tile, given as KS_TILE by compile.py.
+// The fused Kronecker-sparse product: one kernel for one tile, which tile.py names in KS_TILE.
 //
 // Y = K X without permutation passes: each block gathers its strided features on the way from
 // global to shared memory and scatters its results on the way back.

@@ -25,13 +25,11 @@ struct Lane {
 using WarpInstruction = void (*)(Lane (&lanes)[WARP]);
 
 class Block {
-  enum class State { ready, at_barrier, in_warp, finished };
   struct Fiber {
     std::unique_ptr<char[]> stack{new char[STACK_BYTES]};
     ucontext_t context;
     jmp_buf resume;
     bool started;
-    State state;
     Copies copies;
   };
   struct Warp {
@@ -83,8 +81,6 @@ class Block {
       at_barrier_ = 0;
       shared.pass_barrier();
       for (size_t t = 0; t < fibers_.size(); ++t) wake(static_cast<int>(t));
-    } else {
-      fibers_[thread].state = State::at_barrier;
     }
     pause();
   }
@@ -97,10 +93,7 @@ class Block {
     }
     warp.instruction = instruction;
     warp.lanes[thread % WARP] = {in, out, thread};
-    if (++warp.arrived < WARP) {
-      fibers_[thread].state = State::in_warp;
-      return pause();
-    }
+    if (++warp.arrived < WARP) return pause();
     warp.arrived = 0;
     instruction(warp.lanes);
     for (const Lane& lane : warp.lanes) {
@@ -136,7 +129,6 @@ class Block {
   static void live();
 
   void finish() {
-    fibers_[thread].state = State::finished;
     ++finished_;
     _longjmp(scheduler_, 1);
   }
@@ -145,13 +137,10 @@ class Block {
     if (_setjmp(fibers_[thread].resume) == 0) _longjmp(scheduler_, 1);
   }
 
-  void wake(int t) {
-    fibers_[t].state = State::ready;
-    ready_.push_back(t);
-  }
+  void wake(int t) { ready_.push_back(t); }
 
   int take_ready() {
-    random_ = random_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX; <random> is slow to compile
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;  // Knuth; <random> compiles slowly
     std::swap(ready_[(random_ >> 33) % ready_.size()], ready_.back());
     const int t = ready_.back();
     ready_.pop_back();

@@ -39,6 +39,13 @@ inline uint16_t float_to_half(float value) {
   return sign | static_cast<uint16_t>((rounded - (112u << 23)) >> 13);
 }
 
+/// To nearest, ties to even; NaN stays NaN.
+inline uint16_t float_to_brain(float value) {
+  const uint32_t bits = as_bits(value);
+  if (std::isnan(value)) return 0x7fff;
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 inline uint32_t round_to_tf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fffu; }
 
 namespace host {

@@ -14,12 +14,7 @@ KS_DEVICE float to_float(Brain value) { return as_float(uint32_t{value.bits} << 
 
 KS_DEVICE void from_float(float value, float& to) { to = value; }
 KS_DEVICE void from_float(float value, Half& to) { to.bits = float_to_half(value); }
-/// To nearest even in integers, so that sm_75 has bf16 too; NaN stays NaN.
-KS_DEVICE void from_float(float value, Brain& to) {
-  const uint32_t bits = as_bits(value);
-  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  to.bits = is_nan ? 0x7fffu : static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
+KS_DEVICE void from_float(float value, Brain& to) { to.bits = float_to_brain(value); }
 
 /// COUNT neighbours that move as one access.
 template <class E, int COUNT>

@@ -68,6 +68,7 @@ struct Tile {
   static constexpr int LOOP_ELEMENTS = STAGES * STAGE_ELEMENTS + TURNED_ELEMENTS;
   static constexpr int ELEMENTS = LOOP_ELEMENTS > Y_ELEMENTS ? LOOP_ELEMENTS : Y_ELEMENTS;
   static constexpr int SHARED_BYTES = sizeof(Element) * ELEMENTS;
+  static_assert(BM % UNIT == 0 && BN % UNIT == 0 && BK * J % UNIT == 0, "rows are whole 16-byte units");
 };
 
 /// Where a block works: rows k0.. of the b, batch entries n0.., j's j0.. of the d, all of one i.

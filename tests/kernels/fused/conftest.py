@@ -13,14 +13,25 @@ import torch
 from kernels.fused import host
 from kernels.fused.arguments import FORMAT, pack
 from kernels.fused.tile import Tile
+from kernels.fused.twin_build import find_compiler
 from kernels.fused.weights import lay_out
 from kernels.implementation import STORAGE_DTYPES
 from kernels.problem import Problem
 from kernels.reference import Correctness, check, make_operands, reference
+from kswatch_errors import UnsupportedError
 
 
 @pytest.fixture
-def run_on_host() -> Callable[..., Correctness]:
+def host_compiler() -> None:
+    """Skips where nothing can build the kernel for the CPU."""
+    try:
+        find_compiler()
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
     """`run_on_host(problem, tile)` -> how far Y is from float64; Y is NaN before, every access is checked."""
 
     def run(

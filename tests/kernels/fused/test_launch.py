@@ -109,7 +109,7 @@ class Memory:
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch, host_compiler):
     gpu = Gpu()
     monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
     monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
