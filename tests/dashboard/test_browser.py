@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 400, "height": 900}
+FITS = "width => document.querySelector('[data-testid=stMain]').scrollWidth <= width"
 
 
 def test_every_page_of_a_full_store_fits_desk_and_phone_and_raises_nothing(desk: Page, address: str) -> None:
@@ -26,8 +27,8 @@ def test_every_page_of_a_full_store_fits_desk_and_phone_and_raises_nothing(desk:
         for size in (PHONE, DESK):
             desk.set_viewport_size(size)
             wait_until_drawn(desk)
-            width = desk.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
-            assert width <= size["width"], (entry.path, size)
+            # charts follow a new size a frame later; what never fits times out and fails
+            desk.wait_for_function(FITS, arg=size["width"], timeout=5_000)
 
 
 def test_every_page_of_an_empty_store_says_what_to_do(desk: Page, empty_address: str) -> None:
