@@ -24,7 +24,7 @@ def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
     compared = cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)
     here = (compared["precision"] == scope.precision) & (compared["layout"] == scope.layout)
     compared = compared[here & compared["speedup"].notna()]
-    facts = {**scope.device.facts, **asdict(scope.device)}
+    facts = {**scope.device.facts, **asdict(scope.device), "metric": metric}
     problems = [
         Problem(Pattern(row.a, row.b, row.c, row.d), row.batch, row.precision, row.layout)
         for row in compared.itertuples()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -62,7 +64,7 @@ def test_score_keeps_its_contract_and_counts_what_was_measured(run, store):
 
 
 def test_held_out_scores_of_a_law_are_perfect_and_say_what_they_are(run, store):
-    record(store, energy_per_ms=100.0)
+    record(store, energy_per_ms=100.0, largest_b=96)
     learned = json.loads(run("heuristics", "score", "--held-out", "--json", "--metric", "energy"))[-1]
     assert (learned["heuristic"], learned["held_out"]) == ("learned", "block")
     assert learned["accuracy"] == 1.0 and learned["regret"] == 0
@@ -170,7 +172,7 @@ def test_a_corrupt_model_file_is_told_with_its_cure(run, model_file):
 
 
 def test_a_report_is_put_between_the_marks_and_nowhere_else(run, store, tmp_path):
-    record(store)
+    record(store, largest_b=64)  # too few for trees, which take long to hold out
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- tables -->\nformer text\n<!-- end of tables -->\nafter\n")
     run("heuristics", "report", "--write", str(page))
@@ -180,3 +182,24 @@ def test_a_report_is_put_between_the_marks_and_nowhere_else(run, store, tmp_path
     page.write_text("no marks")
     with pytest.raises(UsageError, match="lacks the lines"):
         run("heuristics", "report", "--write", str(page))
+
+
+def test_advice_is_quick_and_loads_neither_torch_nor_scikit_learn(store):
+    record(store)
+    code = f"""
+import sys, time
+from ci.advice import advise
+from db.store import Store
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+store = Store.open({str(store.engine.url)!r})
+problems = [Problem(Pattern(a, 64, 64, 8), 4096, "fp32", "batch_last") for a in range(1, 12)]
+advise(store, problems[0], "V100")
+start = time.process_time()
+for problem in problems[1:]:
+    advise(store, problem, "V100")
+print((time.process_time() - start) / 10)
+assert not {{"torch", "sklearn", "scipy", "pandas"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.05
