@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 from kernels.heuristics.heuristic import DeviceFacts
 
@@ -83,5 +84,10 @@ def _number(facts: Mapping[str, object], name: str) -> float | None:
 
 
 def _words(facts: DeviceFacts) -> frozenset[str]:
-    name = str(facts.get("model") or "").casefold().replace("-", " ").replace("_", " ")
+    return _words_of(str(facts.get("model") or ""))
+
+
+@lru_cache(maxsize=64)
+def _words_of(model: str) -> frozenset[str]:
+    name = model.casefold().replace("-", " ").replace("_", " ")
     return frozenset(name.split()) - {"nvidia", "tesla"}

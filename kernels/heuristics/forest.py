@@ -29,14 +29,22 @@ class Forest:
         """The sum over all trees for each row of a feature table."""
         if not len(self.leaves):
             return np.full(len(table), self.start)
-        trees = np.arange(len(self.leaves))
+        trees, splits = self.split_features.shape
+        first = np.arange(trees) * splits
+        features, thresholds = self.split_features.ravel(), self.thresholds.ravel()
+        sums = [self.start + self._leaves_of(row, first, features, thresholds).sum() for row in table]
+        return np.array(sums)
+
+    def _leaves_of(
+        self, row: Floats, first: npt.NDArray[np.int64], features: npt.NDArray[np.int64], thresholds: Floats
+    ) -> Floats:
+        """The leaf of every tree that a row of features falls into."""
         splits = self.split_features.shape[1]
-        node = np.zeros((len(table), len(trees)), dtype=np.int64)
-        rows = np.arange(len(table))[:, None]
+        node = np.zeros_like(first)
         for _ in range(splits.bit_length()):
-            goes_right = table[rows, self.split_features[trees, node]] > self.thresholds[trees, node]
-            node = 2 * node + 1 + goes_right
-        return np.asarray(self.start + self.leaves[trees, node - splits].sum(axis=1))
+            place = first + node
+            node = 2 * node + 1 + (row.take(features.take(place)) > thresholds.take(place))
+        return np.asarray(self.leaves.ravel().take(first + np.arange(len(first)) + node - splits))
 
     def to_plain(self) -> dict[str, Any]:
         """What JSON holds; values keep five significant digits."""

@@ -73,13 +73,14 @@ def estimate(
         return None
     distance, _, section = min(ranked, key=lambda one: one[:2])
     log_costs = section.log_costs(problem, corrected)
-    probability = section.probability(problem, corrected, distance)
+    log_speedup = log_speedup_of(log_costs)
+    probability = section.probability(problem, log_speedup, corrected, distance)
     return Estimate(
         section=section,
         distance=distance,
         caveats=tuple(_caveats(section, problem, facts, next(iter(metrics)))),
         costs={name: math.exp(value) for name, value in sorted(log_costs.items(), key=lambda item: item[1])},
-        predicted_speedup=math.exp(log_speedup_of(log_costs)),
+        predicted_speedup=math.exp(log_speedup),
         confidence=max(probability, 1 - probability),
     )
 

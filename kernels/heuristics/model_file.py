@@ -33,11 +33,15 @@ def learned_sections() -> tuple[Section, ...]:
         ConfigurationError: it is corrupt or of another version, or was named and does not exist.
     """
     path = model_path()
-    if path.exists():
-        return _read_once(path, path.stat().st_mtime_ns)
-    if path == SHIPPED:
-        return ()
-    raise ConfigurationError(f"{PATH_VARIABLE} names {path}, which does not exist; make it with {_FIT}")
+    try:
+        changed_at_ns = path.stat().st_mtime_ns
+    except OSError:
+        if path == SHIPPED:
+            return ()
+        raise ConfigurationError(
+            f"{PATH_VARIABLE} names {path}, which does not exist; make it with {_FIT}"
+        ) from None
+    return _read_once(path, changed_at_ns)
 
 
 @cache

@@ -70,17 +70,20 @@ class Section:
         """Predicted log(best baseline / fused)."""
         return log_speedup_of(self.log_costs(problem, corrected))
 
-    def probability(self, problem: Problem, corrected: bool = True, distance: float = 0.0) -> float:
+    def probability(
+        self, problem: Problem, log_speedup: float, corrected: bool = True, distance: float = 0.0
+    ) -> float:
         """That fused wins: nearer to 0.5 the smaller the gain, and the further from what was measured.
 
         Args:
             problem: what is asked about.
+            log_speedup: what was predicted of it.
             corrected: with the trees.
             distance: in doublings, added to the problem's own from the measured range.
         """
         spread = self.spread if corrected else self.plain_spread
         distance += sum(excess for _, excess in self.outside(problem))
-        exponent = self.log_speedup(problem, corrected) / (spread + SPREAD_PER_DOUBLING * distance)
+        exponent = log_speedup / (spread + SPREAD_PER_DOUBLING * distance)
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, exponent))))
 
     def outside(self, problem: Problem) -> list[tuple[str, float]]:
