@@ -53,7 +53,7 @@ class BatchFirst final : public Plan {
       const Item item = item_at(index, cut), then = item_at(next, cut);
       multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, rows);
     };
-    return for_each_item(cut.items, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
+    return for_each_item(cut, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
   }
 
  private:
@@ -79,12 +79,13 @@ class BatchFirst final : public Plan {
       }
   }
 
-  // Small batches are cut along the output features too, so that every thread has work.
+  // Small batches are cut along the output features too, so that every thread has work. Otherwise
+  // one thread takes all groups of a block: they write to the same lines of Y.
   Cut cut_for(int threads) const {
-    const int64_t blocks = divide_up(shape.batch, block_rows_);
-    const int64_t whole = shape.a * blocks * int64_t(groups_.size());
+    const int64_t blocks = divide_up(shape.batch, block_rows_), groups = int64_t(groups_.size());
+    const int64_t whole = shape.a * blocks * groups;
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, groups_.back().size());
-    return {blocks, parts, whole * parts};
+    return {blocks, parts, whole * parts, shape.a * blocks < 2 * threads ? 1 : groups};
   }
 
   // Groups come before blocks, so that they find the same lines of X and Y in the cache.

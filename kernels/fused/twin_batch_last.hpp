@@ -34,12 +34,12 @@ class BatchLast final : public Plan {
     const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), kTileVectors);
     const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, kTileRows);
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
-    const Cut cut{blocks, parts, whole * parts};
+    const Cut cut{blocks, parts, whole * parts, 1};
     const auto multiply_at = [&](int64_t index, int64_t next, float* panel) {
       const Item item = item_at(index, cut), then = item_at(next, cut);
       multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, panel);
     };
-    return for_each_item(cut.items, threads, depth * kTileWidth, multiply_at);
+    return for_each_item(cut, threads, depth * kTileWidth, multiply_at);
   }
 
  private:

@@ -64,14 +64,16 @@ struct Plan {
 // A problem as items of work: blocks of the batch times parts of the output features.
 struct Cut {
   int64_t blocks, parts, items;
+  int64_t grain;  // neighbouring items that one thread should take together
 };
 
 // Calls `work(item, next, room)` for every item, each thread with its own room of `words`; false when
 // memory is short. A thread takes a chunk of neighbours at a time and guesses which item comes next:
 // after a chunk, the one that follows the chunks of all other threads.
 template <class Work>
-bool for_each_item(int64_t items, int threads, int64_t words, const Work& work) {
-  const int64_t chunk = std::clamp<int64_t>(items / (16 * threads), 1, 8);
+bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work) {
+  const int64_t items = cut.items;
+  const int64_t chunk = cut.grain * std::clamp<int64_t>(items / cut.grain / (16 * threads), 1, 8);
   const int team = int(std::min<int64_t>(threads, items));
   bool enough_memory = true;
 #pragma omp parallel num_threads(team)
