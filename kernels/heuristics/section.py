@@ -66,10 +66,6 @@ class Section:
             for name, cost in self.implementations.items()
         }
 
-    def log_speedup(self, problem: Problem, corrected: bool = True) -> float:
-        """Predicted log(best baseline / fused)."""
-        return log_speedup_of(self.log_costs(problem, corrected))
-
     def probability(
         self, problem: Problem, log_speedup: float, corrected: bool = True, distance: float = 0.0
     ) -> float:

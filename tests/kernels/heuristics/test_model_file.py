@@ -27,7 +27,7 @@ def test_what_is_written_is_read_again(sections, tmp_path) -> None:
     write_sections(path, sections)
     (again,) = read_sections(path)
     problem = measured()[3].problem
-    assert again.log_speedup(problem) == pytest.approx(sections[0].log_speedup(problem), abs=1e-3)
+    assert again.log_costs(problem) == pytest.approx(sections[0].log_costs(problem), abs=1e-3)
     assert (again.lowest, again.highest) == (sections[0].lowest, sections[0].highest)
 
 
