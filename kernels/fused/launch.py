@@ -24,8 +24,10 @@ MAX_BLOCKS = 2**31 - 1
 
 def unsupported(problem: Problem, device: torch.device) -> str | None:
     """Why this problem cannot be computed on this GPU, as a sentence; None where it can."""
-    if torch.version.hip:
-        return "the fused kernel is CUDA; this torch is built for ROCm"
+    if torch.version.hip or not torch.cuda.is_available():
+        return (
+            "torch sees no NVIDIA GPU; install a torch built for CUDA and the driver, or use the device cpu"
+        )
     device = indexed(device)
     architecture = driver.machine(device).architecture
     if architecture < MIN_ARCHITECTURE:

@@ -115,6 +115,7 @@ def gpu(monkeypatch, host_compiler):
     monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
     monkeypatch.setattr(driver, "_streams", {})
     monkeypatch.setattr(compiler, "cubin", gpu.compile)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
@@ -222,6 +223,12 @@ def test_an_old_gpu_says_what_it_lacks(gpu, monkeypatch, architecture, precision
     monkeypatch.setattr(driver, "machine", lambda device: Machine(architecture))
     reason = launch.unsupported(Problem(Pattern(1, 64, 64, 1), 64, precision, "batch_last"), CPU)
     assert reason is None if words is None else words in reason
+
+
+def test_without_a_gpu_the_reason_says_so(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    problem = Problem(Pattern(1, 64, 64, 1), 64, "fp32", "batch_last")
+    assert "no NVIDIA GPU" in launch.unsupported(problem, torch.device("cuda"))
 
 
 def test_without_pycuda_the_reason_names_the_cure(gpu, monkeypatch):
