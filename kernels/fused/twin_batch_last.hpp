@@ -34,7 +34,8 @@ class BatchLast final : public Plan {
     const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), kTileVectors);
     const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, kTileRows);
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
-    const Cut cut{blocks, parts, whole * parts, 1};
+    // Neighbouring blocks share a line of Y where their ends are no multiples of one.
+    const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
     const auto multiply_at = [&](int64_t index, int64_t next, float* panel) {
       const Item item = item_at(index, cut), then = item_at(next, cut);
       multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, panel);
