@@ -30,11 +30,12 @@ Plan* open_layout(const Shape& shape, bool batch_last, const void* weights) {
 // The rest is built with hidden visibility: two builds of the twin in one process share nothing.
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-// Lanes of a vector, rows and vectors of a full tile.
+// Lanes of a vector, rows and vectors of a full tile, the most j's that share a vector.
 EXPORTED void kswatch_twin_tile(int32_t* sizes) {
   sizes[0] = kLanes;
   sizes[1] = kTileRows;
   sizes[2] = kTileVectors;
+  sizes[3] = kLongestPeriod;
 }
 
 // A plan that owns its re-laid weights; null when memory is short.

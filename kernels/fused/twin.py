@@ -32,6 +32,8 @@ class Twin:
     lanes: int
     rows: int
     vectors: int
+    longest_period: int
+    """The most neighbouring j's that share a vector, a power of two."""
 
 
 @cache
@@ -55,7 +57,7 @@ def load() -> Twin | str:
     functions.kswatch_twin_multiply.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int32]
     functions.kswatch_twin_close.restype = None
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
-    sizes = (ctypes.c_int32 * 3)()
+    sizes = (ctypes.c_int32 * 4)()
     functions.kswatch_twin_tile(sizes)
     return Twin(functions, code_hash, *sizes)
 
@@ -92,7 +94,8 @@ def tile(problem: Problem) -> str:
     sizes = f"{twin.rows} rows x {twin.vectors} vectors of {twin.lanes}"
     if problem.layout == "batch_last":
         return f"{sizes} over the batch"
-    return f"{sizes} over (k, j), {min(problem.pattern.d, twin.lanes)} j's together"
+    period = 1 << (min(problem.pattern.d, twin.longest_period).bit_length() - 1)
+    return f"{sizes} over (k, j), up to {period} j's together"
 
 
 def prepare(problem: Problem, weights: torch.Tensor) -> Product:

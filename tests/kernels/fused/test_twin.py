@@ -236,4 +236,4 @@ def test_tf32_is_refused_with_the_reason():
 def test_the_code_has_a_hash_and_the_tile_a_description():
     assert len(twin.code_hash(a_problem())) == 64
     assert "over the batch" in twin.tile(a_problem(layout="batch_last"))
-    assert "3 j's" in twin.tile(a_problem())
+    assert "up to 2 j's" in twin.tile(a_problem())  # d = 3 is 2 and 1
