@@ -121,7 +121,7 @@ def prepare(problem: Problem, weights: torch.Tensor) -> Product:
             raise UsageError(
                 "x requires a gradient, which this product has not; use KSLinear or torch.no_grad()"
             )
-        y = empty(output_shape, dtype=dtype)
+        y = empty(output_shape, dtype=dtype, device=x.device)
         done = functions.kswatch_twin_multiply(plan, x.data_ptr(), y.data_ptr(), torch.get_num_threads())
         if not done:
             raise UnsupportedError(f"{problem}: no memory for the CPU twin's panels; use a smaller problem")
