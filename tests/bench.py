@@ -96,7 +96,7 @@ def newest_comparisons(folder: Path) -> list:
     from db.store import Store
 
     store = Store.open(f"sqlite:///{folder / 'kswatch.db'}")
-    newest = queries.runs(store, kind="ad_hoc", limit=1)[0]
+    newest = queries.runs(store, kinds=("ad_hoc",), limit=1)[0]
     return queries.comparisons(store, newest.id, metric="latency", baselines="all")
 
 
