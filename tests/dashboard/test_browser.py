@@ -46,6 +46,7 @@ def test_a_link_opens_the_same_choices_and_the_menu_keeps_the_device(desk: Page,
     expect(desk.get_by_text("Simulated H200, bf16, batch last")).to_be_visible()
     desk.get_by_role("link", name="Energy").first.click()
     expect(desk).to_have_url(re.compile("/energy.*device=sim-h200-0000.*precision=bf16"))
+    assert "layout=batch_last" in desk.url
 
 
 def test_text_of_the_store_is_shown_as_it_was_written(desk: Page, address: str) -> None:
@@ -87,6 +88,7 @@ def test_a_malformed_pattern_cannot_be_asked_for(desk: Page, empty_address: str)
     wait_until_drawn(desk)
     expect(desk.get_by_text("is not of the form a,b,c,d")).to_be_visible()
     expect(desk.get_by_role("button", name="Ask for this run")).to_be_disabled()
+    assert desk.locator("[data-testid=stException]").count() == 0
 
 
 def test_the_figures_of_a_chart_download_as_csv(desk: Page, address: str) -> None:
