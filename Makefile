@@ -7,27 +7,29 @@ BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+comma := ,
+# One stamp for each set of extras, so that asking for another set installs it.
+STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
+
 .PHONY: help setup setup-dev nightly judge test test-slow check format dashboard gpu-check bench screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.installed  ## a virtual environment with kswatch in it
+setup: $(STAMP)  ## a virtual environment with kswatch in it
 
-setup-dev: $(VENV)/.installed-dev  ## the same with the test tools
+setup-dev: $(STAMP)-dev  ## the same with the test tools
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(STAMP)-dev: $(STAMP)
 	@echo "adding the test tools to $(VENV)"
 	@$(PIP) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@touch $@
-
-comma := ,
 
 nightly: setup  ## measure on this machine, judge, and say what to open
 	@$(BIN)/kswatch nightly
@@ -55,11 +57,13 @@ check: setup-dev  ## format, lint, types, arrows
 format: setup-dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-gpu-check: setup-dev  ## on a GPU machine: correctness of smoke and vit_s16, then a run of vit_s16, exported
+gpu-check:  ## on a GPU machine: correctness of smoke and vit_s16, then a run of vit_s16, exported
+	@$(MAKE) --no-print-directory setup-dev EXTRAS=gpu
 	@$(BIN)/kswatch doctor
 	@$(BIN)/python -m pytest -m gpu
+	@$(BIN)/kswatch profile smoke --device cuda
 	@$(BIN)/kswatch profile vit_s16 --device cuda
-	@$(BIN)/kswatch export --format jsonl --device cuda db/recorded/vit_s16.jsonl
+	@$(BIN)/kswatch export --device cuda --format jsonl db/recorded/vit_s16.jsonl
 
 bench: setup-dev  ## the figures that README and CHANGELOG quote
 	@$(BIN)/python tests/bench.py

@@ -11,7 +11,11 @@ import typer
 if TYPE_CHECKING:
     from db.store import Store
 
-alerts_app = typer.Typer(invoke_without_command=True, help="List alerts, look at one, and decide on it.")
+alerts_app = typer.Typer(
+    invoke_without_command=True,
+    help="List alerts, look at one, and decide on it.",
+    epilog='Examples: kswatch alerts --all · kswatch alerts show 7 · kswatch alerts ack 7 --reason "looking"',
+)
 
 DeviceOption = Annotated[
     str | None, typer.Option(help="Only this device: UUID, unique prefix or model name.")

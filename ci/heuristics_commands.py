@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 app.add_typer(advice_commands.app)
 heuristics_app = typer.Typer(
-    no_args_is_help=True, help="List, score and fit the rules that predict the winner."
+    no_args_is_help=True,
+    help="List, score and fit the rules that predict the winner.",
+    epilog="Examples: kswatch heuristics list · kswatch heuristics score --device cpu --held-out --json",
 )
 app.add_typer(heuristics_app, name="heuristics")
 

@@ -8,7 +8,11 @@ import typer
 
 from kswatch_errors import StoreError
 
-app = typer.Typer(help="Look after the store: its schema, its health, its size.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look after the store: its schema, its health, its size.",
+    epilog="Examples: kswatch db check · kswatch db stats --json · kswatch db upgrade",
+    no_args_is_help=True,
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 

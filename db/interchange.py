@@ -77,7 +77,10 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
             written = write(file, _runs(store, run_ids))
         os.replace(part, path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}; free space or name another") from None
+        cure = (
+            "make its folder first" if isinstance(error, FileNotFoundError) else "free space or name another"
+        )
+        raise StoreError(f"{path} cannot be written: {error.strerror}; {cure}") from None
     finally:
         part.unlink(missing_ok=True)
     return written

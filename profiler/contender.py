@@ -151,9 +151,16 @@ class Contender:
     def gives_up(self, tick_ms: float) -> None:
         """The time is over: keep the interval reached, and say so."""
         reached = self.interval(tick_ms)
-        wanted = f"±{100 * self._settings.half_width:g} % was wanted"
+        settings = self._settings
+        wanted = (
+            f"±{100 * settings.half_width:g} % after {settings.min_samples} samples, "
+            f"{settings.min_effective_samples:g} effective, {settings.min_timed_ms:g} ms"
+        )
         samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
-        self.ends("not_converged", f"±{100 * reached.half_width:.2g} % after {samples}; {wanted}")
+        timed = f"{sum(self.samples_ms):.3g} ms"
+        self.ends(
+            "not_converged", f"±{100 * reached.half_width:.2g} % after {samples}, {timed}; wanted: {wanted}"
+        )
 
     def ratio_to(self, other: Contender, tick_ms: float) -> Interval | None:
         """This one's time over the other's, paired by rounds; None where they share no round.

@@ -149,6 +149,8 @@ def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
 def _reason(rows: Sequence[MeasurementRow]) -> str:
     """The cells' reason, or the first one's where each has its own."""
     if rows[0].status == "not_converged":
-        return "the interval did not become as narrow as wanted; the median counts, with this flag"
+        return (
+            "too few samples for an interval as narrow and sure as wanted; the median counts, with this flag"
+        )
     several = len({row.reason for row in rows}) > 1
     return f"{rows[0].reason or ''}{'; others alike' if several else ''}"

@@ -173,10 +173,15 @@ def _mark_dead_runs(store: Store, target: devices.Target) -> None:
 
 def _refuse_changes(run_id: int, begun: RunRecord, engine: Engine) -> None:
     """A run is of one revision in one environment: another one may not add to it."""
-    now = revision(Path(__file__))
-    if (now and (now.commit, now.dirty)) != (
-        begun.revision and (begun.revision.commit, begun.revision.dirty)
-    ):
+    now, then = revision(Path(__file__)), begun.revision
+    if (now and now.commit) != (then and then.commit):
         raise UsageError(f"run {run_id} was measured at another commit; check that out, or begin a new run")
+    if (now and now.dirty) != (then and then.dirty):
+        changed = (
+            "uncommitted changes came since" if now and now.dirty else "its uncommitted changes are gone"
+        )
+        raise UsageError(
+            f"run {run_id} cannot be resumed: {changed}; bring the files back, or begin a new run"
+        )
     if engine.place().environment != begun.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")

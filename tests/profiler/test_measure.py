@@ -143,7 +143,7 @@ def test_noise_that_does_not_settle_ends_at_the_cap_with_the_interval_reached(me
     record = measure({"fused": simulated.Truth(1.0, noise=0.2)}, settings=settings)["fused"]
     assert record.status == "not_converged"
     assert record.latency_low_ms < 1.0 < record.latency_high_ms
-    assert "±0.5 % was wanted" in record.reason
+    assert "wanted: ±0.5 % after 30 samples" in record.reason
     assert 90 <= sum(record.samples_ms) <= 130
 
 
