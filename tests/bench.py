@@ -125,10 +125,22 @@ def detector(folder: Path) -> Iterator[Figure]:
         yield Figure(f"{who}: alarmed share of clean series", row["clean"], "")
 
 
+def nightly_time(folder: Path) -> Iterator[Figure]:
+    """A newcomer's first command: set-up included, with empty caches."""
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    started = time.perf_counter()
+    subprocess.run(
+        ["make", "nightly"], cwd=folder / "clone", env=environment, capture_output=True, check=True
+    )
+    yield Figure("make nightly in a fresh clone", (time.perf_counter() - started) / 60, "min", "< 10")
+
+
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "help": help_time,
     "import": import_time,
     "smoke": smoke_run,
+    "nightly": nightly_time,
     "twin": twin_ratios,
     "pages": page_times,
     "detector": detector,
