@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from db.choices import ComparedMetric, Layout, Precision
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -14,29 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
-
-class Metric(StrEnum):
-    """What is compared."""
-
-    LATENCY = "latency"
-    ENERGY = "energy"
-
-
-class Precision(StrEnum):
-    """Storage and arithmetic of a product."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-class Layout(StrEnum):
-    """Which axis of X is the batch."""
-
-    BATCH_FIRST = "batch_first"
-    BATCH_LAST = "batch_last"
 
 
 @app.command()
@@ -52,7 +30,7 @@ def advise(
     device: Annotated[
         str | None, typer.Option(help="UUID, unique prefix, model name or cpu; also one never measured.")
     ] = None,
-    metric: Annotated[Metric, typer.Option(help="What shall be least.")] = Metric.LATENCY,
+    metric: Annotated[ComparedMetric, typer.Option(help="What shall be least.")] = ComparedMetric.LATENCY,
     as_json: JsonOption = False,
 ) -> None:
     """Which implementation to use, how sure that is, why, and the nearest problems that were measured.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ci import advice_commands
-from ci.advice_commands import JsonOption, Layout, Metric, Precision
+from ci.advice_commands import JsonOption
+from db.choices import ComparedMetric, Layout, Precision
 from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def score_(
     ctx: typer.Context,
     device: DeviceOption = None,
     run: Annotated[int | None, typer.Option(help="Only measurements of this run.")] = None,
-    metric: Annotated[Metric, typer.Option(help="What is compared.")] = Metric.LATENCY,
+    metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
     precision: Annotated[Precision | None, typer.Option(help="Only this one.")] = None,
     layout: Annotated[Layout | None, typer.Option(help="Only this one.")] = None,
     baselines: Annotated[
@@ -147,7 +148,7 @@ def fit(
 def report(
     ctx: typer.Context,
     device: DeviceOption = None,
-    metric: Annotated[Metric, typer.Option(help="What is compared.")] = Metric.LATENCY,
+    metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
     write: Annotated[
         Path | None, typer.Option(help="Put it between the marks `tables` of this Markdown file.")
     ] = None,

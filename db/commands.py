@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db import care_commands, queue_commands, run_commands
+from db.choices import ComparedMetric, Layout, Precision
 from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,29 +32,6 @@ class Form(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
-
-
-class ComparedMetric(StrEnum):
-    """What a summary is about."""
-
-    LATENCY = "latency"
-    ENERGY = "energy"
-
-
-class Precision(StrEnum):
-    """Storage and arithmetic of a product."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-class Layout(StrEnum):
-    """Which axis of X is the batch."""
-
-    BATCH_FIRST = "batch_first"
-    BATCH_LAST = "batch_last"
 
 
 @app.command("import")
