@@ -1,4 +1,5 @@
-"""The tables, as SQLAlchemy 2 typed models. db/schema.md says what each is for.
+"""The tables, as SQLAlchemy 2 typed models, three small groups in files of their own. db/schema.md says what
+each is for.
 
 Every name here is a word of the glossary; the columns of `measurement` are the fields of
 `db.records.MeasurementRecord`.
@@ -13,6 +14,14 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.columns import Base, BigInt
+from db.models_alive import Message as Message
+from db.models_alive import RunLog as RunLog
+from db.models_alive import Worker as Worker
+from db.models_code import Counter as Counter
+from db.models_code import Resource as Resource
+from db.models_code import TunedTile as TunedTile
+from db.models_heuristics import HeuristicScore as HeuristicScore
+from db.models_heuristics import HeuristicVerdict as HeuristicVerdict
 
 
 class Device(Base):
@@ -284,6 +293,10 @@ class Verdict(Base):
     change_low: Mapped[float | None]
     change_high: Mapped[float | None]
     comparable_runs: Mapped[int] = mapped_column(default=0)
+    p_value: Mapped[float | None]
+    smallest_detectable_change: Mapped[float | None]
+    drift: Mapped[float | None]
+    """value / best level of 90 nights - 1."""
     reason: Mapped[str | None] = mapped_column(String(500))
     alert_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"), index=True)
 
@@ -346,6 +359,7 @@ class Request(Base):
     finished_at: Mapped[datetime | None]
     cells_done: Mapped[int] = mapped_column(default=0)
     cells_planned: Mapped[int | None]
+    seconds_planned: Mapped[float | None]
     seconds_left: Mapped[float | None]
     message: Mapped[str | None] = mapped_column(String(2000))
     cancel_asked: Mapped[bool] = mapped_column(default=False)

@@ -1,0 +1,51 @@
+"""Tables of how well each heuristic did, night by night, and how that was judged."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.columns import Base
+
+
+class HeuristicScore(Base):
+    """A heuristic against what happened in one run, per metric, precision and layout."""
+
+    __tablename__ = "heuristic_score"
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(String(16), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    layout: Mapped[str] = mapped_column(String(16), primary_key=True)
+    problems: Mapped[int]
+    majority: Mapped[float | None]
+    accuracy: Mapped[float | None]
+    balanced_accuracy: Mapped[float | None]
+    tp: Mapped[int]
+    fp: Mapped[int]
+    fn: Mapped[int]
+    tn: Mapped[int]
+    regret: Mapped[float | None]
+
+
+class HeuristicVerdict(Base):
+    """The judgement on the newest point of a heuristic's accuracy or regret."""
+
+    __tablename__ = "heuristic_verdict"
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(String(16), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    layout: Mapped[str] = mapped_column(String(16), primary_key=True)
+    score: Mapped[str] = mapped_column(String(16), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    value: Mapped[float]
+    level: Mapped[float | None]
+    change: Mapped[float | None]
+    change_low: Mapped[float | None]
+    change_high: Mapped[float | None]
+    comparable_runs: Mapped[int] = mapped_column(default=0)
+    reason: Mapped[str | None] = mapped_column(String(500))
+    alert_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"), index=True)
