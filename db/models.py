@@ -1,5 +1,6 @@
-"""The tables, as SQLAlchemy 2 typed models, three small groups in files of their own. db/schema.md says what
-each is for.
+"""The tables, as SQLAlchemy 2 typed models; db/schema.md says what each is for.
+
+Three small groups live in files of their own and are named here too.
 
 Every name here is a word of the glossary; the columns of `measurement` are the fields of
 `db.records.MeasurementRecord`.
