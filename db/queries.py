@@ -4,6 +4,7 @@ Where a function has `kinds` and `origins`, its defaults are what headlines and 
 (nightly, measured); None means all. Naming a run makes both of no effect.
 """
 
+from db.queries_heuristics import heuristic_scores, heuristic_verdicts
 from db.queries_judged import (
     alert,
     alert_events,
@@ -51,6 +52,8 @@ from db.rows import (
     SummaryRow,
     VerdictRow,
 )
+from db.run_log import LogLine, run_log
+from db.workers import WorkerRow, workers
 
 __all__ = [
     "AlertEventRow",
@@ -60,6 +63,7 @@ __all__ = [
     "DeviceRow",
     "EnvironmentChange",
     "HeuristicNight",
+    "LogLine",
     "MeasurementRow",
     "PredictionOutcome",
     "ProblemRow",
@@ -70,6 +74,7 @@ __all__ = [
     "SeriesPoint",
     "SummaryRow",
     "VerdictRow",
+    "WorkerRow",
     "alert",
     "alert_events",
     "alerts",
@@ -79,6 +84,8 @@ __all__ = [
     "environment_changes",
     "find_device",
     "heuristic_nights",
+    "heuristic_scores",
+    "heuristic_verdicts",
     "measurements",
     "prediction_outcomes",
     "problems",
@@ -86,10 +93,12 @@ __all__ = [
     "requests",
     "run",
     "run_events",
+    "run_log",
     "runs",
     "samples",
     "series",
     "summaries",
     "tails",
     "verdicts",
+    "workers",
 ]
