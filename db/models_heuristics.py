@@ -21,6 +21,8 @@ class HeuristicScore(Base):
     problems: Mapped[int]
     majority: Mapped[float | None]
     accuracy: Mapped[float | None]
+    accuracy_low: Mapped[float | None]
+    accuracy_high: Mapped[float | None]
     balanced_accuracy: Mapped[float | None]
     tp: Mapped[int]
     fp: Mapped[int]

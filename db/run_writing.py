@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import recording
+from db import heuristic_scores, recording
 from db.models import Measurement, Prediction, Run
 from db.recording import RunFacts
 from db.records import RunRecord, RunState
@@ -49,7 +49,7 @@ def finish(
     harness_seconds: float | None,
     finished_at: datetime,
 ) -> None:
-    """Write how the run ended, its comparisons against one set of baselines, and its headlines."""
+    """Write how the run ended, its comparisons against one set of baselines, headlines and scores."""
     run.state, run.seconds, run.harness_seconds, run.finished_at = (
         state,
         seconds,
@@ -66,6 +66,7 @@ def finish(
     if facts.keeps_tails:
         write_tails(session, run.device_id, run.id, ratio_points(rows, fused))
     write_run_summary(session, run.id)
+    heuristic_scores.write(session, run.id)
 
 
 def count_statuses(session: Session, run_id: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from db import recording, run_writing
+from db import heuristic_scores, recording, run_writing
 from db.faults import shown, told_plainly
 from db.models import (
     Canary,
@@ -145,9 +145,10 @@ class Store:
             insert_rows(session, Canary, [{"run_id": run_id} | asdict(one) for one in records], replace=True)
 
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
-        """Record what heuristics say for the run's problems."""
+        """Record what heuristics say for the run's problems, and how well that did so far."""
         with self.writing() as session:
             recording.write_predictions(session, self.vocabulary, run_id, records)
+            heuristic_scores.write(session, run_id)
 
     def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
         """Record the judgement on the run's series; judging again replaces it."""

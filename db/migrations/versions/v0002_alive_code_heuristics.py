@@ -95,7 +95,7 @@ def _create_heuristics() -> None:
         "heuristic_score",
         *_heuristic_key(),
         sa.Column("problems", sa.Integer(), nullable=False),
-        *_columns(sa.Double(), True, "majority accuracy balanced_accuracy"),
+        *_columns(sa.Double(), True, "majority accuracy accuracy_low accuracy_high balanced_accuracy"),
         *_columns(sa.Integer(), False, "tp fp fn tn"),
         sa.Column("regret", sa.Double(), nullable=True),
     )

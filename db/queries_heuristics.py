@@ -1,0 +1,103 @@
+"""Reads of heuristics' scores and of the judgements on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import select
+
+from db.heuristic_scores import KEYS, RunScore
+from db.models import HeuristicScore, HeuristicVerdict, Run
+from db.queries_runs import MEASURED, NIGHTLY, run_filters
+from db.store import Store
+
+
+@dataclass(frozen=True)
+class HeuristicScoreRow(RunScore):
+    """A stored score with its run."""
+
+    run_id: int
+    device_id: int
+    started_at: datetime
+    heuristic: str
+    version: int
+    metric: str
+    precision: str
+    layout: str
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What is the same along a series of scores."""
+        return tuple(getattr(self, name) for name in KEYS)
+
+
+@dataclass(frozen=True)
+class HeuristicVerdictRow:
+    """A stored judgement on a heuristic's score."""
+
+    run_id: int
+    heuristic: str
+    version: int
+    metric: str
+    precision: str
+    layout: str
+    score: str
+    verdict: str
+    value: float
+    level: float | None
+    change: float | None
+    change_low: float | None
+    change_high: float | None
+    comparable_runs: int
+    reason: str | None
+    alert_id: int | None
+
+
+def heuristic_scores(
+    store: Store,
+    run_id: int | None = None,
+    *,
+    device_id: int | None = None,
+    newest_runs: int | None = None,
+    kinds: Collection[str] | None = NIGHTLY,
+    origins: Collection[str] | None = MEASURED,
+) -> list[HeuristicScoreRow]:
+    """Scores of one run whatever it is, or of these kinds of runs, the oldest run first.
+
+    Args:
+        store: to read from.
+        run_id: only this run.
+        device_id: only this device.
+        newest_runs: only of so many of the newest runs.
+        kinds: of runs; None for all.
+        origins: of runs; None for all.
+    """
+    one = [Run.id == run_id] if run_id is not None else run_filters(device_id, kinds, origins)
+    names = [field.name for field in fields(HeuristicScoreRow)]
+    columns = [
+        getattr(Run if name in ("device_id", "started_at") else HeuristicScore, name) for name in names
+    ]
+    order = (HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
+    query = select(*columns).join(Run, Run.id == HeuristicScore.run_id).where(*one).order_by(*order)
+    if newest_runs is not None:
+        runs = select(Run.id).where(*one).order_by(Run.id.desc()).limit(newest_runs)
+        query = query.where(HeuristicScore.run_id.in_(runs))
+    with store.session() as session:
+        return [HeuristicScoreRow(**dict(zip(names, row, strict=True))) for row in session.execute(query)]
+
+
+def heuristic_verdicts(
+    store: Store, run_id: int | None = None, alert_id: int | None = None
+) -> list[HeuristicVerdictRow]:
+    """Judgements on heuristics' scores, of a run or of an alert, the oldest run first."""
+    names = [field.name for field in fields(HeuristicVerdictRow)]
+    wanted = ((HeuristicVerdict.run_id, run_id), (HeuristicVerdict.alert_id, alert_id))
+    query = (
+        select(*(getattr(HeuristicVerdict, name) for name in names))
+        .where(*(column == value for column, value in wanted if value is not None))
+        .order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
+    )
+    with store.session() as session:
+        return [HeuristicVerdictRow(*row) for row in session.execute(query)]
