@@ -79,8 +79,9 @@ def say_goodbye(store: Store, *names: str) -> None:
 def workers(store: Store, seen_since: datetime | None = None) -> list[WorkerRow]:
     """Coordinators first, then workers, by name; only those with a sign since then, if it is given."""
     columns = [getattr(Worker, name) for name in WorkerRow.__dataclass_fields__ if name != "device_model"]
+    columns.append(Device.model)
     query = (
-        select(*columns, Device.model)
+        select(*columns)
         .outerjoin(Device, Device.uuid == Worker.device_uuid)
         .order_by(Worker.role, Worker.name)
     )
