@@ -55,6 +55,7 @@ class KSLinear(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         self.algorithm, self.layout = algorithm, layout
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
+        self._features_last = layout == "batch_first"
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
         self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
@@ -80,22 +81,27 @@ class KSLinear(nn.Module):
             UsageError: x has another feature count, dtype or device than the weights.
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        features_last = self.layout == "batch_first"
-        axis = -1 if features_last else 0
-        if x.dim() == 0 or x.shape[axis] != self.in_features:
+        features_last = self._features_last
+        if x.dim() == 0 or x.shape[-1 if features_last else 0] != self.in_features:
             raise UsageError(
-                f"KSLinear takes {self.in_features} features on axis {axis} in {self.layout}; "
-                f"the input has shape {tuple(x.shape)}: reshape it or choose the other layout"
+                f"KSLinear takes {self.in_features} features on axis {-1 if features_last else 0} in "
+                f"{self.layout}; the input has shape {tuple(x.shape)}: reshape it or choose the other layout"
             )
-        batch_shape = x.shape[:-1] if features_last else x.shape[1:]
-        y = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1)).contiguous()
-        for factor in self.factors:
-            y = factor(y, self.algorithm, self.layout)
-        if self.bias is not None:
-            y = y + (self.bias if features_last else self.bias[:, None])
-        return y.view(
-            (*batch_shape, self.out_features) if features_last else (self.out_features, *batch_shape)
-        )
+        if x.dim() == 2:
+            return self._product(x)
+        if features_last:
+            y = self._product(x.reshape(x.shape[:-1].numel(), self.in_features))
+            return y.view(*x.shape[:-1], self.out_features)
+        y = self._product(x.reshape(self.in_features, x.shape[1:].numel()))
+        return y.view(self.out_features, *x.shape[1:])
+
+    def _product(self, y: torch.Tensor) -> torch.Tensor:
+        """All factors, right-most first; the last one adds the bias."""
+        algorithm, layout = self.algorithm, self.layout
+        *first, last = self.factors
+        for factor in first:
+            y = factor(y, algorithm, layout)
+        return last(y, algorithm, layout, self.bias)
 
     def extra_repr(self) -> str:
         """The arguments but for the patterns, which `print` shows below them."""

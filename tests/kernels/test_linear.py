@@ -7,7 +7,7 @@ from torch import nn
 
 from kernels import KSLinear, choosing
 from kernels.catalogue import IMPLEMENTATIONS, implementation
-from kernels.factor import PREPARED_PRODUCTS
+from kernels.prepared import KEPT, prepared_for
 from kernels.implementation import Product
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, Problem
@@ -227,12 +227,13 @@ def test_weights_are_prepared_once_for_a_batch_and_kept_for_few() -> None:
     layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm")
     with torch.no_grad():
         layer(torch.randn(3, 16))
-        (first,) = layer.factors[0]._prepared._products.values()
+        kept = prepared_for(layer.factors[0].weight)._products
+        (first,) = kept.values()
         layer(torch.randn(3, 16))
-        assert list(layer.factors[0]._prepared._products.values()) == [first]
+        assert list(kept.values()) == [first]
         for batch in range(1, 20):
             layer(torch.randn(batch, 16))
-    assert len(layer.factors[0]._prepared._products) == PREPARED_PRODUCTS
+    assert len(kept) == KEPT
 
 
 def test_auto_is_fused_where_d_exceeds_1_and_bmm_elsewhere_or_where_there_is_no_fused(
@@ -290,7 +291,7 @@ def test_a_pattern_may_be_written_in_any_of_its_forms(patterns: object) -> None:
         ({"patterns": [(1, 4, 4, 1), (1, 4, 5, 1)]}, r"\(1,4,4,1\) gives 4 features, \(1,4,5,1\) takes 5"),
         ({"algorithm": "cublas"}, "unknown implementation 'cublas'"),
         ({"layout": "nchw"}, "unknown layout 'nchw'"),
-        ({"dtype": torch.float64}, "not in torch.float64"),
+        ({"dtype": torch.complex64}, "not in torch.complex64"),
     ],
 )
 def test_what_makes_no_layer_is_refused_in_a_sentence(arguments: dict[str, object], message: str) -> None:

@@ -1,0 +1,101 @@
+"""Products prepared for a weight, for as long as it is what it was."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from kernels.choosing import choose
+from kernels.implementation import STORAGE_DTYPES, Product
+from kernels.pattern import Pattern
+from kernels.precision import allows_tf32
+from kernels.problem import Layout, Precision, Problem
+from kswatch_errors import UsageError
+
+PRECISION_OF: dict[torch.dtype, Precision] = {
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+}
+
+KEPT = 8
+"""Products that a weight is kept re-laid for, one copy each: some batch sizes, forwards and backwards."""
+
+Question = tuple[str, int, Precision, Layout, bool]
+"""Algorithm, batch, precision, layout, and whether Kᵀ is meant."""
+
+
+class PreparedProducts:
+    """The products of one weight of shape (a, b, c, d); let go when it is changed or replaced."""
+
+    def __init__(self, weight: torch.Tensor | None = None) -> None:
+        self._weight: Callable[[], torch.Tensor | None] = weakref.ref(weight) if weight is not None else _none
+        self.forget()
+
+    def forget(self) -> None:
+        """Free the re-laid weights."""
+        self._products: dict[Question, Product] = {}
+        self._state: tuple[int, int] | None = None
+
+    def are_of(self, weight: torch.Tensor) -> bool:
+        """Whether they were made for this very tensor."""
+        return self._weight() is weight
+
+    def product(self, weight: torch.Tensor, question: Question) -> Product:
+        """The product prepared earlier for the same question and weights, or a new one.
+
+        Raises:
+            UnsupportedError: the algorithm cannot compute this product here.
+        """
+        state = None if weight.is_inference() else (weight.data_ptr(), weight._version)
+        if state is None or state != self._state:
+            self.forget()
+            self._state = state
+        product = self._products.get(question)
+        return product or self._prepare(weight, question)
+
+    def _prepare(self, weight: torch.Tensor, question: Question) -> Product:
+        algorithm, batch, precision, layout, transposed = question
+        weights = weight.detach().to(STORAGE_DTYPES[precision])
+        if transposed:
+            weights = weights.transpose(1, 2).contiguous()
+        problem = Problem(Pattern(*weights.shape), batch, precision, layout)
+        product = choose(algorithm, problem, weights.device, weights).prepare(problem, weights)
+        if len(self._products) == KEPT:
+            del self._products[next(iter(self._products))]
+        self._products[question] = product
+        return product
+
+    def __reduce__(self) -> tuple[type[PreparedProducts], tuple[()]]:
+        """Copied and pickled empty: a copy has weights of its own."""
+        return PreparedProducts, ()
+
+
+def _none() -> None:
+    return None
+
+
+_of_weight = WeakTensorKeyDictionary()
+
+
+def prepared_for(weight: torch.Tensor) -> PreparedProducts:
+    """The one holder of a tensor's products; it lives as long as the tensor."""
+    prepared: PreparedProducts | None = _of_weight.get(weight)
+    if prepared is None:
+        prepared = _of_weight[weight] = PreparedProducts(weight)
+    return prepared
+
+
+def precision_of(dtype: torch.dtype, device: torch.device) -> Precision:
+    """The precision of products of that dtype there, as torch's TF32 switch says.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if dtype not in PRECISION_OF:
+        names = ", ".join(str(known) for known in PRECISION_OF)
+        raise UsageError(f"KSLinear computes in {names}, not in {dtype}; pass dtype=torch.float32")
+    return "tf32" if dtype == torch.float32 and allows_tf32(device) else PRECISION_OF[dtype]
