@@ -6,7 +6,8 @@ number, and the old one is refused from then on, however late it wakes up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -86,13 +87,31 @@ def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:
     Raises:
         MeasurementError: it was lost, and somebody else may be measuring; stop recording.
     """
-    now = datetime.now(UTC)
     with store.writing() as session:
-        if not _renew(session, held, now, now + timedelta(seconds=seconds)):
-            raise MeasurementError(
-                f"the lease of device {held.device_uuid} was lost (no heartbeat in time); "
-                "this run stops here: `kswatch profile --resume` goes on with it"
-            )
+        _keep(session, held, seconds)
+
+
+@contextmanager
+def fenced(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Every write of this store inside keeps the lease in its own transaction, or is refused.
+
+    Looking first and writing then would leave a gap in which a holder that slept past its lease
+    could still write.
+
+    Raises:
+        MeasurementError: by each write after the lease was lost.
+    """
+    with store.guarded(lambda session: _keep(session, held, seconds)):
+        yield
+
+
+def _keep(session: Session, held: Held, seconds: float) -> None:
+    now = datetime.now(UTC)
+    if not _renew(session, held, now, now + timedelta(seconds=seconds)):
+        raise MeasurementError(
+            f"the lease of device {held.device_uuid} was lost (no heartbeat in time); "
+            "this run stops here: `kswatch profile --resume` goes on with it"
+        )
 
 
 def release(store: Store, held: Held) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from sqlalchemy.orm import Session
 
-from db.models import Device, Environment, Revision, Run, RunEvent
+from db.models import Device, Environment, Lease, Revision, Run, RunEvent
 from db.records import EnvironmentRecord, RevisionRecord
 from db.rows import DeviceRow, EnvironmentChange, RunEventRow, RunRow
 from db.run_writing import count_statuses
@@ -78,6 +79,8 @@ def devices_meant(store: Store, spec: str) -> list[DeviceRow]:
 
 def _meant(known: Sequence[DeviceRow], spec: str) -> list[DeviceRow]:
     wanted = _folded(spec)
+    if wanted.startswith("sim:"):  # as it is named where it is measured; its UUID has no options
+        spec = wanted = wanted.partition("?")[0].replace(":", "-")
     ways = (
         [device for device in known if device.uuid == spec],
         [device for device in known if _folded(device.model) == wanted],
@@ -120,7 +123,7 @@ def runs(
     """Runs, the newest first, excluded ones too."""
     query = _run_query().where(*run_filters(device_id, kinds, origins, excluded=True))
     if states is not None:
-        query = query.where(Run.state.in_(states))
+        query = query.where(_state_now().in_(states))
     with store.session() as session:
         return _run_rows(session, query.order_by(Run.id.desc()).limit(limit))
 
@@ -138,10 +141,17 @@ def run(store: Store, run_id: int) -> RunRow:
     return found[0]
 
 
+def _state_now() -> ColumnElement[str]:
+    """`interrupted` for a run that says `running` though the lease of its device ran out: it was killed."""
+    dead = and_(Run.state == "running", Lease.expires_at < datetime.now(UTC))
+    return case((dead, "interrupted"), else_=Run.state)
+
+
 def _run_query() -> Select:
     return (
-        select(Run, Device.uuid, Device.model, Environment, Revision)
+        select(Run, Device.uuid, Device.model, Environment, Revision, _state_now())
         .join(Device, Device.id == Run.device_id)
+        .outerjoin(Lease, Lease.device_uuid == Device.uuid)
         .join(Environment, Environment.id == Run.environment_id)
         .outerjoin(Revision, Revision.id == Run.revision_id)
     )
@@ -152,8 +162,8 @@ _RUN_COLUMNS = [field.name for field in fields(RunRow) if field.name in Run.__ta
 
 def _run_rows(session: Session, query: Select) -> list[RunRow]:
     rows = []
-    for found, uuid, model, environment, revision in session.execute(query):
-        values = {name: getattr(found, name) for name in _RUN_COLUMNS}
+    for found, uuid, model, environment, revision, state_now in session.execute(query):
+        values = {name: getattr(found, name) for name in _RUN_COLUMNS} | {"state": state_now}
         # a run under way has not counted yet
         values["by_status"] = found.by_status or count_statuses(session, found.id)
         rows.append(

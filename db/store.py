@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.orm import Session
 
 from db import heuristic_scores, recording, run_writing
@@ -19,6 +19,7 @@ from db.models import (
     Cell,
     Device,
     Environment,
+    HeuristicVerdict,
     Measurement,
     Problem,
     Revision,
@@ -31,6 +32,7 @@ from db.records import (
     CanaryRecord,
     DeviceRecord,
     EnvironmentRecord,
+    HeuristicVerdictRecord,
     MeasurementRecord,
     PredictionRecord,
     ProblemKey,
@@ -52,6 +54,7 @@ class Store:
         self.vocabulary = Vocabulary()
         self._facts: dict[int, RunFacts] = {}
         self._held: dict[int, set[str]] = {}
+        self._guard: Callable[[Session], None] | None = None
 
     @classmethod
     def open(cls, url: str, create: bool = True) -> Store:
@@ -85,10 +88,21 @@ class Store:
         with told_plainly(self.engine.url):
             try:
                 with Session(self.engine.execution_options(**WRITES)) as session, session.begin():
+                    if self._guard:
+                        self._guard(session)
                     yield session
             except BaseException:
                 self.vocabulary.forget()
                 raise
+
+    @contextmanager
+    def guarded(self, guard: Callable[[Session], None]) -> Iterator[None]:
+        """Every transaction that writes inside begins with the guard, which may refuse it by raising."""
+        former, self._guard = self._guard, guard
+        try:
+            yield
+        finally:
+            self._guard = former
 
     def begin_run(self, record: RunRecord, identity: str | None = None) -> int:
         """Write the run's beginning and give its id; `identity` is that of an imported run."""
@@ -160,6 +174,12 @@ class Store:
                 row = {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
                 rows.append(row | {"run_id": run_id, "cell_id": ids[record.problem, record.implementation]})
             insert_rows(session, Verdict, rows, replace=True)
+
+    def record_heuristic_verdicts(self, run_id: int, records: Sequence[HeuristicVerdictRecord]) -> None:
+        """Record the judgement on the run's heuristics; judging again replaces it."""
+        with self.writing() as session:
+            session.execute(delete(HeuristicVerdict).where(HeuristicVerdict.run_id == run_id))
+            insert_rows(session, HeuristicVerdict, [asdict(one) for one in records], replace=True)
 
     def finish_run(
         self,
