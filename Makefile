@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(STAMP)-dev: $(STAMP)
 	@echo "adding the test tools to $(VENV)"
-	@$(PIP) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	@$(PIP) -e ".[dev,static$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@touch $@
 
 nightly: setup  ## measure on this machine, judge, and say what to open

@@ -24,6 +24,8 @@ class Cubin:
 
     code: bytes
     sha256: str
+    compiler: str
+    """nvcc's line on its build."""
     resources: Resources
 
 
@@ -46,8 +48,8 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
     if nvcc is None:
         raise UnsupportedError(
             f"no nvcc to compile the fused kernel for sm_{architecture}, and none compiled before in "
-            f"{cache_folder()}; install the CUDA toolkit, name it in CUDA_HOME, or set KSWATCH_CACHE to "
-            "a cache that was filled elsewhere"
+            f"{cache_folder()}; `pip install 'kswatch[static]'`, name a CUDA toolkit in CUDA_HOME, or set "
+            "KSWATCH_CACHE to a cache that was filled elsewhere"
         )
     return compile_into(entry(key, nvcc), tile, architecture, nvcc)
 
@@ -76,21 +78,21 @@ def read(path: Path) -> Cubin | None:
     try:
         code = path.read_bytes()
         facts = json.loads(path.with_suffix(".json").read_text())
-        resources = Resources(**facts["resources"])
+        compiler, resources = facts["nvcc"], Resources(**facts["resources"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     sha256 = hashlib.sha256(code).hexdigest()
-    return Cubin(code, sha256, resources) if sha256 == facts["sha256"] else None
+    return Cubin(code, sha256, compiler, resources) if sha256 == facts["sha256"] else None
 
 
-def write(path: Path, compiled: Cubin, tile: Tile, architecture: int, nvcc: str) -> None:
+def write(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> None:
     """Sidecar first, cubin last, each by a rename, so that others see an entry whole or not at all."""
     facts = {
         "tile": str(tile),
         "precision": tile.precision,
         "layout": tile.layout,
         "architecture": f"sm_{architecture}",
-        "nvcc": nvcc_version(nvcc),
+        "nvcc": compiled.compiler,
         "sha256": compiled.sha256,
         "resources": asdict(compiled.resources),
     }
@@ -110,10 +112,10 @@ def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
         UnsupportedError: nvcc fails, or the cache folder cannot be written.
     """
     code, resources = compile_tile(tile, architecture, nvcc)
-    compiled = Cubin(code, hashlib.sha256(code).hexdigest(), resources)
+    compiled = Cubin(code, hashlib.sha256(code).hexdigest(), nvcc_version(nvcc), resources)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, compiled, tile, architecture, nvcc)
+        write(path, compiled, tile, architecture)
     except OSError as error:
         raise UnsupportedError(
             f"cannot write the compiled kernel to {path.parent} ({error.strerror}); "

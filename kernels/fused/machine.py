@@ -29,6 +29,11 @@ class Machine:
         """Most shared memory of one block."""
         return 1024 * SHARED_KIB.get(self.architecture, OTHER_SHARED_KIB)
 
+    def computes(self, problem: Problem) -> bool:
+        """Whether the fused kernel serves this precision there."""
+        least = TENSOR_CORE_ARCHITECTURE if problem.precision == "tf32" else MIN_ARCHITECTURE
+        return self.architecture >= least
+
     def family(self, problem: Problem) -> Family:
         """Tensor cores for all but fp32, where the machine has them in every other precision."""
         if problem.precision == "fp32" or self.architecture < TENSOR_CORE_ARCHITECTURE:

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from kernels.fused.tile import Tile
@@ -20,7 +21,7 @@ from kswatch_errors import UnsupportedError
 
 FOLDER = Path(__file__).parent
 FLAGS = ("-O3", "-std=c++17", "-Xptxas=-v")
-USUAL_NVCC = "/usr/local/cuda/bin/nvcc"
+USUAL_FOLDER = "/usr/local/cuda/bin"
 TIMEOUT_S = 600
 
 
@@ -50,10 +51,28 @@ def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Resou
 
 
 def find_nvcc() -> str | None:
-    """The nvcc of `$CUDA_HOME`, of `$CUDA_PATH`, on the PATH, or in the usual place."""
-    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    wanted = [str(home / "bin" / "nvcc") for home in homes] + ["nvcc", USUAL_NVCC]
+    """The nvcc of a CUDA toolkit, or of NVIDIA's wheels (`pip install 'kswatch[static]'`)."""
+    return find_tool("nvcc")
+
+
+def find_tool(name: str) -> str | None:
+    """A toolkit's program: of `$CUDA_HOME`, `$CUDA_PATH`, the PATH, the usual place, the wheels.
+
+    The wheels come last: they may be newer than the driver, whom a cubin must suit.
+    """
+    homes = [Path(os.environ[home]) for home in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(home)]
+    folders = [home / "bin" for home in homes]
+    wanted = [str(folder / name) for folder in folders] + [name, f"{USUAL_FOLDER}/{name}"]
+    wanted += [str(folder / name) for folder in wheel_folders()]
     return next(filter(None, map(shutil.which, wanted)), None)
+
+
+@cache
+def wheel_folders() -> tuple[Path, ...]:
+    """Where the wheels `nvidia-cuda-nvcc` and `nvidia-cuda-nvdisasm` put their programs."""
+    spec = find_spec("nvidia")  # a namespace: finding it imports nothing
+    places = (spec.submodule_search_locations or []) if spec else []
+    return tuple(folder for place in places for folder in sorted(Path(place).glob("cu*/bin")))
 
 
 @cache

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
 
 Family = Literal["cores", "tensor_cores"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 def ceil(extent: int, size: int) -> int:
@@ -96,6 +97,11 @@ class Tile:
     def with_vectors(self, vector_bytes: int) -> Tile:
         """The same tile with narrower accesses to X and Y; weights stay as they are laid out."""
         return replace(self, vector_bytes=vector_bytes)
+
+    @property
+    def name(self) -> str:
+        """The instance in words, the same from revision to revision."""
+        return f"{self.precision} {self.layout} {self}"
 
     def __str__(self) -> str:
         sizes = f"{self.rows}x{self.batch}x{self.depth}"

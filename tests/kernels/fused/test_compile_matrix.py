@@ -14,7 +14,7 @@ from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
 
 pytestmark = pytest.mark.skipif(
-    nvcc.find_nvcc() is None, reason="no nvcc: install the CUDA toolkit to compile"
+    nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]', or a CUDA toolkit"
 )
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -38,11 +38,6 @@ def assert_no_spills(architecture, tiles):
         f"{tile.precision} {tile.layout} {tile}": cubin(tile, architecture).resources for tile in tiles
     }
     assert not [(name, found) for name, found in spilling.items() if found.spill_bytes or found.stack_bytes]
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_compiles_without_spills(architecture):
-    assert_no_spills(architecture, chosen_tiles(architecture, [(1, 128, 128, 3)], [25_088]))
 
 
 @pytest.mark.slow

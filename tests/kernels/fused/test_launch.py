@@ -48,7 +48,7 @@ class Gpu:
     def compile(self, tile, architecture):
         code = repr((tile, architecture)).encode()
         self.tiles[code] = tile
-        return Cubin(code, hashlib.sha256(code).hexdigest(), Resources(99, 0, 0, tile.shared_bytes))
+        return Cubin(code, hashlib.sha256(code).hexdigest(), "none", Resources(99, 0, 0, tile.shared_bytes))
 
     def Device(self, index):
         return SimpleNamespace(retain_primary_context=lambda: SimpleNamespace(push=self.push, pop=self.pop))
