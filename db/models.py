@@ -99,6 +99,8 @@ class Run(Base):
     """Stays the same through export and import, so that importing a run again records nothing."""
     by_status: Mapped[dict[str, Any] | None]
     """How many cells had which status; written when the run finishes."""
+    by_event: Mapped[dict[str, Any] | None]
+    """How many cells were held back by what; written when the run finishes."""
     excluded: Mapped[bool] = mapped_column(default=False)
 
 
@@ -172,6 +174,8 @@ class Measurement(Base):
     energy_reason: Mapped[str | None] = mapped_column(String(500))
     energy_products: Mapped[int | None]
     power_w: Mapped[float | None]
+    second_power_w: Mapped[float | None]
+    energy_tick_ms: Mapped[float | None]
     sm_clock_mhz: Mapped[float | None]
     memory_clock_mhz: Mapped[float | None]
     temperature_c: Mapped[float | None]

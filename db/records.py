@@ -166,6 +166,8 @@ class MeasurementRecord:
     energy_products: int | None = None
     """Products that the energy reading covered."""
     power_w: float | None = None
+    second_power_w: float | None = None
+    energy_tick_ms: float | None = None
     # state of the machine while it ran
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None

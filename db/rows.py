@@ -56,6 +56,7 @@ class RunRow:
     environment: EnvironmentRecord
     revision: RevisionRecord | None
     by_status: dict[str, int]
+    by_event: dict[str, int] | None
 
     @property
     def cells(self) -> int:
@@ -122,6 +123,8 @@ class MeasurementRow(NamedTuple):
     energy_reason: str | None
     energy_products: int | None
     power_w: float | None
+    second_power_w: float | None
+    energy_tick_ms: float | None
     sm_clock_mhz: float | None
     memory_clock_mhz: float | None
     temperature_c: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from uuid import uuid4
 
@@ -57,6 +58,7 @@ def finish(
         finished_at,
     )
     run.by_status = count_statuses(session, run.id)
+    run.by_event = count_events(session, run.id)
     facts = RunFacts(run.id, run.device_id, run.kind)
     # a baseline that came late in the run was not yet asked of its first problems
     problem_ids = recording.measured_problems(session, run.id)
@@ -78,6 +80,17 @@ def count_statuses(session: Session, run_id: int) -> dict[str, int]:
         .order_by(Measurement.status)
     )
     return {status: count for status, count in session.execute(query)}
+
+
+def count_events(session: Session, run_id: int) -> dict[str, int]:
+    """How many measurements of the run were held back by which event reason; several can hold one."""
+    query = select(Measurement.event_reasons, func.count()).where(
+        Measurement.run_id == run_id, Measurement.event_reasons.is_not(None)
+    )
+    found: Counter[str] = Counter()
+    for reasons, count in session.execute(query.group_by(Measurement.event_reasons)):
+        found.update({reason.strip(): count for reason in reasons.split(",") if reason.strip()})
+    return dict(sorted(found.items()))
 
 
 def holds_predictions(session: Session, run_id: int) -> bool:

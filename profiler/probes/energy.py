@@ -88,6 +88,9 @@ class EnergyReading:
     power_w: float
     energy_source: str
     energy_scope: str
+    second_power_w: float | None = None
+    """By the other source, over the same windows."""
+    energy_tick_ms: float | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -136,6 +139,8 @@ class EnergyMeter:
             power_w=power_w,
             energy_source=self._source.name,
             energy_scope=self._source.scope,
+            second_power_w=second_w,
+            energy_tick_ms=self.tick_s(load) * 1e3,
             flags=tuple(flags),
         )
 

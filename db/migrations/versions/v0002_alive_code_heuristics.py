@@ -24,6 +24,9 @@ def upgrade() -> None:
     _create_code()
     _create_heuristics()
     _create_alive()
+    for name in ("second_power_w", "energy_tick_ms"):
+        op.add_column("measurement", sa.Column(name, sa.Double(), nullable=True))
+    op.add_column("run", sa.Column("by_event", sa.JSON(), nullable=True))
     op.add_column("request", sa.Column("seconds_planned", sa.Double(), nullable=True))
     for name in ("p_value", "smallest_detectable_change", "drift"):
         op.add_column("verdict", sa.Column(name, sa.Double(), nullable=True))
@@ -33,6 +36,9 @@ def downgrade() -> None:
     for name in ("drift", "smallest_detectable_change", "p_value"):
         op.drop_column("verdict", name)
     op.drop_column("request", "seconds_planned")
+    op.drop_column("run", "by_event")
+    for name in ("energy_tick_ms", "second_power_w"):
+        op.drop_column("measurement", name)
     for table in NEW_TABLES.split():
         op.drop_table(table)
 
