@@ -43,11 +43,14 @@ class ProfilerConfig:
     watchdog_s: float = 300.0
     """A measuring process that takes no step for so long is ended, and its cell recorded as `crashed`."""
 
+    lease_s: float = 120.0
+    """A process that measures on a device and gives no sign for so long loses it to the next one."""
+
     poll_s: float = 2.0
     """How often `kswatch serve` looks for requests."""
 
     def __post_init__(self) -> None:
-        for name in ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "poll_s"):
+        for name in ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "lease_s", "poll_s"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
 

@@ -15,6 +15,18 @@ class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
     """A problem was given up because the run was asked to stop; nothing of it is recorded."""
 
 
+class EitherStop(threading.Event):
+    """Set by itself, for one run, or by the stop of the process that runs it."""
+
+    def __init__(self, outer: threading.Event) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        """Whether either asked to stop."""
+        return super().is_set() or self._outer.is_set()
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; the former handlers come back with the second.

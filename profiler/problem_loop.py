@@ -6,8 +6,7 @@ without repeating or losing a problem.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -58,7 +57,6 @@ class ProblemLoop:
         engine: Engine,
         progress: Progress,
         settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
-        still_ours: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is measured or written yet.
 
@@ -69,7 +67,6 @@ class ProblemLoop:
             engine: Where.
             progress: Told what happens.
             settings: How carefully; a suite that should be short measures less carefully where it must.
-            still_ours: Raises when the device was taken over: called before anything is recorded.
         """
         self._store = store
         self._run_id = run_id
@@ -77,7 +74,6 @@ class ProblemLoop:
         self._engine = engine
         self._progress = progress
         self._settings = settings
-        self._still_ours = still_ours
         self._canaries: list[CanaryRecord] = []
 
     def conduct(self, budget: Budget, done: Cells = (), spent_s: float = 0.0) -> RunResult:
@@ -88,7 +84,7 @@ class ProblemLoop:
             done: Cells that an earlier start of the run recorded.
             spent_s: Seconds that it took.
         """
-        began_s = time.monotonic()
+        began_s = self._engine.now_s()
         state: RunState = "failed"
         try:
             self._measure(self._tasks(done), budget)
@@ -99,7 +95,7 @@ class ProblemLoop:
             state = "interrupted"
             raise
         finally:
-            seconds = time.monotonic() - began_s
+            seconds = self._engine.now_s() - began_s
             self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
         return RunResult.of(queries.run(self._store, self._run_id))
 
@@ -127,7 +123,6 @@ class ProblemLoop:
             self._progress.starting(task.problem)
             task = replace(task, canaries=tuple(self._canaries), settings=pace.of_next(len(tasks) - place))
             records = self._engine.measure(task)
-            self._still_ours()
             self._store.record_problem(self._run_id, records)
             self._progress.recorded(records)
         self._read_canaries("end")
@@ -136,7 +131,7 @@ class ProblemLoop:
         """What the plan promises, in proportion where only some of its problems are left."""
         within_s = self._plan.within_s
         whole_s = within_s * problems / len(self._plan.problems) if within_s else None
-        return Pace(self._settings, len(self._plan.implementations), Budget(whole_s))
+        return Pace(self._settings, len(self._plan.implementations), Budget(whole_s, self._engine.now_s))
 
     def _read_canaries(self, position: Position) -> None:
         read = self._engine.canaries(position)
@@ -153,6 +148,7 @@ class ProblemLoop:
             for name in task.implementations
         ]
         self._store.record_problem(self._run_id, skipped)
+        self._progress.left_out(skipped)
 
     def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
         # A store that failed a moment ago may fail again: the first error is the one to be told.

@@ -45,6 +45,9 @@ class Progress:
         self.done += 1
         self.by_status.update(record.status for record in records)
 
+    def left_out(self, records: Sequence[MeasurementRecord]) -> None:
+        """These cells are in the store as skipped."""
+
     def end(self, sentence: str) -> None:
         """The run is over, and how."""
 
@@ -61,9 +64,13 @@ class LineProgress(Progress):
 
     EVERY_S = 10.0
 
-    def __init__(self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic, prefix: str = ""
+    ) -> None:
+        """Write to `out`, or stderr; a prefix tells lines of one device from those of another."""
         super().__init__(clock)
         self._out = out or sys.stderr
+        self._prefix = prefix
         self._said_s = clock()
 
     def begin(self, title: str, problems: int, cells: int) -> None:
@@ -90,7 +97,7 @@ class LineProgress(Progress):
 
     def _say(self, sentence: str) -> None:
         self._said_s = self._clock()
-        print(sentence, file=self._out, flush=True)
+        print(f"{self._prefix}{sentence}\n", end="", file=self._out, flush=True)
 
 
 class BarProgress(Progress):

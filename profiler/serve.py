@@ -20,7 +20,7 @@ from db.store import Store
 from kswatch_errors import KswatchError, UsageError
 from profiler.budget import parse_seconds
 from profiler.holding import is_gone
-from profiler.interruption import Stopped
+from profiler.interruption import EitherStop, Stopped
 from profiler.nightly import night_devices, night_suite
 from profiler.problem_loop import RunResult
 from profiler.progress import Progress
@@ -125,7 +125,7 @@ class Server:
         return True
 
     def _run(self, request: RequestRow) -> None:
-        stop = _EitherStop(self._surroundings.stop)
+        stop = EitherStop(self._surroundings.stop)
         progress = RequestProgress(self._store, request.id, stop)
         surroundings = replace(self._surroundings, progress=progress, stop=stop)
         try:
@@ -211,18 +211,6 @@ class RequestProgress(Progress):
         )
         if self.cancelled:
             self._stop.set()
-
-
-class _EitherStop(threading.Event):
-    """Set by itself, for one run, or by the server's own stop."""
-
-    def __init__(self, server: threading.Event) -> None:
-        super().__init__()
-        self._server = server
-
-    def is_set(self) -> bool:
-        """Whether either asked to stop."""
-        return super().is_set() or self._server.is_set()
 
 
 def _say(sentence: str) -> None:

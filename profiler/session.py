@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from db import leases, queries
@@ -18,12 +17,15 @@ from db.records import RunKind, RunRecord
 from db.store import Store
 from kswatch_errors import MeasurementError, UsageError
 from profiler import devices
+from profiler.alive import Heart
 from profiler.budget import Budget
 from profiler.config import ProfilerConfig
 from profiler.engines.engine import Engine
 from profiler.engines.local import local_engine
 from profiler.environment import revision
 from profiler.holding import holding
+from profiler.interruption import EitherStop
+from profiler.logged import Logged
 from profiler.plan import Filters, Plan, plan_suite
 from profiler.preflight import preflight
 from profiler.problem_loop import ProblemLoop, RunResult
@@ -42,6 +44,10 @@ class Surroundings:
     """When set, the problem under way is given up and the run ends as interrupted."""
     make_engine: MakeEngine = local_engine
     """Where problems are measured: a child process of this host."""
+    find_device: Callable[[str], devices.Target] = devices.find
+    """Which device is meant by a word: one of this host."""
+    distant: bool = False
+    """Whether devices are those of other processes, which tell of themselves what this host would."""
 
 
 def run_suite(
@@ -73,8 +79,9 @@ def run_suite(
         StoreError: the store cannot be written; what was recorded stays.
     """
     chosen = Filters.from_arguments(filters or {})
-    plan, target = plan_suite(suite, chosen), devices.find(device)
-    with _measuring(store, plan, target, surroundings or Surroundings()) as (engine, loop):
+    around = surroundings or Surroundings()
+    plan, target = plan_suite(suite, chosen), around.find_device(device)
+    with _measuring(store, plan, target, around) as (engine, loop):
         place = engine.place()
         run_id = store.begin_run(
             RunRecord(
@@ -91,7 +98,7 @@ def run_suite(
                 request_id=request_id,
             )
         )
-        return loop(run_id).conduct(Budget(budget_s))
+        return loop(run_id).conduct(Budget(budget_s, engine.now_s))
 
 
 def resume(
@@ -115,8 +122,9 @@ def resume(
         UsageError: no such run, nothing is left of it, or its commit, environment or suite is another now.
         MeasurementError: its device is not here, is in use, or cannot be used.
     """
+    around = surroundings or Surroundings()
     if run_id is None:
-        run_id = store.resumable_run(devices.find(device).record.uuid if device else None)
+        run_id = store.resumable_run(around.find_device(device).record.uuid if device else None)
     if run_id is None:
         raise UsageError("there is no interrupted run to resume; `kswatch runs` lists all")
     begun, row = store.run_plan(run_id), queries.run(store, run_id)
@@ -126,11 +134,11 @@ def resume(
     done = store.done_cells(run_id)
     if len(done) >= plan.cells:
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
-    target = devices.find(begun.device.uuid)
-    with _measuring(store, plan, target, surroundings or Surroundings()) as (engine, loop):
+    target = around.find_device(begun.device.uuid)
+    with _measuring(store, plan, target, around) as (engine, loop):
         _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
-        budget = Budget(budget_s or begun.budget_s)
+        budget = Budget(budget_s or begun.budget_s, engine.now_s)
         return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 
 
@@ -139,20 +147,21 @@ def _measuring(
     store: Store, plan: Plan, target: devices.Target, surroundings: Surroundings
 ) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
     """The device's engine, and what makes a run's loop there, while the device is held."""
-    config, progress = surroundings.config, surroundings.progress
-    _look_before(target, progress)
-    silent_s = config.watchdog_s + leases.LEASE_SECONDS
-    with holding(store, target.record.uuid, silent_s) as held:
+    config, uuid = surroundings.config, target.record.uuid
+    stop = EitherStop(surroundings.stop)
+    if not surroundings.distant:
+        _look_before(target, surroundings.progress)
+    with holding(store, uuid, config.lease_s) as held, leases.fenced(store, held, config.lease_s):
+        heart = Heart(store, held, config.lease_s, stop, signs=not surroundings.distant)
         _mark_dead_runs(store, target)
-        engine = surroundings.make_engine(target, config.watchdog_s, surroundings.stop)
-        with closing(engine):
-            still_ours = partial(leases.heartbeat, store, held, silent_s)
-            yield (
-                engine,
-                lambda run_id: ProblemLoop(
-                    store, run_id, plan, engine, progress, config.settings, still_ours
-                ),
-            )
+        with heart.beating(), closing(surroundings.make_engine(target, config.watchdog_s, stop)) as engine:
+
+            def loop(run_id: int) -> ProblemLoop:
+                heart.run_id = run_id
+                progress = Logged(surroundings.progress, store, run_id)
+                return ProblemLoop(store, run_id, plan, engine, progress, config.settings)
+
+            yield engine, loop
 
 
 def _look_before(target: devices.Target, progress: Progress) -> None:
