@@ -35,6 +35,8 @@ class Bench(ABC):
     probes: tuple[Probe, ...] = ()
     busy_s: float = 0.0
     """Seconds spent in visits, warm-up and energy windows so far: the rest of a run is the harness."""
+    skipped_s: float = 0.0
+    """Seconds that a simulated device only said to have taken."""
 
     @abstractmethod
     def stage(self, problem: Problem, seed: int) -> Stage:
@@ -125,6 +127,10 @@ def of(target: Target) -> Bench:
 def _make(target: Target) -> Bench:
     if target.record.kind == "cpu":
         return CpuBench(target)
+    if target.record.simulated:
+        from profiler.simulated.bench import SimulatedBench
+
+        return SimulatedBench.of(target.spec)
     from profiler.cuda_bench import CudaBench
 
     return CudaBench(target)

@@ -12,6 +12,7 @@ from pathlib import Path
 from db.records import DeviceRecord
 from kswatch_errors import MeasurementError
 from profiler import nvml
+from profiler.simulated.spec import is_simulated, parse
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 
@@ -22,18 +23,29 @@ class Target:
 
     record: DeviceRecord
     torch_device: str
-    """`cpu` or `cuda:N`; N counts as CUDA does, which is not how NVML counts."""
+    """`cpu` or `cuda:N`; N counts as CUDA does, not as NVML; `simulated` for none of torch's."""
+    spec: str = ""
+    """What another process finds it by: the UUID, or a simulated device's name with its options."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.spec or self.record.uuid)
 
 
 def find(spec: str) -> Target:
     """The one device that is meant by `cpu`, `cuda`, `cuda:1`, a UUID, its unique prefix or a model name.
 
+    A simulated device is meant by `sim:h200` and the like, see `profiler.simulated.spec`.
+
     Raises:
+        UsageError: there is no such simulated device.
         MeasurementError: no device, or more than one, answers to it.
     """
     wanted = spec.strip()
     if _plain(wanted) == "cpu":
         return cpu_target()
+    if is_simulated(wanted):
+        simulated = parse(wanted)
+        return Target(simulated.device(), "simulated", simulated.text)
     targets = list_targets()
     matches = _matches(wanted, targets)
     if len(matches) == 1:

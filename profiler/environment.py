@@ -28,6 +28,8 @@ def environment(target: Target) -> EnvironmentRecord:
         "numpy": numpy.__version__,
         "compiler": _first_line("c++", "--version"),
     }
+    if target.record.simulated:
+        return EnvironmentRecord(host=socket.gethostname(), driver="simulated", torch="simulated")
     on_gpu = target.record.kind == "cuda"
     board = board_settings(target.record.uuid) if on_gpu else BoardSettings()
     extra |= {"vbios": board.vbios} if on_gpu else {"governor": _governor()}

@@ -12,6 +12,7 @@ from profiler.devices import Target, cpu_threads
 
 HOT_C = 80
 BUSY_SHARE = 0.5
+SIMULATED = "SIMULATED: this device is simulated; nothing that it tells was measured"
 BUSY_CURE = "wait for them, or set OMP_NUM_THREADS=1: a lone thread is disturbed far less"
 
 
@@ -28,6 +29,8 @@ def preflight(target: Target) -> Preflight:
     """Look, change nothing: no clock, power limit, persistence or MIG mode is ever touched."""
     if target.record.kind == "cpu":
         return Preflight(notes=_cpu_notes())
+    if target.record.simulated:
+        return Preflight(notes=(SIMULATED,))
     return Preflight(_gpu_notes(target), _neighbours(target), energy_refusal(target))
 
 

@@ -60,12 +60,17 @@ class _Worker:
     def answer(self, task: Task) -> Answer | Failure:
         """What the task gave; whatever a kernel raises is a status, never the night's end."""
         self._whereabouts.tell(-1)
-        busy_s = self._bench.busy_s
+        busy_s, skipped_s = self._bench.busy_s, self._bench.skipped_s
         try:
             answer = self._canaries(task) if isinstance(task, CanaryTask) else self._measure(task)
         except Exception as error:
             return Failure(f"{type(error).__name__}: {error}", usable=self._bench.healthy())
-        return replace(answer, busy_s=self._bench.busy_s - busy_s, usable=self._bench.healthy())
+        return replace(
+            answer,
+            busy_s=self._bench.busy_s - busy_s,
+            skipped_s=self._bench.skipped_s - skipped_s,
+            usable=self._bench.healthy(),
+        )
 
     def _canaries(self, task: CanaryTask) -> Answer:
         return Answer(canaries=tuple(measure_canaries(self._target, task.position)))

@@ -58,6 +58,10 @@ class Engine(Protocol):
         """Seconds of kernels, warm-up and energy windows so far; the rest of a run is the harness."""
         ...
 
+    def now_s(self) -> float:
+        """A clock that never goes backwards, and counts what a simulated device only said to take."""
+        ...
+
     def close(self) -> None:
         """Let the device go."""
         ...

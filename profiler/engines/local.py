@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 from db.records import CanaryRecord, MeasurementRecord
@@ -15,9 +16,9 @@ from profiler.unmeasured import unmeasured
 
 def local_engine(target: Target, watchdog_s: float, stop: threading.Event) -> LocalEngine:
     """The engine of a device of this host; a GPU's child sees no other GPU."""
-    on_gpu = target.record.kind == "cuda"
+    on_gpu = target.record.kind == "cuda" and not target.record.simulated
     variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
-    return LocalEngine(Begin(target.record.uuid), variables, watchdog_s, stop)
+    return LocalEngine(Begin(target.spec), variables, watchdog_s, stop)
 
 
 class LocalEngine:
@@ -28,6 +29,7 @@ class LocalEngine:
     ) -> None:
         """Start nothing yet; a child that takes no step for `watchdog_s` will be ended."""
         self.busy_s = 0.0
+        self._skipped_s = 0.0
         self._begin = begin
         self._variables = variables
         self._watchdog_s = watchdog_s
@@ -57,6 +59,10 @@ class LocalEngine:
         answer = self._ask(CanaryTask(position))
         return list(answer.canaries) if isinstance(answer, Answer) else []
 
+    def now_s(self) -> float:
+        """See `Engine`."""
+        return time.monotonic() + self._skipped_s
+
     def close(self) -> None:
         """End the child."""
         if self.child:
@@ -72,6 +78,7 @@ class LocalEngine:
         answer = self._living_child().ask(task, self._watchdog_s)
         if isinstance(answer, Answer):
             self.busy_s += answer.busy_s
+            self._skipped_s += answer.skipped_s
         if not answer.usable:
             self.close()
         return answer

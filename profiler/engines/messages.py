@@ -34,6 +34,8 @@ class Answer:
     place: Place | None = None
     busy_s: float = 0.0
     """Seconds that the device was busy with it."""
+    skipped_s: float = 0.0
+    """Seconds that a simulated device only said to have taken."""
     usable: bool = True
     """Whether the child can go on with another task; not after an error that stays with its process."""
 

@@ -187,6 +187,9 @@ class ScriptedEngine:
     def canaries(self, position: str) -> list[CanaryRecord]:
         return [CanaryRecord(position, "copy", "fp32", 1.0, 1e10)]
 
+    def now_s(self) -> float:
+        return time.monotonic()
+
     def close(self) -> None:
         pass
 

@@ -1,0 +1,141 @@
+"""What the timer, the graphs and the load ask of `torch.cuda`, answered by a simulated board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from profiler.simulated.board import Board
+from profiler.simulated.truth import Truth
+
+HOST_S = 4e-6
+"""What one call takes the host."""
+EVENT_TICK_S = 0.5e-6
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One product on one input set."""
+
+    name: str
+    truth: Truth
+    key: str
+    """Of the input set in the last cache."""
+    size_bytes: int
+
+
+class SimulatedCuda:
+    """The part of `torch.cuda` that measuring needs, on one board."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._captured: list[Launch] | None = None
+        self._flushes = 0
+
+    def launch(self, launch: Launch) -> None:
+        """Enqueue a product, or note it for the graph that is being captured.
+
+        Raises:
+            RuntimeError: the board broke before.
+        """
+        self._host()
+        if self._captured is not None:
+            self._captured.append(launch)
+            return
+        hot = self._board.touch(launch.key, launch.size_bytes)
+        self._run(launch.name, launch.truth, hot)
+
+    def _run(self, name: str, truth: Truth, hot: bool, launches: int = 1) -> None:
+        board = self._board
+        sample_ms = board.sample_ms(name, truth, board.begin_s(), hot, launches)
+        board.run(sample_ms / 1e3, truth.power_w)
+
+    def flush(self) -> None:
+        """Write and read twice the last cache."""
+        self._host()
+        self._flushes += 1
+        model = self._board.model
+        self._board.touch(f"flush {self._flushes}", 2 * model.cache_bytes)
+        self._board.run(4 * model.cache_bytes / model.bytes_per_s, 0.5 * model.limit_w)
+
+    def Event(self, enable_timing: bool = False) -> SimulatedEvent:  # noqa: N802  (torch's name)
+        """See torch."""
+        del enable_timing
+        return SimulatedEvent(self._board)
+
+    def _sleep(self, cycles: int) -> None:
+        self._host()
+        board = self._board
+        seconds = cycles / (1e6 * board.model.sm_clock_mhz) * board.slowdown(board.begin_s())
+        board.run(seconds, 2 * board.model.idle_w)
+
+    def synchronize(self, device: object = None) -> None:
+        """See torch."""
+        del device
+        self._host()
+        self._board.synchronize()
+
+    def CUDAGraph(self) -> SimulatedGraph:  # noqa: N802  (torch's name)
+        """See torch."""
+        return SimulatedGraph(self)
+
+    @contextmanager
+    def graph(self, graph: SimulatedGraph, capture_error_mode: str = "global") -> Iterator[None]:
+        """See torch; also as `torch.cuda.graph`."""
+        del capture_error_mode
+        self._captured = []
+        try:
+            yield
+            graph.launches = self._captured
+        finally:
+            self._captured = None
+
+    def replay(self, graph: SimulatedGraph) -> None:
+        """All launches of a graph; they find their inputs in the cache only where all sets fit into it."""
+        self._host()
+        if not graph.launches:
+            return
+        first = graph.launches[0]
+        sizes = {launch.key: launch.size_bytes for launch in graph.launches}
+        hot = self._board.touch(" ".join(sizes), sum(sizes.values()))
+        self._run(first.name, first.truth, hot, len(graph.launches))
+
+    def _host(self) -> None:
+        self._board.clock.advance(HOST_S)
+        if self._board.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered (simulated)")
+
+
+class SimulatedEvent:
+    """An event of a simulated queue."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._at_s = 0.0
+
+    def record(self) -> None:
+        """See torch."""
+        self._board.clock.advance(HOST_S)
+        self._at_s = self._board.done_s
+
+    def query(self) -> bool:
+        """See torch."""
+        return self._at_s <= self._board.clock.now_s
+
+    def elapsed_time(self, end: SimulatedEvent) -> float:
+        """See torch: in ms, in steps of the events' tick."""
+        ticks = round(end._at_s / EVENT_TICK_S) - round(self._at_s / EVENT_TICK_S)
+        return 1e3 * EVENT_TICK_S * ticks
+
+
+class SimulatedGraph:
+    """A captured row of launches."""
+
+    def __init__(self, cuda: SimulatedCuda) -> None:
+        self._cuda = cuda
+        self.launches: list[Launch] = []
+
+    def replay(self) -> None:
+        """See torch."""
+        self._cuda.replay(self)

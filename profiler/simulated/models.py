@@ -1,0 +1,95 @@
+"""What the makers state of the boards that can be simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Model:
+    """A board on paper; rates are dense, without sparsity."""
+
+    name: str
+    """The model name on every page, marked as simulated."""
+    architecture: str
+    memory_bytes: int
+    cache_bytes: int
+    multiprocessors: int
+    bytes_per_s: float
+    sm_clock_mhz: float
+    memory_clock_mhz: float
+    idle_w: float
+    limit_w: float
+    told: tuple[str, ...]
+    """What its NVML answers, of `counter field_83 field_186 power violations`."""
+    power_average_s: float
+    """Over how long nvmlDeviceGetPowerUsage averages; 0 where it is instantaneous."""
+
+    @property
+    def capability(self) -> int:
+        """Compute capability, as in `sm_90`."""
+        return int(self.architecture.removeprefix("sm_"))
+
+
+MODELS: dict[str, Model] = {
+    # NVIDIA H200 datasheet (SXM) and Hopper architecture white paper
+    "h200": Model(
+        "Simulated H200",
+        "sm_90",
+        141_000_000_000,
+        50 << 20,
+        132,
+        4.8e12,
+        1980,
+        3201,
+        75,
+        700,
+        ("counter", "field_83", "field_186", "power", "violations"),
+        1.0,
+    ),
+    # NVIDIA H100 datasheet (SXM)
+    "h100": Model(
+        "Simulated H100",
+        "sm_90",
+        80_000_000_000,
+        50 << 20,
+        132,
+        3.35e12,
+        1980,
+        2619,
+        70,
+        700,
+        ("counter", "field_83", "field_186", "power", "violations"),
+        1.0,
+    ),
+    # NVIDIA A100 datasheet (SXM4 80 GB), Ampere white paper; NVML reference: power is instantaneous on GA100
+    "a100": Model(
+        "Simulated A100",
+        "sm_80",
+        80_000_000_000,
+        40 << 20,
+        108,
+        2.039e12,
+        1410,
+        1593,
+        60,
+        400,
+        ("counter", "field_83", "power", "violations"),
+        0.0,
+    ),
+    # NVIDIA V100 datasheet (SXM2 32 GB) and Volta white paper
+    "v100": Model(
+        "Simulated V100",
+        "sm_70",
+        32_000_000_000,
+        6 << 20,
+        80,
+        0.9e12,
+        1530,
+        877,
+        40,
+        300,
+        ("counter", "power", "violations"),
+        0.0,
+    ),
+}

@@ -1,0 +1,89 @@
+"""What the probes ask of NVML, answered by a simulated board: a counter that ticks, power that lags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pynvml
+
+from profiler.simulated.board import Board
+
+READ_S = 50e-6
+"""What one question takes the host."""
+FIELDS = {83: "field_83", 186: "field_186"}
+
+
+class SimulatedNvml:
+    """The part of `pynvml` that measuring needs; the handle of the GPU means nothing here."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._told = set(board.model.told) - set(board.options.without)
+        self._lost_mj: float | None = None
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: object) -> int:  # noqa: N802
+        """See NVML."""
+        self._asked("counter")
+        return self._counter_mj()
+
+    def nvmlDeviceGetFieldValues(self, gpu: object, fields: Sequence[int]) -> list[SimpleNamespace]:  # noqa: N802
+        """See NVML: the call succeeds, each field has a status of its own."""
+        self._board.clock.advance(READ_S)
+        return [self._field(field) for field in fields]
+
+    def _field(self, field: int) -> SimpleNamespace:
+        known = FIELDS.get(field) in self._told
+        value = self._counter_mj() if field == 83 else self._power_mw(0.0)
+        return SimpleNamespace(
+            nvmlReturn=pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED,
+            valueType=pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG,
+            value=SimpleNamespace(ullVal=value if known else 0),
+        )
+
+    def nvmlDeviceGetPowerUsage(self, gpu: object) -> int:  # noqa: N802
+        """See NVML: the mean of a second on most boards since Ampere."""
+        self._asked("power")
+        return self._power_mw(self._board.model.power_average_s)
+
+    def nvmlDeviceGetClockInfo(self, gpu: object, clock: int) -> int:  # noqa: N802
+        """See NVML."""
+        self._asked()
+        of_memory = clock == pynvml.NVML_CLOCK_MEM
+        model = self._board.model
+        return round(model.memory_clock_mhz if of_memory else self._board.sensor().sm_clock_mhz)
+
+    def nvmlDeviceGetTemperature(self, gpu: object, sensor: int) -> int:  # noqa: N802
+        """See NVML."""
+        self._asked()
+        return round(self._board.sensor().temperature_c)
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: object) -> int:  # noqa: N802
+        """See NVML."""
+        self._asked()
+        return self._board.sensor().reasons
+
+    def nvmlDeviceGetViolationStatus(self, gpu: object, policy: int) -> SimpleNamespace:  # noqa: N802
+        """See NVML: nanoseconds for which a policy held the clocks back."""
+        self._asked("violations")
+        reason = {pynvml.NVML_PERF_POLICY_POWER: "power", pynvml.NVML_PERF_POLICY_THERMAL: "thermal"}
+        held = reason.get(policy) == self._board.options.throttle
+        seconds = self._board.throttled_s(self._board.clock.now_s) if held else 0.0
+        return SimpleNamespace(referenceTime=0, violationTime=round(1e9 * seconds))
+
+    def _asked(self, function: str | None = None) -> None:
+        self._board.clock.advance(READ_S)
+        if function and function not in self._told:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def _counter_mj(self) -> int:
+        options, now_s = self._board.options, self._board.clock.now_s
+        tick_s = options.tick_ms / 1e3
+        shown_mj = self._board.energy_mj(now_s // tick_s * tick_s)
+        if options.reset_at_s and now_s >= options.reset_at_s:
+            self._lost_mj = shown_mj if self._lost_mj is None else self._lost_mj
+            shown_mj -= self._lost_mj
+        return int(options.gain * shown_mj)
+
+    def _power_mw(self, over_s: float) -> int:
+        return round(1e3 * self._board.options.gain * self._board.power_w(self._board.clock.now_s, over_s))
