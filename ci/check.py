@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from ci.alerts.heuristics import judge_heuristics
 from ci.alerts.raising import Raised, ToldAlert, raise_alerts
+from ci.causes import CODE_CAUSES
 from ci.config import CiConfig
 from ci.evidence import Evidence, gather
 from ci.verdict import SeriesVerdict, verdicts_of
 from db.alert_life import end_mutes
 from db.queries import EnvironmentChange, RunRow, environment_changes, run
-from db.records import VerdictRecord
+from db.records import HeuristicVerdictRecord, VerdictRecord
 from db.store import Store
 from db.verdicts import NewestPoint, newest_nights
 from kswatch_errors import UsageError
@@ -38,6 +40,8 @@ class Judgement:
     environment_changes: list[EnvironmentChange]
     """What differs from the history's environment, on the first night after a change."""
     canary_change: float | None
+    heuristics: list[HeuristicVerdictRecord]
+    """On the accuracy and the regret of every heuristic."""
 
     @property
     def regressed(self) -> bool:
@@ -47,7 +51,7 @@ class Judgement:
         if self.incorrect and incorrect_alert not in decided:
             return True
         return any(
-            one.confirmed and one.verdict == "slower" and one.cause == "code"
+            one.confirmed and one.verdict == "slower" and one.cause in CODE_CAUSES
             for one in self.verdicts
             if self.alert_of.get((one.series.cell_id, one.series.metric)) not in decided
         )
@@ -90,14 +94,17 @@ def judge_run(store: Store, run_id: int, config: CiConfig) -> Judgement:
     newest = run_id in newest_nights(store, judged.device_id)
     raised = raise_alerts(store, evidence, verdicts) if newest else Raised([], {})
     store.record_verdicts(run_id, [_record(one, raised) for one in verdicts])
+    comparable = evidence.nights_alike()
+    heuristics, told = judge_heuristics(store, judged, comparable, config, is_newest=newest)
     return Judgement(
         run=judged,
         verdicts=verdicts,
         alert_of=raised.alert_of,
-        alerts=raised.alerts,
+        alerts=[*raised.alerts, *told],
         incorrect=evidence.incorrect,
         environment_changes=_environment_changes(store, evidence),
         canary_change=evidence.canary_change,
+        heuristics=heuristics,
     )
 
 
@@ -121,6 +128,9 @@ def _record(verdict: SeriesVerdict, raised: Raised) -> VerdictRecord:
         change_low=verdict.change_low,
         change_high=verdict.change_high,
         comparable_runs=verdict.comparable_runs,
+        p_value=verdict.p_value,
+        smallest_detectable_change=verdict.smallest_detectable_change,
+        drift=verdict.drift,
         reason=verdict.reason,
         alert_id=raised.alert_of.get((series.cell_id, series.metric)),
     )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ci.config import CiConfig
-from ci.rule import MAD_TO_SIGMA, Bools, Points
+from ci.kin import Ints, Kin, Series, kin_of
+from ci.rule import MAD_TO_SIGMA, Bools, Floats, Points, row_median
+from ci.weighing import WITNESSES
 from db.metrics import METRIC_BY_NAME, METRICS
 from db.queries import AlertRow, RunRow, alerts
-from db.records import COMPARABLE, ProblemKey
+from db.records import COMPARABLE
 from db.store import Store
 from db.verdicts import (
     NewestPoint,
     Night,
+    Tails,
     alert_nights,
     canary_readings,
+    code_hashes,
     flagged_points,
     newest_points,
     nights_before,
@@ -31,20 +35,10 @@ LEVEL_CAUSES = frozenset({"code", "baseline"})
 """Causes of alerts whose nights are no part of a series' level."""
 
 JUDGED_METRICS = tuple(metric.name for metric in METRICS if metric.judged)
-NIGHTS_LOOKED_AT = 60
-"""Enough to find ten comparable points where a budget measures each problem every few nights."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One metric of one cell on the judged run's device."""
-
-    cell_id: int
-    problem: ProblemKey
-    implementation: str
-    metric: str
-    best_baseline: str | None = None
-    """Of a speedup: which baseline it was against."""
+NIGHTS_LOOKED_AT = 90
+"""So far back a drift is looked for; a budget may measure each problem every few nights only."""
+CODE_NIGHTS = 12
+"""So far back machine code and cycles are compared."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +49,18 @@ class Evidence:
     series: list[Series]
     newest: Points
     past: Points
-    """`(series, nights)`, oldest first, each row's known points to the right; what is quarantined or
-    of a moved machine is left out."""
+    """`(series, nights)`, oldest first, a column being one night; what is quarantined or of a moved machine
+    is left out."""
     in_level: Bools
     """Which of them may make the level: not those that belong to an alert."""
     higher_is_better: Bools
+    kin: Kin
+    canaries: Floats
+    """Relative change of each canary from its own level, `(canaries, nights + 1)`."""
+    cycles_change: Floats
+    """Of each series' cell, against its level; NaN where cycles are not counted."""
+    same_code: Bools
+    """Whether the cell ran the machine code that made its level."""
     throttled: Bools
     environment_before: int | None
     """The environment of the history where it is not the run's own."""
@@ -75,6 +76,12 @@ class Evidence:
     members: dict[tuple[int, str], set[int]]
     """Which alerts a series (cell id, metric) belongs to."""
 
+    def nights_alike(self) -> list[int]:
+        """Ids of the newest nights before the run in its own environment, the oldest first."""
+        earlier = sorted(run_id for run_id in self.environment_of if run_id < self.run.id)
+        mine = self.run.environment_id
+        return [run_id for run_id in earlier if self.environment_of[run_id] == mine][-NIGHTS_LOOKED_AT:]
+
 
 def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     """Read everything that judging this run needs, in a handful of queries."""
@@ -85,19 +92,28 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     moved_nights, canary_change = _moved_machine(store, nights, run, config)
     nights = [night for night in nights if night.run_id not in moved_nights]
     known_alerts = alerts(store, device_id=run.device_id)
-    recent = _history(store, run, series, nights)
-    _forget(recent, series, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
+    past, cycles = _history(store, run, series, nights)
+    _forget(past, series, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
     in_level, members = _in_level(store, run, series, nights, known_alerts)
-    order = np.argsort(np.isfinite(recent.value), axis=1, kind="stable")  # the known ones last
     flagged = {point.cell_id for point in points if point.flags & THROTTLED}
     return Evidence(
         run=run,
         series=series,
         newest=newest,
-        past=Points(*(np.take_along_axis(part, order, axis=1) for part in vars(recent).values())),
-        in_level=np.take_along_axis(in_level, order, axis=1),
+        past=past,
+        in_level=in_level,
         higher_is_better=np.array(
             [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
+        ),
+        kin=kin_of(series),
+        canaries=_canary_changes(store, nights, run),
+        cycles_change=_cycles_change(series, points, cycles),
+        same_code=same_code_of(
+            [one.cell_id for one in series],
+            in_level,
+            code_hashes(store, [*(night.run_id for night in nights[-CODE_NIGHTS:]), run.id]),
+            [night.run_id for night in nights],
+            run.id,
         ),
         throttled=np.array([one.cell_id in flagged for one in series], dtype=bool),
         environment_before=environment_before,
@@ -165,12 +181,64 @@ def canary_moves(times_ms: Mapping[int, float], config: CiConfig) -> dict[int, f
     return {run_id: float(by) for run_id, by in zip(times_ms, changes, strict=True) if abs(by) > limit}
 
 
-def _history(store: Store, run: RunRow, series: list[Series], nights: list[Night]) -> Points:
-    """The series' points on these nights, `(series, nights)`; NaN where there is none."""
+def _canary_changes(store: Store, nights: list[Night], run: RunRow) -> Floats:
+    """Each canary's change from its own median, `(canaries, nights + 1)`; NaN where it was not read."""
+    run_ids = [*(night.run_id for night in nights), run.id]
+    column = {run_id: index for index, run_id in enumerate(run_ids)}
+    rows: dict[tuple[str, str], Floats] = {}
+    for one in canary_readings(store, run_ids):
+        row = rows.setdefault((one.name, one.precision), np.full(len(run_ids), np.nan))
+        row[column[one.run_id]] = one.latency_ms
+    values = np.array(list(rows.values())).reshape(len(rows), len(run_ids))
+    return values / row_median(values)[:, None] - 1
+
+
+def _cycles_change(series: list[Series], points: list[NewestPoint], past: dict[int, Floats]) -> Floats:
+    """How far each cell's cycles are from their median; NaN where they are not counted."""
+    newest = {point.cell_id: point.cycles for point in points if point.cycles is not None}
+    change = {
+        cell_id: cycles / float(np.median(past[cell_id])) - 1
+        for cell_id, cycles in newest.items()
+        if len(past.get(cell_id, ()))
+    }
+    return np.array([change.get(one.cell_id, np.nan) for one in series], dtype=float)
+
+
+def same_code_of(
+    cell_ids: Sequence[int],
+    in_level: Bools,
+    hashes: Mapping[tuple[int, int], str],
+    nights: Sequence[int],
+    run_id: int,
+) -> Bools:
+    """Whether each series' cell ran, in this run, the code of all nights that its level is made of.
+
+    Args:
+        cell_ids: of each series.
+        in_level: `(series, nights)`.
+        hashes: of the machine code, by run and cell.
+        nights: the nights' runs, oldest first.
+        run_id: the run that is judged.
+    """
+    apart = [(column, of) for column, of in enumerate(nights)][:-WITNESSES][-CODE_NIGHTS:]
+    same = np.zeros(len(cell_ids), dtype=bool)
+    for row, cell_id in enumerate(cell_ids):
+        now = hashes.get((run_id, cell_id))
+        if now is None:
+            continue
+        before = {hashes.get((of, cell_id)) for column, of in apart if in_level[row, column]} - {None}
+        same[row] = before == {now}
+    return same
+
+
+def _history(
+    store: Store, run: RunRow, series: list[Series], nights: list[Night]
+) -> tuple[Points, dict[int, Floats]]:
+    """The series' points on these nights, `(series, nights)`, NaN where there is none; each cell's cycles."""
     parts = Points(*(np.full((len(series), len(nights)), np.nan) for _ in range(3)))
     if not nights or not series:
-        return parts
-    found = tails(store, run.device_id, JUDGED_METRICS, nights[0].run_id)
+        return parts, {}
+    found = tails(store, run.device_id, (*JUDGED_METRICS, "cycles"), nights[0].run_id)
     row_of = {(one.cell_id, one.metric): index for index, one in enumerate(series)}
     rows = np.repeat([row_of.get(key, -1) for key in found.keys], found.lengths)
     run_ids = np.array([night.run_id for night in nights])
@@ -178,7 +246,18 @@ def _history(store: Store, run: RunRow, series: list[Series], nights: list[Night
     known = (rows >= 0) & (run_ids[columns] == found.points["run_id"])
     for part, name in ((parts.value, "value"), (parts.low, "low"), (parts.high, "high")):
         part[rows[known], columns[known]] = found.points[name][known]
-    return parts
+    return parts, _cycles(found, run_ids)
+
+
+def _cycles(found: Tails, run_ids: Ints) -> dict[int, Floats]:
+    """By cell, its cycles on the newest of these nights."""
+    ends = np.cumsum(found.lengths)
+    by_cell = {}
+    for (cell_id, metric), begin, end in zip(found.keys, ends - found.lengths, ends, strict=True):
+        if metric == "cycles":
+            points = found.points[begin:end]
+            by_cell[cell_id] = points["value"][np.isin(points["run_id"], run_ids)][-CODE_NIGHTS:]
+    return by_cell
 
 
 def _forget(

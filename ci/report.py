@@ -72,6 +72,9 @@ def notes(judgement: Judgement) -> list[str]:
         said.append(f"the environment changed, so this is a new segment: {differences}")
     if judgement.canary_change is not None:
         said.append(f"the machine moved: a canary is {percent(judgement.canary_change)} from its history")
+    worse = sum(one.verdict == "slower" for one in judgement.heuristics)
+    if worse:
+        said.append(f"{worse} of {len(judgement.heuristics)} scores of heuristics got worse")
     for point in judgement.incorrect:
         said.append(
             f"fused is incorrect on {problem_text(point.problem)}: {point.reason or 'no reason given'}"

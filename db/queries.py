@@ -4,7 +4,11 @@ Where a function has `kinds` and `origins`, its defaults are what headlines and 
 (nightly, measured); None means all. Naming a run makes both of no effect.
 """
 
-from db.queries_heuristics import heuristic_scores, heuristic_verdicts
+from db.queries_heuristics import (
+    HeuristicScoreRow,
+    heuristic_scores,
+    heuristic_verdicts,
+)
 from db.queries_judged import (
     alert,
     alert_events,
@@ -63,6 +67,7 @@ __all__ = [
     "DeviceRow",
     "EnvironmentChange",
     "HeuristicNight",
+    "HeuristicScoreRow",
     "LogLine",
     "MeasurementRow",
     "PredictionOutcome",

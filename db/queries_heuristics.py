@@ -11,6 +11,7 @@ from sqlalchemy import select
 from db.heuristic_scores import KEYS, RunScore
 from db.models import HeuristicScore, HeuristicVerdict, Run
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
+from db.records import HeuristicVerdictRecord
 from db.store import Store
 
 
@@ -33,48 +34,29 @@ class HeuristicScoreRow(RunScore):
         return tuple(getattr(self, name) for name in KEYS)
 
 
-@dataclass(frozen=True)
-class HeuristicVerdictRow:
-    """A stored judgement on a heuristic's score."""
-
-    run_id: int
-    heuristic: str
-    version: int
-    metric: str
-    precision: str
-    layout: str
-    score: str
-    verdict: str
-    value: float
-    level: float | None
-    change: float | None
-    change_low: float | None
-    change_high: float | None
-    comparable_runs: int
-    reason: str | None
-    alert_id: int | None
-
-
 def heuristic_scores(
     store: Store,
     run_id: int | None = None,
     *,
+    run_ids: Collection[int] | None = None,
     device_id: int | None = None,
     newest_runs: int | None = None,
     kinds: Collection[str] | None = NIGHTLY,
     origins: Collection[str] | None = MEASURED,
 ) -> list[HeuristicScoreRow]:
-    """Scores of one run whatever it is, or of these kinds of runs, the oldest run first.
+    """Scores of named runs whatever they are, or of these kinds of runs, the oldest run first.
 
     Args:
         store: to read from.
         run_id: only this run.
+        run_ids: only these.
         device_id: only this device.
         newest_runs: only of so many of the newest runs.
         kinds: of runs; None for all.
         origins: of runs; None for all.
     """
-    one = [Run.id == run_id] if run_id is not None else run_filters(device_id, kinds, origins)
+    named = run_ids if run_id is None else [run_id]
+    one = run_filters(device_id, kinds, origins) if named is None else [Run.id.in_(named)]
     names = [field.name for field in fields(HeuristicScoreRow)]
     columns = [
         getattr(Run if name in ("device_id", "started_at") else HeuristicScore, name) for name in names
@@ -89,15 +71,20 @@ def heuristic_scores(
 
 
 def heuristic_verdicts(
-    store: Store, run_id: int | None = None, alert_id: int | None = None
-) -> list[HeuristicVerdictRow]:
-    """Judgements on heuristics' scores, of a run or of an alert, the oldest run first."""
-    names = [field.name for field in fields(HeuristicVerdictRow)]
-    wanted = ((HeuristicVerdict.run_id, run_id), (HeuristicVerdict.alert_id, alert_id))
-    query = (
-        select(*(getattr(HeuristicVerdict, name) for name in names))
-        .where(*(column == value for column, value in wanted if value is not None))
-        .order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
-    )
+    store: Store,
+    run_id: int | None = None,
+    *,
+    run_ids: Collection[int] | None = None,
+    alert_id: int | None = None,
+) -> list[HeuristicVerdictRecord]:
+    """Judgements on heuristics' scores, of runs or of an alert, the oldest run first."""
+    names = [field.name for field in fields(HeuristicVerdictRecord)]
+    query = select(*(getattr(HeuristicVerdict, name) for name in names))
+    named = run_ids if run_id is None else [run_id]
+    if named is not None:
+        query = query.where(HeuristicVerdict.run_id.in_(named))
+    if alert_id is not None:
+        query = query.where(HeuristicVerdict.alert_id == alert_id)
+    query = query.order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
     with store.session() as session:
-        return [HeuristicVerdictRow(*row) for row in session.execute(query)]
+        return [HeuristicVerdictRecord(*row) for row in session.execute(query)]

@@ -217,6 +217,32 @@ class VerdictRecord:
     change_low: float | None = None
     change_high: float | None = None
     comparable_runs: int = 0
+    p_value: float | None = None
+    smallest_detectable_change: float | None = None
+    drift: float | None = None
+    reason: str | None = None
+    alert_id: int | None = None
+
+
+@dataclass(frozen=True)
+class HeuristicVerdictRecord:
+    """The judgement on a heuristic's accuracy or regret in a run; `slower` means worse."""
+
+    run_id: int
+    heuristic: str
+    version: int
+    metric: str
+    precision: str
+    layout: str
+    score: Literal["accuracy", "regret"]
+    verdict: Literal["faster", "slower", "same", "ambiguous"]
+    value: float
+    level: float | None = None
+    change: float | None = None
+    """value - level: both are shares already."""
+    change_low: float | None = None
+    change_high: float | None = None
+    comparable_runs: int = 0
     reason: str | None = None
     alert_id: int | None = None
 

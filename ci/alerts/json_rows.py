@@ -11,7 +11,7 @@ from db.records import ProblemKey
 
 
 def check_rows(judged: Judged) -> list[dict[str, object]]:
-    """Every verdict, and every incorrect result of `fused`, flat."""
+    """Every verdict, on cells and on heuristics, and every incorrect result of `fused`, flat."""
     return [row for one in judged.judgements for row in _rows(one)]
 
 
@@ -34,6 +34,10 @@ def _rows(judgement: Judgement) -> Iterable[dict[str, object]]:
         alert_id = judgement.alert_of.get((verdict.series.cell_id, verdict.series.metric))
         told = {"alert": alert_id, "news": news.get(alert_id or 0)}
         yield run | _cell(verdict.series) | {"status": "ok"} | _judged(verdict) | told
+    for judged in judgement.heuristics:
+        told = {"alert": judged.alert_id, "news": news.get(judged.alert_id or 0)}
+        said = {name: value for name, value in vars(judged).items() if name not in ("run_id", "alert_id")}
+        yield run | said | told
 
 
 _INCORRECT: dict[str, object] = {"verdict": None, "cause": "incorrect", "confirmed": True}

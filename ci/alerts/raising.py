@@ -56,7 +56,7 @@ def raise_alerts(store: Store, evidence: Evidence, verdicts: Iterable[SeriesVerd
     if evidence.incorrect:
         seen.add(_tell_incorrect(store, evidence))
     recovered = _recover(store, evidence, verdicts, seen)
-    told_alerts = [_told(before.get(one), alert(store, one)) for one in sorted(seen | recovered)]
+    told_alerts = [as_told(before.get(one), alert(store, one)) for one in sorted(seen | recovered)]
     return Raised(told_alerts, alert_of)
 
 
@@ -147,7 +147,9 @@ def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], se
     """Count a good night for every alert whose finding is gone; gives those that it ended."""
     ended = set()
     for one in evidence.alerts:
-        if one.id in seen or one.state not in LIVE or not _is_good_night(evidence, one, verdicts):
+        if one.cause == "heuristic" or one.id in seen or one.state not in LIVE:
+            continue  # heuristics' alerts live in ci.alerts.heuristics
+        if not _is_good_night(evidence, one, verdicts):
             continue
         if one.cause in LEVEL_CAUSES and not one.confirmed:
             dismiss(store, one.id, f"not seen again in run {evidence.run.id}")
@@ -177,7 +179,8 @@ def _is_good_night(evidence: Evidence, one: AlertRow, verdicts: list[SeriesVerdi
     return bool(judged) and not any(verdict.verdict == one.verdict for verdict in judged)
 
 
-def _told(before: AlertRow | None, now: AlertRow) -> ToldAlert:
+def as_told(before: AlertRow | None, now: AlertRow) -> ToldAlert:
+    """The alert with what is new about it since `before`, None if there was none."""
     if before is None:
         return ToldAlert(now, "opened")
     if before.state in LIVE and now.state == "resolved":
