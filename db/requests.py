@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db.models import Request
+from db.models import Measurement, Request, Run
 from db.queries_judged import request
+from db.queries_runs import devices_meant
 from db.records import RunKind
 from db.rows import RequestRow
 from db.store import Store
 from kswatch_errors import UsageError
 
 End = Literal["done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost; those of the schedule have none."""
+
+    cells: int = 30_000
+    minutes: float = 240.0
+    requests_per_hour: int = 30
+    """Of one person."""
+
+    def refusal(self, cells: int | None, seconds: float | None) -> str | None:
+        """Why a run of so many cells and seconds is too much, with the cure; None where it is not."""
+        if cells is not None and cells > self.cells:
+            return f"{cells:,} cells are more than one request may ask for ({self.cells:,}); {_SMALLER}"
+        if seconds is not None and seconds > 60 * self.minutes:
+            return (
+                f"it would take about {seconds / 60:,.0f} minutes; one request may take {self.minutes:g}; "
+                f"{_SMALLER}"
+            )
+        return None
+
+
+_SMALLER = "choose fewer patterns, batches or precisions, or give a budget"
 
 
 def ask(
@@ -29,6 +55,8 @@ def ask(
     arguments: Mapping[str, object] | None = None,
     kind: RunKind = "ad_hoc",
     priority: int = 0,
+    cells: int | None = None,
+    limits: Limits | None = None,
 ) -> int:
     """Queue a run and give the request's id; whether it can be run is found when it is taken.
 
@@ -38,11 +66,20 @@ def ask(
         device: as the asker names it: cpu, a UUID, a model name.
         asked_by: who.
         why: what for.
-        arguments: the suite's filters, as `RunRecord.arguments`.
+        arguments: the suite's filters, as `RunRecord.arguments`, and perhaps `budget`.
         kind: of the run.
         priority: the highest is taken first, then the oldest.
+        cells: that it has, where the asker knows; the time that it will take is estimated from it.
+        limits: on what it may cost; None for none.
+
+    Raises:
+        UsageError: it costs too much, or this person asked too often; said in words for people.
     """
+    seconds = estimated_seconds(store, device, cells)
+    now = datetime.now(UTC)
     with store.writing() as session:
+        if limits:
+            _refuse(limits.refusal(cells, seconds) or _too_often(session, limits, asked_by, now))
         asked = Request(
             suite=suite,
             device=device,
@@ -51,19 +88,65 @@ def ask(
             arguments=dict(arguments or {}),
             kind=kind,
             priority=priority,
-            asked_at=datetime.now(UTC),
+            asked_at=now,
+            cells_planned=cells,
+            seconds_planned=seconds,
         )
         session.add(asked)
         session.flush()
         return asked.id
 
 
+def _refuse(reason: str | None) -> None:
+    if reason:
+        raise UsageError(f"this request is refused: {reason}")
+
+
+def _too_often(session: Session, limits: Limits, who: str, now: datetime) -> str | None:
+    lately = (Request.asked_by == who, Request.asked_at > now - timedelta(hours=1))
+    asked = session.scalar(select(func.count()).select_from(Request).where(*lately)) or 0
+    if asked < limits.requests_per_hour:
+        return None
+    return f"{who} asked for {asked} runs within the last hour, and no more are taken; wait for those"
+
+
+def estimated_seconds(store: Store, device: str, cells: int | None) -> float | None:
+    """How long so many cells took on that device lately; None where nothing is known of it."""
+    per_cell = seconds_per_cell(store, device)
+    return None if cells is None or per_cell is None else cells * per_cell
+
+
+def seconds_per_cell(store: Store, device: str) -> float | None:
+    """Seconds that a cell took in the device's newest finished run, one of a night if there is one."""
+    known = devices_meant(store, device)
+    if len(known) != 1:
+        return None
+    took = select(Run.id, Run.seconds).where(Run.device_id == known[0].id, Run.seconds > 0)
+    query = took.where(Run.state == "finished").order_by((Run.kind == "nightly").desc(), Run.id.desc())
+    with store.session() as session:
+        newest = session.execute(query.limit(1)).one_or_none()
+        if newest is None:
+            return None
+        measured = (Measurement.run_id == newest.id, Measurement.status != "skipped")
+        cells = session.scalar(select(func.count()).select_from(Measurement).where(*measured))
+        return newest.seconds / cells if cells else None
+
+
 def take_next(store: Store) -> RequestRow | None:
     """The request whose turn it is, now `running` and nobody else's; None when the queue is empty."""
+    return _take(store)
+
+
+def take(store: Store, request_id: int) -> RequestRow | None:
+    """This request, now `running` and nobody else's; None where it is not queued any more."""
+    return _take(store, Request.id == request_id)
+
+
+def _take(store: Store, *which: ColumnElement[bool]) -> RequestRow | None:
     with store.writing() as session:
         queued = (
             select(Request)
-            .where(Request.state == "queued")
+            .where(Request.state == "queued", *which)
             .order_by(Request.priority.desc(), Request.id)
             .limit(1)
             .with_for_update(skip_locked=True)  # of no effect in SQLite, whose write lock is held already
@@ -74,6 +157,14 @@ def take_next(store: Store) -> RequestRow | None:
         taken.state, taken.taken_at = "running", datetime.now(UTC)
         request_id = taken.id
     return request(store, request_id)
+
+
+def wait(store: Store, request_id: int, message: str) -> None:
+    """Say what a queued request waits for."""
+    with store.writing() as session:
+        queued = _request(session, request_id)
+        if queued.state == "queued":
+            queued.message = message
 
 
 def progress(
@@ -93,20 +184,40 @@ def progress(
         return running.cancel_asked
 
 
-def finish(store: Store, request_id: int, state: End = "done", message: str | None = None) -> None:
-    """Write how a taken request ended, with what is to be said of it."""
+def finish(
+    store: Store,
+    request_id: int,
+    state: End = "done",
+    message: str | None = None,
+    taken_at: datetime | None = None,
+) -> None:
+    """Write how a taken request ended, with what is to be said of it.
+
+    Of no effect where it was taken at another time than `taken_at`: by somebody else, meanwhile.
+    """
     with store.writing() as session:
         ended = _request(session, request_id)
+        if _is_anothers(ended, taken_at):
+            return
         ended.state, ended.finished_at, ended.seconds_left = state, datetime.now(UTC), None
         ended.message = message if message is not None else ended.message
 
 
-def give_back(store: Store, request_id: int, message: str) -> None:
-    """Queue a taken request again: whoever ran it had to stop, and its run will be resumed."""
+def give_back(store: Store, request_id: int, message: str, taken_at: datetime | None = None) -> None:
+    """Queue a taken request again: whoever ran it had to stop, and its run will be resumed.
+
+    Of no effect where it was taken at another time than `taken_at`.
+    """
     with store.writing() as session:
         returned = _request(session, request_id)
+        if _is_anothers(returned, taken_at):
+            return
         returned.state, returned.taken_at, returned.seconds_left = "queued", None, None
         returned.message = message
+
+
+def _is_anothers(found: Request, taken_at: datetime | None) -> bool:
+    return taken_at is not None and (found.state != "running" or found.taken_at != taken_at)
 
 
 def cancel(store: Store, request_id: int, who: str, why: str | None = None) -> None:

@@ -319,6 +319,9 @@ class VerdictRow(NamedTuple):
     change_low: float | None
     change_high: float | None
     comparable_runs: int
+    p_value: float | None
+    smallest_detectable_change: float | None
+    drift: float | None
     reason: str | None
     alert_id: int | None
 
@@ -378,6 +381,7 @@ class RequestRow:
     finished_at: datetime | None
     cells_done: int
     cells_planned: int | None
+    seconds_planned: float | None
     seconds_left: float | None
     message: str | None
     cancel_asked: bool

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from db import queries, requests
+from db.requests import Limits
 from db.store import Store
 from kswatch_errors import UsageError
-from tests.db.made_up import run_record
+from tests.db.made_up import measured, night, problem, run_record
 
 
 def ask(store, suite="smoke", **options):
@@ -78,3 +79,50 @@ def test_a_failed_request_says_why(store):
     requests.finish(store, asked, "failed", "no such suite")
     (found,) = queries.requests(store, states=["failed"])
     assert (found.message, found.finished_at is not None) == ("no such suite", True)
+
+
+def test_what_costs_too_much_is_refused_in_words_for_people(store):
+    limits = Limits(cells=100, minutes=10, requests_per_hour=2)
+    with pytest.raises(UsageError, match="200 cells are more than one request may ask for .100."):
+        ask(store, cells=200, limits=limits)
+    night(store, {"fused": 1.0, "bmm": 2.0})  # two cells in a second
+    store.finish_run(1, "finished", seconds=60.0)
+    with pytest.raises(UsageError, match="about 25 minutes; one request may take 10"):
+        ask(store, cells=50, limits=limits)
+    assert queries.requests(store) == []
+
+
+def test_nobody_asks_more_often_than_is_allowed(store):
+    limits = Limits(requests_per_hour=2)
+    ask(store, limits=limits)
+    ask(store, limits=limits)
+    with pytest.raises(UsageError, match="me asked for 2 runs within the last hour"):
+        ask(store, limits=limits)
+    requests.ask(store, "smoke", "cpu", asked_by="another", limits=limits)
+
+
+def test_a_request_knows_about_how_long_it_takes_from_last_night_on_that_device(store):
+    run_id = night(store, {"fused": 1.0, "bmm": 2.0})
+    store.record_problem(run_id, [measured(problem(d=2), "fused", status="skipped")])
+    store.finish_run(run_id, "finished", seconds=3.0)
+    asked = requests.ask(store, "smoke", "cpu-made-up", asked_by="me", cells=20)
+    assert queries.request(store, asked).seconds_planned == pytest.approx(30.0)
+    assert queries.request(store, ask(store)).seconds_planned is None
+
+
+def test_who_lost_a_request_to_another_cannot_end_it(store):
+    asked = ask(store)
+    first = requests.take_next(store)
+    requests.give_back(store, asked, "its server ended", first.taken_at)
+    second = requests.take(store, asked)
+    requests.finish(store, asked, "failed", "woken too late", first.taken_at)
+    requests.give_back(store, asked, "woken too late", first.taken_at)
+    assert queries.request(store, asked).state == "running"
+    requests.finish(store, asked, "done", taken_at=second.taken_at)
+    assert queries.request(store, asked).state == "done"
+
+
+def test_a_request_that_is_taken_cannot_be_taken_again(store):
+    asked = ask(store)
+    assert requests.take(store, asked).id == asked
+    assert requests.take(store, asked) is None
