@@ -1,4 +1,4 @@
-"""`kswatch dashboard`: starts Streamlit on this store, for this machine only."""
+"""`kswatch dashboard`: starts Streamlit on this store, for this machine only unless visitors sign in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dashboard.access import is_loopback, read_access, refuse_open_door
 from kswatch_errors import UsageError
 
 app = typer.Typer()
@@ -17,9 +18,9 @@ app = typer.Typer()
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 SETTINGS: dict[str, str] = {
-    "server.address": HOST,
     "server.headless": "true",
     "server.fileWatcherType": "none",
+    "server.enableStaticServing": "false",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "type",
@@ -31,7 +32,11 @@ SETTINGS: dict[str, str] = {
 def dashboard(
     ctx: typer.Context,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; 8501 by default.")
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on; 8501 by default.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; 127.0.0.1 by default. Any other demands sign-in."),
     ] = None,
 ) -> None:
     """Open the dashboard on http://127.0.0.1:8501; Ctrl-C stops it.
@@ -41,41 +46,49 @@ def dashboard(
       kswatch dashboard
       kswatch dashboard --port 9000
       KSWATCH_DATABASE_URL=sqlite:///other.db kswatch dashboard
+      KSWATCH_TOKEN_READ=... KSWATCH_TOKEN_ACT=... kswatch dashboard --address 0.0.0.0
 
     From another machine, reach it by a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
     from db.store import Store
 
-    chosen = port or ctx.obj["config"]["dashboard"].port
-    refuse_taken_port(chosen)
+    config = ctx.obj["config"]["dashboard"]
+    chosen, where = port or config.port, address or config.address
+    refuse_open_door(read_access(os.environ), where, config.hosts)
+    refuse_taken_port(chosen, where)
+    if not is_loopback(where):
+        typer.echo("kswatch: names and tokens travel as they are; put a proxy with TLS before it", err=True)
     # opened once here: a missing store is made, an older one brought to the newest schema
     Store.open(ctx.obj["database_url"]).close()
     environment = os.environ | {
         "KSWATCH_DATABASE_URL": ctx.obj["database_url"],
+        "KSWATCH_DASHBOARD_HOSTS": ",".join(config.hosts),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])),
     }
-    arguments = streamlit_arguments(chosen)
+    arguments = streamlit_arguments(chosen, where)
     os.execve(arguments[0], arguments, environment)
 
 
-def streamlit_arguments(port: int) -> list[str]:
+def streamlit_arguments(port: int, address: str = HOST) -> list[str]:
     """The command line that starts the server; `SETTINGS` hold whatever the user's own settings say."""
-    settings = [f"--{name}={value}" for name, value in (SETTINGS | {"server.port": str(port)}).items()]
-    return [sys.executable, "-m", "streamlit", "run", str(HERE / "app.py"), *settings]
+    where = {"server.port": str(port), "server.address": address}
+    settings = [f"--{name}={value}" for name, value in (SETTINGS | where).items()]
+    return [sys.executable, "-m", "streamlit", "run", str(HERE / "guarded_app.py"), *settings]
 
 
-def refuse_taken_port(port: int) -> None:
+def refuse_taken_port(port: int, address: str = HOST) -> None:
     """Say so, in words, where something else listens on the port.
 
     Raises:
         UsageError: it cannot be bound.
     """
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((address, port))
         except OSError as error:
             raise UsageError(
-                f"port {port} on {HOST} cannot be used ({error.strerror}); "
+                f"port {port} on {address} cannot be used ({error.strerror}); "
                 f"choose another, as in --port {port + 1}"
             ) from error

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -56,10 +56,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_dashboard(url: str) -> Iterator[str]:
-    """The dashboard on a store, as `kswatch dashboard` starts it; gives its address."""
+def running_dashboard(url: str, **settings: str) -> Iterator[str]:
+    """The dashboard on a store, as `kswatch dashboard` starts it; gives its address.
+
+    Args:
+        url: of the store.
+        settings: more of the environment.
+    """
     port = free_port()
-    environment = os.environ | {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), **settings}
     process = subprocess.Popen(
         streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -85,6 +90,9 @@ def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
             raise RuntimeError(f"the dashboard ended: {process.stderr.read().decode()}")
         try:
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                return
+        except HTTPError as answer:
+            if answer.code == 401:  # it answers, and lets nobody in
                 return
         except (URLError, OSError):
             time.sleep(0.1)
