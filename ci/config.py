@@ -35,6 +35,9 @@ class CiConfig:
     false_confirmation_rate: float = 0.001
     """A finding is confirmed when it stands at this rate: so often may a quiet night confirm anything."""
 
+    drift_floor: float = 0.03
+    """A level further than this from the best of 90 nights has drifted, though no night stood out."""
+
     canary_floor: float = 0.05
     """A canary further than this from its own history says that the machine moved, not the code."""
 

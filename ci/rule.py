@@ -86,6 +86,8 @@ class Ruling:
     """In noise units, negative for better; 0 within the floor and where the intervals overlap."""
     unseen: Bools
     """Whether no comparable point ever lay as far out."""
+    smallest: Floats
+    """The smallest change that would be called slower or faster, with an interval as wide as tonight's."""
 
 
 def level_of(history: Points, config: CiConfig) -> Level:
@@ -112,6 +114,8 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
     units = np.abs(change) / level.noise
     beyond_floor = (np.abs(change) > config.floor) & ~unjudged
     gap = np.where(change > 0, change_low > 0, change_high < 0)
+    least_change = np.fmax(config.floor, config.noise_factor * level.noise)
+    half_widths = (high - low) / 2 / point.value + (level.high - level.low) / 2 / level.value
     worse = np.where((change > 0) ^ higher_is_better, units, -units)
     worse_by = np.where((np.abs(change) > config.floor / 2) & gap & ~unjudged, worse, 0.0)
     return Ruling(
@@ -125,6 +129,7 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
         units=units,
         worse_by=worse_by,
         unseen=(point.value > level.most) | (point.value < level.least),
+        smallest=np.where(unjudged, np.nan, np.fmax(least_change, half_widths)),
     )
 
 
@@ -154,6 +159,11 @@ def _quantile(values: Floats, share: float) -> Floats:
         lower = upper
     rows = np.arange(len(values))
     return (ordered[rows, lower] + ordered[rows, upper]) / 2
+
+
+def row_median(values: Floats) -> Floats:
+    """The median of each row's known values; NaN where there is none."""
+    return _quantile(values, 0.5)
 
 
 def _positive(values: Floats) -> Floats:

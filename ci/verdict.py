@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ci.causes import Cause, Latencies, cause_of, latency_changes
 from ci.config import CiConfig
-from ci.evidence import Evidence, Series
+from ci.drift import Drift, drift_of
+from ci.evidence import NIGHTS_LOOKED_AT, Evidence, canary_moves
+from ci.kin import Series
+from ci.machine_shift import as_of_tonight, machine_shift, overall_shift
 from ci.rule import Ruling
-from ci.weighing import Weighed, weigh
+from ci.weighing import WithPools, weigh
 from db.alert_life import LIVE
-from db.records import ProblemKey
 
 Word = Literal["faster", "slower", "same", "ambiguous"]
-Cause = Literal["code", "baseline", "environment", "canary", "throttled"]
-
-Latencies = Mapping[tuple[ProblemKey, str], float]
-"""By problem and implementation, how far the time is from its level."""
-
 TOO_LITTLE_HISTORY = "too little history"
 
 
@@ -44,6 +40,12 @@ class SeriesVerdict:
     noise_units: float | None
     comparable_runs: int
     reason: str | None
+    p_value: float | None = None
+    """How often a quiet night goes as far, by itself or with its pool."""
+    smallest_detectable_change: float | None = None
+    """The smallest change that this series alone would have been told for tonight."""
+    drift: float | None = None
+    """value / best level of 90 nights - 1."""
 
     @property
     def moved(self) -> bool:
@@ -53,27 +55,39 @@ class SeriesVerdict:
 
 def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
     """Judge every series of a night."""
-    family = _families(evidence.series)
-    weighed = weigh(
-        evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, family, config
-    )
-    latencies = _latency_changes(evidence, weighed.ruling)
-    return [_verdict(evidence, weighed, index, latencies, config) for index in range(len(evidence.series))]
+    evidence = on_tonights_machine(evidence, config)
+    arrays = (evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, evidence.kin)
+    found = weigh(*arrays, config)
+    drift = drift_of(*arrays, found.pool_history, config)
+    latencies = latency_changes(evidence, found.weighed.ruling)
+    verdicts = (_verdict(evidence, found, index, latencies, config) for index in range(len(evidence.series)))
+    return [_with_drift(evidence, drift, index, one, config) for index, one in enumerate(verdicts)]
 
 
-def _families(series: Sequence[Series]) -> NDArray[np.int64]:
-    """Series of one implementation and metric move together; a number for each such family."""
-    names = [(one.implementation, one.metric) for one in series]
-    number = {name: index for index, name in enumerate(sorted(set(names)))}
-    return np.array([number[name] for name in names], dtype=np.int64)
+def on_tonights_machine(evidence: Evidence, config: CiConfig) -> Evidence:
+    """The same with what each night's machine did to everything taken out of the past.
+
+    Where a canary or the environment says that the machine is another one, nothing is taken out; where all
+    implementations moved together as far as a canary may not, they count as one.
+    """
+    if evidence.canary_change is not None or evidence.environment_before is not None:
+        return evidence
+    shift = machine_shift(evidence.newest, evidence.past, evidence.in_level, evidence.kin, evidence.canaries)
+    overall = dict(enumerate(1 + overall_shift(shift, evidence.kin)))
+    moved = canary_moves(overall, config).get(len(overall) - 1)
+    if moved is not None:
+        return replace(evidence, canary_change=moved)
+    return replace(evidence, past=as_of_tonight(evidence.past, shift, evidence.kin))
 
 
 def _verdict(
-    evidence: Evidence, weighed: Weighed, index: int, latencies: Latencies, config: CiConfig
+    evidence: Evidence, found: WithPools, index: int, latencies: Latencies, config: CiConfig
 ) -> SeriesVerdict:
+    weighed = found.weighed
     level, ruling = weighed.level, weighed.ruling
     word = _word(ruling, index)
-    cause = _cause(evidence, index, word == "slower", latencies) if word in ("slower", "faster") else None
+    moved = word in ("slower", "faster")
+    cause = cause_of(evidence, index, float(ruling.change[index]), latencies) if moved else None
     return SeriesVerdict(
         series=evidence.series[index],
         verdict=word,
@@ -88,8 +102,41 @@ def _verdict(
         change_high=_known(ruling.change_high[index]),
         noise_units=_known(ruling.units[index]),
         comparable_runs=int(level.comparable_runs[index]),
-        reason=_reason(evidence, weighed, index, config),
+        reason=_reason(evidence, found, index, config),
+        p_value=None if ruling.too_little_history[index] else float(weighed.chance[index]),
+        smallest_detectable_change=_known(ruling.smallest[index]),
     )
+
+
+def _with_drift(
+    evidence: Evidence, drift: Drift, index: int, verdict: SeriesVerdict, config: CiConfig
+) -> SeriesVerdict:
+    """The verdict with its drift, which is the finding where the night alone shows none."""
+    verdict = replace(verdict, drift=_known(drift.drift[index]))
+    told = drift.told[index] or (
+        drift.recent[index] > config.drift_floor / 2 and _in_living_drift(evidence, index)
+    )
+    if verdict.moved or not told or evidence.throttled[index] or evidence.canary_change is not None:
+        return verdict
+    point, best = evidence.newest, float(drift.best[index])
+    return replace(
+        verdict,
+        verdict="slower",
+        cause="drift",
+        confirmed=True,
+        significant=True,
+        level=best,
+        change=verdict.drift,
+        change_low=_known(point.low[index] / best - 1),
+        change_high=_known(point.high[index] / best - 1),
+        reason=f"its level is {100 * drift.recent[index]:.1f} % from the best of {NIGHTS_LOOKED_AT} nights",
+    )
+
+
+def _in_living_drift(evidence: Evidence, index: int) -> bool:
+    series = evidence.series[index]
+    ids = evidence.members.get((series.cell_id, series.metric), set())
+    return any(one.id in ids and one.state in LIVE and one.cause == "drift" for one in evidence.alerts)
 
 
 def _seen_before(evidence: Evidence, index: int, word: Word) -> bool:
@@ -110,40 +157,8 @@ def _word(ruling: Ruling, index: int) -> Word:
     return "ambiguous" if ruling.ambiguous[index] else "same"
 
 
-def _cause(evidence: Evidence, index: int, slower: bool, latencies: Latencies) -> Cause:
-    """What a change is put down to; the machine's state comes before the code."""
-    series = evidence.series[index]
-    if evidence.throttled[index]:
-        return "throttled"
-    if evidence.environment_before is not None:
-        return "environment"
-    if evidence.canary_change is not None:
-        return "canary"
-    if series.implementation != "fused":
-        return "baseline"
-    if series.metric == "speedup" and _baseline_moved_more(series, slower, latencies):
-        return "baseline"
-    return "code"
-
-
-def _baseline_moved_more(series: Series, slower: bool, latencies: Latencies) -> bool:
-    """Whether a speedup changed because the baseline got faster (or slower), rather than fused."""
-    direction = 1 if slower else -1
-    by_fused = direction * latencies.get((series.problem, "fused"), 0.0)
-    by_baseline = -direction * latencies.get((series.problem, series.best_baseline or ""), 0.0)
-    return by_baseline > by_fused
-
-
-def _latency_changes(evidence: Evidence, ruling: Ruling) -> Latencies:
-    """How far each cell's time is from its level, where it has one."""
-    return {
-        (series.problem, series.implementation): float(change)
-        for series, change in zip(evidence.series, ruling.change, strict=True)
-        if series.metric == "latency_ms" and np.isfinite(change)
-    }
-
-
-def _reason(evidence: Evidence, weighed: Weighed, index: int, config: CiConfig) -> str | None:
+def _reason(evidence: Evidence, found: WithPools, index: int, config: CiConfig) -> str | None:
+    weighed, pool = found.weighed, found.carried_by[index]
     if weighed.ruling.too_little_history[index]:
         runs = weighed.level.comparable_runs[index]
         return f"{TOO_LITTLE_HISTORY}: {runs} comparable runs, {config.minimum_runs} are needed"
@@ -151,6 +166,13 @@ def _reason(evidence: Evidence, weighed: Weighed, index: int, config: CiConfig) 
         return "the device was slowed down while this was measured"
     if weighed.ruling.ambiguous[index]:
         return "beyond the threshold, but its interval overlaps that of the level"
+    if pool >= 0:
+        label = evidence.kin.pool_labels[pool]
+        change = 100 * found.pools.ruling.change[pool]
+        return (
+            f"all {len(evidence.kin.pools[pool])} series{label and ' of ' + label}: {abs(change):.1f} % "
+            + ("worse" if change > 0 else "better")
+        )
     return None
 
 

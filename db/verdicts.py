@@ -55,6 +55,7 @@ class NewestPoint(NamedTuple):
     speedup: tuple[float | None, float | None, float | None]
     """Of a problem's `fused` cell, over the best of all baselines."""
     best_baseline: str | None
+    cycles: float | None = None
 
 
 class Tails(NamedTuple):
@@ -145,6 +146,7 @@ _POINTS = (
         Measurement.energy_mj,
         Measurement.energy_low_mj,
         Measurement.energy_high_mj,
+        Measurement.cycles,
         *(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__),
     )
     .join(Cell, Cell.id == Measurement.cell_id)
@@ -167,6 +169,7 @@ def _newest_point(row: Any, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  
         energy_mj=(row.energy_mj, row.energy_low_mj, row.energy_high_mj),
         speedup=(fused.speedup, fused.speedup_low, fused.speedup_high) if fused else (None, None, None),
         best_baseline=fused.best_baseline if fused else None,
+        cycles=row.cycles,
     )
 
 
@@ -197,6 +200,16 @@ def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[st
             for run_id, cell_id, flags in session.execute(query)
             if wanted.intersection((flags or "").split(","))
         }
+
+
+def code_hashes(store: Store, run_ids: Collection[int]) -> dict[tuple[int, int], str]:
+    """The hash of the machine code that ran, by run and cell, where it is known."""
+    query = select(Measurement.run_id, Measurement.cell_id, Measurement.code_hash).where(
+        Measurement.run_id.in_(run_ids), Measurement.code_hash.is_not(None), Measurement.mode != "hot"
+    )
+    with store.session() as session:
+        rows: list[Any] = list(session.execute(query))
+    return {(run_id, cell_id): code for run_id, cell_id, code in rows}
 
 
 def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from ci.verdict import Cause, SeriesVerdict
+from ci.causes import NEVER_TOLD, Cause
+from ci.verdict import SeriesVerdict
 from db.records import ProblemKey
 
 SEVERAL = "several"
@@ -52,20 +53,20 @@ class Group:
 
 
 def group(verdicts: Iterable[SeriesVerdict]) -> list[Group]:
-    """Group what moved; throttled points are never told.
+    """Group what moved; noise of the machine is never told.
 
     Speedup and energy follow the time of the same implementation where that moved the same way; a
     speedup that changed with its baseline follows the baseline. What came with a moved machine or a new
     environment is one group, whatever it touched.
     """
-    moved = [one for one in verdicts if one.moved and one.cause != "throttled"]
+    moved = [one for one in verdicts if one.moved and one.cause not in NEVER_TOLD]
     times = {(one.series.implementation, one.verdict) for one in moved if one.series.metric == "latency_ms"}
     groups: dict[Key, Group] = {}
     for one in sorted(moved, key=_worst_first):
         key = _key(one, times)
         groups.setdefault(key, Group(*key)).verdicts.append(one)
     machine = [_merged(cause, groups) for cause in ("environment", "canary")]
-    code = [found for found in groups.values() if found.cause in ("code", "baseline")]
+    code = [found for found in groups.values() if found.cause not in ("environment", "canary")]
     return [*code, *(found for found in machine if found)]
 
 

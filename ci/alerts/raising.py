@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ci.alerts.belonging import by_alert, is_good_night, takes_part
 from ci.alerts.describing import explanation_of, incorrect_explanation, incorrect_title, title_of
 from ci.alerts.grouping import Group, group
 from ci.evidence import LEVEL_CAUSES, Evidence
@@ -18,9 +19,6 @@ from db.queries import AlertRow, alert
 from db.store import Store
 
 News = Literal["opened", "confirmed", "resolved"]
-
-SAME_CAUSE_NIGHTS = 3
-"""A finding joins an alert of the same key opened at most so many nights ago: one cause, seen late."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def raise_alerts(store: Store, evidence: Evidence, verdicts: Iterable[SeriesVerd
     alert_of: dict[tuple[int, str], int] = {}
     seen: set[int] = set()
     for found in group(verdicts):
-        for alert_id, part in _by_alert(evidence, found).items():
+        for alert_id, part in by_alert(evidence, found).items():
             if alert_id is None and not part.worth_an_alert:
                 continue
             told = _tell(store, evidence, alert_id, part)
@@ -58,36 +56,6 @@ def raise_alerts(store: Store, evidence: Evidence, verdicts: Iterable[SeriesVerd
     recovered = _recover(store, evidence, verdicts, seen)
     told_alerts = [as_told(before.get(one), alert(store, one)) for one in sorted(seen | recovered)]
     return Raised(told_alerts, alert_of)
-
-
-def _by_alert(evidence: Evidence, found: Group) -> dict[int | None, Group]:
-    """The group, divided by the alerts that its series belong to already; None for those of none."""
-    parts: dict[int | None, Group] = {}
-    known = {one.id: one for one in evidence.alerts if _takes_part(evidence, one)}
-    recent = next((one.id for one in reversed(known.values()) if _same_cause(evidence, one, found)), None)
-    for verdict in found.verdicts:
-        ids = evidence.members.get((verdict.series.cell_id, verdict.series.metric), set())
-        mine = [id_ for id_ in ids if id_ in known and known[id_].cause == found.cause]
-        mine = [id_ for id_ in mine if known[id_].verdict == found.verdict or found.cause not in LEVEL_CAUSES]
-        alert_id = max(mine, default=recent)
-        parts.setdefault(alert_id, Group(*found.key)).verdicts.append(verdict)
-    return parts
-
-
-def _takes_part(evidence: Evidence, one: AlertRow) -> bool:
-    """Whether findings of this run may belong to the alert: it lives, or was ended knowing this run."""
-    return one.state in LIVE or one.newest_run_id >= evidence.run.id
-
-
-def _same_cause(evidence: Evidence, one: AlertRow, found: Group) -> bool:
-    if found.cause == "environment":  # every change of it is one of its own
-        return one.cause == found.cause and one.opened_run_id == evidence.run.id
-    if found.cause == "canary":
-        return one.cause == found.cause
-    if (one.implementation, one.metric, one.verdict, one.cause) != found.key:
-        return False
-    nights_since = sum(run_id > one.opened_run_id for run_id in evidence.environment_of)
-    return nights_since <= SAME_CAUSE_NIGHTS
 
 
 def _tell(store: Store, evidence: Evidence, alert_id: int | None, part: Group) -> int:
@@ -124,7 +92,7 @@ def _accept(store: Store, alert_id: int) -> None:
 
 
 def _tell_incorrect(store: Store, evidence: Evidence) -> int:
-    known = [one for one in evidence.alerts if one.cause == "incorrect" and _takes_part(evidence, one)]
+    known = [one for one in evidence.alerts if one.cause == "incorrect" and takes_part(evidence, one)]
     new = NewAlert(
         device_id=evidence.run.device_id,
         run_id=evidence.run.id,
@@ -149,7 +117,7 @@ def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], se
     for one in evidence.alerts:
         if one.cause == "heuristic" or one.id in seen or one.state not in LIVE:
             continue  # heuristics' alerts live in ci.alerts.heuristics
-        if not _is_good_night(evidence, one, verdicts):
+        if not is_good_night(evidence, one, verdicts):
             continue
         if one.cause in LEVEL_CAUSES and not one.confirmed:
             dismiss(store, one.id, f"not seen again in run {evidence.run.id}")
@@ -157,26 +125,6 @@ def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], se
         elif good_night(store, one.id, evidence.run.id) == "resolved":
             ended.add(one.id)
     return ended
-
-
-def _is_good_night(evidence: Evidence, one: AlertRow, verdicts: list[SeriesVerdict]) -> bool:
-    """Whether this run says that the alert's finding is gone; a night that cannot tell is not good."""
-    if one.opened_run_id >= evidence.run.id:
-        return False
-    if one.cause == "incorrect":
-        return any(verdict.series.implementation == "fused" for verdict in verdicts)
-    if one.cause not in LEVEL_CAUSES:
-        return True
-    comparable = evidence.environment_of.get(one.opened_run_id) == evidence.run.environment_id
-    if not comparable or evidence.canary_change is not None:
-        return False
-    members = [
-        verdict
-        for verdict in verdicts
-        if one.id in evidence.members.get((verdict.series.cell_id, verdict.series.metric), ())
-    ]
-    judged = [verdict for verdict in members if verdict.level is not None and verdict.cause != "throttled"]
-    return bool(judged) and not any(verdict.verdict == one.verdict for verdict in judged)
 
 
 def as_told(before: AlertRow | None, now: AlertRow) -> ToldAlert:

@@ -10,6 +10,7 @@ from kswatch_errors import UsageError
 from tests.ci.nights import PROBLEMS, START
 
 SLOWER = {"fused": 1.1}
+SMALL = {"fused": 1.025}
 
 
 def news(judgement) -> list[tuple[str, str, str | None]]:
@@ -67,11 +68,11 @@ def test_a_small_slowdown_is_provisional_until_the_next_night_shows_it_too(night
     nights.noise = 0.01
     nights.quiet(15)
     nights.noise = 0.0
-    nights.night({"fused": 1.035})
+    nights.night(SMALL)
     first = judge_newest()
     assert news(first) == [("slower", "code", "opened")]
     assert not first.regressed and not first.alerts[0].alert.confirmed
-    nights.night({"fused": 1.035})
+    nights.night(SMALL)
     second = judge_newest()
     assert news(second) == [("slower", "code", "confirmed")]
     assert second.regressed
@@ -81,7 +82,7 @@ def test_a_provisional_alert_that_is_not_seen_again_is_dismissed(nights, judge_n
     nights.noise = 0.01
     nights.quiet(15)
     nights.noise = 0.0
-    nights.night({"fused": 1.035})
+    nights.night(SMALL)
     judge_newest()
     nights.night()
     assert news(judge_newest()) == [("slower", "code", "resolved")]

@@ -5,6 +5,7 @@ import pytest
 
 from ci.chance import chance_of, survivors
 from ci.config import CiConfig
+from ci.kin import Kin
 from ci.rule import Points
 from ci.weighing import weigh
 
@@ -31,8 +32,8 @@ def weighed(values: np.ndarray, night: int, bad_from: int | None = None):
     if bad_from is not None and bad_from < night:
         in_level[:, bad_from - night :] = False
     higher_is_better = np.zeros(len(values), dtype=bool)
-    family = np.arange(len(values)) // 20
-    return weigh(points(values[:, night]), points(past), in_level, higher_is_better, family, CONFIG)
+    kin = Kin(np.arange(len(values)) // 20, [], [], np.zeros(0, dtype=int), [])
+    return weigh(points(values[:, night]), points(past), in_level, higher_is_better, kin, CONFIG).weighed
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6])

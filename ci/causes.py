@@ -1,0 +1,67 @@
+"""What a change is put down to; the machine's state comes before the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from ci.evidence import Evidence
+from ci.kin import Series
+from ci.rule import Ruling
+from db.records import ProblemKey
+
+Cause = Literal["code", "baseline", "environment", "canary", "throttled", "clock", "same_code", "drift"]
+
+NEVER_TOLD: frozenset[str] = frozenset({"throttled", "clock", "same_code"})
+"""Noise of the machine, not news of the code."""
+CODE_CAUSES: frozenset[str] = frozenset({"code", "drift"})
+"""Causes that fail a check."""
+
+CLOCK_SHARE = 1 / 3
+"""Of the change in time: if the cycles changed by less, the clock did it."""
+
+Latencies = Mapping[tuple[ProblemKey, str], float]
+"""By problem and implementation, how far the time is from its level."""
+
+
+def cause_of(evidence: Evidence, index: int, change: float, latencies: Latencies) -> Cause:
+    """The likeliest cause of a series' change, which is slower or faster."""
+    series = evidence.series[index]
+    if evidence.throttled[index]:
+        return "throttled"
+    if evidence.environment_before is not None:
+        return "environment"
+    if evidence.canary_change is not None:
+        return "canary"
+    if series.metric == "latency_ms" and _by_the_clock(evidence.cycles_change[index], change):
+        return "clock"
+    if series.implementation != "fused":
+        return "baseline"
+    slower = (change > 0) != bool(evidence.higher_is_better[index])
+    if series.metric == "speedup" and _baseline_moved_more(series, slower, latencies):
+        return "baseline"
+    return "same_code" if evidence.same_code[index] else "code"
+
+
+def latency_changes(evidence: Evidence, ruling: Ruling) -> dict[tuple[ProblemKey, str], float]:
+    """How far each cell's time is from its level, where it has one."""
+    return {
+        (series.problem, series.implementation): float(change)
+        for series, change in zip(evidence.series, ruling.change, strict=True)
+        if series.metric == "latency_ms" and np.isfinite(change)
+    }
+
+
+def _by_the_clock(cycles_change: float, change: float) -> bool:
+    """Whether the time changed without its cycles."""
+    return bool(np.isfinite(cycles_change)) and abs(cycles_change) < CLOCK_SHARE * abs(change)
+
+
+def _baseline_moved_more(series: Series, slower: bool, latencies: Latencies) -> bool:
+    """Whether a speedup changed because the baseline got faster (or slower), rather than fused."""
+    direction = 1 if slower else -1
+    by_fused = direction * latencies.get((series.problem, "fused"), 0.0)
+    by_baseline = -direction * latencies.get((series.problem, series.best_baseline or ""), 0.0)
+    return by_baseline > by_fused
