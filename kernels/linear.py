@@ -98,10 +98,13 @@ class KSLinear(nn.Module):
     def _product(self, y: torch.Tensor) -> torch.Tensor:
         """All factors, right-most first; the last one adds the bias."""
         algorithm, layout = self.algorithm, self.layout
-        *first, last = self.factors
-        for factor in first:
-            y = factor(y, algorithm, layout)
-        return last(y, algorithm, layout, self.bias)
+        bias, factors_left = self.bias, len(self.patterns)
+        # Not `self.factors`: looking a list of modules up and walking it costs more than a small launch.
+        factors: dict[str, KSFactor] = self._modules["factors"]._modules  # type: ignore[union-attr, assignment]
+        for factor in factors.values():
+            factors_left -= 1
+            y = factor(y, algorithm, layout, None if factors_left else bias)
+        return y
 
     def extra_repr(self) -> str:
         """The arguments but for the patterns, which `print` shows below them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -56,12 +57,18 @@ def unsupported_precision(precision: Precision, device: torch.device) -> str | N
 
 def allows_tf32(device: torch.device) -> bool:
     """Whether torch is set to multiply fp32 matrices in TF32 there."""
-    if unsupported_precision("tf32", device):
+    if not _has_tf32(device):
         return False
     matmul = torch.backends.cuda.matmul
     # The older switch raises after somebody has used the newer one (torch 2.9).
     newer = getattr(matmul, "fp32_precision", None)
     return matmul.allow_tf32 if newer is None else newer == "tf32"
+
+
+@cache
+def _has_tf32(device: torch.device) -> bool:
+    """Asked at every product; the driver would be asked for the capability each time."""
+    return unsupported_precision("tf32", device) is None
 
 
 def _reduction(name: str) -> bool | tuple[bool, bool]:

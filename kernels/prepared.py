@@ -95,7 +95,10 @@ def precision_of(dtype: torch.dtype, device: torch.device) -> Precision:
     Raises:
         UsageError: there is none.
     """
-    if dtype not in PRECISION_OF:
+    precision = PRECISION_OF.get(dtype)
+    if precision == "fp32" and device.type == "cuda" and allows_tf32(device):
+        return "tf32"
+    if precision is None:
         names = ", ".join(str(known) for known in PRECISION_OF)
         raise UsageError(f"KSLinear computes in {names}, not in {dtype}; pass dtype=torch.float32")
-    return "tf32" if dtype == torch.float32 and allows_tf32(device) else PRECISION_OF[dtype]
+    return precision

@@ -6,14 +6,77 @@ weight's; with a fake kernel, gradients of every order, and autocast as `torch.n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from kernels.definition import formula, weights_gradient
-from kernels.pattern import Pattern
-from kernels.prepared import precision_of, prepared_for
+from kernels.prepared import PreparedProducts, precision_of, prepared_for
 from kernels.problem import Layout
+
+
+def multiply(
+    prepared: PreparedProducts,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    transposed: bool,
+    algorithm: str,
+    layout: Layout,
+) -> torch.Tensor:
+    """The operator by the shortest way that there is: `prepared` are the products of this weight.
+
+    torch's dispatcher costs a Python operator more than a launch takes, and its own gradients cost
+    twice what `_Eager` does, so that only those who must see the operator get it.
+    """
+    if _is_observed(x):
+        return product(x, weight, bias, transposed, algorithm, layout)
+    if torch.is_grad_enabled() and (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        return _Eager.apply(prepared, x, weight, bias, transposed, algorithm, layout)
+    return compute(prepared, x, weight, bias, transposed, algorithm, layout)
+
+
+def compute(
+    prepared: PreparedProducts,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    transposed: bool,
+    algorithm: str,
+    layout: Layout,
+) -> torch.Tensor:
+    """The numbers alone: no gradient, no tracing.
+
+    Raises:
+        UnsupportedError: the algorithm cannot compute this product here.
+    """
+    batch = x.shape[0 if layout == "batch_first" else 1]
+    if batch == 0 or x.dtype == torch.float64:
+        y = formula(layout, (weight.transpose(1, 2) if transposed else weight).to(x.dtype), x)
+    else:
+        question = (algorithm, batch, precision_of(x.dtype, x.device), layout, transposed)
+        y = prepared.product(weight, question)(x if x.is_contiguous() else x.contiguous())
+    if bias is None:
+        return y
+    if bias.dtype != y.dtype:
+        bias = bias.to(y.dtype)
+    return y.add_(bias if layout == "batch_first" else bias[:, None])
+
+
+def _is_observed(x: torch.Tensor) -> bool:
+    """Whether a tracer, autocast, a mode or a subclass of tensors must see the operator itself."""
+    return (
+        torch._C._is_any_autocast_enabled()
+        or type(x) is not torch.Tensor
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+# ---- the operator ---------------------------------------------------------------------------------
 
 _library = torch.library.Library("kswatch", "DEF")
 _library.define(
@@ -23,40 +86,12 @@ product = torch.ops.kswatch.product.default
 """product(x, weight, bias, transposed, algorithm, layout); x of shape (batch, acd) or (acd, batch)."""
 
 
-def compute(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transposed: bool,
-    algorithm: str,
-    layout: Layout,
-) -> torch.Tensor:
-    """The operator without torch's dispatcher: no gradient, no tracing.
-
-    Raises:
-        UnsupportedError: the algorithm cannot compute this product here.
-    """
-    batch = x.shape[0 if layout == "batch_first" else 1]
-    if batch == 0 or x.dtype == torch.float64:
-        y = formula(layout, _turned(weight, transposed).to(x.dtype), x)
-    else:
-        question = (algorithm, batch, precision_of(x.dtype, x.device), layout, transposed)
-        y = prepared_for(weight).product(weight, question)(x.detach().contiguous())
-    return y if bias is None else add_bias(y, bias, layout)
-
-
-def add_bias(y: torch.Tensor, bias: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """A product's fresh output with the bias added in place."""
-    return y.add_((bias if layout == "batch_first" else bias[:, None]).to(y.dtype))
-
-
-def _turned(weight: torch.Tensor, transposed: bool) -> torch.Tensor:
-    """The weights of Kᵀ, whose pattern is (a, c, b, d)."""
-    return weight.transpose(1, 2) if transposed else weight
+def _dispatched(x: torch.Tensor, weight: torch.Tensor, *rest: Any) -> torch.Tensor:  # noqa: ANN401
+    return compute(prepared_for(weight), x, weight, *rest)
 
 
 for _device in ("CPU", "CUDA"):
-    _library.impl("product", compute, _device)
+    _library.impl("product", _dispatched, _device)
 
 
 @torch.library.register_fake("kswatch::product", lib=_library)
@@ -83,22 +118,47 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # n
 
 
 def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+    return _gradients(ctx, y_gradient, ctx.needs_input_grad)
+
+
+def _gradients(
+    ctx: Any,  # noqa: ANN401
+    y_gradient: torch.Tensor,
+    needed: Sequence[bool],
+) -> tuple[torch.Tensor | None, ...]:
     """Kᵀ applied to the gradient of Y; its outer product with X, per block; its sum over the batch."""
     x, weight = ctx.saved_tensors
     transposed, layout = ctx.transposed, ctx.layout
     of_x = of_weight = of_bias = None
-    if ctx.needs_input_grad[0]:
-        of_x = product(y_gradient, weight, None, not transposed, ctx.algorithm, layout)
-    if ctx.needs_input_grad[1]:
+    if needed[0]:
+        prepared = prepared_for(weight)
+        of_x = multiply(prepared, y_gradient, weight, None, not transposed, ctx.algorithm, layout)
+    if needed[1]:
         rows, columns = (x, y_gradient) if transposed else (y_gradient, x)
-        pattern = Pattern(*weight.shape)
-        of_weight = weights_gradient(pattern, layout, rows, columns).to(weight.dtype)
-    if ctx.needs_input_grad[2]:
+        a, _, _, d = weight.shape
+        of_weight = weights_gradient(a, d, layout, rows, columns).to(weight.dtype)
+    if needed[2]:
         of_bias = y_gradient.sum(0 if layout == "batch_first" else 1).to(ctx.bias_dtype)
     return of_x, of_weight, of_bias, None, None, None
 
 
 torch.library.register_autograd("kswatch::product", _backward, setup_context=_save, lib=_library)
+
+
+class _Eager(torch.autograd.Function):
+    """The same gradients without the dispatcher; torch's registered ones bind a signature at every call."""
+
+    @staticmethod
+    def forward(ctx: Any, prepared: PreparedProducts, *inputs: Any) -> torch.Tensor:  # noqa: ANN401
+        """See `compute`."""
+        y = compute(prepared, *inputs)
+        _save(ctx, inputs, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, y_gradient: torch.Tensor) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """See `_gradients`."""
+        return (None, *_gradients(ctx, y_gradient, ctx.needs_input_grad[1:]))
 
 
 # ---- autocast -------------------------------------------------------------------------------------

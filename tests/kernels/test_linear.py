@@ -7,9 +7,9 @@ from torch import nn
 
 from kernels import KSLinear, choosing
 from kernels.catalogue import IMPLEMENTATIONS, implementation
-from kernels.prepared import KEPT, prepared_for
 from kernels.implementation import Product
 from kernels.pattern import Pattern
+from kernels.prepared import KEPT, prepared_for
 from kernels.problem import LAYOUTS, Problem
 from kswatch_errors import UnsupportedError, UsageError
 
