@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 _PAGES = "pages_by_path"
@@ -30,3 +31,21 @@ def _page(path: str) -> Any:  # noqa: ANN401  (Streamlit's own page object)
 
 def _texts(choices: dict[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in choices.items()}
+
+
+def open_problem(frame: pd.DataFrame, label: str, **others: object) -> None:
+    """Leave for the pattern page of one row.
+
+    Args:
+        frame: `pattern`, `batch`, `precision`, `layout`.
+        label: the row's entry in the frame's index, as text.
+        others: further choices there, such as `device`.
+    """
+    row = frame.loc[int(label)]
+    choices = {name: row[name] for name in ("pattern", "batch", "precision", "layout")}
+    go_to("pattern", **choices, **others)
+
+
+def open_run(run_id: str) -> None:
+    """Leave for the page of one run."""
+    go_to("runs", view="one", run=run_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import links
+from dashboard import links, page_style
 from dashboard.app_pages import (
     alert_list,
     ask_for_run,
@@ -59,4 +59,5 @@ def navigation(first: str = "overview") -> Any:  # noqa: ANN401  (Streamlit's ow
         for entry in PAGES
     }
     links.publish(pages)
+    page_style.apply()
     return st.navigation(list(pages.values()), position="top")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from dashboard import viewer
+from dashboard.charts.zones import in_zone
 from dashboard.plain_text import literal
 from kswatch_errors import KswatchError
 
@@ -28,33 +30,75 @@ STATUS_COLOURS = {
 }
 
 
-def chart(figure: go.Figure, data: pd.DataFrame, name: str, says: str) -> None:
+def chart(
+    figure: go.Figure,
+    data: pd.DataFrame,
+    name: str,
+    says: str,
+    opens: Callable[[str], None] | None = None,
+    chooses: Callable[[str], None] | None = None,
+) -> None:
     """A figure, as wide as its place, with its data as CSV and itself as PNG.
 
     Args:
-        figure: drawn in the page's own light or dark colours.
+        figure: drawn in the page's own light or dark colours, its nights in UTC.
         data: what is drawn, for the download.
         name: of the downloaded files, and the widget's key.
         says: the chart in words, for those who cannot see it.
+        opens: leaves the page for what was clicked; is given that point's entry of its trace's `ids`.
+        chooses: the same, for a click that stays on the page.
     """
     config = {
         "displaylogo": False,
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
         "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
     }
+    key = f"chart_{name}"
+    figure = in_zone(figure, viewer.zone_name())
+    clicks: dict[str, Any] = {}
+    if opens:
+        clicks = {"on_select": "rerun", "selection_mode": "points"}
+    elif chooses:
+        clicks = {"on_select": partial(_choose, figure, key, chooses), "selection_mode": "points"}
     with st.container(gap=None):
-        st.plotly_chart(figure, key=f"chart_{name}", config=config, alt=says)
-        st.download_button(
-            "CSV",
-            data=lambda: data.to_csv(index=False).encode(),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            key=f"csv_{name}",
-            on_click="ignore",
-            type="tertiary",
-            icon=":material/download:",
-            help="the figures of this chart",
-        )
+        state = st.plotly_chart(figure, key=key, config=config, alt=says, **clicks)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _csv_button(data, name)
+            if opens or chooses:
+                st.caption("Click a point to open it.")
+    target = clicked(figure, state) if opens else None
+    if opens and target is not None:
+        opens(target)
+
+
+def _csv_button(data: pd.DataFrame, name: str) -> None:
+    st.download_button(
+        "CSV",
+        data=lambda: data.to_csv(index=False).encode(),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"csv_{name}",
+        on_click="ignore",
+        type="tertiary",
+        icon=":material/download:",
+        help="the figures of this chart",
+    )
+
+
+def _choose(figure: go.Figure, key: str, chooses: Callable[[str], None]) -> None:
+    target = clicked(figure, st.session_state[key])
+    if target is not None:
+        chooses(target)
+
+
+def clicked(figure: go.Figure, state: Any) -> str | None:  # noqa: ANN401  (Streamlit's own state)
+    """What the clicked point of a figure stands for: its entry of its trace's `ids`; None without one."""
+    points = state.selection.points if state else []
+    if not points:
+        return None
+    trace = figure.data[points[0]["curve_number"]]
+    place = points[0]["point_index"]
+    return None if trace.ids is None or place >= len(trace.ids) else str(trace.ids[place])
 
 
 def finding(text: str) -> None:
@@ -62,9 +106,9 @@ def finding(text: str) -> None:
     st.subheader(literal(text), anchor=False)
 
 
-def note(text: str) -> None:
-    """A line of small print; `text` may hold text from the store."""
-    st.caption(literal(text))
+def note(text: str, on_hover: str | None = None) -> None:
+    """A line of small print; both may hold text from the store."""
+    st.caption(literal(text), help=None if on_hover is None else literal(on_hover))
 
 
 def hint(markdown: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
-from dashboard.app_pages import hindsight
+from dashboard import cached_queries, links, url_state
+from dashboard.app_pages import hindsight, threshold_sweep
 from dashboard.charts import scores, shape
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import percent, problem_labels, share
@@ -50,8 +52,9 @@ def show() -> None:
     _side_by_side(scope, newest)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
-    _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen])
+    _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen], scope)
     _by_night(nights, chosen)
+    threshold_sweep.show_sweep(said, chosen)
 
 
 def _tell_hindsight() -> None:
@@ -110,7 +113,7 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
     )
 
 
-def _in_depth(figures: pd.Series, outcomes: pd.DataFrame) -> None:
+def _in_depth(figures: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
     wrong = int(figures["fp"] + figures["fn"])
     cost = figures["regret"]
     finding(
@@ -132,6 +135,7 @@ def _in_depth(figures: pd.Series, outcomes: pd.DataFrame) -> None:
             frame[["problem", "bc", "d", "predicts_fused", "speedup", "best_baseline", "outcome"]],
             "error_map",
             "Where the heuristic errs, over the size of a block and d.",
+            opens=partial(links.open_problem, frame, device=scope.device.uuid),
         )
 
 
@@ -144,23 +148,21 @@ def _outcome(outcomes: pd.DataFrame) -> list[str]:
 
 
 def _by_night(nights: pd.DataFrame, chosen: str) -> None:
-    own = nights[nights["heuristic"] == chosen]
-    if own["run_id"].nunique() < 2:
+    if nights["run_id"].nunique() < 2:
         note("The trend by night begins with the second run.")
         return
-    finding("By night")
-    left, right = st.columns(2)
-    with left:
-        chart(
-            scores.by_night(own),
-            own,
-            "heuristic_by_night",
-            "Accuracy, balanced accuracy and majority rate by night.",
-        )
-    with right:
-        chart(
-            scores.regret_by_night(nights),
-            nights[["run_id", "started_at", "heuristic", "regret"]],
-            "regret_by_night",
-            "Mean regret of every heuristic by night.",
-        )
+    titles = scores.FIGURE_TITLES
+    figure = url_state.select("Figure", "figure", list(titles), show=titles.__getitem__, width=BOX_WIDTH + 60)
+    own = nights[nights["heuristic"] == chosen].dropna(subset=[figure])
+    if own.empty:
+        note(f"{chosen} has no {titles[figure]} on these nights: one side never won.")
+        return
+    first, last = share(own[figure].iloc[0], 1), share(own[figure].iloc[-1], 1)
+    finding(f"{chosen}: {titles[figure].partition(' (')[0]} went from {first} to {last}")
+    chart(
+        scores.figure_by_night(nights, figure, chosen),
+        nights[["run_id", "started_at", "heuristic", "majority", *titles]],
+        "heuristics_by_night",
+        f"{titles[figure]} of every heuristic by night; the majority rate is dashed.",
+        opens=links.open_run,
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links, url_state
-from dashboard.app_pages import marks
-from dashboard.charts import distribution, heat_map, shape, trend
+from dashboard.app_pages import marks, rates
+from dashboard.charts import distribution, heat_map, roofline, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
-from dashboard.naming import problem_labels, ratio
+from dashboard.naming import device_names, problem_labels, ratio, share
 from dashboard.panels import chart, finding, hint, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
@@ -18,16 +20,22 @@ GROUPS: dict[str, str | None] = {
     "family": "family",
     "precision": "precision",
     "layout": "layout",
+    "device": "device",
 }
+ACROSS = ("precision", "layout")
+"""Splits that look at more of the run than the filters leave."""
+
+TABLE_HEIGHT = 560
+MOST_ROWS_AT_ONCE = 14
 
 COLUMNS: dict[str, str] = {
     "pattern": "pattern",
-    "batch": "batch",
-    "family": "family",
     "speedup": "speedup",
     "speedup_low": "from",
     "speedup_high": "to",
     "best_baseline": "best baseline",
+    "batch": "batch",
+    "family": "family",
     "left_out": "left out, because",
 }
 
@@ -47,10 +55,9 @@ def show() -> None:
         _trend(scope)
     else:
         note("The trend by night begins with the second run.")
-    _shape(here)
-    if len(scope.runs) > 1:
-        _heat_map(scope)
-    _table(scope, here)
+    _shape(scope, here)
+    _roofline(scope)
+    _by_night(scope, here)
 
 
 def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
@@ -72,15 +79,16 @@ def _distribution(scope: Scope, newest: pd.DataFrame, here: pd.DataFrame) -> Non
     note(f"Run {scope.newest.id}: {scope.title}." + (f" {left_out} problems left out." if left_out else ""))
     by = url_state.select("Split by", "split", list(GROUPS), width=BOX_WIDTH)
     column = GROUPS[by]
-    frame = newest if column in ("precision", "layout") else here
-    frame = frame.assign(problem=problem_labels(frame))
+    frame = _of_devices(scope) if column == "device" else newest if column in ACROSS else here
+    frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
     left, right = st.columns(2)
     with left:
         chart(
             distribution.ecdf(frame, SPEEDUP, column),
-            frame[["problem", "precision", "layout", "family", "speedup", "speedup_low", "speedup_high"]],
+            frame[["problem", *filter(None, [column]), "speedup", "speedup_low", "speedup_high"]],
             "speedup_ecdf",
             f"Share of problems by speedup; the median is {known.median():.2f}.",
+            opens=partial(_open_problem, frame, scope),
         )
     with right:
         chart(
@@ -89,6 +97,27 @@ def _distribution(scope: Scope, newest: pd.DataFrame, here: pd.DataFrame) -> Non
             "speedup_histogram",
             f"Number of problems by speedup; the median is {known.median():.2f}.",
         )
+
+
+def _of_devices(scope: Scope) -> pd.DataFrame:
+    """The newest comparisons of every device that has runs of this source, of this suite where it can be."""
+    groups = [group for group in cached_queries.run_groups() if scope.source.holds(group)]
+    names = device_names(cached_queries.devices())
+    frames = []
+    for device_id in dict.fromkeys(group.device_id for group in groups):
+        own = [group for group in groups if group.device_id == device_id]
+        newest = max(own, key=lambda group: (group.suite == scope.suite, group.newest_run_id))
+        frame = cached_queries.run_comparisons(newest.newest_run_id, "latency", scope.baselines)
+        frame = frame[(frame["precision"] == scope.precision) & (frame["layout"] == scope.layout)]
+        frames.append(frame.assign(device=names[device_id]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _open_problem(frame: pd.DataFrame, scope: Scope, label: str) -> None:
+    """Leave for the pattern page of a point, on the device that the point is of."""
+    device_id = frame.loc[int(label), "device_id"] if "device_id" in frame else scope.device.id
+    device = next(one for one in cached_queries.devices() if one.id == device_id)
+    links.open_problem(frame, label, device=device.uuid)
 
 
 def _trend(scope: Scope) -> None:
@@ -101,6 +130,7 @@ def _trend(scope: Scope) -> None:
         frame,
         "speedup_trend",
         "Median speedup by night with the band of the middle half of the problems.",
+        opens=links.open_run,
     )
 
 
@@ -113,18 +143,55 @@ def trend_title(frame: pd.DataFrame, what: str) -> str:
     return f"Over {len(known)} nights the median {what} went from {first} to {last}"
 
 
-def _shape(here: pd.DataFrame) -> None:
+def _shape(scope: Scope, here: pd.DataFrame) -> None:
     finding("How the speedup depends on the pattern")
     by = url_state.select(
         "Against", "against", list(shape.SHAPE_TITLES), "h", lambda name: shape.SHAPE_TITLES[name], width=360
     )
-    frame = here.assign(problem=problem_labels(here))
+    frame = here.assign(problem=problem_labels(here)).reset_index(drop=True)
     chart(
         shape.ratio_by_shape(frame, by, SPEEDUP),
         frame[["problem", "family", "h", "d", "dh", "bc", "speedup", "speedup_low", "speedup_high"]],
         "speedup_shape",
         f"Speedup of each problem against {shape.SHAPE_TITLES[by]}.",
+        opens=partial(_open_problem, frame, scope),
     )
+
+
+def _roofline(scope: Scope) -> None:
+    frame = rates.of_run(scope.newest.id, scope.precision, scope.layout)
+    if frame.empty:
+        return
+    bytes_per_s, flops_per_s = rates.ceilings(scope.device.id, scope.newest.id, scope.precision)
+    roofs = [roofline.ceiling_gflops(x, bytes_per_s, flops_per_s) for x in frame["intensity"]]
+    fused = [
+        rate / roof
+        for name, rate, roof in zip(frame["implementation"], frame["gflops"], roofs, strict=True)
+        if name == "fused" and roof
+    ]
+    if fused:
+        finding(f"Fused reaches up to {share(max(fused))} of the roof that this run's canaries measured")
+    else:
+        finding("The rate of every implementation; this run measured no canary to hold it against")
+    chart(
+        roofline.roofline(frame, bytes_per_s, flops_per_s),
+        frame[["problem", "implementation", "intensity", "gflops", "gflops_low", "gflops_high"]],
+        "roofline",
+        "Rate of every cell against its flops per byte, under the measured roof.",
+        opens=partial(_open_problem, frame, scope),
+    )
+
+
+def _by_night(scope: Scope, here: pd.DataFrame) -> None:
+    """The heat map, where clicks select nothing, and the table of the same problems beside it."""
+    if len(scope.runs) < 2:
+        _table(scope, here)
+        return
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _heat_map(scope)
+    with right:
+        _table(scope, here)
 
 
 def _heat_map(scope: Scope) -> None:
@@ -146,15 +213,15 @@ def _heat_map(scope: Scope) -> None:
 def _table(scope: Scope, here: pd.DataFrame) -> None:
     """The problems of the newest run, the fastest first; choosing a row opens its pattern."""
     finding(f"The problems of run {scope.newest.id}")
-    ordered = here.sort_values("speedup", ascending=False)
+    ordered = here.sort_values("speedup", ascending=False).reset_index(drop=True)
     names = {name: COLUMNS[name] for name in COLUMNS if ordered[name].notna().any()}
     chosen = show_table(
         ordered[list(names)].rename(columns=names),
         on_select="rerun",
         selection_mode="single-row",
         key="problems",
+        height=TABLE_HEIGHT if len(ordered) > MOST_ROWS_AT_ONCE else "content",
     )
     hint("Choose a row to open its pattern.")
     if chosen.selection.rows:
-        row = ordered.iloc[chosen.selection.rows[0]]
-        links.go_to("pattern", pattern=row["pattern"], batch=row["batch"])
+        links.open_problem(ordered, str(chosen.selection.rows[0]), device=scope.device.uuid)

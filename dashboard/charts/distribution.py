@@ -16,7 +16,7 @@ def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     """Share of problems with a ratio of at most x, one line per group of `by`.
 
     Args:
-        frame: columns `speedup`, `problem` and, where named, `by`.
+        frame: columns `speedup`, `problem` and, where named, `by`; points are known by its index.
         x_title: what the ratio is, with its unit.
         by: the column whose values become lines.
     """
@@ -40,6 +40,7 @@ def _steps(name: str, group: pd.DataFrame, line: dict[str, object]) -> go.Scatte
     return go.Scatter(
         x=ordered["speedup"],
         y=share,
+        ids=ordered.index.astype(str),
         name=plain(f"{name} (median {ordered['speedup'].median():.2f}×)"),
         customdata=ordered["problem"].map(plain),
         hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % are at or below<extra></extra>",

@@ -34,6 +34,7 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
         go.Scatter(
             x=nights["started_at"],
             y=nights["speedup"],
+            ids=nights["run_id"].astype(str),
             name="measured",
             mode="lines+markers",
             line={"color": ACCENT, "width": 2},
@@ -75,6 +76,7 @@ def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
     return go.Scatter(
         x=nights["started_at"],
         y=nights[value],
+        ids=nights["run_id"].astype(str),
         name=name,
         mode="lines+markers",
         line={"color": colour, "width": 3 if name == "fused" else 1.5},
@@ -113,6 +115,7 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=group["started_at"],
                 y=group["heuristic"].map(plain),
+                ids=group["run_id"].astype(str),
                 name="right" if right else "wrong",
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},

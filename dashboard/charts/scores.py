@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from math import log10
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, group_lines, translucent
-from dashboard.charts.style import NIGHT_AXIS, blank, plain
+from dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, UNSURE, group_lines, translucent
+from dashboard.charts.style import NIGHT_AXIS, blank, log_axis, night_axis, plain
 
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("majority", "majority rate", QUIET, "line-ns-open"),
     ("accuracy", "accuracy", GOOD, "circle"),
     ("balanced_accuracy", "balanced accuracy", ACCENT, "diamond"),
 )
+
+FIGURE_TITLES: dict[str, str] = {
+    "accuracy": "accuracy (%)",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "regret": "mean regret (%)",
+}
+"""What `figure_by_night` draws, with its unit; regret is the time or energy lost by following the rule."""
 
 NAMES = ["fused", "a baseline"]
 
@@ -22,7 +31,8 @@ def side_by_side(frame: pd.DataFrame) -> go.Figure:
 
     Args:
         frame: one row a heuristic: `heuristic` (with its version), `accuracy`,
-            `balanced_accuracy`, `majority` (0 to 1), `problems`.
+            `balanced_accuracy`, `majority` (0 to 1), `problems`; `accuracy_low` and `accuracy_high`
+            where they are known.
     """
     figure = blank("share of problems (%)", "")
     ordered = frame.sort_values("accuracy")
@@ -39,6 +49,7 @@ def side_by_side(frame: pd.DataFrame) -> go.Figure:
                     "size": 18 if column == "majority" else 11,
                     "line": {"width": 2, "color": colour},
                 },
+                error_x=_accuracy_interval(ordered) if column == "accuracy" else None,
                 customdata=ordered["problems"],
                 hovertemplate=f"%{{y}}: {name} %{{x:.1f}} % of %{{customdata}} problems<extra></extra>",
             )
@@ -48,55 +59,109 @@ def side_by_side(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def by_night(frame: pd.DataFrame) -> go.Figure:
-    """Accuracy, balanced accuracy and majority rate of one heuristic over the nights.
+def _accuracy_interval(frame: pd.DataFrame) -> dict[str, object] | None:
+    """What measuring the same problems again could make of the accuracy: those near a tie change sides."""
+    if "accuracy_low" not in frame or frame["accuracy_low"].isna().all():
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (frame["accuracy_high"] - frame["accuracy"]) * 100,
+        "arrayminus": (frame["accuracy"] - frame["accuracy_low"]) * 100,
+        "thickness": 1.5,
+        "width": 4,
+    }
+
+
+def figure_by_night(frame: pd.DataFrame, column: str, chosen: str) -> go.Figure:
+    """One figure of every heuristic over the nights, the chosen one in front of the others.
 
     Args:
-        frame: `started_at`, `run_id`, `accuracy`, `balanced_accuracy`, `majority`, `problems`.
+        frame: `started_at`, `run_id`, `heuristic` (with its version), `majority` and the column
+            `column` (0.1 = 10 %).
+        column: a key of `FIGURE_TITLES`.
+        chosen: the heuristic that is drawn thick.
     """
-    figure = blank(NIGHT_AXIS, "share of problems (%)", height=300)
-    nights = frame.sort_values("run_id")
-    for column, name, colour, _ in FIGURES:
-        figure.add_trace(
-            go.Scatter(
-                x=nights["started_at"],
-                y=nights[column] * 100,
-                name=name,
-                mode="lines+markers",
-                line={"color": colour, "width": 2, "dash": "dash" if column == "majority" else "solid"},
-                marker={"size": 6},
-                customdata=nights[["run_id", "problems"]],
-                hovertemplate=(
-                    "%{x|%Y-%m-%d} UTC, run %{customdata[0]}<br>%{y:.1f} % of %{customdata[1]} problems"
-                    "<extra>%{fullData.name}</extra>"
-                ),
-            )
-        )
-    figure.update_yaxes(range=[0, 103])
-    return figure
-
-
-def regret_by_night(frame: pd.DataFrame) -> go.Figure:
-    """Mean regret of every heuristic over the nights: the time lost by following it.
-
-    Args:
-        frame: `started_at`, `run_id`, `heuristic` (with its version), `regret` (0.1 = 10 %).
-    """
-    figure = blank(NIGHT_AXIS, "mean regret (%)", height=300)
+    figure = blank(NIGHT_AXIS, FIGURE_TITLES[column], height=320)
     for line, (name, group) in zip(group_lines(), frame.groupby("heuristic", sort=True), strict=False):
         nights = group.sort_values("run_id")
         figure.add_trace(
             go.Scatter(
                 x=nights["started_at"],
-                y=nights["regret"] * 100,
+                y=nights[column] * 100,
+                ids=nights["run_id"].astype(str),
                 name=plain(name),
                 mode="lines+markers",
-                line=line,
-                marker={"size": 5},
-                hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.2f} %<extra>%{fullData.name}</extra>",
+                line=line | {"width": 3.5 if name == chosen else 1.5},
+                opacity=1 if name == chosen else 0.65,
+                marker={"size": 6 if name == chosen else 4},
+                customdata=nights["run_id"],
+                hovertemplate=(
+                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata}<br>%{y:.2f} %<extra>%{fullData.name}</extra>"
+                ),
             )
         )
+    if column != "regret":
+        figure.add_trace(_majority_line(frame))
     figure.update_yaxes(rangemode="tozero")
+    night_axis(figure, frame["started_at"])
+    return figure
+
+
+def _majority_line(frame: pd.DataFrame) -> go.Scatter:
+    nights = frame.drop_duplicates("run_id").sort_values("run_id")
+    return go.Scatter(
+        x=nights["started_at"],
+        y=nights["majority"] * 100,
+        name="majority rate",
+        mode="lines",
+        line={"color": QUIET, "width": 2, "dash": "dash"},
+        hovertemplate="%{x|%Y-%m-%d %H:%M} UTC<br>%{y:.2f} %<extra>majority rate</extra>",
+    )
+
+
+def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: float) -> go.Figure:
+    """What a threshold rule would score with any other limit; the limit that it has is marked.
+
+    Args:
+        frame: one row a limit: `limit`, `accuracy`, `balanced_accuracy` (0 to 1), `problems`.
+        x_title: what is compared with the limit.
+        limit: that the rule has.
+        majority: what always saying the same would score, 0 to 1.
+    """
+    figure = blank(x_title, "share of problems (%)", height=320)
+    for column, name, colour, _ in FIGURES[1:]:
+        figure.add_trace(
+            go.Scatter(
+                x=frame["limit"],
+                y=frame[column] * 100,
+                name=name,
+                mode="lines+markers",
+                line={"color": colour, "width": 2, "shape": "vh"},
+                marker={"size": 5},
+                customdata=frame["problems"],
+                hovertemplate=(
+                    f"from %{{x:.4g}} on: {name} %{{y:.1f}} % of %{{customdata}} problems<extra></extra>"
+                ),
+            )
+        )
+    figure.add_hline(y=majority * 100, line={"color": QUIET, "width": 2, "dash": "dash"})
+    figure.add_annotation(
+        x=1,
+        xref="paper",
+        y=majority * 100,
+        yanchor="bottom",
+        xanchor="right",
+        text="majority rate",
+        showarrow=False,
+    )
+    if limit > 0:
+        figure.add_vline(x=limit, line={"color": UNSURE, "width": 2})
+        figure.add_annotation(
+            x=log10(limit), y=1, yref="paper", yanchor="bottom", text=f"limit {limit:.4g}", showarrow=False
+        )
+    figure.update_xaxes(**log_axis([*frame["limit"], limit]))
+    figure.update_yaxes(range=[0, 103])
     return figure
 
 

@@ -29,7 +29,8 @@ def ratio_by_shape(frame: pd.DataFrame, by: str, y_title: str) -> go.Figure:
     """Ratio against one number of the pattern's shape, one colour and symbol per family.
 
     Args:
-        frame: `problem`, `family`, `speedup`, `speedup_low`, `speedup_high` and the column `by`.
+        frame: `problem`, `family`, `speedup`, `speedup_low`, `speedup_high` and the column `by`; points
+            are known by its index.
         by: a key of `SHAPE_TITLES`.
         y_title: what the ratio is, with its unit.
     """
@@ -43,6 +44,7 @@ def ratio_by_shape(frame: pd.DataFrame, by: str, y_title: str) -> go.Figure:
             go.Scatter(
                 x=group[by],
                 y=group["speedup"],
+                ids=group.index.astype(str),
                 name=family,
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
@@ -65,7 +67,8 @@ def error_map(frame: pd.DataFrame) -> go.Figure:
     """Where a heuristic errs: b·c against d, colour and symbol say which way.
 
     Args:
-        frame: `problem`, `bc`, `d`, `outcome` (a name of `OUTCOMES`), `speedup`.
+        frame: `problem`, `bc`, `d`, `outcome` (a name of `OUTCOMES`), `speedup`; points are known by
+            its index.
     """
     figure = blank(SHAPE_TITLES["bc"], "d")
     for name, colour, symbol in OUTCOMES:
@@ -76,6 +79,7 @@ def error_map(frame: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=group["bc"],
                 y=group["d"],
+                ids=group.index.astype(str),
                 name=f"{name} ({len(group)})",
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},

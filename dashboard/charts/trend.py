@@ -51,6 +51,7 @@ def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) 
         go.Scatter(
             x=nights["started_at"],
             y=nights["median_speedup"],
+            ids=nights["run_id"].astype(str),
             name="median",
             mode="lines+markers",
             line={"color": ACCENT, "width": 2.5},

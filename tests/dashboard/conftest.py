@@ -18,7 +18,7 @@ from db.store import Store  # noqa: E402
 
 expect.set_options(timeout=20_000)  # a busy machine draws slowly, but it draws
 
-PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12)
+PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12, hot=True)
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def test_more_heuristics_than_colours_are_all_drawn_and_told_apart() -> None:
         [(f"rule {rule} v1", NIGHT, 1, 0.1) for rule in range(9)],
         columns=["heuristic", "started_at", "run_id", "regret"],
     )
-    lines = scores.regret_by_night(frame).data
+    lines = scores.figure_by_night(frame, "regret", "rule 3 v1").data
     assert len({(line.line.color, line.line.dash) for line in lines}) == 9
 
 

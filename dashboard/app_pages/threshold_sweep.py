@@ -1,0 +1,84 @@
+"""What a threshold rule would score with any other limit than the one it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import pandas as pd
+
+from dashboard import url_state
+from dashboard.charts import scores
+from dashboard.filters import BOX_WIDTH
+from dashboard.naming import share
+from dashboard.panels import chart, finding, note
+from kernels.heuristics.rules import DH_LIMIT, GATED_H_LIMIT, H_LIMIT, RANKINGS
+from kernels.heuristics.score import Outcome, score
+from kernels.pattern import Pattern
+
+LIMITS: dict[str, Fraction] = {
+    "h_threshold": H_LIMIT,
+    "dh_threshold": DH_LIMIT,
+    "gated_h": GATED_H_LIMIT,
+}
+TITLES: dict[str, str] = {
+    "h_threshold": "fused where h is at least",
+    "dh_threshold": "fused where d·h is at least",
+    "gated_h": "fused where d > 1 and h is at least",
+}
+MOST_LIMITS = 60
+
+
+def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
+    """Draw the sweep of one threshold rule.
+
+    Args:
+        outcomes: `problem_id`, `a` to `d`, `speedup`, a row for each heuristic and problem.
+        chosen: the page's heuristic, with its version; swept first if it has a threshold.
+    """
+    problems = outcomes.drop_duplicates("problem_id")
+    name = chosen.rpartition(" v")[0]
+    rule = url_state.select(
+        "Threshold of", "sweep", list(LIMITS), name if name in LIMITS else None, width=BOX_WIDTH + 60
+    )
+    frame = swept(problems, RANKINGS[rule])
+    best = frame.loc[frame["accuracy"].idxmax()]
+    now = _score(problems, RANKINGS[rule], LIMITS[rule])
+    finding(
+        f"With its limit {LIMITS[rule]} {rule} is right on {share(now)}; "
+        f"the best limit here, {best['limit']:.4g}, would be on {share(best['accuracy'])}"
+    )
+    note("A limit fitted to the run that it is judged by flatters itself: this shows how flat the top is.")
+    chart(
+        scores.threshold_sweep(frame, TITLES[rule], float(LIMITS[rule]), float(frame["majority"].iloc[0])),
+        frame,
+        "threshold_sweep",
+        f"Accuracy of {rule} with every limit; the majority rate is a dashed line.",
+    )
+
+
+def swept(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> pd.DataFrame:
+    """The score at every value that occurs, at most `MOST_LIMITS` of them: `limit`, `accuracy`, ...
+
+    Args:
+        problems: `a` to `d` and `speedup`.
+        ranking: what is compared with the limit.
+    """
+    ranked = _ranked(problems, ranking)
+    values = sorted({value for value, _ in ranked if value > 0})
+    rows = []
+    for limit in values[:: -(-len(values) // MOST_LIMITS) or 1]:
+        figures = score([Outcome(value >= limit, speedup) for value, speedup in ranked])
+        rows.append({"limit": float(limit)} | vars(figures))
+    return pd.DataFrame(rows).astype({"balanced_accuracy": float})
+
+
+def _score(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction], limit: Fraction) -> float:
+    figures = score([Outcome(value >= limit, speedup) for value, speedup in _ranked(problems, ranking)])
+    return figures.accuracy or 0.0
+
+
+def _ranked(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> list[tuple[Fraction, float]]:
+    return [
+        (ranking(Pattern(row.a, row.b, row.c, row.d)), float(row.speedup)) for row in problems.itertuples()
+    ]

@@ -1,0 +1,21 @@
+"""The few rules of looks that Streamlit has no setting for; constant text, nothing of the store's."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+RULES = """<style>
+[data-testid="stMainBlockContainer"] {
+  padding: 4.5rem clamp(0.75rem, 3vw, 2.5rem) 2rem;
+}
+[data-testid="stMainBlockContainer"] h3 { font-size: 1.3rem; padding: 0.35rem 0 0.1rem; }
+[data-testid="stMetricValue"] { font-size: 1.75rem; }
+[data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
+[data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }
+</style>"""
+"""Less empty space over and under a page than Streamlit leaves, and titles that do not shout."""
+
+
+def apply() -> None:
+    """Give the page its looks."""
+    st.html(RULES)
