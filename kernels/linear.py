@@ -13,6 +13,7 @@ from kernels.choosing import AUTO, MEASURE
 from kernels.factor import KSFactor
 from kernels.pattern import Pattern, check_chain
 from kernels.problem import LAYOUTS, Layout
+from kernels.projection import chain_matrix, project
 from kswatch_errors import UsageError
 
 PatternLike = Pattern | tuple[int, int, int, int] | str
@@ -25,13 +26,15 @@ class KSLinear(nn.Module):
     come out as they went in. `algorithm` is an implementation's name; or `auto`: the one that
     heuristics name, of those to be had here; or `measure`: the faster of their first two, timed when
     a batch size is first met. Both decide once per problem and device. All algorithms have gradients.
-    float32 is multiplied in TF32 where torch is set so.
+    float32 is multiplied in TF32 where torch is set so; float64 by the definition, whatever the
+    algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
     Weights edited behind autograd's back, through `weight.data[...] = `, are not noticed.
 
     Attributes:
         factors: One `KSFactor` per pattern, with a `weight` of shape (a, b, c, d).
         bias: Parameter of shape (out_features,), or None.
+        projection_error: Relative Frobenius error of the matrix that `from_linear` made; None elsewhere.
 
     Raises:
         UsageError: patterns that do not chain, an unknown algorithm or layout, a dtype without a precision.
@@ -54,6 +57,7 @@ class KSLinear(nn.Module):
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
         self.algorithm, self.layout = algorithm, layout
+        self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self._features_last = layout == "batch_first"
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
@@ -73,6 +77,51 @@ class KSLinear(nn.Module):
         if self.bias is not None:
             bound = sqrt(1 / self.in_features)
             nn.init.uniform_(self.bias, -bound, bound)
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        patterns: Sequence[PatternLike],
+        algorithm: str = AUTO,
+        layout: Layout = "batch_first",
+    ) -> KSLinear:
+        """The layer whose matrix is nearest to that of `linear`; `projection_error` says how near.
+
+        Bias, dtype and device are those of `linear`, which stays as it is. The nearest is exact for one
+        and two factors, and where the matrix is such a product (`kernels.projection`).
+
+        Raises:
+            UsageError: patterns that do not chain, or that make a matrix of another shape.
+        """
+        chain = _chain(patterns)
+        projection = project(linear.weight, chain)
+        has_bias = linear.bias is not None
+        dtype, device = linear.weight.dtype, linear.weight.device
+        layer = cls(chain, has_bias, algorithm, layout, device=device, dtype=dtype)
+        with torch.no_grad():
+            for parameter, weight in zip(layer.factors.parameters(), projection.weights, strict=True):
+                parameter.copy_(weight)
+            if layer.bias is not None:
+                layer.bias.copy_(linear.bias)
+        layer.projection_error = projection.relative_error
+        return layer
+
+    def to_linear(self) -> nn.Linear:
+        """A dense layer with the same matrix and bias, in (..., features) whatever this layer's layout."""
+        weights = [weight.detach().double() for weight in self.factors.parameters()]
+        dense = nn.Linear(
+            self.in_features,
+            self.out_features,
+            bias=self.bias is not None,
+            device=weights[0].device,
+            dtype=self.factors[0].weight.dtype,
+        )
+        with torch.no_grad():
+            dense.weight.copy_(chain_matrix(weights))
+            if self.bias is not None:
+                dense.bias.copy_(self.bias)
+        return dense
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer applied to x.

@@ -156,7 +156,7 @@ class _Eager(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, y_gradient: torch.Tensor) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, y_gradient: torch.Tensor) -> Any:  # noqa: ANN401
         """See `_gradients`."""
         return (None, *_gradients(ctx, y_gradient, ctx.needs_input_grad[1:]))
 
