@@ -159,6 +159,13 @@ def _take(store: Store, *which: ColumnElement[bool]) -> RequestRow | None:
     return request(store, request_id)
 
 
+def plan(store: Store, request_id: int, cells: int, seconds: float | None) -> None:
+    """Write how much a queued request is, once somebody could count it."""
+    with store.writing() as session:
+        queued = _request(session, request_id)
+        queued.cells_planned, queued.seconds_planned = cells, seconds
+
+
 def wait(store: Store, request_id: int, message: str) -> None:
     """Say what a queued request waits for."""
     with store.writing() as session:

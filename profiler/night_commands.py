@@ -22,7 +22,7 @@ def nightly(
     ctx: typer.Context,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="Repeatable; those of kswatch.toml, else every GPU, else the CPU."),
+        typer.Option(help="Repeatable, or all; those of kswatch.toml, else every GPU, else the CPU."),
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Instead of the one in kswatch.toml.")] = None,
     budget: Annotated[str | None, typer.Option(help="Longest time per device, as 8m or 3h.")] = None,
@@ -31,14 +31,17 @@ def nightly(
 ) -> None:
     """Measure every device, judge the night, say what to open. For cron, a timer or a CI schedule.
 
+    All devices at once, each in a process of its own; the CPU alone, since it serves the GPUs.
+
     \b
     Examples:
       kswatch nightly
       kswatch nightly --device cpu --suite smoke --fail
-      kswatch nightly --budget 30m --json
+      kswatch nightly --device all --budget 30m --json
     """  # noqa: D301  (\b keeps the lines of the examples)
     from db.json_text import to_json_text
     from db.store import Store
+    from profiler.alive import coordinating
     from profiler.budget import parse_seconds
     from profiler.doctor import checks
     from profiler.interruption import stop_on_signals
@@ -54,10 +57,11 @@ def nightly(
         specs = night_devices(config, device or ())
         surroundings = Surroundings(config, for_terminal(), stop)
         budget_s = parse_seconds(budget) if budget else None
-        for night in run_night(store, specs, suite, budget_s, _judge(ctx, store), surroundings):
-            nights.append(night)
-            if not as_json:
-                print_night(store, night)
+        with coordinating(store):
+            for night in run_night(store, specs, suite, budget_s, _judge(ctx, store), surroundings):
+                nights.append(night)
+                if not as_json:
+                    print_night(store, night)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
         else:

@@ -1,4 +1,4 @@
-"""The nightly run: every device of the host, one after the other, measured and judged."""
+"""The nightly run: every device of the host, all at once, measured and judged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from kswatch_errors import KswatchError
 from profiler import devices
 from profiler.budget import parse_seconds
 from profiler.config import ProfilerConfig
-from profiler.session import RunResult, Surroundings, run_suite
+from profiler.lanes import Lane, Lanes, Measure
+from profiler.problem_loop import RunResult
+from profiler.progress import LineProgress
+from profiler.session import Surroundings, run_suite
 
 Judge = Callable[[int], Any]
 """Judges a run by its id and gives what `ci` found; handed in, since the profiler knows nothing of it."""
+
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,17 @@ class Night:
 
 
 def night_devices(config: ProfilerConfig, specs: Sequence[str] = ()) -> tuple[str, ...]:
-    """The devices of the nightly run: those named, be they here or not; else every GPU, else the CPU."""
+    """The devices of the nightly run: those named, be they here or not; else every GPU, else the CPU.
+
+    `all` among the names stands for every GPU, else the CPU.
+    """
     named = tuple(specs or config.devices)
-    if named:
+    if named and ALL not in named:
         return named
+    named = tuple(name for name in named if name != ALL)
     found = devices.list_targets()
     gpus = tuple(target for target in found if target.record.kind == "cuda")
-    return tuple(target.record.uuid for target in gpus or found)
+    return (*named, *(target.record.uuid for target in gpus or found))
 
 
 def night_suite(config: ProfilerConfig, device: str) -> str:
@@ -61,21 +70,59 @@ def run_night(
     judge: Judge,
     surroundings: Surroundings,
 ) -> Iterator[Night]:
-    """Measure and judge one device after the other; one that cannot be measured stops no other."""
-    config = surroundings.config
+    """Measure all devices at once, each in a process of its own, and judge each when it is done.
+
+    One that cannot be measured stops no other; one that would be disturbed by another waits for it.
+    """
+    config, lanes = surroundings.config, Lanes(store)
     limit_s = budget_s or parse_seconds(config.nightly_budget)
-    for device in specs:
-        if surroundings.stop.is_set():
-            return
-        chosen = suite or night_suite(config, device)
+    waiting, away = _targets(surroundings, suite, specs)
+    yield from away
+    around = _telling_apart(surroundings) if len(waiting) > 1 else lambda target: surroundings
+    while (waiting and not surroundings.stop.is_set()) or lanes.under_way:
+        for night, target in list(waiting):
+            if lanes.is_free(target) and not surroundings.stop.is_set():
+                waiting.remove((night, target))
+                lanes.start(night, target, _measure(night, limit_s, around(target)))
+        lanes.wait()
+        for lane in lanes.ended():
+            yield _judged(_ended(lane), judge)
+
+
+def _targets(
+    surroundings: Surroundings, suite: str | None, specs: Sequence[str]
+) -> tuple[list[tuple[Night, devices.Target]], list[Night]]:
+    """The devices that are here, each once, with what is measured there; and those that are not."""
+    here: dict[str, tuple[Night, devices.Target]] = {}
+    away = []
+    for spec in specs:
+        night = Night(spec, suite or night_suite(surroundings.config, spec))
         try:
-            run = run_suite(
-                store, chosen, device, kind="nightly", budget_s=limit_s, surroundings=surroundings
-            )
+            target = surroundings.find_device(spec)
         except KswatchError as error:
-            yield Night(device, chosen, error=str(error))
+            away.append(replace(night, error=str(error)))
         else:
-            yield _judged(Night(run.device, chosen, run), judge)
+            here.setdefault(target.record.uuid, (night, target))
+    return list(here.values()), away
+
+
+def _telling_apart(surroundings: Surroundings) -> Callable[[devices.Target], Surroundings]:
+    """The same surroundings with lines that name the device: one bar cannot tell of several."""
+    return lambda target: replace(surroundings, progress=LineProgress(prefix=f"{target.record.uuid}: "))
+
+
+def _measure(night: Night, budget_s: float, surroundings: Surroundings) -> Measure:
+    return lambda store: run_suite(
+        store, night.suite, night.device, kind="nightly", budget_s=budget_s, surroundings=surroundings
+    )
+
+
+def _ended(lane: Lane) -> Night:
+    try:
+        run = lane.join()
+    except KswatchError as error:
+        return replace(lane.about, error=str(error))
+    return replace(lane.about, device=lane.target.record.uuid, run=run)
 
 
 def _judged(night: Night, judge: Judge) -> Night:

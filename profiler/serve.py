@@ -1,4 +1,4 @@
-"""Serving: takes asked-for runs one after the other, asks for the nightly when it is due, judges each.
+"""Serving: takes asked-for runs, one per device at a time, asks for the nightly when due, judges each.
 
 A request that fails is marked as failed with its reason; it never ends the server.
 """
@@ -6,32 +6,32 @@ A request that fails is marked as failed with its reason; it never ends the serv
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final
 
 from db import leases, queries, requests, schedule_marks
 from db.queries import RequestRow
-from db.records import MeasurementRecord, RunKind
+from db.requests import Limits
 from db.store import Store
+from db.workers import SILENT_AFTER
 from kswatch_errors import KswatchError, UsageError
-from profiler.budget import parse_seconds
-from profiler.holding import is_gone
+from profiler.alive import coordinating
+from profiler.devices import Target
+from profiler.holding import is_gone, this_process
 from profiler.interruption import EitherStop, Stopped
+from profiler.lanes import Lane, Lanes
 from profiler.nightly import night_devices, night_suite
+from profiler.plan import Filters, plan_suite
 from profiler.problem_loop import RunResult
-from profiler.progress import Progress
+from profiler.request_run import RequestProgress, measure_request, say, within
 from profiler.schedule import missed, next_due, trigger
-from profiler.session import Surroundings, resume, run_suite
+from profiler.session import Surroundings
 
 NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
-
-_STARTS_WITHIN = timedelta(minutes=3)
-"""A taken request whose device nobody holds after so long was taken by a server that died."""
 
 Judge = Callable[[int], Any]
 
@@ -45,6 +45,7 @@ class Server:
         surroundings: Surroundings,
         judge: Judge,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Limits | None = None,
     ) -> None:
         """Serve one store; `surroundings.stop` ends it.
 
@@ -53,6 +54,7 @@ class Server:
             surroundings: How each run is measured.
             judge: Judges a finished run by its id, and tells people.
             now: The clock that the schedule goes by.
+            limits: What one request may cost; None for none.
         """
         self._store = store
         self._surroundings = surroundings
@@ -60,24 +62,30 @@ class Server:
         self._schedule = trigger(self._config.nightly_cron, self._config.timezone)
         self._judge = judge
         self._now = now
+        self._limits = limits
+        self._lanes = Lanes(store)
 
     def serve(self) -> None:
-        """Take requests until told to stop."""
+        """Take requests until told to stop; runs on different devices go on at once."""
         self._say_what_is_awaited()
-        while not self._surroundings.stop.is_set():
-            self.take_back()
-            self.ask_for_due_night()
-            if self.run_next():
-                self._say_what_is_awaited()
-            else:
-                self._surroundings.stop.wait(self._config.poll_s)
-        _say("stopped")
+        with coordinating(self._store, self._surroundings.engine):
+            while not self._surroundings.stop.is_set():
+                self.take_back()
+                self.ask_for_due_night()
+                while self.start_next():
+                    pass
+                self.end_lanes(self._config.poll_s)
+            while self._lanes.under_way:
+                self.end_lanes(None)
+        say("stopped")
 
     def take_back(self) -> None:
         """Queue again what a server that is no more had taken: its run is resumed."""
+        ours = {lane.about.id for lane in self._lanes.under_way}
         for request in queries.requests(self._store, states=("running",), limit=None):
-            if self._is_abandoned(request):
-                requests.give_back(self._store, request.id, "its server ended; the run will be resumed")
+            if request.id not in ours and self._is_abandoned(request):
+                message = "its server ended; the run will be resumed"
+                requests.give_back(self._store, request.id, message, request.taken_at)
 
     def _is_abandoned(self, request: RequestRow) -> bool:
         holder = None
@@ -86,7 +94,8 @@ class Server:
             holder = leases.holder_of(self._store, run.device_uuid)
         if holder is not None:
             return is_gone(holder)
-        return request.taken_at is None or self._now() - request.taken_at > _STARTS_WITHIN
+        starts_within = timedelta(seconds=self._config.lease_s)
+        return request.taken_at is None or self._now() - request.taken_at > starts_within
 
     def ask_for_due_night(self) -> None:
         """Queue the nightly of each device if it is due; nights missed while nobody served count once."""
@@ -98,7 +107,12 @@ class Server:
         due = missed(self._schedule, last, now)
         if due is None or not schedule_marks.mark_due(self._store, NIGHTLY, due):
             return
+        waiting = {
+            one.device for one in queries.requests(self._store, ("queued",), None) if one.kind == NIGHTLY
+        }
         for device in night_devices(self._config):
+            if device in waiting:
+                continue  # still waits for its device since an earlier night
             requests.ask(
                 self._store,
                 night_suite(self._config, device),
@@ -110,108 +124,113 @@ class Server:
             )
 
     def run_next(self) -> bool:
-        """Run the request whose turn it is, and judge it; False when none waits."""
-        request = requests.take_next(self._store)
-        if request is None:
+        """Run the request whose turn it is to its end, and judge it; False when none can be run now."""
+        lane = self.start_next()
+        if lane is None:
             return False
-        _say(f"request {request.id} of {request.asked_by}: {request.suite} on {request.device}")
-        try:
-            self._run(request)
-        except KswatchError as error:
-            self._fail(request, str(error))
-        except Exception as error:  # a defect in one run must not end the nights of all others
-            sys.excepthook(*sys.exc_info())
-            self._fail(request, f"{type(error).__name__}: {error}; this is a defect, please report it")
+        while lane in self._lanes.under_way:
+            self.end_lanes(None)
         return True
 
-    def _run(self, request: RequestRow) -> None:
-        stop = EitherStop(self._surroundings.stop)
-        progress = RequestProgress(self._store, request.id, stop)
-        surroundings = replace(self._surroundings, progress=progress, stop=stop)
-        try:
-            result = self._measure(request, surroundings)
-        except Stopped:
-            result = None
+    def start_next(self) -> Lane | None:
+        """Begin the first request whose device is here and free; None when there is none."""
+        for request in self._in_turn():
+            try:
+                target = self._surroundings.find_device(request.device)
+                self._refuse_what_costs_too_much(request)
+            except KswatchError as error:
+                if not self._may_wait(request, error):
+                    self._fail(request, str(error), take=True)
+                continue
+            if self._is_free(request, target) and (taken := requests.take(self._store, request.id)):
+                say(f"request {taken.id} of {taken.asked_by}: {taken.suite} on {taken.device}")
+                return self._start(taken, target)
+        return None
+
+    def _in_turn(self) -> list[RequestRow]:
+        queued = queries.requests(self._store, states=("queued",), limit=None)
+        return sorted(queued, key=lambda request: (-request.priority, request.id))
+
+    def _may_wait(self, request: RequestRow, error: KswatchError) -> bool:
+        """Whether the device may still come: as a worker of the cluster, or another server may have it."""
+        if isinstance(error, UsageError):
+            return False
+        others = queries.workers(self._store, seen_since=self._now() - SILENT_AFTER)
+        servers = [one for one in others if one.role == "coordinator" and one.stopped_at is None]
+        if not self._surroundings.distant and all(one.name == this_process() for one in servers):
+            return False
+        self._wait(request, f"waits for its device: {error}")
+        return True
+
+    def _is_free(self, request: RequestRow, target: Target) -> bool:
+        if not self._lanes.is_free(target):
+            return False
+        holder = leases.holder_of(self._store, target.record.uuid)
+        if holder is None or is_gone(holder):
+            return True
+        self._wait(request, f"waits: device {target.record.uuid} is being measured by {holder}")
+        return False
+
+    def _wait(self, request: RequestRow, message: str) -> None:
+        if request.message != message:
+            requests.wait(self._store, request.id, message)
+
+    def _refuse_what_costs_too_much(self, request: RequestRow) -> None:
+        """A page cannot count the cells of a suite: what it let through is refused here."""
+        if request.cells_planned is None:
+            cells = plan_suite(request.suite, Filters.from_arguments(request.arguments)).cells
+            seconds = requests.estimated_seconds(self._store, request.device, cells)
+            requests.plan(self._store, request.id, cells, seconds)
+            if self._limits is None or request.kind == NIGHTLY:
+                return
+            if reason := self._limits.refusal(cells, within(seconds, request.arguments)):
+                raise UsageError(reason)
+
+    def _start(self, request: RequestRow, target: Target) -> Lane:
+        def measure(store: Store) -> RunResult | None:
+            stop = EitherStop(self._surroundings.stop)
+            progress = RequestProgress(store, request.id, stop)
+            surroundings = replace(self._surroundings, progress=progress, stop=stop)
+            try:
+                return measure_request(store, request, surroundings)
+            except Stopped:
+                return None
+
+        return self._lanes.start(request, target, measure)
+
+    def end_lanes(self, wait_s: float | None) -> None:
+        """Judge the runs that have ended, after waiting for one for so long, and end their requests."""
+        self._lanes.wait(wait_s)
+        for lane in self._lanes.ended():
+            try:
+                self._end(lane.about, lane.join())
+            except KswatchError as error:
+                self._fail(lane.about, str(error))
+            except Exception as error:  # a defect in one run must not end the nights of all others
+                sys.excepthook(*sys.exc_info())
+                told = f"{type(error).__name__}: {error}; this is a defect, please report it"
+                self._fail(lane.about, told)
+
+    def _end(self, request: RequestRow, result: RunResult | None) -> None:
+        end = partial(requests.finish, self._store, request.id, taken_at=request.taken_at)
         if result and result.state == "finished":
             self._judge(result.run)
             counts = ", ".join(f"{count} {status}" for status, count in result.by_status.items())
-            requests.finish(self._store, request.id, "done", f"run {result.run}: {counts}")
-        elif progress.cancelled:
-            requests.finish(self._store, request.id, "cancelled")
+            end("done", f"run {result.run}: {counts}")
+        elif queries.request(self._store, request.id).cancel_asked:
+            end("cancelled")
         else:
-            requests.give_back(self._store, request.id, "the server was stopped; the run will be resumed")
+            message = "the server was stopped; the run will be resumed"
+            requests.give_back(self._store, request.id, message, request.taken_at)
 
-    def _measure(self, request: RequestRow, surroundings: Surroundings) -> RunResult:
-        """The rest of the run that was begun for the request before a server ended, or a new one."""
-        if request.run_id is not None:
-            begun = queries.run(self._store, request.run_id)
-            if begun.state == "finished":
-                return RunResult.of(begun)
-            with suppress(UsageError):  # another commit or environment now: its cells may not be mixed
-                return resume(self._store, begun.id, surroundings=surroundings)
-        filters = dict(request.arguments)
-        budget = filters.pop("budget", None)
-        return run_suite(
-            self._store,
-            request.suite,
-            request.device,
-            filters=filters,
-            kind=cast(RunKind, request.kind),
-            budget_s=parse_seconds(str(budget)) if budget else None,
-            request_id=request.id,
-            surroundings=surroundings,
-        )
-
-    def _fail(self, request: RequestRow, message: str) -> None:
-        _say(f"request {request.id} failed: {message}")
-        requests.finish(self._store, request.id, "failed", message)
+    def _fail(self, request: RequestRow, message: str, take: bool = False) -> None:
+        taken = requests.take(self._store, request.id) if take else request
+        if taken is None:
+            return  # somebody else has it
+        say(f"request {request.id} failed: {message}")
+        requests.finish(self._store, request.id, "failed", message, taken.taken_at)
 
     def _say_what_is_awaited(self) -> None:
         due = next_due(self._schedule, self._now())
         night = f" and the nightly of {due:%Y-%m-%d %H:%M} UTC" if due else ""
-        _say(f"waiting for requests{night}; Ctrl-C ends")
-
-
-class RequestProgress(Progress):
-    """Writes a run's progress to its request, and hears there whether it is cancelled."""
-
-    def __init__(self, store: Store, request_id: int, stop: threading.Event) -> None:
-        super().__init__()
-        self.cancelled = False
-        self._store = store
-        self._request_id = request_id
-        self._stop = stop
-        self._cells = 0
-        self._message: str | None = None
-
-    def begin(self, title: str, problems: int, cells: int) -> None:
-        """Write how much is to be done."""
-        super().begin(title, problems, cells)
-        self._tell(cells_planned=cells)
-
-    def note(self, sentence: str) -> None:
-        """Keep it as the request's message."""
-        self._message = sentence
-
-    def recorded(self, records: Sequence[MeasurementRecord]) -> None:
-        """Write how far it is; stop the run if somebody asked to cancel it."""
-        super().recorded(records)
-        self._cells += len(records)
-        self._tell()
-
-    def end(self, sentence: str) -> None:
-        """Say it on the server's own output."""
-        if self.left_s is not None:
-            sentence += f" ({self.done} of {self.problems} problems)"
-        _say(sentence)
-
-    def _tell(self, cells_planned: int | None = None) -> None:
-        self.cancelled = requests.progress(
-            self._store, self._request_id, self._cells, cells_planned, self.left_s, self._message
-        )
-        if self.cancelled:
-            self._stop.set()
-
-
-def _say(sentence: str) -> None:
-    print(f"kswatch serve: {sentence}", file=sys.stderr, flush=True)
+        say(f"waiting for requests{night}; Ctrl-C ends")

@@ -46,6 +46,8 @@ class Surroundings:
     """Where problems are measured: a child process of this host."""
     find_device: Callable[[str], devices.Target] = devices.find
     """Which device is meant by a word: one of this host."""
+    engine: str = "local"
+    """Its name, as signs of life tell it."""
     distant: bool = False
     """Whether devices are those of other processes, which tell of themselves what this host would."""
 

@@ -9,6 +9,8 @@ import pytest
 
 from db import leases, queries, requests, schedule_marks
 from db.records import EnvironmentRecord
+from db.requests import Limits
+from db.workers import Sign, say_alive
 from kswatch_errors import ConfigurationError
 from profiler.config import ProfilerConfig
 from profiler.devices import cpu_target
@@ -63,7 +65,7 @@ def test_a_request_that_fails_says_why_and_the_next_one_runs(store, server, scri
     unknown = requests.ask(store, "nightli", "cpu", asked_by="a tester")
     absent = requests.ask(store, "smoke", "GPU-elsewhere", asked_by="a tester")
     good = ask(store)
-    assert server.run_next() and server.run_next() and server.run_next()
+    assert server.run_next()
     assert queries.request(store, unknown).state == queries.request(store, absent).state == "failed"
     assert "no suite 'nightli'" in queries.request(store, unknown).message
     assert "GPU-elsewhere" in queries.request(store, absent).message
@@ -193,7 +195,7 @@ def test_a_device_that_is_away_at_night_fails_its_request_not_the_server(store, 
     server = Server(store, scripted.surroundings(config=config), lambda run_id: None, clock)
     schedule_marks.mark_due(store, NIGHTLY, NOON - timedelta(days=1))
     server.ask_for_due_night()
-    assert server.run_next() and server.run_next()
+    assert server.run_next()
     assert {night.device: night.state for night in queries.requests(store)} == {
         "GPU-elsewhere": "failed",
         "cpu": "done",
@@ -207,13 +209,62 @@ def test_nights_missed_while_nobody_served_are_caught_up_once(store, server, clo
     assert night.why == "nightly due at 2026-03-01 02:00 UTC"
 
 
-def test_a_device_in_use_fails_the_request_and_names_the_holder(store, server):
+def test_a_request_waits_for_a_device_in_use_and_names_the_holder(store, server):
     leases.acquire(store, cpu_target().record.uuid, "process 7 of another host since 1")
     request_id = ask(store)
-    server.run_next()
-    assert "process 7 of another host" in queries.request(store, request_id).message
+    assert not server.run_next()
+    request = queries.request(store, request_id)
+    assert request.state == "queued"
+    assert "process 7 of another host" in request.message
 
 
 def test_a_wrong_cron_expression_is_told_before_anything_is_served(store, scripted):
     with pytest.raises(ConfigurationError, match="nightly_cron"):
         Server(store, scripted.surroundings(config=ProfilerConfig(nightly_cron="at night")), print)
+
+
+def test_runs_on_two_devices_go_on_at_once_and_two_on_one_device_never(store, scripted):
+    config = ProfilerConfig(poll_s=0.01)
+    server = Server(store, scripted.surroundings(config=config), lambda run_id: None)
+    under_way, both, seen = set(), threading.Event(), []
+
+    def script(task):
+        lane = threading.current_thread()
+        under_way.add(lane)
+        seen.append(len(under_way))
+        if len(under_way) == 2:
+            both.set()
+        assert both.wait(30), "the second device was not measured beside the first"
+        under_way.discard(lane)
+
+    scripted.script = script
+    one_problem = FILTERS | {"layout": ["batch_last"]}
+    for device in ("sim:h200", "sim:h200:2", "sim:h200"):
+        requests.ask(store, "ad_hoc", device, asked_by="a tester", arguments=one_problem)
+    lanes = [server.start_next(), server.start_next(), server.start_next()]
+    assert lanes[2] is None, "its device is taken"
+    while queries.requests(store, states=("queued", "running")):
+        server.end_lanes(1)
+        server.start_next()
+    assert {request.state for request in queries.requests(store)} == {"done"}
+    assert max(seen) == 2
+
+
+def test_a_request_for_a_device_of_another_server_is_left_to_it(store, server, clock):
+    clock.now = datetime.now(UTC)
+    say_alive(store, Sign("process 7 of another host", "coordinator", "local", "another"))
+    absent = requests.ask(store, "smoke", "GPU-elsewhere", asked_by="a tester")
+    good = ask(store)
+    assert server.run_next()
+    assert queries.request(store, absent).state == "queued"
+    assert "GPU-elsewhere" in queries.request(store, absent).message
+    assert queries.request(store, good).state == "done"
+
+
+def test_a_request_that_costs_too_much_is_refused_before_its_device_is_taken(store, scripted):
+    server = Server(store, scripted.surroundings(), lambda run_id: None, limits=Limits(cells=3))
+    big = ask(store)
+    assert not server.run_next()
+    request = queries.request(store, big)
+    assert (request.state, request.cells_planned) == ("failed", 4)
+    assert "4 cells are more than one request may ask for (3)" in request.message

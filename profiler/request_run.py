@@ -1,0 +1,94 @@
+"""A request's run: begun or resumed, its progress written to the request, cancelled when asked."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import cast
+
+from db import queries, requests
+from db.queries import RequestRow
+from db.records import MeasurementRecord, RunKind
+from db.store import Store
+from kswatch_errors import UsageError
+from profiler.budget import parse_seconds
+from profiler.problem_loop import RunResult
+from profiler.progress import Progress
+from profiler.session import Surroundings, resume, run_suite
+
+
+def measure_request(store: Store, request: RequestRow, surroundings: Surroundings) -> RunResult:
+    """The rest of the run that was begun for the request before a server ended, or a new one."""
+    if request.run_id is not None:
+        begun = queries.run(store, request.run_id)
+        if begun.state == "finished":
+            return RunResult.of(begun)
+        with suppress(UsageError):  # another commit or environment now: its cells may not be mixed
+            return resume(store, begun.id, surroundings=surroundings)
+    filters = dict(request.arguments)
+    budget = filters.pop("budget", None)
+    return run_suite(
+        store,
+        request.suite,
+        request.device,
+        filters=filters,
+        kind=cast(RunKind, request.kind),
+        budget_s=parse_seconds(str(budget)) if budget else None,
+        request_id=request.id,
+        surroundings=surroundings,
+    )
+
+
+def within(seconds: float | None, arguments: Mapping[str, object]) -> float | None:
+    """What a run takes at most that would take so many seconds, and may have a budget."""
+    budget = arguments.get("budget")
+    limit_s = parse_seconds(str(budget)) if budget else None
+    return min(filter(None, (seconds, limit_s)), default=None)
+
+
+class RequestProgress(Progress):
+    """Writes a run's progress to its request, and hears there whether it is cancelled."""
+
+    def __init__(self, store: Store, request_id: int, stop: threading.Event) -> None:
+        super().__init__()
+        self.cancelled = False
+        self._store = store
+        self._request_id = request_id
+        self._stop = stop
+        self._cells = 0
+        self._message: str | None = None
+
+    def begin(self, title: str, problems: int, cells: int) -> None:
+        """Write how much is to be done."""
+        super().begin(title, problems, cells)
+        self._tell(cells_planned=cells)
+
+    def note(self, sentence: str) -> None:
+        """Keep it as the request's message."""
+        self._message = sentence
+
+    def recorded(self, records: Sequence[MeasurementRecord]) -> None:
+        """Write how far it is; stop the run if somebody asked to cancel it."""
+        super().recorded(records)
+        self._cells += len(records)
+        self._tell()
+
+    def end(self, sentence: str) -> None:
+        """Say it on the server's own output."""
+        if self.left_s is not None:
+            sentence += f" ({self.done} of {self.problems} problems)"
+        say(sentence)
+
+    def _tell(self, cells_planned: int | None = None) -> None:
+        self.cancelled = requests.progress(
+            self._store, self._request_id, self._cells, cells_planned, self.left_s, self._message
+        )
+        if self.cancelled:
+            self._stop.set()
+
+
+def say(sentence: str) -> None:
+    """Tell on the server's own output."""
+    print(f"kswatch serve: {sentence}", file=sys.stderr, flush=True)
