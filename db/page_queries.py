@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, case, func, select
 
-from db.models import AlertEvent, Comparison, Prediction, Problem, Run, RunEvent, Verdict
+from db.models import Alert, AlertEvent, Comparison, Prediction, Problem, Revision, Run, RunEvent, Verdict
 from db.queries_judged import PredictionOutcome
 from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, problem_filters
 from db.records import ProblemKey
+from db.rows import AlertRow
 from db.store import Store
 
 
@@ -34,6 +35,16 @@ class HeuristicRegret(NamedTuple):
     heuristic: str
     version: int
     regret: float
+
+
+class MeasuredRevision(NamedTuple):
+    """A revision, and the first run that measured it."""
+
+    commit: str
+    dirty: bool
+    subject: str | None
+    committed_at: datetime | None
+    first_run_id: int
 
 
 def stamp(store: Store) -> str:
@@ -131,3 +142,50 @@ def outcomes_of_problem(
     )
     with store.session() as session:
         return [PredictionOutcome(*row) for row in session.execute(query)]
+
+
+def patterns(store: Store) -> list[tuple[int, int, int, int]]:
+    """Every pattern that the store knows, sorted."""
+    letters = (Problem.a, Problem.b, Problem.c, Problem.d)
+    with store.session() as session:
+        rows = session.execute(select(*letters).distinct().order_by(*letters))
+        return [(a, b, c, d) for a, b, c, d in rows]
+
+
+def newest_plan(store: Store, suite: str) -> int | None:
+    """How many cells the newest whole run of a suite set out to measure; None where there was none."""
+    newest = select(Run.planned_cells, Run.arguments).where(Run.suite == suite, Run.planned_cells > 0)
+    with store.session() as session:
+        rows = session.execute(newest.order_by(Run.id.desc()).limit(20)).all()
+    narrowing = {"pattern", "batch", "precision", "layout", "implementation"}
+    return next((planned for planned, arguments in rows if not narrowing & set(arguments or {})), None)
+
+
+def revisions_between(store: Store, device_id: int, after_run: int, last_run: int) -> list[MeasuredRevision]:
+    """The revisions that a device measured after one run, up to another one, the oldest first."""
+    columns = (Revision.commit, Revision.dirty, Revision.subject, Revision.committed_at)
+    query = (
+        select(*columns, func.min(Run.id))
+        .join(Run, Run.revision_id == Revision.id)
+        .where(Run.device_id == device_id, Run.id > after_run, Run.id <= last_run)
+        .group_by(Revision.id, *columns)
+        .order_by(func.min(Run.id))
+    )
+    with store.session() as session:
+        return [MeasuredRevision(*row) for row in session.execute(query)]
+
+
+def alert_counts(store: Store) -> dict[str, int]:
+    """How many alerts are in each state."""
+    query = select(Alert.state, func.count()).group_by(Alert.state)
+    with store.session() as session:
+        return {state: number for state, number in session.execute(query)}
+
+
+def alerts_named(store: Store, *alert_ids: int) -> list[AlertRow]:
+    """The alerts with these ids, as far as there are any."""
+    with store.session() as session:
+        found = session.scalars(select(Alert).where(Alert.id.in_(alert_ids)))
+        return [
+            AlertRow(**{name: getattr(one, name) for name in AlertRow.__dataclass_fields__}) for one in found
+        ]

@@ -106,10 +106,13 @@ def verdicts(
 
 
 def alerts(
-    store: Store, states: Collection[str] | None = None, device_id: int | None = None
+    store: Store,
+    states: Collection[str] | None = None,
+    device_id: int | None = None,
+    limit: int | None = None,
 ) -> list[AlertRow]:
     """Alerts in these states (None: all), the newest first."""
-    query = select(Alert).order_by(Alert.id.desc())
+    query = select(Alert).order_by(Alert.id.desc()).limit(limit)
     if states is not None:
         query = query.where(Alert.state.in_(states))
     if device_id is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime, time, timedelta
 
 import streamlit as st
 
+from dashboard import visitor
 from dashboard.connection import writing_store
+from dashboard.panels import note
 from dashboard.plain_text import literal
 from db import alert_life
 from db.queries import AlertRow
@@ -16,6 +17,9 @@ from kswatch_errors import UsageError
 
 def show_actions(alert: AlertRow) -> None:
     """Draw the form; the act is refused where the alert has changed since it was drawn."""
+    if not visitor.visitor().may_act:
+        note("You may read this dashboard but not act on it.")
+        return
     allowed = [name for name, action in alert_life.ACTIONS.items() if alert.state in action.from_states]
     action = st.segmented_control(
         "Do", allowed, default=allowed[0], format_func=lambda name: name.replace("_", " "), key="alert_action"
@@ -23,7 +27,7 @@ def show_actions(alert: AlertRow) -> None:
     if action is None:
         return
     with st.form(f"act_{alert.id}_{alert.version}", border=False):
-        who = st.text_input("Who", value=_user(), max_chars=120, key=f"who_{alert.id}")
+        who = visitor.name_box(f"who_{alert.id}")
         assigned_to = st.text_input("To whom", max_chars=120) if action == "assign" else None
         until = None
         if action == "mute":
@@ -41,7 +45,7 @@ def show_actions(alert: AlertRow) -> None:
                 store,
                 alert.id,
                 action,
-                who,
+                visitor.acting_name(who),
                 reason or None,
                 alert.version,
                 assigned_to=assigned_to,
@@ -51,10 +55,3 @@ def show_actions(alert: AlertRow) -> None:
         st.error(literal(error), icon=":material/error:")
         return
     st.rerun()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name behind this user id
-        return ""

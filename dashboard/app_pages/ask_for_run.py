@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
-
 import streamlit as st
 
-from dashboard import cached_queries
+from dashboard import cached_queries, visitor
 from dashboard.app_pages import request_queue
-from dashboard.app_pages.asking import AD_HOC, SUITES, Asked, expected_minutes, read_batches, read_patterns
-from dashboard.connection import writing_store
-from dashboard.naming import count, device_names
-from dashboard.panels import finding, note
+from dashboard.app_pages.asking import (
+    AD_HOC,
+    LIMITS,
+    SUITES,
+    Asked,
+    cost_text,
+    read_batches,
+    read_patterns,
+)
+from dashboard.connection import reading_store, writing_store
+from dashboard.naming import device_names
+from dashboard.panels import finding, hint, note
 from dashboard.plain_text import literal
-from db import requests
+from db import page_queries, requests
 from db.records import IMPLEMENTATIONS
+from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS
 from kswatch_errors import UsageError
 
 OTHER_DEVICE = "another device"
+WAYS = {"typed": "typed or pasted", "picked": "picked", "chain": "a chain"}
+DEFAULT_BUDGET_MINUTES = 60
 
 
 def show() -> None:
@@ -32,6 +41,32 @@ def show() -> None:
 
 
 def _form() -> None:
+    try:
+        asked = _asked()
+        asked.refuse_nonsense()
+    except UsageError as error:
+        asked = None
+        st.error(literal(error), icon=":material/error:")
+    who = visitor.name_box("ask_who", "Who asks")
+    why = st.text_input("Why", placeholder="so that others know", key="ask_why", max_chars=500)
+    if asked:
+        _tell_cost(asked)
+    may_act = visitor.visitor().may_act
+    if not may_act:
+        hint("You may read this dashboard but not act on it.")
+    if (
+        st.button("Ask for this run", type="primary", key="ask", disabled=asked is None or not may_act)
+        and asked
+    ):
+        _ask(asked, who, why)
+
+
+def _asked() -> Asked:
+    """Draw the boxes and give what they say.
+
+    Raises:
+        UsageError: a pattern or batch cannot be read.
+    """
     device = _choose_device()
     suite = st.selectbox(
         "Suite",
@@ -40,13 +75,7 @@ def _form() -> None:
         format_func=lambda name: SUITES[name],
         key="ask_suite",
     )
-    patterns = st.text_area(
-        "Patterns a,b,c,d, one a line" + ("" if suite == AD_HOC else " (empty: all of the suite)"),
-        value=st.query_params.get("pattern") or "",
-        placeholder="6,64,64,1",
-        key="ask_patterns",
-        height=90,
-    )
+    way, patterns = _choose_patterns(suite)
     left, right = st.columns(2)
     batches = left.text_input(
         "Batch", value=st.query_params.get("batch") or "", placeholder="the suite’s", key="ask_batches"
@@ -56,26 +85,48 @@ def _form() -> None:
     implementations = st.multiselect(
         "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations"
     )
-    who = st.text_input("Who asks", value=_user(), key="ask_who", max_chars=120)
-    why = st.text_input("Why", placeholder="so that others know", key="ask_why", max_chars=500)
-    try:
-        asked = Asked(
-            device=device,
-            suite=suite,
-            patterns=read_patterns(patterns),
-            batches=read_batches(batches),
-            precisions=tuple(precisions),
-            layouts=tuple(layouts),
-            implementations=tuple(implementations),
+    left, right = st.columns(2, vertical_alignment="bottom")
+    budget = left.number_input(
+        "At most (minutes)", 1, int(LIMITS.minutes), DEFAULT_BUDGET_MINUTES, key="ask_budget"
+    )
+    counters = right.checkbox("Hardware counters, in a pass of their own", key="ask_counters")
+    return Asked(
+        device=device,
+        suite=suite,
+        patterns=patterns if isinstance(patterns, tuple) else read_patterns(patterns),
+        batches=read_batches(batches),
+        precisions=tuple(precisions),
+        layouts=tuple(layouts),
+        implementations=tuple(implementations),
+        counters=counters,
+        is_chain=way == "chain",
+        budget_minutes=int(budget),
+    )
+
+
+def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
+    """Draw the ways to name patterns; gives the way, and the text or the patterns themselves."""
+    chosen = st.segmented_control(
+        "Patterns", list(WAYS), default="typed", format_func=WAYS.__getitem__, key="ask_way"
+    )
+    way = chosen or "typed"
+    if way == "picked":
+        known = [Pattern(*row) for row in page_queries.patterns(reading_store())]
+        picked = st.multiselect(
+            "Patterns that were measured before", known, format_func=str, key="ask_picked", placeholder="none"
         )
-        asked.refuse_nonsense()
-    except UsageError as error:
-        st.error(literal(error), icon=":material/error:")
-        st.button("Ask for this run", disabled=True, key="ask")
-        return
-    _tell_cost(asked)
-    if st.button("Ask for this run", type="primary", key="ask"):
-        _ask(asked, who, why)
+        return way, tuple(picked)
+    if way == "chain":
+        hint("Factors of one layer, the right-most first: each takes as many features as the last one gives.")
+    empty = "" if suite == AD_HOC else " (empty: all of the suite)"
+    text = st.text_area(
+        f"Patterns a,b,c,d, one a line{empty}",
+        value=st.query_params.get("pattern") or "",
+        placeholder="1,192,48,2\n2,48,192,1" if way == "chain" else "6,64,64,1",
+        key="ask_patterns",
+        height=90,
+    )
+    return way, text
 
 
 def _choose_device() -> str:
@@ -95,39 +146,40 @@ def _choose_device() -> str:
     )
     if chosen != OTHER_DEVICE:
         return chosen
-    return st.text_input("Device: cpu, cuda:0, a UUID or a model name", key="ask_other_device").strip()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name behind this user id
-        return ""
+    typed = st.text_input(
+        "Device: cpu, cuda:0, sim:h200, a UUID or a model name", key="ask_other_device", max_chars=80
+    )
+    return typed.strip()
 
 
 def _tell_cost(asked: Asked) -> None:
+    store = reading_store()
     cells = asked.cells
+    narrowed = False
     if cells is None:
-        note("What a whole suite costs, the running request tells as it goes.")
-        return
-    minutes = expected_minutes(asked)
-    cost = f", about {minutes:.1f} minutes by what a cell took there before" if minutes else ""
-    note(f"{count(cells, 'cell')}{cost}.")
+        cells = page_queries.newest_plan(store, asked.suite)
+        narrowed = bool(asked.patterns or asked.batches or asked.precisions or asked.layouts)
+    seconds = requests.estimated_seconds(store, asked.device, cells)
+    told = cost_text(cells, seconds / 60 if seconds is not None else None, asked.budget_minutes)
+    note(("At most: " if narrowed and cells else "") + told)
 
 
 def _ask(asked: Asked, who: str, why: str) -> None:
-    if not who.strip():
-        st.error("Say who asks; the request carries your name.")
+    try:
+        with writing_store() as store:
+            request_id = requests.ask(
+                store,
+                asked.suite,
+                asked.device,
+                asked_by=visitor.acting_name(who),
+                why=why.strip() or None,
+                arguments=asked.arguments(),
+                cells=asked.cells,
+                limits=LIMITS,
+            )
+    except UsageError as error:
+        st.error(literal(error), icon=":material/error:")
         return
-    with writing_store() as store:
-        request_id = requests.ask(
-            store,
-            asked.suite,
-            asked.device,
-            asked_by=who.strip(),
-            why=why.strip() or None,
-            arguments=asked.arguments(),
-        )
     st.success(
         f"Request {request_id} is queued; `kswatch serve` takes it when its turn comes.",
         icon=":material/schedule:",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from statistics import median
 
-from dashboard import cached_queries
 from db.records import IMPLEMENTATIONS
-from kernels.pattern import Pattern
+from db.requests import Limits
+from kernels.pattern import Pattern, check_chain
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
 from kswatch_errors import UsageError
 
@@ -25,10 +24,13 @@ SUITES: dict[str, str] = {
     AD_HOC: "the patterns below alone",
 }
 
-MOST_CELLS = 20_000
+LIMITS = Limits()
 DEFAULT_BATCHES = (25_088,)
 DEFAULT_PRECISIONS = ("fp32",)
 """What the profiler takes for given patterns where nothing is chosen; both layouts besides."""
+
+MOST_ELEMENTS = 2**31
+"""Of X or Y; kernels index with 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,14 @@ class Asked:
     precisions: tuple[str, ...] = ()
     layouts: tuple[str, ...] = ()
     implementations: tuple[str, ...] = ()
+    counters: bool = False
+    is_chain: bool = False
+    budget_minutes: int | None = None
 
     @property
     def cells(self) -> int | None:
         """How many cells that is; None for a suite, whose patterns the profiler knows."""
-        if not self.patterns:
+        if self.suite != AD_HOC:
             return None
         return (
             len(self.patterns)
@@ -60,16 +65,31 @@ class Asked:
         """Say in words why this cannot be asked for.
 
         Raises:
-            UsageError: no device, no pattern where the suite has none, or too many cells.
+            UsageError: no device, no pattern where the suite has none, factors that do not multiply,
+                operands that no kernel can index, a precision that the device has not, too many cells.
         """
         if not self.device:
             raise UsageError("name the device: cpu, cuda:0, a UUID or a model name")
         if self.suite == AD_HOC and not self.patterns:
             raise UsageError("give at least one pattern, as in 6,64,64,1, or choose a suite")
-        if self.cells is not None and self.cells > MOST_CELLS:
-            raise UsageError(
-                f"{self.cells:,} cells are more than {MOST_CELLS:,}; ask for fewer patterns at once"
-            )
+        if self.is_chain:
+            check_chain(self.patterns)
+        if self.device == "cpu" and self.precisions == ("tf32",):
+            raise UsageError("the CPU has no tf32; choose fp32, bf16 or fp16, or another device")
+        self._refuse_what_no_kernel_can_index()
+        reason = LIMITS.refusal(self.cells, None)
+        if reason:
+            raise UsageError(reason)
+
+    def _refuse_what_no_kernel_can_index(self) -> None:
+        for pattern in self.patterns:
+            for batch in self.batches:
+                wide = max(pattern.rows, pattern.columns)
+                if batch * wide >= MOST_ELEMENTS:
+                    raise UsageError(
+                        f"({pattern}) at batch {batch:,} has {batch * wide:,} elements, and a kernel indexes "
+                        f"fewer than {MOST_ELEMENTS:,}; choose a batch under {MOST_ELEMENTS // wide:,}"
+                    )
 
     def arguments(self) -> dict[str, object]:
         """The filters as a run stores them."""
@@ -79,18 +99,23 @@ class Asked:
             "precision": list(self.precisions),
             "layout": list(self.layouts),
             "implementation": list(self.implementations),
+            "counters": self.counters,
+            "budget": f"{self.budget_minutes}m" if self.budget_minutes else None,
         }
         return {name: values for name, values in chosen.items() if values}
 
 
 def read_patterns(text: str) -> tuple[Pattern, ...]:
-    """The patterns typed or pasted, one a line or apart by semicolons; each once.
+    """The patterns typed or pasted, in their order, each once.
+
+    One a line or apart by semicolons or brackets; columns of a spreadsheet are read too.
 
     Raises:
         UsageError: one of them is not four integers >= 1.
     """
     lines = [line.strip() for line in re.split(r"[\n;]+|(?<=[)\]])\s*,?\s*(?=[(\[])", text)]
-    return tuple(dict.fromkeys(Pattern.parse(line) for line in lines if line))
+    written = (re.sub(r"(?<=\d)\s+(?=\d)", ",", line) for line in lines if line)
+    return tuple(dict.fromkeys(map(Pattern.parse, written)))
 
 
 def read_batches(text: str) -> tuple[int, ...]:
@@ -102,19 +127,28 @@ def read_batches(text: str) -> tuple[int, ...]:
     words = re.split(r"[,;\s]+", text.strip())
     batches = []
     for word in filter(None, words):
-        if not word.isdecimal():
+        if not (word.isascii() and word.isdecimal()):
             raise UsageError(f"batch {word!r} is not an integer >= 1; try 1024")
         batches.append(Problem(Pattern(1, 1, 1, 1), int(word), PRECISIONS[0], LAYOUTS[0]).batch)
     return tuple(dict.fromkeys(batches))
 
 
-def expected_minutes(asked: Asked) -> float | None:
-    """Minutes that the cells will take, by the device's own runs so far; None where it has none."""
-    if asked.cells is None:
-        return None
-    known = [device for device in cached_queries.devices() if asked.device in (device.uuid, device.kind)]
-    if not known:
-        return None
-    runs = cached_queries.runs(device_id=known[0].id, origins=("measured",), states=("finished",), limit=20)
-    per_cell_s = [run.seconds / run.cells for run in runs if run.seconds and run.cells]
-    return asked.cells * median(per_cell_s) / 60 if per_cell_s else None
+def cost_text(cells: int | None, minutes: float | None, budget_minutes: int | None) -> str:
+    """What a run will cost, in one sentence.
+
+    Args:
+        cells: that it has; None where that is not known.
+        minutes: that they will take there; None where nothing was measured there yet.
+        budget_minutes: after which it ends in any case.
+    """
+    size = (
+        f"{cells:,} cells" if cells is not None else "The suite was never run here, so its size is not known"
+    )
+    if minutes is None:
+        took = "nothing was measured on that device yet, so nobody knows how long they take"
+    else:
+        took = f"about {minutes:.1f} minutes by what a cell took there before"
+    over = minutes is not None and budget_minutes is not None and minutes > budget_minutes
+    end = f"; it ends after {budget_minutes} minutes in any case" if budget_minutes else ""
+    left_out = ", and what does not fit is recorded as skipped" if over else ""
+    return f"{size}: {took}{end}{left_out}."

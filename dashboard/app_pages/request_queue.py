@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from dashboard import cached_queries, links
+from dashboard import links, viewer, visitor
+from dashboard.app_pages import who_is_alive
 from dashboard.connection import reading_store, writing_store
 from dashboard.naming import age, count, duration, utc
 from dashboard.panels import finding, hint, note
@@ -32,31 +33,48 @@ def show_queue() -> None:
 
 
 def _queue() -> None:
-    found = queries.requests(reading_store())
-    live = [request for request in found if request.state in LIVE]
+    store = reading_store()
+    live = queries.requests(store, states=LIVE)
+    ended = [one for one in queries.requests(store, limit=MOST_ENDED + len(live)) if one.state not in LIVE]
     running = [request for request in live if request.state == "running"]
     finding(
         f"{count(len(running), 'run')} under way, {len(live) - len(running)} queued"
         if live
         else "The queue is empty"
     )
-    if not found:
+    if not live and not ended:
         hint("What is asked for appears here, and how far it is. `kswatch serve` takes one after another.")
-    if live and not running:
-        _ask_who_serves(live)
+    if live:
+        _tell_time_left(live)
+        _ask_who_serves(live, running)
     for request in sorted(live, key=lambda one: (one.state != "running", -one.priority, one.id)):
         _live(request)
-    ended = [request for request in found if request.state not in LIVE][:MOST_ENDED]
     if ended:
         st.markdown("##### Ended")
-    for request in ended:
+    for request in ended[:MOST_ENDED]:
         _ended(request)
+    who_is_alive.show_alive()
 
 
-def _ask_who_serves(live: list[RequestRow]) -> None:
-    waiting = datetime.now(UTC) - min(request.asked_at for request in live)
-    if waiting > PATIENCE:
-        st.warning("Nobody has taken a request: is `kswatch serve` running on the measuring machine?")
+def _tell_time_left(live: list[RequestRow]) -> None:
+    """How long the whole queue takes where it is known of each; devices work beside each other."""
+    known = [one.seconds_left if one.state == "running" else one.seconds_planned for one in live]
+    per_device: dict[str, float] = {}
+    for request, seconds in zip(live, known, strict=True):
+        per_device[request.device] = per_device.get(request.device, 0.0) + (seconds or 0.0)
+    longest = max(per_device.values(), default=0.0)
+    if longest:
+        unknown = known.count(None)
+        more = f"; of {count(unknown, 'request')} it is not known" if unknown else ""
+        note(f"About {duration(longest)} until all is done{more}.")
+
+
+def _ask_who_serves(live: list[RequestRow], running: list[RequestRow]) -> None:
+    now = datetime.now(UTC)
+    serves = who_is_alive.someone_serves(now)
+    waited = now - min(request.asked_at for request in live)
+    if serves is False or (serves is None and not running and waited > PATIENCE):
+        st.warning("Nobody takes requests now: is `kswatch serve` running on the measuring machine?")
         st.code("kswatch serve", language="bash")
 
 
@@ -68,12 +86,25 @@ def _live(request: RequestRow) -> None:
             left = f", {duration(request.seconds_left)} left" if request.seconds_left is not None else ""
             share = min(request.cells_done / planned, 1.0) if planned else 0.0
             st.progress(share, text=f"{request.cells_done:,} of {planned or 'unknown'} cells{left}")
+        elif request.seconds_planned:
+            note(f"It will take about {duration(request.seconds_planned)}.")
         if request.message:
             note(request.message)
-        if request.cancel_asked:
-            note("It stops at the next problem.")
-        elif st.button("Cancel", key=f"cancel_{request.id}", type="tertiary", icon=":material/cancel:"):
-            _cancel(request.id)
+        with st.container(horizontal=True, gap="small"):
+            if request.run_id is not None:
+                links.link(
+                    "runs", f"Run {request.run_id}", icon=":material/arrow_forward:", run=request.run_id
+                )
+            _cancel_button(request)
+
+
+def _cancel_button(request: RequestRow) -> None:
+    if request.cancel_asked:
+        note("It stops at the next problem.")
+    elif visitor.visitor().may_act and st.button(
+        "Cancel", key=f"cancel_{request.id}", type="tertiary", icon=":material/cancel:"
+    ):
+        cancel(request.id)
 
 
 def _title(request: RequestRow) -> None:
@@ -81,14 +112,13 @@ def _title(request: RequestRow) -> None:
         st.badge(literal(request.state), color=STATE_COLOURS.get(request.state, "gray"))  # type: ignore[arg-type]
         st.markdown(f"**Request {request.id}**: {literal(request.suite)} on {literal(request.device)}")
     filters = "; ".join(
-        f"{name} {', '.join(map(str, values))}"
+        f"{name} {', '.join(map(str, values)) if isinstance(values, list) else values}"
         for name, values in request.arguments.items()
-        if isinstance(values, list)
     )
     if filters:
         note(filters)
     why = f": {request.why}" if request.why else ""
-    note(f"asked by {request.asked_by}, {utc(request.asked_at)}{why}")
+    note(f"asked by {request.asked_by}, {viewer.local(request.asked_at)}{why}", utc(request.asked_at))
 
 
 def _ended(request: RequestRow) -> None:
@@ -96,21 +126,24 @@ def _ended(request: RequestRow) -> None:
         _title(request)
         if request.finished_at:
             note(f"Ended {age(request.finished_at, datetime.now(UTC))}. {request.message or ''}")
-        runs = [run for run in cached_queries.runs() if run.request_id == request.id]
-        for run in runs:
-            ok = run.by_status.get("ok", 0)
-            links.link(
-                "runs",
-                f"Run {run.id}: {ok} of {count(run.cells, 'cell')} ok",
-                icon=":material/arrow_forward:",
-                run=run.id,
-            )
+        if request.run_id is None:
+            return
+        run = queries.run(reading_store(), request.run_id)
+        ok = run.by_status.get("ok", 0)
+        links.link(
+            "runs",
+            f"Run {run.id}: {ok} of {count(run.cells, 'cell')} ok",
+            icon=":material/arrow_forward:",
+            run=run.id,
+            view="one",
+        )
 
 
-def _cancel(request_id: int) -> None:
+def cancel(request_id: int) -> None:
+    """Ask for the end of a request in the visitor's name, then draw the fragment again."""
     try:
         with writing_store() as store:
-            requests.cancel(store, request_id, who="the dashboard")
+            requests.cancel(store, request_id, who=visitor.acting_name(visitor.visitor().name))
     except UsageError as error:
         st.error(literal(error))
         return

@@ -1,25 +1,29 @@
-"""Runs: the list, one run's cells with status and reason, and two runs side by side."""
+"""Runs: the list, one run's cells with status and reason, two runs side by side, and the queue."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
-from dashboard.app_pages import run_compare
+from dashboard import cached_queries, url_state, viewer
+from dashboard.app_pages import request_queue, run_compare, run_progress
+from dashboard.connection import reading_store
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, duration, problem_labels, utc
 from dashboard.panels import finding, hint, note, origin_badge, show_table, statuses
+from db import queries
 from db.queries import RunRow
+from kswatch_errors import UsageError
 
 MOST_RUNS = 300
 MOST_ROWS_AT_ONCE = 8
 LIST_HEIGHT = 300
 """Pixels of the list of runs, which scrolls, so that what follows stays in sight."""
 
-VIEWS = {"one": "One run", "compare": "Compare two"}
+VIEWS = {"one": "One run", "compare": "Compare two", "queue": "Queue"}
 
 CELL_COLUMNS: dict[str, str] = {
     "problem": "problem",
@@ -43,11 +47,15 @@ def show() -> None:
     runs = cached_queries.runs(limit=MOST_RUNS)
     if not runs:
         tell_empty_store()
+        if queries.requests(reading_store(), limit=1):
+            request_queue.show_queue()
         return
     finding(_headline(runs))
     _list(runs)
     view = url_state.segments("View", "view", list(VIEWS), show=VIEWS.__getitem__)
-    if view == "compare":
+    if view == "queue":
+        request_queue.show_queue()
+    elif view == "compare":
         run_compare.show_comparison(runs)
     else:
         _one(runs)
@@ -110,17 +118,28 @@ def _revision(run: RunRow) -> str | None:
     return f"{run.revision.commit[:9]}{' dirty' if run.revision.dirty else ''} {run.revision.subject or ''}"
 
 
+def _with_wanted(runs: list[RunRow]) -> list[RunRow]:
+    """The listed runs, and the one that a link names where it is older."""
+    wanted = url_state.wanted("run") or ""
+    if wanted.isdecimal() and int(wanted) not in {run.id for run in runs}:
+        with suppress(UsageError):
+            return [*runs, cached_queries.run(int(wanted))]
+    return runs
+
+
 def _one(runs: list[RunRow]) -> None:
+    runs = _with_wanted(runs)
     run = url_state.select(
         "Run", "run", runs, show=run_compare.run_name, as_text=lambda run: str(run.id), width=420
     )
     origin_badge(run.origin)
     took = f"{duration(run.seconds)}, of it {duration(run.harness_seconds)} harness"
-    note(f"Started {utc(run.started_at)}, took {took}.")
+    note(f"Started {viewer.local(run.started_at)}, took {took}.", utc(run.started_at))
     if run.revision:
         note(f"Revision {_revision(run)}")
     for event in cached_queries.run_events(run.id):
-        note(f"{event.action} by {event.who}, {utc(event.at)}: {event.text}")
+        note(f"{event.action} by {event.who}, {viewer.local(event.at)}: {event.text}", utc(event.at))
+    run_progress.show_progress(run)
     statuses(run.by_status)
     cells = cached_queries.run_measurements(run.id)
     if cells.empty:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
-from db import alert_life, queries, requests, run_events
+from db import alert_life, queries, requests, run_events, run_log, workers
 from db.records import (
     IMPLEMENTATIONS,
     CanaryRecord,
@@ -134,6 +134,7 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
     )
     facts = queries.find_device(store, f"{device}-0000")
     store.record_predictions(run_id, list(_predictions(problems, {**facts.facts, **asdict(facts)})))
+    run_log.log(store, run_id, [("info", f"simulated night {night} {NASTY}")])
     store.finish_run(run_id, "finished", 900.0, 90.0, started + timedelta(minutes=15))
     store.record_verdicts(run_id, list(_verdicts(plan, night, problems)))
     if night == plan.regression_night:
@@ -326,6 +327,12 @@ def fill_queue(store: Store) -> None:
     assert taken is not None
     requests.progress(store, taken.id, 120, 384, 540.0, "measuring 6,64,64,1 fp32 batch_first")
     requests.cancel(store, taken.id + 2, "somebody", "asked twice")
+    workers.say_alive(
+        store,
+        workers.Sign("simulated-host:1", "coordinator", "dask", f"simulated-host {NASTY}"),
+        workers.Sign("simulated-host:2", "worker", "dask", "simulated-host", "sim-h200-0000"),
+    )
+    workers.say_goodbye(store, "simulated-host:2")
 
 
 def main() -> None:

@@ -1,8 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from dashboard.app_pages.asking import AD_HOC, SUITES, Asked, expected_minutes, read_batches, read_patterns
+from dashboard.app_pages.asking import AD_HOC, SUITES, Asked, cost_text, read_batches, read_patterns
 from kernels.pattern import Pattern
 from kswatch_errors import UsageError
 from profiler.plan import Filters, plan_suite
@@ -16,6 +14,7 @@ from profiler.suite import SUITES as PROFILERS_SUITES
         "6,64,64,1; 1,768,192,2;",
         "(6,64,64,1), (1,768,192,2)",
         " [6, 64, 64, 1]\n\n1,768,192,2",
+        "6\t64\t64\t1\n1 768 192 2",
     ],
 )
 def test_patterns_may_be_typed_or_pasted(typed: str) -> None:
@@ -28,7 +27,7 @@ def test_a_malformed_pattern_is_refused_in_words(typed: str) -> None:
         read_patterns(typed)
 
 
-@pytest.mark.parametrize("typed", ["0", "-1", "1.5", "many"])
+@pytest.mark.parametrize("typed", ["0", "-1", "1.5", "many", "٣"])
 def test_a_batch_that_is_none_is_refused_in_words(typed: str) -> None:
     with pytest.raises(UsageError, match="batch"):
         read_batches(typed)
@@ -44,7 +43,7 @@ def test_a_run_over_no_pattern_is_refused() -> None:
 
 
 def test_a_run_over_far_too_many_cells_is_refused() -> None:
-    patterns = tuple(Pattern(1, b, 1, 1) for b in range(1, 1300))
+    patterns = tuple(Pattern(1, b, 1, 1) for b in range(1, 2000))
     with pytest.raises(UsageError, match="cells"):
         Asked("cpu", AD_HOC, patterns).refuse_nonsense()
 
@@ -72,8 +71,39 @@ def test_the_profiler_plans_as_many_cells_as_were_announced(asked: Asked) -> Non
     assert plan_suite(asked.suite, Filters.from_arguments(asked.arguments())).cells == asked.cells
 
 
-def test_nothing_is_estimated_where_nothing_was_measured(
-    own_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (Asked("cpu", AD_HOC, (Pattern(1, 48, 48, 1),), precisions=("tf32",)), "no tf32"),
+        (Asked("cpu", AD_HOC, (Pattern(1024, 64, 64, 1),), batches=(32_768,)), "a batch under 32,768"),
+        (Asked("cpu", AD_HOC, (Pattern(1, 2, 3, 1), Pattern(1, 3, 4, 1)), is_chain=True), "do not chain"),
+        (Asked("", "smoke"), "name the device"),
+    ],
+)
+def test_nonsense_is_refused_in_words(asked: Asked, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        asked.refuse_nonsense()
+
+
+def test_factors_of_a_layer_are_a_chain() -> None:
+    Asked("cpu", AD_HOC, (Pattern(1, 192, 48, 2), Pattern(2, 48, 192, 1)), is_chain=True).refuse_nonsense()
+
+
+@pytest.mark.parametrize(
+    ("cells", "minutes", "budget", "said"),
+    [
+        (
+            16,
+            2.0,
+            60,
+            "16 cells: about 2.0 minutes by what a cell took there before; it ends after 60 minutes",
+        ),
+        (16, 90.0, 60, "what does not fit is recorded as skipped"),
+        (16, None, None, "nothing was measured on that device yet"),
+        (None, None, 60, "its size is not known"),
+    ],
+)
+def test_the_cost_is_one_sentence(
+    cells: int | None, minutes: float | None, budget: int | None, said: str
 ) -> None:
-    monkeypatch.setenv("KSWATCH_DATABASE_URL", own_url)
-    assert expected_minutes(Asked("cpu", AD_HOC, (Pattern(6, 64, 64, 1),))) is None
+    assert said in cost_text(cells, minutes, budget)

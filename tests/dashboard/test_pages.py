@@ -135,8 +135,9 @@ def test_the_device_page_tells_the_new_driver(simulated_url: str, opened: Opened
 
 def test_an_alert_shows_what_is_known_of_it(simulated_url: str, opened: Opened) -> None:
     page = opened("alerts", simulated_url, alert="1")
-    cells, facts, events = (table.value for table in page.dataframe[1:4])
+    cells, suspects, facts, events = (table.value for table in page.dataframe[1:5])
     assert list(cells["change"].unique()) == ["+12.0 %"]
+    assert list(suspects["first measured in run"]) == [7]
     assert ("last good run", "5") in set(facts.itertuples(index=False, name=None))
     assert list(events["what"]) == ["opened"]
 
