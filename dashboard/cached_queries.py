@@ -53,6 +53,9 @@ environment_changes = _until_news(queries.environment_changes)
 problems = _until_news(queries.problems)
 alerts = _until_news(queries.alerts)
 alert_events = _until_news(queries.alert_events)
+alert_counts = _until_news(page_queries.alert_counts)
+alerts_named = _until_news(page_queries.alerts_named)
+revisions_between = _until_news(page_queries.revisions_between)
 
 
 @_until_news
