@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.connection import database_url, reading_store
-from db import page_queries, queries
+from db import page_queries, queries, queries_changes, queries_code, run_differences
 from db.records import ProblemKey
 from db.store import Store
 
@@ -53,9 +53,6 @@ environment_changes = _until_news(queries.environment_changes)
 problems = _until_news(queries.problems)
 alerts = _until_news(queries.alerts)
 alert_events = _until_news(queries.alert_events)
-alert_counts = _until_news(page_queries.alert_counts)
-alerts_named = _until_news(page_queries.alerts_named)
-revisions_between = _until_news(page_queries.revisions_between)
 
 
 @_until_news
@@ -140,6 +137,56 @@ def canaries(store: Store, device_id: int) -> pd.DataFrame:
 def verdicts(store: Store, run_id: int) -> pd.DataFrame:
     """The judgement on every series of a run, the worst change first."""
     return _frame(queries.verdicts(store, run_id), queries.VerdictRow)
+
+
+@_until_news
+def verdict_counts(store: Store, run_ids: Sequence[int]) -> pd.DataFrame:
+    """How many series of each of these runs were judged how."""
+    return _frame(queries_changes.verdict_counts(store, run_ids), queries_changes.VerdictCount)
+
+
+@_until_news
+def change_groups(store: Store, run_ids: Sequence[int]) -> pd.DataFrame:
+    """What became faster or slower in these runs, in groups, the worst first."""
+    return _frame(queries_changes.change_groups(store, run_ids), queries_changes.ChangeGroup)
+
+
+@_until_news
+def changes(store: Store, run_ids: Sequence[int], limit: int) -> pd.DataFrame:
+    """Series of these runs that are not the same, the worst first, with the pattern's text."""
+    return _with_shape(_frame(queries_changes.changes(store, run_ids, limit), queries.VerdictRow))
+
+
+@_until_news
+def problem_verdicts(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> pd.DataFrame:
+    """What was said of one problem's series in these runs, the same left out, the newest run first."""
+    return _frame(queries_changes.problem_verdicts(store, run_ids, problem), queries.VerdictRow)
+
+
+@_until_news
+def cell_differences(store: Store, before_run_id: int, after_run_id: int, metric: str) -> pd.DataFrame:
+    """Cells that two runs hold with a number, the clear and large changes first."""
+    found = run_differences.cell_differences(store, before_run_id, after_run_id, metric)
+    return _with_shape(_frame(found, run_differences.CellDifference))
+
+
+@_until_news
+def silent_cells(store: Store, before_run_id: int, after_run_id: int) -> pd.DataFrame:
+    """Cells that gave a time in one run and none in the next, by what they say instead."""
+    found = run_differences.silent_cells(store, before_run_id, after_run_id)
+    return _frame(found, run_differences.SilentCells)
+
+
+@_until_news
+def resources(store: Store, code_hashes: Sequence[str]) -> pd.DataFrame:
+    """What the compiler gave the kernels of this machine code."""
+    return _frame(queries_code.resources(store, code_hashes), queries_code.ResourceRow)
+
+
+@_until_news
+def counters(store: Store, run_id: int, cell_ids: Sequence[int]) -> pd.DataFrame:
+    """Hardware counters of these cells in a run."""
+    return _frame(queries_code.counters(store, run_id, cell_ids), queries_code.CounterRow)
 
 
 @_until_news

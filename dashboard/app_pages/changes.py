@@ -1,4 +1,4 @@
-"""What the newest runs' verdicts say: a headline, and the table of changes, the worst first."""
+"""What the newest runs' verdicts say: a headline, the changes in groups, and each series, the worst first."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from dashboard.panels import finding, hint, note, show_table
 from db.queries import RunRow
 
 MOST_ROWS = 200
+LIST_HEIGHT = 330
+MOST_ROWS_AT_ONCE = 8
+
+MARKS = {"slower": "▼ slower", "faster": "▲ faster", "ambiguous": "? ambiguous"}
+"""A sign beside the word: nothing is told by colour alone."""
 
 COLUMNS: dict[str, str] = {
     "verdict": "verdict",
@@ -19,11 +24,11 @@ COLUMNS: dict[str, str] = {
     "between": "95 % interval",
     "device": "device",
     "pattern": "pattern",
+    "implementation": "implementation",
+    "metric": "metric",
     "batch": "batch",
     "precision": "precision",
     "layout": "layout",
-    "implementation": "implementation",
-    "metric": "metric",
     "cause": "cause",
     "reason": "reason",
     "run_id": "run",
@@ -32,61 +37,95 @@ COLUMNS: dict[str, str] = {
 
 def are_judged(runs: Sequence[RunRow]) -> bool:
     """Whether any of these runs has a verdict."""
-    return not _verdicts(runs).empty
+    return not _counts(runs).empty
 
 
 def headline(runs: Sequence[RunRow]) -> str:
     """What changed in these runs, in one sentence."""
-    frame = _verdicts(runs)
-    if frame.empty:
+    counts = _counts(runs)
+    if counts.empty:
         return "The newest runs have not been judged yet"
-    slower, faster = ((frame["verdict"] == name).sum() for name in ("slower", "faster"))
-    judged = f"{len(frame):,} judged series on {count(len(runs), 'device')}"
+    told = counts.groupby("verdict")["series"].sum()
+    slower, faster = (int(told.get(name, 0)) for name in ("slower", "faster"))
+    judged = f"{int(told.sum()):,} judged series on {count(counts['run_id'].nunique(), 'device')}"
     if not slower and not faster:
         return f"Nothing changed last night in {judged}"
-    return f"Last night: {slower} slower, {faster} faster, of {judged}"
+    return f"Last night: {slower:,} slower, {faster:,} faster, of {judged}"
 
 
 def show_changes(runs: Sequence[RunRow]) -> None:
-    """The table of what became faster or slower, or cannot be told; choosing a row opens its pattern."""
-    frame = _verdicts(runs)
-    if frame.empty:
+    """What became faster or slower, in groups, and each series; choosing one opens its pattern."""
+    counts = _counts(runs)
+    if counts.empty:
         hint("`kswatch check` judges the newest run of each device against its history.")
         return
-    changed = frame[frame["verdict"] != "same"]
+    run_ids = tuple(run.id for run in runs)
     finding("What changed, the worst first")
-    if changed.empty:
-        note("Every judged series is within its noise.")
-        return
-    order = changed["verdict"].map({"slower": 0, "faster": 1, "ambiguous": 2})
-    changed = changed.assign(order=order, size=changed["change"].abs())
-    changed = changed.sort_values(["order", "size"], ascending=[True, False])
-    table = _readable(changed.head(MOST_ROWS), runs)
+    unclear = int(counts.loc[counts["verdict"] == "ambiguous", "series"].sum())
+    groups = cached_queries.change_groups(run_ids)
+    if groups.empty:
+        note("Every judged series is within its noise." if not unclear else _unclear(unclear))
+    else:
+        _groups(groups, runs)
+    if len(groups) or unclear:
+        _series(cached_queries.changes(run_ids, MOST_ROWS), counts, runs)
+
+
+def _counts(runs: Sequence[RunRow]) -> pd.DataFrame:
+    return cached_queries.verdict_counts(tuple(run.id for run in runs))
+
+
+def _unclear(series: int) -> str:
+    return f"No step is clear; of {series:,} series the interval is too wide to say."
+
+
+def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
+    """One row for each way in which series changed; the reader with thirty seconds reads only this."""
+    names = {run.id: run.device_model for run in runs}
+    table = pd.DataFrame(
+        {
+            "verdict": groups["verdict"].map(MARKS),
+            "worst": [
+                percent(low if abs(low) > abs(high) else high)
+                for low, high in zip(groups["smallest"], groups["largest"], strict=True)
+            ],
+            "series": groups["series"],
+            "device": groups["run_id"].map(names),
+            "implementation": groups["implementation"],
+            "metric": groups["metric"].map(metric_label),
+            "precision": groups["precision"],
+            "cause": groups["cause"],
+            "all of them": [
+                f"{percent(low)} to {percent(high)}"
+                for low, high in zip(groups["smallest"], groups["largest"], strict=True)
+            ],
+        }
+    )
+    show_table(table, height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content")
+
+
+def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow]) -> None:
+    table = _readable(changed, runs)
+    in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
+    first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
+    note(f"{first}, the worst first. Choose a row to open its pattern.")
     chosen = show_table(
         table[list(COLUMNS)].rename(columns=COLUMNS),
         on_select="rerun",
         selection_mode="single-row",
         key="changes",
+        height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
     )
-    if len(changed) > MOST_ROWS:
-        note(f"The first {MOST_ROWS} of {len(changed):,}.")
-    note("Choose a row to open its pattern.")
     if chosen.selection.rows:
-        _open(table.iloc[chosen.selection.rows[0]])
-
-
-def _verdicts(runs: Sequence[RunRow]) -> pd.DataFrame:
-    frames = [cached_queries.verdicts(run.id) for run in runs]
-    filled = [frame for frame in frames if not frame.empty]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=["verdict"])
+        place = chosen.selection.rows[0]
+        links.open_problem(table, str(place), device=table.loc[place, "uuid"])
 
 
 def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
     names = {run.id: run.device_model for run in runs}
     uuids = {run.id: run.device_uuid for run in runs}
-    letters = frame[list("abcd")].astype(str)
     return frame.assign(
-        pattern=letters.agg(",".join, axis=1),
+        verdict=frame["verdict"].map(MARKS),
         device=frame["run_id"].map(names),
         uuid=frame["run_id"].map(uuids),
         metric=frame["metric"].map(metric_label),
@@ -95,15 +134,4 @@ def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
             f"{percent(low)} to {percent(high)}"
             for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
         ],
-    )
-
-
-def _open(row: pd.Series) -> None:
-    links.go_to(
-        "pattern",
-        device=row["uuid"],
-        pattern=row["pattern"],
-        batch=row["batch"],
-        precision=row["precision"],
-        layout=row["layout"],
     )

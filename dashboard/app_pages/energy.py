@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries
-from dashboard.app_pages import marks
+from dashboard import cached_queries, links
+from dashboard.app_pages import energy_sources, marks, rates
 from dashboard.app_pages.speedup import trend_title
 from dashboard.charts import distribution, trend
 from dashboard.charts import energy as energy_charts
 from dashboard.filters import Scope, choose_scope
 from dashboard.naming import count, problem_labels, ratio
 from dashboard.panels import chart, finding, hint, note, show_table
+
+FIGURES: dict[str, tuple[str, bool]] = {
+    "energy_mj": ("energy per product (mJ)", True),
+    "energy_per_gflop_mj": ("energy per GFLOP of the product (mJ)", True),
+    "power_w": ("power (W)", False),
+    "energy_delay": ("energy–delay product (mJ·ms)", True),
+}
+"""Columns with their titles, and whether their axis is logarithmic."""
 
 RATIO = "energy of the best baseline over fused (×)"
 
@@ -33,11 +44,14 @@ def show() -> None:
         "a ranking of boards by their sensors is not.",
         icon=":material/warning:",
     )
+    measured = rates.with_energy_figures(measured.assign(problem=problem_labels(measured)))
+    measured = measured.reset_index(drop=True)
+    opens = partial(links.open_problem, measured, device=scope.device.uuid)
     _ratios(scope, here, measured)
     _trend(scope)
-    _against_time(measured)
-    _spread(measured)
-    _sources(measured)
+    _spreads(measured)
+    _against_time(measured, opens)
+    energy_sources.show_sources(measured, opens)
 
 
 def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
@@ -80,11 +94,17 @@ def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
         f"Run {scope.newest.id}: {scope.title}. Energy of {measured['problem_id'].nunique()} "
         f"of {count(problems, 'problem')}; more than 1× means that fused needs less."
     )
-    frame = frame.assign(problem=problem_labels(frame))
+    frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
     left, right = st.columns(2)
     data = frame[["problem", "speedup", "speedup_low", "speedup_high", "best_baseline", "left_out"]]
     with left:
-        chart(distribution.ecdf(frame, RATIO), data, "energy_ecdf", "Share of problems by energy ratio.")
+        chart(
+            distribution.ecdf(frame, RATIO),
+            data,
+            "energy_ecdf",
+            "Share of problems by energy ratio.",
+            opens=partial(links.open_problem, frame, device=scope.device.uuid),
+        )
     with right:
         chart(distribution.histogram(frame, RATIO), data, "energy_histogram", "Problems by energy ratio.")
 
@@ -101,54 +121,39 @@ def _trend(scope: Scope) -> None:
         frame,
         "energy_trend",
         "Median energy ratio by night with the band of the middle half of the problems.",
+        opens=links.open_run,
     )
 
 
-def _against_time(measured: pd.DataFrame) -> None:
+def _against_time(measured: pd.DataFrame, opens: Callable[[str], None]) -> None:
     timed = measured.dropna(subset=["latency_ms"])
     if timed.empty:
         return
     finding("Energy against time: towards the lower left is better in both")
-    timed = timed.assign(problem=problem_labels(timed))
+    columns = ["latency_ms", "energy_mj", "energy_low_mj", "energy_high_mj", "power_w"]
     chart(
         energy_charts.energy_against_time(timed),
-        timed[["problem", "implementation", "latency_ms", "energy_mj", "power_w"]],
+        timed[["problem", "implementation", *columns]],
         "energy_against_time",
         "Energy per product against time per product, one point a cell.",
+        opens=opens,
     )
 
 
-def _spread(measured: pd.DataFrame) -> None:
-    finding("Energy per product and power, by implementation over the problems")
-    powered = measured.dropna(subset=["power_w"])
-    places = st.columns(2) if len(powered) else [st.container()]
-    data = measured[["pattern", "batch", "implementation", "energy_mj", "energy_low_mj", "energy_high_mj"]]
-    with places[0]:
-        chart(
-            energy_charts.spread_by_implementation(
-                measured, "energy_mj", "energy per product (mJ)", log=True
-            ),
-            data,
-            "energy_by_implementation",
-            "Energy per product of each implementation over the problems.",
-        )
-    if powered.empty:
+def _spreads(measured: pd.DataFrame) -> None:
+    """A box chart for each figure that is known, two in a row."""
+    finding("What each implementation takes, over the problems")
+    known = [name for name in FIGURES if measured[name].notna().any()]
+    for row in range(0, len(known), 2):
+        for name, place in zip(known[row : row + 2], st.columns(2), strict=False):
+            title, log = FIGURES[name]
+            told = measured.dropna(subset=[name])
+            with place:
+                chart(
+                    energy_charts.spread_by_implementation(told, name, title, log=log),
+                    told[["problem", "implementation", name]],
+                    f"{name}_by_implementation",
+                    f"{title} of each implementation over the problems.",
+                )
+    if "power_w" not in known:
         note("No power was stored with these measurements.")
-        return
-    with places[1]:
-        chart(
-            energy_charts.spread_by_implementation(powered, "power_w", "power (W)"),
-            powered[["pattern", "batch", "implementation", "power_w"]],
-            "power_by_implementation",
-            "Power of each implementation over the problems.",
-        )
-
-
-def _sources(measured: pd.DataFrame) -> None:
-    sources = measured.groupby(["energy_source", "energy_scope"], dropna=False).size()
-    told = [
-        f"{source if source == source else 'unnamed source'} "
-        f"({scope if scope == scope else 'scope not stored'}): {count(int(cells), 'cell')}"
-        for (source, scope), cells in sources.items()
-    ]
-    note("Read from " + "; ".join(told) + ".")

@@ -1,0 +1,155 @@
+"""One device on the overview: its last run, its headlines over the nights, its machine, its alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import cached_queries, links, viewer
+from dashboard.filters import Source
+from dashboard.naming import WORDS, age, count, percent, ratio, share, utc
+from dashboard.panels import note, origin_badge, statuses
+from dashboard.plain_text import literal
+from db.queries import DeviceRow, RunRow
+
+SILENT_AFTER = timedelta(hours=36)
+"""A device without a nightly run for longer than this is told as silent."""
+
+FEWEST_POINTS = 3
+"""Of a line that is worth a look."""
+
+CANARY_MOVED = 0.05
+"""A canary further than this from its own median says that the machine, not the code, moved."""
+
+NO_NEWS = 0.02
+"""A median that moved by less is told in grey."""
+
+SHORT_COMMIT = 9
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A device with the runs that its card is about, the oldest first."""
+
+    device: DeviceRow
+    name: str
+    source: Source
+    runs: tuple[RunRow, ...]
+
+    @property
+    def newest(self) -> RunRow:
+        """The newest run."""
+        return self.runs[-1]
+
+    def is_silent(self, now: datetime) -> bool:
+        """Whether its nightly runs have stopped."""
+        return self.source.name == "nightly" and now - self.newest.started_at > SILENT_AFTER
+
+
+def show_card(shown: Shown, about: tuple[str, str, str]) -> None:
+    """Draw one device.
+
+    Args:
+        shown: whose card.
+        about: precision, layout and baselines of the headlines.
+    """
+    moved, canaries = _canaries(shown)
+    _title(shown, moved)
+    _last_run(shown)
+    with st.container(horizontal=True, gap="medium"):
+        _headline(shown, "latency", "Median speedup", about)
+        _headline(shown, "energy", "Median energy ratio", about)
+    if canaries:
+        note(f"Canaries, of their median: {canaries}")
+    _environment(shown)
+    failed = {status: number for status, number in shown.newest.by_status.items() if status != "ok"}
+    if failed:
+        statuses(failed)
+    _alerts(shown.device.id)
+
+
+def _title(shown: Shown, moved: bool | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader(literal(shown.name), anchor=False, width="content")
+        origin_badge(shown.source.origin)
+        if shown.is_silent(datetime.now(UTC)):
+            st.badge("silent", icon=":material/volume_off:", color="orange")
+        if moved:
+            st.badge("the machine moved", icon=":material/warning:", color="orange")
+        elif moved is not None:
+            st.badge("machine steady", icon=":material/check:", color="green")
+
+
+def _last_run(shown: Shown) -> None:
+    newest = shown.newest
+    ended = newest.finished_at or newest.started_at
+    when = f"{age(ended, datetime.now(UTC))} ({viewer.local(ended)}), {newest.state}"
+    note(f"{shown.source.label} run {newest.id} of {newest.suite}, {when}", on_hover=utc(ended))
+    if newest.revision:
+        dirty = " (dirty)" if newest.revision.dirty else ""
+        note(f"{newest.revision.commit[:SHORT_COMMIT]}{dirty} {newest.revision.subject or ''}")
+
+
+def _headline(shown: Shown, metric: str, label: str, about: tuple[str, str, str]) -> None:
+    """The newest median with its change since the run before, over a line of the last nights."""
+    precision, layout, baselines = about
+    frame = cached_queries.summaries(shown.device.id, metric, baselines)
+    wanted = (frame["precision"] == precision) & (frame["layout"] == layout)
+    own = frame["run_id"].isin([run.id for run in shown.runs])
+    frame = frame[wanted & own].dropna(subset=["median_speedup"])
+    if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
+        told = f"No {metric} was compared in run {shown.newest.id} for {precision}, {layout}."
+        st.metric(label, "–", help=literal(told))
+        return
+    medians, newest = frame["median_speedup"].tolist(), frame.iloc[-1]
+    change = medians[-1] / medians[-2] - 1 if len(medians) > 1 else None
+    st.metric(
+        label,
+        ratio(medians[-1]),
+        delta=None if change is None else f"{percent(change)} since run {frame['run_id'].iloc[-2]}",
+        delta_color="normal" if change is not None and abs(change) >= NO_NEWS else "off",
+        help=literal(
+            f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
+            f"{newest['problems']} problems; {newest['left_out']} left out. "
+            f"Half of them lie between {ratio(newest['speedup_p25'])} and {ratio(newest['speedup_p75'])}. "
+            f"The line is the median of the last {len(medians)} runs."
+        ),
+        chart_data=medians if len(medians) >= FEWEST_POINTS else None,
+    )
+
+
+def _canaries(shown: Shown) -> tuple[bool | None, str]:
+    """Whether the machine moved (None: not known), and each canary against its own median."""
+    frame = cached_queries.canaries(shown.device.id)
+    frame = frame[frame["run_id"].isin([run.id for run in shown.runs])]
+    medians = frame.groupby("canary")["rate"].median()
+    newest = frame[frame["run_id"] == shown.newest.id]
+    shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()
+    if shares.empty or len(shown.runs) < FEWEST_POINTS:
+        return None, ""
+    told = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
+    return bool(((shares - 1).abs() > CANARY_MOVED).any()), told
+
+
+def _environment(shown: Shown) -> None:
+    if len(shown.runs) < 2 or shown.newest.environment_id == shown.runs[-2].environment_id:
+        return
+    before = shown.runs[-2].id
+    changed = cached_queries.environment_changes(before, shown.newest.id)
+    text = "; ".join(f"{change.name} {change.before} → {change.after}" for change in changed)
+    st.warning(literal(f"Environment changed since run {before}: {text}"), icon=":material/swap_horiz:")
+
+
+def _alerts(device_id: int) -> None:
+    live = cached_queries.alerts(states=("open", "acknowledged", "recovering"), device_id=device_id)
+    waiting = [alert for alert in live if alert.state == "open"]
+    if not live:
+        note("No alert is open.")
+        return
+    label = count(len(waiting), "open alert")
+    if len(live) > len(waiting):
+        label += f", {len(live) - len(waiting)} acknowledged or recovering"
+    links.link("alerts", label, icon=":material/notifications_active:")

@@ -1,0 +1,67 @@
+"""Heuristics on the overview: how often each rule names the winner now, beside the majority rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import cached_queries, links
+from dashboard.app_pages.overview_card import Shown
+from dashboard.naming import share
+from dashboard.panels import finding, note, show_table
+
+COLUMNS = ("device", "heuristic", "accuracy (%)", "majority rate (%)", "balanced (%)", "regret (%)", "nights")
+HEIGHT = 330
+MOST_ROWS_AT_ONCE = 8
+
+
+def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
+    """Draw the table of every device's heuristics, the most accurate first.
+
+    Args:
+        devices: that have cards.
+        about: precision, layout and baselines.
+    """
+    frames = [_of_device(shown, about) for shown in devices]
+    known = [frame for frame in frames if len(frame)]
+    if not known:
+        note("No prediction is stored beside an outcome of these runs.")
+        links.link("heuristics", "Score today's rules in hindsight", icon=":material/rule:")
+        return
+    table = pd.concat(known, ignore_index=True)
+    best = table.loc[table["accuracy (%)"].idxmax()]
+    than = best["accuracy (%)"] - best["majority rate (%)"]
+    finding(
+        f"The best rule now, {best['heuristic']} on {best['device']}, is right on "
+        f"{share(best['accuracy (%)'] / 100)}: {abs(than):.0f} points "
+        f"{'over' if than >= 0 else 'under'} the majority rate"
+    )
+    show_table(
+        table[list(COLUMNS)],
+        height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
+        column_config={"nights": st.column_config.LineChartColumn("accuracy by night", y_min=0, y_max=100)}
+        | {name: st.column_config.NumberColumn(format="%.1f") for name in COLUMNS if "(%)" in name},
+    )
+
+
+def _of_device(shown: Shown, about: tuple[str, str, str]) -> pd.DataFrame:
+    precision, layout, baselines = about
+    run_ids = tuple(run.id for run in shown.runs)
+    frame = cached_queries.heuristic_nights(shown.device.id, run_ids, "latency", baselines, precision, layout)
+    newest = frame[frame["run_id"] == shown.newest.id].sort_values("accuracy", ascending=False)
+    if newest.empty:
+        return newest
+    by_night = (frame.sort_values("run_id").groupby("heuristic")["accuracy"].agg(list)).to_dict()
+    return pd.DataFrame(
+        {
+            "device": shown.name,
+            "heuristic": newest["heuristic"],
+            "accuracy (%)": newest["accuracy"] * 100,
+            "majority rate (%)": newest["majority"] * 100,
+            "balanced (%)": newest["balanced_accuracy"] * 100,
+            "regret (%)": newest["regret"] * 100,
+            "nights": [[value * 100 for value in by_night[name]] for name in newest["heuristic"]],
+        }
+    )
