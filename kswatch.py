@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 import typer
 
 import ci.commands
+import ci.gate_commands
 import ci.heuristics_commands
 import dashboard.commands
 import db.commands
@@ -53,6 +54,7 @@ for commands in (
     profiler.commands.app,
     db.commands.app,
     ci.commands.app,
+    ci.gate_commands.app,
     ci.heuristics_commands.app,
     dashboard.commands.app,
 ):
@@ -89,6 +91,7 @@ def prepare(
         "judge": _judge,
         "predict": _predict,
         "notify": _notify,
+        "open_gate": _open_gate,
     }
 
 
@@ -172,6 +175,12 @@ def _notify(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci
     from ci.alerts.tell import notify
 
     return notify(*args, **options)
+
+
+def _open_gate(config: ProfilerConfig, **asked: Any) -> Any:  # noqa: ANN401  (hands on to the profiler)
+    from profiler.gate_session import open_for_command
+
+    return open_for_command(config, **asked)
 
 
 def main() -> None:

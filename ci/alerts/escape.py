@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, however it is written (its production Char)."""
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
 _BROKEN_WORD = "<!-- -->"
 """A comment between two characters: GitHub then sees neither a mention nor a link to follow."""
@@ -24,6 +26,11 @@ def markdown(text: str) -> str:
     ):
         escaped = escaped.replace(word, broken)
     return escaped
+
+
+def xml_text(text: str) -> str:
+    """Text of several lines that an XML document can hold; whoever writes the document escapes it."""
+    return _NOT_XML.sub("\ufffd", text)
 
 
 def annotation_text(text: str) -> str:

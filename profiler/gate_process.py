@@ -1,0 +1,109 @@
+"""The coordinator's side of one revision's child: start it, ask it, notice that it died or hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from profiler.engines.engine import Place
+from profiler.gate_messages import Asked, Broken
+from profiler.interruption import Stopped
+
+_LOOK_EVERY_S = 0.2
+_OURS = Path(__file__).resolve().parents[1]
+
+
+class RevisionProcess:
+    """One revision's kernels in a process of their own; used by one thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        implementations: Sequence[str],
+        timeout_s: float,
+        stop: threading.Event,
+        variables: Mapping[str, str],
+    ) -> None:
+        """Start it; `begun` waits for it.
+
+        Args:
+            folder: What holds the revision's `kernels/`.
+            device: As `profiler.devices.find` takes it.
+            implementations: What will be asked of it: `fused` is built ahead.
+            timeout_s: After so long without an answer it is ended.
+            stop: Ends it when set.
+            variables: Of its environment, beside what is inherited.
+        """
+        self._stop = stop
+        self._timeout_s = timeout_s
+        self._connection, theirs = Pipe()
+        # -P: the folder that kswatch was called from must not come before the revision's.
+        command = [sys.executable, "-P", "-B", "-m", "profiler.gate_child", str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            [*command, str(folder), device, ",".join(implementations)],
+            env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join((str(folder), str(_OURS)))},
+            pass_fds=(theirs.fileno(),),
+            stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def begun(self) -> Place | Broken:
+        """Where it measures, or why its revision cannot be used.
+
+        Raises:
+            Stopped: the gate was asked to stop meanwhile.
+        """
+        answer: Place | Broken = self._receive(stage="build")
+        return answer
+
+    def ask(self, asked: Asked) -> Any:  # noqa: ANN401  (what gate_messages says of each)
+        """The answer, or `Broken` where the process died, hung or raised.
+
+        Raises:
+            Stopped: the gate was asked to stop meanwhile.
+        """
+        try:
+            self._connection.send(asked)
+        except OSError:
+            return Broken(self._epitaph())
+        return self._receive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked at all."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _receive(self, stage: Any = "measure") -> Any:  # noqa: ANN401
+        since_s = time.monotonic()
+        while not self._connection.poll(_LOOK_EVERY_S):
+            if self._stop.is_set():
+                raise Stopped
+            if time.monotonic() - since_s > self._timeout_s:
+                self._process.kill()
+                return Broken(f"no answer for {self._timeout_s:.0f} s, so the process was ended", stage=stage)
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            return Broken(self._epitaph(), stage=stage)
+
+    def _epitaph(self) -> str:
+        code = self._process.wait()
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended by itself with exit code {code}; see above"

@@ -1,0 +1,252 @@
+"""A gate from the profiler's side: worktrees, the device held, pairs of processes, the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from db import leases
+from db.leases import Held
+from db.paired import BrokenRevision, PairedReading
+from db.records import ProblemKey, RevisionRecord, RunRecord, RunState
+from db.store import Store
+from kswatch_errors import KswatchError, MeasurementError
+from profiler import devices
+from profiler.budget import parse_seconds
+from profiler.config import ProfilerConfig
+from profiler.devices import Target
+from profiler.engines.engine import Place
+from profiler.feeding import implementations_fed
+from profiler.gate import SIDES, Compared, Pair
+from profiler.holding import holding
+from profiler.interruption import Stopped, stop_on_signals
+from profiler.nightly import night_devices
+from profiler.plan import AD_HOC, Filters, plan_suite
+from profiler.preflight import BUSY_SHARE, preflight
+from profiler.progress import for_terminal
+from profiler.revisions import changed_paths, repository_of, revision_of, worktrees
+from profiler.session import Surroundings
+from profiler.unmeasured import problem_key
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+Cells = Mapping[ProblemKey, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared, as the command line says it."""
+
+    repository: Path
+    base: str
+    head: str
+    device: str
+    suite: str
+    filters: Mapping[str, object] = field(default_factory=dict)
+    force: bool = False
+    """Measure although nothing that feeds the kernels changed: an A/A test."""
+    kind: Literal["gate", "bisect"] = "gate"
+
+
+@dataclass
+class GateSession:
+    """Two revisions, ready to be measured; `cells` is empty where nothing that feeds them changed."""
+
+    base: RevisionRecord
+    head: RevisionRecord
+    changed: tuple[str, ...] = ()
+    """Files below `kernels/` that differ."""
+    cells: dict[ProblemKey, tuple[str, ...]] = field(default_factory=dict)
+    device: str = ""
+    notes: tuple[str, ...] = ()
+    runs: dict[str, int] = field(default_factory=dict)
+    """By side: the run that it was recorded as, where there is a store."""
+    budget_s: float = 600.0
+    _compared: Compared | None = None
+    _recorder: _Recorder | None = None
+    _surroundings: Surroundings = field(default_factory=Surroundings)
+
+    def readings(
+        self, cells: Cells, rounds: int, swapped: bool = False
+    ) -> Iterator[PairedReading | BrokenRevision]:
+        """Each cell once, measured by a fresh pair of processes; or the revision that cannot be used.
+
+        Closing the iterator early ends the processes.
+
+        Raises:
+            Stopped: the gate was asked to stop.
+        """
+        assert self._compared is not None, "there are no cells to measure"
+        progress = self._surroundings.progress
+        with Pair(self._compared, swapped) as pair:
+            place = pair.begin()
+            if isinstance(place, BrokenRevision):
+                yield place
+                return
+            progress.begin(f"{len(cells)} problems", len(cells), sum(map(len, cells.values())))
+            try:
+                for seed, (problem, names) in enumerate(cells.items()):
+                    found = pair.measure(problem, names, rounds, seed)
+                    if self._recorder:
+                        self._recorder.record(self, place, found)
+                    progress.recorded([one.head for one in found])
+                    yield from found
+            finally:
+                progress.end("")
+
+
+SUITES = {"cpu": "smoke", "cuda": "vit_s16"}
+"""What is measured unless a suite or patterns are named: minutes, on a device of each kind."""
+
+
+@contextmanager
+def open_for_command(
+    config: ProfilerConfig,
+    *,
+    store: Store | None,
+    repository: Path,
+    base: str,
+    head: str,
+    device: str | None,
+    suite: str | None,
+    filters: Mapping[str, object],
+    budget: str,
+    force: bool = False,
+    kind: Literal["gate", "bisect"] = "gate",
+) -> Iterator[GateSession]:
+    """The same with defaults of the configuration, progress on stderr, and a clean end on Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; everything has been given back.
+    """
+    budget_s = parse_seconds(budget)
+    spec = device or night_devices(config)[0]
+    patterns = AD_HOC if filters.get("pattern") else SUITES["cpu" if spec == "cpu" else "cuda"]
+    asked = Asked(repository_of(repository), base, head, spec, suite or patterns, filters, force, kind)
+    with stop_on_signals() as stop:
+        try:
+            with open_gate(asked, Surroundings(config, for_terminal(), stop), store) as session:
+                session.budget_s = budget_s
+                yield session
+        except Stopped:
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def open_gate(asked: Asked, surroundings: Surroundings, store: Store | None = None) -> Iterator[GateSession]:
+    """Resolve, check out and hold; everything is given back at the end, whatever happens.
+
+    Raises:
+        UsageError: no repository, no such revision, no such suite or filter.
+        MeasurementError: no such device, it is in use, or no worktree can be written.
+    """
+    base, head = revision_of(asked.repository, asked.base), revision_of(asked.repository, asked.head)
+    plan = plan_suite(asked.suite, Filters.from_arguments(asked.filters))
+    changed = tuple(changed_paths(asked.repository, base.commit, head.commit))
+    if not changed and not asked.force:
+        yield GateSession(base, head)
+        return
+    target = devices.find(asked.device)
+    with worktrees(asked.repository, [base.commit, head.commit]) as folders:
+        fed = implementations_fed(changed, folders, target.record.kind)
+        chosen = Filters.from_arguments(asked.filters).implementation
+        names = tuple(name for name in plan.implementations if name in fed or asked.force)
+        if asked.force and not chosen:
+            names = tuple(name for name in names if name in fed or name == "fused")
+        cells = {problem_key(problem): names for problem in plan.problems} if names else {}
+        session = GateSession(base, head, changed, cells, target.record.uuid)
+        if not cells:
+            yield session
+            return
+        notes, variables = _look_before(target)
+        session.notes = notes
+        session._surroundings = surroundings
+        session._compared = Compared(
+            base,
+            head,
+            tuple(folders),
+            target.record.uuid,
+            names,
+            settings=surroundings.config.settings,
+            stop=surroundings.stop,
+            variables=variables,
+        )
+        with _recording(asked, plan.suite, target, store) as session._recorder:
+            yield session
+
+
+def _look_before(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What a reader should know, and variables of the processes: on a busy CPU they use one thread."""
+    found = preflight(target)
+    if found.time_refusal:
+        raise MeasurementError(found.time_refusal)
+    if target.record.kind != "cpu":
+        return found.notes, {"CUDA_VISIBLE_DEVICES": target.record.uuid}
+    busy = os.getloadavg()[0] > BUSY_SHARE * devices.cpu_threads()
+    if not busy or "OMP_NUM_THREADS" in os.environ:
+        return found.notes, {}
+    load = f"other programs are computing (load {os.getloadavg()[0]:.1f})"
+    return (f"{load}: each revision computes on one thread, which they disturb less",), dict(ONE_THREAD)
+
+
+@contextmanager
+def _recording(asked: Asked, suite: str, target: Target, store: Store | None) -> Iterator[_Recorder | None]:
+    """What writes to the store while the device is held there; None without a store."""
+    if store is None:
+        yield None
+        return
+    with holding(store, target.record.uuid, leases.LEASE_SECONDS) as held:
+        recorder = _Recorder(store, held, asked, suite)
+        state: RunState = "failed"
+        try:
+            yield recorder
+            state = "finished"
+        finally:
+            with suppress(KswatchError):
+                recorder.end(state)
+
+
+class _Recorder:
+    """Records each side as a run of its own; cells that are measured again replace the former reading."""
+
+    def __init__(self, store: Store, held: Held, asked: Asked, suite: str) -> None:
+        self._store, self._held, self._asked, self._suite = store, held, asked, suite
+        self._runs: dict[str, int] = {}
+        self._began_at = datetime.now(UTC)
+
+    def record(self, session: GateSession, place: Place, readings: Sequence[PairedReading]) -> None:
+        """Write one problem's readings."""
+        leases.heartbeat(self._store, self._held)
+        if not self._runs:
+            session.runs = self._runs = {side: self._begin(session, place, side) for side in SIDES}
+        for side in SIDES:
+            records = [one.base if side == "base" else one.head for one in readings]
+            self._store.record_problem(self._runs[side], records)
+
+    def end(self, state: RunState) -> None:
+        """Close both runs; a gate that was stopped is `failed`: it is asked again, never resumed."""
+        seconds = (datetime.now(UTC) - self._began_at).total_seconds()
+        for run_id in self._runs.values():
+            self._store.finish_run(run_id, state, seconds)
+
+    def _begin(self, session: GateSession, place: Place, side: str) -> int:
+        one, other = (session.base, session.head) if side == "base" else (session.head, session.base)
+        filters = Filters.from_arguments(self._asked.filters).as_arguments()
+        return self._store.begin_run(
+            RunRecord(
+                suite=self._suite,
+                device=place.device,
+                environment=place.environment,
+                revision=replace(one, branch=None),
+                kind=self._asked.kind,
+                origin="simulated" if place.device.simulated else "measured",
+                started_at=datetime.now(UTC),
+                planned_cells=sum(map(len, session.cells.values())),
+                arguments=filters | {"side": side, "against": other.commit},
+            )
+        )
