@@ -14,15 +14,15 @@ namespace {
 enum Precision : int32_t { kFp32, kBf16, kFp16 };
 
 template <class Kind, class Element>
-Plan* open_as(const Shape& shape, const void* weights) {
+Plan* open_as(const Shape& shape, const Tile& tile, const void* weights) {
   auto plan = std::make_unique<Kind>();
-  return plan->prepare(shape, static_cast<const Element*>(weights)) ? plan.release() : nullptr;
+  return plan->prepare(shape, tile, static_cast<const Element*>(weights)) ? plan.release() : nullptr;
 }
 
 template <class Element>
-Plan* open_layout(const Shape& shape, bool batch_last, const void* weights) {
-  if (batch_last) return open_as<BatchLast<Element>, Element>(shape, weights);
-  return open_as<BatchFirst<Element>, Element>(shape, weights);
+Plan* open_layout(const Shape& shape, const Tile& tile, bool batch_last, const void* weights) {
+  if (batch_last) return open_as<BatchLast<Element>, Element>(shape, tile, weights);
+  return open_as<BatchFirst<Element>, Element>(shape, tile, weights);
 }
 
 }  // namespace
@@ -39,12 +39,12 @@ EXPORTED void kswatch_twin_tile(int32_t* sizes) {
 }
 
 // A plan that owns its re-laid weights; null when memory is short.
-EXPORTED void* kswatch_twin_open(const Shape* shape, int32_t precision, int32_t batch_last,
+EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t precision, int32_t batch_last,
                                  const void* weights) try {
   switch (precision) {
-    case kFp32: return open_layout<Fp32>(*shape, batch_last, weights);
-    case kBf16: return open_layout<Bf16>(*shape, batch_last, weights);
-    default: return open_layout<Fp16>(*shape, batch_last, weights);
+    case kFp32: return open_layout<Fp32>(*shape, *tile, batch_last, weights);
+    case kBf16: return open_layout<Bf16>(*shape, *tile, batch_last, weights);
+    default: return open_layout<Fp16>(*shape, *tile, batch_last, weights);
   }
 } catch (const std::bad_alloc&) {
   return nullptr;

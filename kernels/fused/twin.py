@@ -9,7 +9,8 @@ from functools import cache
 
 import torch
 
-from kernels.fused import twin_build
+from kernels.fused import twin_build, twin_tiles
+from kernels.fused.twin_tiles import Limits, TwinTile
 from kernels.implementation import STORAGE_DTYPES, Empty, Product
 from kernels.problem import Problem
 from kswatch_errors import UnsupportedError, UsageError
@@ -23,17 +24,19 @@ class Shape(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("a", "b", "c", "d", "batch")]
 
 
+class Cut(ctypes.Structure):
+    """`struct Tile` of twin_plan.hpp."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("rows", "vectors", "block_rows", "period")]
+
+
 @dataclass(frozen=True)
 class Twin:
-    """The loaded library: its functions, the hash of its machine code, the sizes of a full tile."""
+    """The loaded library: its functions, the hash of its machine code, what its tiles may be."""
 
     functions: ctypes.CDLL
     code_hash: str
-    lanes: int
-    rows: int
-    vectors: int
-    longest_period: int
-    """The most neighbouring j's that share a vector, a power of two."""
+    limits: Limits
 
 
 @cache
@@ -49,6 +52,7 @@ def load() -> Twin | str:
     functions.kswatch_twin_open.restype = ctypes.c_void_p
     functions.kswatch_twin_open.argtypes = [
         ctypes.POINTER(Shape),
+        ctypes.POINTER(Cut),
         ctypes.c_int32,
         ctypes.c_int32,
         ctypes.c_void_p,
@@ -59,7 +63,7 @@ def load() -> Twin | str:
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
     sizes = (ctypes.c_int32 * 4)()
     functions.kswatch_twin_tile(sizes)
-    return Twin(functions, code_hash, *sizes)
+    return Twin(functions, code_hash, Limits(*sizes))
 
 
 def loaded() -> Twin:
@@ -89,17 +93,18 @@ def code_hash(problem: Problem) -> str:
 
 
 def tile(problem: Problem) -> str:
-    """The register tile: rows × vectors of lanes, and how many neighbouring j's share a vector."""
-    twin = loaded()
-    sizes = f"{twin.rows} rows x {twin.vectors} vectors of {twin.lanes}"
-    if problem.layout == "batch_last":
-        return f"{sizes} over the batch"
-    period = 1 << (min(problem.pattern.d, twin.longest_period).bit_length() - 1)
-    return f"{sizes} over (k, j), up to {period} j's together"
+    """The register tile, rows × vectors of lanes, and how the problem is cut for it."""
+    limits = loaded().limits
+    return f"{twin_tiles.choose(problem, limits)} of {limits.lanes}"
 
 
-def prepare(problem: Problem, weights: torch.Tensor) -> Product:
+def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = None) -> Product:
     """A closure that only launches; it owns the re-laid weights, so that `weights` may go.
+
+    Args:
+        problem: What is computed.
+        weights: Of shape (a, b, c, d).
+        tile: Another one than is chosen for the problem, for the search of tiles.
 
     Raises:
         UnsupportedError: `unsupported` would have said so, or memory is short.
@@ -112,7 +117,7 @@ def prepare(problem: Problem, weights: torch.Tensor) -> Product:
     weights = weights.contiguous()
     check("weights", weights, problem.pattern.as_tuple(), dtype)
     functions = loaded().functions
-    plan = open_plan(functions, problem, weights)
+    plan = open_plan(functions, problem, weights, tile or twin_tiles.choose(problem, loaded().limits))
     output_shape, input_shape = problem.output_shape, problem.input_shape
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -147,7 +152,7 @@ def check(name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.
         raise UsageError(f"{name} has strides {tensor.stride()}; pass {name}.contiguous()")
 
 
-def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor) -> int:
+def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor, tile: TwinTile) -> int:
     """A plan of the library with its own copy of the weights; close it when done.
 
     Raises:
@@ -156,6 +161,7 @@ def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor) -
     shape = Shape(*problem.pattern.as_tuple(), problem.batch)
     plan: int | None = functions.kswatch_twin_open(
         ctypes.byref(shape),
+        ctypes.byref(Cut(tile.rows, tile.vectors, tile.block_rows, tile.period)),
         PRECISION_CODES[problem.precision],
         problem.layout == "batch_last",
         weights.data_ptr(),

@@ -28,18 +28,20 @@ class BatchFirst final : public Plan {
   int64_t block_rows_ = 0;
 
  public:
-  bool prepare(const Shape& wanted, const Element* weights) {
+  bool prepare(const Shape& wanted, const Tile& cut, const Element* weights) {
     shape = wanted;
+    tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
     // d as the longest periods, then falling powers of two: every d is served without padding.
-    int period = kLongestPeriod;
+    int period = tile.period;
     for (int64_t j = 0; j < shape.d; j += period) {
       while (period > shape.d - j) period /= 2;
       append_group(j, period);
     }
     // About 128 KB of X for one period: a quarter of the second-level cache of a small core.
-    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, kLongestPeriod));
-    block_rows_ = std::min(shape.batch, std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64));
+    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, tile.period));
+    const int64_t usual = std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64);
+    block_rows_ = std::min<int64_t>(shape.batch, tile.block_rows ? tile.block_rows : usual);
     packed = allocate_words(shape.a * packed_per_i_);
     if (!packed) return false;
     for (int64_t i = 0; i < shape.a; ++i)
@@ -60,7 +62,7 @@ class BatchFirst final : public Plan {
   void append_group(int64_t first_j, int period) {
     const int64_t first = int64_t(panels_.size());
     const Range vectors{0, divide_up(shape.b * period, kLanes)};
-    const int64_t count = divide_up(vectors.size(), kTileVectors);
+    const int64_t count = divide_up(vectors.size(), tile.vectors);
     for (int64_t index = 0; index < count; ++index) {
       const Range mine = share(vectors, index, count);
       panels_.push_back({first_j, period, mine.begin, int(mine.size()), packed_per_i_});
@@ -122,7 +124,7 @@ class BatchFirst final : public Plan {
     const Ahead ahead = ahead_of(x, next);
     for (int64_t index = item.panels.begin; index < item.panels.end; ++index)
       for (int64_t n = 0; n < count;) {
-        const int taken = rows_taken(count - n);
+        const int taken = rows_taken(count - n, tile.rows);
         const int64_t done = (index - item.panels.begin) * count + n;
         ahead.fetch({done, done + taken}, item.panels.size() * count);
         multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride);
@@ -135,8 +137,8 @@ class BatchFirst final : public Plan {
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
     const float* weights = packed.get() + i * packed_per_i_ + panel.offset;
-    const TileOperands<Element> tile{weights, rows, row_stride(panel.period), depth};
-    run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), tile, panel.vectors,
+    const TileOperands<Element> operands{weights, rows, row_stride(panel.period), depth};
+    run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), operands, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }
 

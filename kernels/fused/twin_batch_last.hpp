@@ -16,8 +16,9 @@ class BatchLast final : public Plan {
   static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
 
  public:
-  bool prepare(const Shape& wanted, const Element* weights) {
+  bool prepare(const Shape& wanted, const Tile& cut, const Element* weights) {
     shape = wanted;
+    tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
     packed = allocate_words(shape.rows() * depth);
     if (!packed) return false;
@@ -31,8 +32,8 @@ class BatchLast final : public Plan {
   }
 
   bool multiply(const void* x, void* y, int threads) const override {
-    const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), kTileVectors);
-    const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, kTileRows);
+    const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), tile.vectors);
+    const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, tile.rows);
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
     // Neighbouring blocks share a line of Y where their ends are no multiples of one.
     const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
@@ -74,11 +75,11 @@ class BatchLast final : public Plan {
     y += (i * shape.b * shape.d + j) * shape.batch + item.columns.begin;
     const Ahead ahead = ahead_of(x, next);
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
-      const int taken = rows_taken(item.outputs.end - k);
+      const int taken = rows_taken(item.outputs.end - k, tile.rows);
       const int64_t done = k - item.outputs.begin;
       ahead.fetch({done, done + taken}, item.outputs.size());
-      const TileOperands<Element> tile{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
-      run_tile<Element>(choose_kernel<Element>(taken, vectors, 1), tile, vectors,
+      const TileOperands<Element> operands{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
+      run_tile<Element>(choose_kernel<Element>(taken, vectors, 1), operands, vectors,
                         {y + k * stride(), taken, stride(), valid, valid, valid});
       k += taken;
     }

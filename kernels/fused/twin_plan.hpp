@@ -16,6 +16,14 @@ struct Shape {
   int64_t weight(int64_t i, int64_t k, int64_t l, int64_t j) const { return ((i * b + k) * c + l) * d + j; }
 };
 
+// How a problem is cut, within what the kernels were compiled for (`kswatch_twin_tile`).
+struct Tile {
+  int32_t rows;        // of a register tile, a power of two
+  int32_t vectors;     // of a register tile
+  int32_t block_rows;  // of the batch that one packing of X serves, in batch_first; 0 for as the cache has room
+  int32_t period;      // the most neighbouring j's that share a vector, a power of two
+};
+
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
@@ -53,6 +61,7 @@ inline float* room_of_thread(int64_t words) {
 
 struct Plan {
   Shape shape;
+  Tile tile;
   int64_t depth;  // words in one sum over l
   Words packed;   // the weights as the tiles read them
 

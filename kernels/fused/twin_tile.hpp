@@ -128,8 +128,8 @@ TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
   }
 }
 
-// How many of the rows that are left the next tile computes.
-inline int rows_taken(int64_t rows) {
-  if (rows >= 8 && kTileRows >= 8) return kTileRows;
-  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+// How many of the rows that are left the next tile computes, of `most`.
+inline int rows_taken(int64_t rows, int most) {
+  while (most > rows) most /= 2;
+  return most;
 }

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.fused import twin
+from kernels.fused import twin, twin_tiles
 from kernels.implementation import STORAGE_DTYPES
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, Layout, Precision, Problem
@@ -66,6 +66,21 @@ def test_every_precision_and_layout_is_right_on_shapes_with_tails(
     y = twin.prepare(problem, weights)(x, empty=full_of_nan)
 
     assert_product(y, weights, x, problem.layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pattern", [(2, 13, 7, 1), (1, 9, 5, 11)], ids=str)
+def test_every_tile_that_may_be_chosen_is_right(
+    pattern: tuple[int, int, int, int], layout: Layout, assert_product: Callable[..., None]
+):
+    problem = Problem(Pattern(*pattern), 37, "fp32", layout)
+    weights, x = make_operands(problem, "cpu", seed=1)
+    tiles = list(twin_tiles.candidates(problem, twin.loaded().limits))
+
+    for tile in tiles:
+        assert_product(twin.prepare(problem, weights, tile)(x, empty=full_of_nan), weights, x, layout)
+
+    assert len({str(tile) for tile in tiles}) == len(tiles) > 1
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -235,5 +250,5 @@ def test_tf32_is_refused_with_the_reason():
 
 def test_the_code_has_a_hash_and_the_tile_a_description():
     assert len(twin.code_hash(a_problem())) == 64
-    assert "over the batch" in twin.tile(a_problem(layout="batch_last"))
+    assert "vectors of" in twin.tile(a_problem(layout="batch_last"))
     assert "up to 2 j's" in twin.tile(a_problem())  # d = 3 is 2 and 1
