@@ -56,14 +56,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_dashboard(url: str, **settings: str) -> Iterator[str]:
+def running_dashboard(url: str, port: int | None = None, **settings: str) -> Iterator[str]:
     """The dashboard on a store, as `kswatch dashboard` starts it; gives its address.
 
     Args:
         url: of the store.
+        port: to listen on; any free one where None.
         settings: more of the environment.
     """
-    port = free_port()
+    port = port or free_port()
     environment = os.environ | {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), **settings}
     process = subprocess.Popen(
         streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -88,6 +88,7 @@ class Plan:
     """Whether some implementations are measured with hot caches too."""
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
+    host: str = "simulated-host"
 
     @classmethod
     def until_now(cls, nights: int, **others: int) -> Plan:
@@ -155,7 +156,7 @@ def _run_record(plan: Plan, device: str, night: int, started: datetime) -> RunRe
             memory_bytes=80 << 30,
         ),
         environment=EnvironmentRecord(
-            host="simulated-host", driver="590.10" if new_driver else "580.65", cuda="13.0", torch="2.13.0"
+            host=plan.host, driver="590.10" if new_driver else "580.65", cuda="13.0", torch="2.13.0"
         ),
         revision=RevisionRecord(
             commit=sha1(f"simulated {night}".encode()).hexdigest(),
