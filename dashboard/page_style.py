@@ -8,7 +8,7 @@ RULES = """<style>
 [data-testid="stMainBlockContainer"] {
   padding: 4.5rem clamp(0.75rem, 3vw, 2.5rem) 2rem;
 }
-[data-testid="stMainBlockContainer"] h3 { font-size: 1.3rem; padding: 0.35rem 0 0.1rem; }
+[data-testid="stMainBlockContainer"] h3 { font-size: 1.3rem; padding: 0.5rem 0 0.45rem; }
 [data-testid="stMetricValue"] { font-size: 1.75rem; }
 [data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
 [data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }

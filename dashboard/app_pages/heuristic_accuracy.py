@@ -129,7 +129,7 @@ def _in_depth(figures: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
             "What the heuristic said against what was fastest.",
         )
     with right:
-        frame = outcomes.assign(problem=problem_labels(outcomes), outcome=_outcome(outcomes))
+        frame = outcomes.assign(problem=problem_labels(outcomes), outcome=outcome_names(outcomes))
         chart(
             shape.error_map(frame),
             frame[["problem", "bc", "d", "predicts_fused", "speedup", "best_baseline", "outcome"]],
@@ -139,8 +139,8 @@ def _in_depth(figures: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
         )
 
 
-def _outcome(outcomes: pd.DataFrame) -> list[str]:
-    """Names of `shape.OUTCOMES`, row by row."""
+def outcome_names(outcomes: pd.DataFrame) -> list[str]:
+    """Names of `shape.OUTCOMES`, row by row, from `predicts_fused` and `speedup`."""
     return [
         ("rightly " if said == (speedup > 1) else "wrongly ") + ("fused" if said else "a baseline")
         for said, speedup in zip(outcomes["predicts_fused"], outcomes["speedup"], strict=True)

@@ -32,11 +32,10 @@ def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
         return
     table = pd.concat(known, ignore_index=True)
     best = table.loc[table["accuracy (%)"].idxmax()]
-    than = best["accuracy (%)"] - best["majority rate (%)"]
     finding(
         f"The best rule now, {best['heuristic']} on {best['device']}, is right on "
-        f"{share(best['accuracy (%)'] / 100)}: {abs(than):.0f} points "
-        f"{'over' if than >= 0 else 'under'} the majority rate"
+        f"{share(best['accuracy (%)'] / 100)}; always saying the same, on "
+        f"{share(best['majority rate (%)'] / 100)}"
     )
     show_table(
         table[list(COLUMNS)],

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links, url_state
-from dashboard.app_pages import pattern_night
+from dashboard.app_pages import pattern_night, pattern_said
+from dashboard.app_pages.heuristic_accuracy import outcome_names
 from dashboard.charts import pattern_history
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
-from dashboard.naming import ratio
+from dashboard.naming import count, ratio
 from dashboard.panels import chart, empty, finding, note
 from db.records import ProblemKey
 from kernels.pattern import Pattern
 from kernels.problem import Problem
 
-METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
+METRICS: dict[str, str] = {
+    "latency_ms": "time per product (ms)",
+    "energy_mj": "energy per product (mJ)",
+    "cycles": "SM cycles per product",
+    "floor_ratio": "floor over measured time",
+    "power_w": "power (W)",
+}
+WITH_INTERVAL = ("latency_ms", "energy_mj")
+LABELS = {"latency": "Speedup", "energy": "Energy ratio"}
 RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
 WINNING = {
     "latency": "{better} is {factor} as fast as {worse}",
@@ -46,11 +57,14 @@ def show() -> None:
         for metric in ("latency", "energy")
     }
     compared = {name: frame[frame["run_id"].isin(scope.run_ids)] for name, frame in compared.items()}
+    outcomes = cached_queries.problem_outcomes(scope.run_ids, problem, scope.baselines)
     _headline(scope, pattern, batch, compared)
+    _figures(scope, compared, outcomes)
     _ratios(compared)
-    _predictions(scope, problem)
+    _predictions(outcomes)
     _implementations(scope, cells)
     pattern_night.show_night(scope, cells)
+    pattern_said.show_said(scope, problem)
 
 
 def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
@@ -127,6 +141,38 @@ def _what_won(compared: dict[str, pd.DataFrame], run_id: int) -> str:
     return f"no comparison in run {run_id}, {why or 'it was not measured'}"
 
 
+def _figures(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataFrame) -> None:
+    """The newest run's ratios with their intervals, and how many rules named its winner."""
+    with st.container(horizontal=True, gap="medium"):
+        for metric, label in LABELS.items():
+            newest = compared[metric][compared[metric]["run_id"] == scope.newest.id]
+            if newest.empty or newest["speedup"].isna().all():
+                continue
+            row = newest.iloc[0]
+            known = row["speedup_low"] == row["speedup_low"]
+            told = f"95 %: {ratio(row['speedup_low'])} to {ratio(row['speedup_high'])}" if known else None
+            st.metric(
+                f"{label} over {row['best_baseline']}",
+                ratio(row["speedup"]),
+                delta=told,
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+            )
+        newest = outcomes[outcomes["run_id"] == scope.newest.id]
+        if len(newest):
+            right = int((newest["predicts_fused"] == (newest["speedup"] > 1)).sum())
+            said = int(newest["predicts_fused"].sum())
+            st.metric(
+                "Heuristics that name the winner",
+                f"{right} of {len(newest)}",
+                delta=f"{said} say fused",
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+            )
+
+
 def _ratios(compared: dict[str, pd.DataFrame]) -> None:
     shown = {name: frame for name, frame in compared.items() if frame["speedup"].notna().any()}
     if shown:
@@ -137,33 +183,40 @@ def _ratios(compared: dict[str, pd.DataFrame]) -> None:
                     frame,
                     f"pattern_{name}_ratio",
                     f"The problem's {RATIOS[name]} by night.",
+                    chooses=choose_night,
                 )
     for name in compared.keys() - shown.keys():
         reasons = ", ".join(compared[name]["left_out"].dropna().unique()) or "nothing was compared"
         note(f"No {RATIOS[name].partition(' (')[0]}: {reasons}.")
 
 
-def _predictions(scope: Scope, problem: ProblemKey) -> None:
-    frame = cached_queries.problem_outcomes(scope.run_ids, problem, scope.baselines)
+def _predictions(frame: pd.DataFrame) -> None:
     if frame.empty:
         note("No heuristic's prediction is stored beside an outcome of this problem.")
         return
     fused_won = frame["speedup"] > 1
     frame = frame.assign(
-        right=frame["predicts_fused"] == fused_won,
+        outcome=outcome_names(frame),
         said=frame["predicts_fused"].map({True: "fused", False: "a baseline"}),
         happened=[
             "fused" if won else best for won, best in zip(fused_won, frame["best_baseline"], strict=True)
         ],
     )
     newest = frame[frame["run_id"] == frame["run_id"].max()]
-    finding(f"{int(newest['right'].sum())} of {len(newest)} heuristics name the winner")
+    right = int(newest["outcome"].str.startswith("rightly").sum())
+    finding(f"What {count(len(newest), 'heuristic')} said of the winner, by night: {right} are right now")
     chart(
         pattern_history.predictions_by_night(frame),
-        frame[["run_id", "started_at", "heuristic", "said", "happened", "right"]],
+        frame[["run_id", "started_at", "heuristic", "said", "happened", "outcome"]],
         "pattern_predictions",
-        "Whether each heuristic named the winner, by night.",
+        "What each heuristic said by night, right or wrong, over the implementation that won.",
+        chooses=choose_night,
     )
+
+
+def choose_night(run_id: str) -> None:
+    """Show this run's night in depth."""
+    url_state.remember("night", run_id)
 
 
 def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
@@ -176,12 +229,16 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
     metric = held[0]
     if len(held) > 1:
         metric = url_state.select("Metric", "metric", held, show=METRICS.__getitem__, width=260)
-    low, high = metric.replace("_", "_low_"), metric.replace("_", "_high_")
     started = {run.id: run.started_at for run in scope.runs}
-    frame = cold.assign(started_at=cold["run_id"].map(started), value_low=cold[low], value_high=cold[high])
+    frame = cold.assign(started_at=cold["run_id"].map(started), value_low=nan, value_high=nan)
+    bounds = []
+    if metric in WITH_INTERVAL:
+        bounds = [metric.replace("_", "_low_"), metric.replace("_", "_high_")]
+        frame = frame.assign(value_low=cold[bounds[0]], value_high=cold[bounds[1]])
     chart(
         pattern_history.implementations_by_night(frame, metric, METRICS[metric]),
-        frame[["run_id", "started_at", "implementation", "status", metric, low, high]],
+        frame[["run_id", "started_at", "implementation", "status", metric, *bounds]],
         "pattern_implementations",
         "Every implementation of this problem by night with its 95 % interval.",
+        chooses=choose_night,
     )

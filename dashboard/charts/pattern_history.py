@@ -7,17 +7,15 @@ import plotly.graph_objects as go
 
 from dashboard.charts.palette import (
     ACCENT,
-    BAD,
-    GOOD,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
     implementation_colour,
 )
+from dashboard.charts.shape import OUTCOMES
 from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
 from dashboard.charts.trend import add_band
 
-ROW_HEIGHT = 40
-"""Pixels for each implementation in charts that stand side by side."""
+WINNER_ROW = "fastest was"
 
 
 def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
@@ -99,16 +97,16 @@ def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
 
 
 def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
-    """Right or wrong, per heuristic and night.
+    """What each heuristic said by night, right or wrong, over a row with the implementation that won.
 
     Args:
-        frame: `run_id`, `started_at`, `heuristic` (with its version), `right` (bool), `said`,
-            `happened` (names of winners).
+        frame: `run_id`, `started_at`, `heuristic` (with its version), `outcome` (a name of
+            `shape.OUTCOMES`), `said`, `happened` (names of winners).
     """
     figure = blank(NIGHT_AXIS, "")
-    figure.update_layout(height=110 + 26 * frame["heuristic"].nunique())
-    for right, colour, symbol in ((True, GOOD, "circle"), (False, BAD, "x")):
-        group = frame[frame["right"] == right]
+    figure.update_layout(height=140 + 26 * frame["heuristic"].nunique())
+    for name, colour, symbol in OUTCOMES:
+        group = frame[frame["outcome"] == name]
         if group.empty:
             continue
         figure.add_trace(
@@ -116,71 +114,40 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
                 x=group["started_at"],
                 y=group["heuristic"].map(plain),
                 ids=group["run_id"].astype(str),
-                name="right" if right else "wrong",
+                name=name,
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
                 customdata=group[["run_id", "said", "happened"]],
                 hovertemplate=(
-                    "%{x|%Y-%m-%d} UTC, run %{customdata[0]}<br>said %{customdata[1]}, "
+                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>said %{customdata[1]}, "
                     "fastest was %{customdata[2]}<extra>%{y}</extra>"
                 ),
             )
         )
-    figure.update_yaxes(type="category", categoryorder="category descending", showgrid=False)
+    figure.add_trace(_winners(frame.drop_duplicates("run_id")))
+    order = [WINNER_ROW, *sorted(frame["heuristic"].map(plain).unique())]
+    figure.update_yaxes(
+        type="category", categoryorder="array", categoryarray=order[::-1], showgrid=False, autorange=True
+    )
     night_axis(figure, frame["started_at"])
     return figure
 
 
-def samples(frame: pd.DataFrame) -> go.Figure:
-    """Box and strip of one night's raw samples, one row an implementation.
-
-    Args:
-        frame: `implementation`, `sample_ms`.
-    """
-    figure = blank("time per product (ms)", "")
-    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
-    for name in reversed(present):
-        figure.add_trace(
-            go.Box(
-                x=frame.loc[frame["implementation"] == name, "sample_ms"],
-                name=name,
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 3, "opacity": 0.5},
-                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
-                fillcolor="rgba(0,0,0,0)",
-                hovertemplate="%{x:.4g} ms<extra>%{fullData.name}</extra>",
-            )
-        )
-    figure.update_layout(height=90 + ROW_HEIGHT * max(len(present), 2), showlegend=False)
-    figure.update_xaxes(**log_axis(frame["sample_ms"]))
-    return figure
-
-
-def floor_bars(frame: pd.DataFrame) -> go.Figure:
-    """How near each implementation came to the floor that no way can beat, in per cent.
-
-    Args:
-        frame: `implementation`, `floor_ratio` (0 to 1), `latency_ms`, `floor_ms`.
-    """
-    figure = blank("floor over measured time (%)", "")
-    known = frame.dropna(subset=["floor_ratio"]).sort_values("floor_ratio")
-    figure.add_trace(
-        go.Bar(
-            x=known["floor_ratio"] * 100,
-            y=known["implementation"].map(plain),
-            orientation="h",
-            marker={"color": [implementation_colour(name) for name in known["implementation"]]},
-            text=[f"{ratio * 100:.0f} %" for ratio in known["floor_ratio"]],
-            textangle=0,
-            customdata=known[["latency_ms", "floor_ms"]],
-            hovertemplate=(
-                "%{y}: %{x:.1f} %<br>measured %{customdata[0]:.4g} ms, "
-                "floor %{customdata[1]:.4g} ms<extra></extra>"
-            ),
-        )
+def _winners(nights: pd.DataFrame) -> go.Scatter:
+    return go.Scatter(
+        x=nights["started_at"],
+        y=[WINNER_ROW] * len(nights),
+        ids=nights["run_id"].astype(str),
+        name=WINNER_ROW,
+        showlegend=False,
+        mode="markers",
+        marker={
+            "color": [implementation_colour(name) for name in nights["happened"]],
+            "symbol": [IMPLEMENTATION_SYMBOLS.get(name, "circle") for name in nights["happened"]],
+            "size": 10,
+        },
+        customdata=nights[["run_id", "happened"]],
+        hovertemplate=(
+            "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>fastest was %{customdata[1]}<extra></extra>"
+        ),
     )
-    figure.update_layout(height=90 + ROW_HEIGHT * max(len(known), 2))
-    figure.update_xaxes(rangemode="tozero")
-    return figure

@@ -71,8 +71,8 @@ def _roof(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | N
         return None
     x = np.geomspace(known.min() / 1.5, known.max() * 1.5, CEILING_POINTS)
     parts = [
-        f"copy {bytes_per_s / 1e9:,.4g} GB/s" if bytes_per_s else "",
-        f"GEMM {flops_per_s / 1e9:,.4g} GFLOP/s" if flops_per_s else "",
+        f"copy {bytes_per_s / 1e9:,.0f} GB/s" if bytes_per_s else "",
+        f"GEMM {flops_per_s / 1e9:,.0f} GFLOP/s" if flops_per_s else "",
     ]
     return go.Scatter(
         x=x,

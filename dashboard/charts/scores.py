@@ -158,7 +158,13 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
     if limit > 0:
         figure.add_vline(x=limit, line={"color": UNSURE, "width": 2})
         figure.add_annotation(
-            x=log10(limit), y=1, yref="paper", yanchor="bottom", text=f"limit {limit:.4g}", showarrow=False
+            x=log10(limit),
+            y=0,
+            yref="paper",
+            xanchor="left",
+            yanchor="bottom",
+            text=f" its limit, {limit:.4g}",
+            showarrow=False,
         )
     figure.update_xaxes(**log_axis([*frame["limit"], limit]))
     figure.update_yaxes(range=[0, 103])

@@ -1,0 +1,56 @@
+"""What was judged of one problem: its verdicts that are not `same`, and the alerts that tell of them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard import cached_queries, links
+from dashboard.app_pages.changes import MARKS
+from dashboard.filters import Scope
+from dashboard.naming import count, metric_label, percent
+from dashboard.panels import finding, note, show_table
+from db.records import ProblemKey
+
+HEIGHT = 300
+MOST_ROWS_AT_ONCE = 7
+
+
+def show_said(scope: Scope, problem: ProblemKey) -> None:
+    """Draw the table of verdicts; choosing a row that has an alert opens it."""
+    frame = cached_queries.problem_verdicts(scope.run_ids, problem)
+    if frame.empty:
+        note("No series of this problem was judged other than the same in these runs.")
+        return
+    alerts = frame["alert_id"].dropna().nunique()
+    finding(
+        f"{len(frame):,} times one of its series changed" + (f", {count(alerts, 'alert')}" if alerts else "")
+    )
+    table = pd.DataFrame(
+        {
+            "run": frame["run_id"],
+            "verdict": frame["verdict"].map(MARKS),
+            "change": frame["change"].map(percent),
+            "95 % interval": [
+                f"{percent(low)} to {percent(high)}"
+                for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
+            ],
+            "implementation": frame["implementation"],
+            "metric": frame["metric"].map(metric_label),
+            "cause": frame["cause"],
+            "alert": frame["alert_id"],
+            "reason": frame["reason"],
+        }
+    )
+    chosen = show_table(
+        table,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="said",
+        height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
+    )
+    note("Choose a row to open its alert, or its run where it has none.")
+    if chosen.selection.rows:
+        row = frame.iloc[chosen.selection.rows[0]]
+        if row["alert_id"] == row["alert_id"]:
+            links.go_to("alerts", alert=int(row["alert_id"]))
+        links.open_run(str(row["run_id"]))

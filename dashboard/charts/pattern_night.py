@@ -1,0 +1,113 @@
+"""One night of one problem: its samples, how near it came to the floor, what warm caches change."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
+from dashboard.charts.style import blank, log_axis, plain
+
+ROW_HEIGHT = 40
+"""Pixels for each implementation in charts that stand side by side."""
+
+MODES: tuple[tuple[str, str], ...] = (("cold", "circle"), ("hot", "circle-open"))
+
+
+def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
+    """Box and strip of one night's raw samples, one row an implementation.
+
+    Args:
+        frame: `implementation`, `sample_ms`, `off_median` (per cent of the implementation's own median).
+        relative: draws the spread around each median instead of the times.
+    """
+    column, unit = ("off_median", "%") if relative else ("sample_ms", "ms")
+    figure = blank("off its own median (%)" if relative else "time per product (ms)", "")
+    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
+    for name in reversed(present):
+        own = frame[frame["implementation"] == name]
+        figure.add_trace(
+            go.Box(
+                x=own[column],
+                name=name,
+                boxpoints="all",
+                jitter=0.5,
+                pointpos=0,
+                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 3, "opacity": 0.5},
+                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
+                fillcolor="rgba(0,0,0,0)",
+                hovertemplate=f"%{{x:.4g}} {unit}<extra>%{{fullData.name}}</extra>",
+            )
+        )
+    figure.update_layout(height=90 + ROW_HEIGHT * max(len(present), 2), showlegend=False)
+    if relative:
+        figure.add_vline(x=0, line={"color": QUIET, "width": 1, "dash": "dash"})
+    else:
+        figure.update_xaxes(**log_axis(frame["sample_ms"]))
+    return figure
+
+
+def floor_bars(frame: pd.DataFrame) -> go.Figure:
+    """How near each implementation came to the floor that no way can beat, in per cent.
+
+    Args:
+        frame: `implementation`, `floor_ratio` (0 to 1), `latency_ms`, `floor_ms`.
+    """
+    figure = blank("floor over measured time (%)", "")
+    known = frame.dropna(subset=["floor_ratio"]).sort_values("floor_ratio")
+    figure.add_trace(
+        go.Bar(
+            x=known["floor_ratio"] * 100,
+            y=known["implementation"].map(plain),
+            orientation="h",
+            marker={"color": [implementation_colour(name) for name in known["implementation"]]},
+            text=[f"{ratio * 100:.0f} %" for ratio in known["floor_ratio"]],
+            textangle=0,
+            customdata=known[["latency_ms", "floor_ms"]],
+            hovertemplate=(
+                "%{y}: %{x:.1f} %<br>measured %{customdata[0]:.4g} ms, "
+                "floor %{customdata[1]:.4g} ms<extra></extra>"
+            ),
+        )
+    )
+    figure.update_layout(height=90 + ROW_HEIGHT * max(len(known), 2))
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def cold_and_hot(frame: pd.DataFrame) -> go.Figure:
+    """Time with cold caches beside time with hot ones, with their intervals.
+
+    Args:
+        frame: `implementation`, `mode`, `latency_ms`, `latency_low_ms`, `latency_high_ms`.
+    """
+    figure = blank("time per product (ms)", "")
+    for mode, symbol in MODES:
+        rows = frame[frame["mode"] == mode]
+        colours = [implementation_colour(name) for name in rows["implementation"]]
+        figure.add_trace(
+            go.Scatter(
+                x=rows["latency_ms"],
+                y=rows["implementation"].map(plain),
+                name=mode,
+                mode="markers",
+                marker={"color": colours, "symbol": symbol, "size": 11, "line": {"width": 2}},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (rows["latency_high_ms"] - rows["latency_ms"]).clip(lower=0),
+                    "arrayminus": (rows["latency_ms"] - rows["latency_low_ms"]).clip(lower=0),
+                    "color": QUIET,
+                    "thickness": 1,
+                },
+                customdata=rows[["latency_low_ms", "latency_high_ms"]],
+                hovertemplate=(
+                    "%{y}, %{fullData.name}: %{x:.4g} ms "
+                    "(95 %: %{customdata[0]:.4g}–%{customdata[1]:.4g})<extra></extra>"
+                ),
+            )
+        )
+    figure.update_layout(height=100 + ROW_HEIGHT * max(frame["implementation"].nunique(), 2))
+    figure.update_xaxes(**log_axis(frame["latency_ms"]))
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
