@@ -17,6 +17,7 @@ from dashboard.app_pages import (
     heuristic_accuracy,
     overview,
     pattern_depth,
+    run_compare,
     run_list,
     speedup,
 )
@@ -39,6 +40,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("energy", "Energy", ":material/bolt:", energy.show),
     PageEntry("heuristics", "Heuristics", ":material/rule:", heuristic_accuracy.show),
     PageEntry("pattern", "Pattern", ":material/grid_on:", pattern_depth.show),
+    PageEntry("compare", "Compare", ":material/compare_arrows:", run_compare.show),
     PageEntry("runs", "Runs", ":material/history:", run_list.show),
     PageEntry("devices", "Devices", ":material/memory:", device_health.show),
     PageEntry("alerts", "Alerts", ":material/notifications:", alert_list.show),

@@ -127,7 +127,7 @@ def _suspects(alert: AlertRow, told: dict[str, object]) -> None:
             note("No revision is recorded for those runs.")
     if good and bad:
         label = f"Compare run {good} with run {bad}"
-        links.link("runs", label, icon=":material/compare_arrows:", view="compare", before=good, after=bad)
+        links.link("compare", label, icon=":material/compare_arrows:", by="runs", before=good, after=bad)
 
 
 def _facts(told: dict[str, object]) -> None:

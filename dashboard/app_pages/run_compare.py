@@ -1,103 +1,162 @@
-"""Two runs side by side: what differs between them, and each cell's time before and after."""
+"""Compare: two runs, two revisions or two devices, cell by cell, with how sure each step is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state
-from dashboard.naming import count, percent, problem_labels, utc
-from dashboard.panels import finding, note, show_table
-from db.queries import RunRow
+from dashboard import cached_queries, links, url_state
+from dashboard.app_pages import compare_sides
+from dashboard.app_pages.compare_sides import Pair
+from dashboard.app_pages.environment_difference import show_difference
+from dashboard.charts import differences
+from dashboard.filters import BOX_WIDTH, tell_empty_store
+from dashboard.naming import count, percent, problem_labels
+from dashboard.panels import chart, finding, note, origin_badge, show_table
 
-KEY = ["pattern", "batch", "precision", "layout", "implementation", "mode"]
 METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
+ANY = "any"
+FLOORS = ("0", "2", "5", "10", "25")
+"""Per cent that a step must have at least to count as clear."""
+
+SHOWN = {"clear": "clear steps", "all": "all cells"}
+TABLE_HEIGHT = 460
+MOST_ROWS_AT_ONCE = 12
+
+COLUMNS: dict[str, str] = {
+    "outcome": "outcome",
+    "change": "change",
+    "between": "95 % interval",
+    "problem": "problem",
+    "implementation": "implementation",
+    "mode": "mode",
+    "before": "before",
+    "after": "after",
+    "p_value": "p",
+}
 
 
-def run_name(run: RunRow) -> str:
-    """A run in one line."""
-    return f"{run.id} · {run.device_model} · {run.suite} · {utc(run.started_at)}"
-
-
-def show_comparison(runs: Sequence[RunRow]) -> None:
-    """Draw the boxes for two runs and what they have in common."""
-    if len(runs) < 2:
-        note("Two runs are needed; there is one so far.")
+def show() -> None:
+    """Draw the page."""
+    if not cached_queries.run_groups():
+        tell_empty_store()
         return
+    pair = compare_sides.choose_pair()
+    if pair is None:
+        return
+    finding_place = st.container()
+    _tell_pair(pair)
+    metric, floor = _choose_metric()
+    frame = cached_queries.cell_differences(pair.before.id, pair.after.id, metric)
+    if frame.empty:
+        with finding_place:
+            finding(f"The two runs have no cell in common with a {METRICS[metric]}")
+        show_difference(pair.before, pair.after)
+        return
+    frame = _filtered(_with_outcome(frame, floor))
+    with finding_place:
+        finding(_headline(frame, metric))
+    if frame.empty:
+        note("No cell is left by these filters.")
+        return
+    _chart(frame, metric, pair)
+    _table(frame, metric, pair)
+    show_difference(pair.before, pair.after)
+
+
+def _tell_pair(pair: Pair) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for origin in dict.fromkeys((pair.before.origin, pair.after.origin)):
+            origin_badge(origin)
+        note(pair.title)
+    if pair.before.device_id != pair.after.device_id:
+        st.warning(
+            "Two devices: energy read by different boards must not be ranked.", icon=":material/warning:"
+        )
+
+
+def _choose_metric() -> tuple[str, float]:
     with st.container(horizontal=True, gap="small"):
-        before = _choose("Before", "before", runs, _partner(runs))
-        after = _choose("After", "after", runs, runs[0])
         metric = url_state.select("Metric", "metric", list(METRICS), show=METRICS.__getitem__, width=220)
-    if before.id == after.id:
-        note("Choose two different runs.")
-        return
-    _differences(before, after)
-    _table(before, after, metric)
+        floor = url_state.select(
+            "A step counts from", "floor", list(FLOORS), "2", lambda name: f"{name} %", width=BOX_WIDTH
+        )
+    return metric, float(floor) / 100
 
 
-def _choose(label: str, name: str, runs: Sequence[RunRow], default: RunRow) -> RunRow:
-    return url_state.select(
-        label, name, runs, default, show=run_name, as_text=lambda run: str(run.id), width=360
-    )
+def _with_outcome(frame: pd.DataFrame, floor: float) -> pd.DataFrame:
+    """Adds the problem's label and the outcome: clear and at least as large as the floor, or not."""
+    clear = frame["clear"] & (frame["change"].abs() >= floor)
+    words = (frame["change"] < 0).map({True: "better", False: "worse"})
+    return frame.assign(problem=problem_labels(frame), outcome=words.where(clear, "cannot be told apart"))
 
 
-def _partner(runs: Sequence[RunRow]) -> RunRow:
-    """The run before the newest, on the same device and of the same suite where there is one."""
-    same = (run for run in runs[1:] if (run.device_id, run.suite) == (runs[0].device_id, runs[0].suite))
-    return next(same, runs[1])
+def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Draw the boxes for what the cells are, where they differ, and leave those that are wanted."""
+    with st.container(horizontal=True, gap="small"):
+        for column in ("precision", "layout", "implementation", "mode"):
+            held = list(dict.fromkeys(frame[column]))
+            if len(held) < 2:
+                continue
+            chosen = url_state.select(
+                column.capitalize(), f"only_{column}", [ANY, *held], ANY, width=BOX_WIDTH
+            )
+            if chosen != ANY:
+                frame = frame[frame[column] == chosen]
+    return frame.reset_index(drop=True)
 
 
-def _differences(before: RunRow, after: RunRow) -> None:
-    if before.device_id != after.device_id:
-        note("These are two devices; energy read by different boards must not be ranked.")
-    changed: list[tuple[str, ...]] = [
-        (change.name, str(change.before), str(change.after))
-        for change in cached_queries.environment_changes(before.id, after.id)
-    ]
-    commits = [run.revision.commit[:9] if run.revision else "none" for run in (before, after)]
-    if commits[0] != commits[1]:
-        changed.append(("revision", *commits))
-    if changed:
-        show_table(pd.DataFrame(changed, columns=["differs", "before", "after"]))
-    else:
-        note("Same environment, same revision.")
-
-
-def _table(before: RunRow, after: RunRow, metric: str) -> None:
-    both = compared(
-        cached_queries.run_measurements(before.id), cached_queries.run_measurements(after.id), metric
-    )
-    if both.empty:
-        note(f"The two runs have no cell in common with a {METRICS[metric]}.")
-        return
-    clear = both[both["clear"]]
-    worse, better = int((clear["change"] > 0).sum()), int((clear["change"] < 0).sum())
+def _headline(frame: pd.DataFrame, metric: str) -> str:
+    outcomes = frame["outcome"].value_counts()
+    worse, better = (int(outcomes.get(name, 0)) for name in ("worse", "better"))
     words = ("slower", "faster") if metric == "latency_ms" else ("need more", "need less")
-    finding(f"{worse} {words[0]}, {better} {words[1]}, {len(both) - len(clear)} cannot be told apart")
-    note(f"{count(len(both), 'cell')} in common; clear means that the 95 % intervals do not overlap.")
-    table = both.assign(change=both["change"].map(percent))
-    columns = ["problem", "implementation", "mode", "change", "clear", "before", "after"]
+    if not worse and not better:
+        return f"None of {count(len(frame), 'cell')} can be told apart"
+    return f"{worse:,} {words[0]}, {better:,} {words[1]}, of {count(len(frame), 'cell')}"
+
+
+def _chart(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
+    chart(
+        differences.change_by_size(frame, METRICS[metric]),
+        frame[
+            ["problem", "implementation", "mode", "before", "after", "change", "change_low", "change_high"]
+        ],
+        "run_differences",
+        "The change of each cell against its figure before.",
+        opens=partial(links.open_problem, frame, device=pair.after.device_uuid),
+    )
+    note(
+        "Clear: the step stands out of both runs' own intervals, with at most 5 % chance findings among the "
+        "clear ones (Benjamini–Hochberg), and is as large as asked for. What a machine does between two runs "
+        "is in neither interval: only a history of nights knows that."
+    )
+
+
+def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
+    shown = url_state.segments("Cells", "cells", list(SHOWN), show=SHOWN.__getitem__)
+    rows = frame if shown == "all" else frame[frame["outcome"] != "cannot be told apart"]
+    rows = rows.reset_index(drop=True)
+    if rows.empty:
+        note("No step is clear.")
+        return
     unit = METRICS[metric].rpartition("(")[2].rstrip(")")
-    names = {"before": f"before ({unit})", "after": f"after ({unit})"}
-    show_table(table[columns].rename(columns=names))
-
-
-def compared(before: pd.DataFrame, after: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Cells that both runs hold with a number, the clear and large changes first.
-
-    Args:
-        before: measurements of one run, with `pattern`.
-        after: of the other.
-        metric: `latency_ms` or `energy_mj`.
-    """
-    low, high = metric.replace("_", "_low_"), metric.replace("_", "_high_")
-    columns = [*KEY, metric, low, high]
-    both = before[columns].merge(after[columns], on=KEY, suffixes=("_1", "_2"))
-    both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
-    apart = (both[f"{low}_2"] > both[f"{high}_1"]) | (both[f"{high}_2"] < both[f"{low}_1"])
-    change = both[f"{metric}_2"] / both[f"{metric}_1"] - 1
-    both = both.assign(change=change, clear=apart, before=both[f"{metric}_1"], after=both[f"{metric}_2"])
-    both = both.assign(problem=problem_labels(both), size=change.abs())
-    return both.sort_values(["clear", "size"], ascending=False)
+    table = rows.assign(
+        change=rows["change"].map(percent),
+        between=[
+            f"{percent(low)} to {percent(high)}"
+            for low, high in zip(rows["change_low"], rows["change_high"], strict=True)
+        ],
+    )
+    names = COLUMNS | {"before": f"before ({unit})", "after": f"after ({unit})"}
+    chosen = show_table(
+        table[list(COLUMNS)].rename(columns=names),
+        on_select="rerun",
+        selection_mode="single-row",
+        key="cell_differences",
+        height=TABLE_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
+    )
+    note("Choose a row to open its pattern. The chart's CSV holds every cell.")
+    if chosen.selection.rows:
+        links.open_problem(rows, str(chosen.selection.rows[0]), device=pair.after.device_uuid)

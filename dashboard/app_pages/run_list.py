@@ -1,4 +1,4 @@
-"""Runs: the list, one run's cells with status and reason, two runs side by side, and the queue."""
+"""Runs: the list, one run's cells with status and reason, and the queue."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries, url_state, viewer
-from dashboard.app_pages import request_queue, run_compare, run_progress
+from dashboard import cached_queries, links, url_state, viewer
+from dashboard.app_pages import request_queue, run_progress
+from dashboard.app_pages.compare_sides import run_name
 from dashboard.connection import reading_store
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, duration, problem_labels, utc
@@ -23,7 +24,7 @@ MOST_ROWS_AT_ONCE = 8
 LIST_HEIGHT = 300
 """Pixels of the list of runs, which scrolls, so that what follows stays in sight."""
 
-VIEWS = {"one": "One run", "compare": "Compare two", "queue": "Queue"}
+VIEWS = {"one": "One run", "queue": "Queue"}
 
 CELL_COLUMNS: dict[str, str] = {
     "problem": "problem",
@@ -55,8 +56,6 @@ def show() -> None:
     view = url_state.segments("View", "view", list(VIEWS), show=VIEWS.__getitem__)
     if view == "queue":
         request_queue.show_queue()
-    elif view == "compare":
-        run_compare.show_comparison(runs)
     else:
         _one(runs)
 
@@ -129,10 +128,10 @@ def _with_wanted(runs: list[RunRow]) -> list[RunRow]:
 
 def _one(runs: list[RunRow]) -> None:
     runs = _with_wanted(runs)
-    run = url_state.select(
-        "Run", "run", runs, show=run_compare.run_name, as_text=lambda run: str(run.id), width=420
-    )
+    run = url_state.select("Run", "run", runs, show=run_name, as_text=lambda run: str(run.id), width=420)
     origin_badge(run.origin)
+    label = f"Compare run {run.id} with another"
+    links.link("compare", label, icon=":material/compare_arrows:", by="runs", after=run.id)
     took = f"{duration(run.seconds)}, of it {duration(run.harness_seconds)} harness"
     note(f"Started {viewer.local(run.started_at)}, took {took}.", utc(run.started_at))
     if run.revision:

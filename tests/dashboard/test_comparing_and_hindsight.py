@@ -4,7 +4,6 @@ from simulated_store import Plan, fill
 
 from dashboard import cached_queries
 from dashboard.app_pages import hindsight
-from dashboard.app_pages.run_compare import compared
 from dashboard.filters import SOURCES, Scope
 from db import queries
 from db.store import Store
@@ -23,21 +22,11 @@ def scope(own_url: str, monkeypatch: pytest.MonkeyPatch) -> Scope:
 
 
 def test_two_runs_differ_by_the_planted_regression_of_fused(scope: Scope) -> None:
-    cells = [cached_queries.run_measurements(run.id) for run in scope.runs]
-    both = compared(cells[0], cells[1], "latency_ms")
+    both = cached_queries.cell_differences(1, 2, "latency_ms")
     fused = both[both["implementation"] == "fused"]
     assert fused["clear"].all()
     assert fused["change"].median() == pytest.approx(0.12, abs=0.02)
     assert set(both.head(len(fused))["implementation"]) == {"fused"}
-
-
-def test_cells_that_one_run_lacks_are_not_compared(scope: Scope) -> None:
-    cells = cached_queries.run_measurements(1)
-    assert (
-        compared(cells, cells[cells["implementation"] == "bmm"], "latency_ms")["implementation"]
-        .eq("bmm")
-        .all()
-    )
 
 
 def test_hindsight_agrees_with_what_was_predicted(scope: Scope) -> None:
