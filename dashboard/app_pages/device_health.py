@@ -7,13 +7,16 @@ from itertools import pairwise
 import pandas as pd
 import streamlit as st
 
-from dashboard import cached_queries
+from dashboard import cached_queries, links, url_state, viewer
+from dashboard.app_pages.environment_difference import show_difference
 from dashboard.charts import trend
 from dashboard.filters import Scope, choose_scope
-from dashboard.naming import share, utc
+from dashboard.naming import share
 from dashboard.panels import chart, finding, note, show_table
+from db.queries import RunRow
 
 STATES: dict[str, str] = {"sm_clock_mhz": "SM clock (MHz)", "temperature_c": "temperature (°C)"}
+BOX_WIDTH = 330
 
 
 def show() -> None:
@@ -28,7 +31,10 @@ def show() -> None:
         note("Imported runs have none; runs on this machine read them at start, middle and end.")
     else:
         _canaries(scope, readings)
+    _newest(scope)
+    _held_back(scope)
     _environments(scope)
+    _choose_difference(scope)
     _facts(scope)
 
 
@@ -45,6 +51,7 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
         readings[["run_id", "started_at", "canary", "position", "latency_ms", "rate"]],
         "canary_rates",
         "Each canary's rate by night in per cent of its median.",
+        opens=links.open_run,
     )
     known = [name for name in STATES if readings[name].notna().any()]
     for name, place in zip(known, st.columns(max(len(known), 1)), strict=False):
@@ -57,12 +64,55 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
             )
 
 
+def _newest(scope: Scope) -> None:
+    """The machine while the newest run measured, in a row of figures; a dash for what it does not tell."""
+    cells = cached_queries.run_measurements(scope.newest.id)
+    held = sum((scope.newest.by_event or {}).values())
+    figures = (
+        ("SM clock, median", cells["sm_clock_mhz"].median(), "{:,.0f} MHz"),
+        ("Memory clock, median", cells["memory_clock_mhz"].median(), "{:,.0f} MHz"),
+        ("Hottest", cells["temperature_c"].max(), "{:.0f} °C"),
+        ("Energy counter changes every", cells["energy_tick_ms"].median(), "{:.3g} ms"),
+    )
+    if all(value != value for _, value, _ in figures):
+        note(f"Run {scope.newest.id} read no clock, temperature or counter: this device tells none.")
+        return
+    finding(f"While run {scope.newest.id} measured")
+    with st.container(horizontal=True, gap="medium"):
+        for label, value, words in figures:
+            st.metric(label, words.format(value) if value == value else "–", width="content")
+        known = cells["sm_clock_mhz"].notna().any()
+        st.metric("Times a cell was held back", f"{held:,}" if known else "–", width="content")
+
+
+def _held_back(scope: Scope) -> None:
+    """How many cells of each night ran with clocks held back, by the reason that the driver gave."""
+    rows = [
+        (run.id, run.started_at, reason.replace("_", " "), number, run.cells)
+        for run in scope.runs
+        for reason, number in (run.by_event or {}).items()
+    ]
+    if not rows:
+        note("No clock was held back in these runs, or none of them could be asked.")
+        return
+    frame = pd.DataFrame(rows, columns=["run_id", "started_at", "reason", "held", "cells"])
+    nights = frame["run_id"].nunique()
+    finding(f"Clocks were held back on {nights} of {len(scope.runs)} nights")
+    chart(
+        trend.held_back(frame),
+        frame,
+        "held_back",
+        "Share of each night's cells whose clocks were held back, by reason.",
+        opens=links.open_run,
+    )
+
+
 def _environments(scope: Scope) -> None:
     """What changed between runs, the newest first."""
     rows = [
         {
             "run": after.id,
-            "started": utc(after.started_at),
+            "started": viewer.local(after.started_at),
             "changed": change.name,
             "before": str(change.before),
             "after": str(change.after),
@@ -76,6 +126,29 @@ def _environments(scope: Scope) -> None:
         return
     finding(f"The environment changed last with run {rows[-1]['run']}")
     show_table(pd.DataFrame(rows[::-1]))
+
+
+def _choose_difference(scope: Scope) -> None:
+    """Two of the environments that the device was measured in, side by side."""
+    newest = {run.environment_id: run for run in scope.runs}
+    runs = sorted(newest.values(), key=lambda run: -run.id)
+    if len(runs) < 2:
+        return
+
+    def box(label: str, name: str, default: RunRow) -> RunRow:
+        return url_state.select(
+            label,
+            name,
+            runs,
+            default,
+            show=lambda run: f"run {run.id} · {viewer.local(run.started_at)}",
+            as_text=lambda run: str(run.id),
+            width=BOX_WIDTH,
+        )
+
+    with st.container(horizontal=True, gap="small"):
+        before, after = box("Environment of", "env_before", runs[1]), box("and of", "env_after", runs[0])
+    show_difference(before, after)
 
 
 def _facts(scope: Scope) -> None:

@@ -144,20 +144,50 @@ def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
     return figure
 
 
+def held_back(frame: pd.DataFrame) -> go.Figure:
+    """Share of each night's cells whose clocks were held back, one line a reason.
+
+    Args:
+        frame: `started_at`, `run_id`, `reason`, `held` and `cells` (counts).
+    """
+    figure = blank(NIGHT_AXIS, "cells held back (%)", height=240)
+    for line, (name, nights) in zip(group_lines(), frame.groupby("reason", sort=True), strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=nights["started_at"],
+                y=nights["held"] / nights["cells"] * 100,
+                ids=nights["run_id"].astype(str),
+                name=plain(name),
+                mode="lines+markers",
+                line=line,
+                marker={"size": 5},
+                customdata=nights[["run_id", "held", "cells"]],
+                hovertemplate=(
+                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>%{customdata[1]} of %{customdata[2]} "
+                    "cells<extra>%{fullData.name}</extra>"
+                ),
+            )
+        )
+    figure.update_yaxes(rangemode="tozero")
+    night_axis(figure, frame["started_at"])
+    return figure
+
+
 def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
     """Each canary's rate by night in per cent of its own median: a level line is a quiet machine.
 
     Args:
-        frame: `started_at`, `canary` (its name and precision), `rate`.
+        frame: `started_at`, `run_id`, `canary` (its name and precision), `rate`.
         y_title: with its unit.
     """
     figure = blank(NIGHT_AXIS, y_title, height=240)
     for line, (name, group) in zip(group_lines(), frame.groupby("canary", sort=True), strict=False):
-        nights = group.groupby("started_at", as_index=False)["rate"].median()
+        nights = group.groupby("started_at", as_index=False).agg({"rate": "median", "run_id": "max"})
         figure.add_trace(
             go.Scatter(
                 x=nights["started_at"],
                 y=nights["rate"] / nights["rate"].median() * 100,
+                ids=nights["run_id"].astype(str),
                 name=plain(name),
                 mode="lines+markers",
                 line=line,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from browsing import chromium_or_reason, launched_browser, running_dashboard, wait_until_drawn
@@ -22,10 +23,18 @@ WIDTHS = {"wide": (1280, 900), "narrow": (400, 800)}
 SCHEMES = ("light", "dark")
 
 
-def take(browser: Browser, address: str, folder: Path, pages: list[str]) -> None:
+def take(
+    browser: Browser,
+    address: str,
+    folder: Path,
+    pages: list[str],
+    widths: Iterable[str] = WIDTHS,
+    schemes: Iterable[str] = SCHEMES,
+) -> None:
     """One picture a page, width and colour scheme, of the whole length of the page."""
-    for width, (across, down) in WIDTHS.items():
-        for scheme in SCHEMES:
+    for width in widths:
+        across, down = WIDTHS[width]
+        for scheme in schemes:
             context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
             for path in pages:
@@ -44,6 +53,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("url", nargs="?")
     parser.add_argument("--page", action="append", choices=[entry.path for entry in PAGES])
+    parser.add_argument("--width", action="append", choices=list(WIDTHS))
+    parser.add_argument("--scheme", action="append", choices=SCHEMES)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     executable, reason = chromium_or_reason()
@@ -56,7 +67,8 @@ def main() -> None:
             fill(store, Plan.until_now(20, patterns=12))
             fill_queue(store)
         with running_dashboard(url) as address, launched_browser(executable) as browser:
-            take(browser, address, given.folder, given.page or [entry.path for entry in PAGES])
+            pages = given.page or [entry.path for entry in PAGES]
+            take(browser, address, given.folder, pages, given.width or WIDTHS, given.scheme or SCHEMES)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,11 @@ def test_a_night_of_readings_is_its_lowest_median_and_highest() -> None:
 
 def test_a_canary_is_drawn_in_per_cent_of_its_median() -> None:
     frame = pd.DataFrame(
-        {"started_at": nights(3)["started_at"], "canary": "copy fp32", "rate": [100.0, 100.0, 90.0]}
+        {
+            "started_at": nights(3)["started_at"],
+            "run_id": [1, 2, 3],
+            "canary": "copy fp32",
+            "rate": [100.0, 100.0, 90.0],
+        }
     )
     assert list(rate_trend(frame, "rate (%)").data[0].y) == pytest.approx([100, 100, 90])
