@@ -19,6 +19,7 @@ import typer
 import ci.commands
 import ci.gate_commands
 import ci.heuristics_commands
+import ci.outbox_commands
 import dashboard.commands
 import db.commands
 import profiler.commands
@@ -91,6 +92,8 @@ def prepare(
         "judge": _judge,
         "predict": _predict,
         "notify": _notify,
+        "write_overview": _write_overview,
+        "telling": _telling,
         "open_gate": _open_gate,
     }
 
@@ -177,10 +180,22 @@ def _notify(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci
     return notify(*args, **options)
 
 
+def _telling(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci)
+    from ci.alerts.tell import telling_regularly
+
+    return telling_regularly(*args, **options)
+
+
 def _open_gate(config: ProfilerConfig, **asked: Any) -> Any:  # noqa: ANN401  (hands on to the profiler)
     from profiler.gate_session import open_for_command
 
     return open_for_command(config, **asked)
+
+
+def _write_overview(store: Store, path: Path) -> int:
+    from dashboard.static_page import write_overview
+
+    return write_overview(store, path)
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def _list(ctx: typer.Context, device: str | None, everything: bool, as_json: boo
     from db.json_text import to_json_text
     from db.queries import alerts, devices, find_device
 
-    with closing(_store(ctx)) as store:
+    with closing(open_store(ctx)) as store:
         device_id = find_device(store, device).id if device is not None else None
         found = alerts(store, None if everything else LIVE, device_id)
         known = {one.id: one for one in devices(store)}
@@ -91,7 +91,7 @@ def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) 
     from db.queries import alert as find
     from db.queries import alert_events, devices
 
-    with closing(_store(ctx)) as store:
+    with closing(open_store(ctx)) as store:
         found, events = find(store, alert), alert_events(store, alert)
         known = {one.id: one for one in devices(store)}
     if as_json:
@@ -200,7 +200,7 @@ def _act(
     from db.alert_life import act
     from db.queries import alert
 
-    with closing(_store(ctx)) as store:
+    with closing(open_store(ctx)) as store:
         seen = alert(store, alert_id).version if seen_version is None else seen_version
         person = who or _user()
         act(
@@ -226,7 +226,8 @@ def _user() -> str:
         return "unknown user"
 
 
-def _store(ctx: typer.Context) -> Store:
+def open_store(ctx: typer.Context) -> Store:
+    """The configured store, which must exist."""
     from db.store import Store
 
     return Store.open(ctx.obj["database_url"], create=False)

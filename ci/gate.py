@@ -128,7 +128,7 @@ class _Judging:
     def run(self) -> BrokenRevision | None:
         """Ask for pairs until every cell is settled, or time or patience is over."""
         for pair in range(self._care.most_pairs + 1):
-            waiting = [one for one in self.cells.values() if not one.settled]
+            waiting = self._waiting()
             if not waiting or self._left_s() <= 0:
                 break
             if broken := self._ask(waiting, swapped=pair % 2 == 1):
@@ -137,10 +137,19 @@ class _Judging:
             self._confirm()
         return None
 
+    def _waiting(self) -> list[Cell]:
+        """What is suspected alone, while there is any: it decides the gate; then what is unclear.
+
+        Once a regression is confirmed nothing unclear can change the answer.
+        """
+        open_cells = [one for one in self.cells.values() if not one.settled]
+        suspected = [one for one in open_cells if one.suspected or one.lost]
+        decided = any(one.confirmed and one.suspected != "faster" for one in self.cells.values())
+        return suspected or ([] if decided else open_cells)
+
     def _ask(self, waiting: Sequence[Cell], swapped: bool) -> BrokenRevision | None:
         by_problem: dict[ProblemKey, list[str]] = {}
-        # what is suspected first: should the budget end, that is known best
-        for one in sorted(waiting, key=lambda one: not one.suspected):
+        for one in waiting:
             by_problem.setdefault(one.problem, []).append(one.implementation)
         # a generator that is left early must end its processes now, not when it is collected
         with closing(self._session.readings(by_problem, self._care.rounds, swapped)) as readings:  # type: ignore[type-var]

@@ -82,6 +82,11 @@ class Cell:
         self.suspected, self._before = side, len(self._pairs)
 
     @property
+    def lost(self) -> bool:
+        """Whether the head gave no right result where the base did."""
+        return self._losses > 0
+
+    @property
     def since(self) -> int:
         """Pairs measured since it was suspected."""
         return len(self._pairs) - self._before if self.suspected else 0

@@ -4,7 +4,8 @@
     any of these -> accepted (as the new level) | false_alarm | resolved, by a person
     an alert that ended -> open, by a person who reopens it
 
-A person acts on what was seen: an alert that changed meanwhile refuses the act.
+A person acts on what was seen: an alert that changed meanwhile refuses the act. What people should hear
+of is written to the outbox in the same transaction.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.models import Alert, AlertEvent
+from db.models import Alert, AlertEvent, Run
+from db.outbox import queue_news
 from db.store import Store
 from kswatch_errors import UsageError
 
@@ -26,6 +28,8 @@ GOOD_NIGHTS = 3
 """So many good nights in a row resolve an alert."""
 DETECTOR = "kswatch"
 """Who did what no person did."""
+_TOLD_WHEN_CONFIRMED = frozenset({"code", "baseline"})
+"""Causes that chance may look like; of any other people hear at once."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,11 @@ def _refuse_incomplete(
 
 
 def open_alert(store: Store, new: NewAlert) -> int:
-    """Open an alert and give its id."""
+    """Open an alert and give its id; the id of the same one where another judge of the run was faster."""
     with store.writing() as session:
+        session.get(Run, new.run_id, with_for_update=True)  # the other judge waits here
+        if known := session.scalars(_the_same(new)).first():
+            return known.id
         alert = Alert(
             device_id=new.device_id,
             opened_run_id=new.run_id,
@@ -153,7 +160,20 @@ def open_alert(store: Store, new: NewAlert) -> int:
         session.flush()
         session.add(_event(alert, None, "opened", DETECTOR, None))
         alert.version = 1
+        _tell(session, alert, "opened")
         return alert.id
+
+
+def _the_same(new: NewAlert) -> Select[Alert]:
+    names = ("device_id", "verdict", "cause", "metric", "implementation", "title")
+    return select(Alert).filter_by(opened_run_id=new.run_id, **{name: getattr(new, name) for name in names})
+
+
+def _tell(session: Session, alert: Alert, word: str) -> None:
+    """Queue the news, where it is sure enough and nobody asked for silence."""
+    sure = alert.confirmed or alert.cause not in _TOLD_WHEN_CONFIRMED
+    if sure and alert.state != "muted":
+        queue_news(session, alert, word)
 
 
 def bad_night(store: Store, alert_id: int, new: NewAlert) -> str:
@@ -172,6 +192,8 @@ def bad_night(store: Store, alert_id: int, new: NewAlert) -> str:
         alert.confirmed = alert.confirmed or new.confirmed
         to_state = "open" if alert.state == "recovering" else alert.state
         _move(session, alert, to_state, "confirmed" if newly_confirmed else "seen again", DETECTOR, None)
+        if newly_confirmed and alert.cause in _TOLD_WHEN_CONFIRMED:
+            _tell(session, alert, "confirmed")
         return to_state
 
 
@@ -190,7 +212,10 @@ def good_night(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGH
         to_state = "muted" if alert.state == "muted" else "recovering"
         if alert.good_nights >= needed:
             to_state = "resolved"
+        muted = alert.state == "muted"
         _move(session, alert, to_state, "good night", DETECTOR, f"{alert.good_nights} of {needed}")
+        if to_state == "resolved" and not muted:
+            _tell(session, alert, "resolved")
         return to_state
 
 
@@ -210,6 +235,7 @@ def end_mutes(store: Store, now: datetime) -> list[int]:
         for alert in alerts:
             alert.muted_until = None
             _move(session, alert, "open", "mute ended", DETECTOR, None)
+            _tell(session, alert, "no longer muted")
         return [alert.id for alert in alerts]
 
 

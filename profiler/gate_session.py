@@ -67,6 +67,7 @@ class GateSession:
     runs: dict[str, int] = field(default_factory=dict)
     """By side: the run that it was recorded as, where there is a store."""
     budget_s: float = 600.0
+    _pairs: int = 0
     _compared: Compared | None = None
     _recorder: _Recorder | None = None
     _surroundings: Surroundings = field(default_factory=Surroundings)
@@ -88,7 +89,8 @@ class GateSession:
             if isinstance(place, BrokenRevision):
                 yield place
                 return
-            progress.begin(f"{len(cells)} problems", len(cells), sum(map(len, cells.values())))
+            self._pairs += 1
+            progress.begin(f"pair {self._pairs} of processes", len(cells), sum(map(len, cells.values())))
             try:
                 for seed, (problem, names) in enumerate(cells.items()):
                     found = pair.measure(problem, names, rounds, seed)
@@ -97,7 +99,7 @@ class GateSession:
                     progress.recorded([one.head for one in found])
                     yield from found
             finally:
-                progress.end("")
+                progress.end(f"pair {self._pairs} of processes has ended")
 
 
 SUITES = {"cpu": "smoke", "cuda": "vit_s16"}

@@ -45,13 +45,14 @@ def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[
         lines.append(f"  assigned to {plain(one.assigned_to)}")
     if one.muted_until:
         lines.append(f"  muted until {one.muted_until:%Y-%m-%d %H:%M} UTC")
-    lines += [f"  {line}" for line in _differences(one)]
+    lines += [f"  {line}" for line in differences(one)]
     lines += [f"    {_cell_line(cell)}" for cell in one.explanation.get("cells", [])]
     lines += [f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {_event_text(event)}" for event in events]
     return "\n".join(lines)
 
 
-def _differences(one: AlertRow) -> Iterable[str]:
+def differences(one: AlertRow) -> Iterable[str]:
+    """What differs between the last good run and the first bad one, as lines."""
     told = one.explanation
     yield f"first bad run {told.get('first_bad_run')}, last good run {told.get('last_good_run')}"
     revisions = told.get("revisions") or {}

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 
 from ci.alerts.escape import annotation_property, annotation_text, markdown, plain
 from ci.alerts.github import append_step_summary, workflow_commands
 from ci.alerts.json_rows import check_rows
-from ci.alerts.tell import notify
 from ci.check import Judged, judge
 from ci.config import CiConfig
 from ci.report import NOTHING, markdown_report, text_report
@@ -125,27 +123,3 @@ def test_json_rows_have_the_words_of_the_glossary(judged):
 def test_nothing_to_judge_says_what_to_do():
     assert text_report(Judged([]), 5) == NOTHING
     assert NOTHING in markdown_report(Judged([]), 5)
-
-
-def test_only_what_is_new_is_sent(judged, store, monkeypatch, tmp_path):
-    import apprise
-
-    sent = []
-    monkeypatch.setattr(apprise.Apprise, "notify", lambda self, **message: sent.append(message) or True)
-    monkeypatch.setenv("KSWATCH_NOTIFY", "json://localhost")
-    assert notify(judged) == 2
-    assert "fused slower" in sent[0]["body"]
-    assert notify(judge(store, None, CiConfig(), now=datetime.now(UTC))) == 0
-    assert len(sent) == 1
-
-
-def test_without_a_channel_nothing_is_sent(judged, monkeypatch):
-    monkeypatch.delenv("KSWATCH_NOTIFY", raising=False)
-    assert notify(judged) == 0
-
-
-def test_a_channel_that_is_no_url_is_named_by_number_and_not_by_its_secret(judged, monkeypatch):
-    monkeypatch.setenv("KSWATCH_NOTIFY", "nonsense-with-s3cret")
-    with pytest.raises(ConfigurationError, match="channel 1") as error:
-        notify(judged)
-    assert "s3cret" not in str(error.value)

@@ -32,7 +32,7 @@ def run_command(store, scripted, monkeypatch):
             "config": {"profiler": config, "ci": None},
             "database_url": str(store.engine.url),
             "judge": lambda *_, **__: SimpleNamespace(exit_code=exit_code),
-            "notify": lambda judged: 0,
+            "notify": lambda store: [],
         }
         return CliRunner().invoke(app, arguments, obj=obj)
 
