@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
 from ci.advice_measured import device_facts, measured_problems
 from db.store import Store
 from db.summary import Outcomes, outcomes
-from kernels.heuristics import HEURISTICS, Prediction
-from kernels.heuristics.measured import MeasuredProblem, decided, held_out
+from kernels.heuristics import HEURISTICS
+from kernels.heuristics.measured import OfBlock, Said, decided, held_out
 from kernels.heuristics.score import (
     CalibrationBin,
     CostError,
@@ -22,7 +21,8 @@ from kernels.heuristics.score import (
     score,
 )
 
-Said = Sequence[tuple[MeasuredProblem, Prediction]]
+
+SLOW_TO_FIT = frozenset({"cost_model", "learned"})
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,29 @@ def score_held_out(found: Outcomes, metric: str) -> list[HeuristicScore]:
     ways = fits(device_facts(found.device), metric)
     measured = measured_problems(found, metric)
     return [
-        _score(rule.name, rule.version, held_out(measured, ways[rule.name], _watch(rule.name)), "block")
+        _score(
+            rule.name, rule.version, held_out(measured, ways[rule.name], _on_all_cores(rule.name)), "block"
+        )
         for rule in HEURISTICS
     ]
 
 
-def _watch(name: str) -> Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]]:
-    """Shows the time left on stderr, where somebody looks at a terminal."""
+def _each(name: str) -> Callable[[OfBlock, Sequence[tuple[int, int]]], Iterable[Said]]:
+    """`map`; for what takes its time on all cores, with the time left on stderr where somebody looks."""
+    if name not in SLOW_TO_FIT:
+        return map
+    from joblib import Parallel, delayed  # comes with scikit-learn
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return partial(track, description=f"fitting {name}", console=console, disable=not console.is_terminal)
+
+    def each(of_block: OfBlock, blocks: Sequence[tuple[int, int]]) -> Iterable[Said]:
+        said = Parallel(n_jobs=-1, return_as="generator")(delayed(of_block)(block) for block in blocks)
+        quiet = not console.is_terminal
+        yield from track(said, f"fitting {name}", len(blocks), console=console, disable=quiet)
+
+    return each
 
 
 def score_on_other_device(found: Outcomes, store: Store, metric: str) -> list[HeuristicScore]:

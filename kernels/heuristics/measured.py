@@ -35,20 +35,26 @@ def decided(measured: Sequence[MeasuredProblem]) -> list[MeasuredProblem]:
     return [one for one in measured if one.speedup is not None]
 
 
+Said = list[tuple[MeasuredProblem, Prediction]]
+OfBlock = Callable[[tuple[int, int]], Said]
+
+
 def held_out(
     measured: Sequence[MeasuredProblem],
     fit: Fit,
-    watch: Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]] = iter,
-) -> list[tuple[MeasuredProblem, Prediction]]:
+    each: Callable[[OfBlock, Sequence[tuple[int, int]]], Iterable[Said]] = map,
+) -> Said:
     """What a rule says of each problem with a winner when nothing of its (b, c) took part in fitting it.
 
     Args:
         measured: problems of one device in one metric.
         fit: makes the rule; called once for each (b, c).
-        watch: goes through the blocks; may show how far it is.
+        each: does something with every block, as `map`; may show how far it is, or use all cores.
     """
-    said = []
-    for block in watch(sorted({one.block for one in decided(measured)})):
+
+    def of_block(block: tuple[int, int]) -> Said:
         rule = fit([one for one in measured if one.block != block])
-        said += [(one, rule(one.problem)) for one in decided(measured) if one.block == block]
-    return said
+        return [(one, rule(one.problem)) for one in decided(measured) if one.block == block]
+
+    blocks = sorted({one.block for one in decided(measured)})
+    return [one for said in each(of_block, blocks) for one in said]
