@@ -81,6 +81,13 @@ def holder_of(store: Store, device_uuid: str) -> str | None:
         return lease.holder if lease and lease.expires_at > datetime.now(UTC) else None
 
 
+def fencing_of(store: Store, device_uuid: str) -> int:
+    """The number of the device's newest holder; 0 before the first."""
+    with store.session() as session:
+        lease = session.get(Lease, device_uuid)
+        return lease.fencing if lease else 0
+
+
 def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:
     """Keep the lease.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from db import leases
+from db import leases, queries
 from db.leases import Held
 from db.store import Store
 from db.workers import Sign, say_alive, say_goodbye
@@ -42,11 +42,26 @@ def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def coordinating(store: Store, engine: str = "local") -> Iterator[None]:
-    """This process is a coordinator, and says so until the block ends."""
+def coordinating(
+    store: Store,
+    engine: str = "local",
+    others: Callable[[Mapping[str, int]], Sequence[Sign]] = lambda running: (),
+) -> Iterator[None]:
+    """This process is a coordinator, and says so until the block ends.
+
+    Args:
+        store: Where it says so.
+        engine: The name of its engine.
+        others: Signs of those whom it hears of, given the run of each device that has one.
+    """
     own = Store(store.engine)  # a thread needs its own
     sign = Sign(this_process(), "coordinator", engine, socket.gethostname())
-    with every(EVERY_S, lambda: say_alive(own, sign)):
+
+    def say() -> None:
+        running = {run.device_uuid: run.id for run in queries.runs(own, states=("running",), limit=None)}
+        say_alive(own, sign, *others(running))
+
+    with every(EVERY_S, say):
         yield
     with suppress(KswatchError):
         say_goodbye(store, sign.name)

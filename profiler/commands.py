@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch_errors import UsageError
-from profiler import night_commands
+from profiler import night_commands, tune_commands, worker_commands
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 app.add_typer(night_commands.app)
+app.add_typer(tune_commands.app)
+app.add_typer(worker_commands.app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 EXIT_INTERRUPTED = 130

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from kswatch_errors import ConfigurationError
 from profiler.settings import MeasureSettings
 
+ENGINES = ("local", "dask")
+_ABOVE_0 = ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "lease_s", "worker_absent_s", "poll_s")
+
 
 @dataclass(frozen=True)
 class ProfilerConfig:
@@ -46,13 +49,36 @@ class ProfilerConfig:
     lease_s: float = 120.0
     """A process that measures on a device and gives no sign for so long loses it to the next one."""
 
+    engine: str = "local"
+    """Where `kswatch serve` measures: `local`, on this host, or `dask`, on the workers of a scheduler."""
+
+    scheduler: str = ""
+    """Address of the Dask scheduler, as tcp://host:8786; for `dask` and `kswatch worker`."""
+
+    worker_absent_s: float = 600.0
+    """A run whose worker is gone for so long is told as interrupted, and resumed when the worker returns."""
+
+    heartbeat_url_variable: str = ""
+    """Name of the environment variable with the URL that is called after each night, for an outside watch."""
+
     poll_s: float = 2.0
     """How often `kswatch serve` looks for requests."""
 
     def __post_init__(self) -> None:
-        for name in ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "lease_s", "poll_s"):
+        for name in (
+            "half_width",
+            "cell_cap_ms",
+            "too_slow_ms",
+            "watchdog_s",
+            "lease_s",
+            "worker_absent_s",
+            "poll_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
+
+        if self.engine not in ENGINES:
+            raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {', '.join(ENGINES)}")
 
     @property
     def settings(self) -> MeasureSettings:

@@ -46,11 +46,20 @@ def find(spec: str) -> Target:
     if is_simulated(wanted):
         simulated = parse(wanted)
         return Target(simulated.device(), "simulated", simulated.text)
-    targets = list_targets()
+    return choose(wanted, list_targets())
+
+
+def choose(spec: str, targets: tuple[Target, ...]) -> Target:
+    """The one of these devices that is meant, as `find` understands it.
+
+    Raises:
+        MeasurementError: none or more than one answers to it.
+    """
+    wanted = parse(spec).uuid if is_simulated(spec) else spec.strip()
     matches = _matches(wanted, targets)
     if len(matches) == 1:
         return matches[0]
-    known = "; ".join(f"{t.torch_device} = {t.record.model} ({t.record.uuid})" for t in targets)
+    known = "; ".join(f"{t.torch_device} = {t.record.model} ({t.record.uuid})" for t in targets) or "nothing"
     if matches:
         raise MeasurementError(f"device {spec!r} may mean several; name one by its UUID: {known}")
     raise MeasurementError(f"there is no device {spec!r} here; this machine has: {known}")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kswatch_errors import UsageError
+from profiler.config import ProfilerConfig
+
 if TYPE_CHECKING:
     from db.store import Store
     from profiler.nightly import Night
+    from profiler.session import Surroundings
 
 app = typer.Typer()
 
@@ -75,7 +81,8 @@ def _judge(ctx: typer.Context, store: Store) -> Callable[[int], Any]:
 
     def judge(run_id: int) -> Any:  # noqa: ANN401  (what ci gives)
         judged = ctx.obj["judge"](store, run_id, ctx.obj["config"]["ci"], now=datetime.now(UTC))
-        ctx.obj["notify"](judged)
+        for sentence in ctx.obj["notify"](store):
+            typer.echo(f"kswatch: {sentence}", err=True)
         return judged
 
     return judge
@@ -92,21 +99,66 @@ def _exit(nights: list[Night], fail: bool, stopped: bool) -> None:
 
 
 @app.command()
-def serve(ctx: typer.Context) -> None:
+def serve(
+    ctx: typer.Context,
+    engine: Annotated[
+        str | None, typer.Option(help="local, or dask: on the workers of a scheduler; as in kswatch.toml.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="The Dask scheduler, as tcp://host:8786.")] = None,
+    print_unit: Annotated[
+        bool, typer.Option("--print-unit", help="Print a systemd unit and a cron line instead.")
+    ] = False,
+) -> None:
     """Run what is asked for on the dashboard or by `kswatch request`, and the nightly when it is due.
 
-    Ctrl-C or SIGTERM ends it: the problem under way is given up, and its run is resumed next time.
+    Runs on different devices go on at once. Ctrl-C or SIGTERM ends it: the problems under way are
+    given up, and their runs are resumed next time.
 
     \b
     Examples:
       kswatch serve
       KSWATCH_CONFIG=/etc/kswatch.toml kswatch serve
+      kswatch serve --engine dask --scheduler tcp://night:8786
+      kswatch serve --print-unit > /etc/systemd/system/kswatch.service
     """  # noqa: D301  (\b keeps the lines of the examples)
     from db.store import Store
     from profiler.interruption import stop_on_signals
     from profiler.serve import Server
+    from profiler.unit import unit
+
+    config: ProfilerConfig = ctx.obj["config"]["profiler"]
+    config = replace(config, engine=engine or config.engine, scheduler=scheduler or config.scheduler)
+    if print_unit:
+        typer.echo(unit(config, ctx.obj["config_path"]))
+        return
+    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
+        limits = ctx.obj["config"]["db"].limits
+        with surroundings_of(config, stop) as surroundings, ctx.obj["telling"](ctx.obj["database_url"]):
+            Server(store, surroundings, _judge(ctx, store), limits=limits).serve()
+
+
+@contextmanager
+def surroundings_of(config: ProfilerConfig, stop: threading.Event) -> Iterator[Surroundings]:
+    """Where the configured engine measures: on this host, or on the workers of a scheduler."""
     from profiler.session import Surroundings
 
-    config = ctx.obj["config"]["profiler"]
-    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
-        Server(store, Surroundings(config, stop=stop), _judge(ctx, store)).serve()
+    if config.engine == "local":
+        yield Surroundings(config, stop=stop)
+        return
+    if not config.scheduler:
+        raise UsageError(
+            "engine dask needs its scheduler: --scheduler tcp://host:8786, or profiler.scheduler"
+        )
+    from profiler.engines.dask_cluster import Cluster
+
+    with closing(Cluster(config.scheduler, config.worker_absent_s)) as cluster:
+        yield Surroundings(
+            config,
+            stop=stop,
+            make_engine=cluster.engine,
+            find_device=cluster.find,
+            list_devices=cluster.targets,
+            signs=cluster.signs,
+            engine="dask",
+            distant=True,
+        )

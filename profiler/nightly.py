@@ -40,24 +40,30 @@ class Night:
         return 3 if self.run is None else int(getattr(self.judged, "exit_code", 0))
 
 
-def night_devices(config: ProfilerConfig, specs: Sequence[str] = ()) -> tuple[str, ...]:
+def night_devices(
+    config: ProfilerConfig,
+    specs: Sequence[str] = (),
+    known: Callable[[], Sequence[devices.Target]] = devices.list_targets,
+) -> tuple[str, ...]:
     """The devices of the nightly run: those named, be they here or not; else every GPU, else the CPU.
 
-    `all` among the names stands for every GPU, else the CPU.
+    `all` among the names stands for every GPU that is known, else the CPU.
     """
     named = tuple(specs or config.devices)
     if named and ALL not in named:
         return named
-    named = tuple(name for name in named if name != ALL)
-    found = devices.list_targets()
+    found = known()
     gpus = tuple(target for target in found if target.record.kind == "cuda")
-    return (*named, *(target.record.uuid for target in gpus or found))
+    others = (name for name in named if name != ALL)
+    return (*others, *(target.record.uuid for target in gpus or found))
 
 
-def night_suite(config: ProfilerConfig, device: str) -> str:
+def night_suite(
+    config: ProfilerConfig, device: str, find: Callable[[str], devices.Target] = devices.find
+) -> str:
     """What the nightly run measures on this device; one that is absent is taken for a GPU."""
     with suppress(KswatchError):
-        if devices.find(device).record.kind == "cpu":
+        if find(device).record.kind == "cpu":
             return config.cpu_suite
     return config.gpu_suite
 
@@ -96,7 +102,7 @@ def _targets(
     here: dict[str, tuple[Night, devices.Target]] = {}
     away = []
     for spec in specs:
-        night = Night(spec, suite or night_suite(surroundings.config, spec))
+        night = Night(spec, suite or night_suite(surroundings.config, spec, surroundings.find_device))
         try:
             target = surroundings.find_device(spec)
         except KswatchError as error:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from db import queries
+from db import queries, run_events
 from db.queries import RunRow
 from db.records import CanaryRecord, ProblemKey, RunState
 from db.store import Store
@@ -91,13 +91,23 @@ class ProblemLoop:
             state = "finished"
         except Stopped:
             state = "interrupted"
-        except (KswatchError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             state = "interrupted"
+            raise
+        except KswatchError as error:
+            state = "interrupted"
+            self._tell_why(str(error))
             raise
         finally:
             seconds = self._engine.now_s() - began_s
             self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
         return RunResult.of(queries.run(self._store, self._run_id))
+
+    def _tell_why(self, reason: str) -> None:
+        """Say why the run stopped where people look for it: in its log, and as an event of the run."""
+        with suppress(KswatchError):  # the store itself may be why
+            self._progress.note(reason)
+            run_events.say(self._store, self._run_id, "note", "kswatch", f"interrupted: {reason}")
 
     def _tasks(self, done: Cells) -> list[MeasureTask]:
         tasks = []

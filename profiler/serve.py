@@ -68,7 +68,8 @@ class Server:
     def serve(self) -> None:
         """Take requests until told to stop; runs on different devices go on at once."""
         self._say_what_is_awaited()
-        with coordinating(self._store, self._surroundings.engine):
+        around = self._surroundings
+        with coordinating(self._store, around.engine, around.signs):
             while not self._surroundings.stop.is_set():
                 self.take_back()
                 self.ask_for_due_night()
@@ -107,15 +108,15 @@ class Server:
         due = missed(self._schedule, last, now)
         if due is None or not schedule_marks.mark_due(self._store, NIGHTLY, due):
             return
-        waiting = {
-            one.device for one in queries.requests(self._store, ("queued",), None) if one.kind == NIGHTLY
-        }
-        for device in night_devices(self._config):
+        around = self._surroundings
+        queued = queries.requests(self._store, states=("queued",), limit=None)
+        waiting = {request.device for request in queued if request.kind == NIGHTLY}
+        for device in night_devices(self._config, (), around.list_devices):
             if device in waiting:
                 continue  # still waits for its device since an earlier night
             requests.ask(
                 self._store,
-                night_suite(self._config, device),
+                night_suite(self._config, device, around.find_device),
                 device,
                 asked_by="schedule",
                 why=f"nightly due at {due:%Y-%m-%d %H:%M} UTC",
@@ -205,7 +206,7 @@ class Server:
             try:
                 self._end(lane.about, lane.join())
             except KswatchError as error:
-                self._fail(lane.about, str(error))
+                self._give_back_or_fail(lane, error)
             except Exception as error:  # a defect in one run must not end the nights of all others
                 sys.excepthook(*sys.exc_info())
                 told = f"{type(error).__name__}: {error}; this is a defect, please report it"
@@ -222,6 +223,19 @@ class Server:
         else:
             message = "the server was stopped; the run will be resumed"
             requests.give_back(self._store, request.id, message, request.taken_at)
+
+    def _give_back_or_fail(self, lane: Lane, error: KswatchError) -> None:
+        """A device of the cluster that went away may come back: its run is resumed then."""
+        request: RequestRow = lane.about
+        if self._surroundings.distant and not self._is_here(lane.target):
+            say(f"request {request.id} waits: {error}")
+            requests.give_back(self._store, request.id, f"waits for its device: {error}", request.taken_at)
+        else:
+            self._fail(request, str(error))
+
+    def _is_here(self, target: Target) -> bool:
+        known = self._surroundings.list_devices()
+        return any(one.record.uuid == target.record.uuid for one in known)
 
     def _fail(self, request: RequestRow, message: str, take: bool = False) -> None:
         taken = requests.take(self._store, request.id) if take else request

@@ -6,7 +6,7 @@ What happens in between, problem by problem, is in problem_loop.py.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from pathlib import Path
 from db import leases, queries
 from db.records import RunKind, RunRecord
 from db.store import Store
+from db.workers import Sign
 from kswatch_errors import MeasurementError, UsageError
 from profiler import devices
 from profiler.alive import Heart
@@ -46,6 +47,10 @@ class Surroundings:
     """Where problems are measured: a child process of this host."""
     find_device: Callable[[str], devices.Target] = devices.find
     """Which device is meant by a word: one of this host."""
+    list_devices: Callable[[], tuple[devices.Target, ...]] = devices.list_targets
+    """Those that could be meant."""
+    signs: Callable[[Mapping[str, int]], Sequence[Sign]] = lambda running: ()
+    """Signs of life of who measures elsewhere, given the run of each device that has one."""
     engine: str = "local"
     """Its name, as signs of life tell it."""
     distant: bool = False

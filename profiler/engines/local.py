@@ -29,7 +29,8 @@ class LocalEngine:
     ) -> None:
         """Start nothing yet; a child that takes no step for `watchdog_s` will be ended."""
         self.busy_s = 0.0
-        self._skipped_s = 0.0
+        self.skipped_s = 0.0
+        """Seconds that a simulated device only said to have taken."""
         self._begin = begin
         self._variables = variables
         self._watchdog_s = watchdog_s
@@ -61,7 +62,7 @@ class LocalEngine:
 
     def now_s(self) -> float:
         """See `Engine`."""
-        return time.monotonic() + self._skipped_s
+        return time.monotonic() + self.skipped_s
 
     def close(self) -> None:
         """End the child."""
@@ -78,7 +79,7 @@ class LocalEngine:
         answer = self._living_child().ask(task, self._watchdog_s)
         if isinstance(answer, Answer):
             self.busy_s += answer.busy_s
-            self._skipped_s += answer.skipped_s
+            self.skipped_s += answer.skipped_s
         if not answer.usable:
             self.close()
         return answer

@@ -1,0 +1,123 @@
+"""Measures on a worker of a Dask cluster: the same child process, on another host.
+
+Only the coordinator knows the store: workers give records back. A worker that dies takes its task with
+it; the scheduler gives that task to the worker of the same device when it returns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from db.records import CanaryRecord, MeasurementRecord
+from kswatch_errors import MeasurementError
+from profiler.devices import Target
+from profiler.engines import distant
+from profiler.engines.distant import DistantTask, Given
+from profiler.engines.engine import MeasureTask, Place, Position
+from profiler.interruption import Stopped
+from profiler.unmeasured import unmeasured
+
+if TYPE_CHECKING:
+    from profiler.engines.dask_cluster import Cluster
+
+_LOOK_EVERY_S = 0.2
+
+
+class DaskEngine:
+    """One device's worker, for one run."""
+
+    def __init__(
+        self, cluster: Cluster, target: Target, watchdog_s: float, stop: threading.Event, absent_s: float
+    ) -> None:
+        """Send nothing yet; a worker that is gone for `absent_s` is not waited for any longer."""
+        self.busy_s = 0.0
+        self._skipped_s = 0.0
+        self._cluster = cluster
+        self._uuid = target.record.uuid
+        self._watchdog_s = watchdog_s
+        self._stop = stop
+        self._absent_s = absent_s
+        self._place: Place | None = None
+        self._owner = uuid4().hex
+
+    def place(self) -> Place:
+        """See `Engine`."""
+        if self._place is None:
+            self._place = self._ask(None).place
+        return self._place
+
+    def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
+        """See `Engine`; where the problem takes every worker down with it, its cells crashed."""
+        from distributed import KilledWorker
+
+        try:
+            return list(self._ask(task).records)
+        except KilledWorker as error:
+            reason = f"the worker died whenever it measured this problem: {error}"
+            return [unmeasured(task.problem, name, "crashed", reason) for name in task.implementations]
+
+    def canaries(self, position: Position) -> list[CanaryRecord]:
+        """See `Engine`."""
+        return list(self._ask(position).canaries)
+
+    def now_s(self) -> float:
+        """See `Engine`."""
+        return time.monotonic() + self._skipped_s
+
+    def close(self) -> None:
+        """Let the worker end its child; it stays for other runs."""
+        self._cluster.tell(self._uuid, distant.let_go, self._owner)
+
+    def _ask(self, task: DistantTask) -> Given:
+        future = self._submit(task)
+        try:
+            while future.status not in ("finished", "error"):
+                self._wait(future)
+                if future.status in ("lost", "cancelled"):  # the scheduler began anew
+                    future = self._submit(task)
+            given: Given = future.result()
+        finally:
+            with suppress(Exception):  # of no use to anybody any more
+                future.release()
+        self._refuse_another_place(given.place)
+        self.busy_s += given.busy_s
+        self._skipped_s += given.skipped_s
+        return given
+
+    def _submit(self, task: DistantTask) -> Any:  # noqa: ANN401  (a Dask future)
+        return self._cluster.submit(self._uuid, distant.do, task, self._watchdog_s, self._owner)
+
+    def _wait(self, future: Any) -> None:  # noqa: ANN401
+        """Until the task is over, or whatever else becomes of it.
+
+        Raises:
+            Stopped: the run was asked to stop meanwhile.
+            MeasurementError: the worker is gone and did not return in time.
+        """
+        over = threading.Event()
+        future.add_done_callback(lambda _: over.set())
+        seen_s = time.monotonic()
+        while not over.wait(_LOOK_EVERY_S):
+            if self._stop.is_set():
+                self._cluster.tell(self._uuid, distant.give_up, self._owner)
+                future.cancel()
+                raise Stopped
+            if self._cluster.is_here(self._uuid):
+                seen_s = time.monotonic()
+            elif time.monotonic() - seen_s > self._absent_s:
+                future.cancel()
+                raise MeasurementError(
+                    f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
+                    "its run is resumed when it returns: start `kswatch worker` there"
+                )
+
+    def _refuse_another_place(self, place: Place) -> None:
+        if self._place and place.environment != self._place.environment:
+            raise MeasurementError(
+                f"the worker of device {self._uuid} came back in another environment: "
+                "this run cannot go on there; begin a new one"
+            )
