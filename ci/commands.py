@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,6 +65,10 @@ def report(
     run: RunOption = None,
     device: DeviceOption = None,
     as_markdown: Annotated[bool, typer.Option("--markdown/--text", help="Markdown or plain text.")] = True,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the overview of the whole store as one self-contained page instead."),
+    ] = None,
 ) -> None:
     """The newest night of each device as a page to paste or mail; always exits 0.
 
@@ -71,9 +76,23 @@ def report(
     Examples:
       kswatch report > night.md
       kswatch report --text --device cpu
+      kswatch report --html night.html    # no network, no script: for mail and CI artifacts
     """  # noqa: D301  (\b keeps the lines of the examples)
+    if html is not None:
+        _write_overview(ctx, html, run, device)
+        return
     judged = _judged(ctx, run, device)
     typer.echo(_rendered(ctx, judged, Format.markdown if as_markdown else Format.text))
+
+
+def _write_overview(ctx: typer.Context, path: Path, run: int | None, device: str | None) -> None:
+    if run is not None or device is not None:
+        raise UsageError("--html tells of the whole store; leave --run and --device away")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.absolute().parent} to write {path.name} into; create it")
+    with closing(_store(ctx)) as store:
+        size = ctx.obj["write_overview"](store, path)
+    typer.echo(f"wrote {path}, {size / 1000:.0f} kB")
 
 
 def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:

@@ -9,6 +9,8 @@ import streamlit as st
 from dashboard import cached_queries, url_state
 from dashboard.naming import WORDS, device_names
 from dashboard.panels import empty, note, origin_badge
+from dashboard.sources import SOURCES as SOURCES
+from dashboard.sources import Source as Source
 from db.page_queries import RunGroup
 from db.queries import DeviceRow, RunRow
 from db.records import BASELINE_SETS
@@ -17,29 +19,6 @@ BOX_WIDTH = 158
 """Pixels: two boxes fit side by side on a phone, six on a desk."""
 
 NIGHTS = (14, 30, 90, 365)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which runs of a device are looked at; never a mixture of what was measured and what was not."""
-
-    name: str
-    label: str
-    origin: str
-    kinds: tuple[str, ...]
-
-    def holds(self, group: RunGroup | RunRow) -> bool:
-        """Whether these runs belong to it."""
-        return group.origin == self.origin and (not self.kinds or group.kind in self.kinds)
-
-
-SOURCES: tuple[Source, ...] = (
-    Source("nightly", "nightly", "measured", ("nightly",)),
-    Source("ad_hoc", "ad hoc", "measured", ("ad_hoc",)),
-    Source("imported", "imported", "imported", ()),
-    Source("simulated", "simulated", "simulated", ("nightly", "ad_hoc")),
-)
-"""In order of preference: headlines are nightly and measured wherever there are such runs."""
 
 
 @dataclass(frozen=True)

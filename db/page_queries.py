@@ -8,11 +8,23 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, case, func, select
 
-from db.models import Alert, AlertEvent, Comparison, Prediction, Problem, Revision, Run, RunEvent, Verdict
+from db.models import (
+    Alert,
+    AlertEvent,
+    Canary,
+    Comparison,
+    Prediction,
+    Problem,
+    Revision,
+    Run,
+    RunEvent,
+    RunSummary,
+    Verdict,
+)
 from db.queries_judged import PredictionOutcome
 from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, problem_filters
 from db.records import ProblemKey
-from db.rows import AlertRow
+from db.rows import AlertRow, CanaryRow, SummaryRow
 from db.store import Store
 
 
@@ -189,3 +201,30 @@ def alerts_named(store: Store, *alert_ids: int) -> list[AlertRow]:
         return [
             AlertRow(**{name: getattr(one, name) for name in AlertRow.__dataclass_fields__}) for one in found
         ]
+
+
+def summaries_of_runs(store: Store, run_ids: Collection[int], baselines: str = "all") -> list[SummaryRow]:
+    """Headlines of these runs, whatever their kind, the oldest run first."""
+    columns = [getattr(RunSummary, name) for name in SummaryRow._fields if name in RunSummary.__table__.c]
+    run_columns = (Run.device_id, Run.started_at, Run.environment_id, Run.revision_id)
+    query = (
+        select(columns[0], *run_columns, *columns[1:])
+        .join(Run, Run.id == RunSummary.run_id)
+        .where(RunSummary.run_id.in_(run_ids), RunSummary.baselines == baselines)
+        .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
+    )
+    with store.session() as session:
+        return [SummaryRow(*row) for row in session.execute(query)]
+
+
+def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:
+    """Canary readings of these runs, whatever their kind, the oldest run first."""
+    columns = [getattr(Canary, name) for name in CanaryRow._fields if name in Canary.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, *columns[1:])
+        .join(Run, Run.id == Canary.run_id)
+        .where(Canary.run_id.in_(run_ids))
+        .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
+    )
+    with store.session() as session:
+        return [CanaryRow(*row) for row in session.execute(query)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
@@ -13,10 +13,8 @@ from dashboard.filters import Source
 from dashboard.naming import WORDS, age, count, percent, ratio, share, utc
 from dashboard.panels import note, origin_badge, statuses
 from dashboard.plain_text import literal
+from dashboard.sources import SILENT_AFTER
 from db.queries import DeviceRow, RunRow
-
-SILENT_AFTER = timedelta(hours=36)
-"""A device without a nightly run for longer than this is told as silent."""
 
 FEWEST_POINTS = 3
 """Of a line that is worth a look."""
