@@ -93,6 +93,7 @@ def prepare(
         "predict": _predict,
         "notify": _notify,
         "write_overview": _write_overview,
+        "write_overview": _write_overview,
         "telling": _telling,
         "open_gate": _open_gate,
     }
@@ -190,6 +191,12 @@ def _open_gate(config: ProfilerConfig, **asked: Any) -> Any:  # noqa: ANN401  (h
     from profiler.gate_session import open_for_command
 
     return open_for_command(config, **asked)
+
+
+def _write_overview(store: Store, path: Path) -> int:
+    from dashboard.static_page import write_overview
+
+    return write_overview(store, path)
 
 
 def _write_overview(store: Store, path: Path) -> int:
