@@ -21,7 +21,6 @@ from kernels.heuristics.score import (
     score,
 )
 
-
 SLOW_TO_FIT = frozenset({"cost_model", "learned"})
 
 
@@ -72,12 +71,8 @@ def score_held_out(found: Outcomes, metric: str) -> list[HeuristicScore]:
 
     ways = fits(device_facts(found.device), metric)
     measured = measured_problems(found, metric)
-    return [
-        _score(
-            rule.name, rule.version, held_out(measured, ways[rule.name], _on_all_cores(rule.name)), "block"
-        )
-        for rule in HEURISTICS
-    ]
+    said = {name: held_out(measured, way, _each(name)) for name, way in ways.items()}
+    return [_score(rule.name, rule.version, said[rule.name], "block") for rule in HEURISTICS]
 
 
 def _each(name: str) -> Callable[[OfBlock, Sequence[tuple[int, int]]], Iterable[Said]]:
