@@ -45,7 +45,8 @@ def chart(
         data: what is drawn, for the download.
         name: of the downloaded files, and the widget's key.
         says: the chart in words, for those who cannot see it.
-        opens: leaves the page for what was clicked; is given that point's entry of its trace's `ids`.
+        opens: leaves the page for what was clicked; is given the first word of that point's entry of its
+            trace's `ids`, which must differ within a trace: Plotly draws only the first of equal ones.
         chooses: the same, for a click that stays on the page.
     """
     config = {
@@ -65,7 +66,7 @@ def chart(
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _csv_button(data, name)
             if opens or chooses:
-                st.caption("Click a point to open it.")
+                st.caption("Click a point to open it." if opens else "Click a point to look into its night.")
     target = clicked(figure, state) if opens else None
     if opens and target is not None:
         opens(target)
@@ -92,13 +93,13 @@ def _choose(figure: go.Figure, key: str, chooses: Callable[[str], None]) -> None
 
 
 def clicked(figure: go.Figure, state: Any) -> str | None:  # noqa: ANN401  (Streamlit's own state)
-    """What the clicked point of a figure stands for: its entry of its trace's `ids`; None without one."""
+    """What the clicked point of a figure stands for, by its trace's `ids`; None without one."""
     points = state.selection.points if state else []
     if not points:
         return None
     trace = figure.data[points[0]["curve_number"]]
     place = points[0]["point_index"]
-    return None if trace.ids is None or place >= len(trace.ids) else str(trace.ids[place])
+    return None if trace.ids is None or place >= len(trace.ids) else str(trace.ids[place]).partition(" ")[0]
 
 
 def finding(text: str) -> None:

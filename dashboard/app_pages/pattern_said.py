@@ -23,7 +23,8 @@ def show_said(scope: Scope, problem: ProblemKey) -> None:
         return
     alerts = frame["alert_id"].dropna().nunique()
     finding(
-        f"{len(frame):,} times one of its series changed" + (f", {count(alerts, 'alert')}" if alerts else "")
+        f"{count(len(frame), 'step')} of its series stood out"
+        + (f"; {count(alerts, 'alert')} told of it" if alerts else "")
     )
     table = pd.DataFrame(
         {

@@ -134,6 +134,13 @@ def _chart(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
     )
 
 
+def _chance(p_value: float) -> str:
+    """A p-value for people; a dash where an interval is not known."""
+    if p_value != p_value:
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
     shown = url_state.segments("Cells", "cells", list(SHOWN), show=SHOWN.__getitem__)
     rows = frame if shown == "all" else frame[frame["outcome"] != "cannot be told apart"]
@@ -144,6 +151,7 @@ def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
     unit = METRICS[metric].rpartition("(")[2].rstrip(")")
     table = rows.assign(
         change=rows["change"].map(percent),
+        p_value=rows["p_value"].map(_chance),
         between=[
             f"{percent(low)} to {percent(high)}"
             for low, high in zip(rows["change_low"], rows["change_high"], strict=True)

@@ -113,7 +113,7 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=group["started_at"],
                 y=group["heuristic"].map(plain),
-                ids=group["run_id"].astype(str),
+                ids=group["run_id"].astype(str) + " " + group["heuristic"],
                 name=name,
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
