@@ -43,6 +43,9 @@ def profile(
         str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is recorded as skipped.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure nothing: tell cells, minutes and what is left out.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a suite, or given patterns, on one device.
@@ -63,6 +66,7 @@ def profile(
       kswatch profile smoke --device cpu
       kswatch profile nightly --device cuda:0 --budget 8m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
+      kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
       kswatch profile --resume                  # the newest interrupted run
       kswatch profile --resume 12 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
@@ -71,6 +75,9 @@ def profile(
     filters = {name: values for name, values in zip(names, dimensions, strict=True) if values}
     if resume and filters:
         raise UsageError("--resume goes on with a run as it was planned; leave the other options away")
+    if dry_run:
+        _tell_plan(ctx, suite, device, filters, _seconds(budget), as_json)
+        return
     with _measuring(ctx) as (store, surroundings):
         budget_s = _seconds(budget)
         if resume:
@@ -100,6 +107,33 @@ def _run(
     return run_suite(
         store, suite or AD_HOC, spec, filters=filters, budget_s=budget_s, surroundings=surroundings
     )
+
+
+def _tell_plan(
+    ctx: typer.Context,
+    suite: str | None,
+    device: str | None,
+    filters: Mapping[str, object],
+    budget_s: float | None,
+    as_json: bool,
+) -> None:
+    from db.json_text import to_json_text
+    from db.store import Store
+    from profiler import devices
+    from profiler.dry_run import dry_run
+    from profiler.dry_run_table import print_dry_run
+    from profiler.nightly import night_devices
+    from profiler.plan import AD_HOC, Filters, plan_suite
+
+    config = ctx.obj["config"]["profiler"]
+    plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters))
+    target = devices.find(device or night_devices(config)[0])
+    with closing(Store.open(ctx.obj["database_url"])) as store:
+        planned = dry_run(store, plan, target, config.settings, budget_s)
+    if as_json:
+        typer.echo(to_json_text(planned))
+    else:
+        print_dry_run(planned)
 
 
 def _resume(

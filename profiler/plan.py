@@ -15,6 +15,7 @@ from kswatch_errors import UsageError
 from profiler import suite as suites
 from profiler.suite import Suite
 
+_GOLDEN = 0.618034
 AD_HOC = "ad_hoc"
 """The suite's name of a run over given patterns alone."""
 
@@ -48,7 +49,7 @@ class Plan:
     problems: tuple[Problem, ...]
     implementations: tuple[str, ...]
     energy_problems: int
-    """The first so many problems get an energy pass."""
+    """So many get an energy pass: of each stratum in proportion, and of any beginning too."""
     within_s: float | None = None
     """What all of it should take on a small CPU; None where nothing is promised."""
 
@@ -56,6 +57,19 @@ class Plan:
     def cells(self) -> int:
         """Problems times implementations."""
         return len(self.problems) * len(self.implementations)
+
+    def energy_places(self) -> frozenset[int]:
+        """Places of the problems that get an energy pass."""
+        share = min(1.0, self.energy_problems / max(1, len(self.problems)))
+        seen: dict[tuple[object, ...], float] = {}
+        chosen = set()
+        for place, problem in enumerate(self.problems):
+            # strata start at different fractions, so that they do not all come at once
+            begun = seen.setdefault(stratum(problem), (len(seen) * _GOLDEN) % 1.0)
+            seen[stratum(problem)] = begun + share
+            if int(begun + share) > int(begun):
+                chosen.add(place)
+        return frozenset(chosen)
 
 
 def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan:  # noqa: B008 (frozen)
@@ -86,9 +100,9 @@ def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...
     A stratum is a family, batch, precision and layout. Inside one the order is random; its members
     then stand at equal distances, from a random start, over the whole length.
     """
-    strata: dict[tuple[object, ...], list[Problem]] = defaultdict(list)
+    strata: dict[tuple[str, int, str, str], list[Problem]] = defaultdict(list)
     for problem in sorted(set(problems)):
-        strata[problem.pattern.family, problem.batch, problem.precision, problem.layout].append(problem)
+        strata[stratum(problem)].append(problem)
     randomness = random.Random(seed)
     placed: list[tuple[float, Problem]] = []
     for members in strata.values():
@@ -96,6 +110,11 @@ def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...
         start = randomness.random()
         placed += [((start + place) / len(members), problem) for place, problem in enumerate(members)]
     return tuple(problem for _, problem in sorted(placed))
+
+
+def stratum(problem: Problem) -> tuple[str, int, str, str]:
+    """Problems that are alike: of one family, batch, precision and layout."""
+    return (problem.pattern.family, problem.batch, problem.precision, problem.layout)
 
 
 def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:

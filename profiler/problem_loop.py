@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from db import queries, run_events
 from db.queries import RunRow
@@ -21,9 +21,10 @@ from profiler.engines.engine import Engine, MeasureTask, Position
 from profiler.interruption import Stopped
 from profiler.pace import Pace
 from profiler.plan import Plan
+from profiler.portions import Portion, portions, remaining
 from profiler.progress import Progress
 from profiler.settings import MeasureSettings
-from profiler.unmeasured import problem_key, unmeasured
+from profiler.unmeasured import unmeasured
 
 Cells = Collection[tuple[ProblemKey, str]]
 
@@ -57,6 +58,7 @@ class ProblemLoop:
         engine: Engine,
         progress: Progress,
         settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
+        in_portions: Sequence[Portion] | None = None,
     ) -> None:
         """Prepare; nothing is measured or written yet.
 
@@ -66,6 +68,7 @@ class ProblemLoop:
             plan: What it measures.
             engine: Where.
             progress: Told what happens.
+            in_portions: The plan in order of value; problem by problem unless given.
             settings: How carefully; a suite that should be short measures less carefully where it must.
         """
         self._store = store
@@ -74,6 +77,7 @@ class ProblemLoop:
         self._engine = engine
         self._progress = progress
         self._settings = settings
+        self._portions = in_portions if in_portions is not None else portions(plan, None, {}, None)
         self._canaries: list[CanaryRecord] = []
 
     def conduct(self, budget: Budget, done: Cells = (), spent_s: float = 0.0) -> RunResult:
@@ -87,7 +91,7 @@ class ProblemLoop:
         began_s = self._engine.now_s()
         state: RunState = "failed"
         try:
-            self._measure(self._tasks(done), budget)
+            self._measure(remaining(self._portions, done), budget)
             state = "finished"
         except Stopped:
             state = "interrupted"
@@ -109,37 +113,41 @@ class ProblemLoop:
             self._progress.note(reason)
             run_events.say(self._store, self._run_id, "note", "kswatch", f"interrupted: {reason}")
 
-    def _tasks(self, done: Cells) -> list[MeasureTask]:
-        tasks = []
-        for place, problem in enumerate(self._plan.problems):
-            key = problem_key(problem)
-            missing = tuple(name for name in self._plan.implementations if (key, name) not in done)
-            if missing:
-                energy = place < self._plan.energy_problems
-                tasks.append(MeasureTask(problem, missing, energy=energy, seed=place))
-        return tasks
-
-    def _measure(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
-        cells = sum(len(task.implementations) for task in tasks)
-        self._progress.begin(f"run {self._run_id}: {self._plan.suite}", len(tasks), cells)
+    def _measure(self, left: Sequence[Portion], budget: Budget) -> None:
+        problems, cells = len(left), sum(len(one.implementations) for one in left)
+        self._progress.begin(f"run {self._run_id}: {self._plan.suite}", problems, cells)
         self._read_canaries("start")
-        pace = self._pace(len(tasks))
-        for place, task in enumerate(tasks):
-            if place == len(tasks) // 2:
+        pace, expected_s = self._pace(problems), 0.0
+        for place, portion in enumerate(left):
+            if place == problems // 2:
                 self._read_canaries("middle")
-            if not budget.holds(budget.spent_s / place if place else 0.0):
-                self._skip(tasks[place:], budget)
+            slower = budget.spent_s / expected_s if expected_s else 0.0  # than it was expected so far
+            if not budget.holds(slower * portion.seconds):
+                self._skip(left[place:], budget)
                 break
-            self._progress.starting(task.problem)
-            task = replace(task, canaries=tuple(self._canaries), settings=pace.of_next(len(tasks) - place))
-            records = self._engine.measure(task)
-            self._store.record_problem(self._run_id, records)
-            self._progress.recorded(records)
+            self._progress.starting(portion.problem)
+            records = self._engine.measure(self._task(portion, pace.of_next(problems - place)))
+            new = [record for record in records if record.implementation in portion.implementations]
+            self._store.record_problem(self._run_id, new)
+            self._progress.recorded(new)
+            expected_s += portion.seconds
         self._read_canaries("end")
+
+    def _task(self, portion: Portion, settings: MeasureSettings) -> MeasureTask:
+        beside = tuple(name for name in portion.beside if name not in portion.implementations)
+        return MeasureTask(
+            portion.problem,
+            beside + portion.implementations,
+            settings=settings,
+            energy=portion.energy,
+            seed=portion.place,
+            canaries=tuple(self._canaries),
+        )
 
     def _pace(self, problems: int) -> Pace:
         """What the plan promises, in proportion where only some of its problems are left."""
-        within_s = self._plan.within_s
+        on_cpu = self._engine.place().device.kind == "cpu"
+        within_s = self._plan.within_s if on_cpu else None
         whole_s = within_s * problems / len(self._plan.problems) if within_s else None
         return Pace(self._settings, len(self._plan.implementations), Budget(whole_s, self._engine.now_s))
 
@@ -149,13 +157,13 @@ class ProblemLoop:
         if read:
             self._store.record_canaries(self._run_id, read)
 
-    def _skip(self, tasks: Sequence[MeasureTask], budget: Budget) -> None:
+    def _skip(self, left: Sequence[Portion], budget: Budget) -> None:
         """Record what the budget left out: it is not forgotten, and `--resume` measures it."""
         reason = f"the budget of {as_text(budget.limit_s or 0)} was spent"
         skipped = [
-            unmeasured(task.problem, name, "skipped", reason)
-            for task in tasks
-            for name in task.implementations
+            unmeasured(portion.problem, name, "skipped", reason)
+            for portion in left
+            for name in portion.implementations
         ]
         self._store.record_problem(self._run_id, skipped)
         self._progress.left_out(skipped)

@@ -24,10 +24,12 @@ from profiler.config import ProfilerConfig
 from profiler.engines.engine import Engine
 from profiler.engines.local import local_engine
 from profiler.environment import revision
+from profiler.estimate import estimate
 from profiler.holding import holding
 from profiler.interruption import EitherStop
 from profiler.logged import Logged
 from profiler.plan import Filters, Plan, plan_suite
+from profiler.portions import last_best, portions
 from profiler.preflight import preflight
 from profiler.problem_loop import ProblemLoop, RunResult
 from profiler.progress import Progress
@@ -88,7 +90,7 @@ def run_suite(
     chosen = Filters.from_arguments(filters or {})
     around = surroundings or Surroundings()
     plan, target = plan_suite(suite, chosen), around.find_device(device)
-    with _measuring(store, plan, target, around) as (engine, loop):
+    with _measuring(store, plan, target, around, budget_s) as (engine, loop):
         place = engine.place()
         run_id = store.begin_run(
             RunRecord(
@@ -142,16 +144,17 @@ def resume(
     if len(done) >= plan.cells:
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
     target = around.find_device(begun.device.uuid)
-    with _measuring(store, plan, target, around) as (engine, loop):
+    budget_s = budget_s or begun.budget_s
+    with _measuring(store, plan, target, around, budget_s) as (engine, loop):
         _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
-        budget = Budget(budget_s or begun.budget_s, engine.now_s)
+        budget = Budget(budget_s, engine.now_s)
         return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 
 
 @contextmanager
 def _measuring(
-    store: Store, plan: Plan, target: devices.Target, surroundings: Surroundings
+    store: Store, plan: Plan, target: devices.Target, surroundings: Surroundings, budget_s: float | None
 ) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
     """The device's engine, and what makes a run's loop there, while the device is held."""
     config, uuid = surroundings.config, target.record.uuid
@@ -166,7 +169,9 @@ def _measuring(
             def loop(run_id: int) -> ProblemLoop:
                 heart.run_id = run_id
                 progress = Logged(surroundings.progress, store, run_id)
-                return ProblemLoop(store, run_id, plan, engine, progress, config.settings)
+                known = estimate(store, target.record, plan, config.settings)
+                ordered = portions(plan, known, last_best(store, uuid), budget_s)
+                return ProblemLoop(store, run_id, plan, engine, progress, config.settings, ordered)
 
             yield engine, loop
 

@@ -1,13 +1,12 @@
-"""A simulated device behind the interfaces of the real ones: it knows the true time of every cell."""
+"""Simulated devices whose cells have a given truth, and engines that measure nothing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,19 +15,17 @@ from db.store import Store
 from kernels.implementation import Implementation, Product
 from kernels.problem import Problem
 from kernels.reference import Correctness
-from profiler.bench import Bench
 from profiler.canaries import Canary
 from profiler.devices import Target
 from profiler.engines.engine import MeasureTask, Place
 from profiler.interruption import Stopped
-from profiler.probes.energy import Load
-from profiler.probes.timing import Timer, Visit, Work
+from profiler.probes.timing import Work
 from profiler.session import Surroundings
-from profiler.stage import Stage
+from profiler.simulated.bench import SimulatedBench, SimulatedStage
+from profiler.simulated.board import Board
+from profiler.simulated.spec import Options
+from profiler.simulated.truth import Truth
 from profiler.unmeasured import problem_key
-
-OVERHEAD_S = 20e-6
-RIGHT = Correctness(1e-7, 1e-6, True)
 
 
 class Named(Implementation):
@@ -45,12 +42,9 @@ class Named(Implementation):
 
 
 @dataclass
-class Truth:
-    """What a simulated cell does: true median in ms, noise, drift of the machine, mishaps."""
+class Cell(Truth):
+    """What a simulated cell does: its truth, and mishaps."""
 
-    time_ms: float = 1.0
-    noise: float = 0.01
-    second_mode: float | None = None
     prepare_error: Exception | None = None
     launch_error: Exception | None = None
     fails_after: int = 0
@@ -60,91 +54,64 @@ class Truth:
     launches: int = 0
 
 
-class SimulatedTimer(Timer):
-    tick_ms = 0.0
+class MishapStage(SimulatedStage):
+    """A simulated problem whose cells fail as they were told to."""
 
-    def __init__(self, bench: SimulatedBench) -> None:
-        self._bench = bench
+    bench: MishapBench
 
-    def visit(self, work: Work, launches: int) -> Visit:
-        return Visit(tuple(self._bench.sample_ms(work.name) for _ in range(launches)))
-
-
-class SimulatedStage(Stage):
-    def __init__(self, bench: SimulatedBench, problem: Problem) -> None:
-        self._bench = bench
-        self._problem = problem
-
-    def unsupported(self, implementation: Implementation) -> str | None:
-        return None
+    def __init__(self, bench: MishapBench, problem: Problem, seed: int) -> None:
+        super().__init__(bench, problem, seed)
+        self.bench = bench
 
     def prepare(self, implementation: Implementation) -> Work:
-        truth = self._bench.truths[implementation.name]
-        if truth.prepare_error:
-            raise truth.prepare_error
-        return Work(implementation.name, lambda turn: None, self._problem)
+        cell = self.bench.cells[implementation.name]
+        if cell.prepare_error:
+            raise cell.prepare_error
+        work = super().prepare(implementation)
 
-    def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
-        return f"hash of {implementation.name}", None
+        def launch(turn: int) -> None:
+            cell.launches += 1
+            if cell.launch_error and cell.launches > cell.fails_after:
+                raise cell.launch_error
+            work.launch(turn)
+
+        return replace(work, launch=launch)
 
     def check(self, work: Work, bmm_error: float | None) -> Correctness:
-        checks = self._bench.truths[work.name].checks
-        return checks.pop(0) if checks else RIGHT
+        checks = self.bench.cells[work.name].checks
+        return checks.pop(0) if checks else super().check(work, bmm_error)
 
     def close(self) -> None:
-        self._bench.closed += 1
+        self.bench.closed += 1
 
 
-class SimulatedBench(Bench):
-    """A device of known truth; time passes only while it works."""
+class MishapBench(SimulatedBench):
+    """A board of the product's simulator with cells of given truth and no canaries."""
 
-    def __init__(self, truths: dict[str, Truth], seed: int = 0, drift_per_s: float = 0.0) -> None:
-        self.truths = truths
-        self.timer = SimulatedTimer(self)
-        self.time_s = 0.0
+    def __init__(self, cells: dict[str, Cell], seed: int = 0, shift: float = 0.0, **options: object) -> None:
+        board = Board(Options(seed=seed, shift=shift, **options))
+        super().__init__(board, lambda problem, implementation: cells[implementation.name])
+        self.cells = cells
         self.closed = 0
         self.answers = True
-        self._drift_per_s = drift_per_s
-        self._noise = np.random.default_rng(seed)
 
-    def sample_ms(self, name: str) -> float:
-        truth = self.truths[name]
-        truth.launches += 1
-        if truth.launch_error and truth.launches > truth.fails_after:
-            raise truth.launch_error
-        level = truth.time_ms
-        if truth.second_mode and self._noise.random() < 0.5:
-            level = truth.second_mode
-        level *= 1 + self._drift_per_s * self.time_s
-        sample_ms = level * (1 + truth.noise * self._noise.standard_normal())
-        self.time_s += sample_ms / 1e3 + OVERHEAD_S
-        return float(sample_ms)
-
-    def stage(self, problem: Problem, seed: int) -> Stage:
-        return SimulatedStage(self, problem)
+    def stage(self, problem: Problem, seed: int) -> MishapStage:
+        self.timer.forget()
+        return MishapStage(self, problem, seed)
 
     def canaries(self) -> Iterator[Canary]:
         yield from ()
 
-    def load(self, work: Work, estimate_ms: float) -> Load:
-        raise NotImplementedError
-
-    def free_bytes(self) -> int:
-        return 1 << 40
-
-    def now_s(self) -> float:
-        return self.time_s
-
     def healthy(self) -> bool:
-        return self.answers
+        return self.answers and super().healthy()
 
 
 @dataclass(frozen=True)
 class Simulated:
     """What tests make simulated devices of."""
 
-    Truth = Truth
-    bench: Callable[..., SimulatedBench] = SimulatedBench
+    Truth = Cell
+    bench: Callable[..., MishapBench] = MishapBench
     implementation: Callable[[str], Implementation] = Named
     target: Target = Target(DeviceRecord("sim-1", "cpu", "simulated", simulated=True), "cpu")
 
@@ -188,7 +155,7 @@ class ScriptedEngine:
         return [CanaryRecord(position, "copy", "fp32", 1.0, 1e10)]
 
     def now_s(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self._scripted.skipped_s
 
     def close(self) -> None:
         pass
@@ -202,6 +169,7 @@ class Scripted:
     status: str = "ok"
     environment: EnvironmentRecord = EnvironmentRecord(host="here")
     tasks: list[MeasureTask] = field(default_factory=list)
+    skipped_s: float = 0.0
 
     def surroundings(self, **options: object) -> Surroundings:
         return Surroundings(**{"make_engine": self.make_engine} | options)
@@ -210,8 +178,12 @@ class Scripted:
         return ScriptedEngine(Place(target.record, self.environment), self, stop)
 
     def slow(self, seconds: float) -> None:
-        """Every problem takes so long."""
-        self.script = lambda task: time.sleep(seconds)
+        """Every problem takes so long by the engine's clock, and no time at all."""
+
+        def skip(task: MeasureTask) -> None:
+            self.skipped_s += seconds
+
+        self.script = skip
 
 
 @pytest.fixture
