@@ -37,7 +37,7 @@ NASTY = "<b>bold</b> **stars** [link](javascript:alert(1)) <script>window.plante
 """Planted where people or git write freely: it must appear on the pages exactly like this."""
 
 FIRST_NIGHT = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)
-BANDWIDTH = {"sim-h200": 4.0e9, "sim-a100": 1.5e9}
+BANDWIDTH = {"sim-b200": 6.5e9, "sim-h200": 4.0e9, "sim-a100": 1.5e9, "sim-v100": 0.8e9}
 """Bytes per ms that the simulated devices move."""
 
 SLOWDOWN: dict[str, float] = {
