@@ -6,12 +6,13 @@ import gc
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
 import torch
 
+from db.records import Mode
 from kernels.problem import Problem
 from kswatch_errors import MeasurementError
 from profiler.canaries import Canary, torch_canaries
@@ -19,7 +20,8 @@ from profiler.devices import Target, cpu_threads, physical_cores
 from profiler.probes.energy import EnergyMeter, Load
 from profiler.probes.energy_rapl import CpuLoad, Rapl
 from profiler.probes.probe import Probe
-from profiler.probes.timing import CpuTimer, Timer, Work
+from profiler.probes.timing import CpuTimer, Timer, Visit, Work
+from profiler.settings import MeasureSettings
 from profiler.stage import Stage, TorchStage
 
 CPU_GEMM_SIZE = 512
@@ -29,6 +31,8 @@ class Bench(ABC):
     """A device, made ready to be measured in this process."""
 
     timer: Timer
+    cache_bytes: int = 0
+    """The last cache."""
     energy_meter: EnergyMeter | None = None
     energy_refusal: str | None = None
     """Why there is no energy to be had from this device."""
@@ -58,6 +62,21 @@ class Bench(ABC):
         """A clock that never goes backwards; simulated devices have their own."""
         return time.monotonic()
 
+    def timer_of(self, mode: Mode) -> Callable[[Work, int], Visit]:
+        """How cells are visited in this mode."""
+        return self.timer.hot if mode == "hot" else self.timer.visit
+
+    def pause(self, seconds: float) -> None:
+        """Let the device rest."""
+        time.sleep(seconds)
+
+    def warm_up(self, settings: MeasureSettings) -> None:  # noqa: B027 (most devices need none)
+        """Bring the device to where its clock and temperature stay; once per run, again after rest."""
+
+    def slowed_s(self) -> float | None:
+        """Seconds, in all, for which heat or hardware held the clocks back; None where nobody tells."""
+        return None
+
     def healthy(self) -> bool:
         """Whether the device still answers; False after an error that only a new process cures."""
         return True
@@ -85,7 +104,7 @@ class CpuBench(Bench):
             self.energy_meter = EnergyMeter(Rapl())
         except MeasurementError as error:
             self.energy_refusal = str(error)
-        self._cache_bytes = target.record.cache_bytes or 32 << 20
+        self.cache_bytes = target.record.cache_bytes or 32 << 20
 
     def stage(self, problem: Problem, seed: int) -> Stage:
         """See `Bench`.
@@ -94,14 +113,14 @@ class CpuBench(Bench):
             MemoryError: it would not fit; asked before, since Linux would kill the process instead.
         """
         gc.collect()
-        needed, free = TorchStage.memory_bytes(problem, self._cache_bytes), self.free_bytes()
+        needed, free = TorchStage.memory_bytes(problem, self.cache_bytes), self.free_bytes()
         if needed > free:
             raise MemoryError(f"setting it up needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-        return TorchStage(problem, torch.device("cpu"), seed, self._cache_bytes)
+        return TorchStage(problem, torch.device("cpu"), seed, self.cache_bytes)
 
     def canaries(self) -> Iterator[Canary]:
         """See `Bench`."""
-        return torch_canaries(torch.device("cpu"), self._cache_bytes, CPU_GEMM_SIZE)
+        return torch_canaries(torch.device("cpu"), self.cache_bytes, CPU_GEMM_SIZE)
 
     def load(self, work: Work, estimate_ms: float) -> Load:
         """See `Bench`."""

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from db.records import Status
+from db.records import Mode, Status
 from kernels.implementation import Implementation
 from kernels.problem import Problem
 from kernels.reference import Correctness
@@ -41,8 +41,10 @@ class Contender:
         implementation: Implementation,
         settings: MeasureSettings,
         announce: Announce = tell_nobody,
+        mode: Mode = "cold",
     ) -> None:
         self.problem = problem
+        self.mode = mode
         self.implementation = implementation
         self.name = implementation.name
         self.work: Work
@@ -61,11 +63,24 @@ class Contender:
         self.samples_ms: list[float] = []
         self.visit_sizes: list[int] = []
         self.spent_ms = 0.0
+        self.timed_ms = 0.0
+        """What all launches behind the samples took."""
+        self.tick_ms: float | None = None
+        """Resolution of the samples, where it is not the timer's."""
+        self.visit_cycles: list[float] = []
+        """SM cycles per product, by visit."""
+        self.set_aside = 0
+        """Visits kept out of the median because the board was slowed down."""
         self.round_ms: dict[int, float] = {}
         """By round: the mean of its visits' medians, so that a linear drift cancels."""
         self._settings = settings
         self._announce = announce
         self._rule: StoppingRule | None = None
+
+    @property
+    def cell(self) -> str:
+        """What probes know it by: hot visits are not those of the cold cell."""
+        return self.name if self.mode == "cold" else f"{self.name} {self.mode}"
 
     @property
     def racing(self) -> bool:
@@ -109,6 +124,13 @@ class Contender:
         """It is right, fits and is fast enough: it may be visited."""
         self.work, self.estimate_ms, self._entered = work, estimate_ms, True
 
+    def hot_twin(self) -> Contender:
+        """The same cell as it enters the race with its operands in the caches."""
+        twin = Contender(self.problem, self.implementation, self._settings, self._announce, "hot")
+        twin.correctness = self.correctness
+        twin.enters(self.work, self.estimate_ms)
+        return twin
+
     def takes(self, visit: Visit, turn: int, spent_ms: float) -> None:
         """Add a visit's samples; all of them, nothing is dropped as an outlier."""
         level = statistics.median(visit.samples_ms)
@@ -117,6 +139,16 @@ class Contender:
         self.visit_sizes.append(len(visit.samples_ms))
         self.estimate_ms = statistics.median(self.samples_ms)
         self.flag(*visit.flags)
+        self.spent_ms += spent_ms
+        self.timed_ms += visit.timed_ms
+        self.tick_ms = visit.tick_ms
+        if visit.sm_clock_mhz is not None:
+            self.visit_cycles.append(1e3 * visit.sm_clock_mhz * level)
+
+    def sets_aside(self, spent_ms: float) -> None:
+        """A visit while heat or hardware held the clocks back: labelled, and not a part of the median."""
+        self.flag("thermal_slowdown")
+        self.set_aside += 1
         self.spent_ms += spent_ms
 
     def flag(self, *labels: str) -> None:
@@ -134,8 +166,11 @@ class Contender:
     def judge(self, best_ms: float, tick_ms: float) -> None:
         """End the cell if its samples are enough, or if it has had its share of time."""
         settings = self._settings
-        self._rule = self._rule or StoppingRule(settings, tick_ms)
-        if self._rule.satisfied(self.samples_ms, self.visit_sizes):
+        self._rule = self._rule or StoppingRule(settings, self._tick(tick_ms))
+        if not self.samples_ms:
+            if self._spent:
+                self.gives_up(tick_ms)
+        elif self._rule.satisfied(self.samples_ms, self.visit_sizes, self.timed_ms):
             self.ends("ok")
         elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
             self.flag("slow")
@@ -146,10 +181,16 @@ class Contender:
 
     def interval(self, tick_ms: float) -> Interval:
         """The median of all samples with its interval."""
-        return median_interval(self.samples_ms, tick_ms, self.visit_sizes)
+        return median_interval(self.samples_ms, self._tick(tick_ms), self.visit_sizes)
+
+    def _tick(self, of_timer_ms: float) -> float:
+        return of_timer_ms if self.tick_ms is None else self.tick_ms
 
     def gives_up(self, tick_ms: float) -> None:
         """The time is over: keep the interval reached, and say so."""
+        if not self.samples_ms:
+            told = f"all {self.set_aside} visits were slowed down by heat or hardware"
+            return self.ends("skipped", f"{told}: nothing is left to believe; cool the board and --resume")
         reached = self.interval(tick_ms)
         settings = self._settings
         wanted = (
@@ -157,7 +198,7 @@ class Contender:
             f"{settings.min_effective_samples:g} effective, {settings.min_timed_ms:g} ms"
         )
         samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
-        timed = f"{sum(self.samples_ms):.3g} ms"
+        timed = f"{self.timed_ms:.3g} ms"
         self.ends(
             "not_converged", f"±{100 * reached.half_width:.2g} % after {samples}, {timed}; wanted: {wanted}"
         )

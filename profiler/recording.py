@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,13 +38,14 @@ def _to_record(
     flags = list(contender.flags)
     if contender.racing:
         for probe in bench.probes:
-            seen = dict(probe.results(contender.name))
+            seen = dict(probe.results(contender.cell))
             flags += seen.pop("flags", ())
             fields |= seen
     return MeasurementRecord(
         problem=problem_key(problem),
         implementation=contender.name,
         status=contender.status or "crashed",
+        mode=contender.mode,
         reason=contender.reason,
         bytes_moved=problem.compulsory_bytes,
         flops=contender.implementation.flops(problem),
@@ -57,7 +59,7 @@ def _to_record(
 
 def _believe(contender: Contender, device: DeviceRecord) -> None:
     """End a cell as `implausible` that is faster than the board can be."""
-    limit_ms = implausible_below_ms(contender.problem, device)
+    limit_ms = implausible_below_ms(contender.problem, device, contender.mode)
     if limit_ms is None or contender.status not in COMPARABLE or contender.estimate_ms >= limit_ms:
         return
     told = f"{contender.estimate_ms:.4g} ms is less than the datasheet of {device.model} allows"
@@ -83,6 +85,7 @@ def _times(contender: Contender, contenders: Sequence[Contender], tick_ms: float
         "sample_count": len(contender.samples_ms),
         "effective_samples": latency.effective_samples,
         "samples_ms": tuple(contender.samples_ms),
+        "cycles": statistics.median(contender.visit_cycles) if contender.visit_cycles else None,
         **_ratio(contender, contenders, tick_ms),
     }
 

@@ -9,6 +9,18 @@ from dataclasses import dataclass
 class MeasureSettings:
     """What ends the measuring of a cell, and what it may cost."""
 
+    hot: bool = False
+    """Whether cells whose operands fit into the caches are timed hot too, as a measurement of its own."""
+    hot_caches: float = 4.0
+    """Hot is measured only where the operands are smaller than so many last caches."""
+    plateau_s: float = 60.0
+    """Longest warm-up of the board until clock and temperature are flat; once per run, again after rest."""
+    rest_s: float = 1.0
+    """A board that did nothing for so long is warmed up again."""
+    slowdown_visits: int = 40
+    """Visits of one problem that may be set aside because heat or hardware slowed the board down."""
+    cool_down_s: float = 0.5
+    """Pause after each of them."""
     warm_up_ms: float = 50.0
     """Per problem, shared by its implementations; each gets at least two launches."""
     visit_ms: float = 5.0

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,15 @@ from kernels.implementation import Implementation, Product
 from kernels.precision import precision_scope
 from kernels.problem import Problem
 from kernels.reference import Correctness, check, make_operands, reference
-from profiler.probes.timing import Work
+from profiler.probes.timing import Rotation, Work
 
 ROTATED_CACHES = 2
 """Input sets together fill the last cache this many times over, so that no launch finds its input there."""
+GRAPH_CACHES = 4
+"""The same for sets of operands in a graph, where nothing else passes through the cache in between."""
+MAX_SETS = 1024
+SETS_BYTES = 8 << 30
+"""What all sets of one cell may take, with what its products allocate."""
 
 FEW_FLOPS = 4_000_000_000
 
@@ -50,16 +56,40 @@ class Stage(ABC):
         """Give the memory back."""
 
 
+def rotated_sets(problem: Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
+    """How many sets of operands a graph runs over, and whether they exceed four times the last cache.
+
+    Args:
+        problem: Whose input, weights and output make a set.
+        cache_bytes: The last cache.
+        set_bytes: What one set takes with everything that a product allocates.
+    """
+    wanted = 1 + GRAPH_CACHES * cache_bytes // problem.compulsory_bytes
+    count = max(1, min(wanted, MAX_SETS, SETS_BYTES // set_bytes))
+    return count, count == wanted
+
+
 class TorchStage(Stage):
     """A problem on a device of torch's.
 
     `cache_bytes` is the cache to be defeated by rotating sets of input and output; 0 where the timer
     flushes it. The input sets are copies: fresh memory with equal values. Weights do not rotate: every
-    launch uses the same ones, as in any layer that is called again and again.
+    launch uses the same ones, as in any layer that is called again and again. Where the timer flushes
+    a cache of `flushed_cache_bytes`, launches too short for it run over sets of input, weights and output.
     """
 
-    def __init__(self, problem: Problem, device: torch.device, seed: int, cache_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        device: torch.device,
+        seed: int,
+        cache_bytes: int = 0,
+        flushed_cache_bytes: int = 0,
+    ) -> None:
         self.problem = problem
+        self._flushed_cache_bytes = flushed_cache_bytes
+        self._rotations: dict[str, Rotation] = {}
+        self._copies: list[torch.Tensor] = []
         self._device = device
         with ExitStack() as scope:
             scope.enter_context(torch.inference_mode())
@@ -95,7 +125,25 @@ class TorchStage(Stage):
             # The output is kept until its set's turn comes again: so outputs rotate through memory too.
             outputs[turn % count] = product(inputs[turn % count])
 
-        return Work(implementation.name, launch, self.problem)
+        rotate = partial(self._rotation, implementation) if self._flushed_cache_bytes else None
+        return Work(implementation.name, launch, self.problem, rotate)
+
+    def _rotation(self, implementation: Implementation) -> Rotation:
+        """Copies of the input, shared by all cells, and as many products with weights of their own."""
+        if implementation.name not in self._rotations:
+            count, complete = rotated_sets(
+                self.problem, self._flushed_cache_bytes, implementation.memory_bytes(self.problem)
+            )
+            self._copies += [self._x.clone() for _ in range(count - len(self._copies))]
+            products = [implementation.prepare(self.problem, self._weights.clone()) for _ in range(count)]
+            outputs: list[torch.Tensor | None] = [None] * count
+
+            def launch(turn: int) -> None:
+                place = turn % count
+                outputs[place] = products[place](self._copies[place])
+
+            self._rotations[implementation.name] = Rotation(launch, count, complete)
+        return self._rotations[implementation.name]
 
     def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
         """See `Stage`."""
@@ -125,6 +173,8 @@ class TorchStage(Stage):
     def close(self) -> None:
         """See `Stage`."""
         self._products.clear()
+        self._rotations.clear()
+        self._copies.clear()
         self._inputs.clear()
         self._outputs.clear()
         self._scope.close()

@@ -125,10 +125,19 @@ class StoppingRule:
         self._tick_ms = tick_ms
         self._next_look = settings.min_samples
 
-    def satisfied(self, samples_ms: Sequence[float], visit_sizes: Sequence[int] = ()) -> bool:
-        """Whether the median is known as well as asked for."""
+    def satisfied(
+        self, samples_ms: Sequence[float], visit_sizes: Sequence[int] = (), timed_ms: float | None = None
+    ) -> bool:
+        """Whether the median is known as well as asked for.
+
+        Args:
+            samples_ms: In order of time.
+            visit_sizes: How many of them each visit gave.
+            timed_ms: What all launches took; the sum of the samples unless each is a mean of many.
+        """
         settings = self._settings
-        if len(samples_ms) < self._next_look or sum(samples_ms) < settings.min_timed_ms:
+        timed_ms = sum(samples_ms) if timed_ms is None else timed_ms
+        if len(samples_ms) < self._next_look or timed_ms < settings.min_timed_ms:
             return False
         self._next_look = math.ceil(len(samples_ms) * settings.look_growth)
         interval = median_interval(samples_ms, self._tick_ms, visit_sizes)

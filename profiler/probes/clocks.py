@@ -23,7 +23,7 @@ REASONS: tuple[tuple[int, str, str | None], ...] = (
     (0x008, "hw_slowdown", "hardware_slowdown"),
     (0x020, "sw_thermal_slowdown", "thermal_slowdown"),
     (0x040, "hw_thermal_slowdown", "thermal_slowdown"),
-    (0x080, "hw_power_brake", "power_capped"),
+    (0x080, "hw_power_brake", "hardware_slowdown"),
     (0x002, "application_clocks", None),
     (0x010, "sync_boost", None),
 )

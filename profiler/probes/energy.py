@@ -7,6 +7,7 @@ Energy per product is the power over such a window times the time per product in
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from abc import ABC, abstractmethod
@@ -52,6 +53,14 @@ class Load(ABC):
     def product_ms(self) -> float:
         """Time per product over all that ran; waits for the end."""
 
+    @property
+    def products(self) -> int:
+        """How many ran."""
+        return 0
+
+    keeps_busy_s: float = 0.0
+    """For how long the device surely goes on by itself after `top_up`."""
+
 
 class Idle(Load):
     """No load: what the device takes with a context alive and nothing to do."""
@@ -88,6 +97,7 @@ class EnergyReading:
     power_w: float
     energy_source: str
     energy_scope: str
+    energy_products: int
     second_power_w: float | None = None
     """By the other source, over the same windows."""
     energy_tick_ms: float | None = None
@@ -108,6 +118,7 @@ class EnergyMeter:
         self._second = second
         self._clock = clock
         self._pause = pause
+        self._random = random.Random(0)
         self._tick_s: float | None = None
         self._idle: tuple[float, float] | None = None
         """When the idle power was measured, and what it was in watts."""
@@ -119,8 +130,10 @@ class EnergyMeter:
             MeasurementError: the counter cannot be read, stands still or runs backwards.
         """
         idle_w = self._idle_power_w(settings)
-        self._run_for(load, settings.energy_settle_s)
-        window_s = max(settings.energy_window_s, settings.energy_ticks * self.tick_s(load))
+        tick_s = self.tick_s(load)
+        # Begun at a random phase: replays that kept step with the counter would meet it at the same place.
+        self._run_for(load, settings.energy_settle_s + tick_s * self._random.random())
+        window_s = max(settings.energy_window_s, settings.energy_ticks * tick_s)
         begin = self._second_stamp()
         powers_w = self._powers_w(load, STEADY_WINDOWS, window_s)
         flags = []
@@ -139,6 +152,7 @@ class EnergyMeter:
             power_w=power_w,
             energy_source=self._source.name,
             energy_scope=self._source.scope,
+            energy_products=load.products,
             second_power_w=second_w,
             energy_tick_ms=self.tick_s(load) * 1e3,
             flags=tuple(flags),
@@ -187,6 +201,8 @@ class EnergyMeter:
             load.top_up()
             self._source.read_mj()
             self._second_stamp()
+            if load.keeps_busy_s:
+                self._pause(load.keeps_busy_s)
 
     def _second_stamp(self) -> Edge | None:
         """Both sources are read all along: a trapezoid of power is only as good as its corners."""

@@ -29,6 +29,11 @@ class CpuLoad(Load):
             self._products += 1
             self._work.launch(self._products)
 
+    @property
+    def products(self) -> int:
+        """See `Load`."""
+        return self._products
+
     def product_ms(self) -> float:
         """See `Load`; readings of the counter in between take their time, and energy, too."""
         return 1e3 * (time.perf_counter() - self._began_s) / self._products

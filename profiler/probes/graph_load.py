@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from profiler.probes.energy import Load
+from profiler.probes.graphs import MAX_LAUNCHES, capture
 from profiler.probes.timing import Work
 
 REPLAY_MS = 20.0
 """Long enough that a thread polling NVML keeps up with enqueuing."""
 QUEUED = 2
-MAX_LAUNCHES = 2000
 
 
 class GraphLoad(Load):
@@ -23,12 +23,14 @@ class GraphLoad(Load):
     one by one instead.
     """
 
+    keeps_busy_s = 2e-3
+
     def __init__(self, work: Work, estimate_ms: float, cuda: Any = torch.cuda) -> None:  # noqa: ANN401
         """Capture as many launches of about `estimate_ms` as last 20 ms."""
         self._work = work
         self._cuda = cuda
         self._launches = max(1, min(MAX_LAUNCHES, round(REPLAY_MS / estimate_ms)))
-        self._graph = self._capture()
+        self._graph = capture(cuda, work.launch, self._launches)
         self._pending: deque[Any] = deque()
         self._replays = -1
         """Since the first event, which is recorded behind the first replay."""
@@ -47,10 +49,15 @@ class GraphLoad(Load):
             self._first, self._last = self._first or done, done
             self._replays += 1
 
+    @property
+    def products(self) -> int:
+        """See `Load`."""
+        return max(0, self._replays * self._launches)
+
     def product_ms(self) -> float:
         """See `Load`: from the end of the first replay to the end of the last."""
         self._cuda.synchronize()
-        return float(self._first.elapsed_time(self._last)) / (self._replays * self._launches)
+        return float(self._first.elapsed_time(self._last)) / self.products
 
     def _replay(self) -> None:
         if self._graph is not None:
@@ -58,14 +65,3 @@ class GraphLoad(Load):
             return
         for turn in range(self._launches):
             self._work.launch(turn)
-
-    def _capture(self) -> Any:  # noqa: ANN401  (torch.cuda.CUDAGraph or None)
-        graph = self._cuda.CUDAGraph()
-        try:
-            with self._cuda.graph(graph, capture_error_mode="thread_local"):
-                for turn in range(self._launches):
-                    self._work.launch(turn)
-        except RuntimeError:
-            self._cuda.synchronize()
-            return None
-        return graph

@@ -59,6 +59,6 @@ class MemoryProbe(Probe):
 
     def results(self, cell: str) -> Mapping[str, Any]:
         """See `Probe`."""
-        if cell not in self._taken_bytes:
+        if cell not in self._taken_bytes or cell not in self._kept_bytes:
             return {}
         return {"memory_peak_bytes": self._input_bytes + self._kept_bytes[cell] + self._taken_bytes[cell]}

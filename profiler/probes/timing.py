@@ -11,6 +11,20 @@ from dataclasses import dataclass
 
 from kernels.problem import Problem
 
+MAX_LAUNCHES = 200
+"""Of one visit."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """One cell's product on many sets of operands in turn: no cache still holds one when its turn comes."""
+
+    launch: Callable[[int], object]
+    """`launch(i)` launches once on set i modulo `sets`."""
+    sets: int
+    complete: bool = True
+    """Whether all sets together exceed four times the last cache."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -22,6 +36,8 @@ class Work:
     """`launch(i)` launches once on the i-th of the rotated input sets; any i >= 0."""
     problem: Problem | None = None
     """None for a canary."""
+    rotate: Callable[[], Rotation] | None = None
+    """Makes the sets, on first use, for a launch that is too short to be timed alone."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,16 @@ class Visit:
 
     samples_ms: tuple[float, ...]
     flags: tuple[str, ...] = ()
+    tick_ms: float | None = None
+    """Resolution of these samples, where it is finer than the timer's: each is a mean over a graph."""
+    launches_per_sample: int = 1
+    sm_clock_mhz: float | None = None
+    """Mean clock while the visit lasted, where stamps of the device itself tell it."""
+
+    @property
+    def timed_ms(self) -> float:
+        """What all launches took together."""
+        return self.launches_per_sample * sum(self.samples_ms)
 
 
 class Timer(ABC):
@@ -40,7 +66,18 @@ class Timer(ABC):
 
     @abstractmethod
     def visit(self, work: Work, launches: int) -> Visit:
-        """`launches` samples; the device is idle before and after."""
+        """At most `launches` samples; the device is idle before and after."""
+
+    @abstractmethod
+    def hot(self, work: Work, launches: int) -> Visit:
+        """The same with operands that the launch before has left in the caches.
+
+        Raises:
+            UnsupportedError: it cannot be timed so.
+        """
+
+    def forget(self) -> None:  # noqa: B027 (most keep nothing)
+        """Give back what was kept for the cells of a problem."""
 
     def launch_ms(self) -> float:
         """What launching nothing takes by this timer: part of every floor."""
@@ -61,16 +98,24 @@ class CpuTimer(Timer):
 
     def visit(self, work: Work, launches: int) -> Visit:
         """See `Timer`; goes on through the input sets where the last visit stopped."""
+        return self._visit(work, launches, 1)
+
+    def hot(self, work: Work, launches: int) -> Visit:
+        """See `Timer`: every launch on the same set."""
+        return self._visit(work, max(launches, 2), 0)
+
+    def _visit(self, work: Work, launches: int, step: int) -> Visit:
         samples_ms = []
+        launches = min(launches, MAX_LAUNCHES)
         with _no_garbage_collection():
             if launches > 1:
-                self._sample_ms(work)
+                self._sample_ms(work, step)
             for _ in range(launches):
-                samples_ms.append(self._sample_ms(work))
+                samples_ms.append(self._sample_ms(work, step))
         return Visit(tuple(samples_ms))
 
-    def _sample_ms(self, work: Work) -> float:
-        self._launched += 1
+    def _sample_ms(self, work: Work, step: int) -> float:
+        self._launched += step
         begin_ns = time.perf_counter_ns()
         y = work.launch(self._launched)
         end_ns = time.perf_counter_ns()

@@ -9,21 +9,17 @@ from kernels.implementation import Implementation
 from kernels.pattern import Pattern
 from kernels.problem import PRECISIONS, Problem
 from kernels.reference import Correctness
-from profiler.bench import Bench
 from profiler.canaries import COPIED_CACHES, Canary
-from profiler.probes.clocks import ClockProbe, read_clocks
-from profiler.probes.energy import EnergyMeter, Load
-from profiler.probes.energy_nvml import nvml_sources
-from profiler.probes.graph_load import GraphLoad
+from profiler.gpu_bench import Driver, GpuBench
 from profiler.probes.probe import Probe
-from profiler.probes.timing import Work
+from profiler.probes.timing import Rotation, Work
 from profiler.probes.timing_cuda import CudaTimer
 from profiler.simulated.board import Board
 from profiler.simulated.cuda import Launch, SimulatedCuda
 from profiler.simulated.nvml import SimulatedNvml
 from profiler.simulated.spec import Options, parse
 from profiler.simulated.truth import Operations, Truth, truth_of
-from profiler.stage import ROTATED_CACHES, Stage
+from profiler.stage import Stage, rotated_sets
 
 GEMM_SIZE = 8192
 CHECK_SHARE = 0.2
@@ -34,7 +30,7 @@ WRONG = Correctness(1.0, 1.0, False, "wrong on purpose (simulated)")
 TruthOf = Callable[[Problem, Operations], Truth]
 
 
-class SimulatedBench(Bench):
+class SimulatedBench(GpuBench):
     """A simulated GPU of this process; time passes only on its own clock."""
 
     def __init__(self, board: Board, truth_of: TruthOf) -> None:
@@ -43,15 +39,10 @@ class SimulatedBench(Bench):
         self.truth_of = truth_of
         self.cuda = SimulatedCuda(board)
         clock = board.clock.read
-        self.timer = CudaTimer(self.cuda.flush, self.cuda, clock)
-        nvml = SimulatedNvml(board)
-        self.probes = (VisitLevels(board), ClockProbe(lambda: read_clocks(None, nvml), clock))
-        sources = nvml_sources(None, board.model.name, nvml, clock)
-        if sources:
-            second = sources[1] if len(sources) > 1 else None
-            self.energy_meter = EnergyMeter(sources[0], second, clock, board.clock.advance)
-        else:
-            self.energy_refusal = "no energy: this driver tells neither energy nor power of the board"
+        timer = CudaTimer(self.cuda.flush, self.cuda, clock, stamps=SimulatedStamps(board))
+        driver = Driver(self.cuda, SimulatedNvml(board), "simulated", clock, board.clock.advance)
+        super().__init__(driver, board.model.name, timer, board.model.cache_bytes, None)
+        self.probes = (VisitLevels(board), *self.probes)
 
     @classmethod
     def of(cls, spec: str) -> SimulatedBench:
@@ -62,6 +53,7 @@ class SimulatedBench(Bench):
 
     def stage(self, problem: Problem, seed: int) -> Stage:
         """See `Bench`."""
+        self.timer.forget()
         return SimulatedStage(self, problem, seed)
 
     def canaries(self) -> Iterator[Canary]:
@@ -69,9 +61,8 @@ class SimulatedBench(Bench):
         model = self.board.model
         moved = 2 * COPIED_CACHES * model.cache_bytes
         copy_ms = 1e3 * moved / (0.9 * model.bytes_per_s)
-        yield Canary(
-            "copy", "fp32", self._work("copy", Truth(copy_ms, noise=self.board.options.noise)), moved
-        )
+        truth = Truth(copy_ms, noise=self.board.options.noise)
+        yield Canary("copy", "fp32", self._work("copy", truth), moved)
         for precision in PRECISIONS:
             problem = Problem(Pattern(1, GEMM_SIZE, GEMM_SIZE, 1), GEMM_SIZE, precision, "batch_first")
             if self.unsupported(problem) is None:
@@ -87,17 +78,9 @@ class SimulatedBench(Bench):
             return f"{problem.precision} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
         return None
 
-    def load(self, work: Work, estimate_ms: float) -> Load:
-        """See `Bench`."""
-        return GraphLoad(work, estimate_ms, self.cuda)
-
     def free_bytes(self) -> int:
         """See `Bench`."""
         return self.board.model.memory_bytes
-
-    def now_s(self) -> float:
-        """See `Bench`."""
-        return self.board.clock.now_s
 
     @property
     def skipped_s(self) -> float:  # type: ignore[override]
@@ -107,6 +90,25 @@ class SimulatedBench(Bench):
     def healthy(self) -> bool:
         """See `Bench`."""
         return not self.board.broken
+
+
+class SimulatedStamps:
+    """The clock that the board had on the way between both stamps."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._at_s = [0.0, 0.0]
+
+    def enqueue(self, which: int) -> None:
+        """See `ClockStamps`."""
+        self._at_s[which] = self._board.begin_s()
+
+    def sm_clock_mhz(self) -> float | None:
+        """See `ClockStamps`."""
+        begin_s, end_s = self._at_s
+        lost = 1 - 1 / self._board.options.throttle_by
+        throttled_s = self._board.throttled_s(end_s) - self._board.throttled_s(begin_s)
+        return self._board.model.sm_clock_mhz * (1 - lost * throttled_s / max(end_s - begin_s, 1e-9))
 
 
 class _Gemm:
@@ -137,7 +139,6 @@ class SimulatedStage(Stage):
         self._problem = problem
         self._place = seed
         """Sessions seed problems by their place in the plan: so mishaps have a fixed cell."""
-        self._sets = 1 + ROTATED_CACHES * bench.board.model.cache_bytes // problem.compulsory_bytes
         self._pass_time(problem)
 
     def unsupported(self, implementation: Implementation) -> str | None:
@@ -149,13 +150,16 @@ class SimulatedStage(Stage):
         self._mishap(implementation)
         name, problem, cuda = implementation.name, self._problem, self._bench.cuda
         truth = self._bench.truth_of(problem, implementation)
-        keys = [f"{name} {problem} {place}" for place in range(self._sets)]
+        sets, complete = rotated_sets(problem, self._bench.cache_bytes, implementation.memory_bytes(problem))
 
-        def launch(turn: int) -> None:
-            key = keys[turn % len(keys)]
-            cuda.launch(Launch(name, truth, key, problem.compulsory_bytes))
+        def launch(turn: int, place: int = 0) -> None:
+            del turn
+            cuda.launch(Launch(name, truth, f"{name} {place}", problem.compulsory_bytes))
 
-        return Work(name, launch, problem)
+        def rotate() -> Rotation:
+            return Rotation(lambda turn: launch(turn, turn % sets), sets, complete)
+
+        return Work(name, launch, problem, rotate)
 
     def _number(self, name: str) -> int:
         """Of a cell in the run, counted from 1."""

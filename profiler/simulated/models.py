@@ -21,7 +21,7 @@ class Model:
     idle_w: float
     limit_w: float
     told: tuple[str, ...]
-    """What its NVML answers, of `counter field_83 field_186 power violations`."""
+    """What its NVML answers, of `counter field_83 field_186 event_times power violations`."""
     power_average_s: float
     """Over how long nvmlDeviceGetPowerUsage averages; 0 where it is instantaneous."""
 
@@ -44,7 +44,7 @@ MODELS: dict[str, Model] = {
         3201,
         75,
         700,
-        ("counter", "field_83", "field_186", "power", "violations"),
+        ("counter", "field_83", "field_186", "event_times", "power", "violations"),
         1.0,
     ),
     # NVIDIA H100 datasheet (SXM)
@@ -59,7 +59,7 @@ MODELS: dict[str, Model] = {
         2619,
         70,
         700,
-        ("counter", "field_83", "field_186", "power", "violations"),
+        ("counter", "field_83", "field_186", "event_times", "power", "violations"),
         1.0,
     ),
     # NVIDIA A100 datasheet (SXM4 80 GB), Ampere white paper; NVML reference: power is instantaneous on GA100

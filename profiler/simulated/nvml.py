@@ -11,7 +11,8 @@ from profiler.simulated.board import Board
 
 READ_S = 50e-6
 """What one question takes the host."""
-FIELDS = {83: "field_83", 186: "field_186"}
+FIELDS = {83: "field_83", 186: "field_186", 269: "event_times", 270: "event_times", 271: "event_times"}
+THROTTLES = {269: "thermal", 270: "hardware"}
 
 
 class SimulatedNvml:
@@ -34,12 +35,22 @@ class SimulatedNvml:
 
     def _field(self, field: int) -> SimpleNamespace:
         known = FIELDS.get(field) in self._told
-        value = self._counter_mj() if field == 83 else self._power_mw(0.0)
+        value = self._value(field) if known else 0
         return SimpleNamespace(
             nvmlReturn=pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED,
             valueType=pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG,
-            value=SimpleNamespace(ullVal=value if known else 0),
+            value=SimpleNamespace(ullVal=value),
         )
+
+    def _value(self, field: int) -> int:
+        if field == 83:
+            return self._counter_mj()
+        return self._power_mw(0.0) if field == 186 else self._held_back_ns(THROTTLES.get(field, "none"))
+
+    def _held_back_ns(self, reason: str) -> int:
+        board = self._board
+        held = reason == board.options.throttle
+        return round(1e9 * board.throttled_s(board.clock.now_s)) if held else 0
 
     def nvmlDeviceGetPowerUsage(self, gpu: object) -> int:  # noqa: N802
         """See NVML: the mean of a second on most boards since Ampere."""
@@ -67,9 +78,7 @@ class SimulatedNvml:
         """See NVML: nanoseconds for which a policy held the clocks back."""
         self._asked("violations")
         reason = {pynvml.NVML_PERF_POLICY_POWER: "power", pynvml.NVML_PERF_POLICY_THERMAL: "thermal"}
-        held = reason.get(policy) == self._board.options.throttle
-        seconds = self._board.throttled_s(self._board.clock.now_s) if held else 0.0
-        return SimpleNamespace(referenceTime=0, violationTime=round(1e9 * seconds))
+        return SimpleNamespace(referenceTime=0, violationTime=self._held_back_ns(reason.get(policy, "none")))
 
     def _asked(self, function: str | None = None) -> None:
         self._board.clock.advance(READ_S)

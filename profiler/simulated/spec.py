@@ -44,7 +44,7 @@ class Options:
     gain: float = 1.0
     """What its power sensor tells, as a share of the truth."""
     without: tuple[str, ...] = ()
-    """Functions of NVML that do not answer, of `counter field_83 field_186 power violations`; by commas."""
+    """Functions of NVML that do not answer, by commas: what `Model.told` names."""
     reset_at_s: float = 0.0
     """When the driver is reloaded, which sets the energy counter to 0; never where 0."""
     sticky_at: int = 0

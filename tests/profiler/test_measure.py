@@ -21,9 +21,9 @@ WRONG = Correctness(math.inf, math.inf, False, "3 elements are NaN")
 @pytest.fixture
 def measure(simulated):
     def run(
-        truths, *, drift_per_s=0.0, settings=None, target=simulated.target, answers=True, seed=0, **options
+        truths, *, drift=0.0, settings=None, target=simulated.target, answers=True, seed=0, **options
     ):
-        bench = simulated.bench(truths, seed=seed, drift_per_s=drift_per_s)
+        bench = simulated.bench(truths, seed=seed, drift=drift)
         bench.answers = answers
         implementations = [simulated.implementation(name) for name in truths]
         records = measure_problem(
@@ -51,29 +51,6 @@ def test_the_interval_holds_the_truth_and_the_ratio_is_that_of_the_truths(measur
     assert records["fused"].ratio_to_fused is None
     assert bmm.sample_count == len(bmm.samples_ms) >= 30
     assert bmm.latency_p05_ms < bmm.latency_p25_ms < bmm.latency_ms < bmm.latency_p75_ms < bmm.latency_p95_ms
-
-
-def test_the_stated_interval_covers_the_truth_through_the_whole_loop(measure, simulated):
-    covered = 0
-    trials = 200
-    for seed in range(trials):
-        record = measure({"fused": simulated.Truth(1.0, noise=0.02)}, seed=seed)["fused"]
-        covered += record.latency_low_ms <= 1.0 <= record.latency_high_ms
-    print(f"coverage through the loop: {covered / trials:.3f}")
-    assert covered / trials >= 0.93
-
-
-def test_a_drift_leaves_the_paired_ratio_unbiased_where_one_after_another_shows_it(measure, simulated):
-    truths = {name: simulated.Truth(1.0, noise=0.02) for name in ("fused", "bmm")}
-    # A measurement takes about 0.5 s of this: 5 % from its begin to its end.
-    ratios = [measure(truths, drift_per_s=0.1, seed=seed)["bmm"].ratio_to_fused for seed in range(20)]
-    ratio = sum(ratios) / len(ratios)
-    alone = simulated.bench(truths, drift_per_s=0.1)
-    first, second = (alone.timer.visit(type("Work", (), {"name": name}), 250).samples_ms for name in truths)
-    one_after_another = sorted(second)[125] / sorted(first)[125]
-    print(f"ratio error under drift: ABBA {ratio - 1:+.4f}, one after another {one_after_another - 1:+.4f}")
-    assert abs(ratio - 1) < 0.003
-    assert abs(one_after_another - 1) > 0.02
 
 
 def test_a_cell_that_fails_is_a_row_with_its_status_and_the_others_go_on(measure, simulated):
@@ -117,7 +94,9 @@ def test_a_cell_far_behind_the_best_gets_few_samples_and_the_interval_they_give(
     assert dense.status == "ok"
     assert "slow" in dense.flags
     assert 5 <= dense.sample_count <= 8
-    assert (dense.latency_low_ms, dense.latency_high_ms) == (min(dense.samples_ms), max(dense.samples_ms))
+    half_tick_ms = 0.00025
+    assert dense.latency_low_ms == pytest.approx(min(dense.samples_ms) - half_tick_ms)
+    assert dense.latency_high_ms == pytest.approx(max(dense.samples_ms) + half_tick_ms)
     assert dense.ratio_to_fused_low < dense.ratio_to_fused < dense.ratio_to_fused_high
 
 
