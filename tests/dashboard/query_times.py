@@ -1,0 +1,95 @@
+"""How long each page asks the store, in this process, with nothing remembered.
+
+    python tests/dashboard/query_times.py sqlite:///years.db
+
+Time runs while a page has a session of the store open: the queries and reading their rows. CPU time of
+the page's thread stands beside the wall time, which a busy machine stretches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dashboard.page_list import PAGES
+from db.store import Store
+
+
+@dataclass
+class Asked:
+    """What one page asked."""
+
+    wall_ms: float = 0.0
+    cpu_ms: float = 0.0
+    page_cpu_ms: float = 0.0
+    by_reader: dict[str, float] = field(default_factory=dict)
+    """CPU ms by the function that opened the session."""
+
+
+@contextmanager
+def counted(asked: Asked) -> Iterator[None]:
+    """Count all sessions of all stores."""
+    original = Store.session
+
+    @contextmanager
+    def session(store: Store) -> Iterator[object]:
+        reader = sys._getframe(2).f_code.co_name
+        wall, cpu = time.perf_counter(), time.thread_time()
+        with original(store) as opened:
+            yield opened
+        spent = 1e3 * (time.thread_time() - cpu)
+        asked.wall_ms += 1e3 * (time.perf_counter() - wall)
+        asked.cpu_ms += spent
+        asked.by_reader[reader] = asked.by_reader.get(reader, 0.0) + spent
+
+    Store.session = session  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Store.session = original  # type: ignore[method-assign]
+
+
+def _script(first: str) -> None:
+    from dashboard.page_list import navigation
+
+    navigation(first).run()
+
+
+def page_asks(path: str) -> Asked:
+    """What a page asks the store that KSWATCH_DATABASE_URL names, nothing being remembered."""
+    st.cache_data.clear()
+    asked = Asked()
+    with counted(asked):
+        started = time.process_time()
+        page = AppTest.from_function(_script, args=(path,), default_timeout=300).run()
+        asked.page_cpu_ms = 1e3 * (time.process_time() - started)
+    assert not page.exception, page.exception[0].value
+    return asked
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time what every page asks the store.")
+    parser.add_argument("url")
+    parser.add_argument("--readers", action="store_true", help="also by the function that asked")
+    given = parser.parse_args()
+    os.environ["KSWATCH_DATABASE_URL"] = given.url
+    page_asks(PAGES[0].path)  # imports, and the store's first pages
+    print(f"{'page':<14}{'queries (ms)':>14}{'of it CPU (ms)':>16}{'page CPU (ms)':>15}")
+    for entry in PAGES:
+        asked = page_asks(entry.path)
+        print(f"{entry.path:<14}{asked.wall_ms:>14.0f}{asked.cpu_ms:>16.0f}{asked.page_cpu_ms:>15.0f}")
+        if given.readers:
+            for reader, spent in sorted(asked.by_reader.items(), key=lambda item: -item[1])[:6]:
+                print(f"    {reader:<40}{spent:>8.1f}")
+
+
+if __name__ == "__main__":
+    main()
