@@ -43,7 +43,9 @@ class KSFactor(nn.Module):
             UsageError: x has another dtype or device than the weight.
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        weight = self.weight
+        weight = self._parameters.get("weight")
+        if weight is None:  # it is parametrized; asked last, since torch looks attributes up slowly
+            weight = self.weight
         if x.dtype != weight.dtype or x.device != weight.device:
             _refuse_unless_autocast(x, weight)
         if torch.compiler.is_compiling():

@@ -43,6 +43,20 @@ class Implementation(ABC):
             UnsupportedError: `unsupported` would have said so.
         """
 
+    def prepare_with_bias(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor) -> Product:
+        """The same with a bias of shape (a·b·d,) added to each sample; copied, so that it may go.
+
+        Raises:
+            UnsupportedError: `unsupported` would have said so.
+        """
+        product = self.prepare(problem, weights)
+        added = bias.clone() if problem.layout == "batch_first" else bias.clone()[:, None]
+
+        def with_bias(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+            return product(x, empty=empty).add_(added)
+
+        return with_bias
+
     def flops(self, problem: Problem) -> int:
         """Operations really executed; `dense` and its like do more than the product needs."""
         return problem.flops

@@ -139,15 +139,15 @@ class KSLinear(nn.Module):
         if x.dim() == 2:
             return self._product(x)
         if features_last:
-            y = self._product(x.reshape(x.shape[:-1].numel(), self.in_features))
-            return y.view(*x.shape[:-1], self.out_features)
-        y = self._product(x.reshape(self.in_features, x.shape[1:].numel()))
-        return y.view(self.out_features, *x.shape[1:])
+            return self._product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
+        return self._product(x.reshape(self.in_features, -1)).view(self.out_features, *x.shape[1:])
 
     def _product(self, y: torch.Tensor) -> torch.Tensor:
         """All factors, right-most first; the last one adds the bias."""
         algorithm, layout = self.algorithm, self.layout
-        bias, factors_left = self.bias, len(self.patterns)
+        bias, factors_left = self._parameters.get("bias"), len(self.patterns)
+        if bias is None:  # there is none, or it is parametrized
+            bias = self.bias
         # Not `self.factors`: looking a list of modules up and walking it costs more than a small launch.
         factors: dict[str, KSFactor] = self._modules["factors"]._modules  # type: ignore[union-attr, assignment]
         for factor in factors.values():

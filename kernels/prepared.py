@@ -27,6 +27,9 @@ KEPT = 8
 Question = tuple[str, int, Precision, Layout, bool]
 """Algorithm, batch, precision, layout, and whether Kᵀ is meant."""
 
+State = tuple[int, int]
+"""Where a parameter lies, and how often it was changed in place."""
+
 
 class PreparedProducts:
     """The products of one weight of shape (a, b, c, d); let go when it is changed or replaced."""
@@ -37,37 +40,45 @@ class PreparedProducts:
 
     def forget(self) -> None:
         """Free the re-laid weights."""
-        self._products: dict[Question, Product] = {}
-        self._state: tuple[int, int] | None = None
+        self._products: dict[Question, tuple[State | None, Product]] = {}
+        """Each with the state of its bias, None where it has none."""
+        self._weight_state: State | None = None
 
     def are_of(self, weight: torch.Tensor) -> bool:
         """Whether they were made for this very tensor."""
         return self._weight() is weight
 
-    def product(self, weight: torch.Tensor, question: Question) -> Product:
-        """The product prepared earlier for the same question and weights, or a new one.
+    def product(self, weight: torch.Tensor, bias: torch.Tensor | None, question: Question) -> Product:
+        """The product prepared earlier for the same question, weights and bias, or a new one.
 
         Raises:
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        state = None if weight.is_inference() else (weight.data_ptr(), weight._version)
-        if state is None or state != self._state:
+        weight_state = _state(weight)
+        if weight_state is None or weight_state != self._weight_state:
             self.forget()
-            self._state = state
-        product = self._products.get(question)
-        return product or self._prepare(weight, question)
+            self._weight_state = weight_state
+        bias_state = None if bias is None else _state(bias)
+        kept = self._products.get(question)
+        if kept is not None and kept[0] == bias_state and (bias is None or bias_state is not None):
+            return kept[1]
+        product = self._prepare(weight, bias, question)
+        if len(self._products) == KEPT:
+            del self._products[next(iter(self._products))]
+        self._products[question] = bias_state, product
+        return product
 
-    def _prepare(self, weight: torch.Tensor, question: Question) -> Product:
+    def _prepare(self, weight: torch.Tensor, bias: torch.Tensor | None, question: Question) -> Product:
         algorithm, batch, precision, layout, transposed = question
-        weights = weight.detach().to(STORAGE_DTYPES[precision])
+        dtype = STORAGE_DTYPES[precision]
+        weights = weight.detach().to(dtype)
         if transposed:
             weights = weights.transpose(1, 2).contiguous()
         problem = Problem(Pattern(*weights.shape), batch, precision, layout)
-        product = choose(algorithm, problem, weights.device, weights).prepare(problem, weights)
-        if len(self._products) == KEPT:
-            del self._products[next(iter(self._products))]
-        self._products[question] = product
-        return product
+        implementation = choose(algorithm, problem, weights.device, weights)
+        if bias is None:
+            return implementation.prepare(problem, weights)
+        return implementation.prepare_with_bias(problem, weights, bias.detach().to(dtype))
 
     def __reduce__(self) -> tuple[type[PreparedProducts], tuple[()]]:
         """Copied and pickled empty: a copy has weights of its own."""
@@ -76,6 +87,11 @@ class PreparedProducts:
 
 def _none() -> None:
     return None
+
+
+def _state(parameter: torch.Tensor) -> State | None:
+    """None where torch does not count changes."""
+    return None if parameter.is_inference() else (parameter.data_ptr(), parameter._version)
 
 
 _of_weight = WeakTensorKeyDictionary()

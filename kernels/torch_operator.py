@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kernels.definition import formula, weights_gradient
-from kernels.prepared import PreparedProducts, precision_of, prepared_for
+from kernels.prepared import PRECISION_OF, PreparedProducts, precision_of, prepared_for
 from kernels.problem import Layout
 
 
@@ -30,7 +30,12 @@ def multiply(
     torch's dispatcher costs a Python operator more than a launch takes, and its own gradients cost
     twice what `_Eager` does, so that only those who must see the operator get it.
     """
-    if _is_observed(x):
+    if (
+        torch._C._is_any_autocast_enabled()
+        or type(x) is not torch.Tensor  # a tracer's or another subclass
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    ):
         return product(x, weight, bias, transposed, algorithm, layout)
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -54,26 +59,12 @@ def compute(
         UnsupportedError: the algorithm cannot compute this product here.
     """
     batch = x.shape[0 if layout == "batch_first" else 1]
-    if batch == 0 or x.dtype == torch.float64:
+    if batch == 0 or x.dtype is torch.float64:
         y = formula(layout, (weight.transpose(1, 2) if transposed else weight).to(x.dtype), x)
-    else:
-        question = (algorithm, batch, precision_of(x.dtype, x.device), layout, transposed)
-        y = prepared.product(weight, question)(x if x.is_contiguous() else x.contiguous())
-    if bias is None:
-        return y
-    if bias.dtype != y.dtype:
-        bias = bias.to(y.dtype)
-    return y.add_(bias if layout == "batch_first" else bias[:, None])
-
-
-def _is_observed(x: torch.Tensor) -> bool:
-    """Whether a tracer, autocast, a mode or a subclass of tensors must see the operator itself."""
-    return (
-        torch._C._is_any_autocast_enabled()
-        or type(x) is not torch.Tensor
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
+        return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
+    precision = precision_of(x.dtype, x.device) if x.is_cuda else PRECISION_OF[x.dtype]
+    question = (algorithm, batch, precision, layout, transposed)
+    return prepared.product(weight, bias, question)(x if x.is_contiguous() else x.contiguous())
 
 
 # ---- the operator ---------------------------------------------------------------------------------

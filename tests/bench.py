@@ -100,6 +100,19 @@ def newest_comparisons(folder: Path) -> list:
     return queries.comparisons(store, newest.id, metric="latency", baselines="all")
 
 
+LAUNCH_GOALS = {"raw launch on a null driver": "<= 10", "less torch.bmm": "<= 15"}
+
+
+def launch_path(folder: Path) -> Iterator[Figure]:
+    """Host time of a launch and of KSLinear where the driver does nothing, beside a tiny `torch.bmm`."""
+    script = ROOT / "tests" / "kernels" / "launch_times.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT, check=True)
+    for line in done.stdout.splitlines():
+        name, value, unit = line.rsplit(maxsplit=2)
+        goal = next((goal for part, goal in LAUNCH_GOALS.items() if name.endswith(part)), "")
+        yield Figure(name, float(value), unit, goal)
+
+
 def page_times(folder: Path) -> Iterator[Figure]:
     script = ROOT / "tests" / "dashboard" / "page_times.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -142,6 +155,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "smoke": smoke_run,
     "nightly": nightly_time,
     "twin": twin_ratios,
+    "launch": launch_path,
     "pages": page_times,
     "detector": detector,
 }

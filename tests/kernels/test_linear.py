@@ -187,6 +187,22 @@ def test_loaded_replaced_and_converted_weights_are_seen(full_matrix) -> None:
     assert not layer(x).any()
 
 
+def test_a_changed_bias_is_seen_by_the_next_product() -> None:
+    layer = KSLinear([(2, 4, 4, 2)])
+    x = torch.randn(3, 16)
+    with torch.no_grad():
+        before = layer(x)
+        layer.bias.add_(1.0)
+        torch.testing.assert_close(layer(x), before + 1)
+        layer.bias = nn.Parameter(layer.bias + 1)
+        torch.testing.assert_close(layer(x), before + 2)
+    with torch.inference_mode():
+        inside = KSLinear([(2, 4, 4, 2)])
+        before = inside(x).clone()
+        inside.bias.add_(1.0)
+        torch.testing.assert_close(inside(x), before + 1)
+
+
 def test_copies_have_weights_of_their_own() -> None:
     layer = KSLinear(CHAIN)
     x = torch.randn(6, 24)
@@ -228,9 +244,9 @@ def test_weights_are_prepared_once_for_a_batch_and_kept_for_few() -> None:
     with torch.no_grad():
         layer(torch.randn(3, 16))
         kept = prepared_for(layer.factors[0].weight)._products
-        (first,) = kept.values()
+        ((_, first),) = kept.values()
         layer(torch.randn(3, 16))
-        assert list(kept.values()) == [first]
+        assert [product for _, product in kept.values()] == [first]
         for batch in range(1, 20):
             layer(torch.randn(batch, 16))
     assert len(kept) == KEPT

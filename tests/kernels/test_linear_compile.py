@@ -100,9 +100,9 @@ def test_compile_prepares_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> N
     prepared: list[tuple] = []
     prepare = PreparedProducts._prepare
 
-    def counting(self: PreparedProducts, weight: torch.Tensor, question: tuple) -> object:
+    def counting(self: PreparedProducts, weight: torch.Tensor, bias: object, question: tuple) -> object:
         prepared.append(question)
-        return prepare(self, weight, question)
+        return prepare(self, weight, bias, question)
 
     monkeypatch.setattr(PreparedProducts, "_prepare", counting)
     compiled = torch.compile(KSLinear(CHAIN), backend="aot_eager", fullgraph=True)

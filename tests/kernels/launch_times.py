@@ -1,0 +1,110 @@
+"""Host time of the launch path against a driver that launches nothing: `make bench` reads the lines.
+
+    python tests/kernels/launch_times.py
+
+What a GPU host spends in the driver and in torch's questions to CUDA is missing here, so that the
+figures are ratios to `torch.bmm` of a tiny product in the same run; they show what our own code costs.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import torch
+
+from kernels import KSLinear
+from kernels.fused import compile as compiler
+from kernels.fused import driver, launch
+from kernels.fused.compile import Cubin
+from kernels.fused.implementation import Fused
+from kernels.fused.machine import Machine
+from kernels.fused.nvcc import Resources
+from kernels.pattern import Pattern
+from kernels.problem import Problem
+
+PROBLEM = Problem(Pattern(2, 8, 8, 1), 8, "fp32", "batch_first")
+ROUNDS, CALLS = 400, 25
+
+
+class NullFunction:
+    """A kernel whose launch packs its arguments, as PyCUDA does, and ends there."""
+
+    def set_attribute(self, attribute: object, value: int) -> None:
+        pass
+
+    def prepare(self, format: str) -> NullFunction:
+        self.pack = struct.Struct(format).pack
+        return self
+
+    def prepared_async_call(self, grid, block, stream, *values, shared_size=0) -> None:
+        self.pack(*values)
+
+
+@contextmanager
+def null_gpu() -> Iterator[None]:
+    """`pycuda.driver` and torch's CUDA as far as the launch path asks them, with tensors of the CPU."""
+    context = SimpleNamespace(push=lambda: None, pop=lambda: None)
+    module = SimpleNamespace(get_function=lambda name: NullFunction())
+    null_driver = SimpleNamespace(
+        Error=RuntimeError,
+        function_attribute=SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES=8),
+        Device=lambda index: SimpleNamespace(retain_primary_context=lambda: context),
+        module_from_buffer=lambda code: module,
+        Stream=lambda flags: SimpleNamespace(handle=4097),
+    )
+    stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
+    cubin = Cubin(b"", "0" * 64, "none", Resources(0, 0, 0, 0))
+    with (
+        patch.object(driver, "pycuda_driver", lambda: null_driver),
+        patch.object(driver, "machine", lambda device: Machine(90, 132)),
+        patch.object(compiler, "cubin", lambda tile, architecture: cubin),
+        patch.object(torch.cuda, "is_available", lambda: True),
+        patch.object(torch.cuda, "device", lambda device: nullcontext()),
+        patch.object(torch.cuda, "current_device", lambda: None),
+        patch.object(torch.cuda, "mem_get_info", lambda device: None),
+        patch.object(torch.cuda, "current_stream", lambda device: stream),
+        patch.object(torch.cuda, "ExternalStream", lambda handle, device: stream),
+        patch.object(launch, "indexed", lambda device: device),
+        patch.object(Fused, "unsupported", lambda self, problem, device: None),
+        patch.object(Fused, "prepare", lambda self, *arguments: launch.prepare(*arguments)),
+        patch.object(Fused, "prepare_with_bias", lambda self, *arguments: launch.prepare(*arguments)),
+    ):
+        yield
+
+
+def times_us(*calls: Callable[[], object]) -> list[float]:
+    """The least over rounds in turns of what one call takes: others on the machine only ever add."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, samples in zip(calls, taken, strict=True):
+            begin_ns = time.perf_counter_ns()
+            for _ in range(CALLS):
+                call()
+            samples.append((time.perf_counter_ns() - begin_ns) / CALLS / 1e3)
+    return [min(samples) for samples in taken]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    layer = KSLinear([PROBLEM.pattern], algorithm="fused")
+    weights, x = layer.factors[0].weight.detach(), torch.randn(PROBLEM.input_shape)
+    blocks, columns = torch.randn(2, 8, 8), torch.randn(2, 8, 8)
+    with null_gpu(), torch.no_grad():
+        product = launch.prepare(PROBLEM, weights)
+        bmm_us, launch_us, layer_us = times_us(
+            lambda: torch.bmm(blocks, columns), lambda: product(x), lambda: layer(x)
+        )
+    print(f"torch.bmm of a tiny product, host time {bmm_us:.3g} µs")
+    print(f"raw launch on a null driver, over torch.bmm {launch_us / bmm_us:.3g} ×")
+    print(f"raw launch on a null driver {launch_us:.3g} µs")
+    print(f"KSLinear with bias on a null driver, over torch.bmm {layer_us / bmm_us:.3g} ×")
+    print(f"KSLinear with bias on a null driver, less torch.bmm {layer_us - bmm_us:.3g} µs")
+
+
+if __name__ == "__main__":
+    main()
