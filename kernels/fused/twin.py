@@ -107,7 +107,8 @@ def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = Non
         tile: Another one than is chosen for the problem, for the search of tiles.
 
     Raises:
-        UnsupportedError: `unsupported` would have said so, or memory is short.
+        UnsupportedError: `unsupported` would have said so.
+        MemoryError: there is none for the re-laid weights; the product raises it for its panels.
         UsageError: weights of another shape, dtype or device.
     """
     reason = unsupported(problem)
@@ -129,7 +130,7 @@ def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = Non
         y = empty(output_shape, dtype=dtype, device=x.device)
         done = functions.kswatch_twin_multiply(plan, x.data_ptr(), y.data_ptr(), torch.get_num_threads())
         if not done:
-            raise UnsupportedError(f"{problem}: no memory for the CPU twin's panels; use a smaller problem")
+            raise MemoryError(f"{problem}: no memory for the CPU twin's panels; use a smaller problem")
         return y
 
     weakref.finalize(product, functions.kswatch_twin_close, plan)
@@ -156,7 +157,7 @@ def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor, t
     """A plan of the library with its own copy of the weights; close it when done.
 
     Raises:
-        UnsupportedError: memory is short.
+        MemoryError: there is none for it.
     """
     shape = Shape(*problem.pattern.as_tuple(), problem.batch)
     plan: int | None = functions.kswatch_twin_open(
@@ -167,5 +168,5 @@ def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor, t
         weights.data_ptr(),
     )
     if not plan:
-        raise UnsupportedError(f"{problem}: no memory for the CPU twin's weights; use a smaller problem")
+        raise MemoryError(f"{problem}: no memory for the CPU twin's weights; use a smaller problem")
     return plan

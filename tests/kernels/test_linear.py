@@ -125,6 +125,19 @@ def test_gradients_are_those_of_the_definition(algorithm: str, layout: str) -> N
         torch.testing.assert_close(gradient, truth.float(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(("algorithm", "layout"), WAYS)
+def test_what_is_not_finite_reaches_its_sample_and_no_other(algorithm: str, layout: str, bad: float) -> None:
+    skip_without_a_compiler(algorithm, layout)
+    layer = KSLinear([(2, 3, 5, 2)], algorithm=algorithm, layout=layout)
+    x = torch.randn(4, 20)
+    x[2, 10] = bad  # i = 1, l = 0, j = 0
+    with torch.no_grad():
+        y = layer(x) if layout == "batch_first" else layer(x.t().contiguous()).t()
+    assert not y[2, 6:12:2].isfinite().any()
+    assert y[[0, 1, 3]].isfinite().all()
+
+
 def test_a_frozen_weight_gets_no_gradient_and_the_input_gets_its_own() -> None:
     layer = KSLinear([(2, 4, 4, 2)], bias=False)
     layer.factors[0].weight.requires_grad_(False)

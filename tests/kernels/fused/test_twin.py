@@ -1,6 +1,10 @@
 """The CPU twin against a dense float64 matrix built from the definition."""
 
+import resource
+import sys
 from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -238,6 +242,33 @@ def test_an_input_that_it_would_misread_is_refused(bad: torch.Tensor, complaint:
 def test_weights_of_another_problem_are_refused(bad: torch.Tensor):
     with pytest.raises(UsageError, match="weights"):
         twin.prepare(a_problem(), bad)
+
+
+@contextmanager
+def little_memory(more_bytes: int):
+    """As if the machine had so many bytes left."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
+def test_out_of_memory_says_for_what_and_the_next_smaller_product_works():
+    heavy = Problem(Pattern(1, 1, 2**24, 1), 1, "fp32", "batch_last")
+    deep = Problem(Pattern(1, 1, 2**20, 1), 1, "fp32", "batch_last")
+    heavy_weights, _ = make_operands(heavy, "cpu", seed=1)
+    weights, x = make_operands(deep, "cpu", seed=1)
+    product = twin.prepare(deep, weights)
+    with little_memory(48 * 2**20):
+        with pytest.raises(MemoryError, match="weights; use a smaller problem"):
+            twin.prepare(heavy, heavy_weights)
+        with pytest.raises(MemoryError, match="panels; use a smaller problem"):
+            product(x)
+    assert product(x).isfinite().all()
 
 
 def test_tf32_is_refused_with_the_reason():
