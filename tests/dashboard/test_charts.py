@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.charts import distribution, energy, heat_map, pattern_history, scores, shape
+from dashboard.charts import (
+    differences,
+    distribution,
+    energy,
+    heat_map,
+    pattern_history,
+    pattern_night,
+    roofline,
+    scores,
+    shape,
+)
 from dashboard.charts.palette import IMPLEMENTATION_COLOURS
 from dashboard.charts.style import MAX_TICKS, log_ticks, night_axis, plain
 
@@ -161,3 +171,108 @@ def test_no_chart_reads_text_of_the_store_as_markup() -> None:
     for figure in figures:
         assert "<a href" not in figure.to_json().replace("\\u003c", "<")
     assert plain(MARKUP).startswith("&lt;b&gt;")
+
+
+def cells_of(*implementations: str) -> pd.DataFrame:
+    count = len(implementations)
+    return pd.DataFrame(
+        {
+            "implementation": implementations,
+            "problem": [f"p{place}" for place in range(count)],
+            "mode": "cold",
+            "intensity": [10.0] * count,
+            "gflops": [100.0] * count,
+            "gflops_low": [99.0] * count,
+            "gflops_high": [101.0] * count,
+        }
+    )
+
+
+def test_the_roof_is_memory_below_its_ridge_and_arithmetic_above() -> None:
+    figure = roofline.roofline(cells_of("fused", "bmm"), bytes_per_s=2e10, flops_per_s=1.5e11)
+    roof = figure.data[-1]
+    assert roof.y[0] == pytest.approx(2e10 * roof.x[0] / 1e9)
+    assert roof.y[-1] == 150
+    assert "50% of the roof" not in figure.data[0].customdata[0][3]
+    assert "67% of the roof" in figure.data[0].customdata[0][3]
+
+
+def test_without_a_canary_there_is_no_roof() -> None:
+    figure = roofline.roofline(cells_of("fused"), None, None)
+    assert [trace.name for trace in figure.data] == ["fused"]
+
+
+def test_a_point_knows_the_row_that_it_stands_for() -> None:
+    frame = cells_of("bmm", "fused", "bmm")
+    figure = roofline.roofline(frame, None, None)
+    assert {trace.name: list(trace.ids) for trace in figure.data} == {"fused": ["1"], "bmm": ["0", "2"]}
+
+
+def test_clear_steps_are_drawn_over_the_others_and_counted() -> None:
+    frame = cells_of("fused", "bmm", "csr").assign(
+        before=[1.0, 2.0, 3.0],
+        change=[0.2, -0.1, 0.0],
+        change_low=0.0,
+        change_high=0.0,
+        outcome=["worse", "better", "cannot be told apart"],
+    )
+    names = [trace.name for trace in differences.change_by_size(frame, "time (ms)").data]
+    assert names == ["cannot be told apart (1)", "better (1)", "worse (1)"]
+
+
+def test_what_a_rule_said_stands_in_its_own_row_under_the_winner() -> None:
+    frame = pd.DataFrame(
+        {
+            "run_id": 7,
+            "started_at": NIGHT,
+            "heuristic": ["one v1", "two v1"],
+            "outcome": "rightly fused",
+            "said": "fused",
+            "happened": "fused",
+        }
+    )
+    figure = pattern_history.predictions_by_night(frame)
+    said, winner = figure.data
+    assert len(set(said.ids)) == 2  # Plotly draws only the first of equal ids
+    assert {one.split()[0] for one in said.ids} == {"7"}
+    assert winner.marker.color == (IMPLEMENTATION_COLOURS["fused"],)
+    assert figure.layout.yaxis.categoryarray[-1] == pattern_history.WINNER_ROW
+
+
+def test_cold_and_hot_of_an_implementation_share_its_colour_and_not_its_symbol() -> None:
+    frame = pd.DataFrame(
+        {
+            "implementation": ["fused", "fused"],
+            "mode": ["cold", "hot"],
+            "latency_ms": [2.0, 1.0],
+            "latency_low_ms": [1.9, 0.9],
+            "latency_high_ms": [2.1, np.nan],
+        }
+    )
+    cold, hot = pattern_night.cold_and_hot(frame).data
+    assert cold.marker.color == hot.marker.color == (IMPLEMENTATION_COLOURS["fused"],)
+    assert cold.marker.symbol != hot.marker.symbol
+
+
+def test_the_chosen_heuristic_is_drawn_over_the_others_with_the_majority_beside() -> None:
+    frame = pd.DataFrame(
+        {
+            "run_id": [1, 1],
+            "started_at": NIGHT,
+            "heuristic": ["one v1", "two v1"],
+            "accuracy": [0.5, 0.7],
+            "majority": 0.6,
+        }
+    )
+    lines = {line.name: line for line in scores.figure_by_night(frame, "accuracy", "two v1").data}
+    assert lines["two v1"].line.width > lines["one v1"].line.width
+    assert list(lines["majority rate"].y) == [60]
+
+
+def test_a_sweep_marks_the_limit_that_the_rule_has() -> None:
+    frame = pd.DataFrame(
+        {"limit": [0.01, 0.1], "accuracy": [0.5, 0.6], "balanced_accuracy": 0.5, "problems": 9}
+    )
+    figure = scores.threshold_sweep(frame, "h", limit=0.02, majority=0.55)
+    vertical = [line for line in figure.layout.shapes if line.x0 == line.x1]
+    assert [line.x0 for line in vertical] == [0.02]

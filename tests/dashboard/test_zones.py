@@ -1,0 +1,49 @@
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from dashboard.charts import heat_map
+from dashboard.charts.trend import Mark, median_trend
+from dashboard.charts.zones import in_zone
+
+NIGHT = datetime(2026, 7, 5, 23, 30, tzinfo=UTC)
+"""In Paris, two hours ahead in summer, already the next day."""
+
+
+def figure():
+    night = {
+        "started_at": [NIGHT],
+        "run_id": [1],
+        "median_speedup": [1.2],
+        "speedup_p25": [1.0],
+        "speedup_p75": [1.4],
+        "problems": [3],
+        "fused_wins": [2],
+    }
+    return median_trend(pd.DataFrame(night), "median (×)", [Mark(NIGHT, "environment", "a new driver")])
+
+
+def test_nights_stand_in_the_viewers_zone_and_tooltips_tell_utc_too() -> None:
+    moved = in_zone(figure(), "Europe/Paris")
+    median = next(trace for trace in moved.data if trace.name == "median")
+    assert str(median.x[0]).startswith("2026-07-06T01:30")
+    assert median.text[0] == "CEST, 23:30 UTC"
+    assert "%{text}" in median.hovertemplate
+    assert "UTC" not in median.hovertemplate
+    assert moved.layout.xaxis.title.text == "night (Europe/Paris)"
+
+
+def test_the_line_of_a_new_driver_moves_with_its_night() -> None:
+    moved = in_zone(figure(), "Europe/Paris")
+    (line,) = [shape for shape in moved.layout.shapes if shape.xref == "x"]
+    assert str(line.x0) == "2026-07-06 01:30:00"
+
+
+def test_in_utc_nothing_changes() -> None:
+    assert in_zone(figure(), "UTC") == figure()
+
+
+def test_a_heat_map_keeps_its_columns_which_say_utc_themselves() -> None:
+    frame = pd.DataFrame({"problem": ["p"], "run_id": [1], "started_at": [NIGHT], "speedup": [1.0]})
+    image = in_zone(heat_map.pattern_by_night(frame, "speedup"), "Europe/Paris").data[0]
+    assert list(image.x) == ["2026-07-05 UTC, run 1"]
