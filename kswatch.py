@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 
 import typer
 
+import ci.bisect_commands
 import ci.commands
 import ci.gate_commands
 import ci.heuristics_commands
@@ -56,6 +57,7 @@ for commands in (
     db.commands.app,
     ci.commands.app,
     ci.gate_commands.app,
+    ci.bisect_commands.app,
     ci.heuristics_commands.app,
     dashboard.commands.app,
 ):
@@ -90,12 +92,15 @@ def prepare(
         "database_url": database_url(tables["db"], path),
         "measure": _measure,
         "judge": _judge,
+        "ask_again": _ask_again,
         "predict": _predict,
+        "size_of_run": _size_of_run,
         "notify": _notify,
-        "write_overview": _write_overview,
         "write_overview": _write_overview,
         "telling": _telling,
         "open_gate": _open_gate,
+        "compile_revisions": _compile_revisions,
+        "revisions": _revisions,
     }
 
 
@@ -169,6 +174,23 @@ def _judge(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci)
     return judge(*args, **options)
 
 
+def _size_of_run(suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:
+    """Cells of a run that is asked for, and the seconds of its budget."""
+    from profiler.budget import parse_seconds
+    from profiler.plan import Filters, plan_suite
+
+    budget = arguments.get("budget")
+    cells = plan_suite(suite, Filters.from_arguments(arguments)).cells
+    return cells, parse_seconds(str(budget)) if budget else None
+
+
+def _ask_again(store: Store, run_id: int, config: CiConfig) -> int | None:
+    from ci.confirming import ask_again
+    from db.queries import run
+
+    return ask_again(store, run(store, run_id), config)
+
+
 def _predict(store: Store, run_id: int) -> None:
     from profiler.predictions import record
 
@@ -199,10 +221,16 @@ def _write_overview(store: Store, path: Path) -> int:
     return write_overview(store, path)
 
 
-def _write_overview(store: Store, path: Path) -> int:
-    from dashboard.static_page import write_overview
+def _compile_revisions(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to the profiler)
+    from profiler.static_figures import of_revisions
 
-    return write_overview(store, path)
+    return of_revisions(*args, **options)
+
+
+def _revisions(repository: Path) -> Any:  # noqa: ANN401  (hands on to the profiler)
+    from profiler.revisions import History
+
+    return History(repository)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ci.gate import GateResult
+    from ci.static_gate import StaticResult
     from db.store import Store
 
 app = typer.Typer()
@@ -91,7 +92,9 @@ def gate(
     """  # noqa: D301  (\b keeps the lines of the examples)
     chosen = Format.json if as_json else format
     if static:
-        raise typer.Exit(_static(ctx, base, chosen, output))
+        code = _judged_code(ctx, repository, base, head)
+        _tell(_of_code(code, chosen), output)
+        raise typer.Exit(code.exit_code)
     if base is None:
         raise UsageError("say with what to compare: --base REV, as in `kswatch gate --base main`")
     dimensions = (pattern, batch, precision, layout, implementation)
@@ -99,7 +102,7 @@ def gate(
     filters = {name: values for name, values in zip(names, dimensions, strict=True) if values}
     asked = {"repository": repository, "base": base, "head": head, "device": device, "suite": suite}
     result = _measured(ctx, asked | {"filters": filters, "force": force, "budget": budget})
-    _tell(_rendered(result, chosen), output)
+    _tell(_of_gate(result, chosen), output)
     raise typer.Exit(result.exit_code)
 
 
@@ -136,9 +139,8 @@ def store_if_any(ctx: typer.Context) -> Iterator[Store | None]:
         yield opened
 
 
-def _rendered(result: GateResult, format: Format) -> str:
+def _of_gate(result: GateResult, format: Format) -> str:
     from ci import gate_telling as telling
-    from ci.alerts.github import append_step_summary
     from db.json_text import to_json_text
 
     if format is Format.json:
@@ -148,10 +150,35 @@ def _rendered(result: GateResult, format: Format) -> str:
     if format is Format.markdown:
         return telling.gate_markdown(result)
     if format is Format.github:
-        append_step_summary(telling.gate_markdown(result))
-        parts = (telling.gate_text(result), telling.gate_annotations(result))
-        return "\n".join(part for part in parts if part)
+        return _on_github(
+            telling.gate_markdown(result), telling.gate_text(result), telling.gate_annotations(result)
+        )
     return telling.gate_text(result)
+
+
+def _of_code(result: StaticResult, format: Format) -> str:
+    from ci import static_telling as telling
+    from db.json_text import to_json_text
+
+    if format is Format.json:
+        return to_json_text(telling.static_rows(result))
+    if format is Format.junit:
+        return telling.static_junit(result)
+    if format is Format.markdown:
+        return telling.static_markdown(result)
+    if format is Format.github:
+        return _on_github(
+            telling.static_markdown(result), telling.static_text(result), telling.static_annotations(result)
+        )
+    return telling.static_text(result)
+
+
+def _on_github(page: str, text: str, annotations: str) -> str:
+    """The page goes to the step summary; text and annotations to the log."""
+    from ci.alerts.github import append_step_summary
+
+    append_step_summary(page)
+    return "\n".join(part for part in (text, annotations) if part)
 
 
 def _tell(text: str, output: Path | None) -> None:
@@ -167,5 +194,12 @@ def _tell(text: str, output: Path | None) -> None:
         ) from error
 
 
-def _static(ctx: typer.Context, base: str | None, format: Format, output: Path | None) -> int:
-    raise UsageError("not yet")
+def _judged_code(ctx: typer.Context, repository: Path, base: str | None, head: str) -> StaticResult:
+    from ci.static_gate import judge_code
+    from db.code import record_resources
+
+    result = judge_code(*ctx.obj["compile_revisions"](repository, head, base))
+    with store_if_any(ctx) as store:
+        if store is not None:
+            record_resources(store, result.rows)
+    return result

@@ -172,7 +172,7 @@ def open_gate(asked: Asked, surroundings: Surroundings, store: Store | None = No
             base,
             head,
             tuple(folders),
-            target.record.uuid,
+            target.spec,
             names,
             settings=surroundings.config.settings,
             stop=surroundings.stop,

@@ -141,3 +141,41 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+
+
+def suspects(repository: Path, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
+    """The newest suspect, which is as bad as `bad`, and the older ones, the one that halves them best first.
+
+    Suspects are commits that `bad` has and no good one has, and that touch `kernels/`.
+
+    Raises:
+        UsageError: there are none, so no commit can be to blame.
+    """
+    limits = [bad, *(f"^{commit}" for commit in good), "--", f":(top){KERNELS}"]
+    newest = git(repository, "rev-list", "--max-count=1", *limits).strip()
+    if not newest:
+        raise UsageError(
+            f"no commit between {good[0][:12]} and {bad[:12]} touches {KERNELS}/; is good older than bad?"
+        )
+    lines = git(repository, "rev-list", "--bisect-all", *limits).splitlines()
+    commits = [line.split()[0] for line in lines if line]
+    return newest, [commit for commit in commits if commit != newest]
+
+
+class History:
+    """The commits of one repository, as `kswatch bisect` asks for them."""
+
+    def __init__(self, path: Path) -> None:
+        self._repository = repository_of(path)
+
+    def commit(self, name: str) -> str:
+        """The full hash of a revision."""
+        return revision_of(self._repository, name).commit
+
+    def subject(self, name: str) -> str:
+        """What its first line says."""
+        return revision_of(self._repository, name).subject or ""
+
+    def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
+        """See `suspects`."""
+        return suspects(self._repository, good, bad)
