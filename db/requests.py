@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db.models import Measurement, Request, Run
+from db.models import Request
 from db.queries_judged import request
-from db.queries_runs import devices_meant
 from db.records import RunKind
+from db.request_cost import Limits as Limits
+from db.request_cost import estimated_seconds as estimated_seconds
+from db.request_cost import seconds_per_cell as seconds_per_cell
 from db.rows import RequestRow
 from db.store import Store
 from kswatch_errors import UsageError
 
 End = Literal["done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost; those of the schedule have none."""
-
-    cells: int = 30_000
-    minutes: float = 240.0
-    requests_per_hour: int = 30
-    """Of one person."""
-
-    def refusal(self, cells: int | None, seconds: float | None) -> str | None:
-        """Why a run of so many cells and seconds is too much, with the cure; None where it is not."""
-        if cells is not None and cells > self.cells:
-            return f"{cells:,} cells are more than one request may ask for ({self.cells:,}); {_SMALLER}"
-        if seconds is not None and seconds > 60 * self.minutes:
-            return (
-                f"it would take about {seconds / 60:,.0f} minutes; one request may take {self.minutes:g}; "
-                f"{_SMALLER}"
-            )
-        return None
-
-
-_SMALLER = "choose fewer patterns, batches or precisions, or give a budget"
 
 
 def ask(
@@ -56,6 +33,7 @@ def ask(
     kind: RunKind = "ad_hoc",
     priority: int = 0,
     cells: int | None = None,
+    budget_s: float | None = None,
     limits: Limits | None = None,
 ) -> int:
     """Queue a run and give the request's id; whether it can be run is found when it is taken.
@@ -70,12 +48,13 @@ def ask(
         kind: of the run.
         priority: the highest is taken first, then the oldest.
         cells: that it has, where the asker knows; the time that it will take is estimated from it.
+        budget_s: longest time of the run, as `budget` of the arguments has it.
         limits: on what it may cost; None for none.
 
     Raises:
         UsageError: it costs too much, or this person asked too often; said in words for people.
     """
-    seconds = estimated_seconds(store, device, cells)
+    seconds = min(filter(None, (estimated_seconds(store, device, cells), budget_s)), default=None)
     now = datetime.now(UTC)
     with store.writing() as session:
         if limits:
@@ -108,28 +87,6 @@ def _too_often(session: Session, limits: Limits, who: str, now: datetime) -> str
     if asked < limits.requests_per_hour:
         return None
     return f"{who} asked for {asked} runs within the last hour, and no more are taken; wait for those"
-
-
-def estimated_seconds(store: Store, device: str, cells: int | None) -> float | None:
-    """How long so many cells took on that device lately; None where nothing is known of it."""
-    per_cell = seconds_per_cell(store, device)
-    return None if cells is None or per_cell is None else cells * per_cell
-
-
-def seconds_per_cell(store: Store, device: str) -> float | None:
-    """Seconds that a cell took in the device's newest finished run, one of a night if there is one."""
-    known = devices_meant(store, device)
-    if len(known) != 1:
-        return None
-    took = select(Run.id, Run.seconds).where(Run.device_id == known[0].id, Run.seconds > 0)
-    query = took.where(Run.state == "finished").order_by((Run.kind == "nightly").desc(), Run.id.desc())
-    with store.session() as session:
-        newest = session.execute(query.limit(1)).one_or_none()
-        if newest is None:
-            return None
-        measured = (Measurement.run_id == newest.id, Measurement.status != "skipped")
-        cells = session.scalar(select(func.count()).select_from(Measurement).where(*measured))
-        return newest.seconds / cells if cells else None
 
 
 def take_next(store: Store) -> RequestRow | None:

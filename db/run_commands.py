@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from db.rows import RunRow
     from db.run_events import Say
+    from db.store import Store
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -46,13 +47,22 @@ def runs(
     store = Store.open(ctx.obj["database_url"], create=False)
     device_id = queries.find_device(store, device).id if device is not None else None
     found = queries.runs(store, device_id, kinds=kind, limit=limit or (None if as_json else TABLE_ROWS))
+    left_s = _seconds_left(store)
     if as_json:
-        typer.echo(to_json_text([_as_object(run) for run in found]))
+        typer.echo(to_json_text([_as_object(run, left_s.get(run.id)) for run in found]))
     else:
-        _print_table(found)
+        _print_table(found, left_s)
 
 
-def _as_object(run: RunRow) -> dict[str, object]:
+def _seconds_left(store: Store) -> dict[int, float]:
+    """Of the runs under way that somebody asked for."""
+    from db import queries
+
+    running = queries.requests(store, states=("running",), limit=None)
+    return {one.run_id: one.seconds_left for one in running if one.run_id and one.seconds_left is not None}
+
+
+def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
     return {
         "run": run.id,
         "suite": run.suite,
@@ -72,11 +82,12 @@ def _as_object(run: RunRow) -> dict[str, object]:
         "environment": run.environment,
         "revision": run.revision,
         "request": run.request_id,
+        "seconds_left": left_s,
         "arguments": run.arguments,
     }
 
 
-def _print_table(found: list[RunRow]) -> None:
+def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -88,6 +99,8 @@ def _print_table(found: list[RunRow]) -> None:
         commit = f"{run.revision.commit[:10]}{'+' if run.revision.dirty else ''}" if run.revision else "-"
         started = run.started_at.strftime("%Y-%m-%d %H:%M")
         state = f"{run.state}, excluded" if run.excluded else run.state
+        if run.id in left_s:
+            state += f", {left_s[run.id] / 60:.1f} min left"
         kind = run.kind if run.origin == "measured" else f"{run.kind}, {run.origin}"
         statuses = ", ".join(f"{count} {status}" for status, count in run.by_status.items()) or "0"
         table.add_row(str(run.id), started, run.device_model, run.suite, kind, state, statuses, commit)

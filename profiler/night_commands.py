@@ -47,6 +47,7 @@ def nightly(
     """  # noqa: D301  (\b keeps the lines of the examples)
     from db.json_text import to_json_text
     from db.store import Store
+    from profiler import night_call
     from profiler.alive import coordinating
     from profiler.budget import parse_seconds
     from profiler.doctor import checks
@@ -54,35 +55,44 @@ def nightly(
     from profiler.night_report import night_rows, print_ailments, print_night, print_what_to_open
     from profiler.nightly import night_devices, run_night
     from profiler.progress import for_terminal
+    from profiler.request_run import run_requests
     from profiler.session import Surroundings
 
     config = ctx.obj["config"]["profiler"]
     nights: list[Night] = []
+    measure_again: list[int] = []
     print_ailments(checks(config, ctx.obj["database_url"]))
     with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
         specs = night_devices(config, device or ())
         surroundings = Surroundings(config, for_terminal(), stop)
         budget_s = parse_seconds(budget) if budget else None
+        judge = _judge(ctx, store, measure_again)
         with coordinating(store):
-            for night in run_night(store, specs, suite, budget_s, _judge(ctx, store), surroundings):
+            for night in run_night(store, specs, suite, budget_s, judge, surroundings):
                 nights.append(night)
                 if not as_json:
                     print_night(store, night)
+            run_requests(store, measure_again, _judge(ctx, store), surroundings)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
         else:
             print_what_to_open(nights)
+    if any(night.run is not None and night.run.state == "finished" for night in nights):
+        night_call.call(config)
     _exit(nights, fail, stop.is_set())
 
 
-def _judge(ctx: typer.Context, store: Store) -> Callable[[int], Any]:
-    """Judges a run and tells people, with what kswatch.py handed in."""
+def _judge(ctx: typer.Context, store: Store, measure_again: list[int] | None = None) -> Callable[[int], Any]:
+    """Judges a run, tells people, and queues what is to be measured again, with what kswatch.py handed in."""
     from datetime import UTC, datetime
 
     def judge(run_id: int) -> Any:  # noqa: ANN401  (what ci gives)
         judged = ctx.obj["judge"](store, run_id, ctx.obj["config"]["ci"], now=datetime.now(UTC))
         for sentence in ctx.obj["notify"](store):
             typer.echo(f"kswatch: {sentence}", err=True)
+        asked = ctx.obj["ask_again"](store, run_id, ctx.obj["config"]["ci"])
+        if measure_again is not None and asked is not None:
+            measure_again.append(asked)
         return judged
 
     return judge

@@ -18,6 +18,7 @@ from db.requests import Limits
 from db.store import Store
 from db.workers import SILENT_AFTER
 from kswatch_errors import KswatchError, UsageError
+from profiler import night_call
 from profiler.alive import coordinating
 from profiler.devices import Target
 from profiler.holding import is_gone, this_process
@@ -218,6 +219,8 @@ class Server:
             self._judge(result.run)
             counts = ", ".join(f"{count} {status}" for status, count in result.by_status.items())
             end("done", f"run {result.run}: {counts}")
+            if request.kind == NIGHTLY:
+                night_call.call(self._config)
         elif queries.request(self._store, request.id).cancel_asked:
             end("cancelled")
         else:

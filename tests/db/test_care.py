@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from db import queries
 from db.care import faults, prune_samples, stats
+from db.migrations import HEAD
 from tests.db.made_up import measured, problem, run_record
 
 
@@ -22,7 +23,7 @@ def test_a_sound_store_has_no_faults_and_known_rows(store):
     store.begin_run(run_record())
     assert faults(store) == []
     found = stats(store)
-    assert (found.rows["run"], found.rows["device"], found.schema, found.bytes > 0) == (1, 1, "0001", True)
+    assert (found.rows["run"], found.rows["device"], found.schema, found.bytes > 0) == (1, 1, HEAD, True)
 
 
 def test_a_row_that_refers_to_nothing_is_found(sqlite_store):

@@ -10,10 +10,12 @@ import typer
 from typer.testing import CliRunner
 
 import db.commands
-from db import queries
+from db import queries, requests
+from db.config import DbConfig
+from db.migrations import HEAD
 from db.store import Store
 from kswatch_errors import KswatchError, StoreError, UsageError
-from tests.db.made_up import GPU, night
+from tests.db.made_up import GPU, night, run_record
 
 ENERGY = (
     "pattern,batch-size,algo,bs_position,precision,device_name,median,nruns\n"
@@ -50,6 +52,8 @@ def kswatch(path, predicted):
         ctx.obj = {
             "database_url": f"sqlite:///{path}",
             "predict": lambda store, run_id: predicted.append(run_id),
+            "config": {"db": DbConfig(request_cells=500)},
+            "size_of_run": lambda suite, arguments: (1_000 if suite == "paper" else 10, None),
         }
 
     def run(*arguments: object):
@@ -163,7 +167,9 @@ def test_export_takes_the_runs_of_one_device(kswatch, store, tmp_path):
 def test_a_run_is_asked_for_listed_and_cancelled(kswatch):
     asked = json.loads(kswatch("request", "smoke", "--pattern", "6,64,64,1", "--who", "me", "--json").stdout)
     assert (asked["request"], asked["state"], asked["arguments"]) == (1, "queued", {"pattern": ["6,64,64,1"]})
-    assert "request 1: smoke on cpu, queued, asked by me" in kswatch("request", "--list").stdout
+    assert (
+        "request 1: smoke on cpu, queued, 0 of 10 cells, asked by me" in kswatch("request", "--list").stdout
+    )
     kswatch("request", "--cancel", 1, "--who", "you", "--why", "wrong device")
     (found,) = json.loads(kswatch("request", "--list", "--json").stdout)
     assert (found["state"], found["message"]) == ("cancelled", "cancelled by you: wrong device")
@@ -171,13 +177,38 @@ def test_a_run_is_asked_for_listed_and_cancelled(kswatch):
         kswatch("request")
 
 
+def test_a_run_is_asked_for_again_by_its_number(kswatch, store):
+    run_id = night(store, {"fused": 1.0})
+    asked = json.loads(kswatch("request", "--like", run_id, "--why", "was that noise?", "--json").stdout)
+    assert (asked["suite"], asked["device"]) == ("smoke", "cpu-made-up")
+    assert asked["arguments"] == {"precision": ["fp32"]}
+    with pytest.raises(UsageError, match="leave suite and filters away"):
+        kswatch("request", "smoke", "--like", run_id)
+    assert "cancelled by you" in kswatch("cancel", asked["request"], "--who", "you").stdout
+
+
+def test_what_one_request_may_cost_is_configured(kswatch):
+    with pytest.raises(UsageError, match="1,000 cells are more than one request may ask for .500."):
+        kswatch("request", "paper")
+    assert json.loads(kswatch("request", "--pattern", "6,64,64,1", "--json").stdout)["suite"] == "ad_hoc"
+
+
+def test_a_run_under_way_tells_the_time_that_is_left(kswatch, store):
+    asked = requests.ask(store, "smoke", "cpu", asked_by="me")
+    requests.take(store, asked)
+    store.begin_run(run_record(request_id=asked))
+    requests.progress(store, asked, 5, 10, seconds_left=90.0)
+    assert json.loads(kswatch("runs", "--json").stdout)[0]["seconds_left"] == 90.0
+    assert "about 1.5 minutes left" in kswatch("request", "--list").stdout
+
+
 def test_the_store_is_looked_after(kswatch, store, path):
     night(store, {"fused": 1.0})
     assert "is whole" in kswatch("db", "check").stdout
     told = json.loads(kswatch("db", "stats", "--json").stdout)
-    assert (told["rows"]["measurement"], told["schema"]) == (1, "0001")
+    assert (told["rows"]["measurement"], told["schema"]) == (1, HEAD)
     assert "let the samples of 0 measurements go" in kswatch("db", "prune", "--older-than-days", 1).stdout
-    assert "schema 0001, the newest" in kswatch("db", "upgrade").stdout
+    assert f"schema {HEAD}, the newest" in kswatch("db", "upgrade").stdout
 
 
 def test_commands_load_nothing_heavy_before_they_run():

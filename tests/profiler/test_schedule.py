@@ -57,3 +57,53 @@ def test_weekdays_are_named_since_their_numbers_are_ambiguous():
     assert next_due(trigger("0 2 * * sun", "UTC"), at("2026-03-02T00:00")) == at("2026-03-08T02:00")
     with pytest.raises(ConfigurationError, match="names"):
         trigger("0 2 * * 0", "UTC")
+
+
+BERLIN = trigger("30 2 * * *", "Europe/Berlin")
+"""Half past two, which the clocks skip on 29 March 2026 and repeat on 25 October."""
+
+
+def nights(schedule, first, last):
+    due, found = at(first), []
+    while (due := next_due(schedule, due)) and due < at(last):
+        found.append(due)
+    return found
+
+
+def test_every_night_has_its_run_where_the_clocks_skip_half_past_two():
+    found = nights(BERLIN, "2026-03-27T12:00", "2026-03-31T12:00")
+    assert len(found) == 4
+    assert len({due.date() for due in found}) == 4
+    assert found[0] == at("2026-03-28T01:30")  # UTC+1
+    assert found[2] == at("2026-03-30T00:30")  # UTC+2
+
+
+def test_the_night_that_repeats_half_past_two_has_one_run():
+    found = nights(BERLIN, "2026-10-23T12:00", "2026-10-27T12:00")
+    assert len(found) == 4
+    assert len({due.date() for due in found}) == 4
+    assert found[0] == at("2026-10-24T00:30")  # UTC+2
+    assert found[-1] == at("2026-10-27T01:30")  # UTC+1
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_a_server_that_looks_every_minute_of_such_a_night_finds_it_due_once(day):
+    last = at(f"{day}T00:00") - timedelta(days=1) + timedelta(hours=3)
+    found = []
+    for minute in range(6 * 60):
+        now = at(f"{day}T00:00") + timedelta(minutes=minute, seconds=7)
+        due = missed(BERLIN, last, now)
+        if due:
+            found.append(due)
+            last = due
+    assert len(found) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_night_due_again():
+    marked = at("2026-03-05T02:00")
+    assert missed(NIGHTLY, marked, at("2026-03-03T12:00")) is None
+
+
+def test_what_is_due_every_hour_is_due_in_both_hours_of_that_night():
+    hourly = trigger("30 * * * *", "Europe/Berlin")
+    assert len(nights(hourly, "2026-10-24T22:00", "2026-10-25T22:00")) == 24
