@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from kernels.fused.tile import Tile
 from kernels.problem import Problem
 
-FORMAT = "PPPqiiii"
-"""x, w, y, batch, a, b, c, d, in the native alignment that `struct` and the kernel share."""
+FORMAT = "PPPPqiiiiii"
+"""x, w, bias, y, batch, a, b, c, d, parts, walkers, in the native alignment that `struct` and the
+kernel share."""
 
 
-def pack(problem: Problem, x: int, w: int, y: int) -> tuple[int, ...]:
-    """The values of `FORMAT` for three addresses."""
-    return (x, w, y, problem.batch, *problem.pattern.as_tuple())
+def pack(problem: Problem, tile: Tile, x: int, w: int, bias: int, y: int) -> tuple[int, ...]:
+    """The values of `FORMAT` for four addresses; 0 for no bias."""
+    return (x, w, bias, y, *numbers(problem, tile))
+
+
+def numbers(problem: Problem, tile: Tile) -> tuple[int, ...]:
+    """Those of them that are the same in every launch."""
+    return (problem.batch, *problem.pattern.as_tuple(), tile.parts, tile.walkers)

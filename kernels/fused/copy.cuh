@@ -22,59 +22,61 @@ class Copies {
   static constexpr int WIDTH = T::VECTOR / sizeof(E);
 
   const Arguments& g;
-  const Place& at;
+  const int js;
   const E* x;  // at the block's first feature and batch entry
   const E* w;
 
  public:
-  KS_DEVICE Copies(const Arguments& g, const Place& at) : g(g), at(at) {
+  KS_DEVICE Copies(const Arguments& g, const Place& at) : g(g), js(at.js) {
     const long long feature = static_cast<long long>(at.i) * g.c * g.d + at.j0;
-    const long long features = static_cast<long long>(g.a) * g.c * g.d;
+    [[maybe_unused]] const long long features = static_cast<long long>(g.a) * g.c * g.d;
     x = static_cast<const E*>(g.x);
     x += T::LAYOUT == batch_last ? feature * g.batch + at.n0 : at.n0 * features + feature;
     w = static_cast<const E*>(g.w) + at.weights_offset;
   }
 
-  /// Starts the copies of a step: its weights to `stage`, its X behind them.
-  KS_DEVICE void issue(int step, E* stage) const {
-    copy_weights(step, stage);
+  /// Starts the copies of a step for `ns` batch entries, `along` the batch from the block's first: its X
+  /// to `stage`, its weights behind, unless they are RESIDENT.
+  KS_DEVICE void issue(int step, long long along, int ns, E* stage) const {
+    if constexpr (!T::RESIDENT) copy_weights(step, stage + T::X_ELEMENTS);
     if constexpr (T::LAYOUT == batch_last) {
-      copy_features_by_batch(step * T::BK, stage + T::W_ELEMENTS);
+      copy_features_by_batch(step * T::BK, along, ns, stage);
     } else {
-      copy_batch_by_features(step * T::BK, stage + T::W_ELEMENTS);
+      copy_batch_by_features(step * T::BK, along, ns, stage);
     }
   }
 
- private:
-  /// Weights lie in memory as the tile wants them, padded with zeros.
+  /// Starts the copies of one step's weights.
   KS_DEVICE void copy_weights(int step, E* to) const {
+    // They lie in memory as the tile wants them, padded with zeros.
     const E* from = w + static_cast<long long>(step) * T::W_ELEMENTS;
     share<T, 1, T::W_ELEMENTS / T::UNIT>(
         [&](int, int unit) { copy<16>(to + unit * T::UNIT, from + unit * T::UNIT, true); });
   }
 
+ private:
   /// batch_last: [l][n], n contiguous on both sides.
-  KS_DEVICE void copy_features_by_batch(int l0, E* to) const {
+  KS_DEVICE void copy_features_by_batch(int l0, long long along, int ns, E* to) const {
     constexpr int PER_ROW = T::BN / WIDTH;
     share<T, T::BK, PER_ROW>([&](int l, int vector) {
       const int n = vector * WIDTH;
-      const bool valid = l0 + l < g.c && at.n0 + n < g.batch;
-      const E* from = x + static_cast<long long>(l0 + l) * g.d * g.batch + n;
+      const bool valid = l0 + l < g.c && n < ns;
+      const E* from = x + static_cast<long long>(l0 + l) * g.d * g.batch + along + n;
       copy<T::VECTOR>(to + l * T::X_PITCH + n, valid ? from : x, valid);
     });
   }
 
   /// batch_first: [n][q], where q runs over (l, j); a row of DIRECT has l alone.
-  KS_DEVICE void copy_batch_by_features(int l0, E* to) const {
+  KS_DEVICE void copy_batch_by_features(int l0, long long along, int ns, E* to) const {
     constexpr int PER_ROW = T::BK * T::J / WIDTH;
-    constexpr int PITCH = T::DIRECT ? T::X_PITCH : T::RAW_PITCH;
     const long long features = static_cast<long long>(g.a) * g.c * g.d;
-    const Run<T> run{g.c - l0 < T::BK ? g.c - l0 : T::BK, g.d, at.js};
+    const Run<T> run{g.c - l0 < T::BK ? g.c - l0 : T::BK, g.d, js};
     share<T, T::BN, PER_ROW>([&](int n, int vector) {
       const int q = vector * WIDTH;
-      const bool valid = at.n0 + n < g.batch && run.has(q);
-      const E* from = x + n * features + static_cast<long long>(l0) * g.d + run.offset(q);
-      copy<T::VECTOR>(to + n * PITCH + q, valid ? from : x, valid);
+      const bool valid = n < ns && run.has(q);
+      const E* from = x + (along + n) * features + static_cast<long long>(l0) * g.d + run.offset(q);
+      const int place = T::DIRECT ? swizzled<T>(n, q) : n * T::RAW_PITCH + q;
+      copy<T::VECTOR>(to + place, valid ? from : x, valid);
     });
   }
 };

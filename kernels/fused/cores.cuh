@@ -1,7 +1,7 @@
 // CUDA cores: each thread keeps TM×TN sums of one j and adds outer products to them.
 #pragma once
 
-#include "tile.cuh"
+#include "store.cuh"
 
 namespace ks {
 
@@ -54,13 +54,32 @@ class OnCores {
     }
   }
 
-  /// Calls f(j, m, n, first, second) for every two sums that are neighbours in n.
+  /// Adds value(j, m) to all the sums of a row.
   template <class F>
-  KS_DEVICE void each_pair(F f) const {
+  KS_DEVICE void add_to_rows(F value) {
     KS_UNROLL
     for (int m = 0; m < T::TM; ++m) {
+      const float more = value(j, row(m));
       KS_UNROLL
-      for (int n = 0; n < T::TN; n += 2) f(j, row(m), column(n), sum[m][n], sum[m][n + 1]);
+      for (int n = 0; n < T::TN; ++n) sum[m][n] += more;
+    }
+  }
+
+  /// Writes the sums to a tile of Y: four neighbours at once.
+  template <class O>
+  KS_DEVICE void store(const Y<T, O>& y, int js) const {
+    if (j >= js) return;
+    KS_UNROLL
+    for (int m = 0; m < T::TM; m += T::LAYOUT == batch_last ? 1 : 4) {
+      KS_UNROLL
+      for (int n = 0; n < T::TN; n += T::LAYOUT == batch_last ? 4 : 1) {
+        Vector<O, 4> four;
+        KS_UNROLL
+        for (int u = 0; u < 4; ++u) {
+          from_float(T::LAYOUT == batch_last ? sum[m][n + u] : sum[m + u][n], four.at[u]);
+        }
+        store_shared(y.at(j, row(m), column(n)), four);
+      }
     }
   }
 };

@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 
-from kernels.fused.arguments import FORMAT
 from kernels.fused.compile import Cubin
 from kernels.fused.machine import Machine
 from kswatch_errors import UnsupportedError
 
-FUNCTION = "ks_product"
+PRODUCT, SECOND_PASS = "ks_product", "ks_sum_parts"
 PLAIN_SHARED_BYTES = 48 * 1024
 """More than this a kernel must ask for."""
 
@@ -93,8 +92,15 @@ def _retained(device: torch.device) -> Any:  # noqa: ANN401  (PyCUDA has no type
 
 
 @cache
-def load(compiled: Cubin, device: torch.device) -> Any:  # noqa: ANN401
+def load(compiled: Cubin, device: torch.device, name: str, takes: str, shared_bytes: int) -> Any:  # noqa: ANN401
     """The prepared function of a cubin, kept loaded, to be launched by `prepared_async_call`.
+
+    Args:
+        compiled: Whose code it is.
+        device: Where it is loaded.
+        name: The function's.
+        takes: Its parameters, in `struct`'s format.
+        shared_bytes: The most that a launch will ask for.
 
     Raises:
         UnsupportedError: the driver does not take the cubin.
@@ -102,17 +108,17 @@ def load(compiled: Cubin, device: torch.device) -> Any:  # noqa: ANN401
     driver = pycuda_driver()
     with primary_context(device):
         try:
-            function = driver.module_from_buffer(compiled.code).get_function(FUNCTION)
+            function = driver.module_from_buffer(compiled.code).get_function(name)
         except driver.Error as error:
             raise UnsupportedError(
                 f"the driver does not load the compiled kernel: {error}; "
                 "update it, or use a CUDA toolkit that is no newer than it"
             ) from error
-        if compiled.resources.shared_bytes > PLAIN_SHARED_BYTES:
+        if shared_bytes > PLAIN_SHARED_BYTES:
             attribute = driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
-            function.set_attribute(attribute, compiled.resources.shared_bytes)
+            function.set_attribute(attribute, shared_bytes)
     _side_stream(device)  # now: a graph capture is no time to make a stream
-    return function.prepare(FORMAT)
+    return function.prepare(takes)
 
 
 # ---- streams --------------------------------------------------------------------------------------

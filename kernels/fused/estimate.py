@@ -11,8 +11,10 @@ from kernels.fused.machine import Machine
 from kernels.fused.tile import Tile, ceil
 from kernels.problem import ELEMENT_BYTES, Problem
 
-MULTIPLY_ADDS = {"tf32": 512, "bf16": 1024, "fp16": 1024}
+MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
 CORE_MULTIPLY_ADDS = 128
+WARPGROUP_GAIN = 1.6
+"""mma.sync reaches some 62 % of what wgmma does."""
 SHARED_BYTES = 128
 SHARED_ACCESSES = 32
 """Single elements, whatever their size."""
@@ -21,33 +23,51 @@ START_CYCLES = 2000
 """From a block's first copy to its first product and from its last to the store; blocks that share
 a multiprocessor hide it from each other."""
 
+LAUNCH_CYCLES = 3000
+"""From the end of a launch to the start of the next."""
+
 SECTOR_BYTES = 32
 REGISTERS = 65536
 MAX_RESIDENT_THREADS = 1536
 
 
 def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
-    """Estimated cycles of the launch."""
-    steps = ceil(problem.pattern.c, tile.depth)
+    """Estimated cycles of the launch, or of both where there is a second pass."""
+    steps = ceil(ceil(problem.pattern.c, tile.depth), tile.parts)
     block = steps * _step_cycles(problem, tile) + _store_cycles(problem, tile)
+    if tile.walkers:
+        block *= ceil(ceil(problem.batch, tile.batch), tile.walkers)
+        block += steps * _weight_bytes(tile) / GLOBAL_BYTES
     on_one = ceil(tile.blocks(problem), machine.multiprocessors)
-    return on_one * block + ceil(on_one, resident(tile, machine)) * START_CYCLES
+    launch = on_one * block + ceil(on_one, resident(tile, machine)) * START_CYCLES
+    return launch + (_second_pass_cycles(problem, tile, machine) if tile.parts > 1 else 0)
 
 
 def resident(tile: Tile, machine: Machine) -> int:
     """Blocks that share a multiprocessor, by shared memory, registers and threads."""
-    registers = 128 if tile.sums <= 64 else 256  # as tile.cuh bounds them
-    by_registers = REGISTERS // (registers * tile.threads)
+    by_registers = REGISTERS // (tile.registers * tile.threads)
     by_threads = MAX_RESIDENT_THREADS // tile.threads
-    return max(1, min(machine.shared_bytes // tile.shared_bytes, by_registers, by_threads))
+    return max(1, min(machine.shared_bytes // tile.launch_bytes, by_registers, by_threads))
+
+
+def _weight_bytes(tile: Tile) -> int:
+    """Of one step."""
+    return ELEMENT_BYTES[tile.precision] * tile.weight_elements
+
+
+def _second_pass_cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
+    sums = problem.batch * problem.pattern.rows
+    bytes_on_one = sums * (4 * tile.parts + problem.element_bytes) / machine.multiprocessors
+    return LAUNCH_CYCLES + bytes_on_one / GLOBAL_BYTES
 
 
 def _step_cycles(problem: Problem, tile: Tile) -> float:
     element_bytes = ELEMENT_BYTES[tile.precision]
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
+    rate *= WARPGROUP_GAIN if tile.family == "warpgroups" else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
-    w_bytes = element_bytes * tile.weight_elements
+    w_bytes = 0 if tile.walkers else _weight_bytes(tile)
     read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
     turned = not (tile.direct or tile.layout == "batch_last")
     turn_cycles = (x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES) if turned else 0.0
@@ -60,7 +80,7 @@ def _step_cycles(problem: Problem, tile: Tile) -> float:
 
 def _store_cycles(problem: Problem, tile: Tile) -> float:
     elements = tile.rows * tile.batch * tile.neighbours
-    y_bytes = ELEMENT_BYTES[tile.precision] * elements
+    y_bytes = (4 if tile.parts > 1 else ELEMENT_BYTES[tile.precision]) * elements
     alone = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2  # accesses by one element
     shared_cycles = alone * elements / SHARED_ACCESSES + (2 - alone) * y_bytes / SHARED_BYTES
     return y_bytes * _sector_waste(problem, tile) / GLOBAL_BYTES + shared_cycles

@@ -4,7 +4,7 @@
 // global to shared memory and scatters its results on the way back.
 #include "copy.cuh"
 #include "cores.cuh"
-#include "store.cuh"
+#include "sum_parts.cuh"
 #include "tensor_cores.cuh"
 
 namespace ks {
@@ -14,42 +14,91 @@ struct MultiplyBy { using Type = OnCores<T>; };
 template <class T>
 struct MultiplyBy<T, tensor_cores> { using Type = OnTensorCores<T>; };
 
-/// STAGES - 1 steps are on their way while one is multiplied.
+/// A block's steps along c, with STAGES - 1 of them on their way while one is multiplied.
 template <class T>
-KS_DEVICE void product(const Arguments& g) {
+class Block {
   using E = typename T::Element;
-  E* const memory = reinterpret_cast<E*>(shared_memory());
-  E* const turned = memory + T::STAGES * T::STAGE_ELEMENTS;
-  const Place at = place_of<T>(g, block_index());
-  const Copies<T> copies(g, at);
-  typename MultiplyBy<T, T::FAMILY>::Type sums;
 
-  const int steps = tiles_in(g.c, T::BK);
-  for (int step = 0; step < T::STAGES - 1; ++step) {
-    if (step < steps) copies.issue(step, memory + step * T::STAGE_ELEMENTS);
-    commit_copies();
-  }
-  for (int step = 0; step < steps; ++step) {
-    wait_copies<T::STAGES - 2>();
-    barrier();  // this step's copies are everyone's; the stage of the step before is free
-    const int ahead = step + T::STAGES - 1;
-    if (ahead < steps) copies.issue(ahead, memory + ahead % T::STAGES * T::STAGE_ELEMENTS);
-    commit_copies();
+  const Arguments& g;
+  Place at = place_of<T>(g, block_index());
+  const long long begin = at.n0;
+  const Copies<T> copies{g, at};
+  int first = 0, steps = tiles_in(g.c, T::BK);
+  E* const stages = reinterpret_cast<E*>(shared_memory());
+  E* const turned = stages + T::STAGES * T::STAGE_ELEMENTS;
+  E* const resident = reinterpret_cast<E*>(shared_memory() + T::SHARED_BYTES);
 
-    const E* stage = memory + step % T::STAGES * T::STAGE_ELEMENTS;
-    if constexpr (T::TURNED) {
-      turn<T>(stage + T::W_ELEMENTS, turned, at.js);
-      barrier();
-      sums.step(stage, turned, at.js);
-    } else {
-      sums.step(stage, stage + T::W_ELEMENTS, at.js);
+ public:
+  KS_DEVICE explicit Block(const Arguments& g) : g(g) {
+    if constexpr (T::PARTED) {
+      const int each = tiles_in(steps, g.parts);
+      first = at.part * each;
+      steps = steps - first < each ? steps - first : each;  // none, for the last parts of few steps
     }
   }
-  barrier();  // Y takes the place of the stages
-  gather<T>(sums, at.js, memory);
-  barrier();
-  scatter<T>(memory, g, at);
-}
+
+  KS_DEVICE void run() {
+    if constexpr (T::RESIDENT) {
+      for (int step = 0; step < steps; ++step) copies.copy_weights(step, resident + step * T::W_ELEMENTS);
+      start();
+      while (at.n0 < g.batch) tile(at.n0 + static_cast<long long>(g.walkers) * T::BN);
+    } else {
+      start();
+      tile(g.batch);
+    }
+  }
+
+ private:
+  KS_DEVICE void issue(int step) const {
+    copies.issue(first + step, T::RESIDENT ? at.n0 - begin : 0, at.ns, stage(step));
+  }
+
+  /// The first copies of a batch tile.
+  KS_DEVICE void start() const {
+    for (int step = 0; step < T::STAGES - 1; ++step) {
+      if (step < steps) issue(step);
+      commit_copies();
+    }
+  }
+
+  /// One batch tile, whose copies are started; and the start of those of the next.
+  KS_DEVICE void tile(long long next) {
+    typename MultiplyBy<T, T::FAMILY>::Type sums;
+    for (int step = 0; step < steps; ++step) {
+      wait_copies<T::STAGES - 2>();
+      barrier();  // this step's copies are everyone's; the stage of the step before is free
+      const int ahead = step + T::STAGES - 1;
+      if (ahead < steps) issue(ahead);
+      commit_copies();
+      multiply(sums, step);
+    }
+    add_bias<T>(sums, g, at);
+    using Out = typename T::Output;
+    const Y<T, Out> y{reinterpret_cast<Out*>(shared_memory() + T::Y_OFFSET_BYTES)};
+    if constexpr (!T::RESIDENT) barrier();  // Y takes the place of the stages
+    sums.store(y, at.js);
+    barrier();  // Y is whole
+    Place done = at;
+    at.n0 = next, at.ns = batch_entries<T>(g, next);
+    if (T::RESIDENT && next < g.batch) start();
+    scatter<T>(y, g, done);
+  }
+
+  template <class Sums>
+  KS_DEVICE void multiply(Sums& sums, int step) const {
+    const E* x = stage(step);
+    const E* w = T::RESIDENT ? resident + step * T::W_ELEMENTS : x + T::X_ELEMENTS;
+    if constexpr (T::TURNED) {
+      turn<T>(x, turned, at.js);
+      barrier();
+      sums.step(w, turned, at.js);
+    } else {
+      sums.step(w, x, at.js);
+    }
+  }
+
+  KS_DEVICE E* stage(int step) const { return stages + step % T::STAGES * T::STAGE_ELEMENTS; }
+};
 
 using TheTile = Tile<KS_TILE>;
 static_assert(TheTile::THREADS == KS_THREADS, "tile.py counts other threads");
@@ -60,5 +109,12 @@ static_assert(TheTile::STAGES >= 2, "the stage that is copied to is not the one 
 
 extern "C" __global__ void __launch_bounds__(KS_THREADS, ks::TheTile::BLOCKS)
     ks_product(const ks::Arguments arguments) {
-  ks::product<ks::TheTile>(arguments);
+  ks::Block<ks::TheTile>(arguments).run();
 }
+
+#if KS_PARTED
+/// The second pass: one thread for each element of Y.
+extern "C" __global__ void __launch_bounds__(KS_SUM_THREADS) ks_sum_parts(const ks::Arguments arguments) {
+  ks::sum_parts<ks::TheTile>(arguments);
+}
+#endif

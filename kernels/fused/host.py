@@ -21,6 +21,9 @@ from kernels.fused.twin_build import cache_folder, find_compiler
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Werror")
 FOLDER = Path(__file__).parent
 MESSAGE_BYTES = 512
+ACCESSES = ("loads", "stores", "matrices", "copies")
+Traffic = dict[str, tuple[int, int]]
+"""How often accesses went through the banks of shared memory, and how often they had to, by kind."""
 
 
 class Defect(Exception):
@@ -63,8 +66,10 @@ def execute(
     shape: tuple[int, int, int],
     tensors: Sequence[torch.Tensor],
     seed: int,
-) -> None:
-    """One launch of a built library, as the driver would do it.
+    first: int = 0,
+    second_pass: bool = False,
+) -> Traffic:
+    """One launch of a built library, as the driver would do it; the traffic of shared memory comes back.
 
     Args:
         library: From `build`.
@@ -72,6 +77,8 @@ def execute(
         shape: (blocks, threads, bytes of shared memory).
         tensors: The global memory that the kernel may read; the last one it may write.
         seed: Repeats the order in which threads run.
+        first: The block to begin with, of those that `shape` counts.
+        second_pass: Launches the kernel that adds up parts, not the product.
 
     Raises:
         Defect: a thread raced, missed a wait, left its arrays, or waits forever.
@@ -81,7 +88,10 @@ def execute(
     )
     message = ctypes.create_string_buffer(MESSAGE_BYTES)
     run = ctypes.CDLL(str(library)).ks_host_run
-    run.argtypes = [ctypes.c_char_p, ctypes.c_uint, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
-    run.argtypes += [ctypes.POINTER(Array), ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
-    if run(packed, *shape, seed, arrays, len(arrays), message, MESSAGE_BYTES):
+    run.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
+    run.argtypes += [ctypes.c_size_t, ctypes.c_uint]
+    run.argtypes += [ctypes.POINTER(Array), ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p]
+    traffic = (ctypes.c_uint64 * (2 * len(ACCESSES)))()
+    if run(second_pass, packed, first, *shape, seed, arrays, len(arrays), message, MESSAGE_BYTES, traffic):
         raise Defect(message.value.decode())
+    return {kind: (traffic[2 * i], traffic[2 * i + 1]) for i, kind in enumerate(ACCESSES)}

@@ -9,6 +9,7 @@
 #include <memory>
 #include <ucontext.h>
 
+#include "host_banks.hpp"
 #include "host_memory.hpp"
 
 namespace ks::host {
@@ -50,6 +51,7 @@ class Block {
  public:
   GlobalMemory global;
   SharedMemory shared;
+  Banks banks;
   int thread = 0;
   unsigned index = 0;
   char message[256] = "";
@@ -71,15 +73,22 @@ class Block {
       std::snprintf(message, sizeof message, "block %u: some threads wait for others that never come", index);
     }
     ready_.clear();
+    banks.pass_barrier();
     return message[0] == '\0';
   }
 
   Copies& copies() { return fibers_[thread].copies; }
 
+  /// Tells the banks of an access of a thread, which `shared` has found to be inside.
+  void pass_banks(Access kind, int by, const void* where, size_t bytes) {
+    banks.note(kind, by, static_cast<const char*>(where) - shared.base(), bytes);
+  }
+
   void barrier() {
     if (++at_barrier_ == static_cast<int>(fibers_.size())) {
       at_barrier_ = 0;
       shared.pass_barrier();
+      banks.pass_barrier();
       for (size_t t = 0; t < fibers_.size(); ++t) wake(static_cast<int>(t));
     }
     pause();

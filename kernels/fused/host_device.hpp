@@ -20,6 +20,7 @@ inline char* shared_memory() { return host::running->shared.base(); }
 template <class V>
 V load_shared(const void* from) {
   host::running->shared.note_read(from, sizeof(V), thread_index());
+  host::running->pass_banks(host::LOADS, thread_index(), from, sizeof(V));
   V value;
   std::memcpy(&value, from, sizeof(V));
   return value;
@@ -28,6 +29,7 @@ V load_shared(const void* from) {
 template <class V>
 void store_shared(void* to, V value) {
   host::running->shared.note_write(to, sizeof(V), thread_index());
+  host::running->pass_banks(host::STORES, thread_index(), to, sizeof(V));
   std::memcpy(to, &value, sizeof(V));
 }
 
@@ -50,6 +52,7 @@ void copy_async(void* to, const void* from, bool valid) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "the sizes of cp.async");
   if (valid) host::running->global.check(from, BYTES, false);
   host::running->shared.note_write(to, BYTES, thread_index());
+  host::running->pass_banks(host::COPIES, thread_index(), to, BYTES);
   host::running->copies().start(to, from, BYTES, valid);
 }
 
@@ -92,7 +95,9 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
     float* sum = static_cast<float*>(lanes[lane].out);
     for (int i = 0; i < 4; ++i) {
       const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-      for (int depth = 0; depth < DEPTH; ++depth) sum[i] += a[row][depth] * b[depth][column];
+      double exact = sum[i];  // the products are: 22 bits each
+      for (int depth = 0; depth < DEPTH; ++depth) exact += double{a[row][depth]} * b[depth][column];
+      sum[i] = toward_zero(exact);
     }
   }
 }
@@ -100,7 +105,10 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
 /// ldmatrix of four 8×8 matrices of 16-bit elements, whose 32 rows the lanes name.
 template <bool TRANSPOSED>
 void load_matrices(Lane (&lanes)[WARP]) {
-  for (const Lane& lane : lanes) running->shared.note_read(lane.in, 16, lane.thread);
+  for (const Lane& lane : lanes) {
+    running->shared.note_read(lane.in, 16, lane.thread);
+    running->pass_banks(MATRICES, lane.thread, lane.in, 16);
+  }
   for (int lane = 0; lane < WARP; ++lane) {
     auto* out = static_cast<uint16_t*>(lanes[lane].out);
     for (int matrix = 0; matrix < 4; ++matrix) {

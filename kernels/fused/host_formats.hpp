@@ -50,6 +50,13 @@ inline uint32_t round_to_tf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fff
 
 namespace host {
 
+/// fp32 as the tensor cores round their sums: what does not fit is cut off.
+inline float toward_zero(double value) {
+  const float nearest = static_cast<float>(value);
+  if (std::isinf(nearest) || std::fabs(static_cast<double>(nearest)) <= std::fabs(value)) return nearest;
+  return std::nextafter(nearest, 0.0f);
+}
+
 /// How a 32-bit word of a fragment is read by mma.
 struct HalfPair {
   static constexpr int PER_WORD = 2;

@@ -3,23 +3,31 @@
 
 namespace {
 
-void kernel(const void* arguments) { ks_product(*static_cast<const ks::Arguments*>(arguments)); }
+void product(const void* arguments) { ks_product(*static_cast<const ks::Arguments*>(arguments)); }
+#if KS_PARTED
+void second_pass(const void* arguments) { ks_sum_parts(*static_cast<const ks::Arguments*>(arguments)); }
+#else
+void second_pass(const void*) {}
+#endif
 
 }  // namespace
 
-/// Runs blocks 0 .. blocks - 1 on the packed `arguments`, exactly the bytes that a launch passes.
-/// Returns 0, or 1 with the first defect that a thread met in `message`.
-extern "C" int ks_host_run(const void* arguments, unsigned blocks, int threads, size_t shared_bytes,
-                           unsigned seed, const ks::host::Array* arrays, int count, char* message,
-                           size_t message_bytes) {
+/// Runs blocks first .. end - 1 of the product, or of its second pass, on the packed `arguments`, exactly the bytes that a launch passes.
+/// Returns 0, or 1 with the first defect that a thread met in `message`; counts what goes through the
+/// banks of shared memory if `traffic` is not null.
+extern "C" int ks_host_run(int second, const void* arguments, unsigned first, unsigned end, int threads,
+                           size_t shared_bytes, unsigned seed, const ks::host::Array* arrays, int count, char* message,
+                           size_t message_bytes, ks::host::Traffic* traffic) {
   ks::host::Block block(threads, seed);
   block.global.hold(arrays, count);
+  block.banks.watching = traffic != nullptr;
   ks::host::running = &block;
   bool fine = true;
-  for (unsigned index = 0; index < blocks && fine; ++index) {
-    fine = block.run(index, shared_bytes, kernel, arguments);
+  for (unsigned index = first; index < end && fine; ++index) {
+    fine = block.run(index, shared_bytes, second ? second_pass : product, arguments);
   }
   ks::host::running = nullptr;
+  if (traffic) std::copy(block.banks.traffic, block.banks.traffic + ks::host::ACCESS_KINDS, traffic);
   std::snprintf(message, message_bytes, "%s", block.message);
   return fine ? 0 : 1;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kernels.fused import launch, twin
-from kernels.implementation import Implementation, Product
+from kernels.implementation import Empty, Implementation, Product
 from kernels.problem import Problem
 
 
@@ -20,13 +20,16 @@ class Fused(Implementation):
             return launch.unsupported(problem, device)
         return twin.unsupported(problem)
 
-    def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """Weights re-laid out for the tile, once.
+    def prepare(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
+        """Weights re-laid out for the tile, once; a bias of shape (a·b·d,) is added in the kernel.
 
         Raises:
             UnsupportedError: `unsupported` would have said so.
         """
-        return (launch if weights.is_cuda else twin).prepare(problem, weights)
+        if weights.is_cuda:
+            return launch.prepare(problem, weights, bias)
+        product = twin.prepare(problem, weights)
+        return product if bias is None else _then_add(product, problem, bias.detach().clone())
 
     def memory_bytes(self, problem: Problem) -> int:
         """The compulsory bytes and the re-laid weights: no temporaries."""
@@ -43,3 +46,13 @@ class Fused(Implementation):
         if device.type == "cuda":
             return launch.tile(problem, device)
         return twin.tile(problem)
+
+
+def _then_add(product: Product, problem: Problem, bias: torch.Tensor) -> Product:
+    """The twin's product and a bias, which it does not take itself."""
+    more = bias if problem.layout == "batch_first" else bias[:, None]
+
+    def with_bias(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        return product(x, empty=empty).add_(more)
+
+    return with_bias

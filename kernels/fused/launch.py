@@ -5,15 +5,18 @@ PyCUDA checks no shape, dtype, device or address: all of that is done here, befo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, tiles
-from kernels.fused.arguments import pack
+from kernels.fused import driver, tensor_map, tiles, trust
+from kernels.fused.arguments import FORMAT, numbers
+from kernels.fused.estimate import cycles
 from kernels.fused.machine import MIN_ARCHITECTURE, TENSOR_CORE_ARCHITECTURE
-from kernels.fused.tile import Tile
+from kernels.fused.tile import FAMILIES, SUM_THREADS, Tile, ceil
 from kernels.fused.weights import lay_out
 from kernels.implementation import STORAGE_DTYPES, Empty, Product
 from kernels.problem import Problem
@@ -44,17 +47,26 @@ def unsupported(problem: Problem, device: torch.device) -> str | None:
     return None
 
 
-def prepare(problem: Problem, weights: torch.Tensor) -> Product:
-    """A closure that only launches; it owns the re-laid weights, so that `weights` may go.
+def prepare(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
+    """A closure that only launches; it owns the re-laid weights and a bias, so that both may go.
+
+    Args:
+        problem: What is computed.
+        weights: Of shape (a, b, c, d).
+        bias: Of shape (a·b·d,), one for each feature of Y; added before the rounding.
 
     Raises:
         UnsupportedError: `unsupported` would have said so.
-        UsageError: weights of another shape or dtype.
+        UsageError: weights or bias of another shape, dtype or device.
     """
     if reason := unsupported(problem, weights.device):
         raise UnsupportedError(f"{problem}: {reason}")
-    check("weights", weights, problem.pattern.as_tuple(), STORAGE_DTYPES[problem.precision], weights.device)
-    return Launcher(problem, weights.detach())
+    dtype = STORAGE_DTYPES[problem.precision]
+    check("weights", weights, problem.pattern.as_tuple(), dtype, weights.device)
+    if bias is not None:
+        check("bias", bias, (problem.pattern.rows,), dtype, weights.device)
+        bias = bias.detach().clone()
+    return launcher(problem, weights.detach(), bias, chosen(problem, weights.device))
 
 
 def code_hash(problem: Problem, device: torch.device) -> str:
@@ -70,7 +82,24 @@ def tile(problem: Problem, device: torch.device) -> str:
 
 def chosen(problem: Problem, device: torch.device, alignment_bytes: int = 16) -> Tile:
     """The tile for addresses that divide by so many bytes; fresh tensors divide by 16 and more."""
-    return tiles.choose(problem, driver.machine(device), alignment_bytes)
+    machine = driver.machine(device)
+    tile = tiles.choose(problem, machine, alignment_bytes)
+    wide = tiles.by_warpgroups(problem, machine)
+    if wide is None or trust.untrusted(device):
+        return tile
+    return min(wide, tile, key=lambda either: cycles(problem, either, machine))
+
+
+def available(problem: Problem, device: torch.device) -> dict[str, str | None]:
+    """Every family of kernels: None where it may compute the problem there, else why not, as a sentence."""
+    machine = driver.machine(indexed(device))
+    reasons: dict[str, str | None] = {
+        family: None if family in machine.families(problem) else machine.lacks(family, problem)
+        for family in FAMILIES
+    }
+    if tiles.by_warpgroups(problem, machine) is not None:
+        reasons["warpgroups"] = trust.untrusted(indexed(device))
+    return reasons
 
 
 def indexed(device: torch.device) -> torch.device:
@@ -81,15 +110,19 @@ def indexed(device: torch.device) -> torch.device:
 class Launcher:
     """The product of one problem with one set of weights on one GPU."""
 
-    def __init__(self, problem: Problem, weights: torch.Tensor) -> None:
+    def __init__(
+        self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
+    ) -> None:
         self.problem = problem
         self.device = weights.device
         self._dtype = weights.dtype
         self._input_shape, self._output_shape = problem.input_shape, problem.output_shape
-        self._tile = chosen(problem, self.device)
-        self._weights = lay_out(weights, self._tile)
+        self._tile = tile
+        self._weights, self._bias = lay_out(weights, self._tile), bias
+        self._constant = (self._weights.data_ptr(), 0 if bias is None else bias.data_ptr())
+        self._numbers = numbers(problem, self._tile)
         self._grid, self._block = (self._tile.blocks(problem), 1, 1), (self._tile.threads, 1, 1)
-        self._shared_bytes = self._tile.shared_bytes
+        self._shared_bytes = self._tile.launch_bytes
         self._functions = {self._tile.vector_bytes: self._load(self._tile)}
         torch.cuda.current_stream(self.device).synchronize()  # launches may come on another stream
 
@@ -104,17 +137,44 @@ class Launcher:
         if not x.is_contiguous():
             raise UsageError(f"x of strides {x.stride()} is not contiguous; pass x.contiguous()")
         y = empty(self._output_shape, dtype=self._dtype, device=self.device)
-        addresses = x.data_ptr(), self._weights.data_ptr(), y.data_ptr()
-        function = self._function(addresses[0] | addresses[2])
-        values = pack(self.problem, *addresses)
+        if self._tile.parts > 1:
+            sums = self.parts()
+            driver.on_current_stream(self.device, self.launch(x.data_ptr(), sums.data_ptr()))
+            driver.on_current_stream(self.device, self.add_up(sums.data_ptr(), y.data_ptr()))
+        else:
+            driver.on_current_stream(self.device, self.launch(x.data_ptr(), y.data_ptr()))
+        return y
 
-        def launch(stream: Any) -> None:  # noqa: ANN401
+    def launch(self, x: int, y: int) -> Callable[[Any], None]:
+        """What launches the product on a stream, for the addresses of X and Y."""
+        function = self._function(x | y)
+        values = self._arguments(x, y)
+
+        def start(stream: Any) -> None:  # noqa: ANN401
             function.prepared_async_call(
                 self._grid, self._block, stream, *values, shared_size=self._shared_bytes
             )
 
-        driver.on_current_stream(self.device, launch)
-        return y
+        return start
+
+    def add_up(self, sums: int, y: int) -> Callable[[Any], None]:
+        """What launches the second pass on a stream, from the parts' sums to Y."""
+        function = self._load(self._tile, driver.SECOND_PASS)
+        grid = (ceil(prod(self._output_shape), SUM_THREADS), 1, 1)
+        values = (sums, *self._constant, y, *self._numbers)
+
+        def start(stream: Any) -> None:  # noqa: ANN401
+            function.prepared_async_call(grid, (SUM_THREADS, 1, 1), stream, *values, shared_size=0)
+
+        return start
+
+    def _arguments(self, x: int, y: int) -> tuple[Any, ...]:
+        return (x, *self._constant, y, *self._numbers)
+
+    def parts(self) -> torch.Tensor:
+        """Room for the parts' sums."""
+        shape = (self._tile.parts, *self._output_shape)
+        return torch.empty(shape, dtype=torch.float32, device=self.device)
 
     def _function(self, addresses: int) -> Any:  # noqa: ANN401
         """The kernel whose accesses are as wide as the addresses allow; a view may start anywhere."""
@@ -125,8 +185,40 @@ class Launcher:
             self._functions[width] = self._load(self._tile.with_vectors(width))
         return self._functions[width]
 
-    def _load(self, tile: Tile) -> Any:  # noqa: ANN401
-        return driver.load(compiler.cubin(tile, driver.machine(self.device).architecture), self.device)
+    def _load(self, tile: Tile, name: str = driver.PRODUCT) -> Any:  # noqa: ANN401
+        compiled = compiler.cubin(tile, driver.machine(self.device).architecture)
+        shared_bytes = tile.launch_bytes if name == driver.PRODUCT else 0
+        takes = f"{tensor_map.BYTES}s{FORMAT}" if tile.family == "warpgroups" else FORMAT
+        return driver.load(compiled, self.device, name, takes, shared_bytes)
+
+
+class WarpgroupLauncher(Launcher):
+    """The same by wgmma, which takes X by a tensor map; an X that TMA cannot take goes to mma.sync."""
+
+    def __init__(
+        self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
+    ) -> None:
+        super().__init__(problem, weights, bias, tile)
+        plain = tiles.choose(problem, driver.machine(self.device))
+        self._plain = Launcher(problem, weights, bias, plain)
+        self._map: tuple[int, bytes] = (0, b"")
+
+    def __call__(self, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        """As of `Launcher`."""
+        if x.data_ptr() % tensor_map.ADDRESS_BYTES:
+            return self._plain(x, empty)
+        return super().__call__(x, empty)
+
+    def _arguments(self, x: int, y: int) -> tuple[Any, ...]:
+        if self._map[0] != x:
+            self._map = (x, tensor_map.encode(self.problem, self._tile, x))
+        return (self._map[1], *super()._arguments(x, y))
+
+
+def launcher(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile) -> Launcher:
+    """What launches a tile."""
+    kind = WarpgroupLauncher if tile.family == "warpgroups" else Launcher
+    return kind(problem, weights, bias, tile)
 
 
 def check(

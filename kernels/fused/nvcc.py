@@ -46,8 +46,13 @@ def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Resou
         UnsupportedError: nvcc fails.
     """
     by = by_pycuda if pycuda_is_there() else by_nvcc
-    code, report = by(tile.source, architecture, nvcc)
+    code, report = by(tile.source, target(tile, architecture), nvcc)
     return code, resources_of(report, tile)
+
+
+def target(tile: Tile, architecture: int) -> str:
+    """What nvcc calls the architecture; wgmma is only in the variant that runs on no other."""
+    return f"sm_{architecture}a" if tile.family == "warpgroups" else f"sm_{architecture}"
 
 
 def find_nvcc() -> str | None:
@@ -98,7 +103,7 @@ def pycuda_is_there() -> bool:
     return True
 
 
-def by_pycuda(source: str, architecture: int, nvcc: str) -> tuple[bytes, str]:
+def by_pycuda(source: str, target: str, nvcc: str) -> tuple[bytes, str]:
     """(cubin, what ptxas said): PyCUDA passes the latter on as a warning."""
     from pycuda.compiler import compile as compile_source
     from pycuda.driver import CompileError
@@ -111,36 +116,36 @@ def by_pycuda(source: str, architecture: int, nvcc: str) -> tuple[bytes, str]:
                 nvcc=nvcc,
                 options=list(FLAGS),
                 no_extern_c=True,
-                arch=f"sm_{architecture}",
+                arch=target,
                 cache_dir=False,
                 include_dirs=[str(FOLDER)],
                 target="cubin",
             )
         except CompileError as error:
-            raise refused(architecture, error.stderr or error.stdout or str(error)) from error
+            raise refused(target, error.stderr or error.stdout or str(error)) from error
     return code, "\n".join(str(warning.message) for warning in said)
 
 
-def by_nvcc(source: str, architecture: int, nvcc: str) -> tuple[bytes, str]:
+def by_nvcc(source: str, target: str, nvcc: str) -> tuple[bytes, str]:
     """The same without PyCUDA."""
     with tempfile.TemporaryDirectory(prefix="kswatch-nvcc-") as folder:
         (Path(folder) / "kernel.cu").write_text(source)
-        command = [nvcc, "--cubin", *FLAGS, "-arch", f"sm_{architecture}", f"-I{FOLDER}", "kernel.cu"]
+        command = [nvcc, "--cubin", *FLAGS, "-arch", target, f"-I{FOLDER}", "kernel.cu"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as error:
-            raise refused(architecture, str(error)) from error
+            raise refused(target, str(error)) from error
         if done.returncode:
-            raise refused(architecture, done.stderr or done.stdout)
+            raise refused(target, done.stderr or done.stdout)
         return (Path(folder) / "kernel.cubin").read_bytes(), done.stdout + done.stderr
 
 
-def refused(architecture: int, said: str) -> UnsupportedError:
+def refused(target: str, said: str) -> UnsupportedError:
     """The error for an nvcc that fails, with its first complaint."""
     lines = said.strip().splitlines() or ["no message"]
     first = next((line for line in lines if "error" in line or "fatal" in line), lines[0])
     return UnsupportedError(
-        f"nvcc does not compile the fused kernel for sm_{architecture}: {first}; "
+        f"nvcc does not compile the fused kernel for {target}: {first}; "
         "use a CUDA toolkit that knows this architecture and a host compiler that it supports"
     )
 
@@ -151,11 +156,11 @@ def resources_of(report: str, tile: Tile) -> Resources:
     Raises:
         UnsupportedError: the report is not of the form that we know.
     """
-    registers = re.search(r"Used (\d+) registers", report)
-    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
-    if registers is None or stack is None:
+    registers = re.findall(r"Used (\d+) registers", report)  # one for each kernel of the tile
+    stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    if not registers or not stacks:
         raise UnsupportedError(
             f"ptxas reports no registers or spills: {report[:200]!r}; use CUDA 11 or newer"
         )
-    stack_bytes, stored, loaded = map(int, stack.groups())
-    return Resources(int(registers[1]), stored + loaded, stack_bytes, tile.shared_bytes)
+    stack_bytes, stored, loaded = (sum(map(int, column)) for column in zip(*stacks, strict=True))
+    return Resources(max(map(int, registers)), stored + loaded, stack_bytes, tile.shared_bytes)

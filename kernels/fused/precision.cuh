@@ -23,12 +23,28 @@ struct alignas(sizeof(E) * COUNT) Vector { E at[COUNT]; };
 /// 32 bits of a fragment: one fp32 or tf32 element, or two of 16 bits.
 struct alignas(16) Words { uint32_t at[4]; };
 
+/// An fp32 number as the tensor cores take it: two tf32 numbers, off by 2^-23 of it at most.
+/// Infinity has a small part that is none, so that where plain fp32 gives infinity this may give NaN.
+struct Parts { uint32_t big, small; };
+
+KS_DEVICE Parts split(uint32_t bits) {
+  const uint32_t big = round_to_tf32(bits);
+  return {big, round_to_tf32(as_bits(as_float(bits) - as_float(big)))};
+}
+
 /// What differs between precisions: the storage, the tensor-core instruction, the rounding of X.
+///
+/// SPLIT: an element goes to the tensor cores in two parts, whose products are added to fp32.
 struct fp32 {
   using Element = float;
+  static constexpr bool SPLIT = true;
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_tf32(sum, a, b0, b1);
+  }
 };
 struct tf32 {
   using Element = float;
+  static constexpr bool SPLIT = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return round_to_tf32(bits); }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_tf32(sum, a, b0, b1);
@@ -36,6 +52,7 @@ struct tf32 {
 };
 struct fp16 {
   using Element = Half;
+  static constexpr bool SPLIT = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_half(sum, a, b0, b1);
@@ -43,6 +60,7 @@ struct fp16 {
 };
 struct bf16 {
   using Element = Brain;
+  static constexpr bool SPLIT = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_brain(sum, a, b0, b1);

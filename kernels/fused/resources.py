@@ -21,21 +21,26 @@ from kernels.fused.compile import Cubin, cubin
 from kernels.fused.machine import Machine
 from kernels.fused.nvcc import TIMEOUT_S, find_tool
 from kernels.fused.tile import Tile
-from kernels.fused.tiles import choose
+from kernels.fused.tiles import by_warpgroups, choose
 from kernels.fused.twin_build import cache_folder
 from kernels.pattern import Pattern
-from kernels.problem import LAYOUTS, PRECISIONS, Problem
+from kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 from kswatch_errors import UnsupportedError
 
 ARCHITECTURES = (75, 80, 90)
 """Turing for the CUDA cores alone, Ampere for mma.sync, Hopper for the newest."""
-BATCH = 25_088
+KINDS: tuple[tuple[Pattern, int, tuple[Precision, ...]], ...] = (
+    (Pattern(1, 128, 128, 3), 25_088, PRECISIONS),
+    (Pattern(6, 64, 64, 16), 25_088, ("fp32", "fp16")),  # fp32 on the CUDA cores, eight j's together
+    (Pattern(1, 256, 1024, 1), 16, ("fp16",)),  # in parts
+)
 PROBLEMS = tuple(
-    Problem(Pattern(1, 128, 128, 3), BATCH, precision, layout)
-    for precision in PRECISIONS
+    Problem(pattern, batch, precision, layout)
+    for pattern, batch, precisions in KINDS
+    for precision in precisions
     for layout in LAYOUTS
 )
-"""One for every family: what one of its tiles spills or loses, the others do too."""
+"""One for every way of computing: what one of its tiles spills or loses, the others do too."""
 
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", re.MULTILINE)
 
@@ -86,7 +91,9 @@ def listing(
 
 def tiles_of(problems: Iterable[Problem], machine: Machine) -> list[Tile]:
     """The distinct tiles of those problems that the machine can compute."""
-    tiles = {choose(problem, machine) for problem in problems if machine.computes(problem)}
+    served = [problem for problem in problems if machine.computes(problem)]
+    tiles = {choose(problem, machine) for problem in served}
+    tiles |= {tile for problem in served if (tile := by_warpgroups(problem, machine))}
     return sorted(tiles, key=repr)
 
 

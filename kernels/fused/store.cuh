@@ -5,22 +5,40 @@
 
 namespace ks {
 
-/// Sums to shared memory, rounded to the storage type: [m][n] for batch_last, else [j][n][m], which
-/// a warp, having one j at a time, writes without meeting a bank twice.
-template <class T, class Sums, class E>
-KS_DEVICE void gather(const Sums& sums, int js, E* tile) {
-  sums.each_pair([&](int j, int m, int n, float first, float second) {
-    if (j >= js) return;
-    Vector<E, 2> pair;
+/// A tile of Y in shared memory, rounded to the storage type: [m][n] for batch_last, else [j][n][m],
+/// which a warp, having one j at a time, writes without meeting a bank twice.
+template <class T, class O>
+struct Y {
+  O* tile;
+
+  KS_DEVICE O* at(int j, int m, int n) const {
+    if constexpr (T::LAYOUT == batch_last) return tile + m * T::Y_PITCH + n;
+    return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / 4 * T::Y_SKEW + m;
+  }
+
+  /// Two neighbours in n, of which the first is even.
+  KS_DEVICE void put_pair(int j, int m, int n, float first, float second) const {
+    Vector<O, 2> pair;
     from_float(first, pair.at[0]);
     from_float(second, pair.at[1]);
     if constexpr (T::LAYOUT == batch_last) {
-      store_shared(tile + m * T::Y_PITCH + n, pair);
+      store_shared(at(j, m, n), pair);
     } else {
-      E* const to = tile + j * T::Y_PLANE + n * T::Y_PITCH + m;
-      store_shared(to, pair.at[0]);
-      store_shared(to + T::Y_PITCH, pair.at[1]);
+      store_shared(at(j, m, n), pair.at[0]);
+      store_shared(at(j, m, n + 1), pair.at[1]);
     }
+  }
+};
+
+/// Adds the bias of each row, if there is one.
+template <class T, class Sums>
+KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
+  using E = typename T::Element;
+  if (T::PARTED || g.bias == nullptr) return;
+  const E* bias = static_cast<const E*>(g.bias) + (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
+  sums.add_to_rows([&](int j, int m) {
+    if (m >= g.b - at.k0 || j >= at.js) return 0.0f;
+    return to_float(load_global<E>(bias + static_cast<long long>(m) * g.d + j));
   });
 }
 
@@ -29,6 +47,16 @@ template <class T, int WIDTH, class E>
 KS_DEVICE Vector<E, WIDTH> pick(const E* row, int q, int step) {
   if constexpr (T::J == 1) return load_shared<Vector<E, WIDTH>>(row + q);
   Vector<E, WIDTH> picked;
+  constexpr int EACH = WIDTH % T::J == 0 ? WIDTH / T::J : 1;
+  if (EACH > 1 && step == T::J) {  // as many from every j: read them together
+    KS_UNROLL
+    for (int j = 0; j < T::J; ++j) {
+      const auto some = load_shared<Vector<E, EACH>>(row + j * T::Y_PLANE + q / T::J);
+      KS_UNROLL
+      for (int u = 0; u < EACH; ++u) picked.at[u * T::J + j] = some.at[u];
+    }
+    return picked;
+  }
   int m = q / step, j = q % step;
   KS_UNROLL
   for (int u = 0; u < WIDTH; ++u) {
@@ -39,27 +67,27 @@ KS_DEVICE Vector<E, WIDTH> pick(const E* row, int q, int step) {
 }
 
 /// The tile from shared memory to Y, all of it that exists.
-template <class T, class E>
-KS_DEVICE void scatter(const E* tile, const Arguments& g, const Place& at) {
-  constexpr int WIDTH = T::VECTOR / sizeof(E);
+template <class T, class O>
+KS_DEVICE void scatter(const Y<T, O>& tile, const Arguments& g, const Place& at) {
+  constexpr int WIDTH = T::VECTOR > sizeof(O) ? T::VECTOR / sizeof(O) : 1;
   const int rows_left = g.b - at.k0;
   const Run<T> run{rows_left < T::BM ? rows_left : T::BM, g.d, at.js};
   const long long feature = (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
   const long long features = static_cast<long long>(g.a) * g.b * g.d;
-  E* const y = static_cast<E*>(g.y);
+  O* const y = static_cast<O*>(g.y) + at.part * features * g.batch;
   if constexpr (T::LAYOUT == batch_last) {
     share<T, T::BM, T::BN / WIDTH>([&](int m, int vector) {
       const int n = vector * WIDTH;
-      if (m >= run.rows || at.n0 + n >= g.batch) return;
-      E* const to = y + (feature + static_cast<long long>(m) * g.d) * g.batch + at.n0 + n;
-      store_global(to, load_shared<Vector<E, WIDTH>>(tile + m * T::Y_PITCH + n));
+      if (m >= run.rows || n >= at.ns) return;
+      O* const to = y + (feature + static_cast<long long>(m) * g.d) * g.batch + at.n0 + n;
+      store_global(to, load_shared<Vector<O, WIDTH>>(tile.at(0, m, n)));
     });
   } else {
     share<T, T::BN, T::BM * T::J / WIDTH>([&](int n, int vector) {
       const int q = vector * WIDTH;
-      if (at.n0 + n >= g.batch || !run.has(q)) return;
-      E* const to = y + (at.n0 + n) * features + feature + run.offset(q);
-      store_global(to, pick<T, WIDTH>(tile + n * T::Y_PITCH, q, run.step()));
+      if (n >= at.ns || !run.has(q)) return;
+      O* const to = y + (at.n0 + n) * features + feature + run.offset(q);
+      store_global(to, pick<T, WIDTH>(tile.at(0, 0, n), q, run.step()));
     });
   }
 }

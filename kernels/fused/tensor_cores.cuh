@@ -3,7 +3,7 @@
 // In every instruction A is 16 rows of weights and B eight batch entries of X, along 32 bytes of l.
 #pragma once
 
-#include "tile.cuh"
+#include "store.cuh"
 
 namespace ks {
 
@@ -16,7 +16,9 @@ class OnTensorCores {
   static constexpr int COLUMNS = T::BN / T::TN, ROWS = T::BM / T::TM;  // warps across the tile
   static_assert(T::TM % 16 == 0 && T::TN % 16 == 0 && T::BK % L == 0, "warps own whole instructions");
 
-  float sum[T::TJ][T::TM / 16][T::TN / 8][4] = {};
+  using Sums = float[T::TM / 16][T::TN / 8][4];
+
+  Sums sum[T::TJ] = {};
   int m0, n0, j0, lane;
 
  public:
@@ -33,31 +35,70 @@ class OnTensorCores {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
       if (j0 + j >= js) return;
-      KS_UNROLL
-      for (int l = 0; l < T::BK; l += L) multiply(sum[j], w, x, j0 + j, l);
+      if constexpr (P::SPLIT) {
+        // Tensor cores cut sums where fp32 rounds them, so that none may grow long on them.
+        static_assert(T::BK <= 32, "sums are promoted to fp32 every 32 columns");
+        Sums few = {};
+        KS_UNROLL
+        for (int l = 0; l < T::BK; l += L) multiply(few, w, x, j0 + j, l);
+        promote(few, sum[j]);
+      } else {
+        KS_UNROLL
+        for (int l = 0; l < T::BK; l += L) multiply(sum[j], w, x, j0 + j, l);
+      }
     }
   }
 
-  /// Calls f(j, m, n, first, second) for every two sums that are neighbours in n.
+  /// Adds value(j, m) to all the sums of a row.
   template <class F>
-  KS_DEVICE void each_pair(F f) const {
+  KS_DEVICE void add_to_rows(F value) {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
+      KS_UNROLL
+      for (int m = 0; m < T::TM / 16; ++m) {
+        const int row = m0 + m * 16 + lane / 4;
+        const float upper = value(j0 + j, row), lower = value(j0 + j, row + 8);
+        KS_UNROLL
+        for (int n = 0; n < T::TN / 8; ++n) {
+          float(&c)[4] = sum[j][m][n];
+          c[0] += upper, c[1] += upper, c[2] += lower, c[3] += lower;
+        }
+      }
+    }
+  }
+
+  /// Writes the sums to a tile of Y: two neighbours in n at once, where n is innermost.
+  template <class O>
+  KS_DEVICE void store(const Y<T, O>& y, int js) const {
+    KS_UNROLL
+    for (int j = 0; j < T::TJ; ++j) {
+      if (j0 + j >= js) return;
       KS_UNROLL
       for (int m = 0; m < T::TM / 16; ++m) {
         KS_UNROLL
         for (int n = 0; n < T::TN / 8; ++n) {
           const float(&c)[4] = sum[j][m][n];
           const int row = m0 + m * 16 + lane / 4, column = n0 + n * 8 + lane % 4 * 2;
-          f(j0 + j, row, column, c[0], c[1]);
-          f(j0 + j, row + 8, column, c[2], c[3]);
+          y.put_pair(j0 + j, row, column, c[0], c[1]);
+          y.put_pair(j0 + j, row + 8, column, c[2], c[3]);
         }
       }
     }
   }
 
  private:
-  KS_DEVICE void multiply(float (&sums)[T::TM / 16][T::TN / 8][4], const E* w, const E* x, int j, int l) {
+  KS_DEVICE static void promote(const Sums& few, Sums& all) {
+    KS_UNROLL
+    for (int m = 0; m < T::TM / 16; ++m) {
+      KS_UNROLL
+      for (int n = 0; n < T::TN / 8; ++n) {
+        KS_UNROLL
+        for (int u = 0; u < 4; ++u) all[m][n][u] += few[m][n][u];
+      }
+    }
+  }
+
+  KS_DEVICE void multiply(Sums& sums, const E* w, const E* x, int j, int l) {
     Words a[T::TM / 16];
     KS_UNROLL
     for (int m = 0; m < T::TM / 16; ++m) {
@@ -70,9 +111,27 @@ class OnTensorCores {
       load_x(b, x + j * T::X_PLANE, l, n0 + n);
       KS_UNROLL
       for (int m = 0; m < T::TM / 16; ++m) {
-        P::mma(sums[m][n / 8], a[m].at, b[0], b[1]);
-        P::mma(sums[m][n / 8 + 1], a[m].at, b[2], b[3]);
+        multiply(sums[m][n / 8], a[m].at, b[0], b[1]);
+        multiply(sums[m][n / 8 + 1], a[m].at, b[2], b[3]);
       }
+    }
+  }
+
+  /// One instruction; or three, small parts first: small by small is below what fp32 keeps.
+  KS_DEVICE static void multiply(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    if constexpr (P::SPLIT) {
+      uint32_t big[4], small[4];
+      KS_UNROLL
+      for (int u = 0; u < 4; ++u) {
+        const Parts parts = split(a[u]);
+        big[u] = parts.big, small[u] = parts.small;
+      }
+      const Parts first = split(b0), second = split(b1);
+      P::mma(sums, small, first.big, second.big);
+      P::mma(sums, big, first.small, second.small);
+      P::mma(sums, big, first.big, second.big);
+    } else {
+      P::mma(sums, a, P::round(b0), P::round(b1));
     }
   }
 
@@ -80,7 +139,7 @@ class OnTensorCores {
   KS_DEVICE void load_x(uint32_t (&b)[4], const E* x, int l, int n) const {
     const int row = lane % 8, half = lane / 8 % 2, second = lane / 16;
     if constexpr (T::DIRECT) {
-      load_matrices<false>(b, x + (n + second * 8 + row) * T::X_PITCH + l + half * (L / 2));
+      load_matrices<false>(b, x + swizzled<T>(n + second * 8 + row, l + half * (L / 2)));
     } else if constexpr (T::BY_WORDS) {
       const E* first = x + (l + lane % 4) * T::X_PITCH + n + lane / 4;
       KS_UNROLL
@@ -88,8 +147,6 @@ class OnTensorCores {
     } else {
       load_matrices<true>(b, x + (l + half * 8 + row) * T::X_PITCH + n + second * 8);
     }
-    KS_UNROLL
-    for (int u = 0; u < 4; ++u) b[u] = P::round(b[u]);
   }
 };
 

@@ -12,7 +12,7 @@ from itertools import product
 
 from kernels.fused.estimate import cycles
 from kernels.fused.machine import Machine
-from kernels.fused.tile import Family, Tile
+from kernels.fused.tile import Family, Tile, ceil
 from kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
@@ -25,6 +25,16 @@ MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 """fp32 registers of a thread that hold sums; more would spill."""
 MIN_THREADS = 64
 CORE_SHARES = ((8, 8), (8, 4), (4, 4))
+PARTS = (2, 4, 8, 16)
+MIN_STEPS = 4
+"""Steps of c in a part: fewer would be all start and no work."""
+MIN_WALKING_NEIGHBOURS = 4
+"""j's of a tile from which on its weights are a burden: J times those of one j, for fewer batch entries."""
+MIN_WALK = 4
+"""Batch tiles for each walker, to pay for the start."""
+HOPPER = 90
+MIN_WARPGROUP_EXTENT = 64
+"""Rows, columns and batch entries from which on a tile of wgmma is worth its padding."""
 MAX_STAGES = {True: 4, False: 3}
 """By whether one j is computed at a time."""
 
@@ -44,15 +54,68 @@ def choose(problem: Problem, machine: Machine, alignment_bytes: int = 16) -> Til
 
 def candidates(problem: Problem, machine: Machine, alignment_bytes: int = 16) -> Iterator[Tile]:
     """Every tile that can compute the problem on the machine, with as many stages as fit."""
-    for (neighbours, flat), rows, batch in product(groupings(problem), ROWS, BATCHES):
-        tile = assemble(problem, machine.family(problem), rows, batch, neighbours, flat)
+    kinds = product(machine.families(problem), groupings(problem), ROWS, BATCHES)
+    for family, (neighbours, flat), rows, batch in kinds:
+        tile = assemble(problem, family, rows, batch, neighbours, flat)
         if tile is None:
             continue
         tile = replace(tile, vector_bytes=vector_bytes(problem, flat, alignment_bytes))
-        while tile.shared_bytes > machine.shared_bytes and tile.stages > 2:
-            tile = replace(tile, stages=tile.stages - 1)
-        if tile.shared_bytes <= machine.shared_bytes:
-            yield tile
+        for kind in (tile, *in_parts(tile, problem, machine), *walking(tile, problem, machine)):
+            while kind.launch_bytes > machine.shared_bytes and kind.stages > 2:
+                kind = replace(kind, stages=kind.stages - 1)
+            if kind.launch_bytes <= machine.shared_bytes:
+                yield kind
+
+
+def by_warpgroups(problem: Problem, machine: Machine) -> Tile | None:
+    """The tile of hopper.cu; None where it cannot compute the problem or mma.sync is not what limits.
+
+    TMA takes strides of whole 16 bytes, and wgmma whole rows of 128; batch_first with d > 1 must be
+    turned around, which it cannot.
+    """
+    a, b, c, d = problem.pattern.as_tuple()
+    run = problem.batch if problem.layout == "batch_last" else c
+    one_j = problem.layout == "batch_last" or d == 1
+    if machine.architecture != HOPPER or problem.element_bytes != 2 or not one_j or run % 8:
+        return None
+    if min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
+        return None
+    return Tile(
+        family="warpgroups",
+        precision=problem.precision,
+        layout=problem.layout,
+        rows=128 if b > 64 else 64,
+        batch=128,
+        depth=64,
+        neighbours=1,
+        flat=problem.layout == "batch_first",
+        worker_rows=64,
+        worker_batch=128,
+        worker_neighbours=1,
+        stages=3,
+        vector_bytes=vector_bytes(problem, problem.layout == "batch_first", 16),
+    )
+
+
+def in_parts(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
+    """The tile with c cut into parts, where it has too few blocks for the machine."""
+    steps = ceil(problem.pattern.c, tile.depth)
+    blocks = tile.blocks(problem)
+    for parts in PARTS:
+        if blocks * parts <= 2 * machine.multiprocessors and steps >= parts * MIN_STEPS:
+            yield replace(tile, parts=parts)
+
+
+def walking(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
+    """The tile with its weights kept in shared memory, where several j's would read them again and again."""
+    if tile.neighbours < MIN_WALKING_NEIGHBOURS:
+        return
+    along_batch = ceil(problem.batch, tile.batch)
+    others = tile.blocks(problem) // along_batch
+    for on_one in (1, 2):  # blocks that share a multiprocessor
+        walkers = max(1, on_one * machine.multiprocessors // others)
+        if walkers * MIN_WALK <= along_batch:
+            yield replace(tile, walkers=walkers, weight_steps=ceil(problem.pattern.c, tile.depth))
 
 
 def groupings(problem: Problem) -> list[tuple[int, bool]]:
@@ -87,7 +150,8 @@ def assemble(
         stages=MAX_STAGES[one_j],
         vector_bytes=problem.element_bytes,
     )
-    fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= MAX_SUMS[family]
+    most = MAX_SUMS[family] // (2 if tile.split else 1)
+    fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= most
     return tile if fits else None
 
 

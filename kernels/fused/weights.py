@@ -29,8 +29,15 @@ def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     )
     cut = padded.reshape(a, rows, tile.rows, columns, tile.depth, groups, tile.neighbours)
     pieces = cut.permute(0, 5, 1, 3, 6, 2, 4)  # ..., j, row, column
-    ordered = pieces.mT if tile.family == "cores" else _fragments(pieces)
-    return ordered.reshape(-1)
+    order = {"cores": lambda pieces: pieces.mT, "tensor_cores": _fragments, "warpgroups": _swizzled}
+    return order[tile.family](pieces).reshape(-1)
+
+
+def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
+    """Rows of 64 columns whose eight 16-byte units change places, as in wgmma's 128-byte swizzle."""
+    row = torch.arange(8, device=pieces.device)
+    units = pieces.reshape(*pieces.shape[:-2], pieces.shape[-2] // 8, 8, 8, 8)
+    return units[..., row[:, None], row ^ row[:, None], :]
 
 
 def _fragments(pieces: torch.Tensor) -> torch.Tensor:

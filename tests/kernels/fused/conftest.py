@@ -12,7 +12,7 @@ import torch
 
 from kernels.fused import host
 from kernels.fused.arguments import FORMAT, pack
-from kernels.fused.tile import Tile
+from kernels.fused.tile import SUM_THREADS, Tile
 from kernels.fused.twin_build import find_compiler
 from kernels.fused.weights import lay_out
 from kernels.implementation import STORAGE_DTYPES
@@ -35,16 +35,58 @@ def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
     """`run_on_host(problem, tile)` -> how far Y is from float64; Y is NaN before, every access is checked."""
 
     def run(
-        problem: Problem, tile: Tile, seed: int = 1, order: int = 1, folder: Path = host.FOLDER
+        problem: Problem,
+        tile: Tile,
+        seed: int = 1,
+        order: int = 1,
+        folder: Path = host.FOLDER,
+        with_bias: bool = False,
     ) -> Correctness:
         weights, x = make_operands(problem, "cpu", seed)
-        laid_out = lay_out(weights, tile)
-        y = torch.full(problem.output_shape, torch.nan, dtype=STORAGE_DTYPES[problem.precision])
-        packed = struct.pack(FORMAT, *pack(problem, x.data_ptr(), laid_out.data_ptr(), y.data_ptr()))
-        shape = (tile.blocks(problem), tile.threads, tile.shared_bytes)
-        host.execute(host.build(tile, folder), packed, shape, (x, laid_out, y), order)
+        bias = make_bias(problem) if with_bias else None
+        y = launch_on_host(problem, tile, lay_out(weights, tile), x, bias, order, folder)
         # The reference rounds tf32's operands, so that sums in fp32 are all that may differ.
         judged = replace(problem, precision="fp32") if problem.precision == "tf32" else problem
-        return check(judged, y, reference(problem, weights, x))
+        truth = reference(problem, weights, x)
+        if bias is not None:
+            truth = truth + (bias.double() if problem.layout == "batch_first" else bias.double()[:, None])
+        return check(judged, y, truth)
 
     return run
+
+
+def make_bias(problem: Problem) -> torch.Tensor:
+    """A number for each feature of Y."""
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.randn(problem.pattern.rows, generator=generator)
+    return drawn.to(STORAGE_DTYPES[problem.precision])
+
+
+def launch_on_host(
+    problem: Problem,
+    tile: Tile,
+    laid_out: torch.Tensor,
+    x: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    order: int = 1,
+    folder: Path = host.FOLDER,
+) -> torch.Tensor:
+    """Y as the emulated launches leave it, the second pass included where the tile has one."""
+    library = host.build(tile, folder)
+    y = torch.full(problem.output_shape, torch.nan, dtype=STORAGE_DTYPES[problem.precision])
+    parted = tile.parts > 1
+    sums = torch.full((tile.parts, *problem.output_shape), torch.nan) if parted else y
+    extra = () if bias is None else (bias,)
+    address = 0 if bias is None else bias.data_ptr()
+
+    def launch(
+        shape: tuple[int, int, int], x: torch.Tensor, y: torch.Tensor, second_pass: bool = False
+    ) -> None:
+        values = pack(problem, tile, x.data_ptr(), laid_out.data_ptr(), address, y.data_ptr())
+        tensors = (x, laid_out, *extra, y)
+        host.execute(library, struct.pack(FORMAT, *values), shape, tensors, order, second_pass=second_pass)
+
+    launch((tile.blocks(problem), tile.threads, tile.launch_bytes), x, sums)
+    if parted:
+        launch((-(-y.numel() // SUM_THREADS), SUM_THREADS, 0), sums, y, second_pass=True)
+    return y

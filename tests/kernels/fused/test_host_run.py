@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from dataclasses import replace
 
 import pytest
+import torch
 
+from kernels.fused import host
+from kernels.fused.arguments import FORMAT, pack
 from kernels.fused.machine import Machine
-from kernels.fused.tiles import choose
+from kernels.fused.tile import ceil
+from kernels.fused.tiles import candidates, choose
+from kernels.fused.weights import lay_out
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
+from kernels.reference import check, make_operands, reference
 
 H200 = Machine(90, 132)
 TURING = Machine(75, 40)
@@ -61,3 +68,75 @@ def test_the_order_of_threads_changes_no_bit(run_on_host):
     tile = choose(problem, H200)
     errors = {run_on_host(problem, tile, seed=1, order=order).relative_error for order in range(5)}
     assert len(errors) == 1
+
+
+KINDS = list(itertools.product(PRECISIONS, LAYOUTS))
+
+
+def some(*quick):
+    """All kinds, most of them in the slow run."""
+    return [pytest.param(*kind, marks=() if kind in quick else pytest.mark.slow) for kind in KINDS]
+
+
+@pytest.mark.parametrize(("precision", "layout"), KINDS)
+def test_a_bias_is_added_before_the_rounding(run_on_host, precision, layout):
+    problem = Problem(Pattern(1, 33, 17, 3), 37, precision, layout)
+    answer = run_on_host(problem, choose(problem, H200), with_bias=True)
+    assert answer.ok, answer.reason
+
+
+@pytest.mark.parametrize("steps", [1, 5, 7])
+@pytest.mark.parametrize(
+    ("precision", "layout"), some(("fp32", "batch_first"), ("fp16", "batch_first"), ("bf16", "batch_last"))
+)
+def test_parts_of_c_add_up_whatever_is_left_for_the_last(run_on_host, precision, layout, steps):
+    problem = Problem(Pattern(2, 18, 200, 3), 37, precision, layout)
+    tile = small(problem).with_vectors(problem.element_bytes)
+    problem = replace(problem, pattern=Pattern(2, 18, steps * tile.depth - 3, 3))
+    answer = run_on_host(problem, replace(tile, parts=4), with_bias=True)
+    assert answer.ok, answer.reason
+
+
+@pytest.mark.parametrize("batch", [5, 150])
+@pytest.mark.parametrize(
+    ("precision", "layout"), some(("fp32", "batch_first"), ("fp16", "batch_first"), ("tf32", "batch_last"))
+)
+def test_a_walker_keeps_its_weights_for_all_its_batch_tiles(run_on_host, precision, layout, batch):
+    problem = Problem(Pattern(2, 20, 24, 9), batch, precision, layout)
+    tile = small(problem)
+    steps = ceil(problem.pattern.c, tile.depth)
+    answer = run_on_host(problem, replace(tile, walkers=2, weight_steps=steps), with_bias=True)
+    assert answer.ok, answer.reason
+
+
+def small(problem):
+    """A tile of 16 rows and 32 batch entries."""
+    wanted = (tile for tile in candidates(problem, H200) if (tile.rows, tile.batch) == (16, 32))
+    return next(tile for tile in wanted if not tile.walkers and tile.parts == 1)
+
+
+def test_parts_are_added_in_one_order(run_on_host):
+    problem = Problem(Pattern(1, 16, 200, 1), 37, "fp16", "batch_last")
+    tile = replace(choose(problem, H200), parts=4)
+    assert len({run_on_host(problem, tile, order=order).relative_error for order in range(4)}) == 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_elements_beyond_32_bits_are_found(host_compiler, layout):
+    """Only the pages that one block touches become real; the rest of the 2^31 elements are addresses."""
+    problem = Problem(Pattern(1, 16, 16, 1), 2**27 + 8, "fp16", layout)
+    tile = small(problem)
+    weights, _ = make_operands(replace(problem, batch=8), "cpu", seed=1)
+    x = torch.empty(problem.input_shape, dtype=torch.float16)
+    y = torch.empty(problem.output_shape, dtype=torch.float16)
+    assert x.numel() > 2**31
+    last = slice(-8, None)
+    where = (last, slice(None)) if layout == "batch_first" else (slice(None), last)
+    x[where], y[where] = torch.randn(x[where].shape).half(), torch.nan
+    laid_out = lay_out(weights, tile)
+    values = pack(problem, tile, x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr())
+    shape = (tile.blocks(problem), tile.threads, tile.launch_bytes)
+    tensors = (x, laid_out, y)
+    host.execute(host.build(tile), struct.pack(FORMAT, *values), shape, tensors, 1, first=shape[0] - 1)
+    judged = replace(problem, batch=8)
+    assert check(judged, y[where].contiguous(), reference(judged, weights, x[where].contiguous())).ok

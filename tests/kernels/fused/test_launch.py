@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, host, launch
+from kernels.fused import driver, host, launch, tensor_map, trust
 from kernels.fused.compile import Cubin
 from kernels.fused.machine import Machine
 from kernels.fused.nvcc import Resources
+from kernels.fused.tile import SUM_THREADS
 from kernels.implementation import STORAGE_DTYPES
 from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kernels.problem import LAYOUTS, Problem
 from kernels.reference import check, make_operands, reference
 from kswatch_errors import UnsupportedError, UsageError
 
@@ -61,7 +62,7 @@ class Gpu:
 
     def module_from_buffer(self, code):
         assert self.contexts == 1
-        return SimpleNamespace(get_function=lambda name: Function(self, self.tiles[code]))
+        return SimpleNamespace(get_function=lambda name: Function(self, self.tiles[code], name))
 
     def Stream(self, flags):
         assert self.contexts == 1
@@ -72,8 +73,9 @@ class Gpu:
 
 
 class Function:
-    def __init__(self, gpu, tile):
+    def __init__(self, gpu, tile, name):
         self.gpu, self.tile, self.shared_bytes = gpu, tile, PLAIN_SHARED_BYTES
+        self.second_pass = {"ks_product": False, "ks_sum_parts": True}[name]
 
     def set_attribute(self, attribute, value):
         assert attribute == 8
@@ -85,19 +87,29 @@ class Function:
 
     def prepared_async_call(self, grid, block, stream, *values, shared_size):
         assert shared_size <= self.shared_bytes, "CUDA_ERROR_INVALID_VALUE"
-        assert block == (self.tile.threads, 1, 1)
+        assert block == (SUM_THREADS if self.second_pass else self.tile.threads, 1, 1)
         assert grid[1:] == (1, 1)
         self.gpu.log.append(stream.handle if stream else None)
         shape = (grid[0], block[0], shared_size)
-        host.execute(host.build(self.tile), struct.pack(self.format, *values), shape, self.arrays(values), 1)
+        packed = struct.pack(self.format, *values)
+        library = host.build(self.tile)
+        host.execute(library, packed, shape, self.arrays(values), 1, second_pass=self.second_pass)
 
     def arrays(self, values):
         """Global memory that the arguments name, as long as the problem has it."""
-        x, w, y, batch, a, b, c, d = values
+        x, w, bias, y, batch, a, b, c, d, parts, _ = values
         tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
         pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
-        elements = (batch * a * c * d, pieces * tile.weight_elements, batch * a * b * d)
-        return [Memory(*pair) for pair in zip((x, w, y), (size * n for n in elements), strict=True)]
+        sums = 4 * parts * batch * a * b * d
+        bytes_ = {
+            x: size * batch * a * c * d,
+            w: size * pieces * tile.weight_elements,
+            bias: size * a * b * d,
+        }
+        if self.second_pass:
+            bytes_[x] = sums
+        y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
+        return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
 
 
 class Memory:
@@ -122,6 +134,7 @@ def gpu(monkeypatch, host_compiler):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
     monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
     monkeypatch.setattr(launch, "indexed", lambda device: device)
+    monkeypatch.setattr(trust, "untrusted", lambda device: "never checked")
     yield gpu
     for cached in (driver.load, driver._retained, driver._side_stream):
         cached.cache_clear()
@@ -151,8 +164,41 @@ def test_a_tile_that_needs_much_shared_memory_asks_for_it(gpu, monkeypatch):
     problem = Problem(Pattern(1, 64, 40, 16), 64, "fp16", "batch_first")
     weights, x = make_operands(problem, "cpu", seed=1)
     product = launch.prepare(problem, weights)
-    assert launch.chosen(problem, CPU).shared_bytes > PLAIN_SHARED_BYTES
+    assert launch.chosen(problem, CPU).launch_bytes > PLAIN_SHARED_BYTES
     assert answer(problem, product, x, weights).ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_bias_is_added_in_the_kernel(gpu, layout):
+    problem = Problem(Pattern(2, 20, 24, 2), 40, "fp16", layout)
+    weights, x = make_operands(problem, "cpu", seed=1)
+    bias = torch.randn(problem.pattern.rows).half()
+    product = launch.prepare(problem, weights, bias)
+    truth = reference(problem, weights, x) + (bias if layout == "batch_first" else bias[:, None])
+    bias.zero_()  # the product has its own
+    assert check(problem, product(x), truth).ok
+    assert len(gpu.log) == 1
+
+
+def test_a_product_in_parts_is_added_up_by_a_second_launch(gpu):
+    problem = Problem(Pattern(1, 16, 512, 1), 16, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    bias = torch.randn(problem.pattern.rows).half()
+    assert launch.chosen(problem, CPU).parts > 1
+    product = launch.prepare(problem, weights, bias)
+    assert check(problem, product(x), reference(problem, weights, x) + bias[:, None]).ok
+    assert len(gpu.log) == 2
+    assert torch.equal(product(x), product(x))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(torch.zeros(7).half(), "bias has shape"), (torch.zeros(80), "bias is torch.float32")],
+)
+def test_a_bias_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+    problem = Problem(Pattern(2, 20, 24, 2), 40, "fp16", "batch_last")
+    with pytest.raises(UsageError, match=words):
+        launch.prepare(problem, make_operands(problem, "cpu", seed=1)[0], wrong)
 
 
 def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
@@ -223,6 +269,41 @@ def test_an_old_gpu_says_what_it_lacks(gpu, monkeypatch, architecture, precision
     monkeypatch.setattr(driver, "machine", lambda device: Machine(architecture))
     reason = launch.unsupported(Problem(Pattern(1, 64, 64, 1), 64, precision, "batch_last"), CPU)
     assert reason is None if words is None else words in reason
+
+
+def test_an_old_gpu_computes_on_its_cuda_cores_and_says_why(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(75))
+    families = launch.available(Problem(Pattern(1, 64, 64, 1), 64, "fp16", "batch_last"), CPU)
+    assert families["cores"] is None
+    assert "the GPU is sm_75; tensor cores are used from sm_80 on" in families["tensor_cores"]
+
+
+WIDE = Problem(Pattern(1, 256, 256, 1), 4096, "fp16", "batch_last")
+
+
+def test_wgmma_is_chosen_only_where_it_was_seen_to_be_right(gpu, monkeypatch):
+    assert launch.chosen(WIDE, CPU).family == "tensor_cores"
+    assert launch.available(WIDE, CPU)["warpgroups"] == "never checked"
+    monkeypatch.setattr(trust, "untrusted", lambda device: None)
+    assert launch.chosen(WIDE, CPU).family == "warpgroups"
+    assert launch.available(WIDE, CPU)["warpgroups"] is None
+
+
+def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkeypatch):
+    monkeypatch.setattr(trust, "untrusted", lambda device: None)
+    monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
+    taken = []
+    monkeypatch.setattr(
+        Function, "prepared_async_call", lambda self, *a, shared_size: taken.append((self.format, a[3:]))
+    )
+    product = launch.prepare(WIDE, torch.zeros(WIDE.pattern.as_tuple()).half())
+    x = torch.zeros(WIDE.pattern.columns * WIDE.batch + 1).half()
+    product(x[:-1].view(WIDE.input_shape))
+    product(x[1:].view(WIDE.input_shape))
+    (wide, values), (plain, _) = taken
+    assert wide == f"128s{plain}"
+    assert values[0][:3] == b"map"
+    assert len(struct.pack(wide, *values)) == 128 + struct.calcsize(plain)
 
 
 def test_without_a_gpu_the_reason_says_so(gpu, monkeypatch):

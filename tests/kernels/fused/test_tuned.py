@@ -54,4 +54,4 @@ def test_the_usual_tile_comes_first_and_is_as_large_as_can_be():
 def test_the_estimate_knows_that_small_tiles_load_more_than_they_multiply():
     large, small = twin_tiles.TwinTile(8, 3, 0, 1), twin_tiles.TwinTile(2, 1, 0, 1)
     problem = Problem(Pattern(1, 96, 96, 1), 960, "fp32", "batch_last")
-    assert twin_tiles.cycles(problem, large, LIMITS) < twin_tiles.cycles(problem, small, LIMITS) / 2
+    assert twin_tiles.cycles(problem, large, LIMITS) < twin_tiles.cycles(problem, small, LIMITS) / 1.5

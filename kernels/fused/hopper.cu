@@ -1,0 +1,116 @@
+// The product by wgmma and TMA (sm_90a): for b and c so large that mma.sync is what limits.
+//
+// One thread asks for copies, two warpgroups multiply 64 rows each by the block's batch entries,
+// straight from shared memory. Places are in hopper_maps.cuh; the rest is as in fused.cu.
+#include "hopper_device.cuh"
+#include "hopper_maps.cuh"
+#include "store.cuh"
+
+namespace ks {
+
+/// The sums of one warpgroup's thread.
+template <class T>
+class OnWarpgroups {
+  float sum[64] = {};
+
+  KS_DEVICE static int row(int u) {
+    return thread_index() / 128 * T::TM + hopper::sum_row(thread_index(), u);
+  }
+
+ public:
+  /// Starts one step: weights and X as hopper_maps.cuh places them, from these addresses on.
+  KS_DEVICE void start(uint32_t w, uint32_t x) {
+    constexpr bool BY_BATCH = T::LAYOUT == batch_last;
+    w += thread_index() / 128 * (T::TM * hopper::SPAN_BYTES);
+    hopper::fence_sums();
+    KS_UNROLL
+    for (int l = 0; l < T::BK / hopper::DEPTH; ++l) {
+      const uint64_t a = hopper::descriptor(w + l * hopper::next_depth_bytes(true), 16, hopper::ATOM_BYTES);
+      const uint64_t b = hopper::descriptor(x + l * hopper::next_depth_bytes(!BY_BATCH),
+                                            T::BK * hopper::SPAN_BYTES, hopper::ATOM_BYTES);
+      hopper::multiply<BY_BATCH>(sum, a, b, typename T::Element{});
+    }
+    hopper::commit_products();
+  }
+
+  template <class F>
+  KS_DEVICE void add_to_rows(F value) {
+    const float upper = value(0, row(0)), lower = value(0, row(2));
+    KS_UNROLL
+    for (int u = 0; u < 64; ++u) sum[u] += u / 2 % 2 ? lower : upper;
+  }
+
+  template <class O>
+  KS_DEVICE void store(const Y<T, O>& y) const {
+    KS_UNROLL
+    for (int u = 0; u < 64; u += 2) {
+      y.put_pair(0, row(u), hopper::sum_column(thread_index(), u), sum[u], sum[u + 1]);
+    }
+  }
+};
+
+template <class T>
+KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Arguments& g) {
+  using E = typename T::Element;
+  __shared__ uint64_t full[T::STAGES];
+  const uint32_t base = hopper::shared_address(shared_memory());
+  char* const stages = shared_memory() + (hopper::ATOM_BYTES - base % hopper::ATOM_BYTES) % hopper::ATOM_BYTES;
+  const Place at = place_of<T>(g, block_index());
+  const E* const w = static_cast<const E*>(g.w) + at.weights_offset;
+  constexpr int X_BYTES = sizeof(E) * T::X_ELEMENTS, W_BYTES = sizeof(E) * T::W_ELEMENTS;
+  const auto stage = [&](int step) { return stages + step % T::STAGES * (X_BYTES + W_BYTES); };
+
+  const auto issue = [&](int step) {
+    uint64_t* const counter = full + step % T::STAGES;
+    hopper::expect(counter, X_BYTES + W_BYTES);
+    const int n0 = static_cast<int>(at.n0), l0 = step * T::BK;
+    if constexpr (T::LAYOUT == batch_last) {
+      for (int n = 0; n < T::BN; n += hopper::SPAN) {
+        char* const to = stage(step) + n / hopper::SPAN * T::BK * hopper::SPAN_BYTES;
+        hopper::copy_box(to, map, n0 + n, at.j0, l0, at.i, counter);
+      }
+    } else {
+      hopper::copy_box(stage(step), map, l0, 0, at.i, n0, counter);
+    }
+    hopper::copy_bulk(stage(step) + X_BYTES, w + static_cast<long long>(step) * T::W_ELEMENTS, W_BYTES, counter);
+  };
+
+  const bool asks = thread_index() == 0;
+  const int steps = tiles_in(g.c, T::BK);
+  if (asks) {
+    for (int s = 0; s < T::STAGES; ++s) hopper::start_counting(full + s);
+    hopper::publish_counters();
+    for (int step = 0; step < T::STAGES && step < steps; ++step) issue(step);
+  }
+  barrier();  // the counters are there
+
+  OnWarpgroups<T> sums;
+  for (int step = 0; step < steps; ++step) {
+    hopper::wait(full + step % T::STAGES, step / T::STAGES % 2);
+    const uint32_t x = hopper::shared_address(stage(step));
+    sums.start(x + X_BYTES, x);
+    hopper::wait_products<1>();
+    barrier();  // nobody reads the stage of the step before any more
+    const int ahead = step - 1 + T::STAGES;
+    if (asks && step > 0 && ahead < steps) issue(ahead);
+  }
+  hopper::wait_products<0>();
+  add_bias<T>(sums, g, at);
+  barrier();  // Y takes the place of the stages
+  const Y<T, E> y{reinterpret_cast<E*>(shared_memory())};
+  sums.store(y);
+  barrier();  // Y is whole
+  scatter<T>(y, g, at);
+}
+
+using TheTile = Tile<KS_TILE>;
+static_assert(TheTile::THREADS == KS_THREADS, "tile.py counts other threads");
+static_assert(TheTile::SHARED_BYTES == KS_SHARED_BYTES, "tile.py counts other bytes of shared memory");
+static_assert(TheTile::TM == 64 && TheTile::BN == 128 && TheTile::BK == hopper::SPAN, "m64n128 of 128-byte rows");
+
+}  // namespace ks
+
+extern "C" __global__ void __launch_bounds__(KS_THREADS, ks::TheTile::BLOCKS)
+    ks_product(const __grid_constant__ ks::hopper::TensorMap map, const ks::Arguments arguments) {
+  ks::product_by_warpgroups<ks::TheTile>(&map, arguments);
+}

@@ -1,0 +1,35 @@
+// Where wgmma and TMA expect things: numbers alone, the same on the host, where tests hold them against a
+// model of the manual (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout" and "Register
+// Fragments"; the 128-byte swizzle of both).
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define KS_MAP __host__ __device__ constexpr
+#else
+#define KS_MAP constexpr
+#endif
+
+namespace ks::hopper {
+
+constexpr int SPAN_BYTES = 128;               // a row of every tile in shared memory
+constexpr int SPAN = SPAN_BYTES / 2;          // its 16-bit elements
+constexpr int ATOM_BYTES = 8 * SPAN_BYTES;    // the swizzle's period, to which tiles are aligned
+constexpr int DEPTH = 16;                     // columns of K in one instruction
+
+/// A matrix descriptor with the 128-byte swizzle. `leading` is from one chunk of SPAN to the next where
+/// rows are not along K, and has no meaning else; `stride` is from eight rows to the next eight.
+KS_MAP uint64_t descriptor(uint32_t address, uint32_t leading_bytes, uint32_t stride_bytes) {
+  return uint64_t{(address & 0x3ffff) >> 4} | uint64_t{(leading_bytes & 0x3ffff) >> 4} << 16 |
+         uint64_t{(stride_bytes & 0x3ffff) >> 4} << 32 | uint64_t{1} << 62;
+}
+
+/// From a tile's first DEPTH columns to the next DEPTH: along a row, or DEPTH rows on.
+KS_MAP uint32_t next_depth_bytes(bool along_rows) { return along_rows ? DEPTH * 2 : DEPTH * SPAN_BYTES; }
+
+/// Row and column of sum `u` of a thread of a warpgroup, in D of m64nN.
+KS_MAP int sum_row(int thread, int u) { return thread / 32 % 4 * 16 + thread % 32 / 4 + u / 2 % 2 * 8; }
+KS_MAP int sum_column(int thread, int u) { return u / 4 * 8 + thread % 4 * 2 + u % 2; }
+
+}  // namespace ks::hopper

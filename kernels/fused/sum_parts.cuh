@@ -1,0 +1,28 @@
+// The second pass of a PARTED product: the parts' sums in a fixed order, the bias, the rounding.
+#pragma once
+
+#include "tile.cuh"
+
+namespace ks {
+
+/// One element of Y by each thread; `x` is where the parts are, one fp32 Y after the other.
+template <class T>
+KS_DEVICE void sum_parts(const Arguments& g) {
+  using E = typename T::Element;
+  const long long features = static_cast<long long>(g.a) * g.b * g.d;
+  const long long elements = features * g.batch;
+  const long long at = static_cast<long long>(block_index()) * KS_SUM_THREADS + thread_index();
+  if (at >= elements) return;
+  const float* parts = static_cast<const float*>(g.x);
+  float sum = 0;
+  for (int part = 0; part < g.parts; ++part) sum += load_global<float>(parts + part * elements + at);
+  if (g.bias != nullptr) {
+    const long long feature = T::LAYOUT == batch_last ? at / g.batch : at % features;
+    sum += to_float(load_global<E>(static_cast<const E*>(g.bias) + feature));
+  }
+  E rounded;
+  from_float(sum, rounded);
+  store_global(static_cast<E*>(g.y) + at, rounded);
+}
+
+}  // namespace ks
