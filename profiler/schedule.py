@@ -38,16 +38,21 @@ def next_due(schedule: CronTrigger, after: datetime) -> datetime | None:
 
     Where clocks are set back, an hour comes twice: what is due at a stated hour is due the first time.
     """
-    due = schedule.get_next_fire_time(None, after + timedelta(microseconds=1))
+    due = _after(schedule, after)
     while due and _is_repeated(schedule, due):
-        due = schedule.get_next_fire_time(None, due + timedelta(microseconds=1))
+        due = _after(schedule, due)
+    return due
+
+
+def _after(schedule: CronTrigger, moment: datetime) -> datetime | None:
+    # in UTC: adding to a local time of the repeated hour would fall back to its first pass for ever
+    due = schedule.get_next_fire_time(None, moment.astimezone(UTC) + timedelta(microseconds=1))
     return due.astimezone(UTC) if due else None
 
 
 def _is_repeated(schedule: CronTrigger, due: datetime) -> bool:
     hours = next(str(field) for field in schedule.fields if field.name == "hour")
-    # seen from UTC, since a time made by adding to a local one does not say which of the two it is
-    return not hours.startswith("*") and due.astimezone(UTC).astimezone(schedule.timezone).fold == 1
+    return not hours.startswith("*") and due.astimezone(schedule.timezone).fold == 1
 
 
 def missed(schedule: CronTrigger, last: datetime, now: datetime) -> datetime | None:
