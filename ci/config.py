@@ -41,6 +41,12 @@ class CiConfig:
     canary_floor: float = 0.05
     """A canary further than this from its own history says that the machine moved, not the code."""
 
+    silent_hours: float = 60.0
+    """A device without a nightly run for so long is an alert of its own: silence looks like quiet."""
+
+    stale_mute_days: float = 30.0
+    """A muted alert of which nothing was seen for so long is named by `alerts` and `check`."""
+
     report_rows: int = 20
     """Rows that a table of the text and Markdown reports shows; the rest is counted."""
 
