@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.connection import database_url, reading_store
-from db import page_queries, queries, queries_changes, queries_code, run_differences
+from db import page_queries, queries, queries_changes, queries_code, queries_of_runs, run_differences
 from db.records import ProblemKey
 from db.store import Store
 
@@ -22,6 +24,18 @@ SCORE_COLUMNS = ("run_id", "device_id", "started_at", "heuristic", "version", "p
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_looks = threading.local()
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """While a page is drawn: whether the store has news is asked once, and the page is of one moment."""
+    _looks.stamp = page_queries.stamp(reading_store())
+    try:
+        yield
+    finally:
+        del _looks.stamp
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
@@ -38,7 +52,7 @@ def _until_news(read: Callable[Concatenate[Store, P], R]) -> Callable[P, R]:
     def ask(*args: P.args, **kwargs: P.kwargs) -> R:
         store = reading_store()
         key = (*args, *sorted(kwargs.items()))
-        stamp = page_queries.stamp(store)
+        stamp = _looks.__dict__.get("stamp") or page_queries.stamp(store)
         return _remembered(read.__name__, database_url(), stamp, key, lambda: read(store, *args, **kwargs))
 
     return ask
@@ -53,15 +67,25 @@ environment_changes = _until_news(queries.environment_changes)
 problems = _until_news(queries.problems)
 alerts = _until_news(queries.alerts)
 alert_events = _until_news(queries.alert_events)
+alert_counts = _until_news(page_queries.alert_counts)
+alerts_named = _until_news(page_queries.alerts_named)
+revisions_between = _until_news(page_queries.revisions_between)
 
 
 @_until_news
-def summaries(store: Store, device_id: int, metric: str, baselines: str) -> pd.DataFrame:
-    """Headlines of all runs of a device, every kind and origin, the oldest first."""
-    found = queries.summaries(
-        store, device_id=device_id, metric=metric, baselines=baselines, kinds=None, origins=None
-    )
+def summaries(
+    store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
+) -> pd.DataFrame:
+    """Headlines of these runs, the oldest first."""
+    found = queries_of_runs.summaries_of_runs(store, run_ids, metric, baselines, precision, layout)
     return _frame(found, queries.SummaryRow)
+
+
+@_until_news
+def problem_kinds(store: Store, run_ids: Sequence[int]) -> list[tuple[str, str]]:
+    """Which precisions and layouts these runs hold headlines for."""
+    found = queries_of_runs.summaries_of_runs(store, run_ids)
+    return sorted({(row.precision, row.layout) for row in found})
 
 
 @_until_news
@@ -69,7 +93,7 @@ def comparisons(
     store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
 ) -> pd.DataFrame:
     """Comparisons of some runs for one precision and layout, with the numbers of the pattern's shape."""
-    found = page_queries.comparisons_of_runs(store, run_ids, metric, baselines, precision, layout)
+    found = queries_of_runs.comparisons_of_runs(store, run_ids, metric, baselines, precision, layout)
     return _with_shape(_frame(found, queries.ComparisonRow))
 
 
@@ -88,48 +112,32 @@ def run_measurements(store: Store, run_id: int) -> pd.DataFrame:
 
 
 @_until_news
-def problem_measurements(
-    store: Store,
-    device_id: int,
-    problem: ProblemKey,
-) -> pd.DataFrame:
-    """Every measurement of one problem on one device, all kinds and origins of runs."""
-    found = queries.measurements(
-        store,
-        device_id=device_id,
-        **_filters(problem),
-        kinds=None,
-        origins=None,
-    )
+def problem_measurements(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> pd.DataFrame:
+    """Every measurement of one problem in these runs."""
+    found = queries_of_runs.measurements_of_problem(store, run_ids, problem)
     return _frame(found, queries.MeasurementRow)
 
 
 @_until_news
 def problem_comparisons(
-    store: Store,
-    device_id: int,
-    metric: str,
-    baselines: str,
-    problem: ProblemKey,
+    store: Store, run_ids: Sequence[int], metric: str, baselines: str, problem: ProblemKey
 ) -> pd.DataFrame:
-    """Comparisons of one problem on one device over its runs of all kinds and origins."""
-    found = queries.comparisons(
-        store,
-        device_id=device_id,
-        metric=metric,
-        baselines=baselines,
-        **_filters(problem),
-        kinds=None,
-        origins=None,
-    )
+    """Comparisons of one problem in these runs."""
+    found = queries_of_runs.comparisons_of_problem(store, run_ids, problem, metric, baselines)
     return _frame(found, queries.ComparisonRow)
 
 
 @_until_news
-def canaries(store: Store, device_id: int) -> pd.DataFrame:
-    """Canary readings of all runs of a device, the oldest first, `canary` naming kernel and precision."""
-    found = queries.canaries(store, device_id=device_id, kinds=None, origins=None)
-    frame = _frame(found, queries.CanaryRow)
+def canary_rates(store: Store, run_ids: Sequence[int]) -> pd.DataFrame:
+    """Canary rates of these runs, `canary` naming kernel and precision."""
+    frame = _frame(queries_of_runs.canary_rates(store, run_ids), queries_of_runs.CanaryRate)
+    return frame.assign(canary=frame["name"] + " " + frame["precision"])
+
+
+@_until_news
+def canaries(store: Store, run_ids: Sequence[int]) -> pd.DataFrame:
+    """Canary readings of these runs, the oldest first, `canary` naming kernel and precision."""
+    frame = _frame(queries_of_runs.canaries_of_runs(store, run_ids), queries.CanaryRow)
     return frame.assign(canary=frame["name"] + " " + frame["precision"])
 
 
@@ -205,7 +213,7 @@ def problem_outcomes(
     store: Store, run_ids: Sequence[int], problem: ProblemKey, baselines: str
 ) -> pd.DataFrame:
     """What every heuristic said for one problem in these runs, beside what happened."""
-    found = page_queries.outcomes_of_problem(store, run_ids, problem, baselines)
+    found = queries_of_runs.outcomes_of_problem(store, run_ids, problem, baselines)
     return _with_version(_frame(found, queries.PredictionOutcome))
 
 
@@ -226,9 +234,10 @@ def heuristic_nights(
     about = {"metric": metric, "precision": precision, "layout": layout}
     stored = pd.DataFrame()
     if baselines == "all":
-        scores = queries.heuristic_scores(store, run_ids=run_ids)
-        wanted = [vars(one) for one in scores if all(getattr(one, k) == v for k, v in about.items())]
-        stored = pd.DataFrame(wanted)
+        scores = queries.heuristic_scores(
+            store, run_ids=run_ids, metric=metric, precision=precision, layout=layout
+        )
+        stored = pd.DataFrame(map(vars, scores))
     left = set(run_ids) - set(stored["run_id"] if len(stored) else ())
     counted = _counted_scores(store, device_id, left, baselines, about)
     frames = [frame for frame in (stored, counted) if len(frame)]
@@ -286,15 +295,6 @@ def _frame(rows: Sequence[tuple[Any, ...]], row: Any) -> pd.DataFrame:  # noqa: 
 
 def _with_version(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(heuristic=frame["heuristic"] + " v" + frame["version"].astype(str))
-
-
-def _filters(problem: ProblemKey) -> dict[str, Any]:
-    return {
-        "pattern": (problem.a, problem.b, problem.c, problem.d),
-        "batch": problem.batch,
-        "precision": problem.precision,
-        "layout": problem.layout,
-    }
 
 
 def _with_shape(frame: pd.DataFrame) -> pd.DataFrame:

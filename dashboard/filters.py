@@ -68,7 +68,7 @@ def choose_scope(problem_filters: bool = True) -> Scope | None:
         suite = _choose_suite([group for group in own if source.holds(group)])
         nights = url_state.select("Nights", "nights", NIGHTS, 90, lambda n: f"last {n}", width=BOX_WIDTH)
         runs = ended_runs(device.id, source, suite, nights)
-        precision, layout, baselines = _choose_problems(device.id, runs, problem_filters)
+        precision, layout, baselines = _choose_problems(runs, problem_filters)
     _tell_source(source)
     return Scope(device, names[device.id], source, suite, precision, layout, baselines, runs)
 
@@ -153,23 +153,18 @@ def ended_runs(device_id: int, source: Source, suite: str, nights: int) -> tuple
         kinds=source.kinds or None,
         origins=(source.origin,),
         states=("finished", "interrupted"),
-        limit=None,
+        limit=nights,
+        suite=suite,
+        excluded=False,
     )
-    kept = [run for run in found if run.suite == suite and not run.excluded]
-    return tuple(reversed(kept[:nights]))
+    return tuple(reversed(found))
 
 
-def _choose_problems(device_id: int, runs: tuple[RunRow, ...], ask: bool) -> tuple[str, str, str]:
+def _choose_problems(runs: tuple[RunRow, ...], ask: bool) -> tuple[str, str, str]:
     """Draw precision, layout and baselines: what the newest run holds."""
     if not ask:
         return "", "", "all"
-    frame = cached_queries.summaries(device_id, "latency", "all")
-    energy = cached_queries.summaries(device_id, "energy", "all")
-    held = [
-        (row.precision, row.layout)
-        for table in (frame, energy)
-        for row in table[table["run_id"] == runs[-1].id].itertuples()
-    ] or [("fp32", "batch_first")]
+    held = cached_queries.problem_kinds((runs[-1].id,)) or [("fp32", "batch_first")]
     precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
     layouts = sorted({layout for _, layout in held})
     precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)

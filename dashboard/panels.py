@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import viewer
+from dashboard import cached_queries, viewer
 from dashboard.charts.zones import in_zone
 from dashboard.plain_text import literal
 from kswatch_errors import KswatchError
@@ -162,7 +162,8 @@ def told_plainly(show: Callable[[], None]) -> Callable[[], None]:
     @wraps(show)
     def page() -> None:
         try:
-            show()
+            with cached_queries.one_look():
+                show()
         except KswatchError as error:
             st.error(literal(error), icon=":material/error:")
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from dashboard.naming import device_names
 from dashboard.sources import SILENT_AFTER, SOURCES, Source
-from db import page_queries, queries, queries_changes
+from db import page_queries, queries, queries_changes, queries_of_runs
 from db.alert_life import LIVE
 from db.queries import AlertRow, DeviceRow, EnvironmentChange, RunRow, VerdictRow
 from db.queries_heuristics import HeuristicScoreRow, heuristic_scores
@@ -136,7 +136,7 @@ def _device(
 
 
 def _lines(store: Store, runs: Sequence[RunRow]) -> Iterable[Line]:
-    rows = page_queries.summaries_of_runs(store, [run.id for run in runs])
+    rows = queries_of_runs.summaries_of_runs(store, [run.id for run in runs])
     by_key: dict[tuple[str, str, str], list[queries.SummaryRow]] = defaultdict(list)
     for row in rows:
         by_key[row.metric, row.precision, row.layout].append(row)
@@ -155,7 +155,7 @@ def _order(key: tuple[str, str, str]) -> tuple[object, ...]:
 
 def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
     rates: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in page_queries.canaries_of_runs(store, [run.id for run in runs]):
+    for row in queries_of_runs.canaries_of_runs(store, [run.id for run in runs]):
         rates[f"{row.name} {row.precision}"][row.run_id].append(row.rate)
     shares = {}
     for canary, by_run in rates.items():

@@ -11,20 +11,16 @@ from sqlalchemy import and_, case, func, select
 from db.models import (
     Alert,
     AlertEvent,
-    Canary,
     Comparison,
     Prediction,
     Problem,
     Revision,
     Run,
     RunEvent,
-    RunSummary,
     Verdict,
 )
-from db.queries_judged import PredictionOutcome
-from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, problem_filters
-from db.records import ProblemKey
-from db.rows import AlertRow, CanaryRow, SummaryRow
+from db.queries_measured import problem_filters
+from db.rows import AlertRow
 from db.store import Store
 
 
@@ -85,24 +81,6 @@ def run_groups(store: Store) -> list[RunGroup]:
         return [RunGroup(*row) for row in session.execute(query)]
 
 
-def comparisons_of_runs(
-    store: Store, run_ids: Collection[int], metric: str, baselines: str, precision: str, layout: str
-) -> list[ComparisonRow]:
-    """Comparisons of these runs, whatever their kind, for one precision and layout."""
-    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
-    query = (
-        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
-        .join(Run, Run.id == Comparison.run_id)
-        .join(Problem, Problem.id == Comparison.problem_id)
-        .where(Comparison.run_id.in_(run_ids))
-        .where(Comparison.metric == metric, Comparison.baselines == baselines)
-        .where(*problem_filters(precision=precision, layout=layout))
-        .order_by(Comparison.run_id, Problem.id)
-    )
-    with store.session() as session:
-        return [ComparisonRow(*row) for row in session.execute(query)]
-
-
 def heuristic_regrets(
     store: Store,
     run_ids: Collection[int],
@@ -131,29 +109,6 @@ def heuristic_regrets(
     )
     with store.session() as session:
         return [HeuristicRegret(*row) for row in session.execute(query)]
-
-
-def outcomes_of_problem(
-    store: Store, run_ids: Collection[int], problem: ProblemKey, baselines: str = "all"
-) -> list[PredictionOutcome]:
-    """What every heuristic said for one problem in these runs, beside what happened in time."""
-    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
-    query = (
-        select(Run.id, Run.device_id, Run.started_at, Problem.id, *PROBLEM_COLUMNS, *said)
-        .add_columns(Comparison.speedup, Comparison.best_baseline)
-        .join(
-            Comparison,
-            and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
-        )
-        .join(Run, Run.id == Prediction.run_id)
-        .join(Problem, Problem.id == Prediction.problem_id)
-        .where(*(getattr(Problem, name) == value for name, value in vars(problem).items()))
-        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
-        .where(Comparison.baselines == baselines, Comparison.speedup.is_not(None))
-        .order_by(Run.id, Prediction.heuristic, Prediction.version)
-    )
-    with store.session() as session:
-        return [PredictionOutcome(*row) for row in session.execute(query)]
 
 
 def patterns(store: Store) -> list[tuple[int, int, int, int]]:
@@ -201,30 +156,3 @@ def alerts_named(store: Store, *alert_ids: int) -> list[AlertRow]:
         return [
             AlertRow(**{name: getattr(one, name) for name in AlertRow.__dataclass_fields__}) for one in found
         ]
-
-
-def summaries_of_runs(store: Store, run_ids: Collection[int], baselines: str = "all") -> list[SummaryRow]:
-    """Headlines of these runs, whatever their kind, the oldest run first."""
-    columns = [getattr(RunSummary, name) for name in SummaryRow._fields if name in RunSummary.__table__.c]
-    run_columns = (Run.device_id, Run.started_at, Run.environment_id, Run.revision_id)
-    query = (
-        select(columns[0], *run_columns, *columns[1:])
-        .join(Run, Run.id == RunSummary.run_id)
-        .where(RunSummary.run_id.in_(run_ids), RunSummary.baselines == baselines)
-        .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
-    )
-    with store.session() as session:
-        return [SummaryRow(*row) for row in session.execute(query)]
-
-
-def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:
-    """Canary readings of these runs, whatever their kind, the oldest run first."""
-    columns = [getattr(Canary, name) for name in CanaryRow._fields if name in Canary.__table__.c]
-    query = (
-        select(columns[0], Run.device_id, Run.started_at, *columns[1:])
-        .join(Run, Run.id == Canary.run_id)
-        .where(Canary.run_id.in_(run_ids))
-        .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
-    )
-    with store.session() as session:
-        return [CanaryRow(*row) for row in session.execute(query)]

@@ -41,6 +41,9 @@ def heuristic_scores(
     run_ids: Collection[int] | None = None,
     device_id: int | None = None,
     newest_runs: int | None = None,
+    metric: str | None = None,
+    precision: str | None = None,
+    layout: str | None = None,
     kinds: Collection[str] | None = NIGHTLY,
     origins: Collection[str] | None = MEASURED,
 ) -> list[HeuristicScoreRow]:
@@ -52,6 +55,9 @@ def heuristic_scores(
         run_ids: only these.
         device_id: only this device.
         newest_runs: only of so many of the newest runs.
+        metric: only of this metric.
+        precision: only of this precision.
+        layout: only of this layout.
         kinds: of runs; None for all.
         origins: of runs; None for all.
     """
@@ -63,11 +69,14 @@ def heuristic_scores(
     ]
     order = (HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
     query = select(*columns).join(Run, Run.id == HeuristicScore.run_id).where(*one).order_by(*order)
+    for name, value in (("metric", metric), ("precision", precision), ("layout", layout)):
+        if value is not None:
+            query = query.where(getattr(HeuristicScore, name) == value)
     if newest_runs is not None:
         runs = select(Run.id).where(*one).order_by(Run.id.desc()).limit(newest_runs)
         query = query.where(HeuristicScore.run_id.in_(runs))
     with store.session() as session:
-        return [HeuristicScoreRow(**dict(zip(names, row, strict=True))) for row in session.execute(query)]
+        return [HeuristicScoreRow(*row) for row in session.execute(query)]
 
 
 def heuristic_verdicts(

@@ -119,11 +119,16 @@ def runs(
     origins: Collection[str] | None = None,
     states: Collection[str] | None = None,
     limit: int | None = 100,
+    *,
+    suite: str | None = None,
+    excluded: bool = True,
 ) -> list[RunRow]:
-    """Runs, the newest first, excluded ones too."""
-    query = _run_query().where(*run_filters(device_id, kinds, origins, excluded=True))
+    """Runs, the newest first, excluded ones too unless they are not wanted."""
+    query = _run_query().where(*run_filters(device_id, kinds, origins, excluded))
     if states is not None:
         query = query.where(_state_now().in_(states))
+    if suite is not None:
+        query = query.where(Run.suite == suite)
     with store.session() as session:
         return _run_rows(session, query.order_by(Run.id.desc()).limit(limit))
 
@@ -147,35 +152,46 @@ def _state_now() -> ColumnElement[str]:
     return case((dead, "interrupted"), else_=Run.state)
 
 
+_RUN_COLUMNS = [
+    field.name for field in fields(RunRow) if field.name in Run.__table__.columns and field.name != "state"
+]
+
+
 def _run_query() -> Select:
+    """Columns, not objects: a page reads hundreds of runs, which share a few environments."""
     return (
-        select(Run, Device.uuid, Device.model, Environment, Revision, _state_now())
+        select(*(getattr(Run, name) for name in _RUN_COLUMNS))
+        .add_columns(_state_now().label("state"), Device.uuid, Device.model, Run.revision_id)
         .join(Device, Device.id == Run.device_id)
         .outerjoin(Lease, Lease.device_uuid == Device.uuid)
-        .join(Environment, Environment.id == Run.environment_id)
-        .outerjoin(Revision, Revision.id == Run.revision_id)
     )
 
 
-_RUN_COLUMNS = [field.name for field in fields(RunRow) if field.name in Run.__table__.columns]
-
-
 def _run_rows(session: Session, query: Select) -> list[RunRow]:
+    found = session.execute(query).all()
+    environments = _by_id(session, Environment, EnvironmentRecord, {row.environment_id for row in found})
+    revisions = _by_id(session, Revision, RevisionRecord, {row.revision_id for row in found})
     rows = []
-    for found, uuid, model, environment, revision, state_now in session.execute(query):
-        values = {name: getattr(found, name) for name in _RUN_COLUMNS} | {"state": state_now}
+    for row in found:
+        values = dict(zip((*_RUN_COLUMNS, "state"), row, strict=False))
         # a run under way has not counted yet
-        values["by_status"] = found.by_status or count_statuses(session, found.id)
+        values["by_status"] = row.by_status or count_statuses(session, row.id)
         rows.append(
             RunRow(
                 **values,
-                device_uuid=uuid,
-                device_model=model,
-                environment=_values(EnvironmentRecord, environment),
-                revision=_values(RevisionRecord, revision) if revision else None,
+                device_uuid=row.uuid,
+                device_model=row.model,
+                environment=environments[row.environment_id],
+                revision=revisions.get(row.revision_id),
             )
         )
     return rows
+
+
+def _by_id(session: Session, model: Any, record: Any, ids: Collection[int | None]) -> dict[int, Any]:  # noqa: ANN401
+    """Rows of a table by their id, each as its record."""
+    found = session.scalars(select(model).where(model.id.in_(ids)))
+    return {row.id: _values(record, row) for row in found}
 
 
 def _values(record: Any, row: object) -> Any:  # noqa: ANN401  (a record of the class that is given)

@@ -24,8 +24,7 @@ def show() -> None:
     scope = choose_scope(problem_filters=False)
     if scope is None:
         return
-    readings = cached_queries.canaries(scope.device.id)
-    readings = readings[readings["run_id"].isin(scope.run_ids)]
+    readings = cached_queries.canaries(scope.run_ids)
     if readings.empty:
         finding(f"No canary was measured on {scope.device_name}")
         note("Imported runs have none; runs on this machine read them at start, middle and end.")

@@ -110,9 +110,7 @@ def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
 
 
 def _trend(scope: Scope) -> None:
-    frame = cached_queries.summaries(scope.device.id, "energy", scope.baselines)
-    wanted = (frame["precision"] == scope.precision) & (frame["layout"] == scope.layout)
-    frame = frame[wanted & frame["run_id"].isin(scope.run_ids)]
+    frame = cached_queries.summaries(scope.run_ids, "energy", scope.baselines, scope.precision, scope.layout)
     if frame["median_speedup"].notna().sum() < 2:
         return
     finding(trend_title(frame, "energy ratio"))

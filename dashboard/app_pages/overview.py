@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, url_state
@@ -39,7 +38,7 @@ def show() -> None:
     else:
         finding("Nothing was measured here yet; what is shown came from elsewhere")
         hint("`kswatch nightly` measures this machine, GPU or not, in a few minutes.")
-    about = _choose_headline([one.device.id for one in shown])
+    about = _choose_headline(tuple(one.newest.id for one in shown))
     _cards(shown, about)
     if judged:
         changes.show_changes(newest)
@@ -70,16 +69,11 @@ def _with_newest_suite(device: DeviceRow, name: str, source: Source, own: list[R
     return Shown(device, name, source, ended_runs(device.id, source, suite, SPARKLINE_NIGHTS))
 
 
-def _choose_headline(device_ids: list[int]) -> tuple[str, str, str]:
+def _choose_headline(newest_run_ids: tuple[int, ...]) -> tuple[str, str, str]:
     """Draw the boxes that say what the headlines are about: precision, layout and baselines."""
-    frames = [
-        cached_queries.summaries(device_id, metric, "all")
-        for device_id in device_ids
-        for metric in ("latency", "energy")
-    ]
-    frame = pd.concat(frames)
-    precisions = sorted(frame["precision"].unique(), key=lambda name: (name != "fp32", name)) or ["fp32"]
-    layouts = sorted(frame["layout"].unique()) or ["batch_first"]
+    held = cached_queries.problem_kinds(newest_run_ids) or [("fp32", "batch_first")]
+    precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
+    layouts = sorted({layout for _, layout in held})
     with st.container(horizontal=True, gap="small"):
         precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)
         layout = url_state.select(

@@ -42,6 +42,11 @@ class Shown:
         """The newest run."""
         return self.runs[-1]
 
+    @property
+    def run_ids(self) -> tuple[int, ...]:
+        """The runs' ids, the oldest first."""
+        return tuple(run.id for run in self.runs)
+
     def is_silent(self, now: datetime) -> bool:
         """Whether its nightly runs have stopped."""
         return self.source.name == "nightly" and now - self.newest.started_at > SILENT_AFTER
@@ -94,10 +99,8 @@ def _last_run(shown: Shown) -> None:
 def _headline(shown: Shown, metric: str, label: str, about: tuple[str, str, str]) -> None:
     """The newest median with its change since the run before, over a line of the last nights."""
     precision, layout, baselines = about
-    frame = cached_queries.summaries(shown.device.id, metric, baselines)
-    wanted = (frame["precision"] == precision) & (frame["layout"] == layout)
-    own = frame["run_id"].isin([run.id for run in shown.runs])
-    frame = frame[wanted & own].dropna(subset=["median_speedup"])
+    frame = cached_queries.summaries(shown.run_ids, metric, baselines, precision, layout)
+    frame = frame.dropna(subset=["median_speedup"])
     if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
         told = f"No {metric} was compared in run {shown.newest.id} for {precision}, {layout}."
         st.metric(label, "–", help=literal(told))
@@ -121,8 +124,7 @@ def _headline(shown: Shown, metric: str, label: str, about: tuple[str, str, str]
 
 def _canaries(shown: Shown) -> tuple[bool | None, str]:
     """Whether the machine moved (None: not known), and each canary against its own median."""
-    frame = cached_queries.canaries(shown.device.id)
-    frame = frame[frame["run_id"].isin([run.id for run in shown.runs])]
+    frame = cached_queries.canary_rates(shown.run_ids)
     medians = frame.groupby("canary")["rate"].median()
     newest = frame[frame["run_id"] == shown.newest.id]
     shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()

@@ -44,8 +44,7 @@ def show() -> None:
         return
     pattern, batch = key
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
-    cells = cached_queries.problem_measurements(scope.device.id, problem)
-    cells = cells[cells["run_id"].isin(scope.run_ids)]
+    cells = cached_queries.problem_measurements(scope.run_ids, problem)
     if cells.empty:
         empty(
             f"({pattern}) was not measured in these runs.",
@@ -53,10 +52,9 @@ def show() -> None:
         )
         return
     compared = {
-        metric: cached_queries.problem_comparisons(scope.device.id, metric, scope.baselines, problem)
+        metric: cached_queries.problem_comparisons(scope.run_ids, metric, scope.baselines, problem)
         for metric in ("latency", "energy")
     }
-    compared = {name: frame[frame["run_id"].isin(scope.run_ids)] for name, frame in compared.items()}
     outcomes = cached_queries.problem_outcomes(scope.run_ids, problem, scope.baselines)
     _headline(scope, pattern, batch, compared)
     _figures(scope, compared, outcomes)

@@ -29,10 +29,9 @@ def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
     )
 
 
-def ceilings(device_id: int, run_id: int, precision: str) -> tuple[float | None, float | None]:
+def ceilings(run_id: int, precision: str) -> tuple[float | None, float | None]:
     """Bytes per second of a run's copy canary, flops per second of its GEMM canary of this precision."""
-    readings = cached_queries.canaries(device_id)
-    readings = readings[readings["run_id"] == run_id]
+    readings = cached_queries.canaries((run_id,))
     copy = readings.loc[readings["name"] == "copy", "rate"]
     gemm = readings.loc[(readings["name"] == "gemm") & (readings["precision"] == precision), "rate"]
     return _median(copy), _median(gemm)

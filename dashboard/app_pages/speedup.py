@@ -121,9 +121,7 @@ def _open_problem(frame: pd.DataFrame, scope: Scope, label: str) -> None:
 
 
 def _trend(scope: Scope) -> None:
-    frame = cached_queries.summaries(scope.device.id, "latency", scope.baselines)
-    wanted = (frame["precision"] == scope.precision) & (frame["layout"] == scope.layout)
-    frame = frame[wanted & frame["run_id"].isin(scope.run_ids)]
+    frame = cached_queries.summaries(scope.run_ids, "latency", scope.baselines, scope.precision, scope.layout)
     finding(trend_title(frame, "speedup"))
     chart(
         trend.median_trend(frame, "median speedup (×)", marks.of_runs(scope.runs, scope.device.id)),
@@ -162,7 +160,7 @@ def _roofline(scope: Scope) -> None:
     frame = rates.of_run(scope.newest.id, scope.precision, scope.layout)
     if frame.empty:
         return
-    bytes_per_s, flops_per_s = rates.ceilings(scope.device.id, scope.newest.id, scope.precision)
+    bytes_per_s, flops_per_s = rates.ceilings(scope.newest.id, scope.precision)
     roofs = [roofline.ceiling_gflops(x, bytes_per_s, flops_per_s) for x in frame["intensity"]]
     fused = [
         rate / roof

@@ -15,28 +15,6 @@ Opened = Callable[..., AppTest]
 NEEDING_RUNS = [entry.path for entry in PAGES if entry.path != "ask"]
 
 
-def _script(first: str) -> None:
-    from dashboard.page_list import navigation
-
-    navigation(first).run()
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
-    """Opens one page on a store, as a link with these choices would."""
-
-    def open_page(path: str, url: str, **choices: str) -> AppTest:
-        monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
-        page = AppTest.from_function(_script, args=(path,), default_timeout=60)
-        for name, value in choices.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception[0].value
-        return page
-
-    return open_page
-
-
 def texts(page: AppTest) -> str:
     elements = [*page.subheader, *page.markdown, *page.caption, *page.code, *page.warning, *page.error]
     return "\n".join(str(element.value) for element in elements)
@@ -121,7 +99,10 @@ def test_news_in_the_store_appear_on_the_next_look(own_url: str, opened: Opened)
 def test_text_of_the_store_is_escaped_wherever_markdown_is_read(
     path: str, simulated_url: str, opened: Opened
 ) -> None:
-    shown = texts(opened(path, simulated_url, view="one", run="8"))
+    page = opened(path, simulated_url, view="one", run="8")
+    shown = texts(page)
+    for code in page.code:  # shown letter by letter, as a run's log is
+        shown = shown.replace(code.value, "")
     assert "<b>bold" not in shown
     if path == "runs":
         assert literal(NASTY) in shown

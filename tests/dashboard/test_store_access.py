@@ -4,7 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from dashboard import cached_queries, connection
-from db import page_queries, queries
+from db import page_queries, queries, queries_of_runs
 from db.store import Store
 from kernels.heuristics import HEURISTICS
 from kernels.heuristics.score import Outcome, score
@@ -52,7 +52,7 @@ def test_groups_of_runs_leave_out_what_is_under_way(filled_url: str) -> None:
 
 def test_comparisons_of_runs_are_those_of_each_run(filled_url: str) -> None:
     store = Store.open(filled_url)
-    both = page_queries.comparisons_of_runs(store, [1, 3], "latency", "all", "bf16", "batch_last")
+    both = queries_of_runs.comparisons_of_runs(store, [1, 3], "latency", "all", "bf16", "batch_last")
     each = [
         row
         for run_id in (1, 3)
@@ -64,7 +64,7 @@ def test_comparisons_of_runs_are_those_of_each_run(filled_url: str) -> None:
 def test_outcomes_of_a_problem_are_those_of_its_runs(filled_url: str) -> None:
     store = Store.open(filled_url)
     problem = Plan(patterns=3).problems()[0]
-    found = page_queries.outcomes_of_problem(store, [1, 2, 3], problem)
+    found = queries_of_runs.outcomes_of_problem(store, [1, 2, 3], problem)
     assert {row.run_id for row in found} == {1, 2, 3}
     assert {(row.a, row.b, row.c, row.d) for row in found} == {(problem.a, problem.b, problem.c, problem.d)}
 

@@ -1,0 +1,148 @@
+"""Reads of some runs by their ids, whatever their kind; what a page shows, and never all of history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, and_, select
+
+from db.models import Canary, Cell, Comparison, Measurement, Prediction, Problem, Run, RunSummary
+from db.queries_judged import PredictionOutcome
+from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, MeasurementRow, problem_filters
+from db.records import ProblemKey
+from db.rows import CanaryRow, SummaryRow
+from db.store import Store
+
+
+def summaries_of_runs(
+    store: Store,
+    run_ids: Collection[int],
+    metric: str | None = None,
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[SummaryRow]:
+    """Headlines of these runs, the oldest run first; None means all."""
+    columns = [getattr(RunSummary, name) for name in SummaryRow._fields if name in RunSummary.__table__.c]
+    run_columns = (Run.device_id, Run.started_at, Run.environment_id, Run.revision_id)
+    query = (
+        select(columns[0], *run_columns, *columns[1:])
+        .join(Run, Run.id == RunSummary.run_id)
+        .where(RunSummary.run_id.in_(run_ids), RunSummary.baselines == baselines)
+        .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
+    )
+    for column, value in (
+        (RunSummary.metric, metric),
+        (RunSummary.precision, precision),
+        (RunSummary.layout, layout),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    with store.session() as session:
+        return [SummaryRow(*row) for row in session.execute(query)]
+
+
+class CanaryRate(NamedTuple):
+    """One reading of a canary, no more than its rate."""
+
+    run_id: int
+    name: str
+    precision: str
+    rate: float
+
+
+def canary_rates(store: Store, run_ids: Collection[int]) -> list[CanaryRate]:
+    """Canary rates of these runs, the oldest run first."""
+    columns = (Canary.run_id, Canary.name, Canary.precision, Canary.rate)
+    query = select(*columns).where(Canary.run_id.in_(run_ids)).order_by(Canary.run_id, Canary.name)
+    with store.session() as session:
+        return [CanaryRate(*row) for row in session.execute(query)]
+
+
+def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:
+    """Canary readings of these runs, the oldest run first."""
+    columns = [getattr(Canary, name) for name in CanaryRow._fields if name in Canary.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, *columns[1:])
+        .join(Run, Run.id == Canary.run_id)
+        .where(Canary.run_id.in_(run_ids))
+        .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
+    )
+    with store.session() as session:
+        return [CanaryRow(*row) for row in session.execute(query)]
+
+
+def comparisons_of_runs(
+    store: Store, run_ids: Collection[int], metric: str, baselines: str, precision: str, layout: str
+) -> list[ComparisonRow]:
+    """Comparisons of these runs, whatever their kind, for one precision and layout."""
+    query = _comparisons(run_ids, metric, baselines)
+    query = query.where(*problem_filters(precision=precision, layout=layout))
+    with store.session() as session:
+        return [ComparisonRow(*row) for row in session.execute(query)]
+
+
+def comparisons_of_problem(
+    store: Store, run_ids: Collection[int], problem: ProblemKey, metric: str, baselines: str
+) -> list[ComparisonRow]:
+    """Comparisons of one problem in these runs, the oldest run first."""
+    query = _comparisons(run_ids, metric, baselines).where(*_is(problem))
+    with store.session() as session:
+        return [ComparisonRow(*row) for row in session.execute(query)]
+
+
+def measurements_of_problem(
+    store: Store, run_ids: Collection[int], problem: ProblemKey
+) -> list[MeasurementRow]:
+    """Every measurement of one problem in these runs, the oldest run first."""
+    names = [name for name in MeasurementRow._fields if name in Measurement.__table__.c]
+    columns = [getattr(Measurement, name) for name in names]
+    query = (
+        select(*columns[:2], Problem.id, *PROBLEM_COLUMNS, Cell.implementation, *columns[2:])
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(*_is(problem), Measurement.run_id.in_(run_ids))
+        .order_by(Measurement.run_id, Measurement.cell_id, Measurement.mode)
+    )
+    with store.session() as session:
+        return [MeasurementRow._make(row) for row in session.execute(query)]
+
+
+def outcomes_of_problem(
+    store: Store, run_ids: Collection[int], problem: ProblemKey, baselines: str = "all"
+) -> list[PredictionOutcome]:
+    """What every heuristic said for one problem in these runs, beside what happened in time."""
+    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
+    query = (
+        select(Run.id, Run.device_id, Run.started_at, Problem.id, *PROBLEM_COLUMNS, *said)
+        .add_columns(Comparison.speedup, Comparison.best_baseline)
+        .join(
+            Comparison,
+            and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
+        )
+        .join(Run, Run.id == Prediction.run_id)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(*_is(problem))
+        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
+        .where(Comparison.baselines == baselines, Comparison.speedup.is_not(None))
+        .order_by(Run.id, Prediction.heuristic, Prediction.version)
+    )
+    with store.session() as session:
+        return [PredictionOutcome(*row) for row in session.execute(query)]
+
+
+def _comparisons(run_ids: Collection[int], metric: str, baselines: str) -> Select:
+    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
+    return (
+        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
+        .join(Run, Run.id == Comparison.run_id)
+        .join(Problem, Problem.id == Comparison.problem_id)
+        .where(Comparison.run_id.in_(run_ids))
+        .where(Comparison.metric == metric, Comparison.baselines == baselines)
+        .order_by(Comparison.run_id, Problem.id)
+    )
+
+
+def _is(problem: ProblemKey) -> list[Any]:
+    return [getattr(Problem, name) == value for name, value in vars(problem).items()]
