@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 
 from kernels.fused import launch, twin
-from kernels.implementation import Empty, Implementation, Product
+from kernels.implementation import Implementation, Product
 from kernels.problem import Problem
+
+RELAID_BYTES = 4
+"""Of one weight as the twin lays it out; the kernel's own are no wider."""
 
 
 class Fused(Implementation):
@@ -20,20 +23,23 @@ class Fused(Implementation):
             return launch.unsupported(problem, device)
         return twin.unsupported(problem)
 
-    def prepare(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
-        """Weights re-laid out for the tile, once; a bias of shape (a·b·d,) is added in the kernel.
+    def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """Weights re-laid out for the tile, once.
 
         Raises:
             UnsupportedError: `unsupported` would have said so.
         """
+        return (launch if weights.is_cuda else twin).prepare(problem, weights)
+
+    def prepare_with_bias(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor) -> Product:
+        """See `Implementation`; on a GPU the kernel adds it, before Y is rounded."""
         if weights.is_cuda:
             return launch.prepare(problem, weights, bias)
-        product = twin.prepare(problem, weights)
-        return product if bias is None else _then_add(product, problem, bias.detach().clone())
+        return super().prepare_with_bias(problem, weights, bias)
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The compulsory bytes and the re-laid weights: no temporaries."""
-        return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros
+        """The compulsory bytes and the re-laid weights: the twin keeps fp16 and bf16 as wide as fp32."""
+        return problem.compulsory_bytes + RELAID_BYTES * problem.pattern.nonzeros
 
     def code_hash(self, problem: Problem, device: torch.device) -> str | None:
         """sha256 of the cubin or of the twin's library."""
@@ -46,13 +52,3 @@ class Fused(Implementation):
         if device.type == "cuda":
             return launch.tile(problem, device)
         return twin.tile(problem)
-
-
-def _then_add(product: Product, problem: Problem, bias: torch.Tensor) -> Product:
-    """The twin's product and a bias, which it does not take itself."""
-    more = bias if problem.layout == "batch_first" else bias[:, None]
-
-    def with_bias(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        return product(x, empty=empty).add_(more)
-
-    return with_bias

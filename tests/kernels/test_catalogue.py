@@ -2,6 +2,8 @@ import pytest
 
 from db import records
 from kernels.catalogue import IMPLEMENTATIONS, implementation
+from kernels.pattern import Pattern
+from kernels.problem import Problem
 from kswatch_errors import UsageError
 
 
@@ -17,3 +19,9 @@ def test_an_implementation_is_found_by_its_name(name: str) -> None:
 def test_an_unknown_name_is_refused_with_the_choices() -> None:
     with pytest.raises(UsageError, match="'cublas'; choose from fused, bmm, bmm_strided"):
         implementation("cublas")
+
+
+def test_fused_counts_its_relaid_weights_as_wide_as_the_twin_keeps_them() -> None:
+    problem = Problem(Pattern(1, 64, 64, 16), 8, "fp16", "batch_first")
+    weights = problem.pattern.nonzeros
+    assert implementation("fused").memory_bytes(problem) == problem.compulsory_bytes + 4 * weights
