@@ -39,8 +39,7 @@ def cause_of(evidence: Evidence, index: int, change: float, latencies: Latencies
         return "clock"
     if series.implementation != "fused":
         return "baseline"
-    slower = (change > 0) != bool(evidence.higher_is_better[index])
-    if series.metric == "speedup" and _baseline_moved_more(series, slower, latencies):
+    if series.metric == "speedup" and not _by_fused(series, change, latencies):
         return "baseline"
     return "same_code" if evidence.same_code[index] else "code"
 
@@ -59,9 +58,7 @@ def _by_the_clock(cycles_change: float, change: float) -> bool:
     return bool(np.isfinite(cycles_change)) and abs(cycles_change) < CLOCK_SHARE * abs(change)
 
 
-def _baseline_moved_more(series: Series, slower: bool, latencies: Latencies) -> bool:
-    """Whether a speedup changed because the baseline got faster (or slower), rather than fused."""
-    direction = 1 if slower else -1
-    by_fused = direction * latencies.get((series.problem, "fused"), 0.0)
-    by_baseline = -direction * latencies.get((series.problem, series.best_baseline or ""), 0.0)
-    return by_baseline > by_fused
+def _by_fused(series: Series, change: float, latencies: Latencies) -> bool:
+    """Whether fused's own time makes up at least half of a speedup's change."""
+    own = 1 / (1 + latencies.get((series.problem, "fused"), 0.0)) - 1
+    return own / change >= 0.5

@@ -7,17 +7,19 @@ Read `judge_run` first; ci/README.md says the rule in words.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from ci.alerts.heuristics import judge_heuristics
-from ci.alerts.raising import Raised, ToldAlert, raise_alerts
+from ci.alerts.raising import Raised, ToldAlert, as_told, raise_alerts
 from ci.causes import CODE_CAUSES
 from ci.config import CiConfig
+from ci.confirming import KIND, take_answer
 from ci.evidence import Evidence, gather
 from ci.verdict import SeriesVerdict, verdicts_of
 from db.alert_life import end_mutes
-from db.queries import EnvironmentChange, RunRow, environment_changes, run
+from db.queries import EnvironmentChange, RunRow, alert, alerts, environment_changes, run
 from db.records import HeuristicVerdictRecord, VerdictRecord
 from db.store import Store
 from db.verdicts import NewestPoint, newest_nights
@@ -50,10 +52,17 @@ class Judgement:
         incorrect_alert = next((one.alert.id for one in self.alerts if one.alert.cause == "incorrect"), None)
         if self.incorrect and incorrect_alert not in decided:
             return True
+        confirmed = {
+            told.alert.id for told in self.alerts if told.alert.confirmed and told.alert.id not in decided
+        }
+        if self.run.kind == KIND:  # it has no verdicts of its own
+            worse = {told.alert.id for told in self.alerts if told.alert.verdict == "slower"}
+            failing = {told.alert.id for told in self.alerts if told.alert.cause in CODE_CAUSES}
+            return bool(confirmed & worse & failing)
         return any(
-            one.confirmed and one.verdict == "slower" and one.cause in CODE_CAUSES
+            (one.confirmed or alert_id in confirmed) and one.verdict == "slower" and one.cause in CODE_CAUSES
             for one in self.verdicts
-            if self.alert_of.get((one.series.cell_id, one.series.metric)) not in decided
+            if (alert_id := self.alert_of.get((one.series.cell_id, one.series.metric))) not in decided
         )
 
 
@@ -89,11 +98,13 @@ def judge_run(store: Store, run_id: int, config: CiConfig) -> Judgement:
     judged = run(store, run_id)
     if judged.state == "running":
         raise UsageError(f"run {run_id} is still being measured; judge it when it has finished")
+    if judged.kind == KIND:
+        return _judge_confirmation(store, judged, config)
     evidence = gather(store, judged, config)
     verdicts = verdicts_of(evidence, config)
     newest = run_id in newest_nights(store, judged.device_id)
     raised = raise_alerts(store, evidence, verdicts) if newest else Raised([], {})
-    store.record_verdicts(run_id, [_record(one, raised) for one in verdicts])
+    store.record_verdicts(run_id, [record_of(one, raised.alert_of) for one in verdicts])
     comparable = evidence.nights_alike()
     heuristics, told = judge_heuristics(store, judged, comparable, config, is_newest=newest)
     return Judgement(
@@ -108,13 +119,22 @@ def judge_run(store: Store, run_id: int, config: CiConfig) -> Judgement:
     )
 
 
+def _judge_confirmation(store: Store, judged: RunRow, config: CiConfig) -> Judgement:
+    """What measuring again did to the alerts of the run that it was asked for."""
+    before = {one.id: one for one in alerts(store, device_id=judged.device_id)}
+    answers = take_answer(store, judged, config)
+    told = [as_told(before[one.alert_id], alert(store, one.alert_id)) for one in answers]
+    return Judgement(judged, [], {}, told, [], [], None, [])
+
+
 def _environment_changes(store: Store, evidence: Evidence) -> list[EnvironmentChange]:
     if evidence.environment_before is None or evidence.last_good is None:
         return []
     return environment_changes(store, evidence.last_good.run_id, evidence.run.id)
 
 
-def _record(verdict: SeriesVerdict, raised: Raised) -> VerdictRecord:
+def record_of(verdict: SeriesVerdict, alert_of: Mapping[tuple[int, str], int]) -> VerdictRecord:
+    """The verdict as it is stored, with the alert that it belongs to."""
     series = verdict.series
     return VerdictRecord(
         problem=series.problem,
@@ -132,5 +152,5 @@ def _record(verdict: SeriesVerdict, raised: Raised) -> VerdictRecord:
         smallest_detectable_change=verdict.smallest_detectable_change,
         drift=verdict.drift,
         reason=verdict.reason,
-        alert_id=raised.alert_of.get((series.cell_id, series.metric)),
+        alert_id=alert_of.get((series.cell_id, series.metric)),
     )

@@ -26,8 +26,9 @@ class CiConfig:
     noise_factor: float = 3.0
     """A change must exceed this many noise units of its series, and the floor."""
 
-    confirm_units: float = 5.0
-    """A change of this many noise units may be confirmed the same night; a smaller one must repeat."""
+    confirm_units: float = 10.0
+    """A series that changed by so many noise units may be confirmed at once, a pool by half as many; a
+    smaller change must be found again, by measuring the cells once more or on the next nights."""
 
     false_discovery_rate: float = 0.05
     """An alert opens on what stands at this rate when all series of the night are looked at together."""
@@ -37,6 +38,9 @@ class CiConfig:
 
     drift_floor: float = 0.03
     """A level further than this from the best of 90 nights has drifted, though no night stood out."""
+
+    confirm_minutes: float = 10.0
+    """So long, at most, the flagged cells of one run are measured again at once; 0 leaves it out."""
 
     canary_floor: float = 0.05
     """A canary further than this from its own history says that the machine moved, not the code."""
@@ -57,5 +61,5 @@ class CiConfig:
                 f"{self.comparable_runs}; change one of them in kswatch.toml"
             )
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
+            if getattr(self, field.name) <= 0 and field.name != "confirm_minutes":
                 raise ConfigurationError(f"ci.{field.name} = {getattr(self, field.name)} must be above 0")

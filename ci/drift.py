@@ -41,17 +41,18 @@ def drift_of(
     higher_is_better: Bools,
     kin: Kin,
     pools: Points,
+    pool_in_level: Bools,
     config: CiConfig,
 ) -> Drift:
-    """The drift of each series and pool; arguments as of `ci.weighing.weigh`, `pools` its `pool_history`."""
-    values = _closed_up(np.column_stack([np.where(in_level, past.value, np.nan), newest.value]))
+    """The drift of each series and pool; arguments as of `ci.weighing.weigh`, and what it gives of pools."""
+    values = _closed_up(_only(np.column_stack([past.value, newest.value]), in_level))
     values[higher_is_better] **= -1
     best, recent = _best_and_recent(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         value_at_best = np.where(higher_is_better, 1 / best, best)
     along = recent / best - 1
     told = np.zeros(len(best), dtype=bool)
-    for pool in _drifted(_closed_up(pools.value), kin, config):
+    for pool in _drifted(_closed_up(_only(pools.value, pool_in_level)), kin, config):
         told[pool] |= along[pool] > config.drift_floor / 2
     return Drift(value_at_best, newest.value / value_at_best - 1, along, told)
 
@@ -80,6 +81,11 @@ def _best_and_recent(values: Floats) -> tuple[Floats, Floats]:
     middles = np.median(windows, axis=2)  # NaN where a window is not full
     best = np.nanmin(middles, axis=1, initial=np.inf)
     return np.where(np.isfinite(best), best, np.nan), np.median(values[:, -RECENT:], axis=1)
+
+
+def _only(values: Floats, in_level: Bools) -> Floats:
+    """Tonight's and the past nights' values that make the level; NaN elsewhere."""
+    return np.where(np.column_stack([in_level, np.ones(len(in_level), dtype=bool)]), values, np.nan)
 
 
 def _closed_up(values: Floats) -> Floats:

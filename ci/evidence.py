@@ -93,9 +93,13 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     nights = [night for night in nights if night.run_id not in moved_nights]
     known_alerts = alerts(store, device_id=run.device_id)
     past, cycles = _history(store, run, series, nights)
-    _forget(past, series, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
+    touched = _touched_by(series, points)
+    _forget(past, touched, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
     in_level, members = _in_level(store, run, series, nights, known_alerts)
-    flagged = {point.cell_id for point in points if point.flags & THROTTLED}
+    throttled = np.zeros(len(series), dtype=bool)
+    for point in points:
+        if point.flags & THROTTLED:
+            throttled[touched.get(point.cell_id, [])] = True
     return Evidence(
         run=run,
         series=series,
@@ -115,7 +119,7 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
             [night.run_id for night in nights],
             run.id,
         ),
-        throttled=np.array([one.cell_id in flagged for one in series], dtype=bool),
+        throttled=throttled,
         environment_before=environment_before,
         last_good=nights[-1] if nights else None,
         canary_change=canary_change,
@@ -260,17 +264,31 @@ def _cycles(found: Tails, run_ids: Ints) -> dict[int, Floats]:
     return by_cell
 
 
-def _forget(
-    history: Points, series: list[Series], nights: list[Night], points: Collection[tuple[int, int]]
-) -> None:
-    """Set (run id, cell id) points to NaN, in every metric."""
-    column = {night.run_id: index for index, night in enumerate(nights)}
+def _touched_by(series: list[Series], points: list[NewestPoint]) -> dict[int, list[int]]:
+    """By cell, the series that it is part of: its own, and the speedup of its problem."""
     rows: dict[int, list[int]] = {}
+    speedup_of = {one.problem: index for index, one in enumerate(series) if one.metric == "speedup"}
     for index, one in enumerate(series):
-        rows.setdefault(one.cell_id, []).append(index)
+        if one.metric != "speedup":
+            rows.setdefault(one.cell_id, []).append(index)
+    for point in points:
+        if point.problem in speedup_of:
+            rows.setdefault(point.cell_id, []).append(speedup_of[point.problem])
+    return rows
+
+
+def _forget(
+    history: Points,
+    touched: Mapping[int, list[int]],
+    nights: list[Night],
+    points: Collection[tuple[int, int]],
+) -> None:
+    """Set (run id, cell id) points to NaN, in every series that they are part of."""
+    column = {night.run_id: index for index, night in enumerate(nights)}
     for run_id, cell_id in points:
         if run_id in column:
-            history.value[rows.get(cell_id, []), column[run_id]] = np.nan
+            for part in vars(history).values():
+                part[touched.get(cell_id, []), column[run_id]] = np.nan
 
 
 def _in_level(

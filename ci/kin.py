@@ -50,6 +50,8 @@ def kin_of(series: Sequence[Series]) -> Kin:
     family = np.array([number[one.implementation, one.metric] for one in series], dtype=np.int64)
     members: dict[tuple[int, str], list[int]] = {}
     for index, one in enumerate(series):
+        if one.metric == "speedup":
+            continue  # it moves with two implementations; their times are pooled
         for label in _labels(one.problem):
             members.setdefault((int(family[index]), label), []).append(index)
     distinct: dict[tuple[int, ...], tuple[int, str]] = {}
@@ -73,6 +75,7 @@ def _labels(problem: ProblemKey) -> Iterator[str]:
     yield problem.layout
     yield kind
     yield f"batch {problem.batch}"
+    yield problem.pattern
     yield f"{problem.precision} {problem.layout}"
     yield f"{problem.precision} {kind}"
     yield f"{problem.layout} {kind}"

@@ -12,14 +12,18 @@ MOST_CHANGE = 0.06
 LEAST_NOISE = 0.004
 """A series' noise unit counts as at least so much in its weight."""
 
+IN_LEVEL = 0.9
+"""Of a night's measured weight: so much must make the level of its own series."""
+
 
 def pooled(
     newest: Points, past: Points, in_level: Bools, worse_sign: Floats, level: Level, kin: Kin
-) -> Points:
+) -> tuple[Points, Bools]:
     """Each pool on each night, `(pools, nights + 1)`: 1 + the mean change from the level, over 1 is worse.
 
     Weighted by the inverse squares of the series' noise units; NaN where less than half of a pool's
-    weight was measured. Series of too little history take no part.
+    weight was measured. Series of too little history take no part. Also gives which past nights make the
+    pools' levels: those on which next to all of what was measured makes its own.
 
     Args:
         newest: the night's points, `(series,)`.
@@ -29,18 +33,18 @@ def pooled(
         level: of each series tonight.
         kin: the pools.
     """
-    values = np.column_stack([np.where(in_level, past.value, np.nan), newest.value])
+    values = np.column_stack([past.value, newest.value])
     changes = np.clip(values / level.value[:, None] - 1, -MOST_CHANGE, MOST_CHANGE) * worse_sign[:, None]
     weight = np.nan_to_num(np.fmax(level.noise, LEAST_NOISE) ** -2)
     known = np.isfinite(changes)
     weighted = np.where(known, changes, 0.0) * weight[:, None]
-    rows = [_mean(weighted[pool], known[pool], weight[pool]) for pool in kin.pools]
-    value = 1 + np.array(rows).reshape(len(rows), values.shape[1])
+    good = known[:, :-1] & in_level
+    value = np.full((len(kin.pools), values.shape[1]), np.nan)
+    pool_in_level = np.zeros((len(kin.pools), in_level.shape[1]), dtype=bool)
+    for row, pool in enumerate(kin.pools):
+        measured = weight[pool] @ known[pool]
+        enough = (2 * measured >= weight[pool].sum()) & (measured > 0)
+        value[row, enough] = 1 + weighted[pool].sum(axis=0)[enough] / measured[enough]
+        pool_in_level[row] = enough[:-1] & (weight[pool] @ good[pool] >= IN_LEVEL * measured[:-1])
     unknown = np.full_like(value, np.nan)
-    return Points(value, unknown, unknown)
-
-
-def _mean(weighted: Floats, known: Bools, weight: Floats) -> Floats:
-    measured = weight @ known
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(2 * measured >= weight.sum(), weighted.sum(axis=0) / measured, np.nan)
+    return Points(value, unknown, unknown), pool_in_level

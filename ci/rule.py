@@ -30,6 +30,8 @@ _UNITS_AT_FLOOR = 5.0
 # Croux and Rousseeuw (1992), "Time-efficient algorithms for two highly robust estimators of scale",
 # table of the MAD's finite-sample factors for n = 2..9; above it is n / (n - 0.8).
 _MAD_SMALL_SAMPLE = np.array([1.0, 1.0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107])
+_STUDENT_REACH = stats.t.ppf(0.975, np.maximum(np.arange(101) - 1, 1)) / stats.norm.ppf(0.975)
+"""By how many points there are: how much further than the normal distribution Student's t reaches."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,29 @@ class Ruling:
 
 def level_of(history: Points, config: CiConfig) -> Level:
     """The median of each series' newest comparable runs, its interval and its noise unit."""
-    recent, wider = _newest(history, config.comparable_runs), _newest(history, config.noise_runs)
-    value = _positive(_quantile(recent.value, 0.5))
-    low = _quantile(np.where(np.isnan(recent.low), recent.value, recent.low), 0.5)
-    high = _quantile(np.where(np.isnan(recent.high), recent.value, recent.high), 0.5)
+    return level_of_closed(closed_up(history, config.noise_runs), config)
+
+
+def level_of_closed(history: Points, config: CiConfig) -> Level:
+    """The same where each row's known points lie to the right, `noise_runs` of them at most."""
+    recent = Points(*(part[:, -config.comparable_runs :] for part in vars(history).values()))
+    value = _positive(row_median(recent.value))
+    low = row_median(np.where(np.isnan(recent.low), recent.value, recent.low))
+    high = row_median(np.where(np.isnan(recent.high), recent.value, recent.high))
     within_run = (high - low) / 2 / _INTERVAL_HALF_WIDTHS / value
-    noise = np.fmax(np.fmax(_between_nights(wider.value), within_run), config.floor / _UNITS_AT_FLOOR)
-    least = np.nanmin(wider.value, axis=1, initial=np.inf)
-    most = np.nanmax(wider.value, axis=1, initial=-np.inf)
+    between, least, most = _between_nights(history.value)
+    noise = np.fmax(np.fmax(between, within_run), config.floor / _UNITS_AT_FLOOR)
     count = np.isfinite(recent.value).sum(axis=1)
     return Level(value, _positive(low), _positive(high), noise, least, most, count)
+
+
+def closed_up(points: Points, most: int) -> Points:
+    """Each row's known points to the right, in their order, the newest `most` of them."""
+    known = np.isfinite(points.value)
+    if known.all():
+        return Points(*(part[:, -most:] for part in vars(points).values()))
+    order = np.argsort(known, axis=1, kind="stable")[:, -most:]
+    return Points(*(np.take_along_axis(part, order, axis=1) for part in vars(points).values()))
 
 
 def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig) -> Ruling:
@@ -133,56 +148,51 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
     )
 
 
-def _between_nights(values: Floats) -> Floats:
-    """The sigma of each series' nights, relative to their median: the larger of two robust measures.
+def _between_nights(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """The sigma of each series' nights, relative to their median, and the least and most value.
 
-    The MAD is blind to a second mode with under half of the points; the outer deciles are not. Both
-    are corrected for few nights, as Student's t reaches further than the normal distribution.
+    The larger of two robust measures: the MAD is blind to a second mode with under half of the points; the
+    outer deciles are not. Both are corrected for few nights, as Student's t reaches further than the normal
+    distribution.
     """
-    count = np.isfinite(values).sum(axis=1)
-    middle = _positive(_quantile(values, 0.5))
-    mad = MAD_TO_SIGMA * _quantile(np.abs(values - middle[:, None]), 0.5) * _mad_correction(count)
-    outer = np.fmax(_quantile(values, 0.9) - middle, middle - _quantile(values, 0.1)) / _OUTER_DECILE
-    return np.fmax(mad, outer) * _student_reach(count) / middle
-
-
-def _quantile(values: Floats, share: float) -> Floats:
-    """Of each row's known values; in the outer parts the inner neighbour, so that one outlier is none."""
     ordered = np.sort(values, axis=1)  # NaN last
+    count = np.isfinite(ordered).sum(axis=1)
+    middle = _positive(_quantile(ordered, count, 0.5))
+    mad = MAD_TO_SIGMA * row_median(np.abs(values - middle[:, None])) * _mad_correction(count)
+    above, below = _quantile(ordered, count, 0.9) - middle, middle - _quantile(ordered, count, 0.1)
+    outer = np.fmax(above, below) / _OUTER_DECILE
+    least, most = _quantile(ordered, count, 0.0), _quantile(ordered, count, 1.0)
+    return (
+        np.fmax(mad, outer) * _STUDENT_REACH[np.minimum(count, len(_STUDENT_REACH) - 1)] / middle,
+        least,
+        most,
+    )
+
+
+def _quantile(ordered: Floats, count: NDArray[np.int64], share: float) -> Floats:
+    """Of rows in order, NaN last; in the outer parts the inner neighbour, so that one outlier is none."""
     if ordered.shape[1] == 0:
-        return np.full(len(values), np.nan)
-    place = share * np.maximum(np.isfinite(values).sum(axis=1) - 1, 0)
+        return np.full(len(ordered), np.nan)
+    place = share * np.maximum(count - 1, 0)
     lower, upper = np.floor(place).astype(int), np.ceil(place).astype(int)
     if share > 0.5:
         upper = lower
     if share < 0.5:
         lower = upper
-    rows = np.arange(len(values))
+    rows = np.arange(len(ordered))
     return (ordered[rows, lower] + ordered[rows, upper]) / 2
 
 
 def row_median(values: Floats) -> Floats:
     """The median of each row's known values; NaN where there is none."""
-    return _quantile(values, 0.5)
+    return _quantile(np.sort(values, axis=1), np.isfinite(values).sum(axis=1), 0.5)
 
 
 def _positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
 
 
-def _newest(history: Points, runs: int) -> Points:
-    """The newest `runs` known points of each series; all others NaN."""
-    known = np.isfinite(history.value)
-    newer = np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
-    return history.where(known & (newer <= runs))
-
-
 def _mad_correction(count: NDArray[np.int64]) -> Floats:
     """By how much the MAD of so few points understates."""
     few = np.minimum(count, len(_MAD_SMALL_SAMPLE) - 1)
     return np.where(count > few, count / np.maximum(count - 0.8, 0.1), _MAD_SMALL_SAMPLE[few])
-
-
-def _student_reach(count: NDArray[np.int64]) -> Floats:
-    """How much further than the normal distribution Student's t reaches for 95 %, with so few points."""
-    return stats.t.ppf(0.975, np.maximum(count - 1, 1)) / stats.norm.ppf(0.975)

@@ -10,7 +10,7 @@ import numpy as np
 from ci.causes import Cause, Latencies, cause_of, latency_changes
 from ci.config import CiConfig
 from ci.drift import Drift, drift_of
-from ci.evidence import NIGHTS_LOOKED_AT, Evidence, canary_moves
+from ci.evidence import LEVEL_CAUSES, NIGHTS_LOOKED_AT, Evidence, canary_moves
 from ci.kin import Series
 from ci.machine_shift import as_of_tonight, machine_shift, overall_shift
 from ci.rule import Ruling
@@ -18,6 +18,8 @@ from ci.weighing import WithPools, weigh
 from db.alert_life import LIVE
 
 Word = Literal["faster", "slower", "same", "ambiguous"]
+_FURTHER = 1.5
+"""Times its pool's change: a series that moved further has a cause of its own."""
 TOO_LITTLE_HISTORY = "too little history"
 
 
@@ -40,6 +42,8 @@ class SeriesVerdict:
     noise_units: float | None
     comparable_runs: int
     reason: str | None
+    by_itself: bool = False
+    """Whether it is significant without its pool."""
     p_value: float | None = None
     """How often a quiet night goes as far, by itself or with its pool."""
     smallest_detectable_change: float | None = None
@@ -57,8 +61,8 @@ def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
     """Judge every series of a night."""
     evidence = on_tonights_machine(evidence, config)
     arrays = (evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, evidence.kin)
-    found = weigh(*arrays, config)
-    drift = drift_of(*arrays, found.pool_history, config)
+    found = weigh(*arrays, config, evidence.throttled)
+    drift = drift_of(*arrays, found.pool_history, found.pool_in_level, config)
     latencies = latency_changes(evidence, found.weighed.ruling)
     verdicts = (_verdict(evidence, found, index, latencies, config) for index in range(len(evidence.series)))
     return [_with_drift(evidence, drift, index, one, config) for index, one in enumerate(verdicts)]
@@ -72,7 +76,8 @@ def on_tonights_machine(evidence: Evidence, config: CiConfig) -> Evidence:
     """
     if evidence.canary_change is not None or evidence.environment_before is not None:
         return evidence
-    shift = machine_shift(evidence.newest, evidence.past, evidence.in_level, evidence.kin, evidence.canaries)
+    fair = evidence.newest.where(~evidence.throttled)
+    shift = machine_shift(fair, evidence.past, evidence.in_level, evidence.kin, evidence.canaries)
     overall = dict(enumerate(1 + overall_shift(shift, evidence.kin)))
     moved = canary_moves(overall, config).get(len(overall) - 1)
     if moved is not None:
@@ -92,9 +97,9 @@ def _verdict(
         series=evidence.series[index],
         verdict=word,
         cause=cause,
-        confirmed=cause in ("code", "baseline")
-        and (bool(weighed.confirmed[index]) or _seen_before(evidence, index, word)),
+        confirmed=cause in ("code", "baseline") and bool(weighed.confirmed[index]),
         significant=bool(weighed.significant[index]),
+        by_itself=_by_itself(found, index),
         value=float(evidence.newest.value[index]),
         level=_known(level.value[index]),
         change=_known(ruling.change[index]),
@@ -108,6 +113,15 @@ def _verdict(
     )
 
 
+def _by_itself(found: WithPools, index: int) -> bool:
+    """Whether a series is significant without its pool, or has moved further than that."""
+    pool = found.carried_by[index]
+    if pool < 0 or not found.by_itself[index]:
+        return bool(found.by_itself[index])
+    own, shared = found.weighed.ruling.change[index], found.pools.ruling.change[pool]
+    return bool(abs(own) > _FURTHER * abs(shared))
+
+
 def _with_drift(
     evidence: Evidence, drift: Drift, index: int, verdict: SeriesVerdict, config: CiConfig
 ) -> SeriesVerdict:
@@ -116,7 +130,8 @@ def _with_drift(
     told = drift.told[index] or (
         drift.recent[index] > config.drift_floor / 2 and _in_living_drift(evidence, index)
     )
-    if verdict.moved or not told or evidence.throttled[index] or evidence.canary_change is not None:
+    quarantined = evidence.throttled[index] or evidence.canary_change is not None
+    if verdict.moved or not told or quarantined or _is_told_already(evidence, index):
         return verdict
     point, best = evidence.newest, float(drift.best[index])
     return replace(
@@ -133,20 +148,20 @@ def _with_drift(
     )
 
 
+def _is_told_already(evidence: Evidence, index: int) -> bool:
+    """Whether a step of the same implementation is being told, of which a drift would be the echo."""
+    series = evidence.series[index]
+    named = (series.implementation, series.metric)
+    return any(
+        (one.implementation, one.metric) == named and one.state in LIVE and one.cause in LEVEL_CAUSES
+        for one in evidence.alerts
+    )
+
+
 def _in_living_drift(evidence: Evidence, index: int) -> bool:
     series = evidence.series[index]
     ids = evidence.members.get((series.cell_id, series.metric), set())
     return any(one.id in ids and one.state in LIVE and one.cause == "drift" for one in evidence.alerts)
-
-
-def _seen_before(evidence: Evidence, index: int, word: Word) -> bool:
-    """Whether the series belongs to a living alert of an earlier night that says the same."""
-    series = evidence.series[index]
-    ids = evidence.members.get((series.cell_id, series.metric), set())
-    return any(
-        one.id in ids and one.state in LIVE and one.verdict == word and one.opened_run_id < evidence.run.id
-        for one in evidence.alerts
-    )
 
 
 def _word(ruling: Ruling, index: int) -> Word:

@@ -7,24 +7,30 @@ to learn how often that happens by chance. A pool of series is judged in the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ci.chance import chance_of, survivors
 from ci.config import CiConfig
 from ci.kin import Ints, Kin
 from ci.pooling import pooled
-from ci.rule import Bools, Floats, Level, Points, Ruling, level_of, rule
+from ci.rule import Bools, Floats, Level, Points, Ruling, closed_up, level_of, level_of_closed, rule
 
 WITNESSES = 2
 """Nights before the judged one that may speak with it; they are left out of its level."""
-QUIET_NIGHTS = 10
-"""Past nights from which chance is learnt."""
-POOLS_QUIET_NIGHTS = 30
-"""The same for pools, of which there are fewer."""
+QUIET_NIGHTS = (10, 60)
+"""At least and at most so many past nights teach chance ..."""
+QUIET_POINTS = 20_000
+"""... as many of them as give so many points."""
+_ROWS_AT_ONCE = 2_000
+"""Series whose past nights are judged at once: more would only take memory."""
 POOLED_SHARE = 0.75
 """Of the floor: what a pool must change, since a mean change of the floor itself must not be missed."""
+POOLED_UNITS = 0.5
+"""Of the units that confirm one series at once: what confirms a pool, in which a wild night has no weight."""
 MEMBERS_SHARE = 0.5
 """Of the floor: what a series must change to be told with its pool."""
 
@@ -41,6 +47,8 @@ class Weighed:
     """The same so surely that a quiet night as good as never says so."""
     chance: Floats
     """How often a quiet night goes as far as this one, by itself."""
+    seen_before: Floats
+    """Noise units of the weaker of this night and the one before, where both say the same."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,22 @@ class WithPools:
     pools: Weighed
     pool_history: Points
     """`(pools, nights + 1)`, from `ci.pooling.pooled`."""
+    pool_in_level: Bools
+    """`(pools, nights)`."""
+    by_itself: Bools
+    """`(series,)`: significant without its pool."""
     carried_by: Ints
     """`(series,)`: the pool with which a series is told; -1 for none."""
 
 
 def weigh(
-    newest: Points, past: Points, in_level: Bools, higher_is_better: Bools, kin: Kin, config: CiConfig
+    newest: Points,
+    past: Points,
+    in_level: Bools,
+    higher_is_better: Bools,
+    kin: Kin,
+    config: CiConfig,
+    throttled: Bools | None = None,
 ) -> WithPools:
     """Judge the newest points of a night and say how sure that is.
 
@@ -68,24 +86,30 @@ def weigh(
         kin: the series that could move together; chance is weighed within each family, so that what
             moved in one does not make findings of another cheap.
         config: the limits.
+        throttled: points that take no part in a pool.
     """
-    alone = _weigh(newest, past, in_level, higher_is_better, kin.family, config, QUIET_NIGHTS)
+    alone = _weigh(newest, past, in_level, higher_is_better, kin.family, config)
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
-    history = pooled(newest, past, in_level, worse_sign, alone.level, kin)
+    fair = newest if throttled is None else newest.where(~throttled)
+    history, pool_in_level = pooled(fair, past, in_level, worse_sign, alone.level, kin)
     nights = past.value.shape[1]
     before = Points(*(part[:, :nights] for part in vars(history).values()))
     never = np.zeros(len(kin.pools), dtype=bool)
     together = _weigh(
         history.night(nights),
         before,
-        np.isfinite(before.value),
+        pool_in_level,
         never,
         kin.pool_family,
-        replace(config, floor=POOLED_SHARE * config.floor),
-        POOLS_QUIET_NIGHTS,
+        replace(config, floor=POOLED_SHARE * config.floor, confirm_units=POOLED_UNITS * config.confirm_units),
     )
+    again = together.significant & (together.seen_before >= config.noise_factor)
+    together = replace(together, confirmed=together.confirmed | again)
     carried_by = _carriers(alone, together, worse_sign, kin, config)
-    return WithPools(_told_together(alone, together, carried_by, worse_sign), together, history, carried_by)
+    weighed = _told_together(alone, together, carried_by, worse_sign)
+    return WithPools(
+        weighed, together, history, pool_in_level, alone.significant | alone.confirmed, carried_by
+    )
 
 
 def _carriers(alone: Weighed, together: Weighed, worse_sign: Floats, kin: Kin, config: CiConfig) -> Ints:
@@ -131,14 +155,13 @@ def _weigh(
     higher_is_better: Bools,
     family: Ints,
     config: CiConfig,
-    quiet_nights: int,
 ) -> Weighed:
-    past, in_level = _without_gaps(past, in_level, config.noise_runs + quiet_nights + WITNESSES)
-    nights = past.value.shape[1]
-    level = _level_before(past, in_level, nights, config)
+    most = int(np.clip(QUIET_POINTS // max(len(family), 1), *QUIET_NIGHTS)) + config.noise_runs + WITNESSES
+    level = _level(past, in_level, config)
     ruling = rule(newest, level, higher_is_better, config)
-    strength = _strengths(newest, past, nights, level, higher_is_better, config)
-    quiet = _quiet_strengths(past, in_level, higher_is_better, config, quiet_nights)
+    witnesses = _witnesses(closed_up(past, WITNESSES), past.value.shape[1])
+    strength = _strengths([newest, *witnesses], level, higher_is_better, config)
+    quiet = _quiet_strengths(closed_up(past.where(in_level), most), higher_is_better, config)
     chances = [chance_of(found, seen) for found, seen in zip(strength, quiet, strict=True)]
     family = np.where(ruling.too_little_history, -1, family)
     found = ruling.slower | ruling.faster
@@ -147,14 +170,7 @@ def _weigh(
     for chance in chances[1:]:
         sure |= _stand(chance, family, config.false_confirmation_rate)
     discovered = _stand(chances[0], family, config.false_discovery_rate)
-    return Weighed(level, ruling, found & discovered, found & sure, chances[0])
-
-
-def _without_gaps(past: Points, in_level: Bools, most: int) -> tuple[Points, Bools]:
-    """Each row's known points to the right, the newest `most` of them: a series may skip nights."""
-    order = np.argsort(np.isfinite(past.value), axis=1, kind="stable")[:, -most:]
-    parts = (np.take_along_axis(part, order, axis=1) for part in vars(past).values())
-    return Points(*parts), np.take_along_axis(in_level, order, axis=1)
+    return Weighed(level, ruling, found & discovered, found & sure, chances[0], strength[1])
 
 
 def _stand(chances: Floats, family: Ints, rate: float) -> Bools:
@@ -166,39 +182,67 @@ def _stand(chances: Floats, family: Ints, rate: float) -> Bools:
     return stand
 
 
-def _level_before(past: Points, in_level: Bools, night: int, config: CiConfig) -> Level:
-    """The level for judging a night: without its witnesses, where enough is left."""
-    before = np.arange(past.value.shape[1]) < night
-    apart = in_level & (np.arange(past.value.shape[1]) < night - WITNESSES)
-    enough = (apart & np.isfinite(past.value)).sum(axis=1) >= config.minimum_runs
-    return level_of(past.where(np.where(enough[:, None], apart, in_level & before)), config)
+def _level(past: Points, in_level: Bools, config: CiConfig) -> Level:
+    """The level for judging tonight: without its witnesses, where enough is left."""
+    known = np.isfinite(past.value)
+    newer = np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
+    apart = in_level & (newer > WITNESSES)
+    enough = (apart & known).sum(axis=1) >= config.minimum_runs
+    return level_of(past.where(np.where(enough[:, None], apart, in_level)), config)
+
+
+def _witnesses(past: Points, nights: int) -> list[Points]:
+    """The newest known points of each series, the last first."""
+    return [past.night(-back) for back in range(1, min(WITNESSES, nights) + 1)]
 
 
 def _strengths(
-    point: Points, past: Points, night: int, level: Level, higher_is_better: Bools, config: CiConfig
+    nights: Sequence[Points], level: Level, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
-    """By how many nights speak: the noise units of the weakest, 0 where they do not all agree."""
-    worse_by = [rule(point, level, higher_is_better, config).worse_by]
-    for back in range(1, WITNESSES + 1):
-        witness = past.night(night - back) if night >= back else None
-        told = (
-            rule(witness, level, higher_is_better, config).worse_by if witness else np.zeros(len(level.value))
-        )
-        worse_by.append(told)
+    """By how many nights speak, the newest first: the noise units of the weakest, 0 where they disagree."""
+    worse_by = [rule(night, level, higher_is_better, config).worse_by for night in nights]
+    worse_by += [np.zeros(len(level.value))] * (WITNESSES + 1 - len(worse_by))
     together = [np.column_stack(worse_by[: count + 1]) for count in range(WITNESSES + 1)]
     return [np.fmax(np.fmax(each.min(axis=1), -each.max(axis=1)), 0.0) for each in together]
 
 
-def _quiet_strengths(
-    past: Points, in_level: Bools, higher_is_better: Bools, config: CiConfig, quiet_nights: int
-) -> list[Floats]:
-    """The same of past nights that belong to no alert, each judged as it was on its own day."""
-    nights = past.value.shape[1]
+def _quiet_strengths(past: Points, higher_is_better: Bools, config: CiConfig) -> list[Floats]:
+    """The same of past nights that belong to no alert, each judged as it was on its own day.
+
+    `past` has each row's known points to the right.
+    """
     seen: list[list[Floats]] = [[np.zeros(0)] for _ in range(WITNESSES + 1)]
-    for night in range(max(nights - quiet_nights, config.minimum_runs), nights):
-        level = _level_before(past, in_level, night, config)
-        judged = in_level[:, night] & (level.comparable_runs >= config.minimum_runs)
-        strengths = _strengths(past.night(night), past, night, level, higher_is_better, config)
-        for collected, strength in zip(seen, strengths, strict=True):
-            collected.append(strength[judged])
+    for first in range(0, len(past.value), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        part = Points(*(values[rows] for values in vars(past).values()))
+        for collected, strength in zip(seen, _quiet_rows(part, higher_is_better[rows], config), strict=True):
+            collected.append(strength)
     return [np.concatenate(collected) for collected in seen]
+
+
+def _quiet_rows(past: Points, higher_is_better: Bools, config: CiConfig) -> list[Floats]:
+    lead = config.noise_runs + WITNESSES
+    nights = min(past.value.shape[1], max(past.value.shape[1] - lead, QUIET_NIGHTS[0]))
+    padding = np.full((len(past.value), max(lead + nights - past.value.shape[1], 0)), np.nan)
+    padded = Points(*(np.column_stack([padding, part]) for part in vars(past).values()))
+    judged = [
+        _one_below_another(part[:, lead - back : lead - back + nights])
+        for back in range(WITNESSES + 1)
+        for part in vars(padded).values()
+    ]
+    windows = Points(*(_windows(part, config.noise_runs, nights) for part in vars(padded).values()))
+    level = level_of_closed(windows, config)
+    points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(WITNESSES + 1)]
+    strengths = _strengths(points, level, np.repeat(higher_is_better, nights), config)
+    known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)
+    return [strength[known] for strength in strengths]
+
+
+def _windows(part: Floats, length: int, nights: int) -> Floats:
+    """The `length` points before the witnesses of each night, one night below another."""
+    windows = sliding_window_view(part, length, axis=1)[:, :nights]
+    return windows.reshape(-1, length)
+
+
+def _one_below_another(part: Floats) -> Floats:
+    return part.reshape(-1)

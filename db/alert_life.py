@@ -28,6 +28,8 @@ GOOD_NIGHTS = 3
 """So many good nights in a row resolve an alert."""
 DETECTOR = "kswatch"
 """Who did what no person did."""
+SILENCE, HEARD = "silence", "heard again"
+"""The cause of an alert on what is no longer measured, and the event that ends it."""
 _TOLD_WHEN_CONFIRMED = frozenset({"code", "baseline"})
 """Causes that chance may look like; of any other people hear at once."""
 
@@ -205,8 +207,8 @@ def good_night(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGH
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
-        if alert.state not in LIVE or run_id <= alert.newest_run_id:
-            return alert.state
+        if alert.state not in LIVE or run_id <= alert.newest_run_id or alert.cause == SILENCE:
+            return alert.state  # silence does not recover by other things being fine
         alert.newest_run_id = run_id
         alert.good_nights += 1
         to_state = "muted" if alert.state == "muted" else "recovering"
@@ -219,12 +221,52 @@ def good_night(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGH
         return to_state
 
 
+def measured_again(store: Store, alert_id: int, decision: str, reason: str) -> None:
+    """Confirm or dismiss a provisional alert whose cells were measured again, or only note what was found.
+
+    Args:
+        store: to write to.
+        alert_id: which alert; one that is confirmed, or has ended, stays as it is.
+        decision: confirmed, dismissed or unclear.
+        reason: what was found.
+    """
+    with store.writing() as session:
+        alert = _alert(session, alert_id)
+        if alert.state not in LIVE or alert.confirmed:
+            return
+        alert.confirmed = decision == "confirmed"
+        action = "confirmed" if alert.confirmed else "measured again"
+        to_state = "resolved" if decision == "dismissed" else alert.state
+        _move(session, alert, to_state, "dismissed" if decision == "dismissed" else action, DETECTOR, reason)
+        if alert.confirmed:
+            _tell(session, alert, "confirmed")
+
+
 def dismiss(store: Store, alert_id: int, reason: str) -> None:
     """Resolve a provisional alert that measuring again did not confirm."""
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if alert.state in LIVE:
             _move(session, alert, "resolved", "dismissed", DETECTOR, reason)
+
+
+def accept_as_level(store: Store, alert_id: int, reason: str) -> None:
+    """Accept what the alert says as the new level, where it still lives: for the detector, not for people."""
+    with store.writing() as session:
+        alert = _alert(session, alert_id)
+        if alert.state in LIVE:
+            _move(session, alert, "accepted", "accept", DETECTOR, reason)
+
+
+def end_silence(store: Store, alert_id: int, reason: str) -> None:
+    """Resolve an alert on what was silent and is measured again."""
+    with store.writing() as session:
+        alert = _alert(session, alert_id)
+        if alert.state in LIVE:
+            muted = alert.state == "muted"
+            _move(session, alert, "resolved", HEARD, DETECTOR, reason)
+            if not muted:
+                _tell(session, alert, "resolved")
 
 
 def end_mutes(store: Store, now: datetime) -> list[int]:

@@ -29,6 +29,8 @@ class Filters:
     precision: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
+    problem: tuple[str, ...] = ()
+    """Exactly these, as `a,b,c,d,batch,precision,layout`, instead of what the others choose."""
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Filters:
@@ -81,9 +83,10 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
     Raises:
         UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
     """
-    patterns = tuple(Pattern.parse(text) for text in filters.pattern)
+    exact = [_problem(text) for text in filters.problem]
+    patterns = tuple(Pattern.parse(text) for text in filters.pattern) or tuple(one.pattern for one in exact)
     suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
-    chosen = _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
+    chosen = exact or _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
     implementations = _choose_implementations(suite.implementations, filters.implementation)
     return Plan(
         suite=suite.name,
@@ -121,6 +124,14 @@ def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:
     if not patterns:
         raise UsageError("an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d")
     return Suite(AD_HOC, "given patterns", lambda: suites.cross(patterns, precisions=("fp32",)))
+
+
+def _problem(text: str) -> Problem:
+    *numbers, precision, layout = text.split(",")
+    if len(numbers) != 5 or not numbers[4].isdecimal():
+        raise UsageError(f"{text!r} is no problem; write a,b,c,d,batch,precision,layout")
+    named: Any = (precision, layout)  # Problem says which there are
+    return Problem(Pattern.parse(",".join(numbers[:4])), int(numbers[4]), *named)
 
 
 def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -12,7 +12,7 @@ from db import queries, requests
 from db.queries import RequestRow
 from db.records import MeasurementRecord, RunKind
 from db.store import Store
-from kswatch_errors import UsageError
+from kswatch_errors import KswatchError, UsageError
 from profiler.budget import parse_seconds
 from profiler.problem_loop import RunResult
 from profiler.progress import Progress
@@ -39,6 +39,26 @@ def measure_request(store: Store, request: RequestRow, surroundings: Surrounding
         request_id=request.id,
         surroundings=surroundings,
     )
+
+
+def run_requests(
+    store: Store, request_ids: Sequence[int], judge: Callable[[int], object], surroundings: Surroundings
+) -> None:
+    """Run these queued requests one after the other, and judge each; one that fails stops no other."""
+    for request_id in request_ids:
+        request = requests.take(store, request_id)
+        if request is None:
+            continue  # a server took it
+        try:
+            result = measure_request(store, request, surroundings)
+        except KswatchError as error:
+            requests.finish(store, request_id, "failed", str(error))
+            continue
+        if result.state != "finished":
+            requests.give_back(store, request_id, "the night was stopped", request.taken_at)
+            continue
+        judge(result.run)
+        requests.finish(store, request_id, "done", f"run {result.run}")
 
 
 def within(seconds: float | None, arguments: Mapping[str, object]) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,17 +21,30 @@ RECOVERED = 0.01
 
 
 def by_alert(evidence: Evidence, found: Group) -> dict[int | None, Group]:
-    """The group, divided by the alerts that its series belong to already; None for those of none."""
-    parts: dict[int | None, Group] = {}
+    """The group, divided by the alerts that its series belong to already; None for those of none.
+
+    A series that only its pool shows joins the alert of most of the others, whenever that was opened.
+    """
     known = {one.id: one for one in evidence.alerts if takes_part(evidence, one)}
     recent = next((one.id for one in reversed(known.values()) if _same_cause(evidence, one, found)), None)
-    for verdict in found.verdicts:
-        ids = evidence.members.get((verdict.series.cell_id, verdict.series.metric), set())
-        mine = [id_ for id_ in ids if id_ in known and known[id_].cause == found.cause]
-        mine = [id_ for id_ in mine if known[id_].verdict == found.verdict or found.cause not in LEVEL_CAUSES]
-        alert_id = max(mine, default=recent)
+    own = [_alert_of(evidence, known, found, verdict) for verdict in found.verdicts]
+    most = Counter(alert_id for alert_id in own if alert_id is not None).most_common(1)
+    parts: dict[int | None, Group] = {}
+    for verdict, alert_id in zip(found.verdicts, own, strict=True):
+        if alert_id is None:
+            alert_id = most[0][0] if most and not verdict.by_itself else recent
         parts.setdefault(alert_id, Group(*found.key)).verdicts.append(verdict)
     return parts
+
+
+def _alert_of(
+    evidence: Evidence, known: Mapping[int, AlertRow], found: Group, verdict: SeriesVerdict
+) -> int | None:
+    """The alert that the series belongs to and that says the same."""
+    ids = evidence.members.get((verdict.series.cell_id, verdict.series.metric), set())
+    mine = [id_ for id_ in ids if id_ in known and known[id_].cause == found.cause]
+    mine = [id_ for id_ in mine if known[id_].verdict == found.verdict or found.cause not in LEVEL_CAUSES]
+    return max(mine, default=None)
 
 
 def takes_part(evidence: Evidence, one: AlertRow) -> bool:
@@ -47,6 +61,13 @@ def _same_cause(evidence: Evidence, one: AlertRow, found: Group) -> bool:
         return False
     nights_since = sum(run_id > one.opened_run_id for run_id in evidence.environment_of)
     return nights_since <= SAME_CAUSE_NIGHTS
+
+
+def is_of_another_environment(evidence: Evidence, one: AlertRow) -> bool:
+    """Whether no later night can be held against the alert's level: the environment's segment has ended."""
+    began_in = evidence.environment_of.get(one.opened_run_id)
+    new_segment = evidence.environment_before is None and began_in != evidence.run.environment_id
+    return one.cause in LEVEL_CAUSES | {"drift"} and new_segment
 
 
 def is_good_night(evidence: Evidence, one: AlertRow, verdicts: Sequence[SeriesVerdict]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ci.causes import NEVER_TOLD, Cause
@@ -56,15 +56,18 @@ def group(verdicts: Iterable[SeriesVerdict]) -> list[Group]:
     """Group what moved; noise of the machine is never told.
 
     Speedup and energy follow the time of the same implementation where that moved the same way; a
-    speedup that changed with its baseline follows the baseline. What came with a moved machine or a new
-    environment is one group, whatever it touched.
+    speedup that changed with a baseline follows that baseline, and is not told where none moved. What came
+    with a moved machine or a new environment is one group, whatever it touched.
     """
     moved = [one for one in verdicts if one.moved and one.cause not in NEVER_TOLD]
-    times = {(one.series.implementation, one.verdict) for one in moved if one.series.metric == "latency_ms"}
+    times = [one for one in moved if one.series.metric == "latency_ms"]
+    names = {(one.series.implementation, one.verdict) for one in times}
+    baselines = {(one.series.problem, str(one.verdict)): one for one in times if one.cause == "baseline"}
     groups: dict[Key, Group] = {}
     for one in sorted(moved, key=_worst_first):
-        key = _key(one, times)
-        groups.setdefault(key, Group(*key)).verdicts.append(one)
+        key = _key(one, names, baselines)
+        if key is not None:
+            groups.setdefault(key, Group(*key)).verdicts.append(one)
     machine = [_merged(cause, groups) for cause in ("environment", "canary")]
     code = [found for found in groups.values() if found.cause not in ("environment", "canary")]
     return [*code, *(found for found in machine if found)]
@@ -75,16 +78,22 @@ def _worst_first(verdict: SeriesVerdict) -> tuple[float, Key]:
     return (-abs(verdict.change or 0.0), (str(series.problem), series.implementation, series.metric, ""))
 
 
-def _key(verdict: SeriesVerdict, times: Collection[tuple[str, str]]) -> Key:
-    """What the verdict is grouped by; `times` says which implementations' times moved which way."""
+def _key(
+    verdict: SeriesVerdict,
+    names: Collection[tuple[str, str]],
+    baselines: Mapping[tuple[ProblemKey, str], SeriesVerdict],
+) -> Key | None:
+    """What the verdict is grouped by, if it is told.
+
+    `names` says which implementations' times moved which way, `baselines` which baseline's on each problem.
+    """
     series, word, cause = verdict.series, verdict.verdict, str(verdict.cause)
-    name = series.implementation
-    if cause == "baseline" and series.metric == "speedup" and series.best_baseline:
+    if cause == "baseline" and series.metric == "speedup":
         opposite = "faster" if word == "slower" else "slower"
-        if (series.best_baseline, opposite) in times:
-            return (series.best_baseline, "latency_ms", opposite, cause)
-        return (name, series.metric, word, cause)
-    return (name, "latency_ms" if (name, word) in times else series.metric, word, cause)
+        baseline = baselines.get((series.problem, opposite))
+        return (baseline.series.implementation, "latency_ms", opposite, cause) if baseline else None
+    name = series.implementation
+    return (name, "latency_ms" if (name, word) in names else series.metric, word, cause)
 
 
 def _merged(cause: Cause, groups: dict[Key, Group]) -> Group | None:

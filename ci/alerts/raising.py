@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ci.alerts.belonging import by_alert, is_good_night, takes_part
+from ci.alerts.belonging import by_alert, is_good_night, is_of_another_environment, takes_part
 from ci.alerts.describing import explanation_of, incorrect_explanation, incorrect_title, title_of
 from ci.alerts.grouping import Group, group
 from ci.evidence import LEVEL_CAUSES, Evidence
 from ci.verdict import SeriesVerdict
-from db.alert_life import DETECTOR, LIVE, NewAlert, act, bad_night, dismiss, good_night, open_alert
+from db.alert_life import LIVE, NewAlert, accept_as_level, bad_night, dismiss, good_night, open_alert
 from db.queries import AlertRow, alert
 from db.store import Store
 
@@ -81,14 +81,8 @@ def _tell(store: Store, evidence: Evidence, alert_id: int | None, part: Group) -
     else:
         return known.id
     if part.verdict == "faster" and part.confirmed and part.cause in LEVEL_CAUSES:
-        _accept(store, alert_id)
+        accept_as_level(store, alert_id, "confirmed faster: the new level")
     return alert_id
-
-
-def _accept(store: Store, alert_id: int) -> None:
-    """What got faster is told once and is the new level from then on."""
-    now = alert(store, alert_id)
-    act(store, alert_id, "accept", DETECTOR, "confirmed faster: the new level", now.version)
 
 
 def _tell_incorrect(store: Store, evidence: Evidence) -> int:
@@ -117,6 +111,10 @@ def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], se
     for one in evidence.alerts:
         if one.cause == "heuristic" or one.id in seen or one.state not in LIVE:
             continue  # heuristics' alerts live in ci.alerts.heuristics
+        if is_of_another_environment(evidence, one):
+            dismiss(store, one.id, f"run {evidence.run.id} begins to be judged in another environment")
+            ended.add(one.id)
+            continue
         if not is_good_night(evidence, one, verdicts):
             continue
         if one.cause in LEVEL_CAUSES and not one.confirmed:

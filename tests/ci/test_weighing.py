@@ -25,14 +25,22 @@ def points(values: np.ndarray) -> Points:
     return Points(values, values * (1 - 0.3 * SIGMA), values * (1 + 0.3 * SIGMA))
 
 
-def weighed(values: np.ndarray, night: int, bad_from: int | None = None):
+def weighed(values: np.ndarray, night: int, bad_from: int | None = None, pools: bool = True):
     """Night `night` of these, judged on those before it; nights from `bad_from` on belong to an alert."""
     past = values[:, max(0, night - 60) : night]
     in_level = np.ones_like(past, dtype=bool)
     if bad_from is not None and bad_from < night:
         in_level[:, bad_from - night :] = False
     higher_is_better = np.zeros(len(values), dtype=bool)
-    kin = Kin(np.arange(len(values)) // 20, [], [], np.zeros(0, dtype=int), [])
+    family = np.arange(len(values)) // 20
+    members = [np.flatnonzero(family == one) for one in range(family[-1] + 1)] if pools else []
+    kin = Kin(
+        family,
+        [(f"{one}", "latency_ms") for one in range(len(members))],
+        members,
+        np.arange(len(members)),
+        [""] * len(members),
+    )
     return weigh(points(values[:, night]), points(past), in_level, higher_is_better, kin, CONFIG).weighed
 
 
@@ -56,10 +64,10 @@ def test_five_percent_on_a_tenth_of_the_series_is_confirmed_the_same_night():
     assert not found.confirmed[20:].any()
 
 
-def test_a_small_step_is_confirmed_by_the_nights_after():
+def test_a_small_step_of_single_series_is_confirmed_by_the_nights_after():
     values = simulated(200, 46, correlation=0.6)
     values[:20, 40:] *= 1.03
-    by_night = [weighed(values, night, bad_from=40).confirmed[:20].mean() for night in (40, 41, 42)]
+    by_night = [weighed(values, night, bad_from=40, pools=False).confirmed[:20].mean() for night in (40, 41, 42)]
     print("3 % at 0.5 % of noise, confirmed night by night:", ", ".join(f"{share:.0%}" for share in by_night))
     assert by_night[2] > 0.8 > by_night[0]
 

@@ -33,6 +33,7 @@ def run_command(store, scripted, monkeypatch):
             "database_url": str(store.engine.url),
             "judge": lambda *_, **__: SimpleNamespace(exit_code=exit_code),
             "notify": lambda store: [],
+            "ask_again": lambda store, run_id, config: None,
         }
         return CliRunner().invoke(app, arguments, obj=obj)
 
