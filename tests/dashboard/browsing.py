@@ -22,7 +22,7 @@ from dashboard.page_list import PAGES, PageEntry
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 60.0
-DRAWN_WITHIN_MS = 30_000
+DRAWN_WITHIN_MS = 120_000
 FLAGS = [
     "--headless",
     "--no-sandbox",

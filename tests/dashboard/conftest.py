@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from browsing import chromium_or_reason, launched_browser, running_dashboard  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 from simulated_store import Plan, fill  # noqa: E402
+from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from db.store import Store  # noqa: E402
 
-expect.set_options(timeout=20_000)  # a busy machine draws slowly, but it draws
+expect.set_options(timeout=60_000)  # a busy machine draws slowly, but it draws
 
 PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12, hot=True)
 
@@ -45,6 +46,28 @@ def own_url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'kswatch.db'}"
     Store.open(url).close()
     return url
+
+
+def _script(first: str) -> None:
+    from dashboard.page_list import navigation
+
+    navigation(first).run()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Opens one page on a store without a browser, as a link with these choices would."""
+
+    def open_page(path: str, url: str, **choices: str) -> AppTest:
+        monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
+        page = AppTest.from_function(_script, args=(path,), default_timeout=60)
+        for name, value in choices.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception, page.exception[0].value
+        return page
+
+    return open_page
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +106,6 @@ def desk_context(browser: Browser) -> Iterator[BrowserContext]:
 def desk(desk_context: BrowserContext) -> Iterator[Page]:
     """A new page of a desk's width."""
     page = desk_context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     yield page
     page.close()
