@@ -10,6 +10,7 @@ import os
 import sys
 import tomllib
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -168,10 +169,14 @@ def _measure(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to t
     return run_suite(*args, **options)
 
 
-def _judge(*args: Any, **options: Any) -> Any:  # noqa: ANN401  (hands on to ci)
+def _judge(store: Store, run_id: int | None, config: CiConfig, *, now: datetime) -> Any:  # noqa: ANN401
+    """Judge a run, and look for what is no longer measured at all."""
     from ci.check import judge
+    from ci.silence import look_for_silence
 
-    return judge(*args, **options)
+    judged = judge(store, run_id, config, now=now)
+    look_for_silence(store, config, now)
+    return judged
 
 
 def _size_of_run(suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:

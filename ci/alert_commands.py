@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +28,7 @@ WhoOption = Annotated[
 ]
 ReasonOption = Annotated[str | None, typer.Option(help="Why; others will ask.")]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; others will ask.")]
+DaysOption = Annotated[int | None, typer.Option(help="Only alerts opened in the last so many days.")]
 SeenOption = Annotated[
     int | None, typer.Option(help="The version of the alert that you looked at; refused if it changed since.")
 ]
@@ -77,10 +78,42 @@ def _list(ctx: typer.Context, device: str | None, everything: bool, as_json: boo
         device_id = find_device(store, device).id if device is not None else None
         found = alerts(store, None if everything else LIVE, device_id)
         known = {one.id: one for one in devices(store)}
+        beside = [] if as_json else record_of_alerts(ctx, store)
     if as_json:
         typer.echo(to_json_text(alert_rows(found, known)))
     else:
-        typer.echo(alert_lines(found, known))
+        typer.echo("\n".join([alert_lines(found, known), *beside]))
+
+
+def record_of_alerts(ctx: typer.Context, store: Store) -> list[str]:
+    """What a reader should know of all alerts together: precision, and stale mutes."""
+    from ci.alerts.listing import record_lines
+    from db.alert_record import precision, stale_mutes
+
+    after = timedelta(days=ctx.obj["config"]["ci"].stale_mute_days)
+    return record_lines(precision(store), stale_mutes(store, datetime.now(UTC), after))
+
+
+@alerts_app.command("precision")
+def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption = False) -> None:
+    """How often the detector was right: real among those confirmed alerts on which the word is spoken.
+
+    \b
+    Examples:
+      kswatch alerts precision
+      kswatch alerts precision --days 90 --json
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from ci.alerts.listing import record_lines
+    from db.alert_record import precision
+    from db.json_text import to_json_text
+
+    since = datetime.now(UTC) - timedelta(days=days) if days else None
+    with closing(open_store(ctx)) as store:
+        found = precision(store, since)
+    if as_json:
+        typer.echo(to_json_text(vars(found) | {"precision": found.share}))
+    else:
+        typer.echo("\n".join(record_lines(found, ())) or "no confirmed alert was decided on yet")
 
 
 @alerts_app.command()

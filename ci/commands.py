@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ci.alert_commands import alerts_app
+from ci.alert_commands import alerts_app, record_of_alerts
 from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
+    junit = "junit"
     markdown = "markdown"
     github = "github"
 
@@ -53,6 +54,7 @@ def check(
       kswatch check --device cpu --json  # one device, every verdict as JSON
       kswatch check --run 12             # one run, of any kind
       kswatch check --format github      # annotations, and the step summary
+      kswatch check --format junit       # JUnit XML
     """  # noqa: D301  (\b keeps the lines of the examples)
     judged = _judged(ctx, run, device)
     typer.echo(_rendered(ctx, judged, Format.json if as_json else format))
@@ -96,14 +98,23 @@ def _write_overview(ctx: typer.Context, path: Path, run: int | None, device: str
 
 
 def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:
+    from ci.alerts.escape import plain
     from ci.check import judge
+    from ci.silence import look_for_silence
     from db.queries import find_device
 
     if run is not None and device is not None:
         raise UsageError("--run already says which device; leave --device away")
+    config, now = ctx.obj["config"]["ci"], datetime.now(UTC)
     with closing(_store(ctx)) as store:
         device_id = find_device(store, device).id if device is not None else None
-        return judge(store, run, ctx.obj["config"]["ci"], now=datetime.now(UTC), device_id=device_id)
+        judged = judge(store, run, config, now=now, device_id=device_id)
+        if run is None:
+            for one in look_for_silence(store, config, now):
+                typer.echo(f"kswatch: alert {one.id}: {plain(one.title)}", err=True)
+        for line in record_of_alerts(ctx, store):
+            typer.echo(f"kswatch: {line}", err=True)
+    return judged
 
 
 def _store(ctx: typer.Context) -> Store:
@@ -115,11 +126,14 @@ def _store(ctx: typer.Context) -> Store:
 def _rendered(ctx: typer.Context, judged: Judged, format: Format) -> str:
     from ci import report
     from ci.alerts import github, json_rows
+    from ci.alerts.check_junit import check_junit
     from db.json_text import to_json_text
 
     rows = ctx.obj["config"]["ci"].report_rows
     if format is Format.json:
         return to_json_text(json_rows.check_rows(judged))
+    if format is Format.junit:
+        return check_junit(judged, report.text_report(judged, rows))
     if format is Format.markdown:
         return report.markdown_report(judged, rows)
     if format is Format.github:

@@ -13,7 +13,8 @@ _BROKEN_WORD = "<!-- -->"
 
 def plain(text: str) -> str:
     """Text in one line without control characters: it can neither end the line nor steer a terminal."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+    shown = (character for character in text if character.isprintable() or character.isspace())
+    return " ".join("".join(shown).split())
 
 
 def markdown(text: str) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from ci.alerts.describing import problem_text
 from ci.alerts.escape import annotation_property, annotation_text
 from ci.alerts.raising import ToldAlert
+from ci.causes import CODE_CAUSES
 from ci.check import SILENCED, Judged, Judgement
+from db.queries import AlertRow
 from kswatch_errors import ConfigurationError
 
 
@@ -34,10 +36,15 @@ def _of_run(judgement: Judgement) -> list[str]:
 
 def _of_alert(told: ToldAlert, where: str) -> str:
     alert = told.alert
-    regression = alert.confirmed and alert.cause in ("code", "incorrect") and alert.verdict != "faster"
-    level = "error" if regression else ("notice" if alert.verdict == "faster" else "warning")
     sure = "" if alert.confirmed else "provisional: "
-    return annotation(level, f"kswatch alert {alert.id}", f"{sure}{alert.title} ({where})")
+    return annotation(level_of(alert), f"kswatch alert {alert.id}", f"{sure}{alert.title} ({where})")
+
+
+def level_of(alert: AlertRow) -> str:
+    """How loud an alert is: `error` where it fails a check, `notice` where something got faster."""
+    if alert.confirmed and alert.cause in CODE_CAUSES | {"incorrect"} and alert.verdict != "faster":
+        return "error"
+    return "notice" if alert.verdict == "faster" else "warning"
 
 
 def annotation(level: str, title: str, message: str) -> str:

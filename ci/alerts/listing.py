@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from ci.alerts.escape import plain
+from db.alert_record import Precision
 from db.queries import AlertEventRow, AlertRow, DeviceRow
 
 
@@ -75,3 +77,18 @@ def _event_text(event: AlertEventRow) -> str:
     moved = f" -> {event.to_state}" if event.from_state != event.to_state else ""
     reason = f" ({plain(event.reason)})" if event.reason else ""
     return f"{event.action}{moved}{reason}"
+
+
+def record_lines(found: Precision, stale: Iterable[tuple[AlertRow, datetime]]) -> list[str]:
+    """How often the detector was right so far, and the mutes that somebody should look at."""
+    lines = []
+    if found.share is not None:
+        decided = found.real + found.false_alarms
+        lines.append(
+            f"precision: {found.real} of {decided} confirmed alerts were real ({100 * found.share:.0f} %), "
+            f"{found.undecided} undecided"
+        )
+    for one, since in stale:
+        until = f"until {one.muted_until:%Y-%m-%d}" if one.muted_until else "without an end"
+        lines.append(f"alert {one.id} is muted {until}, and nothing was seen of it since {since:%Y-%m-%d}")
+    return lines

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from ci.commands import app
 from ci.config import CiConfig
 from kswatch_errors import KswatchError
+from tests.ci.junit_schema import assert_junit
 from tests.ci.nights import PROBLEMS
 
 GLOSSARY = {"alert", "device", "state", "verdict", "cause", "metric", "implementation", "patterns"}
@@ -19,7 +20,7 @@ def run(store):
     url = str(store.engine.url)
 
     def command(*arguments: str):
-        context = {"config": {"ci": CiConfig()}, "database_url": url}
+        context = {"config": {"ci": CiConfig(silent_hours=1e6)}, "database_url": url}
         result = CliRunner().invoke(app, list(arguments), obj=context)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -61,6 +62,19 @@ def test_check_markdown_and_github_formats(run, regressed, tmp_path, monkeypatch
     assert not (tmp_path / "summary.md").exists()
     assert "::error title=kswatch alert 1::" in run("check", "--format", "github").stdout
     assert (tmp_path / "summary.md").read_text().startswith("# kswatch check")
+
+
+def test_check_junit_fails_where_the_check_does(run, regressed):
+    assert_junit(run("check", "--format", "junit").stdout, failures=2)
+    run("alerts", "resolve", "1")
+    assert_junit(run("check", "--format", "junit").stdout, failures=0)
+
+
+def test_the_precision_of_alerts_is_told(run, regressed):
+    run("check")
+    assert "no confirmed alert was decided on" in run("alerts", "precision").stdout
+    run("alerts", "false-alarm", "1", "--reason", "the cooler was blocked")
+    assert json.loads(run("alerts", "precision", "--json").stdout)["precision"] == 0.0
 
 
 def test_check_of_one_device_takes_its_model_name(run, regressed):
@@ -120,7 +134,10 @@ def test_an_alert_is_decided_on_with_who_and_why(run, regressed, arguments, stat
 def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, regressed):
     run("check")
     run("alerts", "resolve", "1")
-    assert run("alerts").stdout.strip() == "no alerts"
+    assert run("alerts").stdout.splitlines() == [
+        "no alerts",
+        "precision: 1 of 1 confirmed alerts were real (100 %), 0 undecided",
+    ]
     assert "resolved" in run("alerts", "--all").stdout
     assert "is open" in run("alerts", "reopen", "1", "--reason", "too early").stdout
 
