@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from kswatch_errors import StoreError
 
 app = typer.Typer(
     help="Look after the store: its schema, its health, its size.",
-    epilog="Examples: kswatch db check · kswatch db stats --json · kswatch db upgrade",
+    epilog="Examples: kswatch db check · kswatch db stats --json · kswatch db backup FILE",
     no_args_is_help=True,
 )
 
@@ -55,7 +56,7 @@ def check(ctx: typer.Context) -> None:
 
 @app.command()
 def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show how large the store is, and how many rows each table has.
+    """Show how large the store is, by table, and how much the newest nights added.
 
     \b
     Example:
@@ -71,7 +72,33 @@ def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
         return
     typer.echo(f"store {found.store}, schema {found.schema}, {found.bytes / 1e6:.1f} MB")
     for table, rows in found.rows.items():
-        typer.echo(f"{rows:>12,}  {table}")
+        size = f"{found.bytes_by_table[table] / 1e6:>10.1f} MB" if found.bytes_by_table else ""
+        typer.echo(f"{rows:>12,} rows {size}  {table}")
+    for night in found.growth:
+        size = f", about {night.bytes / 1e6:.1f} MB" if night.bytes is not None else ""
+        typer.echo(f"the newest night of {night.device} (run {night.run}) added {night.rows:,} rows{size}")
+
+
+@app.command()
+def backup(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+) -> None:
+    """Copy a SQLite store to a file while others write to it; the copy is checked.
+
+    \b
+    Example:
+      kswatch db backup /backups/kswatch-$(date +%F).db
+    """  # noqa: D301
+    from rich.console import Console
+
+    from db.backup import backup as back_up
+    from db.store import Store
+
+    store = Store.open(ctx.obj["database_url"], create=False)
+    with Console(stderr=True).status(f"copying {store.name}"):
+        size = back_up(store, file)
+    typer.echo(f"store {store.name}: {size / 1e6:.1f} MB copied to {file}, which is whole")
 
 
 @app.command()

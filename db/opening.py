@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -54,6 +55,8 @@ def open_engine(url: str, create: bool = True) -> Engine:
     """
     parsed = _parsed(url)
     path = _sqlite_path(parsed)
+    if path is not None and not create and _is_for_reading_only(path):
+        return _open_for_reading(parsed, path)
     if path is not None:
         _refuse_place(path, create)
     engine = _engine(parsed)
@@ -64,6 +67,41 @@ def open_engine(url: str, create: bool = True) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _is_for_reading_only(path: Path) -> bool:
+    """Whether the store is there and may be read, but neither it nor its folder may be written."""
+    places = (path.absolute().parent, path)
+    return os.access(path, os.R_OK) and not all(os.access(place, os.W_OK) for place in places)
+
+
+def _open_for_reading(url: URL, path: Path) -> Engine:
+    """An engine that writes nothing, not even the files beside the store by which readers meet writers.
+
+    Raises:
+        StoreError: its schema is not the newest, or a writer left something that only a writer may take in.
+    """
+    if _size(path.with_name(f"{path.name}-wal")):
+        raise StoreError(
+            f"store {path} may only be read here, and its newest nights are not in the file yet; "
+            "read it where it is written, or read a copy made by `kswatch db backup`"
+        )
+    place = f"file:{quote(str(path.absolute()))}"
+    engine = _engine(url.set(database=place, query={"mode": "ro", "immutable": "1", "uri": "true"}))
+    with told_plainly(url), engine.connect() as connection:
+        version = schema_version(connection)
+    _refuse_newer(url, version)
+    if version != HEAD:
+        engine.dispose()
+        raise StoreError(
+            f"store {path} has schema {version} and may only be read here; "
+            f"bring it to {HEAD} where it may be written, by `kswatch db upgrade`"
+        )
+    return engine
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def is_there(url: str) -> bool:
@@ -143,6 +181,8 @@ def _engine(url: URL) -> Engine:
         raise ConfigurationError(
             f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"
         ) from None
+    if url.query.get("mode") != "ro":
+        event.listen(engine, "connect", _keep_a_log)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -152,10 +192,14 @@ def _json(value: object) -> str:
     return to_json_text(value, indent=None)
 
 
+def _keep_a_log(connection: object, _entry: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
+
+
 def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
     # transactions are begun by _begin_sqlite: the driver's own habit leaves reads and DDL outside of them
     connection.isolation_level = None  # type: ignore[attr-defined]
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "synchronous = NORMAL", "cache_size = -32000"):
+    for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -32000"):
         connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
 
 

@@ -119,6 +119,33 @@ def test_a_folder_that_may_not_be_written_is_refused():
     assert f"{folder} cannot be written; make it writable" in said
 
 
+def test_a_store_in_a_folder_that_may_not_be_written_can_be_read():
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "kswatch.db"
+        store = Store.open(f"sqlite:///{path}")
+        night(store, {"fused": 1.0})
+        read = in_a_closed_folder(path, lambda: queries.runs(Store.open(f"sqlite:///{path}", create=False)))
+        assert "its newest nights are not in the file yet" in read, "the writer has not closed"
+        store.close()
+
+        def look() -> None:
+            closed = Store.open(f"sqlite:///{path}", create=False)
+            assert len(queries.measurements(closed)) == 1
+            closed.begin_run(run_record())
+
+        assert "cannot be written; make the file and its folder writable" in in_a_closed_folder(path, look)
+
+
+def in_a_closed_folder(path: Path, action: Callable[[], object]) -> str:
+    """What an action says to who may read the store and its folder but not write."""
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    said = as_nobody(action)
+    path.parent.chmod(stat.S_IRWXU)
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return said
+
+
 def as_nobody(action: Callable[[], object]) -> str:
     """What an action says in a child process that is not root: root may write everywhere."""
     return in_child(lambda: (os.getuid() == 0 and os.setuid(65534), action()))
