@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import cached_queries, url_state, viewer
 from dashboard.naming import device_names
-from dashboard.panels import note
+from dashboard.panels import finding, hint
 from db.queries import DeviceRow, RunRow
 
 MOST_RUNS = 300
@@ -43,7 +43,8 @@ def choose_pair() -> Pair | None:
     ]
     way = url_state.segments("Compare", "by", list(WAYS), show=WAYS.__getitem__)
     if len(runs) < 2:
-        note("Two runs are needed; there is one so far. `kswatch nightly` measures again.")
+        finding("Two runs are needed; there is one so far")
+        hint("`kswatch nightly` measures again.")
         return None
     return {"runs": _two_runs, "revisions": _two_revisions, "devices": _two_devices}[way](runs)
 
@@ -69,7 +70,7 @@ def _partner(runs: Sequence[RunRow]) -> RunRow:
 
 def _different(before: RunRow, after: RunRow) -> Pair | None:
     if before.id == after.id:
-        note("Both sides are the same run; choose two different ones.")
+        finding("Both sides are the same run; choose two different ones")
         return None
     return Pair(before, after)
 
@@ -83,7 +84,7 @@ def _two_revisions(runs: Sequence[RunRow]) -> Pair | None:
             if run.device_id == device.id and run.revision:
                 newest.setdefault(_revision(run), run)
         if len(newest) < 2:
-            note(f"{device.model} has measured fewer than two revisions.")
+            finding(f"{device.model} has measured fewer than two revisions")
             return None
         names = list(newest)
         before = url_state.select("Before", "old", names, names[1], width=SIDE_WIDTH)
@@ -102,7 +103,7 @@ def _two_devices(runs: Sequence[RunRow]) -> Pair | None:
     """Two devices, by the newest run of each; of one suite where they have one in common."""
     devices = _devices_of(runs)
     if len(devices) < 2:
-        note(f"Only {devices[0].model} has runs in this store.")
+        finding(f"Only {devices[0].model} has runs in this store")
         return None
     with st.container(horizontal=True, gap="small"):
         one = _device_box("Before", "one", devices, 0)

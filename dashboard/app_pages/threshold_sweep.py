@@ -42,6 +42,9 @@ def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
         "Threshold of", "sweep", list(LIMITS), name if name in LIMITS else None, width=BOX_WIDTH + 60
     )
     frame = swept(problems, RANKINGS[rule])
+    if frame.empty:
+        note(f"No problem of this run has anything that {rule} could compare: it says a baseline for all.")
+        return
     best = frame.loc[frame["accuracy"].idxmax()]
     now = _score(problems, RANKINGS[rule], LIMITS[rule])
     finding(
@@ -70,7 +73,7 @@ def swept(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> pd.
     for limit in values[:: -(-len(values) // MOST_LIMITS) or 1]:
         figures = score([Outcome(value >= limit, speedup) for value, speedup in ranked])
         rows.append({"limit": float(limit)} | vars(figures))
-    return pd.DataFrame(rows).astype({"balanced_accuracy": float})
+    return pd.DataFrame(rows).astype({"balanced_accuracy": float}) if rows else pd.DataFrame()
 
 
 def _score(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction], limit: Fraction) -> float:

@@ -85,7 +85,14 @@ def test_a_floor_that_no_step_reaches_leaves_none_clear(simulated_url: str, open
 
 def test_one_run_cannot_be_compared_and_says_what_to_do(own_url: str, opened: Opened) -> None:
     fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))
-    assert "kswatch nightly" in notes(opened("compare", own_url))
+    page = opened("compare", own_url)
+    assert "Two runs are needed" in titles(page)
+    assert "kswatch nightly" in notes(page)
+
+
+def test_a_rule_that_has_nothing_to_compare_is_told(own_url: str, opened: Opened) -> None:
+    fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))  # 6,64,64,1: d = 1
+    assert "it says a baseline for all" in notes(opened("heuristics", own_url, sweep="gated_h"))
 
 
 def test_a_pattern_has_its_figures_on_top_and_its_verdicts_below(simulated_url: str, opened: Opened) -> None:
