@@ -102,7 +102,7 @@ def _difference(
     reach = HALF_WIDTH_IN_SIGMAS * sigma
     chance = math.erfc(abs(step) / sigma / math.sqrt(2)) if sigma > 0 else math.nan
     low, high = math.expm1(step - reach), math.expm1(step + reach)
-    return CellDifference(*key, old, new, math.expm1(step), low, high, chance, False)  # type: ignore[arg-type]
+    return CellDifference(*key, old, new, math.expm1(step), low, high, chance, False)  # type: ignore[call-arg, arg-type]
 
 
 def _sigma(value: float | None, low: float | None, high: float | None) -> float:

@@ -89,7 +89,7 @@ def count_events(session: Session, run_id: int) -> dict[str, int]:
     )
     found: Counter[str] = Counter()
     for reasons, count in session.execute(query.group_by(Measurement.event_reasons)):
-        found.update({reason.strip(): count for reason in reasons.split(",") if reason.strip()})
+        found.update({reason.strip(): count for reason in str(reasons).split(",") if reason.strip()})
     return dict(sorted(found.items()))
 
 

@@ -15,7 +15,7 @@ SHORT_COMMIT = 9
 
 def show_difference(before: RunRow, after: RunRow) -> None:
     """Draw what differs between two runs besides their numbers; the rest waits behind a fold."""
-    changed: list[tuple[str, str, str]] = [
+    changed: list[tuple[str, ...]] = [
         (change.name, str(change.before), str(change.after))
         for change in cached_queries.environment_changes(before.id, after.id)
     ]
