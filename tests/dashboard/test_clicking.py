@@ -27,6 +27,7 @@ def test_a_click_on_a_point_opens_its_pattern_and_one_there_its_night(desk: Page
     expect(desk).to_have_url(re.compile("night=3"))
 
 
+@pytest.mark.slow
 def test_a_chart_comes_as_png_by_the_keyboard_in_the_zone_of_who_looks(
     browser: Browser, address: str
 ) -> None:
