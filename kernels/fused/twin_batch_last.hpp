@@ -13,6 +13,8 @@ class BatchLast final : public Plan {
     Range outputs;  // k
   };
 
+  int64_t row_stride_ = 0;  // words from one row of the packed weights to the next
+
   static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
 
  public:
@@ -20,14 +22,16 @@ class BatchLast final : public Plan {
     shape = wanted;
     tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
-    packed = allocate_words(shape.rows() * depth);
+    // Long rows lie a step off whole lines, or those of a power of two would share few sets of the cache.
+    row_stride_ = depth < 128 ? depth : divide_up(depth, kLanes) * kLanes + kLanes;
+    packed = allocate_words(shape.rows() * row_stride_);
     if (!packed) return false;
-    float* to = packed.get();
+    float* row = packed.get();
     for (int64_t i = 0; i < shape.a; ++i)
       for (int64_t j = 0; j < shape.d; ++j)
-        for (int64_t k = 0; k < shape.b; ++k)
+        for (int64_t k = 0; k < shape.b; ++k, row += row_stride_)
           for (int64_t l = 0; l < shape.c; l += Math::kTerms)
-            *to++ = word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c);
+            row[l / Math::kTerms] = word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c);
     return true;
   }
 
@@ -78,7 +82,8 @@ class BatchLast final : public Plan {
       const int taken = rows_taken(item.outputs.end - k, tile.rows);
       const int64_t done = k - item.outputs.begin;
       ahead.fetch({done, done + taken}, item.outputs.size());
-      const TileOperands<Element> operands{panel, packed.get() + (item.ij * shape.b + k) * depth, depth, depth};
+      const TileOperands<Element> operands{panel, packed.get() + (item.ij * shape.b + k) * row_stride_,
+                                           row_stride_, depth};
       run_tile<Element>(choose_kernel<Element>(taken, vectors, 1), operands, vectors,
                         {y + k * stride(), taken, stride(), valid, valid, valid});
       k += taken;

@@ -29,7 +29,8 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-TIMEOUT_S = 300
+TIMEOUT_S = 900
+"""It takes a minute of one core; a busy machine may need ten times that."""
 DIGEST_BYTES = 32
 
 
