@@ -59,7 +59,6 @@ class KSLinear(nn.Module):
         self.algorithm, self.layout = algorithm, layout
         self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
-        self._features_last = layout == "batch_first"
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
         self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
@@ -130,21 +129,17 @@ class KSLinear(nn.Module):
             UsageError: x has another feature count, dtype or device than the weights.
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        features_last = self._features_last
-        if x.dim() == 0 or x.shape[-1 if features_last else 0] != self.in_features:
+        algorithm, layout = self.algorithm, self.layout
+        features_last = layout == "batch_first"
+        shape = x.shape
+        if not shape or shape[-1 if features_last else 0] != self.in_features:
             raise UsageError(
                 f"KSLinear takes {self.in_features} features on axis {-1 if features_last else 0} in "
-                f"{self.layout}; the input has shape {tuple(x.shape)}: reshape it or choose the other layout"
+                f"{layout}; the input has shape {tuple(shape)}: reshape it or choose the other layout"
             )
-        if x.dim() == 2:
-            return self._product(x)
-        if features_last:
-            return self._product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
-        return self._product(x.reshape(self.in_features, -1)).view(self.out_features, *x.shape[1:])
-
-    def _product(self, y: torch.Tensor) -> torch.Tensor:
-        """All factors, right-most first; the last one adds the bias."""
-        algorithm, layout = self.algorithm, self.layout
+        y = x
+        if len(shape) != 2:
+            y = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1))
         bias, factors_left = self._parameters.get("bias"), len(self.patterns)
         if bias is None:  # there is none, or it is parametrized
             bias = self.bias
@@ -153,7 +148,9 @@ class KSLinear(nn.Module):
         for factor in factors.values():
             factors_left -= 1
             y = factor(y, algorithm, layout, None if factors_left else bias)
-        return y
+        if len(shape) == 2:
+            return y
+        return y.view((*shape[:-1], self.out_features) if features_last else (self.out_features, *shape[1:]))
 
     def extra_repr(self) -> str:
         """The arguments but for the patterns, which `print` shows below them."""
