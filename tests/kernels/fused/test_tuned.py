@@ -2,10 +2,11 @@
 
 import pytest
 
-from kernels.fused import tuned, twin_tiles
+from kernels.fused import tiles, tuned, twin_tiles
+from kernels.fused.machine import Machine
 from kernels.fused.twin_tiles import Limits
 from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kernels.problem import LAYOUTS, Problem
 from kswatch_errors import UsageError
 
 LIMITS = Limits(lanes=16, rows=8, vectors=3, period=8)
@@ -55,3 +56,13 @@ def test_the_estimate_knows_that_small_tiles_load_more_than_they_multiply():
     large, small = twin_tiles.TwinTile(8, 3, 0, 1), twin_tiles.TwinTile(2, 1, 0, 1)
     problem = Problem(Pattern(1, 96, 96, 1), 960, "fp32", "batch_last")
     assert twin_tiles.cycles(problem, large, LIMITS) < twin_tiles.cycles(problem, small, LIMITS) / 1.5
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("pattern", [(2, 48, 192, 1), (1, 768, 192, 2), (4, 64, 64, 16)], ids=str)
+def test_no_two_tiles_of_a_gpu_have_one_name(pattern, precision, layout):
+    problem = Problem(Pattern(*pattern), 25_088, precision, layout)
+    names = [str(tile) for tile in tiles.candidates(problem, Machine(90, 132))]
+    assert len(set(names)) == len(names) > 1
+    assert all(len(name) <= 120 for name in names), "the store's column"
