@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?=
+# What a gate compares with, and whose kernels/.
+BASE       ?= HEAD~1
+REPOSITORY ?= .
 BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -11,7 +14,7 @@ comma := ,
 # One stamp for each set of extras, so that asking for another set installs it.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge test test-slow check format dashboard gpu-check bench screenshots clean
+.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check format dashboard gpu-check bench screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +39,13 @@ nightly: setup  ## measure on this machine, judge, and say what to open
 
 judge: setup  ## the newest night's verdicts as CI annotations; fails on a confirmed regression
 	@$(BIN)/kswatch check --format github
+
+gate: setup  ## this commit's kernels against those of BASE, measured in turns on this machine
+	@$(BIN)/kswatch gate --repository $(REPOSITORY) --base $(BASE) --format github
+
+gate-static:  ## the same without a GPU: registers, spills and instructions of the machine code
+	@$(MAKE) --no-print-directory setup EXTRAS=static
+	@$(BIN)/kswatch gate --static --repository $(REPOSITORY) --base $(BASE) --format github
 
 dashboard: setup  ## the dashboard, on http://127.0.0.1:8501
 	@$(BIN)/kswatch dashboard

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
+_NORMAL = 1.959964
+"""Standard deviations that hold `LEVEL` of a normal distribution."""
 FEWEST_ROUNDS = 6
 """Fewer rounds reach no interval at 95 %."""
 
@@ -38,8 +41,6 @@ def of_rounds(ratios: Sequence[float]) -> Estimate | None:
     Ranks, because a round that a neighbour disturbed may be off by ten times (Hollander and Wolfe,
     "Nonparametric Statistical Methods", 3.1-3.3).
     """
-    from scipy.stats import norm, wilcoxon
-
     logs = np.log(np.asarray(ratios, dtype=float))
     logs = logs[np.isfinite(logs)]
     count = len(logs)
@@ -47,15 +48,34 @@ def of_rounds(ratios: Sequence[float]) -> Estimate | None:
         return None
     walsh = _walsh_averages(logs)
     spread = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
-    rank = math.floor(count * (count + 1) / 4 - norm.ppf((1 + LEVEL) / 2) * spread)
-    rank = max(rank, 1)
-    p_value = float(wilcoxon(logs, zero_method="zsplit").pvalue) if logs.any() else 1.0
-    return _estimate(float(np.median(walsh)), walsh[rank - 1], walsh[-rank], p_value)
+    rank = max(1, math.floor(count * (count + 1) / 4 - _NORMAL * spread))
+    above = int(np.count_nonzero(walsh > 0)) + int(np.count_nonzero(walsh == 0)) // 2
+    return _estimate(
+        float(np.median(walsh)), walsh[rank - 1], walsh[-rank], _signed_rank_chance(above, count)
+    )
 
 
 def _walsh_averages(values: NDArray[np.float64]) -> NDArray[np.float64]:
     first, second = np.triu_indices(len(values))
     return np.sort((values[first] + values[second]) / 2)
+
+
+def _signed_rank_chance(positive: int, count: int) -> float:
+    """How often chance gives a sum of positive ranks as far out: as many Walsh averages are above zero."""
+    below = _signed_rank_distribution(count)
+    furthest = min(positive, len(below) - 1 - positive)
+    return min(1.0, 2 * float(below[furthest]))
+
+
+@lru_cache(maxsize=256)
+def _signed_rank_distribution(count: int) -> NDArray[np.float64]:
+    """P(sum of positive ranks <= s) for s = 0 ...; each rank is positive with probability one half."""
+    chances = np.zeros(count * (count + 1) // 2 + 1)
+    chances[0] = 1.0
+    for rank in range(1, count + 1):
+        shifted = np.concatenate((np.zeros(rank), chances[:-rank]))
+        chances = (chances + shifted) / 2
+    return np.cumsum(chances)
 
 
 def of_pairs(estimates: Sequence[Estimate]) -> Estimate:
@@ -85,8 +105,7 @@ def _estimate(middle: float, low: float, high: float, p_value: float) -> Estimat
 
 def stand(p_values: Sequence[float], rate: float) -> list[bool]:
     """Which findings stand when all are looked at together (Benjamini and Hochberg, 1995)."""
-    from scipy.stats import false_discovery_control
-
-    if not len(p_values):
-        return []
-    return [bool(one <= rate) for one in false_discovery_control(np.asarray(p_values, dtype=float))]
+    ordered = np.sort(np.asarray(p_values, dtype=float))
+    passing = ordered <= rate * np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
+    limit = float(ordered[passing][-1]) if passing.any() else -1.0
+    return [one <= limit for one in p_values]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
 
 from ci.gate import Care, decide
@@ -48,6 +49,7 @@ def test_equal_revisions_raise_no_alarm(noise):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_how_often_equal_revisions_raise_an_alarm(capsys):
     for name, noise in {"quiet": {}, "busy": BUSY, "placement": {"processes": 0.03}}.items():
         results = [decide(DrawnSession(seed=seed, **noise), CARE) for seed in range(200)]
@@ -59,6 +61,7 @@ def test_how_often_equal_revisions_raise_an_alarm(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_how_often_a_slowdown_is_told(capsys):
     for noise_name, noise in {"quiet": {}, "busy": BUSY}.items():
         for change in (0.03, 0.05, 0.1, 0.3):
@@ -166,6 +169,16 @@ def test_an_estimate_of_rounds_withstands_disturbed_ones():
     hit = of_rounds([1.05, 1.04, 1.06, 1.05, 20.0, 1.04, 1.06, 1.05, 0.05, 1.05, 1.06, 1.05])
     assert calm.change == pytest.approx(0.05, abs=0.002)
     assert hit.change == pytest.approx(0.05, abs=0.005)
+
+
+def test_the_chance_of_rounds_is_that_of_the_exact_signed_rank_test():
+    from scipy.stats import wilcoxon
+
+    random = np.random.default_rng(1)
+    for count in (6, 12, 40):
+        logs = random.normal(0.1, 1.0, count)
+        exact = wilcoxon(logs, method="exact").pvalue
+        assert of_rounds(np.exp(logs)).p_value == pytest.approx(exact)
 
 
 def test_equal_rounds_and_few_rounds():

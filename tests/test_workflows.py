@@ -1,0 +1,67 @@
+"""The workflows are thin: each step is a known action or a make target, so all of it also runs at home."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
+ACTIONS = ("actions/checkout@v4", "actions/setup-python@v5")
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def steps(path: Path) -> list[dict]:
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    return [step for job in jobs.values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_step_is_an_action_or_a_make_target(path: Path) -> None:
+    for step in steps(path):
+        if "uses" in step:
+            assert step["uses"] in ACTIONS
+            continue
+        command, target = step["run"].split()[:2]
+        assert command == "make" and target in targets(), step["run"]
+        assert "${{" not in step["run"], "what an event says must not become part of a command"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_job_has_a_time_limit_and_reads_only(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+
+
+def test_the_gates_see_the_history_that_they_compare_with() -> None:
+    for step in steps(ROOT / ".github/workflows/pull-request.yml"):
+        if step.get("uses") == "actions/checkout@v4":
+            assert step["with"]["fetch-depth"] == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="needs check-jsonschema")
+def test_the_workflows_are_what_github_reads() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*command, *map(str, FILES)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_readme_of_ci_shows_workflows_of_ten_lines_that_load() -> None:
+    text = (ROOT / "ci/README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(shown) == 2
+    for workflow in shown:
+        assert len(workflow.strip().splitlines()) <= 10
+        for job in yaml.safe_load(workflow)["jobs"].values():
+            runs = [step["run"] for step in job["steps"] if "run" in step]
+            assert runs and all(
+                word in targets() for run in runs for word in run.split() if word in ("gate", "nightly")
+            )
