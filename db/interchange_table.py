@@ -111,7 +111,9 @@ _RUN = ["suite", "kind", "origin", "started_at", "seed", "budget_s", "planned_ce
 _ENDING = ["state", "finished_at", "seconds", "harness_seconds", "excluded"]
 _PROBLEM = [field.name for field in fields(ProblemKey)]
 _MEASUREMENT = [
-    field.name for field in fields(MeasurementRecord) if field.name not in {"problem", "samples_ms"}
+    field.name
+    for field in fields(MeasurementRecord)
+    if field.name not in {"problem", "samples_ms", "counters"}
 ]
 _GROUPS: dict[str, list[str]] = {
     "run": _RUN,

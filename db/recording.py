@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Row, String, or_, select
 from sqlalchemy.orm import Session
 
 from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
-from db.models import Cell, Comparison, Measurement, Prediction, Run, Sample
+from db.models import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
 from db.packing import pack_samples
 from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord, PredictionRecord
 from db.tails import KINDS_WITH_TAILS, SeriesPoint, cell_points
@@ -21,7 +21,7 @@ from db.vocabulary import CellKey, Vocabulary, insert_rows
 PLAIN_COLUMNS: tuple[str, ...] = tuple(
     field.name
     for field in fields(MeasurementRecord)
-    if field.name not in {"problem", "implementation", "flags", "samples_ms"}
+    if field.name not in {"problem", "implementation", "flags", "samples_ms", "counters"}
 )
 """Fields of a record that are columns of `measurement` as they are."""
 
@@ -60,6 +60,12 @@ def write_measurements(
         if record.samples_ms
     ]
     insert_rows(session, Sample, samples, replace=True)
+    counters = [
+        {"run_id": run.run_id, "cell_id": ids[record.problem, record.implementation], **asdict(counter)}
+        for record in records
+        for counter in record.counters
+    ]
+    insert_rows(session, Counter, counters, replace=True)
     return ids
 
 

@@ -132,6 +132,16 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class CounterReading:
+    """A hardware counter of one cell; None with the reason where it could not be read."""
+
+    name: str
+    value: float | None
+    unit: str | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class MeasurementRecord:
     """What one cell gave in one run; a failed cell is one too, with status and reason."""
 
@@ -186,6 +196,7 @@ class MeasurementRecord:
     tile: str | None = None
     flags: tuple[str, ...] = ()
     samples_ms: tuple[float, ...] = ()
+    counters: tuple[CounterReading, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from db.records import Mode
+from db.records import CounterReading, Mode
 from kernels.problem import Problem
 from kswatch_errors import MeasurementError
 from profiler.canaries import Canary, torch_canaries
 from profiler.devices import Target, cpu_threads, physical_cores
+from profiler.probes.counters import refused
 from profiler.probes.energy import EnergyMeter, Load
 from profiler.probes.energy_rapl import CpuLoad, Rapl
 from profiler.probes.probe import Probe
@@ -36,6 +37,7 @@ class Bench(ABC):
     energy_meter: EnergyMeter | None = None
     energy_refusal: str | None = None
     """Why there is no energy to be had from this device."""
+    counter_refusal: str = "ncu reads those of NVIDIA's GPUs, and this device is the CPU"
     probes: tuple[Probe, ...] = ()
     busy_s: float = 0.0
     """Seconds spent in visits, warm-up and energy windows so far: the rest of a run is the harness."""
@@ -53,6 +55,11 @@ class Bench(ABC):
     @abstractmethod
     def load(self, work: Work, estimate_ms: float) -> Load:
         """Keep the device busy with a cell of about `estimate_ms` while its energy is counted."""
+
+    def counters(self, problem: Problem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
+        """Hardware counters of one product, or the one row that says why there are none."""
+        del problem, implementation, seed
+        return refused(self.counter_refusal)
 
     @abstractmethod
     def free_bytes(self) -> int:

@@ -10,6 +10,7 @@ import typer
 
 from kswatch_errors import UsageError
 from profiler import night_commands, tune_commands, worker_commands
+from profiler.ways import Ways
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -42,6 +43,13 @@ def profile(
     budget: Annotated[
         str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is recorded as skipped.")
     ] = None,
+    hot: Annotated[bool, typer.Option("--hot", help="Also time small problems with warm caches.")] = False,
+    counters: Annotated[
+        bool, typer.Option("--counters", help="Also read hardware counters, through NVIDIA's ncu.")
+    ] = False,
+    protocol: Annotated[
+        str, typer.Option(help="own, or paper: as the paper's authors measured, for comparison.")
+    ] = "own",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure nothing: tell cells, minutes and what is left out.")
@@ -67,12 +75,14 @@ def profile(
       kswatch profile nightly --device cuda:0 --budget 8m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
       kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
+      kswatch profile --pattern 6,64,64,1 --device cuda --counters
       kswatch profile --resume                  # the newest interrupted run
       kswatch profile --resume 12 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
     dimensions = (pattern, batch, precision, layout, implementation)
     names = ("pattern", "batch", "precision", "layout", "implementation")
-    filters = {name: values for name, values in zip(names, dimensions, strict=True) if values}
+    filters: dict[str, object] = {n: values for n, values in zip(names, dimensions, strict=True) if values}
+    filters |= Ways(protocol, hot, counters).as_arguments()
     if resume and filters:
         raise UsageError("--resume goes on with a run as it was planned; leave the other options away")
     if dry_run:

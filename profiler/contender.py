@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from db.records import Mode, Status
+from db.records import CounterReading, Mode, Status
 from kernels.implementation import Implementation
 from kernels.problem import Problem
 from kernels.reference import Correctness
@@ -54,6 +54,7 @@ class Contender:
         """None while it is being measured."""
         self.reason: str | None = None
         self.flags: list[str] = []
+        self.counters: tuple[CounterReading, ...] = ()
         self.energy: dict[str, object] = {}
         """Energy fields of the record; empty where there was no energy pass."""
         self.code_hash: str | None = None
@@ -80,7 +81,7 @@ class Contender:
     @property
     def cell(self) -> str:
         """What probes know it by: hot visits are not those of the cold cell."""
-        return self.name if self.mode == "cold" else f"{self.name} {self.mode}"
+        return f"{self.name} hot" if self.mode == "hot" else self.name
 
     @property
     def racing(self) -> bool:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import pynvml
 import torch
 
+from db.records import CounterReading
 from kernels.problem import Problem
 from profiler import nvml
 from profiler.canaries import Canary, torch_canaries
 from profiler.devices import Target
 from profiler.gpu_bench import Driver, GpuBench
 from profiler.preflight import energy_refusal
+from profiler.probes.counters import read_counters
 from profiler.probes.memory import MemoryProbe
 from profiler.probes.stamps import clock_stamps
 from profiler.probes.timing_cuda import CudaTimer, flush_by_torch, reset_persisting_by_driver
@@ -50,6 +52,11 @@ class CudaBench(GpuBench):
     def canaries(self) -> Iterator[Canary]:
         """See `Bench`."""
         return torch_canaries(self._device, self.cache_bytes, GEMM_SIZE)
+
+    def counters(self, problem: Problem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
+        """See `Bench`; memory that torch holds without using it is given to the process that ncu starts."""
+        torch.cuda.empty_cache()
+        return read_counters(problem, implementation, seed)
 
     def free_bytes(self) -> int:
         """See `Bench`; what torch's allocator holds without using it is free too."""

@@ -9,6 +9,7 @@ from db.records import COMPARABLE
 from kswatch_errors import MeasurementError
 from profiler.bench import Bench
 from profiler.contender import REFERENCE, Contender
+from profiler.paper_protocol import energy_as_the_paper
 from profiler.settings import MeasureSettings
 
 
@@ -20,6 +21,10 @@ def measure_energy(contenders: Sequence[Contender], bench: Bench, settings: Meas
             contender.energy = {"energy_reason": bench.energy_refusal}
             continue
         contender.announce()
+        if settings.protocol == "paper":
+            with bench.busy():
+                contender.energy = energy_as_the_paper(contender, bench)
+            continue
         try:
             with bench.busy():
                 found = asdict(meter.measure(bench.load(contender.work, contender.estimate_ms), settings))

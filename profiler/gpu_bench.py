@@ -99,7 +99,11 @@ class GpuBench(Bench):
             load = GraphLoad(gemm.work, first_ms, self._driver.cuda)
             driver = self._driver
             reach_plateau(
-                load, lambda: read_clocks(driver.gpu, driver.nvml), driver.clock, settings.plateau_s
+                load,
+                lambda: read_clocks(driver.gpu, driver.nvml),
+                driver.clock,
+                driver.pause,
+                settings.plateau_s,
             )
             self._driver.cuda.synchronize()
 

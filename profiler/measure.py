@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from db.records import COMPARABLE, CanaryRecord, MeasurementRecord
+from db.records import COMPARABLE, CanaryRecord, MeasurementRecord, Mode
 from kernels.implementation import Implementation
 from kernels.problem import Problem
 from profiler import bench as benches
@@ -20,6 +20,7 @@ from profiler.canaries import Position, read_canary
 from profiler.contender import Announce, Contender, tell_nobody
 from profiler.devices import Target
 from profiler.energy_pass import measure_energy
+from profiler.paper_protocol import race_as_the_paper
 from profiler.race import Race, launches_of, racing, turn_of
 from profiler.recording import to_records
 from profiler.roofline import Roofline
@@ -53,7 +54,8 @@ def measure_problem(
     """
     bench = bench or benches.of(target)
     roofline = Roofline.from_canaries(canaries, bench.timer.launch_ms())
-    contenders = [Contender(problem, each, settings, announce) for each in implementations]
+    mode: Mode = "unknown" if settings.protocol == "paper" else "cold"
+    contenders = [Contender(problem, each, settings, announce, mode) for each in implementations]
     hot: list[Contender] = []
     for probe in bench.probes:
         probe.problem_begins(problem)
@@ -93,21 +95,36 @@ class _Loop:
 
     def run(self, seed: int, energy: bool) -> list[Contender]:
         """The whole story; what comes back are the cells that were timed hot too."""
-        self._bench.warm_up(self._settings)
+        paper = self._settings.protocol == "paper"
+        if not paper:
+            self._bench.warm_up(self._settings)
         for contender in sorted(self._contenders, key=lambda each: each.name != "bmm"):
             with turn_of(contender, self._bench):
                 self._admission.admit(contender)
-        self._warm_up(self._contenders)
-        Race(self._contenders, self._bench, self._settings).run(seed)
-        hot = self._hot_contenders()
-        self._warm_up(hot)
-        Race(hot, self._bench, self._settings).run(seed)
+        if paper:
+            race_as_the_paper(self._contenders, self._bench)
+        else:
+            self._compete(self._contenders, seed)
+        hot = [] if paper else self._hot_contenders()
+        self._compete(hot, seed)
         if energy:
             measure_energy(self._contenders, self._bench, self._settings)
+        if self._settings.counters:
+            self._read_counters(seed)
         for contender in racing(self._contenders):
             with turn_of(contender, self._bench):
                 self._admission.check_again(contender)
         return hot
+
+    def _compete(self, contenders: Sequence[Contender], seed: int) -> None:
+        self._warm_up(contenders)
+        Race(contenders, self._bench, self._settings).run(seed)
+
+    def _read_counters(self, seed: int) -> None:
+        for contender in racing(self._contenders):
+            contender.announce()
+            with self._bench.busy():
+                contender.counters = self._bench.counters(contender.problem, contender.name, seed)
 
     def _warm_up(self, contenders: Sequence[Contender]) -> None:
         """Launch each one until caches, clocks and lazy libraries have settled; nothing is kept."""

@@ -15,13 +15,18 @@ FLAT_C = 1.0
 
 
 def reach_plateau(
-    load: Load, read: Callable[[], ClockReading], clock: Callable[[], float], limit_s: float
+    load: Load,
+    read: Callable[[], ClockReading],
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+    limit_s: float,
 ) -> bool:
     """Keep the load running until two seconds of readings are flat; whether they became so in time."""
     begin_s = read_s = clock()
     readings: deque[ClockReading] = deque(maxlen=FLAT_READINGS)
     while clock() - begin_s < limit_s:
         load.top_up()
+        pause(load.keeps_busy_s)
         if clock() - read_s >= READ_EVERY_S:
             read_s = clock()
             readings.append(read())

@@ -46,6 +46,7 @@ def _to_record(
         implementation=contender.name,
         status=contender.status or "crashed",
         mode=contender.mode,
+        counters=contender.counters,
         reason=contender.reason,
         bytes_moved=problem.compulsory_bytes,
         flops=contender.implementation.flops(problem),

@@ -99,7 +99,7 @@ def implausible_below_ms(problem: Problem, device: DeviceRecord, mode: str = "co
     if sheet is None or flops_per_s is None:
         return None
     cache_bytes = device.cache_bytes or 0
-    if mode == "hot":
+    if mode != "cold":  # hot, or of a protocol that does not care
         dram_bytes = max(0, problem.compulsory_bytes - cache_bytes)
     else:
         dram_bytes = problem.input_bytes + max(0, problem.output_bytes - cache_bytes)

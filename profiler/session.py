@@ -33,6 +33,7 @@ from profiler.portions import last_best, portions
 from profiler.preflight import preflight
 from profiler.problem_loop import ProblemLoop, RunResult
 from profiler.progress import Progress
+from profiler.ways import Ways
 
 MakeEngine = Callable[[devices.Target, float, threading.Event], Engine]
 
@@ -87,10 +88,10 @@ def run_suite(
         MeasurementError: there is no such device, it is in use, or it cannot be used.
         StoreError: the store cannot be written; what was recorded stays.
     """
-    chosen = Filters.from_arguments(filters or {})
+    chosen, ways = Filters.from_arguments(filters or {}), Ways.from_arguments(filters or {})
     around = surroundings or Surroundings()
     plan, target = plan_suite(suite, chosen), around.find_device(device)
-    with _measuring(store, plan, target, around, budget_s) as (engine, loop):
+    with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
         place = engine.place()
         run_id = store.begin_run(
             RunRecord(
@@ -103,7 +104,7 @@ def run_suite(
                 started_at=datetime.now(UTC),
                 budget_s=budget_s,
                 planned_cells=plan.cells,
-                arguments=chosen.as_arguments(),
+                arguments=chosen.as_arguments() | ways.as_arguments(),
                 request_id=request_id,
             )
         )
@@ -145,7 +146,8 @@ def resume(
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
     target = around.find_device(begun.device.uuid)
     budget_s = budget_s or begun.budget_s
-    with _measuring(store, plan, target, around, budget_s) as (engine, loop):
+    ways = Ways.from_arguments(begun.arguments)
+    with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
         _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
         budget = Budget(budget_s, engine.now_s)
@@ -154,10 +156,16 @@ def resume(
 
 @contextmanager
 def _measuring(
-    store: Store, plan: Plan, target: devices.Target, surroundings: Surroundings, budget_s: float | None
+    store: Store,
+    plan: Plan,
+    target: devices.Target,
+    surroundings: Surroundings,
+    budget_s: float | None,
+    ways: Ways,
 ) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
     """The device's engine, and what makes a run's loop there, while the device is held."""
     config, uuid = surroundings.config, target.record.uuid
+    settings = ways.settings(config.settings)
     stop = EitherStop(surroundings.stop)
     if not surroundings.distant:
         _look_before(target, surroundings.progress)
@@ -169,9 +177,9 @@ def _measuring(
             def loop(run_id: int) -> ProblemLoop:
                 heart.run_id = run_id
                 progress = Logged(surroundings.progress, store, run_id)
-                known = estimate(store, target.record, plan, config.settings)
+                known = estimate(store, target.record, plan, settings)
                 ordered = portions(plan, known, last_best(store, uuid), budget_s)
-                return ProblemLoop(store, run_id, plan, engine, progress, config.settings, ordered)
+                return ProblemLoop(store, run_id, plan, engine, progress, settings, ordered)
 
             yield engine, loop
 

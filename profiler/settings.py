@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PROTOCOLS = ("own", "paper")
+
 
 @dataclass(frozen=True)
 class MeasureSettings:
     """What ends the measuring of a cell, and what it may cost."""
 
+    protocol: str = "own"
+    """`paper` times and counts energy as the paper's authors did, for comparison with their numbers."""
+    counters: bool = False
+    """Whether hardware counters are read too, in a pass of their own."""
     hot: bool = False
     """Whether cells whose operands fit into the caches are timed hot too, as a measurement of its own."""
     hot_caches: float = 4.0

@@ -114,7 +114,7 @@ class EnergyMeter:
         clock: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._source = source
+        self.source = source
         self._second = second
         self._clock = clock
         self._pause = pause
@@ -150,8 +150,8 @@ class EnergyMeter:
             energy_high_mj=max(powers_w) * product_ms,
             energy_net_mj=None if idle_w is None else (power_w - idle_w) * product_ms,
             power_w=power_w,
-            energy_source=self._source.name,
-            energy_scope=self._source.scope,
+            energy_source=self.source.name,
+            energy_scope=self.source.scope,
             energy_products=load.products,
             second_power_w=second_w,
             energy_tick_ms=self.tick_s(load) * 1e3,
@@ -172,15 +172,15 @@ class EnergyMeter:
             MeasurementError: it stands still.
         """
         begin_s = seen_s = self._clock()
-        before_mj = self._source.read_mj()
+        before_mj = self.source.read_mj()
         while True:
             load.top_up()
             asked_s = self._clock()
-            energy_mj = self._source.read_mj()
+            energy_mj = self.source.read_mj()
             if energy_mj != before_mj:
                 return Edge((seen_s + self._clock()) / 2, energy_mj)
             if asked_s - begin_s > STILL_S:
-                raise MeasurementError(f"{self._source.name} did not change for {STILL_S:g} s under load")
+                raise MeasurementError(f"{self.source.name} did not change for {STILL_S:g} s under load")
             seen_s = asked_s
 
     def _powers_w(self, load: Load, windows: int, window_s: float) -> list[float]:
@@ -192,14 +192,14 @@ class EnergyMeter:
         powers_w = [_power_w(*both) for both in pairwise(edges)]
         forwards = [power_w for power_w in powers_w if power_w is not None]
         if not forwards:
-            raise MeasurementError(f"{self._source.name} ran backwards: was the driver reloaded?")
+            raise MeasurementError(f"{self.source.name} ran backwards: was the driver reloaded?")
         return forwards
 
     def _run_for(self, load: Load, seconds: float) -> None:
         end_s = self._clock() + seconds
         while self._clock() < end_s:
             load.top_up()
-            self._source.read_mj()
+            self.source.read_mj()
             self._second_stamp()
             if load.keeps_busy_s:
                 self._pause(load.keeps_busy_s)

@@ -46,7 +46,7 @@ class CudaStamps:
             raise UnsupportedError("there is no nvcc")
         machine = driver.machine(device)
         compiler = nvcc.by_pycuda if nvcc.pycuda_is_there() else nvcc.by_nvcc
-        code, _ = compiler(SOURCE.read_text(encoding="ascii"), machine.architecture, found)
+        code, _ = compiler(SOURCE.read_text(encoding="ascii"), f"sm_{machine.architecture}", found)
         pycuda = driver.pycuda_driver()
         with driver.primary_context(device):
             self._function = pycuda.module_from_buffer(code).get_function("stamp")

@@ -76,6 +76,10 @@ class Timer(ABC):
             UnsupportedError: it cannot be timed so.
         """
 
+    @abstractmethod
+    def block_ms(self, work: Work, launches: int) -> float:
+        """What so many launches in a row take together, hot and unprepared, as the paper's authors timed."""
+
     def forget(self) -> None:  # noqa: B027 (most keep nothing)
         """Give back what was kept for the cells of a problem."""
 
@@ -103,6 +107,13 @@ class CpuTimer(Timer):
     def hot(self, work: Work, launches: int) -> Visit:
         """See `Timer`: every launch on the same set."""
         return self._visit(work, max(launches, 2), 0)
+
+    def block_ms(self, work: Work, launches: int) -> float:
+        """See `Timer`."""
+        begin_ns = time.perf_counter_ns()
+        for _ in range(launches):
+            work.launch(0)
+        return (time.perf_counter_ns() - begin_ns) / 1e6
 
     def _visit(self, work: Work, launches: int, step: int) -> Visit:
         samples_ms = []

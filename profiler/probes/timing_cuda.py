@@ -127,8 +127,17 @@ class CudaTimer(Timer):
         row = self._hot_rows[work.name]
         if row is None:
             raise UnsupportedError("it cannot be captured as a CUDA graph, so there is no hot time")
-        visit = self._replays(f"{work.name} hot", row, launches + row.launches)
+        visit = self._replays(f"{work.name} hot", row, row.launches + max(launches, row.launches))
         return replace(visit, samples_ms=visit.samples_ms[1:])
+
+    def block_ms(self, work: Work, launches: int) -> float:
+        """See `Timer`: by the host's clock, as torch's benchmark does."""
+        self._cuda.synchronize()
+        begin_s = self._clock()
+        for _ in range(launches):
+            work.launch(0)
+        self._cuda.synchronize()
+        return 1e3 * (self._clock() - begin_s)
 
     def cold_work(self, work: Work) -> Work:
         """The work as its cold time is taken: over rotated operands where it is timed as a graph."""

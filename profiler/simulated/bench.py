@@ -33,6 +33,8 @@ TruthOf = Callable[[Problem, Operations], Truth]
 class SimulatedBench(GpuBench):
     """A simulated GPU of this process; time passes only on its own clock."""
 
+    counter_refusal = "this device is simulated, and has none"
+
     def __init__(self, board: Board, truth_of: TruthOf) -> None:
         """A bench on a board whose cells take what `truth_of` says."""
         self.board = board

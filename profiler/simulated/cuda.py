@@ -87,7 +87,7 @@ class SimulatedCuda:
         self._captured = []
         try:
             yield
-            graph.launches = self._captured
+            graph.hold(self._captured)
         finally:
             self._captured = None
 
@@ -97,8 +97,7 @@ class SimulatedCuda:
         if not graph.launches:
             return
         first = graph.launches[0]
-        sizes = {launch.key: launch.size_bytes for launch in graph.launches}
-        hot = self._board.touch(" ".join(sizes), sum(sizes.values()))
+        hot = self._board.touch(graph.key, graph.size_bytes)
         self._run(first.name, first.truth, hot, len(graph.launches))
 
     def _host(self) -> None:
@@ -135,6 +134,14 @@ class SimulatedGraph:
     def __init__(self, cuda: SimulatedCuda) -> None:
         self._cuda = cuda
         self.launches: list[Launch] = []
+        self.key = ""
+        """Of all its input sets together in the last cache."""
+        self.size_bytes = 0
+
+    def hold(self, launches: list[Launch]) -> None:
+        """Keep what was captured."""
+        sizes = {launch.key: launch.size_bytes for launch in launches}
+        self.launches, self.key, self.size_bytes = launches, " ".join(sizes), sum(sizes.values())
 
     def replay(self) -> None:
         """See torch."""
