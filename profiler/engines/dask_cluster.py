@@ -122,7 +122,7 @@ class Cluster:
         member = self._members.get(uuid)
         if member:
             with suppress(Exception):
-                self._client.run(act, *arguments, workers=[member.address], on_error="ignore", wait=False)
+                self._client.run(act, *arguments, workers=[member.address], on_error="ignore")
 
 
 def _connect(scheduler: str) -> Any:  # noqa: ANN401  (a Dask client)

@@ -41,7 +41,8 @@ async def serve(scheduler: str, spec: str) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: its lock is in the way when the process ends by itself
+        pass
     os._exit(0)
 
 
