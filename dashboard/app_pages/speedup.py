@@ -171,6 +171,14 @@ def _roofline(scope: Scope) -> None:
         finding(f"Fused reaches up to {share(max(fused))} of the roof that this run's canaries measured")
     else:
         finding("The rate of every implementation; this run measured no canary to hold it against")
+    roof = [
+        f"copying at {bytes_per_s / 1e9:,.0f} GB/s" if bytes_per_s else "",
+        f"multiplying at {flops_per_s / 1e9:,.0f} GFLOP/s" if flops_per_s else "",
+    ]
+    if any(roof):
+        note(
+            f"The roof: {' and '.join(filter(None, roof))}, medians of the canaries of run {scope.newest.id}."
+        )
     chart(
         roofline.roofline(frame, bytes_per_s, flops_per_s),
         frame[["problem", "implementation", "intensity", "gflops", "gflops_low", "gflops_high"]],

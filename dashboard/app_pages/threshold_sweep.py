@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import nan
 
 import pandas as pd
 
@@ -13,7 +14,6 @@ from dashboard.filters import BOX_WIDTH
 from dashboard.naming import share
 from dashboard.panels import chart, finding, note
 from kernels.heuristics.rules import DH_LIMIT, GATED_H_LIMIT, H_LIMIT, RANKINGS
-from kernels.heuristics.score import Outcome, score
 from kernels.pattern import Pattern
 
 LIMITS: dict[str, Fraction] = {
@@ -26,7 +26,6 @@ TITLES: dict[str, str] = {
     "dh_threshold": "fused where d·h is at least",
     "gated_h": "fused where d > 1 and h is at least",
 }
-MOST_LIMITS = 60
 
 
 def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
@@ -46,7 +45,7 @@ def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
         note(f"No problem of this run has anything that {rule} could compare: it says a baseline for all.")
         return
     best = frame.loc[frame["accuracy"].idxmax()]
-    now = _score(problems, RANKINGS[rule], LIMITS[rule])
+    now = _accuracy(problems, RANKINGS[rule], LIMITS[rule])
     finding(
         f"With its limit {LIMITS[rule]} {rule} is right on {share(now)}; "
         f"the best limit here, {best['limit']:.4g}, would be on {share(best['accuracy'])}"
@@ -61,27 +60,35 @@ def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
 
 
 def swept(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> pd.DataFrame:
-    """The score at every value that occurs, at most `MOST_LIMITS` of them: `limit`, `accuracy`, ...
+    """The score at every value that occurs: `limit`, `problems`, `accuracy`, `balanced_accuracy`, `majority`.
 
     Args:
         problems: `a` to `d` and `speedup`.
         ranking: what is compared with the limit.
     """
-    ranked = _ranked(problems, ranking)
-    values = sorted({value for value, _ in ranked if value > 0})
-    rows = []
-    for limit in values[:: -(-len(values) // MOST_LIMITS) or 1]:
-        figures = score([Outcome(value >= limit, speedup) for value, speedup in ranked])
-        rows.append({"limit": float(limit)} | vars(figures))
-    return pd.DataFrame(rows).astype({"balanced_accuracy": float}) if rows else pd.DataFrame()
+    ranked = pd.DataFrame({"limit": _ranked(problems, ranking), "won": problems["speedup"] > 1})
+    wins, losses = int(ranked["won"].sum()), int((~ranked["won"]).sum())
+    # one row a value, the highest first: what is said to be fused grows from row to row
+    at = ranked.groupby("limit")["won"].agg(["sum", "size"]).sort_index(ascending=False)
+    right_wins = at["sum"].cumsum()
+    right_losses = losses - (at["size"] - at["sum"]).cumsum()
+    both = (right_wins / wins + right_losses / losses) / 2 if wins and losses else nan
+    found = pd.DataFrame(
+        {
+            "problems": wins + losses,
+            "accuracy": (right_wins + right_losses) / (wins + losses),
+            "balanced_accuracy": both,
+            "majority": max(wins, losses) / (wins + losses),
+        }
+    ).reset_index()
+    return found[found["limit"] > 0].sort_values("limit").astype({"limit": float})
 
 
-def _score(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction], limit: Fraction) -> float:
-    figures = score([Outcome(value >= limit, speedup) for value, speedup in _ranked(problems, ranking)])
-    return figures.accuracy or 0.0
+def _accuracy(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction], limit: Fraction) -> float:
+    says_fused = pd.Series(_ranked(problems, ranking), index=problems.index) >= limit
+    return float((says_fused == (problems["speedup"] > 1)).mean())
 
 
-def _ranked(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> list[tuple[Fraction, float]]:
-    return [
-        (ranking(Pattern(row.a, row.b, row.c, row.d)), float(row.speedup)) for row in problems.itertuples()
-    ]
+def _ranked(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> list[Fraction]:
+    letters = problems[list("abcd")].itertuples(index=False, name=None)
+    return [ranking(Pattern(*map(int, one))) for one in letters]

@@ -70,14 +70,10 @@ def _roof(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | N
     if known.empty or not (bytes_per_s or flops_per_s):
         return None
     x = np.geomspace(known.min() / 1.5, known.max() * 1.5, CEILING_POINTS)
-    parts = [
-        f"copy {bytes_per_s / 1e9:,.0f} GB/s" if bytes_per_s else "",
-        f"GEMM {flops_per_s / 1e9:,.0f} GFLOP/s" if flops_per_s else "",
-    ]
     return go.Scatter(
         x=x,
         y=[ceiling_gflops(value, bytes_per_s, flops_per_s) for value in x],
-        name="roof: " + ", ".join(filter(None, parts)),
+        name="roof",
         mode="lines",
         line={"color": QUIET, "width": 2},
         hovertemplate="roof at %{x:.3g} flops per byte: %{y:,.4g} GFLOP/s<extra></extra>",

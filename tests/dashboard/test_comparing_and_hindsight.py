@@ -4,9 +4,13 @@ from simulated_store import Plan, fill
 
 from dashboard import cached_queries
 from dashboard.app_pages import hindsight
+from dashboard.app_pages.threshold_sweep import swept
 from dashboard.filters import SOURCES, Scope
 from db import queries
 from db.store import Store
+from kernels.heuristics.rules import RANKINGS
+from kernels.heuristics.score import Outcome, score
+from kernels.pattern import Pattern
 
 ABOUT = ("latency", "all", "fp32", "batch_first")
 
@@ -43,3 +47,19 @@ def test_hindsight_agrees_with_what_was_predicted(scope: Scope) -> None:
     pd.testing.assert_frame_equal(
         figures[columns].sort_index(), nights[columns].sort_index(), check_dtype=False
     )
+
+
+def test_a_sweep_scores_each_limit_as_a_rule_with_that_limit_would_score(scope: Scope) -> None:
+    problems = cached_queries.outcomes(scope.newest.id, *ABOUT).drop_duplicates("problem_id")
+    ranking = RANKINGS["h_threshold"]
+    found = swept(problems, ranking)
+    assert len(found) > 1
+    for row in found.itertuples():
+        said = [
+            Outcome(float(ranking(Pattern(one.a, one.b, one.c, one.d))) >= row.limit, one.speedup)
+            for one in problems.itertuples()
+        ]
+        truth = score(said)
+        assert row.accuracy == pytest.approx(truth.accuracy)
+        assert row.balanced_accuracy == pytest.approx(truth.balanced_accuracy)
+        assert row.majority == pytest.approx(truth.majority)
