@@ -1,27 +1,65 @@
-"""How long each page takes in a real browser, warm, on a store of simulated nights.
+"""How long pages take in a real browser on a year of simulated nights, beside Streamlit's own hello page.
 
-    python tests/dashboard/page_times.py            # 100,000 measurements
+    python tests/dashboard/page_times.py                       # 1,027,840 measurements, made first
+    python tests/dashboard/page_times.py --store sqlite:///years.db --rounds 5 --json
 
-A page is warm when it has been seen before in the session and its answers are remembered; the time
-runs from the click on the menu until its script has ended and its charts are drawn.
+First load: a browser that has seen nothing yet opens a page. Navigation: from the click on the menu, in a
+session that has begun, until the script has ended and all charts are drawn. Both are medians. A page's
+payload is what its first visit brings over the websocket (before compression) and by HTTP, Streamlit's own
+static files left out. Queries: see query_times.py. Sessions: see many_sessions.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from browsing import chromium_or_reason, launched_browser, open_from_menu, running_dashboard
-from playwright.sync_api import Page
+import psutil
+from browsing import (
+    chromium_or_reason,
+    free_port,
+    launched_browser,
+    open_from_menu,
+    running_dashboard,
+    wait_until_drawn,
+    wait_until_healthy,
+)
+from many_sessions import act_seconds
+from playwright.sync_api import Browser, Page, Response, WebSocket
+from query_times import page_asks
 from simulated_store import Plan, fill
+from simulated_years import Years, fill_years
 
+from dashboard.commands import SETTINGS
 from dashboard.page_list import PAGES, PageEntry
 from db.store import Store
 
 FULL = Plan(nights=26, patterns=60, samples=8)
 """2 devices × 26 nights × 240 problems × 8 implementations: 99,840 measurements."""
+
+DESK = {"width": 1280, "height": 900}
+KILO = 1_000
+
+
+@dataclass(frozen=True)
+class PageFigures:
+    """One page; seconds are medians."""
+
+    page: str
+    first_load_s: float
+    navigation_s: float
+    payload_kb: float
+    queries_ms: float
 
 
 def filled(folder: Path, plan: Plan = FULL) -> str:
@@ -47,17 +85,166 @@ def _visit(page: Page, entry: PageEntry) -> float:
     return time.perf_counter() - started
 
 
+@contextmanager
+def running_hello() -> Iterator[str]:
+    """Streamlit's own demonstration; gives its address."""
+    port = free_port()
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    where = [f"--server.port={port}", "--server.address=127.0.0.1"]
+    command = [sys.executable, "-m", "streamlit", "hello", *settings, *where]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            wait_until_healthy(process, f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def first_load(browser: Browser, address: str) -> float:
+    """Seconds until a page is drawn in a browser that has seen nothing yet."""
+    context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
+    page = context.new_page()
+    started = time.perf_counter()
+    page.goto(address)
+    wait_until_drawn(page)
+    took = time.perf_counter() - started
+    context.close()
+    return took
+
+
+def hello_navigation(page: Page) -> float:
+    """Seconds from another page of the demonstration back to its first one."""
+    page.get_by_role("link", name="DataFrame demo").first.click()
+    page.wait_for_url("**/dataframe_demo*")
+    wait_until_drawn(page)
+    started = time.perf_counter()
+    page.get_by_role("link", name="Hello", exact=True).first.click()
+    page.get_by_role("heading", name="Welcome to Streamlit!").wait_for()
+    wait_until_drawn(page)
+    return time.perf_counter() - started
+
+
+class Payload:
+    """Bytes that came to a page, Streamlit's own static files left out."""
+
+    def __init__(self, page: Page) -> None:
+        self.received = 0
+        page.on("websocket", self._listen)
+        page.on("response", self._count)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", lambda frame: self._add(len(frame)))
+
+    def _count(self, response: Response) -> None:
+        if "/static/" not in response.url:
+            self._add(int(response.headers.get("content-length", 0)))
+
+    def _add(self, size: int) -> None:
+        self.received += size
+
+    def taken(self) -> int:
+        """What came since the last time that this was asked."""
+        taken, self.received = self.received, 0
+        return taken
+
+
+def visits(browser: Browser, address: str, rounds: int) -> dict[str, tuple[float, int]]:
+    """Per page: median seconds of navigation inside a session, and the bytes of its first visit."""
+    context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
+    page = context.new_page()
+    payload = Payload(page)
+    page.goto(f"{address}/ask")
+    wait_until_drawn(page)
+    payload.taken()
+    times: dict[str, list[float]] = {entry.path: [] for entry in PAGES}
+    sizes: dict[str, int] = {}
+    for _ in range(rounds):
+        for entry in PAGES:
+            times[entry.path].append(_visit(page, entry))
+            sizes.setdefault(entry.path, payload.taken())
+            payload.taken()
+    context.close()
+    return {path: (statistics.median(own), sizes[path]) for path, own in times.items()}
+
+
+def figures(url: str, executable: str, rounds: int, sessions: int) -> Iterator[PageFigures | dict]:
+    """Hello first, then every page, then the sessions and the server's memory."""
+    queries = {entry.path: _queries_ms(url, entry.path) for entry in PAGES}
+    with running_hello() as hello, running_dashboard(url) as at, launched_browser(executable) as browser:
+        first_load(browser, hello), first_load(browser, at)  # what the servers load once
+        loads = [first_load(browser, hello) for _ in range(rounds)]
+        page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
+        page.goto(hello)
+        wait_until_drawn(page)
+        turns = [hello_navigation(page) for _ in range(rounds)]
+        page.close()
+        yield PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, 0.0)
+        visited = visits(browser, at, rounds)
+        for entry in PAGES:
+            own = f"{at}/{'' if entry is PAGES[0] else entry.path}"
+            load = statistics.median(first_load(browser, own) for _ in range(rounds))
+            seconds, size = visited[entry.path]
+            yield PageFigures(entry.path, load, seconds, size / KILO, queries[entry.path])
+        acts = act_seconds(at, [entry.path for entry in PAGES if entry is not PAGES[0]], sessions)
+        yield {
+            "sessions": sessions,
+            "act_median_s": statistics.median(acts),
+            "act_worst_s": max(acts),
+            "server_memory_mb": _memory_mb(at),
+        }
+
+
+def _queries_ms(url: str, path: str) -> float:
+    os.environ["KSWATCH_DATABASE_URL"] = url
+    return min(page_asks(path).wall_ms for _ in range(3))
+
+
+def _memory_mb(address: str) -> float:
+    """Resident memory of the process that listens there."""
+    port = int(address.rsplit(":", 1)[1])
+    for process in psutil.Process().children(recursive=True):
+        if any(link.laddr.port == port for link in process.net_connections() if link.status == "LISTEN"):
+            return process.memory_info().rss / 1e6
+    raise RuntimeError(f"nobody listens on {address}")
+
+
+def _table(rows: list[PageFigures], rest: dict) -> str:
+    hello = rows[0]
+    lines = [f"{'page':<12}{'first load':>11}{'over hello':>11}{'navigation':>11}{'over hello':>11}"]
+    lines[0] += f"{'payload':>10}{'queries':>10}"
+    for row in rows:
+        over = (row.first_load_s - hello.first_load_s, row.navigation_s - hello.navigation_s)
+        lines.append(
+            f"{row.page:<12}{row.first_load_s:>9.2f} s{over[0]:>+9.2f} s{row.navigation_s:>9.2f} s"
+            f"{over[1]:>+9.2f} s{row.payload_kb:>7.0f} kB{row.queries_ms:>7.0f} ms"
+        )
+    lines.append(
+        f"{rest['sessions']} sessions, one act each every 10 s: median {rest['act_median_s']:.2f} s, worst "
+        f"{rest['act_worst_s']:.2f} s; the server then holds {rest['server_memory_mb']:.0f} MB"
+    )
+    return "\n".join(lines)
+
+
 def main() -> None:
-    argparse.ArgumentParser(description="Time every page, warm, in a real browser.").parse_args()
+    parser = argparse.ArgumentParser(description="Time every page in a real browser beside hello's.")
+    parser.add_argument("--store", help="URL of a filled store; one is made where there is none")
+    parser.add_argument("--patterns", type=int, default=22, help="of the store that is made")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
     executable, reason = chromium_or_reason()
     if executable is None:
         raise SystemExit(reason)
     with tempfile.TemporaryDirectory() as temporary:
-        url = filled(Path(temporary))
-        with running_dashboard(url) as address, launched_browser(executable) as browser:
-            times = warm_seconds(browser.new_page(viewport={"width": 1280, "height": 900}), address)
-    for title, seconds in times.items():
-        print(f"{title:<16}{seconds:6.2f} s")
+        url = given.store or f"sqlite:///{temporary}/kswatch.db"
+        if not given.store:
+            fill_years(url, Years(patterns=given.patterns))
+        *rows, rest = figures(url, executable, given.rounds, given.sessions)
+    if given.json:
+        print(json.dumps({"pages": [asdict(row) for row in rows], **rest}))  # type: ignore[arg-type]
+    else:
+        print(_table(rows, rest))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
