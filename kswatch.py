@@ -22,6 +22,7 @@ import ci.commands
 import ci.gate_commands
 import ci.heuristics_commands
 import ci.outbox_commands
+import ci.simulate_commands
 import dashboard.commands
 import db.commands
 import profiler.commands
@@ -60,6 +61,7 @@ for commands in (
     ci.gate_commands.app,
     ci.bisect_commands.app,
     ci.heuristics_commands.app,
+    ci.simulate_commands.app,
     dashboard.commands.app,
 ):
     app.add_typer(commands)

@@ -45,6 +45,9 @@ def check(
     device: DeviceOption = None,
     format: Annotated[Format, typer.Option(help="How to tell it.")] = Format.text,
     as_json: JsonOption = False,
+    rejudge: Annotated[
+        bool, typer.Option("--rejudge", help="Judge all stored nights anew, and say what changes.")
+    ] = False,
 ) -> None:
     """Judge the newest night of each device; exit 1 on a confirmed regression or an incorrect result.
 
@@ -55,7 +58,11 @@ def check(
       kswatch check --run 12             # one run, of any kind
       kswatch check --format github      # annotations, and the step summary
       kswatch check --format junit       # JUnit XML
+      kswatch check --rejudge            # stored nights by the present rule; alerts do not move
     """  # noqa: D301  (\b keeps the lines of the examples)
+    if rejudge:
+        typer.echo(_rejudged(ctx, run, device, as_json or format is Format.json))
+        return
     judged = _judged(ctx, run, device)
     typer.echo(_rendered(ctx, judged, Format.json if as_json else format))
     raise typer.Exit(judged.exit_code)
@@ -115,6 +122,24 @@ def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:
         for line in record_of_alerts(ctx, store):
             typer.echo(f"kswatch: {line}", err=True)
     return judged
+
+
+def _rejudged(ctx: typer.Context, run: int | None, device: str | None, as_json: bool) -> str:
+    from ci.rejudging import rejudge, rejudged_text
+    from db.json_text import to_json_text
+    from db.queries import find_device
+
+    if run is not None:
+        raise UsageError("--rejudge judges every stored night; leave --run away")
+    with closing(_store(ctx)) as store:
+        device_id = find_device(store, device).id if device is not None else None
+        found = rejudge(store, ctx.obj["config"]["ci"], device_id, _say_how_far)
+    return to_json_text(found) if as_json else rejudged_text(found)
+
+
+def _say_how_far(done: int, nights: int) -> None:
+    if done % 10 == 0 or done == nights:
+        typer.echo(f"kswatch check: {done} of {nights} nights judged anew", err=True)
 
 
 def _store(ctx: typer.Context) -> Store:

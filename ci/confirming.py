@@ -32,7 +32,7 @@ def ask_again(store: Store, run: RunRow, config: CiConfig) -> int | None:
 
     Such a run enters no baseline, since only nightly runs do.
     """
-    flagged = [one for one in _provisional(store, run) if run.kind == "nightly" and run.origin == "measured"]
+    flagged = [one for one in _provisional(store, run) if run.kind == "nightly" and run.origin != "imported"]
     if not flagged or not config.confirm_minutes or _asked_already(store, run):
         return None
     rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]

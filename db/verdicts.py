@@ -58,6 +58,17 @@ class NewestPoint(NamedTuple):
     cycles: float | None = None
 
 
+class CellState(NamedTuple):
+    """The state of the machine while a cell was measured, and the code that ran."""
+
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    temperature_c: float | None
+    power_w: float | None
+    cycles: float | None
+    code_hash: str | None
+
+
 class Tails(NamedTuple):
     """Tails of many series: `points` holds them one after another, `lengths` says how many each has."""
 
@@ -210,6 +221,17 @@ def code_hashes(store: Store, run_ids: Collection[int]) -> dict[tuple[int, int],
     with store.session() as session:
         rows: list[Any] = list(session.execute(query))
     return {(run_id, cell_id): code for run_id, cell_id, code in rows}
+
+
+def cell_states(
+    store: Store, run_ids: Collection[int], cell_ids: Collection[int]
+) -> dict[tuple[int, int], CellState]:
+    """The state in which cells were measured, by run and cell."""
+    query = select(
+        Measurement.run_id, Measurement.cell_id, *(getattr(Measurement, name) for name in CellState._fields)
+    ).where(Measurement.run_id.in_(run_ids), Measurement.cell_id.in_(cell_ids), Measurement.mode != "hot")
+    with store.session() as session:
+        return {(row[0], row[1]): CellState(*row[2:]) for row in session.execute(query)}
 
 
 def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:

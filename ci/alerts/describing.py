@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ci.alerts.differences import differences
 from ci.alerts.grouping import Group
 from ci.evidence import Evidence
 from ci.verdict import SeriesVerdict
@@ -32,6 +33,8 @@ def _subject(found: Group) -> str:
         return f"environment changed, {found.implementation} {found.verdict}"
     if found.cause == "canary":
         return f"the machine moved (canary), {found.implementation} {found.verdict}"
+    if found.cause == "drift":
+        return f"{found.implementation} has drifted slower"
     if found.cause == "baseline":
         return (
             f"baseline {found.implementation} {found.verdict}"
@@ -66,11 +69,17 @@ def explanation_of(
             "good": good.commit if good else None,
             "bad": evidence.run.revision.commit if evidence.run.revision else None,
         },
+        "differences": differences(store, good.run_id, evidence.run.id, _cells_of(found)) if good else {},
         "environment_changes": [
             {"name": change.name, "before": str(change.before), "after": str(change.after)}
             for change in (environment_changes(store, good.run_id, evidence.run.id) if good else [])
         ],
     }
+
+
+def _cells_of(found: Group) -> list[int]:
+    cells = dict.fromkeys(one.series.cell_id for one in found.verdicts)
+    return list(cells)[:CELLS_LISTED]
 
 
 def _cell(verdict: SeriesVerdict) -> dict[str, object]:
@@ -88,6 +97,7 @@ def _cell(verdict: SeriesVerdict) -> dict[str, object]:
         "change_low": verdict.change_low,
         "change_high": verdict.change_high,
         "noise_units": verdict.noise_units,
+        "reason": verdict.reason,
         "confirmed": verdict.confirmed,
     }
 

@@ -1,0 +1,84 @@
+"""What else differs between the last good run and the first bad one, in the cells that an alert is about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from statistics import median
+
+from db.queries_code import ResourceRow, counters, resources
+from db.store import Store
+from db.verdicts import CellState, cell_states
+
+READINGS: tuple[str, ...] = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "cycles")
+"""Medians over the cells are told, where both runs have them."""
+_TOLD_FROM = 0.001
+"""Relative changes under this are the same."""
+
+
+def differences(
+    store: Store, good_run_id: int, bad_run_id: int, cell_ids: Collection[int]
+) -> dict[str, object]:
+    """Clocks, temperature and counters, machine code and what it is made of; only what the store knows."""
+    states = cell_states(store, (good_run_id, bad_run_id), cell_ids)
+    good, bad = (
+        {cell: one for (run, cell), one in states.items() if run == of} for of in (good_run_id, bad_run_id)
+    )
+    both = sorted(good.keys() & bad.keys())
+    return {
+        "readings": [found for name in READINGS if (found := _reading(name, good, bad, both))],
+        "code": _code(store, good, bad, both),
+        "counters": _counters(store, good_run_id, bad_run_id, both),
+    }
+
+
+def _reading(
+    name: str, good: Mapping[int, CellState], bad: Mapping[int, CellState], cells: Collection[int]
+) -> dict[str, object] | None:
+    pairs = [(getattr(good[one], name), getattr(bad[one], name)) for one in cells]
+    known = [(before, after) for before, after in pairs if before is not None and after is not None]
+    if not known:
+        return None
+    return _changed(name, median(before for before, _ in known), median(after for _, after in known))
+
+
+def _changed(name: str, before: float, after: float) -> dict[str, object] | None:
+    if abs(after - before) <= _TOLD_FROM * abs(before):
+        return None
+    return {"name": name, "before": before, "after": after}
+
+
+def _code(
+    store: Store, good: Mapping[int, CellState], bad: Mapping[int, CellState], cells: Collection[int]
+) -> dict[str, object]:
+    """In how many cells the machine code changed, and what became of its registers and spills."""
+    hashes = [(good[one].code_hash, bad[one].code_hash) for one in cells]
+    known = [(before, after) for before, after in hashes if before and after]
+    changed = [pair for pair in known if pair[0] != pair[1]]
+    of: dict[str, ResourceRow] = {}
+    for row in resources(store, {one for pair in changed for one in pair}):
+        of.setdefault(row.code_hash, row)
+    made_of = []
+    for before, after in dict.fromkeys(changed):
+        if before in of and after in of:
+            for name in ("registers", "spill_bytes", "shared_bytes"):
+                numbers = (getattr(of[before], name), getattr(of[after], name))
+                if None not in numbers and numbers[0] != numbers[1]:
+                    made_of.append(
+                        {"kernel": of[after].kernel, "name": name, "before": numbers[0], "after": numbers[1]}
+                    )
+    return {"cells_known": len(known), "cells_changed": len(changed), "resources": made_of}
+
+
+def _counters(
+    store: Store, good_run_id: int, bad_run_id: int, cells: Collection[int]
+) -> list[dict[str, object]]:
+    """Counters read in both runs, summed over the cells."""
+    sums: list[dict[str, float]] = []
+    for run_id in (good_run_id, bad_run_id):
+        total: dict[str, float] = {}
+        for row in counters(store, run_id, cells):
+            if row.value is not None:
+                total[row.name] = total.get(row.name, 0.0) + row.value
+        sums.append(total)
+    found = (_changed(name, sums[0][name], sums[1][name]) for name in sorted(sums[0].keys() & sums[1].keys()))
+    return [one for one in found if one]
