@@ -24,7 +24,9 @@ EXIT_INTERRUPTED = 130
 def tune(
     ctx: typer.Context,
     suite: Annotated[str | None, typer.Argument(help="Suite whose problems are tuned.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, a UUID or a model name.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, its unique prefix or a model name.")
+    ] = None,
     pattern: Annotated[list[str] | None, typer.Option(help="a,b,c,d; repeatable.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
@@ -56,14 +58,18 @@ def tune(
     from profiler import devices
     from profiler.budget import Budget, parse_seconds
     from profiler.interruption import stop_on_signals
+    from profiler.nightly import night_devices
     from profiler.progress import for_terminal
     from profiler.tune import Rules, tune
     from profiler.tune import export as write_table
 
     problems = _problems(suite, pattern, batch, precision, layout)
-    rules = Rules(most, ctx.obj["config"]["profiler"].settings)
+    config = ctx.obj["config"]["profiler"]
+    rules = Rules(most, config.settings)
     limit = Budget(parse_seconds(budget) if budget else None)
-    target = devices.find(device)
+    target = devices.find(device or night_devices(config)[0])
+    if target.record.simulated:
+        raise UsageError(f"{target.record.model} is simulated and has no tiles; choose a real device")
     with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
         search = tune(store, target, problems, rules=rules, budget=limit, progress=for_terminal(), stop=stop)
         held = write_table(store, search, export) if export else None

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer.main
 
+import kswatch
 from db import tuned_tiles
 from db.records import MeasurementRecord, ProblemKey
 from db.store import Store
@@ -21,8 +23,8 @@ from kernels.fused import tuned, tuning, twin
 from kernels.fused.tuning import Candidate, TiledFused
 from kernels.pattern import Pattern
 from kernels.problem import Problem
-from kswatch_errors import MeasurementError
-from profiler import devices
+from kswatch_errors import MeasurementError, UsageError
+from profiler import devices, tune_commands
 from profiler.budget import Budget
 from profiler.holding import holding
 from profiler.settings import MeasureSettings
@@ -31,8 +33,8 @@ from profiler.tune import Rules, export, fastest, tune
 pytestmark = pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
 
 QUICK = MeasureSettings(cell_cap_ms=20.0, problem_cap_ms=100.0, warm_up_ms=5.0, too_slow_ms=10_000.0)
-PROBLEM = Problem(Pattern(2, 16, 16, 4), 64, "fp32", "batch_first")
-OTHER = Problem(Pattern(1, 32, 16, 1), 64, "fp32", "batch_last")
+PROBLEM = Problem(Pattern(2, 16, 16, 4), 1024, "fp32", "batch_first")
+OTHER = Problem(Pattern(1, 128, 64, 1), 1024, "fp32", "batch_last")
 CPU = torch.device("cpu")
 
 
@@ -85,7 +87,7 @@ def test_a_wrong_tile_is_refused_however_fast_it_is(store, monkeypatch):
 
 def test_only_what_is_surely_faster_replaces_the_models_tile():
     model, other = tuning.candidates(PROBLEM, CPU, 2)
-    key = ProblemKey(2, 16, 16, 4, 64, "fp32", "batch_first")
+    key = ProblemKey(2, 16, 16, 4, 1024, "fp32", "batch_first")
     of_model = MeasurementRecord(key, "fused", "ok", latency_ms=1.0)
     surely = MeasurementRecord(
         key, "other", "ok", latency_ms=0.5, ratio_to_fused=0.5, ratio_to_fused_high=0.6
@@ -124,6 +126,24 @@ def test_the_exported_table_is_read_back_and_used(store, tmp_path, monkeypatch):
     assert not twin.tile(PROBLEM).startswith(record.tile)
     assert export(store, search, tuned.table_path(search.architecture)) == 1
     assert twin.tile(PROBLEM).startswith(record.tile)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "tune a suite"),
+        (["--pattern", "1,2,3"], "not of the form"),
+        (["smoke", "--device", "sim:h200"], "simulated"),
+        (["smoke", "--budget", "soon"], "no duration"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_a_sentence(arguments, sentence, tmp_path):
+    settings = {
+        "config": kswatch.read_config(tmp_path / "none"),
+        "database_url": f"sqlite:///{tmp_path / 'k.db'}",
+    }
+    with pytest.raises(UsageError, match=sentence):
+        typer.main.get_command(tune_commands.app).main(arguments, obj=settings, standalone_mode=False)
 
 
 @pytest.mark.slow
