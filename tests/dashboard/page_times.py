@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -148,7 +149,9 @@ class Payload:
         return taken
 
 
-def visits(browser: Browser, address: str, rounds: int) -> dict[str, tuple[float, int]]:
+def visits(
+    browser: Browser, address: str, pages: Sequence[PageEntry], rounds: int
+) -> dict[str, tuple[float, int]]:
     """Per page: median seconds of navigation inside a session, and the bytes of its first visit."""
     context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
     page = context.new_page()
@@ -156,10 +159,10 @@ def visits(browser: Browser, address: str, rounds: int) -> dict[str, tuple[float
     page.goto(f"{address}/ask")
     wait_until_drawn(page)
     payload.taken()
-    times: dict[str, list[float]] = {entry.path: [] for entry in PAGES}
+    times: dict[str, list[float]] = {entry.path: [] for entry in pages}
     sizes: dict[str, int] = {}
     for _ in range(rounds):
-        for entry in PAGES:
+        for entry in pages:
             times[entry.path].append(_visit(page, entry))
             sizes.setdefault(entry.path, payload.taken())
             payload.taken()
@@ -167,9 +170,11 @@ def visits(browser: Browser, address: str, rounds: int) -> dict[str, tuple[float
     return {path: (statistics.median(own), sizes[path]) for path, own in times.items()}
 
 
-def figures(url: str, executable: str, rounds: int, sessions: int) -> Iterator[PageFigures | dict]:
+def figures(
+    url: str, executable: str, pages: Sequence[PageEntry], rounds: int, sessions: int
+) -> Iterator[PageFigures | dict]:
     """Hello first, then every page, then the sessions and the server's memory."""
-    queries = {entry.path: _queries_ms(url, entry.path) for entry in PAGES}
+    queries = {entry.path: _queries_ms(url, entry.path) for entry in pages}
     with running_hello() as hello, running_dashboard(url) as at, launched_browser(executable) as browser:
         first_load(browser, hello), first_load(browser, at)  # what the servers load once
         loads = [first_load(browser, hello) for _ in range(rounds)]
@@ -179,8 +184,8 @@ def figures(url: str, executable: str, rounds: int, sessions: int) -> Iterator[P
         turns = [hello_navigation(page) for _ in range(rounds)]
         page.close()
         yield PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, 0.0)
-        visited = visits(browser, at, rounds)
-        for entry in PAGES:
+        visited = visits(browser, at, pages, rounds)
+        for entry in pages:
             own = f"{at}/{'' if entry is PAGES[0] else entry.path}"
             load = statistics.median(first_load(browser, own) for _ in range(rounds))
             seconds, size = visited[entry.path]
@@ -229,10 +234,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time every page in a real browser beside hello's.")
     parser.add_argument("--store", help="URL of a filled store; one is made where there is none")
     parser.add_argument("--patterns", type=int, default=22, help="of the store that is made")
+    parser.add_argument("--pages", help="only these, apart by commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    wanted = given.pages.split(",") if given.pages else [entry.path for entry in PAGES]
+    pages = [entry for entry in PAGES if entry.path in wanted]
+    logging.disable(logging.WARNING)  # Streamlit's, on being asked outside of a server
     executable, reason = chromium_or_reason()
     if executable is None:
         raise SystemExit(reason)
@@ -240,7 +249,7 @@ def main() -> None:
         url = given.store or f"sqlite:///{temporary}/kswatch.db"
         if not given.store:
             fill_years(url, Years(patterns=given.patterns))
-        *rows, rest = figures(url, executable, given.rounds, given.sessions)
+        *rows, rest = figures(url, executable, pages, given.rounds, given.sessions)
     if given.json:
         print(json.dumps({"pages": [asdict(row) for row in rows], **rest}))  # type: ignore[arg-type]
     else:

@@ -9,17 +9,22 @@ the page's thread stands beside the wall time, which a busy machine stretches.
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.page_list import PAGES
+from db import queries
+from db.records import ProblemKey
 from db.store import Store
 
 
@@ -75,21 +80,56 @@ def page_asks(path: str) -> Asked:
     return asked
 
 
+def reads_beside_pages(url: str) -> Iterator[tuple[str, Asked]]:
+    """What `kswatch runs`, `kswatch check` and a single series ask."""
+    from ci.check import judge
+    from ci.config import CiConfig
+
+    store = Store.open(url, create=False)
+    newest = queries.runs(store, limit=1)[0]
+    problem = ProblemKey(*queries.problems(store)[0][1:])
+    every = {"kinds": None, "origins": None}
+    for name, read in (
+        ("`runs`", lambda: queries.runs(store)),
+        ("`check`", lambda: judge(store, newest.id, CiConfig(), now=datetime.now(UTC))),
+        ("one series", lambda: queries.series(store, newest.device_id, problem, "fused", **every)),
+    ):
+        read()  # what is compiled and loaded once
+        asked = Asked()
+        with counted(asked):
+            read()
+        yield name, asked
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time what every page asks the store.")
     parser.add_argument("url")
     parser.add_argument("--readers", action="store_true", help="also by the function that asked")
     parser.add_argument("--repeat", type=int, default=3, help="the least of so many is told")
+    parser.add_argument("--json", action="store_true", help="also one JSON document on stdout")
     given = parser.parse_args()
     os.environ["KSWATCH_DATABASE_URL"] = given.url
+    logging.disable(logging.WARNING)  # Streamlit's, on being asked outside of a server
     page_asks(PAGES[0].path)  # imports, and the store's first pages
-    print(f"{'page':<14}{'queries (ms)':>14}{'of it CPU (ms)':>16}{'page CPU (ms)':>15}")
+    rows: list[dict[str, object]] = []
+    print(f"{'page':<14}{'queries (ms)':>14}{'of it CPU (ms)':>16}{'page CPU (ms)':>15}", file=sys.stderr)
     for entry in PAGES:
         asked = min((page_asks(entry.path) for _ in range(given.repeat)), key=lambda one: one.wall_ms)
-        print(f"{entry.path:<14}{asked.wall_ms:>14.0f}{asked.cpu_ms:>16.0f}{asked.page_cpu_ms:>15.0f}")
+        _tell(entry.path, asked)
+        rows.append({"what": entry.path, "queries_ms": asked.wall_ms})
         if given.readers:
             for reader, spent in sorted(asked.by_reader.items(), key=lambda item: -item[1])[:6]:
-                print(f"    {reader:<40}{spent:>8.1f}")
+                print(f"    {reader:<40}{spent:>8.1f}", file=sys.stderr)
+    for name, asked in reads_beside_pages(given.url):
+        _tell(name, asked)
+        rows.append({"what": name, "queries_ms": asked.wall_ms})
+    if given.json:
+        print(json.dumps(rows))
+
+
+def _tell(what: str, asked: Asked) -> None:
+    figures = f"{asked.wall_ms:>14.1f}{asked.cpu_ms:>16.1f}{asked.page_cpu_ms:>15.0f}"
+    print(f"{what:<14}{figures}", file=sys.stderr)
 
 
 if __name__ == "__main__":
