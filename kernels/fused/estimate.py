@@ -23,6 +23,9 @@ START_CYCLES = 2000
 """From a block's first copy to its first product and from its last to the store; blocks that share
 a multiprocessor hide it from each other."""
 
+LATENCY_CYCLES = 800
+"""From a copy's start to its landing; stages and blocks that share a multiprocessor have their copies under
+way at once."""
 LAUNCH_CYCLES = 3000
 """From the end of a launch to the start of the next."""
 
@@ -34,11 +37,13 @@ MAX_RESIDENT_THREADS = 1536
 def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
     """Estimated cycles of the launch, or of both where there is a second pass."""
     steps = ceil(ceil(problem.pattern.c, tile.depth), tile.parts)
-    block = steps * _step_cycles(problem, tile) + _store_cycles(problem, tile)
+    on_one = ceil(tile.blocks(problem), machine.multiprocessors)
+    together = min(on_one, resident(tile, machine))
+    step = max(_step_cycles(problem, tile), LATENCY_CYCLES / ((tile.stages - 1) * together))
+    block = steps * step + _store_cycles(problem, tile)
     if tile.walkers:
         block *= ceil(ceil(problem.batch, tile.batch), tile.walkers)
         block += steps * _weight_bytes(tile) / GLOBAL_BYTES
-    on_one = ceil(tile.blocks(problem), machine.multiprocessors)
     launch = on_one * block + ceil(on_one, resident(tile, machine)) * START_CYCLES
     return launch + (_second_pass_cycles(problem, tile, machine) if tile.parts > 1 else 0)
 

@@ -11,6 +11,7 @@ import hashlib
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from kernels.fused.twin_build import cache_folder, find_compiler
 
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Werror")
 FOLDER = Path(__file__).parent
+PRELUDE = "host_prelude.hpp"
 MESSAGE_BYTES = 512
 ACCESSES = ("loads", "stores", "matrices", "copies")
 Traffic = dict[str, tuple[int, int]]
@@ -50,14 +52,41 @@ def build(tile: Tile, folder: Path = FOLDER) -> Path:
     if library.exists():
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
+    prelude = compiled_prelude()
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         (Path(scratch) / "unit.cpp").write_text(unit)
-        command = [find_compiler(), *FLAGS, f"-I{folder}", "unit.cpp", "-o", "unit.so"]
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
-        if done.returncode:
-            raise Defect(done.stderr)
+        compile_in(Path(scratch), ["-include", str(prelude), f"-I{folder}", "unit.cpp", "-o", "unit.so"])
         (Path(scratch) / "unit.so").replace(library)
     return library
+
+
+def compiled_prelude() -> Path:
+    """The header that the compiler finds compiled, which halves the time of a tile."""
+    source = (FOLDER / PRELUDE).read_bytes()
+    version = subprocess.run([find_compiler(), "--version"], capture_output=True).stdout
+    key = hashlib.sha256(b"\0".join([source, version, repr(FLAGS).encode()])).hexdigest()
+    kept = cache_folder() / f"host-prelude-{key}"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            building = Path(scratch) / "prelude"
+            building.mkdir()
+            (building / PRELUDE).write_bytes(source)
+            compile_in(building, ["-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
+            with suppress(OSError):  # another process was first
+                building.rename(kept)
+    return kept / PRELUDE
+
+
+def compile_in(folder: Path, arguments: Sequence[str]) -> None:
+    """Run the compiler in a folder.
+
+    Raises:
+        Defect: it complains.
+    """
+    command = [find_compiler(), *FLAGS, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise Defect(done.stderr)
 
 
 def execute(

@@ -95,9 +95,9 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
     float* sum = static_cast<float*>(lanes[lane].out);
     for (int i = 0; i < 4; ++i) {
       const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-      double exact = sum[i];  // the products are: 22 bits each
-      for (int depth = 0; depth < DEPTH; ++depth) exact += double{a[row][depth]} * b[depth][column];
-      sum[i] = toward_zero(exact);
+      double addends[DEPTH + 1] = {sum[i]};
+      for (int depth = 0; depth < DEPTH; ++depth) addends[depth + 1] = double{a[row][depth]} * b[depth][column];
+      sum[i] = add_as_tensor_cores(addends);
     }
   }
 }

@@ -1,6 +1,7 @@
 // Number formats on the CPU, so that a host run needs no CUDA header.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -50,10 +51,22 @@ inline uint32_t round_to_tf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fff
 
 namespace host {
 
-/// fp32 as the tensor cores round their sums: what does not fit is cut off.
-inline float toward_zero(double value) {
-  const float nearest = static_cast<float>(value);
-  if (std::isinf(nearest) || std::fabs(static_cast<double>(nearest)) <= std::fabs(value)) return nearest;
+/// A sum as the tensor cores make it: the addends are lined up with the largest, and what of them is
+/// more than GUARD bits below its fp32 is cut off before they are added; so is the sum's own end.
+template <int COUNT>
+float add_as_tensor_cores(const double (&addends)[COUNT]) {
+  constexpr int GUARD = 1;  // Ampere's; Hopper has more
+  int largest = -1000;
+  for (double addend : addends) {
+    if (!std::isfinite(addend)) largest = 2000;
+    if (addend != 0 && largest < 2000) largest = std::max(largest, std::ilogb(addend));
+  }
+  double sum = 0;
+  for (double addend : addends) {
+    sum += largest == 2000 ? addend : std::ldexp(std::trunc(std::ldexp(addend, 23 + GUARD - largest)), largest - 23 - GUARD);
+  }
+  const float nearest = static_cast<float>(sum);
+  if (!std::isfinite(nearest) || std::fabs(static_cast<double>(nearest)) <= std::fabs(sum)) return nearest;
   return std::nextafter(nearest, 0.0f);
 }
 

@@ -6,13 +6,14 @@ PyCUDA checks no shape, dtype, device or address: all of that is done here, befo
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, tensor_map, tiles, trust
+from kernels.fused import driver, tensor_map, tiles, trust, tuned
 from kernels.fused.arguments import FORMAT, numbers
 from kernels.fused.estimate import cycles
 from kernels.fused.machine import MIN_ARCHITECTURE, TENSOR_CORE_ARCHITECTURE
@@ -47,13 +48,16 @@ def unsupported(problem: Problem, device: torch.device) -> str | None:
     return None
 
 
-def prepare(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
+def prepare(
+    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None = None, tile: Tile | None = None
+) -> Product:
     """A closure that only launches; it owns the re-laid weights and a bias, so that both may go.
 
     Args:
         problem: What is computed.
         weights: Of shape (a, b, c, d).
         bias: Of shape (a·b·d,), one for each feature of Y; added before the rounding.
+        tile: One of `candidates`, in place of the one that is chosen.
 
     Raises:
         UnsupportedError: `unsupported` would have said so.
@@ -66,7 +70,7 @@ def prepare(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None =
     if bias is not None:
         check("bias", bias, (problem.pattern.rows,), dtype, weights.device)
         bias = bias.detach().clone()
-    return launcher(problem, weights.detach(), bias, chosen(problem, weights.device))
+    return launcher(problem, weights.detach(), bias, tile or chosen(problem, weights.device))
 
 
 def code_hash(problem: Problem, device: torch.device) -> str:
@@ -80,14 +84,25 @@ def tile(problem: Problem, device: torch.device) -> str:
     return str(chosen(problem, indexed(device)))
 
 
-def chosen(problem: Problem, device: torch.device, alignment_bytes: int = 16) -> Tile:
-    """The tile for addresses that divide by so many bytes; fresh tensors divide by 16 and more."""
+def chosen(problem: Problem, device: torch.device) -> Tile:
+    """The tile that the table of the architecture has for exactly this problem, else the best by estimate."""
+    return _chosen(problem, device, tuned.tile_name(problem, f"sm_{driver.machine(device).architecture}"))
+
+
+@lru_cache(maxsize=4096)
+def _chosen(problem: Problem, device: torch.device, name: str | None) -> Tile:
     machine = driver.machine(device)
-    tile = tiles.choose(problem, machine, alignment_bytes)
+    every = candidates(problem, device)
+    named = (tile for tile in every if str(tile) == name)
+    return next(named, None) or min(every, key=lambda tile: cycles(problem, tile, machine))
+
+
+def candidates(problem: Problem, device: torch.device) -> list[Tile]:
+    """Every tile that may compute the problem there; wgmma's where it was seen to be right."""
+    machine = driver.machine(device)
     wide = tiles.by_warpgroups(problem, machine)
-    if wide is None or trust.untrusted(device):
-        return tile
-    return min(wide, tile, key=lambda either: cycles(problem, either, machine))
+    trusted = wide is not None and not trust.untrusted(device)
+    return [*tiles.candidates(problem, machine), *([wide] if wide and trusted else [])]
 
 
 def available(problem: Problem, device: torch.device) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
-from kernels.fused.estimate import cycles
+from kernels.fused.estimate import SECTOR_BYTES, cycles
 from kernels.fused.machine import Machine
 from kernels.fused.tile import Family, Tile, ceil
 from kernels.problem import Problem
@@ -59,7 +59,7 @@ def candidates(problem: Problem, machine: Machine, alignment_bytes: int = 16) ->
         tile = assemble(problem, family, rows, batch, neighbours, flat)
         if tile is None:
             continue
-        tile = replace(tile, vector_bytes=vector_bytes(problem, flat, alignment_bytes))
+        tile = with_vectors(problem, tile, alignment_bytes)
         for kind in (tile, *in_parts(tile, problem, machine), *walking(tile, problem, machine)):
             while kind.launch_bytes > machine.shared_bytes and kind.stages > 2:
                 kind = replace(kind, stages=kind.stages - 1)
@@ -108,7 +108,8 @@ def in_parts(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
 
 def walking(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
     """The tile with its weights kept in shared memory, where several j's would read them again and again."""
-    if tile.neighbours < MIN_WALKING_NEIGHBOURS:
+    sector = tile.flat or tile.neighbours * problem.element_bytes >= SECTOR_BYTES
+    if tile.neighbours < MIN_WALKING_NEIGHBOURS or not sector:
         return
     along_batch = ceil(problem.batch, tile.batch)
     others = tile.blocks(problem) // along_batch
@@ -181,6 +182,11 @@ def thread_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]
         if rows * batch * neighbours >= MIN_THREADS * share[0] * share[1]:
             break
     return (*share, 1)
+
+
+def with_vectors(problem: Problem, tile: Tile, alignment_bytes: int = 16) -> Tile:
+    """The tile with the widest accesses that the problem's strides and such addresses allow."""
+    return replace(tile, vector_bytes=vector_bytes(problem, tile.flat, alignment_bytes))
 
 
 def vector_bytes(problem: Problem, flat: bool, alignment_bytes: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from kernels.fused import driver, estimate, launch, tiles, tuned, twin, twin_build, twin_tiles
+from kernels.fused import driver, estimate, launch, tuned, twin, twin_build, twin_tiles
 from kernels.fused.tile import Tile
 from kernels.fused.twin_tiles import TwinTile
 from kernels.implementation import Implementation, Product
@@ -52,7 +52,7 @@ class TiledFused(Implementation):
         """
         if isinstance(self._tile, TwinTile):
             return twin.prepare(problem, weights, self._tile)
-        return launch.prepare(problem, weights, tile=self._tile)  # type: ignore[call-arg]
+        return launch.prepare(problem, weights, tile=self._tile)
 
     def tile(self, problem: Problem, device: torch.device) -> str:
         """Its own."""
@@ -78,7 +78,7 @@ def candidates(problem: Problem, device: torch.device, most: int) -> list[Candid
 
 
 def _cuda_tiles(problem: Problem, device: torch.device) -> list[Tile]:
-    return list(tiles.candidates(problem, driver.machine(launch.indexed(device))))
+    return launch.candidates(problem, launch.indexed(device))
 
 
 def architecture(device: torch.device) -> str:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, host, launch, tensor_map, trust
+from kernels.fused import driver, host, launch, tensor_map, trust, tuned
 from kernels.fused.compile import Cubin
 from kernels.fused.machine import Machine
 from kernels.fused.nvcc import Resources
@@ -136,7 +136,7 @@ def gpu(monkeypatch, host_compiler):
     monkeypatch.setattr(launch, "indexed", lambda device: device)
     monkeypatch.setattr(trust, "untrusted", lambda device: "never checked")
     yield gpu
-    for cached in (driver.load, driver._retained, driver._side_stream):
+    for cached in (driver.load, driver._retained, driver._side_stream, launch._chosen):
         cached.cache_clear()
     assert gpu.contexts == 0, "a context that is left on PyCUDA's stack aborts the process at exit"
 
@@ -278,12 +278,21 @@ def test_an_old_gpu_computes_on_its_cuda_cores_and_says_why(gpu, monkeypatch):
     assert "the GPU is sm_75; tensor cores are used from sm_80 on" in families["tensor_cores"]
 
 
-WIDE = Problem(Pattern(1, 256, 256, 1), 4096, "fp16", "batch_last")
+WIDE = Problem(Pattern(1, 512, 512, 1), 4096, "fp16", "batch_last")
+
+
+def test_a_tile_in_the_table_of_the_architecture_is_taken(gpu, monkeypatch, tmp_path):
+    monkeypatch.setenv("KSWATCH_TILES", str(tmp_path))
+    other = launch.candidates(WIDE, CPU)[3]
+    assert other != launch.chosen(WIDE, CPU)
+    tuned.write(tuned.table_path("sm_90"), "a GPU", {WIDE: str(other)})
+    assert launch.chosen(WIDE, CPU) == other
 
 
 def test_wgmma_is_chosen_only_where_it_was_seen_to_be_right(gpu, monkeypatch):
     assert launch.chosen(WIDE, CPU).family == "tensor_cores"
     assert launch.available(WIDE, CPU)["warpgroups"] == "never checked"
+    launch._chosen.cache_clear()
     monkeypatch.setattr(trust, "untrusted", lambda device: None)
     assert launch.chosen(WIDE, CPU).family == "warpgroups"
     assert launch.available(WIDE, CPU)["warpgroups"] is None

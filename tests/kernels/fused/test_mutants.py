@@ -106,7 +106,7 @@ MUTANTS = {
 
 def tile_of(problem, kind="plain"):
     """The tile of a problem, as one of a kind."""
-    tile = choose(problem, H200)
+    tile = replace(choose(problem, H200), parts=1, walkers=0)
     if kind == "parts":
         return replace(tile, parts=2)
     steps = ceil(problem.pattern.c, tile.depth)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from kernels.fused import driver, launch
+from kernels.fused import driver, launch, trust
+from kernels.fused.tiles import HOPPER
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
 from kernels.reference import check, make_operands, reference
@@ -48,6 +51,39 @@ def test_the_product_is_right(precision, layout, pattern, batch):
     product, x, truth = prepared(problem)
     answer = check(problem, product(x, empty=poisoned), truth)
     assert answer.ok, answer.reason
+
+
+WAYS = {
+    "a bias": (Problem(Pattern(2, 72, 200, 3), 520, "fp16", "batch_first"), lambda tile: True),
+    "parts of c": (Problem(Pattern(1, 256, 1024, 1), 16, "bf16", "batch_last"), lambda tile: tile.parts > 1),
+    "walkers": (Problem(Pattern(6, 64, 64, 16), 4096, "fp16", "batch_first"), lambda tile: tile.walkers),
+    "3xTF32": (Problem(Pattern(1, 128, 512, 2), 1000, "fp32", "batch_last"), lambda tile: tile.split),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_computing_is_right(way):
+    problem, wanted = WAYS[way]
+    tile = next((tile for tile in launch.candidates(problem, GPU) if wanted(tile)), None)
+    if tile is None:
+        pytest.skip("not on this GPU")
+    weights, x = make_operands(problem, GPU, seed=1)
+    bias = torch.randn(problem.pattern.rows, device=GPU).to(weights.dtype)
+    product = launch.prepare(problem, weights, bias, tile)
+    more = bias.double() if problem.layout == "batch_first" else bias.double()[:, None]
+    answer = check(problem, product(x, empty=poisoned), reference(problem, weights, x) + more)
+    assert answer.ok, answer.reason
+
+
+def test_wgmma_is_right():
+    """In a process of its own, and remembered: from here on the launcher may choose it."""
+    if driver.machine(GPU).architecture != HOPPER:
+        pytest.skip("wgmma is in sm_90 alone")
+    done = subprocess.run(
+        [sys.executable, "-m", "kernels.fused.trust"], capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr
+    assert trust.untrusted(GPU) is None
 
 
 @pytest.mark.parametrize("kind", ["default", "ours", "torch's"])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kernels.fused.estimate import cycles
 from kernels.fused.machine import Machine
+from kernels.fused.tile import ceil
 from kernels.fused.tiles import candidates, choose, groupings, vector_bytes
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
@@ -52,7 +53,8 @@ def test_accesses_divide_every_stride_and_address(problem, alignment_bytes):
 @given(problem=problems)
 def test_the_blocks_cover_the_problem_once(problem):
     tile, pattern = choose(problem, Machine(90)), problem.pattern
-    covered = tile.rows * tile.batch * tile.neighbours * tile.blocks(problem)
+    each = ceil(ceil(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
+    covered = tile.rows * tile.batch * tile.neighbours * each * tile.blocks(problem) // tile.parts
     assert covered >= problem.batch * pattern.rows
     assert (tile.rows - 1) * (tile.batch - 1) < covered
 

@@ -1,0 +1,11 @@
+// The standard headers of the host run, compiled once for all tiles.
+#include <algorithm>
+#include <cmath>
+#include <csetjmp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <ucontext.h>
+#include <vector>
