@@ -61,7 +61,9 @@ def _counts(result: GateResult) -> str:
 
 
 def _worth_telling(result: GateResult) -> list[CellVerdict]:
-    """Regressions, then what changed otherwise, then what stayed unclear."""
+    """Regressions, then what changed otherwise, then what stayed unclear; nothing of a broken revision."""
+    if result.broken:
+        return []
     rest = [one for one in result.verdicts if not one.regressed and one.verdict not in (None, "same")]
     rest += [one for one in result.verdicts if not one.regressed and one.verdict is None]
     return result.regressions + sorted(rest, key=lambda one: (one.verdict != "faster", -abs(one.change or 0)))

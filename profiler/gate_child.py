@@ -58,7 +58,7 @@ def _begin(folder: Path, device: str, builds: bool) -> tuple[Place, Revision] | 
 
         if not Path(kernels.__file__ or "").resolve().is_relative_to(folder.resolve()):
             return Broken(f"another `kernels` is imported first: {kernels.__file__}", stage="build")
-        if builds and device == "cpu":
+        if builds and device.startswith("cpu"):
             _build_twin()
         from profiler import devices
         from profiler.engines.engine import Place

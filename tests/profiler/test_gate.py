@@ -172,16 +172,18 @@ def test_nothing_that_feeds_the_kernels_changed(clone):
 @pytest.mark.slow
 def test_a_revision_that_does_not_build_exits_3_with_the_compiler_s_words(clone):
     change(clone, "kernels/fused/twin.cpp", "EXPORTED int32_t kswatch_twin_multiply", "NO_SUCH_WORD broken")
-    done = kswatch(clone, "gate", "--base", "HEAD~1", "--device", "cpu", *CELL)
+    done = kswatch(clone, "gate", "--base", "HEAD", "--force", "--device", "cpu", *CELL)
     assert done.returncode == 3
-    assert "head cannot be measured: the CPU twin does not compile" in done.stdout
+    assert "base cannot be measured: the CPU twin does not compile" in done.stdout
     assert "NO_SUCH_WORD" in done.stdout.split("|", 1)[1]
     assert left_behind(clone) == []
 
 
 @pytest.mark.slow
 def test_a_revision_that_cannot_be_imported_exits_3_with_the_traceback(clone):
-    change(clone, "kernels/problem.py", '"""', 'raise RuntimeError("no import")\n"""')
+    change(
+        clone, "kernels/problem.py", "from dataclasses", 'raise RuntimeError("no import")\nfrom dataclasses'
+    )
     done = kswatch(clone, "gate", "--base", "HEAD", "--head", "HEAD", "--force", "--device", "cpu", *CELL)
     assert done.returncode == 3
     assert "base cannot be measured: RuntimeError: no import" in done.stdout
