@@ -35,6 +35,7 @@ def multiply(
         or type(x) is not torch.Tensor  # a tracer's or another subclass
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or x.is_meta
     ):
         return product(x, weight, bias, transposed, algorithm, layout)
     if torch.is_grad_enabled() and (

@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from kernels import KSLinear, choosing
 from kernels.catalogue import IMPLEMENTATIONS, implementation
@@ -226,6 +227,27 @@ def test_copies_have_weights_of_their_own() -> None:
             copied.factors[0].weight.zero_()
         assert not torch.equal(copied(x), before)
         assert torch.equal(layer(x), before)
+
+
+def test_a_layer_without_memory_is_given_some_later() -> None:
+    layer = KSLinear(CHAIN, device="meta").to_empty(device="cpu")
+    layer.reset_parameters()
+    assert layer(torch.randn(3, 24)).isfinite().all()
+    assert layer.to("meta")(torch.empty(3, 24, device="meta")).shape == (3, 35)
+
+
+def test_a_parametrized_weight_is_the_one_that_counts() -> None:
+    class Doubled(nn.Module):
+        def forward(self, weight: torch.Tensor) -> torch.Tensor:
+            return 2 * weight
+
+    layer = KSLinear([(2, 4, 4, 2)], bias=False)
+    x = torch.randn(3, 16)
+    single = layer(x).detach()
+    parametrize.register_parametrization(layer.factors[0], "weight", Doubled())
+    torch.testing.assert_close(layer(x), 2 * single)
+    layer(x).sum().backward()
+    assert layer.factors[0].parametrizations.weight.original.grad is not None
 
 
 def test_the_state_holds_the_weights_and_the_bias_alone() -> None:
