@@ -176,9 +176,7 @@ def _roofline(scope: Scope) -> None:
         f"multiplying at {flops_per_s / 1e9:,.0f} GFLOP/s" if flops_per_s else "",
     ]
     if any(roof):
-        note(
-            f"The roof: {' and '.join(filter(None, roof))}, medians of the canaries of run {scope.newest.id}."
-        )
+        note(f"The roof: {' and '.join(filter(None, roof))}, medians of its canaries.")
     chart(
         roofline.roofline(frame, bytes_per_s, flops_per_s),
         frame[["problem", "implementation", "intensity", "gflops", "gflops_low", "gflops_high"]],
