@@ -246,6 +246,15 @@ def heuristic_nights(
     return _with_version(found.sort_values(["run_id", "heuristic", "version"], ignore_index=True))
 
 
+@_until_news
+def accuracies(
+    store: Store, run_ids: Sequence[int], metric: str, precision: str, layout: str
+) -> pd.DataFrame:
+    """The stored accuracies of heuristics in these runs; `heuristic` carries the version."""
+    found = queries_of_runs.accuracies(store, run_ids, metric, precision, layout)
+    return _with_version(_frame(found, queries_of_runs.Accuracy))
+
+
 def _counted_scores(
     store: Store, device_id: int, run_ids: Collection[int], baselines: str, about: dict[str, str]
 ) -> pd.DataFrame:

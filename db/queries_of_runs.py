@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, and_, select
 
-from db.models import Canary, Cell, Comparison, Measurement, Prediction, Problem, Run, RunSummary
+from db.models import (
+    Canary,
+    Cell,
+    Comparison,
+    HeuristicScore,
+    Measurement,
+    Prediction,
+    Problem,
+    Run,
+    RunSummary,
+)
 from db.queries_judged import PredictionOutcome
 from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, MeasurementRow, problem_filters
 from db.records import ProblemKey
@@ -41,6 +51,30 @@ def summaries_of_runs(
             query = query.where(column == value)
     with store.session() as session:
         return [SummaryRow(*row) for row in session.execute(query)]
+
+
+class Accuracy(NamedTuple):
+    """How often a heuristic named the winner in one run."""
+
+    run_id: int
+    heuristic: str
+    version: int
+    accuracy: float | None
+
+
+def accuracies(
+    store: Store, run_ids: Collection[int], metric: str, precision: str, layout: str
+) -> list[Accuracy]:
+    """The stored accuracies of these runs, the oldest run first."""
+    score = HeuristicScore
+    query = (
+        select(score.run_id, score.heuristic, score.version, score.accuracy)
+        .where(score.run_id.in_(run_ids), score.metric == metric)
+        .where(score.precision == precision, score.layout == layout)
+        .order_by(score.run_id, score.heuristic, score.version)
+    )
+    with store.session() as session:
+        return [Accuracy(*row) for row in session.execute(query)]
 
 
 class CanaryRate(NamedTuple):

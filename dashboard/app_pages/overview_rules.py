@@ -47,12 +47,15 @@ def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
 
 def _of_device(shown: Shown, about: tuple[str, str, str]) -> pd.DataFrame:
     precision, layout, baselines = about
-    run_ids = tuple(run.id for run in shown.runs)
-    frame = cached_queries.heuristic_nights(shown.device.id, run_ids, "latency", baselines, precision, layout)
-    newest = frame[frame["run_id"] == shown.newest.id].sort_values("accuracy", ascending=False)
+    newest_id = (shown.newest.id,)
+    newest = cached_queries.heuristic_nights(
+        shown.device.id, newest_id, "latency", baselines, precision, layout
+    )
+    newest = newest.sort_values("accuracy", ascending=False)
     if newest.empty:
         return newest
-    by_night = (frame.sort_values("run_id").groupby("heuristic")["accuracy"].agg(list)).to_dict()
+    nights = cached_queries.accuracies(shown.run_ids, "latency", precision, layout)
+    by_night = nights.dropna().groupby("heuristic")["accuracy"].agg(list).to_dict()
     return pd.DataFrame(
         {
             "device": shown.name,
@@ -61,6 +64,6 @@ def _of_device(shown: Shown, about: tuple[str, str, str]) -> pd.DataFrame:
             "majority rate (%)": newest["majority"] * 100,
             "balanced (%)": newest["balanced_accuracy"] * 100,
             "regret (%)": newest["regret"] * 100,
-            "nights": [[value * 100 for value in by_night[name]] for name in newest["heuristic"]],
+            "nights": [[value * 100 for value in by_night.get(name, [])] for name in newest["heuristic"]],
         }
     )
