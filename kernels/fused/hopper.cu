@@ -49,50 +49,82 @@ class OnWarpgroups {
   }
 };
 
+/// The copies of one block: a stage and a counter of its bytes for each of STAGES steps under way.
 template <class T>
-KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Arguments& g) {
+class Asking {
   using E = typename T::Element;
-  __shared__ uint64_t full[T::STAGES];
-  const uint32_t base = hopper::shared_address(shared_memory());
-  char* const stages = shared_memory() + (hopper::ATOM_BYTES - base % hopper::ATOM_BYTES) % hopper::ATOM_BYTES;
-  const Place at = place_of<T>(g, block_index());
-  const E* const w = static_cast<const E*>(g.w) + at.weights_offset;
-  constexpr int X_BYTES = sizeof(E) * T::X_ELEMENTS, W_BYTES = sizeof(E) * T::W_ELEMENTS;
-  const auto stage = [&](int step) { return stages + step % T::STAGES * (X_BYTES + W_BYTES); };
+  static constexpr int X_BYTES = sizeof(E) * T::X_ELEMENTS, W_BYTES = sizeof(E) * T::W_ELEMENTS;
 
-  const auto issue = [&](int step) {
-    uint64_t* const counter = full + step % T::STAGES;
-    hopper::expect(counter, X_BYTES + W_BYTES);
-    const int n0 = static_cast<int>(at.n0), l0 = step * T::BK;
-    if constexpr (T::LAYOUT == batch_last) {
-      for (int n = 0; n < T::BN; n += hopper::SPAN) {
-        char* const to = stage(step) + n / hopper::SPAN * T::BK * hopper::SPAN_BYTES;
-        hopper::copy_box(to, map, n0 + n, at.j0, l0, at.i, counter);
-      }
-    } else {
-      hopper::copy_box(stage(step), map, l0, 0, at.i, n0, counter);
-    }
-    hopper::copy_bulk(stage(step) + X_BYTES, w + static_cast<long long>(step) * T::W_ELEMENTS, W_BYTES, counter);
-  };
+  const hopper::TensorMap* map;
+  const E* w;
+  char* stages;
+  uint64_t* counters;
+  int i, j, n0;
 
-  const bool asks = thread_index() == 0;
-  const int steps = tiles_in(g.c, T::BK);
-  if (asks) {
-    for (int s = 0; s < T::STAGES; ++s) hopper::start_counting(full + s);
+ public:
+  KS_DEVICE Asking(const hopper::TensorMap* map, const Arguments& g, const Place& at, uint64_t* counters)
+      : map(map), counters(counters), i(at.i), j(at.j0), n0(static_cast<int>(at.n0)) {
+    w = static_cast<const E*>(g.w) + at.weights_offset;
+    const uint32_t past = hopper::shared_address(shared_memory()) % hopper::ATOM_BYTES;
+    stages = shared_memory() + (hopper::ATOM_BYTES - past) % hopper::ATOM_BYTES;
+  }
+
+  /// Addresses of a step's X and weights.
+  KS_DEVICE uint32_t x_at(int step) const { return hopper::shared_address(stage(step)); }
+  KS_DEVICE uint32_t w_at(int step) const { return x_at(step) + X_BYTES; }
+
+  /// By one thread, before the first step.
+  KS_DEVICE void start(int steps) const {
+    for (int s = 0; s < T::STAGES; ++s) hopper::start_counting(counters + s);
     hopper::publish_counters();
     for (int step = 0; step < T::STAGES && step < steps; ++step) issue(step);
   }
+
+  /// By one thread, when nobody reads the stage any more.
+  KS_DEVICE void issue(int step) const {
+    uint64_t* const counter = counters + step % T::STAGES;
+    const int l0 = step * T::BK;
+    hopper::expect(counter, X_BYTES + W_BYTES);
+    if constexpr (T::LAYOUT == batch_last) {
+      KS_UNROLL
+      for (int n = 0; n < T::BN; n += hopper::SPAN) {
+        char* const chunk = stage(step) + n / hopper::SPAN * T::BK * hopper::SPAN_BYTES;
+        hopper::copy_box(chunk, map, n0 + n, j, l0, i, counter);
+      }
+    } else {
+      hopper::copy_box(stage(step), map, l0, 0, i, n0, counter);
+    }
+    const E* const from = w + static_cast<long long>(step) * T::W_ELEMENTS;
+    hopper::copy_bulk(stage(step) + X_BYTES, from, W_BYTES, counter);
+  }
+
+  KS_DEVICE void wait(int step) const {
+    hopper::wait(counters + step % T::STAGES, step / T::STAGES % 2);
+  }
+
+ private:
+  KS_DEVICE char* stage(int step) const { return stages + step % T::STAGES * (X_BYTES + W_BYTES); }
+};
+
+template <class T>
+KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Arguments& g) {
+  using E = typename T::Element;
+  __shared__ uint64_t counters[T::STAGES];
+  const Place at = place_of<T>(g, block_index());
+  const Asking<T> asking(map, g, at, counters);
+  const bool asks = thread_index() == 0;
+  const int steps = tiles_in(g.c, T::BK);
+  if (asks) asking.start(steps);
   barrier();  // the counters are there
 
   OnWarpgroups<T> sums;
   for (int step = 0; step < steps; ++step) {
-    hopper::wait(full + step % T::STAGES, step / T::STAGES % 2);
-    const uint32_t x = hopper::shared_address(stage(step));
-    sums.start(x + X_BYTES, x);
+    asking.wait(step);
+    sums.start(asking.w_at(step), asking.x_at(step));
     hopper::wait_products<1>();
     barrier();  // nobody reads the stage of the step before any more
     const int ahead = step - 1 + T::STAGES;
-    if (asks && step > 0 && ahead < steps) issue(ahead);
+    if (asks && step > 0 && ahead < steps) asking.issue(ahead);
   }
   hopper::wait_products<0>();
   add_bias<T>(sums, g, at);

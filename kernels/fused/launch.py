@@ -139,6 +139,8 @@ class Launcher:
         self._grid, self._block = (self._tile.blocks(problem), 1, 1), (self._tile.threads, 1, 1)
         self._shared_bytes = self._tile.launch_bytes
         self._functions = {self._tile.vector_bytes: self._load(self._tile)}
+        self._adds_up: Any = self._load(tile, driver.SECOND_PASS) if tile.parts > 1 else None
+        self._sum_grid = (ceil(prod(self._output_shape), SUM_THREADS), 1, 1)
         torch.cuda.current_stream(self.device).synchronize()  # launches may come on another stream
 
     def __call__(self, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -152,7 +154,7 @@ class Launcher:
         if not x.is_contiguous():
             raise UsageError(f"x of strides {x.stride()} is not contiguous; pass x.contiguous()")
         y = empty(self._output_shape, dtype=self._dtype, device=self.device)
-        if self._tile.parts > 1:
+        if self._adds_up:
             sums = self.parts()
             driver.on_current_stream(self.device, self.launch(x.data_ptr(), sums.data_ptr()))
             driver.on_current_stream(self.device, self.add_up(sums.data_ptr(), y.data_ptr()))
@@ -174,8 +176,7 @@ class Launcher:
 
     def add_up(self, sums: int, y: int) -> Callable[[Any], None]:
         """What launches the second pass on a stream, from the parts' sums to Y."""
-        function = self._load(self._tile, driver.SECOND_PASS)
-        grid = (ceil(prod(self._output_shape), SUM_THREADS), 1, 1)
+        function, grid = self._adds_up, self._sum_grid
         values = (sums, *self._constant, y, *self._numbers)
 
         def start(stream: Any) -> None:  # noqa: ANN401

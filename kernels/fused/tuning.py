@@ -62,23 +62,20 @@ class TiledFused(Implementation):
 def candidates(problem: Problem, device: torch.device, most: int) -> list[Candidate]:
     """The tile that goes by the model, then the best of the others by its estimate, `most` in all."""
     if device.type == "cuda":
-        machine = driver.machine(launch.indexed(device))
-        every = [
-            Candidate(tile, estimate.cycles(problem, tile, machine)) for tile in _cuda_tiles(problem, device)
-        ]
+        device = launch.indexed(device)
+        cycles = partial(estimate.cycles, problem, machine=driver.machine(device))
+        every = [Candidate(tile, cycles(tile)) for tile in launch.candidates(problem, device)]
         first = min(every, key=lambda candidate: candidate.cycles)
     else:
         limits = twin.loaded().limits
-        cycles = partial(twin_tiles.cycles, problem, limits=limits)
-        every = [Candidate(tile, cycles(tile)) for tile in twin_tiles.candidates(problem, limits)]
+        every = [
+            Candidate(tile, twin_tiles.cycles(problem, tile, limits))
+            for tile in twin_tiles.candidates(problem, limits)
+        ]
         first = every[0]
     bound = MODEL_FACTOR * min(candidate.cycles for candidate in every)
     others = sorted((one for one in every if one is not first), key=lambda candidate: candidate.cycles)
     return [first, *islice((one for one in others if one.cycles <= bound), most - 1)]
-
-
-def _cuda_tiles(problem: Problem, device: torch.device) -> list[Tile]:
-    return launch.candidates(problem, launch.indexed(device))
 
 
 def architecture(device: torch.device) -> str:
