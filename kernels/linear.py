@@ -29,7 +29,8 @@ class KSLinear(nn.Module):
     float32 is multiplied in TF32 where torch is set so; float64 by the definition, whatever the
     algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
-    Weights edited behind autograd's back, through `weight.data[...] = `, are not noticed.
+    Weights edited behind autograd's back, through `weight.data[...] = ` or a replayed CUDA graph, are
+    not noticed.
 
     Attributes:
         factors: One `KSFactor` per pattern, with a `weight` of shape (a, b, c, d).
