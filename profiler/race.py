@@ -64,6 +64,7 @@ class Race:
                 contender.sets_aside(spent_ms)
                 self._aside_left -= 1
                 self._bench.pause(self._settings.cool_down_s)
+                self._was_slowed()  # what happened in the pause is no visit's
             else:
                 contender.takes(visit, turn, spent_ms)
 
