@@ -55,8 +55,10 @@ def choose(spec: str, targets: tuple[Target, ...]) -> Target:
     Raises:
         MeasurementError: none or more than one answers to it.
     """
-    wanted = parse(spec).uuid if is_simulated(spec) else spec.strip()
-    matches = _matches(wanted, targets)
+    if is_simulated(spec):  # by its whole name: `sim:h200` is no prefix of `sim:h200:2`
+        matches = [target for target in targets if target.record.uuid == parse(spec).uuid]
+    else:
+        matches = _matches(spec.strip(), targets)
     if len(matches) == 1:
         return matches[0]
     known = "; ".join(f"{t.torch_device} = {t.record.model} ({t.record.uuid})" for t in targets) or "nothing"

@@ -66,3 +66,10 @@ def test_threads_obey_who_set_omp_num_threads(monkeypatch):
     assert devices.cpu_threads() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
     assert devices.cpu_threads() == len(devices.physical_cores())
+
+
+def test_a_simulated_device_is_never_taken_for_another_of_its_model():
+    second = devices.find("sim:h200:2")
+    with pytest.raises(MeasurementError, match="no device 'sim:h200'"):
+        devices.choose("sim:h200", (second,))
+    assert devices.choose("sim-h200-2", (second,)) == second
