@@ -9,6 +9,7 @@ the folder in KSWATCH_REFERENCE; without it, those figures say so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+sys.path[0] = str(ROOT)  # not this folder, whose folders are named like ours
 KSWATCH = Path(sys.executable).with_name("kswatch")
 
 
@@ -170,6 +172,19 @@ def detector(folder: Path) -> Iterator[Figure]:
         yield Figure(f"{who}: alarmed share of clean series", row["clean"], "")
 
 
+def store_times(folder: Path) -> Iterator[Figure]:
+    """How fast a store takes what nights give, by one process that only writes."""
+    command = [sys.executable, ROOT / "tests" / "store_times.py", folder]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=True)
+    told = json.loads(done.stdout)
+    what = f"{told['measurements']:,} measurements in nightly batches, with comparisons"
+    yield Figure(what, told["bulk_s"], "s", "< 60")
+    yield Figure("recording a problem of 8 cells, median", told["problem_ms"], "ms", "< 5")
+    yield Figure("recording a problem of 8 cells, 95th percentile", told["problem_p95_ms"], "ms")
+    yield Figure("peak memory of that process", told["peak_mb"], "MB", "< 400")
+
+
 def nightly_time(folder: Path) -> Iterator[Figure]:
     """A newcomer's first command: set-up included, with empty caches."""
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
@@ -181,11 +196,45 @@ def nightly_time(folder: Path) -> Iterator[Figure]:
     yield Figure("make nightly in a fresh clone", (time.perf_counter() - started) / 60, "min", "< 10")
 
 
+EVERY = 12
+"""Of so many patterns of `paper`, one is measured; times are scaled up to all of them."""
+
+
+def measurement(folder: Path) -> Iterator[Figure]:
+    """A `paper` night on a simulated H200, through session, child process and store.
+
+    Only the work of the simulated GPU is simulated. All that Python does is real and counts as
+    harness, with the simulator's own share and the simulated time of operands and checks.
+    """
+    from db import queries
+    from db.store import Store
+    from profiler import suite
+    from profiler.session import run_suite
+
+    patterns = suite.paper_patterns()
+    sample = patterns[::EVERY]
+    energy = round(500 * len(sample) / len(patterns))
+    named = suite.Suite("sample", "", lambda: suite.cross(sample, precisions=("fp32", "fp16")), energy)
+    suite.SUITES += (named,)
+    with contextlib.closing(Store.open(f"sqlite:///{folder / 'kswatch.db'}")) as store:
+        result = run_suite(store, "sample", "sim:h200?seed=1")
+        run = queries.run(store, result.run)
+    scale = len(patterns) / len(sample)
+    whole = round(scale * result.cells)
+    print(f"simulated: {result.cells} of {whole} cells of paper, {energy} energy problems, {run.by_status}")
+    share, cell_ms = 100 * run.harness_seconds / run.seconds, 1e3 * run.harness_seconds / result.cells
+    yield Figure("harness's share of a simulated paper night", share, "%", "<= 15")
+    yield Figure("harness per cell", cell_ms, "ms", "<= 77")
+    yield Figure("whole paper night at ±0.5 %, simulated H200", scale * run.seconds / 3600, "h", "<= 3")
+
+
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "help": help_time,
     "import": import_time,
     "smoke": smoke_run,
+    "measurement": measurement,
     "nightly": nightly_time,
+    "store": store_times,
     "twin": twin_ratios,
     "launch": launch_path,
     "pages": page_times,
