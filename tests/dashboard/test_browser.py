@@ -72,7 +72,7 @@ def test_a_run_that_is_asked_for_shows_its_progress_until_it_is_cancelled(desk: 
         expect(desk.get_by_text(NASTY)).to_be_visible()
         (asked,) = queries.requests(Store.open(own_url))
         assert (asked.suite, asked.device, asked.asked_by, asked.why) == ("ad_hoc", "cpu", "a test", NASTY)
-        assert asked.arguments == {"pattern": ["6,64,64,1"], "batch": [1024]}
+        assert asked.arguments == {"pattern": ["6,64,64,1"], "batch": [1024], "budget": "60m"}
         store = Store.open(own_url)
         requests.take_next(store)
         requests.progress(store, asked.id, 3, 16, 75.0)

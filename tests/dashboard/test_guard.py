@@ -9,8 +9,12 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import pytest
 from browsing import running_dashboard, wait_until_drawn
 from playwright.sync_api import Browser, Page, expect
+from simulated_store import Plan, fill
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from db import queries
+from db.store import Store
 
 READ, ACT = "read-0123456789-0123456789", "act-0123456789-0123456789"
 ENDPOINTS = [
@@ -179,6 +183,23 @@ def _sign_in_by_form(page: Page, address: str, path: str, token: str) -> None:
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     wait_until_drawn(page)
+
+
+@pytest.mark.browser
+def test_whoever_may_act_acknowledges_an_alert_under_the_name_of_the_form(
+    browser: Browser, own_url: str
+) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1))
+    with running_dashboard(own_url, KSWATCH_TOKEN_ACT=ACT) as at:
+        page = browser.new_page()
+        _sign_in_by_form(page, at, "/alerts?alert=1", ACT)
+        expect(page.get_by_text("A. Tester, may read and act", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Acknowledge", exact=True).click()
+        expect(page.get_by_text("acknowledged").first).to_be_visible()
+        page.close()
+    newest = queries.alert_events(store, 1)[-1]
+    assert (newest.who, newest.action) == ("A. Tester", "acknowledge")
 
 
 @pytest.mark.browser
