@@ -97,7 +97,9 @@ def decide(session: Session, care: Care, clock: Callable[[], float] = time.monot
     """
     began_s = clock()
     if not session.cells:
-        return GateResult(session.base, session.head, "nothing changed", changed=session.changed)
+        return GateResult(
+            session.base, session.head, "nothing changed", changed=session.changed, notes=session.notes
+        )
     judging = _Judging(session, care, lambda: care.budget_s - (clock() - began_s))
     broken = judging.run()
     verdicts = tuple(one.verdict(care) for one in judging.cells.values())

@@ -29,10 +29,11 @@ from profiler.nightly import night_devices
 from profiler.plan import AD_HOC, Filters, plan_suite
 from profiler.preflight import BUSY_SHARE, preflight
 from profiler.progress import for_terminal
-from profiler.revisions import changed_paths, repository_of, revision_of, worktrees
+from profiler.revisions import changed_paths, has_uncommitted, repository_of, revision_of, worktrees
 from profiler.session import Surroundings
 from profiler.unmeasured import problem_key
 
+UNCOMMITTED = "uncommitted changes below kernels/ are not measured; commit them first"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 Cells = Mapping[ProblemKey, Sequence[str]]
@@ -150,8 +151,9 @@ def open_gate(asked: Asked, surroundings: Surroundings, store: Store | None = No
     base, head = revision_of(asked.repository, asked.base), revision_of(asked.repository, asked.head)
     plan = plan_suite(asked.suite, Filters.from_arguments(asked.filters))
     changed = tuple(changed_paths(asked.repository, base.commit, head.commit))
+    notes = (UNCOMMITTED,) if has_uncommitted(asked.repository, head.commit) else ()
     if not changed and not asked.force:
-        yield GateSession(base, head)
+        yield GateSession(base, head, notes=notes)
         return
     target = devices.find(asked.device)
     with worktrees(asked.repository, [base.commit, head.commit]) as folders:
@@ -161,12 +163,12 @@ def open_gate(asked: Asked, surroundings: Surroundings, store: Store | None = No
         if asked.force and not chosen:
             names = tuple(name for name in names if name in fed or name == "fused")
         cells = {problem_key(problem): names for problem in plan.problems} if names else {}
-        session = GateSession(base, head, changed, cells, target.record.uuid)
+        session = GateSession(base, head, changed, cells, target.record.uuid, notes)
         if not cells:
             yield session
             return
-        notes, variables = _look_before(target)
-        session.notes = notes
+        seen, variables = _look_before(target)
+        session.notes += seen
         session._surroundings = surroundings
         session._compared = Compared(
             base,

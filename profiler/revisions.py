@@ -70,6 +70,13 @@ def changed_paths(repository: Path, base: str, head: str) -> list[str]:
     ).split("\0")[:-1]
 
 
+def has_uncommitted(repository: Path, commit: str) -> bool:
+    """Whether this commit is checked out with changes below `kernels/` that it does not hold."""
+    if git(repository, "rev-parse", "HEAD").strip() != commit:
+        return False
+    return bool(git(repository, "status", "--porcelain", "--", f":(top){KERNELS}").strip())
+
+
 @contextmanager
 def worktrees(repository: Path, commits: Sequence[str]) -> Iterator[list[Path]]:
     """A folder for each commit that holds its `kernels/`, removed at the end whatever happens.

@@ -166,7 +166,9 @@ def test_nothing_that_feeds_the_kernels_changed(clone):
     commit(clone, "words")
     done = kswatch(clone, "gate", "--base", "HEAD~1", "--device", "cpu")
     assert done.returncode == 0 and "nothing that feeds the kernels changed" in done.stdout
-    assert "--force" in kswatch(clone, "gate", "--base", "HEAD", "--device", "cpu").stdout
+    (clone / "kernels/problem.py").write_text("# not committed")
+    again = kswatch(clone, "gate", "--base", "HEAD", "--device", "cpu").stdout
+    assert "--force" in again and "uncommitted changes below kernels/ are not measured" in again
 
 
 @pytest.mark.slow
