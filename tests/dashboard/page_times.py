@@ -170,33 +170,45 @@ def visits(
     return {path: (statistics.median(own), sizes[path]) for path, own in times.items()}
 
 
-def figures(
-    url: str, executable: str, pages: Sequence[PageEntry], rounds: int, sessions: int
-) -> Iterator[PageFigures | dict]:
-    """Hello first, then every page, then the sessions and the server's memory."""
+@dataclass(frozen=True)
+class Crowd:
+    """Many sessions at once, and what the server holds then."""
+
+    sessions: int
+    act_median_s: float
+    act_worst_s: float
+    server_memory_mb: float
+
+
+def browse(url: str, executable: str, pages: Sequence[PageEntry], rounds: int) -> Iterator[PageFigures]:
+    """Hello first, then every page."""
     queries = {entry.path: _queries_ms(url, entry.path) for entry in pages}
     with running_hello() as hello, running_dashboard(url) as at, launched_browser(executable) as browser:
         first_load(browser, hello), first_load(browser, at)  # what the servers load once
-        loads = [first_load(browser, hello) for _ in range(rounds)]
-        page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
-        page.goto(hello)
-        wait_until_drawn(page)
-        turns = [hello_navigation(page) for _ in range(rounds)]
-        page.close()
-        yield PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, 0.0)
+        yield _hello(browser, hello, rounds)
         visited = visits(browser, at, pages, rounds)
         for entry in pages:
             own = f"{at}/{'' if entry is PAGES[0] else entry.path}"
             load = statistics.median(first_load(browser, own) for _ in range(rounds))
             seconds, size = visited[entry.path]
             yield PageFigures(entry.path, load, seconds, size / KILO, queries[entry.path])
+
+
+def _hello(browser: Browser, address: str, rounds: int) -> PageFigures:
+    loads = [first_load(browser, address) for _ in range(rounds)]
+    page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
+    page.goto(address)
+    wait_until_drawn(page)
+    turns = [hello_navigation(page) for _ in range(rounds)]
+    page.close()
+    return PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, 0.0)
+
+
+def crowd(url: str, sessions: int) -> Crowd:
+    """Many sessions on a server of their own; the browser is gone, it would take their processors."""
+    with running_dashboard(url) as at:
         acts = act_seconds(at, [entry.path for entry in PAGES if entry is not PAGES[0]], sessions)
-        yield {
-            "sessions": sessions,
-            "act_median_s": statistics.median(acts),
-            "act_worst_s": max(acts),
-            "server_memory_mb": _memory_mb(at),
-        }
+        return Crowd(sessions, statistics.median(acts), max(acts), _memory_mb(at))
 
 
 def _queries_ms(url: str, path: str) -> float:
@@ -213,7 +225,7 @@ def _memory_mb(address: str) -> float:
     raise RuntimeError(f"nobody listens on {address}")
 
 
-def _table(rows: list[PageFigures], rest: dict) -> str:
+def _table(rows: list[PageFigures], rest: Crowd) -> str:
     hello = rows[0]
     lines = [f"{'page':<12}{'first load':>11}{'over hello':>11}{'navigation':>11}{'over hello':>11}"]
     lines[0] += f"{'payload':>10}{'queries':>10}"
@@ -224,8 +236,8 @@ def _table(rows: list[PageFigures], rest: dict) -> str:
             f"{over[1]:>+9.2f} s{row.payload_kb:>7.0f} kB{row.queries_ms:>7.0f} ms"
         )
     lines.append(
-        f"{rest['sessions']} sessions, one act each every 10 s: median {rest['act_median_s']:.2f} s, worst "
-        f"{rest['act_worst_s']:.2f} s; the server then holds {rest['server_memory_mb']:.0f} MB"
+        f"{rest.sessions} sessions, one act each every 10 s: median {rest.act_median_s:.2f} s, worst "
+        f"{rest.act_worst_s:.2f} s; the server then holds {rest.server_memory_mb:.0f} MB"
     )
     return "\n".join(lines)
 
@@ -249,11 +261,12 @@ def main() -> None:
         url = given.store or f"sqlite:///{temporary}/kswatch.db"
         if not given.store:
             fill_years(url, Years(patterns=given.patterns))
-        *rows, rest = figures(url, executable, pages, given.rounds, given.sessions)
+        rows = list(browse(url, executable, pages, given.rounds))
+        rest = crowd(url, given.sessions)
     if given.json:
-        print(json.dumps({"pages": [asdict(row) for row in rows], **rest}))  # type: ignore[arg-type]
+        print(json.dumps({"pages": [asdict(row) for row in rows], **asdict(rest)}))
     else:
-        print(_table(rows, rest))  # type: ignore[arg-type]
+        print(_table(rows, rest))
 
 
 if __name__ == "__main__":
