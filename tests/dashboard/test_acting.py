@@ -77,7 +77,9 @@ def keys(page: AppTest) -> set[str | None]:
     return {button.key for button in page.button}
 
 
-@pytest.mark.parametrize("one", [None, Visitor("reader", may_act=False)])
+@pytest.mark.parametrize(
+    "one", [pytest.param(None, marks=pytest.mark.slow), Visitor("reader", may_act=False)]
+)
 def test_who_may_not_act_is_offered_nothing_to_do(
     filled: Store, opened: Opened, door: OneVisitor, one: Visitor | None
 ) -> None:
@@ -111,7 +113,9 @@ def test_whoever_is_signed_in_acts_under_that_name(filled: Store, opened: Opened
     assert queries.request(filled, 2).message == "cancelled by engineer"
 
 
-@pytest.mark.parametrize("action", ["mute", "accept", "false_alarm"])
+@pytest.mark.parametrize(
+    "action", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("mute", "accept")), "false_alarm"]
+)
 def test_an_act_that_needs_a_reason_is_done_with_one_and_refused_without(
     filled: Store, opened: Opened, action: str
 ) -> None:

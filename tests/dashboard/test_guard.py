@@ -185,6 +185,7 @@ def _sign_in_by_form(page: Page, address: str, path: str, token: str) -> None:
     wait_until_drawn(page)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_whoever_may_act_acknowledges_an_alert_under_the_name_of_the_form(
     browser: Browser, own_url: str

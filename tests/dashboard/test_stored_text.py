@@ -38,6 +38,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield at
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser, planted: str) -> None:
     # without the browser's own protection: the pages alone must keep markup out
@@ -64,6 +65,7 @@ def _script(first: str) -> None:
     navigation(first).run()
 
 
+@pytest.mark.slow
 def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
     own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
