@@ -185,6 +185,19 @@ def store_times(folder: Path) -> Iterator[Figure]:
     yield Figure("peak memory of that process", told["peak_mb"], "MB", "< 400")
 
 
+def judging(folder: Path) -> Iterator[Figure]:
+    """A night of 25,000 series with 365 points each, read from packed tails, judged and stored."""
+    command = [sys.executable, "-m", "tests.ci.judging_load"]
+    subprocess.run([*command, "build", folder / "load.db"], cwd=ROOT, check=True)
+    done = subprocess.run(
+        [*command, "judge", folder / "load.db"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    yield Figure(f"judging {found['series']} series of 365 nights", found["seconds"], "s", "< 60")
+    yield Figure("its CPU time", found["cpu_seconds"], "s")
+    yield Figure("its memory", found["gib"], "GiB", "< 1")
+
+
 def nightly_time(folder: Path) -> Iterator[Figure]:
     """A newcomer's first command: set-up included, with empty caches."""
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
@@ -196,15 +209,16 @@ def nightly_time(folder: Path) -> Iterator[Figure]:
     yield Figure("make nightly in a fresh clone", (time.perf_counter() - started) / 60, "min", "< 10")
 
 
-EVERY = 12
+EVERY = 25
 """Of so many patterns of `paper`, one is measured; times are scaled up to all of them."""
 
 
 def measurement(folder: Path) -> Iterator[Figure]:
     """A `paper` night on a simulated H200, through session, child process and store.
 
-    Only the work of the simulated GPU is simulated. All that Python does is real and counts as
-    harness, with the simulator's own share and the simulated time of operands and checks.
+    Only the GPU's work is simulated: visits, warm-up and energy windows take their simulated time in
+    place of what simulating them took. All other Python is real and counts as harness, together with
+    the simulated time of operands and checks.
     """
     from db import queries
     from db.store import Store
@@ -240,6 +254,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "pages": page_times,
     "reads": large_store_reads,
     "detector": detector,
+    "judging": judging,
 }
 
 

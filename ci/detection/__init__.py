@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ci.detection.levels import change_points
+    from ci.detection.levels import change_points, weighted_change_points
 
-__all__ = ["change_points"]
+__all__ = ["change_points", "weighted_change_points"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "change_points":  # on demand, so that importing the package costs no NumPy
-        from ci.detection.levels import change_points
+    if name in __all__:  # on demand, so that importing the package costs no NumPy
+        from ci.detection import levels
 
-        return change_points
+        return getattr(levels, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,6 +30,10 @@ _WINDOW = 15
 _SPIKE_SIGMA = 3.0
 _ORDINARY_SHARE = 0.95
 """So many of the points are never spikes: where more lie far out, they are a mode of their own."""
+_INTERVAL_HALF_WIDTHS = 1.96
+"""Half of a 95 % interval in standard errors."""
+_POOR = 3.0
+"""Times the usual standard error: a point of a larger one does not say where the running median is."""
 _LEAST_NOISE = 1e-4
 """Of the range: what a series without any noise is given."""
 
@@ -39,13 +43,54 @@ def change_points(series: Sequence[float]) -> list[int]:
 
     NaN and infinite points are passed over. Fewer than 14 finite points hold no two levels.
     """
-    values = np.asarray(series, dtype=float)
+    return _changes(np.asarray(series, dtype=float), None)
+
+
+def weighted_change_points(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float], states: Sequence[str]
+) -> list[int]:
+    """The same, where each point counts by what is known of it.
+
+    A point of a wider interval than most is pulled towards its running median until its noise is that of
+    the others; one whose state is not empty is passed over. With equal intervals and empty states this is
+    `change_points(values)`. Inverse-variance weights as in Cochran (1937), "Problems arising in the analysis
+    of a series of similar experiments", the variance between nights being added to that within.
+
+    Args:
+        values: the series; NaN are passed over.
+        lows: lower bounds of the points' 95 % intervals; NaN where not known.
+        highs: upper bounds.
+        states: of the machine, per point: empty where it was as always, else why the point is no evidence.
+    """
+    series = np.asarray(values, dtype=float)
+    quarantined = np.array([bool(state) for state in states], dtype=bool)
+    within = (np.asarray(highs, dtype=float) - np.asarray(lows, dtype=float)) / 2 / _INTERVAL_HALF_WIDTHS
+    return _changes(np.where(quarantined, np.nan, series), within)
+
+
+def _changes(values: Floats, within: Floats | None) -> list[int]:
     known = np.flatnonzero(np.isfinite(values))
     if len(known) < 2 * SHORTEST_LEVEL or np.ptp(values[known]) == 0:
         return []
-    standard = in_noise_units(values[known])
+    kept = values[known] if within is None else _of_equal_noise(values[known], within[known])
+    standard = in_noise_units(kept)
     finest = optimal_partition(standard, PRICE_PER_LEVEL * np.log(len(known)), SHORTEST_LEVEL)
     return [int(known[index]) for index in keep_what_stands_out(standard, finest)]
+
+
+def _of_equal_noise(values: Floats, within: Floats) -> Floats:
+    """The values with those of wide intervals nearer to their running median."""
+    usual = float(np.nanmedian(within)) if np.isfinite(within).any() else 0.0
+    within = np.where(np.isfinite(within), within, usual)
+    fair = within <= _POOR * max(usual, float(np.min(within)))
+    places = np.flatnonzero(fair)
+    middle = np.interp(np.arange(len(values)), places, median_filter(values[fair], _WINDOW, mode="nearest"))
+    noise = 1.4826 * float(np.median(np.abs(values - middle)[fair]))
+    variance = max(noise**2, usual**2)
+    pull = np.sqrt(
+        np.minimum(1.0, variance / np.maximum(variance - usual**2 + within**2, np.finfo(float).tiny))
+    )
+    return middle + (values - middle) * pull if variance else values
 
 
 def in_noise_units(values: Floats) -> Floats:

@@ -32,7 +32,6 @@ SERIES += [Series(cell, problem, "fused", "speedup") for cell, problem in enumer
 KIN = kin_of(SERIES)
 HIGHER = np.array([one.metric == "speedup" for one in SERIES])
 FIRST_NIGHT = 20
-DEBUG = False
 
 
 @dataclass
@@ -52,8 +51,8 @@ class Book:
     def opened(self, night: int, part: Group) -> int:
         implementation, metric, verdict, cause = part.key
         row = AlertRow(
-            len(self.alerts), 1, night, night, "open", False, verdict, cause, metric, implementation, "", None, {},
-            None, None, 0, 1,
+            len(self.alerts), 1, night, night, "open", False, verdict, cause, metric, implementation, "",
+            None, {}, None, None, 0, 1,
         )  # fmt: skip
         self.alerts.append(row)
         return row.id
@@ -157,8 +156,6 @@ def _raise(
                 book.members[one.series.cell_id, one.series.metric].add(alert_id)
                 book.nights_of[alert_id].append((index[one.series.cell_id, one.series.metric], night))
             book.change(alert_id, newest_run_id=night, good_nights=0, state="open")
-            if part.confirmed and DEBUG and not alert.confirmed and len(part.verdicts)<10:
-                print("  by rule", night, alert_id, part.key, [(round(100*v.change,1), round(v.noise_units,1), f"{v.p_value:.1g}", v.comparable_runs, v.confirmed,v.reason) for v in part.verdicts][:4])
             if part.confirmed:
                 book.confirm(alert_id, night)
             elif remeasure and not alert.confirmed and alert.opened_run_id == night:
@@ -173,7 +170,6 @@ def _measure_again(of: Year, book: Book, alert_id: int, night: int, part: Group)
     noise = np.array([abs(one.change) / one.noise_units for one in flagged])
     decision, _ = decide(first, again, noise)
     if decision == "confirmed":
-        print("  remeasured", night, alert_id, len(flagged), [round(100*x,1) for x in first[:4]], [round(x,1) for x in (first/noise)[:4]]) if DEBUG else None
         book.confirm(alert_id, night)
     elif decision == "dismissed":
         book.change(alert_id, state="resolved")
@@ -185,7 +181,11 @@ def _recover(
     for alert in list(book.alerts):
         if alert.state in LIVE and is_of_another_environment(evidence, alert):
             book.change(alert.id, state="resolved")
-        if alert.id in seen or book.alerts[alert.id].state not in LIVE or not is_good_night(evidence, alert, verdicts):
+        if (
+            alert.id in seen
+            or book.alerts[alert.id].state not in LIVE
+            or not is_good_night(evidence, alert, verdicts)
+        ):
             continue
         done = alert.good_nights + 1 >= GOOD_NIGHTS or not alert.confirmed
         book.change(

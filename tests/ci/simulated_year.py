@@ -1,7 +1,7 @@
 """A year of nights with known causes, as arrays: nothing of it is stored or measured.
 
-Every number of `Surroundings` is an assumption about a real machine; the figures that come of them hold for these
-assumptions only.
+Every number of `Surroundings` is an assumption about a real machine; the figures that come of them hold for
+these assumptions only.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from ci.detection import change_points
+from ci.detection import change_points, weighted_change_points
 from ci.detection.partition import optimal_partition
 
 
@@ -145,3 +145,41 @@ def test_the_partition_is_the_best_of_all():
     every = [()] + [(one,) for one in range(2, 8)]
     every += [(one, two) for one in range(2, 6) for two in range(one + 2, 8)]
     assert tuple(optimal_partition(values, 1.5, 2)) == min(every, key=cost)
+
+
+def with_intervals(values: np.ndarray, sigma: np.ndarray) -> tuple:
+    return values, values - 1.96 * sigma, values + 1.96 * sigma
+
+
+def test_equal_intervals_and_a_machine_as_always_change_nothing():
+    series = stepped()
+    for sigma in (0.0, 0.5, np.nan):
+        weighted = weighted_change_points(*with_intervals(series, np.full(200, sigma)), [""] * 200)
+        assert weighted == change_points(series)
+
+
+def test_points_of_a_throttled_machine_are_passed_over():
+    series = noise(200)
+    series[120:150] += 8
+    states = ["thermal_slowdown" if 120 <= index < 150 else "" for index in range(200)]
+    assert change_points(series) != []
+    assert weighted_change_points(*with_intervals(series, np.zeros(200)), states) == []
+
+
+def test_a_stretch_of_poor_measurements_makes_no_level():
+    found, weighed = 0, 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        sigma = np.where((np.arange(200) > 100) & (np.arange(200) < 112), 12.0, 0.3)
+        series = rng.standard_normal(200) + sigma * rng.standard_normal(200)
+        series[101:112] = np.abs(series[101:112])
+        found += bool(change_points(series))
+        weighed += bool(weighted_change_points(*with_intervals(series, sigma), [""] * 200))
+    assert weighed < found and weighed <= 1
+
+
+def test_a_step_is_found_under_wide_intervals_too():
+    sigma = np.where(np.arange(200) % 4 == 0, 3.0, 0.3)
+    series = stepped(size=4.0) + sigma * noise(200, 1)
+    (found,) = weighted_change_points(*with_intervals(series, sigma), [""] * 200)
+    assert abs(found - 120) <= 2
