@@ -183,7 +183,7 @@ class Server:
             cells = plan_suite(request.suite, Filters.from_arguments(request.arguments)).cells
             seconds = requests.estimated_seconds(self._store, request.device, cells)
             requests.plan(self._store, request.id, cells, seconds)
-            if self._limits is None or request.kind == NIGHTLY:
+            if self._limits is None or request.kind != "ad_hoc":
                 return
             if reason := self._limits.refusal(cells, within(seconds, request.arguments)):
                 raise UsageError(reason)

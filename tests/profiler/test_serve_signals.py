@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 COMMAND = """
 import sys
 from contextlib import nullcontext
+from db.config import DbConfig
 from profiler.commands import app
 from profiler.config import ProfilerConfig
 
-config = {"profiler": ProfilerConfig(cell_cap_ms=200, poll_s=0.1), "ci": None}
+config = {"profiler": ProfilerConfig(cell_cap_ms=200, poll_s=0.1), "db": DbConfig(), "ci": None}
 obj = {"config": config, "database_url": sys.argv[1], "judge": lambda *a, **k: None}
 obj |= {"notify": lambda store: [], "ask_again": lambda *run: None, "telling": nullcontext}
 sys.exit(app(sys.argv[2:], obj=obj, standalone_mode=False))
