@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from db.records import IMPLEMENTATIONS
 from kernels.implementation import Implementation
 from kernels.pattern import Pattern
 from kernels.problem import PRECISIONS, Problem
@@ -14,6 +16,7 @@ from profiler.gpu_bench import Driver, GpuBench
 from profiler.probes.probe import Probe
 from profiler.probes.timing import Rotation, Work
 from profiler.probes.timing_cuda import CudaTimer
+from profiler.roofline import DATASHEETS
 from profiler.simulated.board import Board
 from profiler.simulated.cuda import Launch, SimulatedCuda
 from profiler.simulated.nvml import SimulatedNvml
@@ -22,8 +25,10 @@ from profiler.simulated.truth import Operations, Truth, truth_of
 from profiler.stage import Stage, rotated_sets
 
 GEMM_SIZE = 8192
-CHECK_SHARE = 0.2
-"""Of the fp32 peak, that a product in float64 reaches."""
+FLOAT64_SHARE = 0.8
+"""Of the peak in float64: as fp32's on tensor cores (A100 and newer), half of it before."""
+CHECK_PASSES = 4
+"""Over the output in float64, for one check."""
 RIGHT = Correctness(1e-7, 1e-6, True)
 WRONG = Correctness(1.0, 1.0, False, "wrong on purpose (simulated)")
 
@@ -38,6 +43,7 @@ class SimulatedBench(GpuBench):
     def __init__(self, board: Board, truth_of: TruthOf) -> None:
         """A bench on a board whose cells take what `truth_of` says."""
         self.board = board
+        self._simulating_s = 0.0
         self.truth_of = truth_of
         self.cuda = SimulatedCuda(board)
         clock = board.clock.read
@@ -84,10 +90,18 @@ class SimulatedBench(GpuBench):
         """See `Bench`."""
         return self.board.model.memory_bytes
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """See `Bench`; what simulating takes for real stands for the device's time, and is no harness."""
+        begin_s = time.perf_counter()
+        with super().busy():
+            yield
+        self._simulating_s += time.perf_counter() - begin_s
+
     @property
     def skipped_s(self) -> float:  # type: ignore[override]
-        """See `Bench`: all of its time."""
-        return self.board.clock.now_s
+        """See `Bench`: all of its time, in place of the real time that simulating took."""
+        return self.board.clock.now_s - self._simulating_s
 
     def healthy(self) -> bool:
         """See `Bench`."""
@@ -165,8 +179,6 @@ class SimulatedStage(Stage):
 
     def _number(self, name: str) -> int:
         """Of a cell in the run, counted from 1."""
-        from db.records import IMPLEMENTATIONS
-
         return 1 + self._place * len(IMPLEMENTATIONS) + IMPLEMENTATIONS.index(name)
 
     def _mishap(self, implementation: Implementation) -> None:
@@ -187,18 +199,19 @@ class SimulatedStage(Stage):
     def check(self, work: Work, bmm_error: float | None) -> Correctness:
         """See `Stage`."""
         del bmm_error
-        self._bench.board.clock.advance(3e-3)
+        float64_bytes = 8 * self._problem.output_bytes // self._problem.element_bytes
+        board = self._bench.board
+        board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
         wrong_at = self._bench.board.options.wrong_at
         return WRONG if wrong_at and self._number(work.name) == wrong_at else RIGHT
 
     def _pass_time(self, problem: Problem) -> None:
         """Operands are made and copied, and a float64 product is computed."""
-        from profiler.roofline import DATASHEETS
-
         board = self._bench.board
         sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
         seconds = 8 * problem.compulsory_bytes / board.model.bytes_per_s
-        board.clock.advance(2e-3 + seconds + problem.flops / (CHECK_SHARE * sheet.fp32_flops_per_s))
+        share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
+        board.clock.advance(2e-3 + seconds + problem.flops / (share * sheet.fp32_flops_per_s))
 
     def close(self) -> None:
         """See `Stage`."""
