@@ -11,12 +11,13 @@ from dashboard.panels import finding, note, show_table
 from db.queries import RunRow
 
 SHORT_COMMIT = 9
+UNKNOWN = "not known"
 
 
 def show_difference(before: RunRow, after: RunRow) -> None:
     """Draw what differs between two runs besides their numbers; the rest waits behind a fold."""
     changed: list[tuple[str, ...]] = [
-        (change.name, str(change.before), str(change.after))
+        (change.name, _told(change.before), _told(change.after))
         for change in cached_queries.environment_changes(before.id, after.id)
     ]
     commits = [_commit(run) for run in (before, after)]
@@ -38,9 +39,13 @@ def show_difference(before: RunRow, after: RunRow) -> None:
             show_table(pd.DataFrame(same, columns=["what", "is"]))
 
 
+def _told(value: object) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
 def _commit(run: RunRow) -> str:
     if run.revision is None:
-        return "none"
+        return UNKNOWN
     dirty = " dirty" if run.revision.dirty else ""
     return f"{run.revision.commit[:SHORT_COMMIT]}{dirty} {run.revision.subject or ''}".strip()
 

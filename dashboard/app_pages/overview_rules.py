@@ -9,10 +9,19 @@ import streamlit as st
 
 from dashboard import cached_queries, links
 from dashboard.app_pages.overview_card import Shown
-from dashboard.naming import share
+from dashboard.naming import count, share
 from dashboard.panels import finding, note, show_table
 
-COLUMNS = ("device", "heuristic", "accuracy (%)", "majority rate (%)", "balanced (%)", "regret (%)", "nights")
+COLUMNS = (
+    "device",
+    "heuristic",
+    "accuracy (%)",
+    "majority rate (%)",
+    "balanced (%)",
+    "regret (%)",
+    "problems",
+    "nights",
+)
 HEIGHT = 330
 MOST_ROWS_AT_ONCE = 8
 
@@ -32,10 +41,11 @@ def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
         return
     table = pd.concat(known, ignore_index=True)
     best = table.loc[table["accuracy (%)"].idxmax()]
+    right, same = (share(best[name] / 100) for name in ("accuracy (%)", "majority rate (%)"))
+    problems = count(int(best["problems"]), "problem")
     finding(
-        f"The best rule now, {best['heuristic']} on {best['device']}, is right on "
-        f"{share(best['accuracy (%)'] / 100)}; always saying the same, on "
-        f"{share(best['majority rate (%)'] / 100)}"
+        f"The best rule now, {best['heuristic']} on {best['device']}, is right on {right} of {problems}; "
+        f"always saying the same, on {same}"
     )
     show_table(
         table[list(COLUMNS)],
@@ -64,6 +74,7 @@ def _of_device(shown: Shown, about: tuple[str, str, str]) -> pd.DataFrame:
             "majority rate (%)": newest["majority"] * 100,
             "balanced (%)": newest["balanced_accuracy"] * 100,
             "regret (%)": newest["regret"] * 100,
+            "problems": newest["problems"],
             "nights": [[value * 100 for value in by_night.get(name, [])] for name in newest["heuristic"]],
         }
     )
