@@ -56,7 +56,7 @@ struct Tile {
   /// Up to 64 sums leave a thread under 128 registers, so that more blocks share a multiprocessor.
   static constexpr int SUMS = BM * BN * J / THREADS;
   static constexpr int SUM_REGISTERS = SUMS * (FAMILY == tensor_cores && Precision::SPLIT ? 2 : 1);
-  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : RESIDENT && FAMILY == cores ? 168 : 128;
+  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : RESIDENT ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
   /// X comes as [n][l] and tensor cores take it so when one j is all there is; every other way to

@@ -79,7 +79,7 @@ class Tile:
         """At most, per thread; `tile.cuh` bounds them so, so that blocks share a multiprocessor."""
         if self.sum_registers > 64:
             return 256
-        return 168 if self.walkers and self.family == "cores" else 128
+        return 168 if self.walkers else 128
 
     @property
     def direct(self) -> bool:
