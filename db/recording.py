@@ -16,7 +16,7 @@ from db.models import Cell, Comparison, Counter, Measurement, Prediction, Run, S
 from db.packing import pack_samples
 from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord, PredictionRecord
 from db.tails import KINDS_WITH_TAILS, SeriesPoint, cell_points
-from db.vocabulary import CellKey, Vocabulary, insert_rows
+from db.vocabulary import CellKey, Vocabulary, insert_rows, insert_tuples
 
 PLAIN_COLUMNS: tuple[str, ...] = tuple(
     field.name
@@ -46,17 +46,19 @@ def write_measurements(
     session: Session, vocabulary: Vocabulary, run: RunFacts, records: Sequence[MeasurementRecord]
 ) -> dict[CellKey, int]:
     """Write measurements and samples, replacing those of the same cell and mode; gives the cells' ids."""
-    ids = vocabulary.cell_ids(session, {(record.problem, record.implementation) for record in records})
-    rows = [_row(run, ids[record.problem, record.implementation], record) for record in records]
-    insert_rows(session, Measurement, rows, replace=True)
+    keys = [(record.problem, record.implementation) for record in records]
+    ids = vocabulary.cell_ids(session, set(keys))
+    cells = [ids[key] for key in keys]  # hashing a problem is what costs most here: once each
+    rows = [_row(run, cell_id, record) for cell_id, record in zip(cells, records, strict=True)]
+    insert_tuples(session, Measurement, _COLUMNS, rows)
     samples = [
         {
             "run_id": run.run_id,
-            "cell_id": ids[record.problem, record.implementation],
+            "cell_id": cell_id,
             "mode": record.mode,
             "samples_ms": pack_samples(record.samples_ms),
         }
-        for record in records
+        for cell_id, record in zip(cells, records, strict=True)
         if record.samples_ms
     ]
     insert_rows(session, Sample, samples, replace=True)
@@ -69,21 +71,32 @@ def write_measurements(
     return ids
 
 
-def _row(run: RunFacts, cell_id: int, record: MeasurementRecord) -> dict[str, Any]:
-    row = dict(zip(PLAIN_COLUMNS, _values(record), strict=True))
-    row["run_id"], row["device_id"], row["cell_id"] = run.run_id, run.device_id, cell_id
-    row["flags"] = ",".join(record.flags) or None
-    for name in _TEXT_LENGTHS:
-        if row[name] is not None:
-            row[name] = _storable(row[name], _TEXT_LENGTHS[name])
-    return row
+_COLUMNS = ("run_id", "device_id", "cell_id", "flags", *PLAIN_COLUMNS)
 
 
-_TEXT_LENGTHS: dict[str, int] = {
-    column.name: column.type.length
+def _row(run: RunFacts, cell_id: int, record: MeasurementRecord) -> tuple[Any, ...]:
+    """The record's values in the order of `_COLUMNS`."""
+    flags = ",".join(record.flags) or None
+    row = (run.run_id, run.device_id, cell_id, flags, *_values(record))
+    odd = [place for place, length in _TEXTS if (value := row[place]) and not _is_plain(value, length)]
+    if not odd:
+        return row
+    lengths = dict(_TEXTS)
+    return tuple(
+        _storable(value, lengths[place]) if place in odd else value for place, value in enumerate(row)
+    )
+
+
+_TEXTS: tuple[tuple[int, int], ...] = tuple(
+    (_COLUMNS.index(column.name), column.type.length)
     for column in Measurement.__table__.columns
     if isinstance(column.type, String) and column.type.length and column.name not in {"mode", "status"}
-}
+)
+"""Places of texts in a row, and how long each may be."""
+
+
+def _is_plain(text: str, length: int) -> bool:
+    return len(text) <= length and text.isascii() and "\0" not in text
 
 
 def _storable(text: str, length: int) -> str:

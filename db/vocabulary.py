@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Double, Insert, Integer, LargeBinary, String, Table, select
@@ -48,6 +49,22 @@ def insert_rows(
         return
     sql, order = _driver_sql(*what)
     values = [tuple(map(row.__getitem__, order)) for row in rows] if order else rows
+    session.connection().exec_driver_sql(sql, values)
+
+
+def insert_tuples(
+    session: Session, model: type[DeclarativeBase], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert many rows of a table of plain values, each in place of one with the same key."""
+    if not rows:
+        return
+    sql, order = _driver_sql(session.get_bind().dialect.name, model, (), True, columns)
+    values: Sequence[Any] = rows
+    if order is None:
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+    elif tuple(order) != columns:
+        pick = itemgetter(*map(columns.index, order))
+        values = [pick(row) for row in rows]
     session.connection().exec_driver_sql(sql, values)
 
 
@@ -136,7 +153,7 @@ class Vocabulary:
         return {key: self._problems[key] for key in wanted}
 
     def cell_ids(self, session: Session, keys: Iterable[CellKey]) -> dict[CellKey, int]:
-        """Ids of the cells, which are added where they are new, their problems too."""
+        """Ids of at least these cells, which are added where they are new, their problems too."""
         wanted = set(keys)
         for attempt in ("look up", "add and look up"):
             missing = {key for key in wanted if key not in self._cells}
@@ -149,7 +166,7 @@ class Vocabulary:
                 ]
                 insert_rows(session, Cell, rows, replace=False, key=("problem_id", "implementation"))
             self._cells.update(_known_cells(session, problems))
-        return {key: self._cells[key] for key in wanted}
+        return self._cells  # with more than was asked for: a copy would hash every problem once more
 
 
 _PROBLEM_KEY = ("a", "b", "c", "d", "batch", "precision", "layout")
