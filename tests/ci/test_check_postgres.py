@@ -10,6 +10,7 @@ from ci.config import CiConfig
 from db.queries import alerts, verdicts
 from db.store import Store
 from tests.ci.nights import START, Nights
+from tests.ci.test_two_judges import judged_by_two
 
 
 @pytest.fixture
@@ -41,3 +42,11 @@ def test_a_regression_is_told_and_recovers_in_postgresql_too(postgres_store):
         nights.night()
         assert judge(postgres_store, None, CiConfig(), now=START).exit_code == 0
     assert [one.state for one in alerts(postgres_store)] == ["resolved"]
+
+
+def test_two_processes_that_judge_the_same_night_open_one_alert_in_postgresql_too(postgres_store):
+    nights = Nights(postgres_store)
+    nights.quiet(6)
+    nights.night({"fused": 1.2})
+    assert judged_by_two(postgres_store.engine.url.render_as_string(hide_password=False)) == [1, 1]
+    assert len(alerts(postgres_store)) == 1
