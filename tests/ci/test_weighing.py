@@ -67,7 +67,9 @@ def test_five_percent_on_a_tenth_of_the_series_is_confirmed_the_same_night():
 def test_a_small_step_of_single_series_is_confirmed_by_the_nights_after():
     values = simulated(200, 46, correlation=0.6)
     values[:20, 40:] *= 1.03
-    by_night = [weighed(values, night, bad_from=40, pools=False).confirmed[:20].mean() for night in (40, 41, 42)]
+    by_night = [
+        weighed(values, night, bad_from=40, pools=False).confirmed[:20].mean() for night in (40, 41, 42)
+    ]
     print("3 % at 0.5 % of noise, confirmed night by night:", ", ".join(f"{share:.0%}" for share in by_night))
     assert by_night[2] > 0.8 > by_night[0]
 
