@@ -261,7 +261,10 @@ def main() -> None:
         url = given.store or f"sqlite:///{temporary}/kswatch.db"
         if not given.store:
             fill_years(url, Years(patterns=given.patterns))
-        rows = list(browse(url, executable, pages, given.rounds))
+        rows = []
+        for row in browse(url, executable, pages, given.rounds):
+            rows.append(row)
+            print(row, file=sys.stderr, flush=True)
         rest = crowd(url, given.sessions)
     if given.json:
         print(json.dumps({"pages": [asdict(row) for row in rows], **asdict(rest)}))

@@ -20,9 +20,7 @@ WRONG = Correctness(math.inf, math.inf, False, "3 elements are NaN")
 
 @pytest.fixture
 def measure(simulated):
-    def run(
-        truths, *, drift=0.0, settings=None, target=simulated.target, answers=True, seed=0, **options
-    ):
+    def run(truths, *, drift=0.0, settings=None, target=simulated.target, answers=True, seed=0, **options):
         bench = simulated.bench(truths, seed=seed, drift=drift)
         bench.answers = answers
         implementations = [simulated.implementation(name) for name in truths]
