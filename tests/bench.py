@@ -156,12 +156,14 @@ def _dashboard_script(name: str, *arguments: str) -> Any:
 
 
 def detector(folder: Path) -> Iterator[Figure]:
+    """Ours, ruptures' PELT and Perfherder's rule on series that others labelled."""
     published = reference()
     if published is None:
         print("detector: skipped, KSWATCH_REFERENCE names no folder of published data")
         return
     command = [sys.executable, published / "changepoint" / "score.py", "--jobs", "2"]
     command += ["--json", folder / "scores.json", "--detector", "ci.detection:change_points"]
+    command += ["--detector", "tests.ci.detection.pelt:pelt_rbf"]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     for row in json.loads((folder / "scores.json").read_text()):
         if row["detector"] == "none":
