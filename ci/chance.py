@@ -16,8 +16,9 @@ _BULK = 0.98
 """The outermost fiftieth of the quiet nights is the tail, where that is enough to fit one."""
 _ENOUGH = 20
 _MOST_SHAPE = 0.5
-_UNKNOWN_SHAPE = 0.25
-"""Of a tail of which too little was seen: that of Student's t with four degrees of freedom."""
+_LEAST_SHAPE = 0.25
+"""That of Student's t with four degrees of freedom: some weeks of nights never show that a tail is lighter,
+and wild nights and second modes that were not met yet lie beyond all that was."""
 _LEAST_SCALE = 0.5
 """Noise units; few nights make no steep tail."""
 
@@ -40,14 +41,14 @@ def _tail(quiet: Floats) -> tuple[float, float, float]:
     """
     outer = quiet[quiet > 0]
     if len(outer) == 0:
-        return 0.0, _LEAST_SCALE, _UNKNOWN_SHAPE
+        return 0.0, _LEAST_SCALE, _LEAST_SHAPE
     # zeros are many, and say nothing of how the others fall off
     limit = max(float(np.quantile(quiet, _BULK)), float(np.median(outer)))
     excess = quiet[quiet > limit] - limit
     if len(excess) < _ENOUGH:
-        return float(quiet.max()), _LEAST_SCALE, _UNKNOWN_SHAPE
+        return float(quiet.max()), _LEAST_SCALE, _LEAST_SHAPE
     mean, variance = float(excess.mean()), float(excess.var())
-    shape = min(max(0.5 * (1 - mean**2 / max(variance, 1e-12)), 0.01), _MOST_SHAPE)
+    shape = min(max(0.5 * (1 - mean**2 / max(variance, 1e-12)), _LEAST_SHAPE), _MOST_SHAPE)
     return limit, max(mean * (1 - shape), _LEAST_SCALE), shape
 
 

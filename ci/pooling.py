@@ -21,9 +21,10 @@ def pooled(
 ) -> tuple[Points, Bools]:
     """Each pool on each night, `(pools, nights + 1)`: 1 + the mean change from the level, over 1 is worse.
 
-    Weighted by the inverse squares of the series' noise units; NaN where less than half of a pool's
-    weight was measured. Series of too little history take no part. Also gives which past nights make the
-    pools' levels: those on which next to all of what was measured makes its own.
+    Weighted by the inverse squares of the series' noise units, and without the one series that carries the
+    change most; NaN where less than half of a pool's weight was measured. Series of too little history
+    take no part. Also gives which past nights make the pools' levels: those on which next to all of what
+    was measured makes its own.
 
     Args:
         newest: the night's points, `(series,)`.
@@ -37,14 +38,27 @@ def pooled(
     changes = np.clip(values / level.value[:, None] - 1, -MOST_CHANGE, MOST_CHANGE) * worse_sign[:, None]
     weight = np.nan_to_num(np.fmax(level.noise, LEAST_NOISE) ** -2)
     known = np.isfinite(changes)
-    weighted = np.where(known, changes, 0.0) * weight[:, None]
+    weights = known * weight[:, None]
+    weighted = np.where(known, changes, 0.0) * weights
     good = known[:, :-1] & in_level
     value = np.full((len(kin.pools), values.shape[1]), np.nan)
     pool_in_level = np.zeros((len(kin.pools), in_level.shape[1]), dtype=bool)
     for row, pool in enumerate(kin.pools):
-        measured = weight[pool] @ known[pool]
-        enough = (2 * measured >= weight[pool].sum()) & (measured > 0)
-        value[row, enough] = 1 + weighted[pool].sum(axis=0)[enough] / measured[enough]
+        measured = weights[pool].sum(axis=0)
+        enough = (2 * measured >= weight[pool].sum()) & (np.count_nonzero(weights[pool], axis=0) >= 2)
+        value[row, enough] = 1 + _without_the_wildest(weighted[pool][:, enough], weights[pool][:, enough])
         pool_in_level[row] = enough[:-1] & (weight[pool] @ good[pool] >= IN_LEVEL * measured[:-1])
     unknown = np.full_like(value, np.nan)
     return Points(value, unknown, unknown), pool_in_level
+
+
+def _without_the_wildest(weighted: Floats, weights: Floats) -> Floats:
+    """The mean of each column without the member that brings it furthest from 0; 0 where the others disagree.
+
+    A jackknife (Quenouille 1956, "Notes on bias in estimation") of which the most doubtful mean is believed:
+    one wild series makes no pool stand, and what moves all of them hardly loses by it.
+    """
+    total = weighted.sum(axis=0)
+    side = np.sign(total)
+    means = side * (total - weighted) / (weights.sum(axis=0) - weights)
+    return side * np.maximum(means.min(axis=0), 0.0)

@@ -47,8 +47,6 @@ class Weighed:
     """The same so surely that a quiet night as good as never says so."""
     chance: Floats
     """How often a quiet night goes as far as this one, by itself."""
-    seen_before: Floats
-    """Noise units of the weaker of this night and the one before, where both say the same."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,6 @@ def weigh(
         kin.pool_family,
         replace(config, floor=POOLED_SHARE * config.floor, confirm_units=POOLED_UNITS * config.confirm_units),
     )
-    again = together.significant & (together.seen_before >= config.noise_factor)
-    together = replace(together, confirmed=together.confirmed | again)
     carried_by = _carriers(alone, together, worse_sign, kin, config)
     weighed = _told_together(alone, together, carried_by, worse_sign)
     return WithPools(
@@ -166,11 +162,11 @@ def _weigh(
     family = np.where(ruling.too_little_history, -1, family)
     found = ruling.slower | ruling.faster
     one_night = (ruling.units >= config.confirm_units) & ruling.unseen
-    sure = one_night & _stand(chances[0], family, config.false_confirmation_rate)
-    for chance in chances[1:]:
-        sure |= _stand(chance, family, config.false_confirmation_rate)
+    rate = config.false_confirmation_rate / len(chances)  # each of the ways may err
+    one, *several = (_stand(chance, family, rate) for chance in chances)
+    sure = np.any([one & one_night, *several], axis=0)
     discovered = _stand(chances[0], family, config.false_discovery_rate)
-    return Weighed(level, ruling, found & discovered, found & sure, chances[0], strength[1])
+    return Weighed(level, ruling, found & discovered, found & sure, chances[0])
 
 
 def _stand(chances: Floats, family: Ints, rate: float) -> Bools:

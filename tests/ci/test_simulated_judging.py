@@ -28,7 +28,7 @@ def test_the_same_year_is_simulated_again_from_its_seed():
 
 @pytest.mark.slow
 def test_a_year_of_planted_causes_is_told_soon_and_once():
-    found = tally(2, with_causes=True)
+    found = tally(range(2), with_causes=True)
     print("\n".join(found.lines()))
     for size, most in ((SIZES[1], 2), (SIZES[2], 0), (SIZES[3], 0)):
         in_time = [delay is not None and delay <= most for delay in found.delays[size]]

@@ -7,7 +7,7 @@ from ci.chance import chance_of, survivors
 from ci.config import CiConfig
 from ci.kin import Kin
 from ci.rule import Points
-from ci.weighing import weigh
+from ci.weighing import WithPools, weigh
 
 CONFIG = CiConfig()
 SIGMA = 0.005
@@ -44,9 +44,24 @@ def weighed(values: np.ndarray, night: int, bad_from: int | None = None, pools: 
     return weigh(points(values[:, night]), points(past), in_level, higher_is_better, kin, CONFIG).weighed
 
 
+def pools_of(size: int, series: int) -> Kin:
+    """One family, its series in pools of so many."""
+    pools = np.arange(series).reshape(-1, size)
+    family = np.zeros(series, dtype=int)
+    return Kin(family, [("fused", "latency_ms")], list(pools), np.zeros(len(pools), int), [""] * len(pools))
+
+
+def whole(values: np.ndarray, night: int, kin: Kin) -> WithPools:
+    """Night `night` of these with its pools, judged on those before it."""
+    past = values[:, max(0, night - 60) : night]
+    worse_is_more = np.zeros(len(values), dtype=bool)
+    in_level = np.ones_like(past, dtype=bool)
+    return weigh(points(values[:, night]), points(past), in_level, worse_is_more, kin, CONFIG)
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_a_quiet_night_confirms_as_good_as_nothing(correlation):
-    nights = 80
+    nights = 40
     values = simulated(200, nights + 4, 0, correlation)
     found = [weighed(values, night) for night in range(4, nights + 4)]
     confirmed = sum(one.confirmed.any() for one in found)
@@ -71,7 +86,7 @@ def test_a_small_step_of_single_series_is_confirmed_by_the_nights_after():
         weighed(values, night, bad_from=40, pools=False).confirmed[:20].mean() for night in (40, 41, 42)
     ]
     print("3 % at 0.5 % of noise, confirmed night by night:", ", ".join(f"{share:.0%}" for share in by_night))
-    assert by_night[2] > 0.8 > by_night[0]
+    assert by_night[2] > 0.7 > by_night[0]
 
 
 def test_what_moved_in_one_family_does_not_make_findings_of_another_cheap():
@@ -88,6 +103,38 @@ def test_a_change_that_noise_made_before_is_not_confirmed():
     values[:, ::7] *= 1.03  # a wild night every week; night 56 is the ninth
     found = weighed(values, 56)
     assert not found.confirmed.any()
+
+
+@pytest.mark.parametrize("wild", [1.04, 1.1])
+def test_one_wild_series_makes_no_pool_stand(wild):
+    values = simulated(100, 41)
+    kin = pools_of(4, 100)
+    values[0, 40] *= wild
+    found = whole(values, 40, kin)
+    assert not found.pools.significant.any()
+    assert (found.carried_by == -1).all()
+
+
+@pytest.mark.parametrize("size", [1.02, 1.05])
+def test_a_pool_of_four_that_all_moved_stands(size):
+    values = simulated(100, 41)
+    values[:4, 40] = size * np.median(values[:4, :40], axis=1)
+    found = whole(values, 40, pools_of(4, 100))
+    assert found.pools.significant.tolist() == [True] + 24 * [False]
+    assert (found.carried_by[:4] == 0).all()
+
+
+def test_a_pool_whose_others_disagree_with_its_wildest_has_not_changed():
+    values = np.ones((4, 41))
+    values[:, 40] = (1.05, 0.999, 0.998, 0.999)
+    history = whole(values, 40, pools_of(4, 4)).pool_history
+    assert history.value[0, 40] == 1.0
+
+
+def test_a_pool_of_which_one_series_is_left_is_not_judged():
+    values = simulated(4, 41)
+    values[1:, 40] = np.nan
+    assert np.isnan(whole(values, 40, pools_of(4, 4)).pool_history.value[0, 40])
 
 
 def test_without_any_past_nights_a_huge_change_on_all_series_is_confirmed():
@@ -108,7 +155,7 @@ def test_the_chance_beyond_all_that_was_seen_falls_with_the_distance():
     chances = chance_of(np.array([3.0, 4.0, 5.0, 8.0]), quiet)
     assert (np.diff(chances) < 0).all()
     assert 0.0005 < chances[0] < 0.006  # 0.0027 in truth
-    assert chances[3] < 1e-6
+    assert chances[3] < 2e-4  # less in truth: no tail is believed to be lighter than that of four degrees
 
 
 def test_a_heavy_tail_is_believed():
