@@ -15,8 +15,10 @@ FOUND_AGAIN = 0.75
 GONE = 0.5
 """... and dismissed where less than this is."""
 LEAST_Z = 8.0
-"""Noise units that what is found again must have, all series taken together. A wild night of one series is
-partly there when it is measured again, so one series must be far out."""
+"""Noise units that what is found again must have, all series taken together."""
+LEAST_Z_ALONE = 12.0
+"""The same of one series alone: its wild night or a second mode that a young history does not hold is there
+when it is measured again, and only other nights tell it from a change."""
 
 
 def decide(first: Floats, again: Floats, noise: Floats) -> tuple[Decision, float]:
@@ -36,7 +38,8 @@ def decide(first: Floats, again: Floats, noise: Floats) -> tuple[Decision, float
     share = both / own
     if share < GONE:
         return "dismissed", share
-    sure = share >= FOUND_AGAIN and both / np.sqrt(own) >= LEAST_Z
+    least_z = LEAST_Z if np.count_nonzero(known) > 1 else LEAST_Z_ALONE
+    sure = share >= FOUND_AGAIN and both / np.sqrt(own) >= least_z
     return ("confirmed" if sure else "unclear"), share
 
 
