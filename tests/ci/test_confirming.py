@@ -86,6 +86,8 @@ def test_the_share_that_is_found_again_decides():
     assert decide(first, 0.3 * first, noise)[0] == "dismissed"
     assert decide(first, 0.6 * first, noise)[0] == "unclear"
     assert decide(first[:1], first[:1], noise[:1])[0] == "unclear"  # one series, not far enough out
+    assert decide(first[:1], first[:1], first[:1] / 10)[0] == "unclear"  # a second mode is found again, too
+    assert decide(first[:1], first[:1], first[:1] / 13)[0] == "confirmed"
     assert decide(np.array([np.nan]), np.array([0.1]), noise[:1])[0] == "unclear"
 
 

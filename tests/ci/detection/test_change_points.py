@@ -125,13 +125,15 @@ def test_ten_thousand_points_are_fine():
 def test_a_year_of_nights_takes_less_than_20_ms():
     walk = np.cumsum(noise(365))
     change_points(walk)
-    took_ms = []
-    for _ in range(20):
+    best_ms = math.inf
+    for _ in range(100):  # the best of as many as a busy machine needs; CPU time, not the clock's
         started = time.process_time()
         change_points(walk)
-        took_ms.append(1000 * (time.process_time() - started))
-    print(f"one call on 365 points: {min(took_ms):.1f} ms")
-    assert min(took_ms) < 20
+        best_ms = min(best_ms, 1000 * (time.process_time() - started))
+        if best_ms < 15:
+            break
+    print(f"one call on 365 points: {best_ms:.1f} ms")
+    assert best_ms < 20
 
 
 def test_the_partition_is_the_best_of_all():
