@@ -21,8 +21,8 @@ def simulate(tmp_path, *arguments: str) -> dict:
 
 
 def test_a_planted_regression_is_one_alert_that_resolves_itself_after_the_fix(tmp_path):
-    report = simulate(tmp_path, "--nights", "18", "--plant", "fused:+5%@12-13")
-    assert [(one["night"], one["news"]) for one in report["news"]] == [(12, "opened"), (16, "resolved")]
+    report = simulate(tmp_path, "--nights", "14", "--plant", "fused:+5%@8-9")
+    assert [(one["night"], one["news"]) for one in report["news"]] == [(8, "opened"), (12, "resolved")]
     (alert,) = report["alerts"]
     assert (alert["implementation"], alert["confirmed"], report["origin"]) == ("fused", True, "simulated")
     explained = alert["explanation"]

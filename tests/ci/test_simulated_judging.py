@@ -11,8 +11,8 @@ from tests.ci.simulated_year import CELLS, Cause, year
 
 def test_five_percent_on_one_implementation_is_one_alert_on_the_same_night():
     cells = np.array([name == "fused" for _, name in CELLS])
-    cause = Cause("fused", 0.05, 40, 44, np.flatnonzero(cells), "all of it")
-    of = year(3, (cause,), nights=50)
+    cause = Cause("fused", 0.05, 32, 35, np.flatnonzero(cells), "all of it")
+    of = year(3, (cause,), nights=40)
     found = Tally()
     found.add(of, judge_year(of))
     print("\n".join(found.lines()))
