@@ -15,6 +15,7 @@ def chart(page: Page, name: str) -> Locator:
     return found
 
 
+@pytest.mark.slow
 def test_a_click_on_a_point_opens_its_pattern_and_one_there_its_night(desk: Page, address: str) -> None:
     desk.goto(f"{address}/speedup?device=sim-h200-0000")
     wait_until_drawn(desk)

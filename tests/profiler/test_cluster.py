@@ -19,6 +19,7 @@ import pytest
 
 from db import leases, queries, requests
 from db.store import Store
+from db.workers import WorkerRow
 from tests.db.conftest import *  # noqa: F403  (both databases)
 
 pytestmark = pytest.mark.timeout(600)
@@ -120,14 +121,21 @@ def the_dask_worker(command: subprocess.Popen[bytes]) -> psutil.Process:
     return psutil.Process(command.pid).children()[0]
 
 
+def sign_of(one: WorkerRow) -> tuple[str, str, str | None]:
+    return (one.role, one.engine, one.device_uuid)
+
+
+@pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_run_on_a_cluster_is_whole_and_tells_who_did_it(night):
     night.worker(DEVICES[0])
     asked = night.ask(DEVICES[0], PATTERNS[:1])
     night.coordinator()
     night.wait_for_end(asked)
     night.assert_whole(asked)
-    signs = {(one.role, one.engine, one.device_uuid) for one in queries.workers(night.store)}
-    assert signs == {("coordinator", "dask", None), ("worker", "dask", "sim-h200")}
+    everyone = {("coordinator", "dask", None), ("worker", "dask", "sim-h200")}
+    wait_until(lambda: {sign_of(one) for one in queries.workers(night.store)} == everyone)
     [run] = queries.runs(night.store)
     assert run.origin == "simulated"
     assert "finished" in queries.run_log(night.store, run.id)[-1].text
