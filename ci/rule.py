@@ -130,7 +130,7 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
     beyond_floor = (np.abs(change) > config.floor) & ~unjudged
     gap = np.where(change > 0, change_low > 0, change_high < 0)
     least_change = np.fmax(config.floor, config.noise_factor * level.noise)
-    half_widths = (high - low) / 2 / point.value + (level.high - level.low) / 2 / level.value
+    half_widths = (high - low) / 2 / _positive(point.value) + (level.high - level.low) / 2 / level.value
     worse = np.where((change > 0) ^ higher_is_better, units, -units)
     worse_by = np.where((np.abs(change) > config.floor / 2) & gap & ~unjudged, worse, 0.0)
     return Ruling(
