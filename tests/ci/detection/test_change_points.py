@@ -126,7 +126,7 @@ def test_a_year_of_nights_takes_less_than_20_ms():
     walk = np.cumsum(noise(365))
     change_points(walk)
     best_ms = math.inf
-    for _ in range(100):  # the best of as many as a busy machine needs; CPU time, not the clock's
+    for _ in range(30):  # the best of as many as a busy machine needs; CPU time, not the clock's
         started = time.process_time()
         change_points(walk)
         best_ms = min(best_ms, 1000 * (time.process_time() - started))
