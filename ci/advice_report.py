@@ -10,8 +10,6 @@ from db.store import Store
 from db.summary import Outcomes, outcomes
 from kswatch_errors import UsageError
 
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-
 
 def report_tables(store: Store, device: str | None, metric: str) -> str:
     """For each precision and layout that the device has: every heuristic, held out by (b, c).
@@ -75,18 +73,19 @@ def _calibration_lines(row: HeuristicScore) -> list[str]:
     return lines
 
 
-def write_between_marks(path: Path, text: str) -> None:
-    """Put the text between the marks of a Markdown file.
+def write_between_marks(path: Path, text: str, marks: str = "tables") -> None:
+    """Put the text between the marks of this name in a Markdown file.
 
     Raises:
         UsageError: the file cannot be read or written, or lacks the marks.
     """
+    begin, end = f"<!-- {marks} -->", f"<!-- end of {marks} -->"
     try:
         page = path.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN, 1)
-        _, after = rest.split(END, 1)
-        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        before, rest = page.split(begin, 1)
+        _, after = rest.split(end, 1)
+        path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
     except ValueError as error:
-        raise UsageError(f"{path} lacks the lines {BEGIN} and {END}; add them") from error
+        raise UsageError(f"{path} lacks the lines {begin} and {end}; add them") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error}); name another file") from error

@@ -150,15 +150,18 @@ def report(
     device: DeviceOption = None,
     metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
     write: Annotated[
-        Path | None, typer.Option(help="Put it between the marks `tables` of this Markdown file.")
+        Path | None, typer.Option(help="Put it between the marks of this Markdown file.")
     ] = None,
+    marks: Annotated[
+        str, typer.Option(help="Their name: <!-- NAME --> and <!-- end of NAME -->.")
+    ] = "tables",
 ) -> None:
     """The tables of kernels/heuristics/README.md: every heuristic, held out, by precision and layout.
 
     \b
     Examples:
       kswatch heuristics report --device "Tesla V100-PCIE-16GB" --metric energy
-      kswatch heuristics report --device cpu --write kernels/heuristics/README.md
+      kswatch heuristics report --device cpu --write kernels/heuristics/README.md --marks "tables of a CPU"
     """  # noqa: D301
     from ci.advice_report import report_tables, write_between_marks
 
@@ -167,7 +170,7 @@ def report(
     if write is None:
         typer.echo(text)
     else:
-        write_between_marks(write, text)
+        write_between_marks(write, text, marks)
 
 
 @contextmanager
