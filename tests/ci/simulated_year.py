@@ -92,6 +92,17 @@ class Year:
     """Nights between which fused drifts by 0.1 % a night."""
 
 
+def _planted(shape: tuple[int, int], causes: tuple[Cause, ...], drift: tuple[int, int] | None) -> np.ndarray:
+    """The logarithm of what the causes and the drift of 0.1 % a night multiply times with."""
+    truth = np.zeros(shape)
+    for cause in causes:
+        truth[cause.cells, cause.first : cause.end] += np.log1p(cause.size)
+    if drift is not None:
+        first, end = drift
+        truth[:COUNT, first:end] += 0.001 * np.arange(end - first)
+    return truth
+
+
 def year(
     seed: int, causes: tuple[Cause, ...] = (), drift: tuple[int, int] | None = None, **changed: float
 ) -> Year:
@@ -99,12 +110,7 @@ def year(
     around = Surroundings(**changed)
     rng = np.random.default_rng(seed)
     shape = (len(CELLS), around.nights)
-    truth = np.zeros(shape)
-    for cause in causes:
-        truth[cause.cells, cause.first : cause.end] += np.log1p(cause.size)
-    if drift is not None:
-        first, end = drift
-        truth[:COUNT, first:end] += 0.001 * np.arange(end - first)
+    truth = _planted(shape, causes, drift)
     own = around.between * correlated(rng, shape, around.correlation)
     own *= np.where(rng.random(shape) < around.heavy, 3.0, 1.0)
     second = (rng.random((len(CELLS), 1)) < around.bimodal) & (rng.random(shape) < 0.25)
