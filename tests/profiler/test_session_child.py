@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -49,7 +50,10 @@ def interfere(engine, place, number):
             if engine.child.whereabouts.place == place:
                 child.suspend()
                 if engine.child.whereabouts.place == place:
-                    return child.send_signal(number)
+                    child.send_signal(number)
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.resume()  # a stopped process meets no SIGSEGV
+                    return None
                 child.resume()
 
     thread = threading.Thread(target=wait_and_send, daemon=True)
