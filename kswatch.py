@@ -10,7 +10,7 @@ import os
 import sys
 import tomllib
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -101,6 +101,7 @@ def prepare(
         "notify": _notify,
         "write_overview": _write_overview,
         "telling": _telling,
+        "look_around": _look_around,
         "open_gate": _open_gate,
         "compile_revisions": _compile_revisions,
         "revisions": _revisions,
@@ -179,6 +180,13 @@ def _judge(store: Store, run_id: int | None, config: CiConfig, *, now: datetime)
     judged = judge(store, run_id, config, now=now)
     look_for_silence(store, config, now)
     return judged
+
+
+def _look_around(store: Store, config: CiConfig) -> None:
+    """Raise and end the alerts of what is no longer measured."""
+    from ci.silence import look_for_silence
+
+    look_for_silence(store, config, datetime.now(UTC))
 
 
 def _size_of_run(suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:

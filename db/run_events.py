@@ -1,4 +1,4 @@
-"""What people say of a run: excluded, included again, a note. Nothing is deleted."""
+"""What is said of a run, by people or by whoever runs it. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.run_writing import the_run
 from db.store import Store
 from kswatch_errors import UsageError
 
-Say = Literal["exclude", "include", "note"]
+Say = Literal["exclude", "include", "note", "worker_lost", "worker_back"]
 
 
 def say(store: Store, run_id: int, action: Say, who: str, text: str) -> None:
@@ -23,6 +23,6 @@ def say(store: Store, run_id: int, action: Say, who: str, text: str) -> None:
         raise UsageError(f"run {run_id}: say why; others will ask")
     with store.writing() as session:
         run = the_run(session, run_id)
-        if action != "note":
+        if action in ("exclude", "include"):
             run.excluded = action == "exclude"
         session.add(RunEvent(run_id=run_id, at=datetime.now(UTC), who=who, action=action, text=text[:2000]))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -143,8 +144,9 @@ def serve(
         return
     with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
         limits = ctx.obj["config"]["db"].limits
+        look_around = partial(ctx.obj["look_around"], store, ctx.obj["config"]["ci"])
         with surroundings_of(config, stop) as surroundings, ctx.obj["telling"](ctx.obj["database_url"]):
-            Server(store, surroundings, _judge(ctx, store), limits=limits).serve()
+            Server(store, surroundings, _judge(ctx, store), limits=limits, look_around=look_around).serve()
 
 
 @contextmanager

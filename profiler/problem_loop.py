@@ -10,14 +10,14 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from db import queries, run_events
+from db import lost_workers, queries, run_events
 from db.queries import RunRow
 from db.records import CanaryRecord, ProblemKey, RunState
 from db.store import Store
 from kswatch_errors import KswatchError
 from profiler import predictions
 from profiler.budget import Budget, as_text
-from profiler.engines.engine import Engine, MeasureTask, Position
+from profiler.engines.engine import Engine, MeasureTask, Position, WorkerLostError
 from profiler.interruption import Stopped
 from profiler.pace import Pace
 from profiler.plan import Plan
@@ -100,18 +100,22 @@ class ProblemLoop:
             raise
         except KswatchError as error:
             state = "interrupted"
-            self._tell_why(str(error))
+            self._tell_why(error)
             raise
         finally:
             seconds = self._engine.now_s() - began_s
             self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
         return RunResult.of(queries.run(self._store, self._run_id))
 
-    def _tell_why(self, reason: str) -> None:
+    def _tell_why(self, error: KswatchError) -> None:
         """Say why the run stopped where people look for it: in its log, and as an event of the run."""
         with suppress(KswatchError):  # the store itself may be why
-            self._progress.note(reason)
-            run_events.say(self._store, self._run_id, "note", "kswatch", f"interrupted: {reason}")
+            self._progress.note(str(error))
+            told = f"interrupted: {error}"
+            if isinstance(error, WorkerLostError):
+                lost_workers.say_lost(self._store, self._run_id, told)
+            else:
+                run_events.say(self._store, self._run_id, "note", "kswatch", told)
 
     def _measure(self, left: Sequence[Portion], budget: Budget) -> None:
         problems, cells = len(left), sum(len(one.implementations) for one in left)

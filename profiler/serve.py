@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from db import leases, queries, requests, schedule_marks
+from db import leases, lost_workers, queries, requests, schedule_marks
 from db.queries import RequestRow
 from db.requests import Limits
 from db.store import Store
@@ -35,6 +35,7 @@ NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
 
 Judge = Callable[[int], Any]
+LookAround = Callable[[], Any]
 
 
 class Server:
@@ -47,6 +48,7 @@ class Server:
         judge: Judge,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: Limits | None = None,
+        look_around: LookAround = lambda: None,
     ) -> None:
         """Serve one store; `surroundings.stop` ends it.
 
@@ -56,6 +58,7 @@ class Server:
             judge: Judges a finished run by its id, and tells people.
             now: The clock that the schedule goes by.
             limits: What one request may cost; None for none.
+            look_around: Tells people of runs that wait for a lost worker, and of those that no longer do.
         """
         self._store = store
         self._surroundings = surroundings
@@ -64,6 +67,8 @@ class Server:
         self._judge = judge
         self._now = now
         self._limits = limits
+        self._look_around = look_around
+        self._lost: set[int] = set()
         self._lanes = Lanes(store)
 
     def serve(self) -> None:
@@ -73,6 +78,7 @@ class Server:
         with coordinating(self._store, around.engine, around.signs):
             while not self._surroundings.stop.is_set():
                 self.take_back()
+                self.tell_of_lost()
                 self.ask_for_due_night()
                 while self.start_next():
                     pass
@@ -98,6 +104,13 @@ class Server:
             return is_gone(holder)
         starts_within = timedelta(seconds=self._config.lease_s)
         return request.taken_at is None or self._now() - request.taken_at > starts_within
+
+    def tell_of_lost(self) -> None:
+        """Have people told when a run lost its worker, and when one goes on."""
+        lost = {one.run_id for one in lost_workers.lost_runs(self._store)}
+        if lost != self._lost:
+            self._lost = lost
+            self._look_around()
 
     def ask_for_due_night(self) -> None:
         """Queue the nightly of each device if it is due; nights missed while nobody served count once."""

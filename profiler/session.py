@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db import leases, queries
+from db import leases, lost_workers, queries
 from db.records import RunKind, RunRecord
 from db.store import Store
 from db.workers import Sign
@@ -150,6 +150,7 @@ def resume(
     with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
         _refuse_changes(run_id, begun, engine)
         store.reopen_run(run_id)
+        lost_workers.say_back(store, run_id)
         budget = Budget(budget_s, engine.now_s)
         return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 

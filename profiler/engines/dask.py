@@ -17,7 +17,7 @@ from kswatch_errors import MeasurementError
 from profiler.devices import Target
 from profiler.engines import distant
 from profiler.engines.distant import DistantTask, Given
-from profiler.engines.engine import MeasureTask, Place, Position
+from profiler.engines.engine import MeasureTask, Place, Position, WorkerLostError
 from profiler.interruption import Stopped
 from profiler.unmeasured import unmeasured
 
@@ -96,7 +96,7 @@ class DaskEngine:
 
         Raises:
             Stopped: the run was asked to stop meanwhile.
-            MeasurementError: the worker is gone and did not return in time.
+            WorkerLostError: the worker is gone and did not return in time.
         """
         over = threading.Event()
         future.add_done_callback(lambda _: over.set())
@@ -110,7 +110,7 @@ class DaskEngine:
                 seen_s = time.monotonic()
             elif time.monotonic() - seen_s > self._absent_s:
                 future.cancel()
-                raise MeasurementError(
+                raise WorkerLostError(
                     f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
                     "its run is resumed when it returns: start `kswatch worker` there"
                 )

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from db.records import CanaryRecord, DeviceRecord, EnvironmentRecord, MeasurementRecord
 from kernels.problem import Problem
+from kswatch_errors import MeasurementError
 from profiler.settings import MeasureSettings
 
 Position = Literal["start", "middle", "end"]
@@ -32,6 +33,10 @@ class Place:
 
     device: DeviceRecord
     environment: EnvironmentRecord
+
+
+class WorkerLostError(MeasurementError):
+    """The process that measured on a device stayed away: its run is resumed when it returns."""
 
 
 class Engine(Protocol):
