@@ -96,4 +96,4 @@ def heuristic_verdicts(
         query = query.where(HeuristicVerdict.alert_id == alert_id)
     query = query.order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
     with store.session() as session:
-        return [HeuristicVerdictRecord(*row) for row in session.execute(query)]
+        return [HeuristicVerdictRecord(**row._asdict()) for row in session.execute(query)]

@@ -213,31 +213,40 @@ class CanaryRecord:
     temperature_c: float | None = None
 
 
-@dataclass(frozen=True)
-class VerdictRecord:
-    """The judgement on the newest point of one series; a speedup's series is that of its `fused` cell."""
+@dataclass(frozen=True, kw_only=True)
+class JudgedPoint:
+    """What was said of the newest point of a series."""
 
-    problem: ProblemKey
-    implementation: str
-    metric: str
     verdict: Literal["faster", "slower", "same", "ambiguous"]
     value: float
-    cause: str | None = None
     level: float | None = None
     change: float | None = None
     change_low: float | None = None
     change_high: float | None = None
     comparable_runs: int = 0
-    p_value: float | None = None
-    smallest_detectable_change: float | None = None
-    drift: float | None = None
     reason: str | None = None
     alert_id: int | None = None
 
 
 @dataclass(frozen=True)
-class HeuristicVerdictRecord:
-    """The judgement on a heuristic's accuracy or regret in a run; `slower` means worse."""
+class VerdictRecord(JudgedPoint):
+    """The judgement on a cell's series; a speedup's series is that of its `fused` cell."""
+
+    problem: ProblemKey
+    implementation: str
+    metric: str
+    cause: str | None = None
+    p_value: float | None = None
+    smallest_detectable_change: float | None = None
+    drift: float | None = None
+
+
+@dataclass(frozen=True)
+class HeuristicVerdictRecord(JudgedPoint):
+    """The judgement on a heuristic's accuracy or regret; `slower` means worse.
+
+    `change` is value - level: both are shares already.
+    """
 
     run_id: int
     heuristic: str
@@ -246,16 +255,6 @@ class HeuristicVerdictRecord:
     precision: str
     layout: str
     score: Literal["accuracy", "regret"]
-    verdict: Literal["faster", "slower", "same", "ambiguous"]
-    value: float
-    level: float | None = None
-    change: float | None = None
-    """value - level: both are shares already."""
-    change_low: float | None = None
-    change_high: float | None = None
-    comparable_runs: int = 0
-    reason: str | None = None
-    alert_id: int | None = None
 
 
 @dataclass(frozen=True)

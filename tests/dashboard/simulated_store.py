@@ -274,7 +274,7 @@ def _verdicts(plan: Plan, night: int, problems: list[ProblemKey]) -> Iterator[Ve
                 key,
                 name,
                 "latency_ms",
-                "slower" if slower else "same",
+                verdict="slower" if slower else "same",
                 value=1.12 if slower else 1.0,
                 cause="code" if slower else None,
                 level=1.0,

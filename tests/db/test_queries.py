@@ -143,7 +143,7 @@ def test_verdicts_show_the_worst_first(store):
     store.record_verdicts(
         run_id,
         [
-            VerdictRecord(problem(), name, "latency_ms", "slower", 1.0, change=change)
+            VerdictRecord(problem(), name, "latency_ms", verdict="slower", value=1.0, change=change)
             for name, change in changes.items()
         ],
     )
