@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.columns import Base, BigInt
 from db.models_alive import Message as Message
+from db.models_alive import RequestEvent as RequestEvent
 from db.models_alive import RunLog as RunLog
 from db.models_alive import Worker as Worker
 from db.models_code import Counter as Counter

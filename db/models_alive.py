@@ -36,6 +36,18 @@ class RunLog(Base):
     text: Mapped[str] = mapped_column(String(2000))
 
 
+class RequestEvent(Base):
+    """What a person, or the schedule, did with a request. Nothing is deleted."""
+
+    __tablename__ = "request_event"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("request.id"), index=True)
+    at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(String(120))
+    action: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(2000))
+
+
 class Message(Base):
     """The outbox: something to be told through one channel, kept until that channel took it."""
 

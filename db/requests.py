@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from db import request_events
 from db.models import Request
 from db.queries_judged import request
 from db.records import RunKind
@@ -73,6 +74,7 @@ def ask(
         )
         session.add(asked)
         session.flush()
+        request_events.add(session, asked.id, now, asked_by, "ask", why)
         return asked.id
 
 
@@ -194,10 +196,12 @@ def cancel(store: Store, request_id: int, who: str, why: str | None = None) -> N
         found = _request(session, request_id)
         if found.state not in ("queued", "running"):
             raise UsageError(f"request {request_id} is {found.state} already; there is nothing to cancel")
+        now = datetime.now(UTC)
+        request_events.add(session, request_id, now, who, "cancel", why)
         found.cancel_asked = True
         found.message = f"cancelled by {who}" + (f": {why}" if why else "")
         if found.state == "queued":
-            found.state, found.finished_at = "cancelled", datetime.now(UTC)
+            found.state, found.finished_at = "cancelled", now
 
 
 def _request(session: Session, request_id: int) -> Request:

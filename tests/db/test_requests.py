@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from db import queries, requests
+from db.request_events import request_events
 from db.requests import Limits
 from db.store import Store
 from kswatch_errors import UsageError
@@ -64,6 +65,19 @@ def test_a_queued_request_is_cancelled_at_once(store):
     assert requests.take_next(store) is None
     with pytest.raises(UsageError, match="is cancelled already"):
         requests.cancel(store, asked, "you")
+
+
+def test_asking_and_cancelling_leave_who_did_it_and_what_for(store):
+    asked = ask(store, why="a new driver")
+    requests.cancel(store, asked, "you", "wrong device")
+    found = request_events(store, [asked])
+    assert [(one.who, one.action, one.reason) for one in found] == [
+        ("me", "ask", "a new driver"),
+        ("you", "cancel", "wrong device"),
+    ]
+    with pytest.raises(UsageError, match="cancelled already"):
+        requests.cancel(store, asked, "another")
+    assert len(request_events(store, [asked])) == 2
 
 
 def test_a_request_knows_its_run(store):

@@ -17,7 +17,9 @@ branch_labels = None
 depends_on = None
 
 TIME = UtcDateTime(timezone=True)
-NEW_TABLES = "message run_log worker heuristic_verdict heuristic_score counter tuned_tile resource"
+NEW_TABLES = (
+    "message request_event run_log worker heuristic_verdict heuristic_score counter tuned_tile resource"
+)
 
 
 def upgrade() -> None:
@@ -119,6 +121,15 @@ def _create_heuristics() -> None:
 
 
 def _create_alive() -> None:
+    op.create_table(
+        "request_event",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("request_id", sa.Integer(), sa.ForeignKey("request.id"), nullable=False, index=True),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("who", sa.String(120), nullable=False),
+        sa.Column("action", sa.String(16), nullable=False),
+        sa.Column("reason", sa.String(2000), nullable=True),
+    )
     op.create_table(
         "worker",
         _key("name", sa.String(255)),

@@ -1,0 +1,41 @@
+"""Who did what with a request: asked for it, cancelled it. A row each, written with the act itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import RequestEvent
+from db.store import Store
+
+Act = Literal["ask", "cancel"]
+
+
+@dataclass(frozen=True)
+class RequestEventRow:
+    """Something that was done with a request."""
+
+    request_id: int
+    at: datetime
+    who: str
+    action: str
+    reason: str | None
+
+
+def add(session: Session, request_id: int, at: datetime, who: str, action: Act, reason: str | None) -> None:
+    """Say who did it, in the transaction that does it."""
+    told = None if reason is None else reason[:2000]
+    session.add(RequestEvent(request_id=request_id, at=at, who=who, action=action, reason=told))
+
+
+def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEventRow]:
+    """What was done with these requests, the oldest first."""
+    columns = [getattr(RequestEvent, name) for name in RequestEventRow.__dataclass_fields__]
+    query = select(*columns).where(RequestEvent.request_id.in_(request_ids)).order_by(RequestEvent.id)
+    with store.session() as session:
+        return [RequestEventRow(*row) for row in session.execute(query)]
