@@ -103,7 +103,8 @@ def test_cells_that_fall_silent_are_counted_with_what_they_say_instead(store: St
 
 
 def said(problem: ProblemKey, verdict: str, change: float | None, cause: str | None = None) -> VerdictRecord:
-    return VerdictRecord(problem, "fused", "latency_ms", verdict=verdict, value=1.0, change=change, cause=cause)  # type: ignore[arg-type]
+    judged = {"verdict": verdict, "value": 1.0, "change": change}
+    return VerdictRecord(problem, "fused", "latency_ms", cause=cause, **judged)
 
 
 def test_changes_come_in_groups_and_the_worst_first(store: Store) -> None:

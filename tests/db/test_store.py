@@ -134,7 +134,9 @@ def test_canaries_predictions_and_verdicts_are_replaced_when_told_again(store):
     for latency_ms, wins, verdict in ((1.0, False, "same"), (2.0, True, "slower")):
         store.record_canaries(run_id, [CanaryRecord("start", "copy", "fp32", latency_ms, 1e9)])
         store.record_predictions(run_id, [PredictionRecord(problem(), "always", 1, wins)])
-        store.record_verdicts(run_id, [VerdictRecord(problem(), "fused", "latency_ms", verdict=verdict, value=1.0)])
+        store.record_verdicts(
+            run_id, [VerdictRecord(problem(), "fused", "latency_ms", verdict=verdict, value=1.0)]
+        )
     assert [canary.latency_ms for canary in queries.canaries(store)] == [2.0]
     assert [told.predicts_fused for told in queries.prediction_outcomes(store)] == [True]
     assert [judged.verdict for judged in queries.verdicts(store)] == ["slower"]
