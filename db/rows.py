@@ -1,4 +1,7 @@
-"""What reads give: frozen values, one field per column that a page or a judgement needs."""
+"""What reads give: frozen values, one field per column that a page or a judgement needs.
+
+Rows of alerts and of the queue live in a file of their own and are named here too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any, NamedTuple
 
 from db.packing import Point
 from db.records import EnvironmentRecord, ProblemKey, RevisionRecord
+from db.rows_told import AlertEventRow as AlertEventRow
+from db.rows_told import AlertRow as AlertRow
+from db.rows_told import RequestRow as RequestRow
 
 
 @dataclass(frozen=True)
@@ -326,64 +332,31 @@ class VerdictRow(NamedTuple):
     alert_id: int | None
 
 
-@dataclass(frozen=True)
-class AlertRow:
-    """An alert as it stands; `version` must be shown again by who acts on it."""
+class CellDifference(NamedTuple):
+    """One cell in both runs; `change` is after over before - 1, its interval NaN where one is not known."""
 
-    id: int
-    device_id: int
-    opened_run_id: int
-    newest_run_id: int
-    state: str
-    confirmed: bool
-    verdict: str
-    cause: str
-    metric: str
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
     implementation: str
-    title: str
-    worst_change: float | None
-    explanation: dict[str, Any]
-    assigned_to: str | None
-    muted_until: datetime | None
-    good_nights: int
-    version: int
+    mode: str
+    before: float
+    after: float
+    change: float
+    change_low: float
+    change_high: float
+    p_value: float
+    clear: bool
 
 
-@dataclass(frozen=True)
-class AlertEventRow:
-    """Something that happened to an alert."""
+class SilentCells(NamedTuple):
+    """Cells that gave a time in one run and none in the next, by what they say instead."""
 
-    id: int
-    alert_id: int
-    at: datetime
-    who: str
-    action: str
+    implementation: str
+    status: str
     reason: str | None
-    from_state: str | None
-    to_state: str
-
-
-@dataclass(frozen=True)
-class RequestRow:
-    """A run that was asked for, and how far it is."""
-
-    id: int
-    state: str
-    priority: int
-    kind: str
-    device: str
-    suite: str
-    arguments: dict[str, Any]
-    asked_by: str
-    why: str | None
-    asked_at: datetime
-    taken_at: datetime | None
-    finished_at: datetime | None
-    cells_done: int
-    cells_planned: int | None
-    seconds_planned: float | None
-    seconds_left: float | None
-    message: str | None
-    cancel_asked: bool
-    run_id: int | None
-    """The newest run that was begun for it."""
+    cells: int

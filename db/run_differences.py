@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import aliased
@@ -17,6 +16,8 @@ from sqlalchemy.orm import aliased
 from db.models import Cell, Measurement, Problem
 from db.queries_measured import PROBLEM_COLUMNS
 from db.records import COMPARABLE
+from db.rows import CellDifference as CellDifference
+from db.rows import SilentCells as SilentCells
 from db.store import Store
 from kswatch_errors import UsageError
 
@@ -25,36 +26,6 @@ FALSE_AMONG_CLEAR = 0.05
 """Share of the clear steps that may be chance."""
 
 METRICS: tuple[str, ...] = ("latency_ms", "energy_mj")
-
-
-class CellDifference(NamedTuple):
-    """One cell in both runs; `change` is after over before - 1, its interval NaN where one is not known."""
-
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    implementation: str
-    mode: str
-    before: float
-    after: float
-    change: float
-    change_low: float
-    change_high: float
-    p_value: float
-    clear: bool
-
-
-class SilentCells(NamedTuple):
-    """Cells that gave a time in one run and none in the next, by what they say instead."""
-
-    implementation: str
-    status: str
-    reason: str | None
-    cells: int
 
 
 def cell_differences(

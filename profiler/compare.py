@@ -1,19 +1,23 @@
-"""Two runs side by side: which cells became faster or slower, by how much, how sure."""
+"""`kswatch compare`: two runs of one device side by side, as `db.run_differences` tells steps from chance."""
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from db import queries
-from db.queries import EnvironmentChange, MeasurementRow
-from db.records import COMPARABLE
+from db.queries import EnvironmentChange
+from db.rows import CellDifference
+from db.run_differences import cell_differences, silent_cells
 from db.store import Store
 from kswatch_errors import UsageError
 
 Verdict = Literal["faster", "slower", "same"]
+
+LEAST_STEP = 0.02
+"""A smaller step is the same, however sure it is: machines move about as much between two runs."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class CellChange:
     precision: str
     layout: str
     implementation: str
+    mode: str
     before_ms: float
     after_ms: float
     ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio_low: float | None
+    """Lower end of the 95 % interval; None where a run knows none."""
+    ratio_high: float | None
     verdict: Verdict
 
 
@@ -66,39 +72,35 @@ def compare_runs(store: Store, before: int, after: int) -> RunComparison:
             f"run {before} is of {first.device_model}, run {after} of {second.device_model}; "
             "only runs of one device can be compared"
         )
-    old, new = _timed(store, before), _timed(store, after)
-    changes = [_change(old[key], new[key]) for key in old.keys() & new.keys()]
+    changes = [_change(cell) for cell in cell_differences(store, before, after)]
     changes.sort(key=lambda change: (-abs(change.ratio - 1), change.pattern, change.implementation))
     return RunComparison(
         before,
         after,
         tuple(changes),
-        only_before=len(old.keys() - new.keys()),
-        only_after=len(new.keys() - old.keys()),
+        only_before=sum(silent.cells for silent in silent_cells(store, before, after)),
+        only_after=sum(silent.cells for silent in silent_cells(store, after, before)),
         environment_changes=tuple(queries.environment_changes(store, before, after)),
     )
 
 
-def _timed(store: Store, run_id: int) -> dict[tuple[int, str], MeasurementRow]:
-    rows: Sequence[MeasurementRow] = queries.measurements(store, run_id)
-    return {(row.cell_id, row.mode): row for row in rows if row.status in COMPARABLE and row.latency_ms}
-
-
-def _change(before: MeasurementRow, after: MeasurementRow) -> CellChange:
-    """Ratio of medians; its interval takes both at their worst, so it is wider than 95 %."""
-    old, new = before.latency_ms or 0.0, after.latency_ms or 0.0
-    low = (after.latency_low_ms or new) / (before.latency_high_ms or old)
-    high = (after.latency_high_ms or new) / (before.latency_low_ms or old)
+def _change(cell: CellDifference) -> CellChange:
+    told = cell.clear and abs(cell.change) >= LEAST_STEP
     return CellChange(
-        pattern=f"{after.a},{after.b},{after.c},{after.d}",
-        batch=after.batch,
-        precision=after.precision,
-        layout=after.layout,
-        implementation=after.implementation,
-        before_ms=old,
-        after_ms=new,
-        ratio=new / old,
-        ratio_low=low,
-        ratio_high=high,
-        verdict="faster" if high < 1 else "slower" if low > 1 else "same",
+        pattern=f"{cell.a},{cell.b},{cell.c},{cell.d}",
+        batch=cell.batch,
+        precision=cell.precision,
+        layout=cell.layout,
+        implementation=cell.implementation,
+        mode=cell.mode,
+        before_ms=cell.before,
+        after_ms=cell.after,
+        ratio=1 + cell.change,
+        ratio_low=_ratio(cell.change_low),
+        ratio_high=_ratio(cell.change_high),
+        verdict="same" if not told else "faster" if cell.change < 0 else "slower",
     )
+
+
+def _ratio(change: float) -> float | None:
+    return None if math.isnan(change) else 1 + change

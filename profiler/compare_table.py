@@ -49,7 +49,12 @@ def _table(compared: RunComparison, cells: list[CellChange]) -> Table:
             f"{cell.before_ms:.3g} ms",
             f"{cell.after_ms:.3g} ms",
             f"{cell.ratio:.3f}",
-            f"{cell.ratio_low:.3f} - {cell.ratio_high:.3f}",
+            _interval(cell),
             f"[{'green' if cell.verdict == 'faster' else 'red'}]{cell.verdict}[/]",
         )
     return table
+
+
+def _interval(cell: CellChange) -> str:
+    known = cell.ratio_low is not None and cell.ratio_high is not None
+    return f"{cell.ratio_low:.3f} - {cell.ratio_high:.3f}" if known else "not known"

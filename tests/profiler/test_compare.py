@@ -59,8 +59,21 @@ def test_a_change_counts_when_the_intervals_are_apart(store, plant):
 def test_the_interval_of_the_ratio_holds_both_intervals(store, plant):
     [cell] = compare_runs(store, plant({"fused": 1.0}), plant({"fused": 2.0})).cells
     assert cell.ratio == pytest.approx(2.0)
-    assert cell.ratio_low == pytest.approx(2 * 0.99 / 1.01)
-    assert cell.ratio_high == pytest.approx(2 * 1.01 / 0.99)
+    both = (1.01 / 0.99) ** (2**0.5 / 2)  # each known to 1 %: independent errors add as squares
+    assert cell.ratio_low == pytest.approx(2 / both)
+    assert cell.ratio_high == pytest.approx(2 * both)
+
+
+def test_a_sure_step_under_2_percent_is_the_same(store, plant):
+    [cell] = compare_runs(store, plant({"fused": 1.0}), plant({"fused": 1.019})).cells
+    assert (cell.verdict, cell.ratio_low > 1) == ("same", True)
+
+
+def test_a_cell_that_now_fails_is_counted_where_it_was(store, plant):
+    before, after = plant({"fused": 1.0, "bmm": 1.0}), plant({"fused": 1.0})
+    store.record_problem(after, [MeasurementRecord(PROBLEM, "bmm", "crashed", reason="planted")])
+    compared = compare_runs(store, before, after)
+    assert (len(compared.cells), compared.only_before, compared.only_after) == (1, 1, 0)
 
 
 def test_cells_of_one_run_alone_are_counted_not_compared(store, plant):
