@@ -50,7 +50,7 @@ class ProfilerConfig:
     """A process that measures on a device and gives no sign for so long loses it to the next one."""
 
     engine: str = "local"
-    """Where `kswatch serve` measures: `local`, on this host, or `dask`, on the workers of a scheduler."""
+    """Where `serve` and `nightly` measure: `local`, on this host, or `dask`, on a scheduler's workers."""
 
     scheduler: str = ""
     """Address of the Dask scheduler, as tcp://host:8786; for `dask` and `kswatch worker`."""

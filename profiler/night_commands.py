@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kswatch_errors import UsageError
+from kswatch_errors import MeasurementError, UsageError
 from profiler.config import ProfilerConfig
 
 if TYPE_CHECKING:
     from db.store import Store
     from profiler.nightly import Night
+    from profiler.progress import Progress
     from profiler.session import Surroundings
 
 app = typer.Typer()
 
 EXIT_INTERRUPTED = 130
+
+EngineOption = Annotated[
+    str | None, typer.Option(help="local, or dask: on the workers of a scheduler; as in kswatch.toml.")
+]
+SchedulerOption = Annotated[str | None, typer.Option(help="The Dask scheduler, as tcp://host:8786.")]
 
 
 @app.command()
@@ -33,47 +39,51 @@ def nightly(
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Instead of the one in kswatch.toml.")] = None,
     budget: Annotated[str | None, typer.Option(help="Longest time per device, as 8m or 3h.")] = None,
+    engine: EngineOption = None,
+    scheduler: SchedulerOption = None,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 on a confirmed finding.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Measure every device, judge the night, say what to open. For cron, a timer or a CI schedule.
 
-    All devices at once, each in a process of its own; the CPU alone, since it serves the GPUs.
+    All devices at once, each in a process of its own; the CPU alone, since it serves the GPUs. With
+    engine dask, the devices are those of the scheduler's workers.
 
     \b
     Examples:
       kswatch nightly
       kswatch nightly --device cpu --suite smoke --fail
       kswatch nightly --device all --budget 30m --json
+      kswatch nightly --engine dask --scheduler tcp://night:8786
     """  # noqa: D301  (\b keeps the lines of the examples)
     from db.json_text import to_json_text
     from db.store import Store
     from profiler import night_call
     from profiler.alive import coordinating
     from profiler.budget import parse_seconds
-    from profiler.doctor import checks
     from profiler.interruption import stop_on_signals
-    from profiler.night_report import night_rows, print_ailments, print_night, print_what_to_open
-    from profiler.nightly import night_devices, run_night
+    from profiler.night_report import night_rows, print_night, print_what_to_open
+    from profiler.nightly import run_night
     from profiler.progress import for_terminal
     from profiler.request_run import run_requests
-    from profiler.session import Surroundings
 
-    config = ctx.obj["config"]["profiler"]
+    config = _with_engine(ctx, engine, scheduler)
     nights: list[Night] = []
     measure_again: list[int] = []
-    print_ailments(checks(config, ctx.obj["database_url"]))
+    budget_s = parse_seconds(budget) if budget else None
+    _tell_ailments(ctx, config)
     with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
-        specs = night_devices(config, device or ())
-        surroundings = Surroundings(config, for_terminal(), stop)
-        budget_s = parse_seconds(budget) if budget else None
         judge = _judge(ctx, store, measure_again)
-        with coordinating(store):
-            for night in run_night(store, specs, suite, budget_s, judge, surroundings):
+        with (
+            surroundings_of(config, stop, for_terminal()) as around,
+            coordinating(store, around.engine, around.signs),
+        ):
+            for night in run_night(store, _devices(around, device or ()), suite, budget_s, judge, around):
                 nights.append(night)
                 if not as_json:
                     print_night(store, night)
-            run_requests(store, measure_again, _judge(ctx, store), surroundings)
+            run_requests(store, measure_again, _judge(ctx, store), around)
+        _tell_of_lost(ctx, store)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
         else:
@@ -83,14 +93,53 @@ def nightly(
     _exit(nights, fail, stop.is_set())
 
 
+def _with_engine(ctx: typer.Context, engine: str | None, scheduler: str | None) -> ProfilerConfig:
+    """The configuration, with the engine that the options ask for."""
+    config: ProfilerConfig = ctx.obj["config"]["profiler"]
+    return replace(config, engine=engine or config.engine, scheduler=scheduler or config.scheduler)
+
+
+def _tell_ailments(ctx: typer.Context, config: ProfilerConfig) -> None:
+    """What ails this machine, where it is this machine that measures."""
+    from profiler.doctor import checks
+    from profiler.night_report import print_ailments
+
+    if config.engine == "local":
+        print_ailments(checks(config, ctx.obj["database_url"]))
+
+
+def _devices(around: Surroundings, specs: Sequence[str]) -> tuple[str, ...]:
+    from profiler.nightly import night_devices
+
+    found = night_devices(around.config, specs, around.list_devices)
+    if not found:
+        raise MeasurementError(
+            f"no worker serves a device at {around.config.scheduler}; start `kswatch worker` on their hosts"
+        )
+    return found
+
+
+def _tell_of_lost(ctx: typer.Context, store: Store) -> None:
+    """A run whose worker was lost is judged by nobody, so that it is told of here."""
+    from db.lost_workers import lost_runs
+
+    if lost_runs(store):
+        ctx.obj["look_around"](store, ctx.obj["config"]["ci"])
+        _notify(ctx, store)
+
+
+def _notify(ctx: typer.Context, store: Store) -> None:
+    for sentence in ctx.obj["notify"](store):
+        typer.echo(f"kswatch: {sentence}", err=True)
+
+
 def _judge(ctx: typer.Context, store: Store, measure_again: list[int] | None = None) -> Callable[[int], Any]:
     """Judges a run, tells people, and queues what is to be measured again, with what kswatch.py handed in."""
     from datetime import UTC, datetime
 
     def judge(run_id: int) -> Any:  # noqa: ANN401  (what ci gives)
         judged = ctx.obj["judge"](store, run_id, ctx.obj["config"]["ci"], now=datetime.now(UTC))
-        for sentence in ctx.obj["notify"](store):
-            typer.echo(f"kswatch: {sentence}", err=True)
+        _notify(ctx, store)
         asked = ctx.obj["ask_again"](store, run_id, ctx.obj["config"]["ci"])
         if measure_again is not None and asked is not None:
             measure_again.append(asked)
@@ -112,10 +161,8 @@ def _exit(nights: list[Night], fail: bool, stopped: bool) -> None:
 @app.command()
 def serve(
     ctx: typer.Context,
-    engine: Annotated[
-        str | None, typer.Option(help="local, or dask: on the workers of a scheduler; as in kswatch.toml.")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="The Dask scheduler, as tcp://host:8786.")] = None,
+    engine: EngineOption = None,
+    scheduler: SchedulerOption = None,
     print_unit: Annotated[
         bool, typer.Option("--print-unit", help="Print a systemd unit and a cron line instead.")
     ] = False,
@@ -137,8 +184,7 @@ def serve(
     from profiler.serve import Server
     from profiler.unit import unit
 
-    config: ProfilerConfig = ctx.obj["config"]["profiler"]
-    config = replace(config, engine=engine or config.engine, scheduler=scheduler or config.scheduler)
+    config = _with_engine(ctx, engine, scheduler)
     if print_unit:
         typer.echo(unit(config, ctx.obj["config_path"]))
         return
@@ -150,12 +196,16 @@ def serve(
 
 
 @contextmanager
-def surroundings_of(config: ProfilerConfig, stop: threading.Event) -> Iterator[Surroundings]:
+def surroundings_of(
+    config: ProfilerConfig, stop: threading.Event, progress: Progress | None = None
+) -> Iterator[Surroundings]:
     """Where the configured engine measures: on this host, or on the workers of a scheduler."""
+    from profiler.progress import Progress
     from profiler.session import Surroundings
 
+    progress = progress or Progress()
     if config.engine == "local":
-        yield Surroundings(config, stop=stop)
+        yield Surroundings(config, progress, stop)
         return
     if not config.scheduler:
         raise UsageError(
@@ -166,7 +216,8 @@ def surroundings_of(config: ProfilerConfig, stop: threading.Event) -> Iterator[S
     with closing(Cluster(config.scheduler, config.worker_absent_s)) as cluster:
         yield Surroundings(
             config,
-            stop=stop,
+            progress,
+            stop,
             make_engine=cluster.engine,
             find_device=cluster.find,
             list_devices=cluster.targets,

@@ -34,6 +34,7 @@ def run_command(store, scripted, monkeypatch):
             "judge": lambda *_, **__: SimpleNamespace(exit_code=exit_code),
             "notify": lambda store: [],
             "ask_again": lambda store, run_id, config: None,
+            "look_around": lambda store, config: None,
         }
         return CliRunner().invoke(app, arguments, obj=obj)
 

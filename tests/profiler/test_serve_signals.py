@@ -24,6 +24,7 @@ from profiler.config import ProfilerConfig
 config = {"profiler": ProfilerConfig(cell_cap_ms=200, poll_s=0.1), "db": DbConfig(), "ci": None}
 obj = {"config": config, "database_url": sys.argv[1], "judge": lambda *a, **k: None}
 obj |= {"notify": lambda store: [], "ask_again": lambda *run: None, "telling": nullcontext}
+obj["look_around"] = lambda store, config: None
 sys.exit(app(sys.argv[2:], obj=obj, standalone_mode=False))
 """
 FILTERS = {
