@@ -1,7 +1,7 @@
-"""What is no longer measured: a device without a night, or a pattern that its nights no longer hold.
+"""What is no longer measured: a lost worker, a device without a night, a pattern that no night holds.
 
-Silence looks like quiet. It is an alert of its own, told at once, and ends by itself when the device or
-the pattern is heard of again.
+Silence looks like quiet. It is an alert of its own, told at once, and ends by itself when the worker, the
+device or the pattern is heard of again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ci.config import CiConfig
 from db.alert_life import HEARD, LIVE, SILENCE, NewAlert, end_silence, open_alert
 from db.alert_record import patterns_of
+from db.lost_workers import LostRun, lost_runs
 from db.queries import AlertRow, DeviceRow, RunRow, alert_events, alerts, devices, runs
 from db.store import Store
 
@@ -29,27 +30,44 @@ class Silent:
     title: str
     patterns: tuple[str, ...] = ()
     """Empty where it is the device itself."""
+    lost_run: int | None = None
+    """The run that waits for its worker, where that is what is missing."""
 
 
 def look_for_silence(store: Store, config: CiConfig, now: datetime) -> list[AlertRow]:
     """Open alerts for what fell silent and end those of what is heard of again; gives those that live.
 
-    Only measured nightly runs count. One silence is one alert: it is not opened again where a person
-    ended it.
+    Of a device only its measured nightly runs count. One silence is one alert: it is not opened again where
+    a person ended it.
     """
+    waiting = lost_runs(store)
     for device in devices(store):
+        known = [one for one in alerts(store, None, device.id) if one.cause == SILENCE]
+        lost = [one for one in waiting if one.device_id == device.id]
+        found = [_lost(one) for one in lost]
+        _end_what_goes_on(store, {one.run_id for one in lost}, known)
         nights = [] if device.simulated else _nights(store, device.id, limit=1)
         if nights:
-            known = [one for one in alerts(store, None, device.id) if one.cause == SILENCE]
             _end_what_is_heard(store, nights[0], known)
-            for silent in _silent(store, device, nights[0], config, now):
-                if not any(_is_known(store, one, silent) for one in known):
-                    open_alert(store, _alert(silent))
+            if not lost:  # one cause, one alert
+                found += _silent(store, device, nights[0], config, now)
+        for silent in found:
+            if not any(_is_known(store, one, silent) for one in known):
+                open_alert(store, _alert(silent))
     return [one for one in alerts(store, LIVE) if one.cause == SILENCE]
+
+
+def _end_what_goes_on(store: Store, lost: Collection[int], known: Collection[AlertRow]) -> None:
+    for one in known:
+        run_id = one.explanation.get("lost_run")
+        if one.state in LIVE and run_id is not None and run_id not in lost:
+            end_silence(store, one.id, f"run {run_id} no longer waits for its worker")
 
 
 def _end_what_is_heard(store: Store, newest: RunRow, known: Collection[AlertRow]) -> None:
     for one in known:
+        if one.explanation.get("lost_run") is not None:
+            continue
         missing = set(one.explanation.get("patterns", ()))
         if one.state in LIVE and newest.id > one.opened_run_id and missing <= patterns_of(store, newest.id):
             end_silence(store, one.id, f"measured again in run {newest.id}")
@@ -57,12 +75,18 @@ def _end_what_is_heard(store: Store, newest: RunRow, known: Collection[AlertRow]
 
 def _is_known(store: Store, one: AlertRow, silent: Silent) -> bool:
     """Whether the alert is of this silence; one that ended because it was heard of again is of another."""
-    if alert_events(store, one.id)[-1].action == HEARD:
+    if one.explanation.get("lost_run") != silent.lost_run or alert_events(store, one.id)[-1].action == HEARD:
         return False
     patterns = one.explanation.get("patterns", [])
     if not silent.patterns:
         return not patterns and one.opened_run_id == silent.newest_run_id
     return set(silent.patterns) <= set(patterns)
+
+
+def _lost(one: LostRun) -> Silent:
+    since = f"{one.at:%Y-%m-%d %H:%M} UTC"
+    title = f"{one.device_model} lost its worker: run {one.run_id} waits since {since}; {one.text}"
+    return Silent(one.device_id, one.run_id, title[:500], lost_run=one.run_id)
 
 
 def _silent(
@@ -102,7 +126,8 @@ def _alert(silent: Silent) -> NewAlert:
         title=silent.title,
         explanation={
             "patterns": list(silent.patterns),
-            "last_good_run": silent.newest_run_id,
+            "lost_run": silent.lost_run,
+            "last_good_run": silent.newest_run_id if silent.lost_run is None else None,
         },
         confirmed=True,
     )

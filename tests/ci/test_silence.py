@@ -6,7 +6,7 @@ import pytest
 
 from ci.config import CiConfig
 from ci.silence import look_for_silence
-from db import outbox
+from db import lost_workers, outbox
 from db.alert_life import NewAlert, act, bad_night, dismiss, good_night, open_alert
 from db.alert_record import precision, stale_mutes
 from db.queries import alert, alerts, runs
@@ -87,6 +87,38 @@ def test_simulated_devices_and_ad_hoc_runs_say_nothing_of_silence(store):
     simulated.night(origin="simulated")
     Nights(store).night(kind="ad_hoc")
     assert look_for_silence(store, CONFIG, datetime.now(UTC) + timedelta(days=900)) == []
+
+
+def test_a_lost_worker_is_one_alert_that_is_told_until_its_run_goes_on(store, nights):
+    nights.quiet(1)
+    run_id = nights.night(state="interrupted")
+    lost_workers.say_lost(store, run_id, "interrupted: the worker was gone for 600 s")
+    (title,) = look(store)
+    assert title.startswith("Tesla Planted lost its worker: run 2 waits since")
+    assert title.endswith("UTC; interrupted: the worker was gone for 600 s")
+    assert look(store, 200) == [title]  # the same cause: the device's silence is no second alert
+    assert [one.title for one in outbox.messages(store)] == [f"alert 1 opened: {title}"]
+    lost_workers.say_back(store, run_id)
+    assert look(store) == [] and alert(store, 1).state == "resolved"
+    assert outbox.messages(store)[-1].title.startswith("alert 1 resolved")
+    lost_workers.say_lost(store, run_id, "gone again")
+    assert len(look(store)) == 1 and len(alerts(store)) == 2
+
+
+def test_a_lost_worker_whose_device_is_measured_anew_is_lost_no_more(store, nights):
+    run_id = nights.night(state="interrupted")
+    lost_workers.say_lost(store, run_id, "gone")
+    assert len(look(store)) == 1
+    nights.quiet(1)
+    assert look(store) == []
+
+
+def test_a_lost_worker_of_a_simulated_device_is_told_as_well(store):
+    device = DeviceRecord(uuid="sim-1", kind="cuda", model="Simulated H200", simulated=True)
+    run_id = Nights(store, device=device).night(origin="simulated", state="interrupted")
+    lost_workers.say_lost(store, run_id, "gone")
+    (title,) = look(store)
+    assert title.startswith("Simulated H200 lost its worker")
 
 
 @pytest.fixture
