@@ -64,8 +64,9 @@ def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
     found = weigh(*arrays, config, evidence.throttled)
     drift = drift_of(*arrays, found.pool_history, found.pool_in_level, config)
     latencies = latency_changes(evidence, found.weighed.ruling)
-    verdicts = (_verdict(evidence, found, index, latencies, config) for index in range(len(evidence.series)))
-    return [_with_drift(evidence, drift, index, one, config) for index, one in enumerate(verdicts)]
+    came = [_known(one) for one in drift.drift]
+    verdicts = (_verdict(evidence, found, index, latencies, one, config) for index, one in enumerate(came))
+    return [_drifted(evidence, drift, index, one, config) or one for index, one in enumerate(verdicts)]
 
 
 def on_tonights_machine(evidence: Evidence, config: CiConfig) -> Evidence:
@@ -86,7 +87,12 @@ def on_tonights_machine(evidence: Evidence, config: CiConfig) -> Evidence:
 
 
 def _verdict(
-    evidence: Evidence, found: WithPools, index: int, latencies: Latencies, config: CiConfig
+    evidence: Evidence,
+    found: WithPools,
+    index: int,
+    latencies: Latencies,
+    drift: float | None,
+    config: CiConfig,
 ) -> SeriesVerdict:
     weighed = found.weighed
     level, ruling = weighed.level, weighed.ruling
@@ -110,6 +116,7 @@ def _verdict(
         reason=_reason(evidence, found, index, config),
         p_value=None if ruling.too_little_history[index] else float(weighed.chance[index]),
         smallest_detectable_change=_known(ruling.smallest[index]),
+        drift=drift,
     )
 
 
@@ -122,17 +129,16 @@ def _by_itself(found: WithPools, index: int) -> bool:
     return bool(abs(own) > _FURTHER * abs(shared))
 
 
-def _with_drift(
+def _drifted(
     evidence: Evidence, drift: Drift, index: int, verdict: SeriesVerdict, config: CiConfig
-) -> SeriesVerdict:
-    """The verdict with its drift, which is the finding where the night alone shows none."""
-    verdict = replace(verdict, drift=_known(drift.drift[index]))
+) -> SeriesVerdict | None:
+    """The verdict whose finding is its drift, where the night alone shows none."""
     told = drift.told[index] or (
         drift.recent[index] > config.drift_floor / 2 and _in_living_drift(evidence, index)
     )
     quarantined = evidence.throttled[index] or evidence.canary_change is not None
     if verdict.moved or not told or quarantined or _is_told_already(evidence, index):
-        return verdict
+        return None
     point, best = evidence.newest, float(drift.best[index])
     return replace(
         verdict,

@@ -7,6 +7,22 @@ from db.store import Store
 from tests.ci.nights import START, Nights
 
 
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request):
+    """Takes lines that pytest prints at its end, whatever the outcome."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures of detector and rule, all simulated unless named")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture
 def store(tmp_path):
     opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")

@@ -60,13 +60,13 @@ def whole(values: np.ndarray, night: int, kin: Kin) -> WithPools:
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
-def test_a_quiet_night_confirms_as_good_as_nothing(correlation):
+def test_a_quiet_night_confirms_as_good_as_nothing(correlation, figure):
     nights = 40
     values = simulated(200, nights + 4, 0, correlation)
     found = [weighed(values, night) for night in range(4, nights + 4)]
     confirmed = sum(one.confirmed.any() for one in found)
     provisional = sum(one.significant.any() for one in found)
-    print(f"correlation {correlation}: {nights} nights, {confirmed} confirmed, {provisional} provisional")
+    figure(f"correlation {correlation}: {nights} nights, {confirmed} confirmed, {provisional} provisional")
     assert confirmed == 0
     assert provisional <= 0.05 * nights
 

@@ -53,24 +53,26 @@ def figures(score):
     return scored
 
 
-def shown(name: str, figures: dict[str, float]) -> None:
-    print(f"\n{name}: " + ", ".join(f"{what} {value:.3f}" for what, value in figures.items()))
+def shown(name: str, figures: dict[str, float]) -> str:
+    return f"{name} (labelled by others): " + ", ".join(
+        f"{what} {value:.3f}" for what, value in figures.items()
+    )
 
 
-def test_every_change_of_the_sap_series_is_found_and_nothing_else(figures):
+def test_every_change_of_the_sap_series_is_found_and_nothing_else(figures, figure):
     from ci.detection import change_points
 
     reached = figures(change_points, "sap_small")
-    shown("25 SAP series", reached)
+    figure(shown("25 SAP series", reached))
     assert reached["F1"] == 1.0
     assert reached["clean"] == 0.0
 
 
-def test_the_tcpd_series_are_told_better_than_by_every_rule_in_use(figures, score):
+def test_the_tcpd_series_are_told_better_than_by_every_rule_in_use(figures, figure, score):
     from ci.detection import change_points
 
     reached = figures(change_points, "tcpd")
-    shown("31 TCPD series", reached)
-    shown("Perfherder's rule on them", figures(score.perfherder, "tcpd"))
+    figure(shown("31 TCPD series", reached))
+    figure(shown("Perfherder's rule on them", figures(score.perfherder, "tcpd")))
     assert reached["TCPD-F1"] > 0.74
     assert reached["clean"] == 0.0
