@@ -28,7 +28,7 @@ def decode(record: type, values: Mapping[str, Any], *, text: bool = False) -> An
     """A record of this class from plain values.
 
     Args:
-        record: a frozen dataclass of `db.records`.
+        record: a frozen dataclass of `db.records`, or a named tuple.
         values: by field name; absent ones take their default.
         text: values are text, as in CSV; an empty one is absent.
 
@@ -40,15 +40,28 @@ def decode(record: type, values: Mapping[str, Any], *, text: bool = False) -> An
     if unknown:
         raise RowFault(f"unknown field {unknown[0]!r}")
     given = {name: value for name, value in values.items() if not (text and value == "")}
-    for field in fields(record):
-        if field.name not in given and field.default is MISSING and field.default_factory is MISSING:
-            raise RowFault(f"{field.name} is missing")
+    for name in _needed(record):
+        if name not in given:
+            raise RowFault(f"{name} is missing")
     return record(**{name: _value(name, hints[name], value, text) for name, value in given.items()})
 
 
 @cache
 def _hints(record: type) -> dict[str, Any]:
     return get_type_hints(record)
+
+
+@cache
+def _needed(record: type) -> tuple[str, ...]:
+    """Names of the fields that have no default."""
+    if issubclass(record, tuple):
+        return tuple(name for name in _hints(record) if name not in record._field_defaults)  # type: ignore[attr-defined]
+    absent = (field for field in fields(record) if field.default is MISSING)
+    return tuple(field.name for field in absent if field.default_factory is MISSING)
+
+
+def _is_record(wanted: object) -> bool:
+    return isinstance(wanted, type) and (is_dataclass(wanted) or hasattr(wanted, "_fields"))
 
 
 def _value(name: str, wanted: Any, value: Any, text: bool) -> Any:  # noqa: ANN401  (whatever the hint says)
@@ -70,7 +83,7 @@ def _value(name: str, wanted: Any, value: Any, text: bool) -> Any:  # noqa: ANN4
         if not isinstance(value, dict):
             raise RowFault(f"{name} is {value!r}, not an object")
         return value
-    if is_dataclass(wanted) and isinstance(wanted, type):
+    if _is_record(wanted):
         if not isinstance(value, Mapping):
             raise RowFault(f"{name} is {value!r}, not an object")
         return decode(wanted, value, text=text)

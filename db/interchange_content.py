@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import recording, run_writing
-from db.models import Canary, Cell, Device, Measurement, Problem, Run, RunEvent
+from db.models import Canary, Cell, Device, Measurement, Problem, Resource, Run, RunEvent, RunLog
+from db.queries_code import ResourceRow
 from db.recording import RunFacts
 from db.records import (
     CanaryRecord,
@@ -46,6 +47,15 @@ class EventRecord:
 
 
 @dataclass(frozen=True)
+class LogRecord:
+    """A line that a run said of itself."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RunHeader:
     """A run as a file tells of it."""
 
@@ -60,6 +70,9 @@ class RunHeader:
     canaries: tuple[CanaryRecord, ...] = ()
     predictions: tuple[PredictionRecord, ...] = ()
     events: tuple[EventRecord, ...] = ()
+    log: tuple[LogRecord, ...] = ()
+    resources: tuple[ResourceRow, ...] = ()
+    """What the compiler gave the machine code that the run's cells ran."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +200,10 @@ def _write(
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
     insert_rows(session, Canary, canaries, replace=True)
     recording.write_predictions(session, store.vocabulary, run.id, header.predictions)
-    if not session.scalar(select(RunEvent.id).where(RunEvent.run_id == run.id).limit(1)):
-        session.add_all(RunEvent(run_id=run.id, **vars(event)) for event in header.events)
+    insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
+    for model, said in ((RunEvent, header.events), (RunLog, header.log)):
+        if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):
+            session.add_all(model(run_id=run.id, **vars(one)) for one in said)
     run.excluded = header.excluded
     ended = header.finished_at or header.record.started_at
     run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended)

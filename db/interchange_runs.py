@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, cast
@@ -9,12 +10,32 @@ from typing import Any, cast
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from db.interchange_content import EventRecord, RunHeader
-from db.models import Canary, Cell, Measurement, Prediction, Problem, Run, RunEvent, Sample
+from db.interchange_content import EventRecord, LogRecord, RunHeader
+from db.models import (
+    Canary,
+    Cell,
+    Counter,
+    Measurement,
+    Prediction,
+    Problem,
+    Resource,
+    Run,
+    RunEvent,
+    RunLog,
+    Sample,
+)
 from db.packing import unpack_samples
+from db.queries_code import ResourceRow
 from db.queries_measured import PROBLEM_COLUMNS
 from db.recording import PLAIN_COLUMNS
-from db.records import CanaryRecord, MeasurementRecord, PredictionRecord, ProblemKey, RunState
+from db.records import (
+    CanaryRecord,
+    CounterReading,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RunState,
+)
 from db.store import Store
 
 
@@ -34,6 +55,8 @@ def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementR
             canaries=tuple(_rows_as(session, CanaryRecord, Canary, run_id)),
             predictions=tuple(_predictions(session, run_id)),
             events=tuple(_rows_as(session, EventRecord, RunEvent, run_id)),
+            log=tuple(_rows_as(session, LogRecord, RunLog, run_id)),
+            resources=tuple(_resources(session, run_id)),
         )
         return header, _measurements(session, run_id)
 
@@ -56,6 +79,23 @@ def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
     return [PredictionRecord(ProblemKey(*row[:7]), *row[7:]) for row in session.execute(query)]
 
 
+def _resources(session: Session, run_id: int) -> list[ResourceRow]:
+    ran = select(Measurement.code_hash).where(Measurement.run_id == run_id)
+    columns = [getattr(Resource, name) for name in ResourceRow._fields]
+    query = select(*columns).where(Resource.code_hash.in_(ran)).order_by(*Resource.__table__.primary_key)
+    return [ResourceRow(*row) for row in session.execute(query)]
+
+
+def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, ...]]:
+    """The counters of each cell that has some."""
+    columns = [getattr(Counter, field.name) for field in fields(CounterReading)]
+    query = select(Counter.cell_id, *columns).where(Counter.run_id == run_id)
+    by_cell: dict[int, tuple[CounterReading, ...]] = defaultdict(tuple)
+    for cell_id, *values in session.execute(query.order_by(Counter.cell_id, Counter.name)):
+        by_cell[cell_id] += (CounterReading(*values),)
+    return by_cell
+
+
 def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
     sample = and_(
         Sample.run_id == Measurement.run_id,
@@ -64,22 +104,25 @@ def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
     )
     columns = [getattr(Measurement, name) for name in PLAIN_COLUMNS]
     query = (
-        select(*PROBLEM_COLUMNS, Cell.implementation, Measurement.flags, Sample.samples_ms, *columns)
+        select(Cell.id, *PROBLEM_COLUMNS, Cell.implementation, Measurement.flags, Sample.samples_ms, *columns)
         .join(Cell, Cell.id == Measurement.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .outerjoin(Sample, sample)
         .where(Measurement.run_id == run_id)
         .order_by(Measurement.cell_id, Measurement.mode)
     )
-    return [_record(row._asdict()) for row in session.execute(query)]
+    counters = _counters(session, run_id)
+    # a cell's counters go with its first mode: they belong to the cell
+    return [_record(row._asdict(), counters.pop(row.id, ())) for row in session.execute(query)]
 
 
-def _record(row: Mapping[str, Any]) -> MeasurementRecord:
+def _record(row: Mapping[str, Any], counters: tuple[CounterReading, ...]) -> MeasurementRecord:
     packed = row["samples_ms"]
     return MeasurementRecord(
         problem=ProblemKey(*(row[name] for name in ProblemKey.__dataclass_fields__)),
         implementation=row["implementation"],
         flags=tuple(row["flags"].split(",")) if row["flags"] else (),
         samples_ms=tuple(unpack_samples(packed)) if packed else (),
+        counters=counters,
         **{name: row[name] for name in PLAIN_COLUMNS},
     )

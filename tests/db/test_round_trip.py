@@ -10,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import queries
+from db import queries, queries_code
+from db.code import record_resources
 from db.interchange import export_runs, import_file
 from db.records import (
     IMPLEMENTATIONS,
     LAYOUTS,
     PRECISIONS,
     CanaryRecord,
+    CounterReading,
     DeviceRecord,
     EnvironmentRecord,
     MeasurementRecord,
@@ -26,6 +28,7 @@ from db.records import (
     RunRecord,
 )
 from db.run_events import say
+from db.run_log import log, run_log
 from db.store import Store
 from db.summary import summary
 from tests.db.made_up import measured, night, problem
@@ -141,6 +144,38 @@ def test_an_import_has_the_same_headlines_and_series(store, tmp_path, new_store)
         assert read(theirs) == read(store)
     assert [event.text for event in queries.run_events(theirs)] == ["bad"]
     assert [run.excluded for run in queries.runs(theirs)] == [True, False, False]
+
+
+def test_what_a_run_said_counted_and_ran_travels_with_it(store, tmp_path, new_store):
+    kernels = [
+        queries_code.ResourceRow(code, "fp32", "sm_90", "cuda_cores", None, 40, 0, None, {"FFMA": 7})
+        for code in ("c0de", "other")
+    ]
+    record_resources(store, kernels)
+    readings = (CounterReading("dram", 2.5, "byte"), CounterReading("pipe", None, None, "not permitted"))
+    run_id = night(store, {"bmm": 2.0})
+    fused = [
+        measured(problem(), "fused", 1.0, mode=mode, code_hash="c0de", counters=counters)
+        for mode, counters in (("cold", readings), ("hot", ()))
+    ]
+    store.record_problem(run_id, fused)
+    store.record_predictions(run_id, [PredictionRecord(problem(), "rule", 1, True, 1.5)])
+    log(store, run_id, [("warning", "it is warm"), ("info", "it is over")])
+    export_runs(store, tmp_path / "all.jsonl", "jsonl")
+    theirs = new_store()
+    for _ in range(2):
+        import_file(theirs, tmp_path / "all.jsonl")
+    assert queries_code.resources(theirs, ["c0de", "other"]) == kernels[:1]
+    cells = {row.cell_id for row in queries.measurements(theirs, 1)}
+    assert queries_code.counters(theirs, 1, cells) == [
+        queries_code.CounterRow("fused", "dram", 2.5, "byte", None),
+        queries_code.CounterRow("fused", "pipe", None, None, "not permitted"),
+    ]
+    assert [(line.level, line.text) for line in run_log(theirs, 1)] == [
+        ("warning", "it is warm"),
+        ("info", "it is over"),
+    ]
+    assert queries.heuristic_scores(theirs) == queries.heuristic_scores(store) != []
 
 
 def test_a_run_exported_half_way_is_completed_by_a_later_export(sqlite_store, tmp_path, new_store):
