@@ -6,7 +6,6 @@ from ci.config import CiConfig
 from db.store import Store
 from tests.ci.nights import START, Nights
 
-
 FIGURES = pytest.StashKey[list[str]]()
 
 
