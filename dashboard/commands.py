@@ -6,12 +6,15 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dashboard.access import is_loopback, read_access, refuse_open_door
 from kswatch_errors import UsageError
+
+if TYPE_CHECKING:
+    from db.requests import Limits
 
 app = typer.Typer()
 
@@ -60,13 +63,19 @@ def dashboard(
         typer.echo("kswatch: names and tokens travel as they are; put a proxy with TLS before it", err=True)
     # opened once here: a missing store is made, an older one brought to the newest schema
     Store.open(ctx.obj["database_url"]).close()
-    environment = os.environ | {
-        "KSWATCH_DATABASE_URL": ctx.obj["database_url"],
-        "KSWATCH_DASHBOARD_HOSTS": ",".join(config.hosts),
+    arguments = streamlit_arguments(chosen, where)
+    passed = server_environment(ctx.obj["database_url"], config.hosts, ctx.obj["config"]["db"].limits)
+    os.execve(arguments[0], arguments, os.environ | passed)
+
+
+def server_environment(url: str, hosts: tuple[str, ...], limits: Limits) -> dict[str, str]:
+    """What the server must know of the configuration, which it does not read itself."""
+    return {
+        "KSWATCH_DATABASE_URL": url,
+        "KSWATCH_DASHBOARD_HOSTS": ",".join(hosts),
+        "KSWATCH_DASHBOARD_LIMITS": f"{limits.cells},{limits.minutes},{limits.requests_per_hour}",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])),
     }
-    arguments = streamlit_arguments(chosen, where)
-    os.execve(arguments[0], arguments, environment)
 
 
 def streamlit_arguments(port: int, address: str = HOST) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard import cached_queries, url_state
+from dashboard.device_runs import DeviceRuns
 from dashboard.naming import WORDS, device_names
 from dashboard.panels import empty, note, origin_badge
 from dashboard.sources import SOURCES as SOURCES
@@ -22,32 +23,18 @@ NIGHTS = (14, 30, 90, 365)
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What the filters say; `runs` are the ended ones that they leave, the oldest first."""
+class Scope(DeviceRuns):
+    """What the filters say; `runs` are those that they leave."""
 
-    device: DeviceRow
-    device_name: str
-    source: Source
     suite: str
     precision: str
     layout: str
     baselines: str
-    runs: tuple[RunRow, ...]
-
-    @property
-    def newest(self) -> RunRow:
-        """The newest run."""
-        return self.runs[-1]
-
-    @property
-    def run_ids(self) -> tuple[int, ...]:
-        """The runs' ids, the oldest first."""
-        return tuple(run.id for run in self.runs)
 
     @property
     def title(self) -> str:
         """Device, precision, layout and baselines in one line."""
-        where = f"{self.device_name}, {self.precision}, {WORDS.get(self.layout, self.layout)}"
+        where = f"{self.name}, {self.precision}, {WORDS.get(self.layout, self.layout)}"
         return f"{where}, against {'all baselines' if self.baselines == 'all' else 'the paper’s baselines'}"
 
 
@@ -68,9 +55,9 @@ def choose_scope(problem_filters: bool = True) -> Scope | None:
         suite = _choose_suite([group for group in own if source.holds(group)])
         nights = url_state.select("Nights", "nights", NIGHTS, 90, lambda n: f"last {n}", width=BOX_WIDTH)
         runs = ended_runs(device.id, source, suite, nights)
-        precision, layout, baselines = _choose_problems(runs, problem_filters)
+        about = choose_problems((runs[-1].id,)) if problem_filters else ("", "", "all")
     _tell_source(source)
-    return Scope(device, names[device.id], source, suite, precision, layout, baselines, runs)
+    return Scope(device, names[device.id], source, runs, suite, *about)
 
 
 def _tell_source(source: Source) -> None:
@@ -160,11 +147,9 @@ def ended_runs(device_id: int, source: Source, suite: str, nights: int) -> tuple
     return tuple(reversed(found))
 
 
-def _choose_problems(runs: tuple[RunRow, ...], ask: bool) -> tuple[str, str, str]:
-    """Draw precision, layout and baselines: what the newest run holds."""
-    if not ask:
-        return "", "", "all"
-    held = cached_queries.problem_kinds((runs[-1].id,)) or [("fp32", "batch_first")]
+def choose_problems(run_ids: tuple[int, ...]) -> tuple[str, str, str]:
+    """Draw the boxes of precision, layout and baselines, by what these runs hold."""
+    held = cached_queries.problem_kinds(run_ids) or [("fp32", "batch_first")]
     precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
     layouts = sorted({layout for _, layout in held})
     precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)

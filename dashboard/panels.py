@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import cached_queries, viewer
+from dashboard import cached_queries, point_list, viewer
 from dashboard.charts.zones import in_zone
 from dashboard.plain_text import literal
 from kswatch_errors import KswatchError
@@ -20,6 +20,9 @@ BADGES: dict[str, tuple[str, str, str]] = {
     "simulated": ("simulated", ":material/science:", "violet"),
     "imported": ("imported", ":material/download:", "blue"),
 }
+
+ROW_HEIGHT = 35
+"""Pixels of a row of a table."""
 
 STATUS_COLOURS = {
     "ok": "green",
@@ -42,7 +45,7 @@ def chart(
 
     Args:
         figure: drawn in the page's own light or dark colours, its nights in UTC.
-        data: what is drawn, for the download.
+        data: what is drawn, for the download and as `point_list.by_name` needs it.
         name: of the downloaded files, and the widget's key.
         says: the chart in words, for those who cannot see it.
         opens: leaves the page for what was clicked; is given the first word of that point's entry of its
@@ -66,6 +69,7 @@ def chart(
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _csv_button(data, name)
             if opens or chooses:
+                point_list.by_name(data, name, opens, chooses)
                 st.caption("Click a point to open it." if opens else "Click a point to look into its night.")
     target = clicked(figure, state) if opens else None
     if opens and target is not None:
@@ -145,6 +149,20 @@ def show_table(frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401  (St
     formats = {name: st.column_config.NumberColumn(format="%.4g") for name in frame.select_dtypes("float")}
     columns = formats | options.pop("column_config", {})
     return st.dataframe(frame, hide_index=True, placeholder="–", column_config=columns, **options)
+
+
+def choose_row(frame: pd.DataFrame, key: str, height: int = 330) -> int | None:
+    """A table of which one row can be chosen; gives its place, None where none is.
+
+    Args:
+        frame: as `show_table`.
+        key: of the widget.
+        height: in pixels; a table of fewer rows is as high as they are.
+    """
+    fits = len(frame) * ROW_HEIGHT < height
+    options = {"height": "content" if fits else height, "on_select": "rerun", "key": key}
+    chosen = show_table(frame, selection_mode="single-row", **options).selection.rows
+    return chosen[0] if chosen else None
 
 
 def statuses(counts: dict[str, int]) -> None:

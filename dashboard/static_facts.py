@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from dashboard.device_runs import DeviceRuns
 from dashboard.naming import device_names
-from dashboard.sources import SILENT_AFTER, SOURCES, Source
+from dashboard.sources import SOURCES
 from db import page_queries, queries, queries_changes, queries_of_runs
 from db.alert_life import LIVE
 from db.queries import AlertRow, DeviceRow, EnvironmentChange, RunRow, VerdictRow
@@ -37,26 +38,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class DeviceFacts:
+class DeviceFacts(DeviceRuns):
     """A device on the overview."""
 
-    device: DeviceRow
-    name: str
-    source: Source
-    runs: tuple[RunRow, ...]
     lines: tuple[Line, ...]
     canaries: dict[str, float]
     """Of the newest run, as shares of their own median."""
     environment_changes: tuple[EnvironmentChange, ...]
-
-    @property
-    def newest(self) -> RunRow:
-        """The newest run."""
-        return self.runs[-1]
-
-    def is_silent(self, now: datetime) -> bool:
-        """Whether its nightly runs have stopped."""
-        return self.source.name == "nightly" and now - self.newest.started_at > SILENT_AFTER
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import cached_queries, links, viewer
 from dashboard.naming import count, metric_label, percent, utc
-from dashboard.panels import hint, note, show_table
+from dashboard.panels import choose_row, hint, note, show_table
 from dashboard.plain_text import literal
 from db.metrics import METRIC_BY_NAME
 from db.queries import AlertEventRow, AlertRow
@@ -65,15 +65,11 @@ def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
             shown[column] = shown[column].map(percent)
     names = {"level": "before", "value": "after", "change_low": "from", "change_high": "to"}
     st.markdown("**Before and after**")
-    chosen = show_table(
-        shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " ")),
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"cells_of_{alert.id}",
-    )
+    told = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
+    place = choose_row(told, f"cells_of_{alert.id}")
     hint("Choose a row to open its pattern.")
-    if chosen.selection.rows:
-        _open(alert, frame.iloc[chosen.selection.rows[0]])
+    if place is not None:
+        _open(alert, frame.iloc[place])
 
 
 def _with_unit(value: object, metric: str) -> str | None:

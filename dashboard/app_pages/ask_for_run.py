@@ -8,14 +8,14 @@ from dashboard import cached_queries, visitor
 from dashboard.app_pages import request_queue
 from dashboard.app_pages.asking import (
     AD_HOC,
-    LIMITS,
     SUITES,
     Asked,
     cost_text,
     read_batches,
     read_patterns,
 )
-from dashboard.connection import reading_store, writing_store
+from dashboard.app_pages.sending import limits, send
+from dashboard.connection import reading_store
 from dashboard.naming import device_names
 from dashboard.panels import finding, hint, note
 from dashboard.plain_text import literal
@@ -43,7 +43,7 @@ def show() -> None:
 def _form() -> None:
     try:
         asked = _asked()
-        asked.refuse_nonsense()
+        asked.refuse_nonsense(limits())
     except UsageError as error:
         asked = None
         st.error(literal(error), icon=":material/error:")
@@ -74,22 +74,37 @@ def _asked() -> Asked:
         index=list(SUITES).index(AD_HOC) if st.query_params.get("pattern") else 0,
         format_func=lambda name: SUITES[name],
         key="ask_suite",
+        bind="query-params",
     )
     way, patterns = _choose_patterns(suite)
     left, right = st.columns(2)
     batches = left.text_input(
-        "Batch", value=st.query_params.get("batch") or "", placeholder="the suite’s", key="ask_batches"
+        "Batch",
+        value=st.query_params.get("batch") or "",
+        placeholder="the suite’s",
+        key="ask_batches",
+        bind="query-params",
     )
-    layouts = right.multiselect("Layout", LAYOUTS, placeholder="both", key="ask_layouts")
-    precisions = st.multiselect("Precision", PRECISIONS, placeholder="the suite’s", key="ask_precisions")
+    layouts = right.multiselect("Layout", LAYOUTS, placeholder="both", key="ask_layouts", bind="query-params")
+    precisions = st.multiselect(
+        "Precision", PRECISIONS, placeholder="the suite’s", key="ask_precisions", bind="query-params"
+    )
     implementations = st.multiselect(
-        "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations"
+        "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations", bind="query-params"
     )
     left, right = st.columns(2, vertical_alignment="bottom")
+    most_minutes = max(int(limits().minutes), 1)
     budget = left.number_input(
-        "At most (minutes)", 1, int(LIMITS.minutes), DEFAULT_BUDGET_MINUTES, key="ask_budget"
+        "At most (minutes)",
+        1,
+        most_minutes,
+        min(DEFAULT_BUDGET_MINUTES, most_minutes),
+        key="ask_budget",
+        bind="query-params",
     )
-    counters = right.checkbox("Hardware counters, in a pass of their own", key="ask_counters")
+    counters = right.checkbox(
+        "Hardware counters, in a pass of their own", key="ask_counters", bind="query-params"
+    )
     return Asked(
         device=device,
         suite=suite,
@@ -107,13 +122,23 @@ def _asked() -> Asked:
 def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
     """Draw the ways to name patterns; gives the way, and the text or the patterns themselves."""
     chosen = st.segmented_control(
-        "Patterns", list(WAYS), default="typed", format_func=WAYS.__getitem__, key="ask_way"
+        "Patterns",
+        list(WAYS),
+        default="typed",
+        format_func=WAYS.__getitem__,
+        key="ask_way",
+        bind="query-params",
     )
     way = chosen or "typed"
     if way == "picked":
         known = [Pattern(*row) for row in page_queries.patterns(reading_store())]
         picked = st.multiselect(
-            "Patterns that were measured before", known, format_func=str, key="ask_picked", placeholder="none"
+            "Patterns that were measured before",
+            known,
+            format_func=str,
+            key="ask_picked",
+            placeholder="none",
+            bind="query-params",
         )
         return way, tuple(picked)
     if way == "chain":
@@ -124,6 +149,7 @@ def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
         value=st.query_params.get("pattern") or "",
         placeholder="1,192,48,2\n2,48,192,1" if way == "chain" else "6,64,64,1",
         key="ask_patterns",
+        bind="query-params",
         height=90,
     )
     return way, text
@@ -143,11 +169,15 @@ def _choose_device() -> str:
         index=options.index(wanted) if wanted in options else 0,
         format_func=lambda uuid: known.get(uuid, uuid),
         key="ask_device",
+        bind="query-params",
     )
     if chosen != OTHER_DEVICE:
         return chosen
     typed = st.text_input(
-        "Device: cpu, cuda:0, sim:h200, a UUID or a model name", key="ask_other_device", max_chars=80
+        "Device: cpu, cuda:0, sim:h200, a UUID or a model name",
+        key="ask_other_device",
+        max_chars=80,
+        bind="query-params",
     )
     return typed.strip()
 
@@ -165,20 +195,16 @@ def _tell_cost(asked: Asked) -> None:
 
 
 def _ask(asked: Asked, who: str, why: str) -> None:
-    try:
-        with writing_store() as store:
-            request_id = requests.ask(
-                store,
-                asked.suite,
-                asked.device,
-                asked_by=visitor.acting_name(who),
-                why=why.strip() or None,
-                arguments=asked.arguments(),
-                cells=asked.cells,
-                limits=LIMITS,
-            )
-    except UsageError as error:
-        st.error(literal(error), icon=":material/error:")
+    request_id = send(
+        asked.suite,
+        asked.device,
+        asked.arguments(),
+        who=who,
+        why=why,
+        cells=asked.cells,
+        budget_s=60.0 * asked.budget_minutes if asked.budget_minutes else None,
+    )
+    if request_id is None:
         return
     st.success(
         f"Request {request_id} is queued; `kswatch serve` takes it when its turn comes.",

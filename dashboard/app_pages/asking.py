@@ -24,7 +24,6 @@ SUITES: dict[str, str] = {
     AD_HOC: "the patterns below alone",
 }
 
-LIMITS = Limits()
 DEFAULT_BATCHES = (25_088,)
 DEFAULT_PRECISIONS = ("fp32",)
 """What the profiler takes for given patterns where nothing is chosen; both layouts besides."""
@@ -61,7 +60,7 @@ class Asked:
             * len(self.implementations or IMPLEMENTATIONS)
         )
 
-    def refuse_nonsense(self) -> None:
+    def refuse_nonsense(self, limits: Limits) -> None:
         """Say in words why this cannot be asked for.
 
         Raises:
@@ -77,7 +76,7 @@ class Asked:
         if self.device == "cpu" and self.precisions == ("tf32",):
             raise UsageError("the CPU has no tf32; choose fp32, bf16 or fp16, or another device")
         self._refuse_what_no_kernel_can_index()
-        reason = LIMITS.refusal(self.cells, None)
+        reason = limits.refusal(self.cells, None)
         if reason:
             raise UsageError(reason)
 

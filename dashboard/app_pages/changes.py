@@ -8,7 +8,7 @@ import pandas as pd
 
 from dashboard import cached_queries, links
 from dashboard.naming import count, metric_label, percent
-from dashboard.panels import finding, hint, note, show_table
+from dashboard.panels import choose_row, finding, hint, note, show_table
 from db.queries import RunRow
 
 MOST_ROWS = 200
@@ -109,15 +109,8 @@ def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow])
     in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
     first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
     note(f"{first}, the worst first. Choose a row to open its pattern.")
-    chosen = show_table(
-        table[list(COLUMNS)].rename(columns=COLUMNS),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="changes",
-        height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
-    )
-    if chosen.selection.rows:
-        place = chosen.selection.rows[0]
+    place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes")
+    if place is not None:
         links.open_problem(table, str(place), device=table.loc[place, "uuid"])
 
 

@@ -26,7 +26,7 @@ def show() -> None:
         return
     readings = cached_queries.canaries(scope.run_ids)
     if readings.empty:
-        finding(f"No canary was measured on {scope.device_name}")
+        finding(f"No canary was measured on {scope.name}")
         note("Imported runs have none; runs on this machine read them at start, middle and end.")
     else:
         _canaries(scope, readings)

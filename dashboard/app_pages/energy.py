@@ -56,7 +56,7 @@ def show() -> None:
 
 def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
     """No energy: the reasons that were stored with the measurements, the most frequent first."""
-    finding(f"No energy was measured in run {scope.newest.id} on {scope.device_name}")
+    finding(f"No energy was measured in run {scope.newest.id} on {scope.name}")
     reasons = here["energy_reason"].value_counts()
     if here.empty:
         note("The run holds no cell of this precision and layout; choose another above.")

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard import cached_queries, url_state
+from dashboard import cached_queries
 from dashboard.app_pages import changes
-from dashboard.app_pages.overview_card import Shown, show_card
+from dashboard.app_pages.overview_card import show_card
 from dashboard.app_pages.overview_rules import show_rules
 from dashboard.app_pages.silence import show_silence
-from dashboard.filters import BOX_WIDTH, SOURCES, Source, ended_runs, tell_empty_store
-from dashboard.naming import WORDS, count, device_names
+from dashboard.device_runs import DeviceRuns
+from dashboard.filters import SOURCES, Source, choose_problems, ended_runs, tell_empty_store
+from dashboard.naming import count, device_names
 from dashboard.panels import finding, hint
 from db.page_queries import RunGroup
 from db.queries import DeviceRow
-from db.records import BASELINE_SETS
 
 SPARKLINE_NIGHTS = 90
 
@@ -38,7 +38,8 @@ def show() -> None:
     else:
         finding("Nothing was measured here yet; what is shown came from elsewhere")
         hint("`kswatch nightly` measures this machine, GPU or not, in a few minutes.")
-    about = _choose_headline(tuple(one.newest.id for one in shown))
+    with st.container(horizontal=True, gap="small"):
+        about = choose_problems(tuple(one.newest.id for one in shown))
     _cards(shown, about)
     if judged:
         changes.show_changes(newest)
@@ -49,7 +50,7 @@ def show() -> None:
             _cards(elsewhere, about)
 
 
-def _with_runs(groups: list[RunGroup]) -> list[Shown]:
+def _with_runs(groups: list[RunGroup]) -> list[DeviceRuns]:
     """Devices that have ended runs, each with the most preferred source of them."""
     found = []
     devices = cached_queries.devices()
@@ -62,35 +63,14 @@ def _with_runs(groups: list[RunGroup]) -> list[Shown]:
     return found
 
 
-def _with_newest_suite(device: DeviceRow, name: str, source: Source, own: list[RunGroup]) -> Shown:
+def _with_newest_suite(device: DeviceRow, name: str, source: Source, own: list[RunGroup]) -> DeviceRuns:
     """The last nights of the suite that was run last."""
     held = [group for group in own if source.holds(group)]
     suite = max(held, key=lambda group: group.newest_run_id).suite
-    return Shown(device, name, source, ended_runs(device.id, source, suite, SPARKLINE_NIGHTS))
+    return DeviceRuns(device, name, source, ended_runs(device.id, source, suite, SPARKLINE_NIGHTS))
 
 
-def _choose_headline(newest_run_ids: tuple[int, ...]) -> tuple[str, str, str]:
-    """Draw the boxes that say what the headlines are about: precision, layout and baselines."""
-    held = cached_queries.problem_kinds(newest_run_ids) or [("fp32", "batch_first")]
-    precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
-    layouts = sorted({layout for _, layout in held})
-    with st.container(horizontal=True, gap="small"):
-        precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)
-        layout = url_state.select(
-            "Layout", "layout", layouts, show=lambda name: WORDS.get(name, name), width=BOX_WIDTH
-        )
-        baselines = url_state.select(
-            "Baselines",
-            "baselines",
-            list(BASELINE_SETS),
-            "all",
-            lambda name: "all seven" if name == "all" else "the paper’s five",
-            width=BOX_WIDTH,
-        )
-    return precision, layout, baselines
-
-
-def _cards(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
+def _cards(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> None:
     columns = st.columns(2) if len(devices) > 1 else [st.container()]
     for index, shown in enumerate(devices):
         with columns[index % len(columns)], st.container(border=True):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links, viewer
-from dashboard.filters import Source
+from dashboard.device_runs import DeviceRuns
 from dashboard.naming import WORDS, age, count, percent, ratio, share, utc
 from dashboard.panels import note, origin_badge, statuses
 from dashboard.plain_text import literal
-from dashboard.sources import SILENT_AFTER
-from db.queries import DeviceRow, RunRow
 
 FEWEST_POINTS = 3
 """Of a line that is worth a look."""
@@ -28,31 +25,7 @@ NO_NEWS = 0.02
 SHORT_COMMIT = 9
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A device with the runs that its card is about, the oldest first."""
-
-    device: DeviceRow
-    name: str
-    source: Source
-    runs: tuple[RunRow, ...]
-
-    @property
-    def newest(self) -> RunRow:
-        """The newest run."""
-        return self.runs[-1]
-
-    @property
-    def run_ids(self) -> tuple[int, ...]:
-        """The runs' ids, the oldest first."""
-        return tuple(run.id for run in self.runs)
-
-    def is_silent(self, now: datetime) -> bool:
-        """Whether its nightly runs have stopped."""
-        return self.source.name == "nightly" and now - self.newest.started_at > SILENT_AFTER
-
-
-def show_card(shown: Shown, about: tuple[str, str, str]) -> None:
+def show_card(shown: DeviceRuns, about: tuple[str, str, str]) -> None:
     """Draw one device.
 
     Args:
@@ -74,7 +47,7 @@ def show_card(shown: Shown, about: tuple[str, str, str]) -> None:
     _alerts(shown.device.id)
 
 
-def _title(shown: Shown, moved: bool | None) -> None:
+def _title(shown: DeviceRuns, moved: bool | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader(literal(shown.name), anchor=False, width="content")
         origin_badge(shown.source.origin)
@@ -86,7 +59,7 @@ def _title(shown: Shown, moved: bool | None) -> None:
             st.badge("machine steady", icon=":material/check:", color="green")
 
 
-def _last_run(shown: Shown) -> None:
+def _last_run(shown: DeviceRuns) -> None:
     newest = shown.newest
     ended = newest.finished_at or newest.started_at
     when = f"{age(ended, datetime.now(UTC))} ({viewer.local(ended)}), {newest.state}"
@@ -96,7 +69,7 @@ def _last_run(shown: Shown) -> None:
         note(f"{newest.revision.commit[:SHORT_COMMIT]}{dirty} {newest.revision.subject or ''}")
 
 
-def _headline(shown: Shown, metric: str, label: str, about: tuple[str, str, str]) -> None:
+def _headline(shown: DeviceRuns, metric: str, label: str, about: tuple[str, str, str]) -> None:
     """The newest median with its change since the run before, over a line of the last nights."""
     precision, layout, baselines = about
     frame = cached_queries.summaries(shown.run_ids, metric, baselines, precision, layout)
@@ -122,7 +95,7 @@ def _headline(shown: Shown, metric: str, label: str, about: tuple[str, str, str]
     )
 
 
-def _canaries(shown: Shown) -> tuple[bool | None, str]:
+def _canaries(shown: DeviceRuns) -> tuple[bool | None, str]:
     """Whether the machine moved (None: not known), and each canary against its own median."""
     frame = cached_queries.canary_rates(shown.run_ids)
     medians = frame.groupby("canary")["rate"].median()
@@ -134,7 +107,7 @@ def _canaries(shown: Shown) -> tuple[bool | None, str]:
     return bool(((shares - 1).abs() > CANARY_MOVED).any()), told
 
 
-def _environment(shown: Shown) -> None:
+def _environment(shown: DeviceRuns) -> None:
     if len(shown.runs) < 2 or shown.newest.environment_id == shown.runs[-2].environment_id:
         return
     before = shown.runs[-2].id

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links
-from dashboard.app_pages.overview_card import Shown
+from dashboard.device_runs import DeviceRuns
 from dashboard.naming import count, share
 from dashboard.panels import finding, note, show_table
 
@@ -26,7 +26,7 @@ HEIGHT = 330
 MOST_ROWS_AT_ONCE = 8
 
 
-def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
+def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> None:
     """Draw the table of every device's heuristics, the most accurate first.
 
     Args:
@@ -55,7 +55,7 @@ def show_rules(devices: Sequence[Shown], about: tuple[str, str, str]) -> None:
     )
 
 
-def _of_device(shown: Shown, about: tuple[str, str, str]) -> pd.DataFrame:
+def _of_device(shown: DeviceRuns, about: tuple[str, str, str]) -> pd.DataFrame:
     precision, layout, baselines = about
     newest_id = (shown.newest.id,)
     newest = cached_queries.heuristic_nights(

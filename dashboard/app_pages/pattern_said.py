@@ -8,11 +8,8 @@ from dashboard import cached_queries, links
 from dashboard.app_pages.changes import MARKS
 from dashboard.filters import Scope
 from dashboard.naming import count, metric_label, percent
-from dashboard.panels import finding, note, show_table
+from dashboard.panels import choose_row, finding, note
 from db.records import ProblemKey
-
-HEIGHT = 300
-MOST_ROWS_AT_ONCE = 7
 
 
 def show_said(scope: Scope, problem: ProblemKey) -> None:
@@ -42,16 +39,10 @@ def show_said(scope: Scope, problem: ProblemKey) -> None:
             "reason": frame["reason"],
         }
     )
-    chosen = show_table(
-        table,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="said",
-        height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
-    )
+    place = choose_row(table, "said")
     note("Choose a row to open its alert, or its run where it has none.")
-    if chosen.selection.rows:
-        row = frame.iloc[chosen.selection.rows[0]]
+    if place is not None:
+        row = frame.iloc[place]
         if row["alert_id"] == row["alert_id"]:
             links.go_to("alerts", alert=int(row["alert_id"]))
         links.open_run(str(row["run_id"]))

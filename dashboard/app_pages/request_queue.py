@@ -12,8 +12,9 @@ from dashboard.connection import reading_store, writing_store
 from dashboard.naming import age, count, duration, utc
 from dashboard.panels import finding, hint, note
 from dashboard.plain_text import literal
-from db import queries, requests
+from db import queries, request_events, requests
 from db.queries import RequestRow
+from db.request_events import RequestEventRow
 from kswatch_errors import UsageError
 
 LIVE = ("queued", "running")
@@ -47,12 +48,14 @@ def _queue() -> None:
     if live:
         _tell_time_left(live)
         _ask_who_serves(live, running)
+    shown = [*live, *ended[:MOST_ENDED]]
+    events = request_events.request_events(store, [one.id for one in shown])
     for request in sorted(live, key=lambda one: (one.state != "running", -one.priority, one.id)):
-        _live(request)
+        _live(request, events)
     if ended:
         st.markdown("##### Ended")
     for request in ended[:MOST_ENDED]:
-        _ended(request)
+        _ended(request, events)
     who_is_alive.show_alive()
 
 
@@ -78,9 +81,10 @@ def _ask_who_serves(live: list[RequestRow], running: list[RequestRow]) -> None:
         st.code("kswatch serve", language="bash")
 
 
-def _live(request: RequestRow) -> None:
+def _live(request: RequestRow, events: list[RequestEventRow]) -> None:
     with st.container(border=True):
         _title(request)
+        _tell_cancelled(request, events)
         if request.state == "running":
             planned = request.cells_planned or 0
             left = f", {duration(request.seconds_left)} left" if request.seconds_left is not None else ""
@@ -88,7 +92,7 @@ def _live(request: RequestRow) -> None:
             st.progress(share, text=f"{request.cells_done:,} of {planned or 'unknown'} cells{left}")
         elif request.seconds_planned:
             note(f"It will take about {duration(request.seconds_planned)}.")
-        if request.message:
+        if request.message and not request.cancel_asked:
             note(request.message)
         with st.container(horizontal=True, gap="small"):
             if request.run_id is not None:
@@ -121,11 +125,21 @@ def _title(request: RequestRow) -> None:
     note(f"asked by {request.asked_by}, {viewer.local(request.asked_at)}{why}", utc(request.asked_at))
 
 
-def _ended(request: RequestRow) -> None:
+def _tell_cancelled(request: RequestRow, events: list[RequestEventRow]) -> None:
+    """Who cancelled it; a running one may say something else since."""
+    for event in events:
+        if (event.request_id, event.action) == (request.id, "cancel"):
+            why = f": {event.reason}" if event.reason else ""
+            note(f"{viewer.local(event.at)}, cancelled by {event.who}{why}", utc(event.at))
+
+
+def _ended(request: RequestRow, events: list[RequestEventRow]) -> None:
     with st.container(border=True):
         _title(request)
+        _tell_cancelled(request, events)
         if request.finished_at:
-            note(f"Ended {age(request.finished_at, datetime.now(UTC))}. {request.message or ''}")
+            said = "" if request.cancel_asked else request.message or ""
+            note(f"Ended {age(request.finished_at, datetime.now(UTC))}. {said}")
         if request.run_id is None:
             return
         run = queries.run(reading_store(), request.run_id)

@@ -14,7 +14,7 @@ from dashboard.app_pages.environment_difference import show_difference
 from dashboard.charts import differences
 from dashboard.filters import BOX_WIDTH, tell_empty_store
 from dashboard.naming import count, percent, problem_labels
-from dashboard.panels import chart, finding, note, origin_badge, show_table
+from dashboard.panels import chart, choose_row, finding, note, origin_badge
 
 METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
 ANY = "any"
@@ -23,7 +23,6 @@ FLOORS = ("0", "2", "5", "10", "25")
 
 SHOWN = {"clear": "clear steps", "all": "all cells"}
 TABLE_HEIGHT = 460
-MOST_ROWS_AT_ONCE = 12
 
 COLUMNS: dict[str, str] = {
     "outcome": "outcome",
@@ -158,13 +157,7 @@ def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
         ],
     )
     names = COLUMNS | {"before": f"before ({unit})", "after": f"after ({unit})"}
-    chosen = show_table(
-        table[list(COLUMNS)].rename(columns=names),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="cell_differences",
-        height=TABLE_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
-    )
+    place = choose_row(table[list(COLUMNS)].rename(columns=names), "cell_differences", TABLE_HEIGHT)
     note("Choose a row to open its pattern. The chart's CSV holds every cell.")
-    if chosen.selection.rows:
-        links.open_problem(rows, str(chosen.selection.rows[0]), device=pair.after.device_uuid)
+    if place is not None:
+        links.open_problem(rows, str(place), device=pair.after.device_uuid)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import links, viewer, visitor
-from dashboard.app_pages.asking import LIMITS
-from dashboard.connection import reading_store, writing_store
+from dashboard.app_pages.sending import send
+from dashboard.connection import reading_store
 from dashboard.naming import count, duration
 from dashboard.panels import note
-from dashboard.plain_text import literal
-from db import queries, requests
+from db import queries
 from db.queries import RunRow
 from db.run_log import run_log
-from kswatch_errors import UsageError
 
 REFRESH_S = 2.0
 MOST_LINES = 400
@@ -76,20 +74,17 @@ def _run_again(run: RunRow) -> None:
 
 
 def _ask_again(run: RunRow, who: str, why: str) -> None:
-    try:
-        with writing_store() as store:
-            request_id = requests.ask(
-                store,
-                run.suite,
-                run.device_uuid,
-                asked_by=visitor.acting_name(who),
-                why=why.strip() or None,
-                arguments=run.arguments | ({"budget": f"{run.budget_s:.0f}s"} if run.budget_s else {}),
-                cells=run.planned_cells,
-                limits=LIMITS,
-            )
-    except UsageError as error:
-        st.error(literal(error), icon=":material/error:")
+    budget = {"budget": f"{run.budget_s:.0f}s"} if run.budget_s else {}
+    request_id = send(
+        run.suite,
+        run.device_uuid,
+        run.arguments | budget,
+        who=who,
+        why=why,
+        cells=run.planned_cells,
+        budget_s=run.budget_s,
+    )
+    if request_id is None:
         return
     st.success(f"Request {request_id} is queued.")
     links.link("runs", "The queue", icon=":material/arrow_forward:", view="queue")

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from dashboard import cached_queries
-from dashboard.app_pages.overview_card import Shown
 from dashboard.connection import reading_store
+from dashboard.device_runs import DeviceRuns
 from dashboard.naming import age, count
 from dashboard.panels import finding, note, show_table
 from db import queries
 
 
-def show_silence(devices: Sequence[Shown]) -> None:
+def show_silence(devices: Sequence[DeviceRuns]) -> None:
     """Draw what is silent, or say that nothing is."""
     now = datetime.now(UTC)
     rows = [
@@ -31,11 +31,11 @@ def show_silence(devices: Sequence[Shown]) -> None:
     show_table(pd.DataFrame(rows))
 
 
-def _since(shown: Shown, now: datetime) -> str:
+def _since(shown: DeviceRuns, now: datetime) -> str:
     return f"run {shown.newest.id}, {age(shown.newest.started_at, now)}"
 
 
-def _cells(shown: Shown) -> list[dict[str, str]]:
+def _cells(shown: DeviceRuns) -> list[dict[str, str]]:
     """Cells of the run before that give no number in the newest one."""
     if len(shown.runs) < 2:
         return []

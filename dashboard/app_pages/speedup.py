@@ -12,7 +12,7 @@ from dashboard.app_pages import marks, rates
 from dashboard.charts import distribution, heat_map, roofline, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import device_names, problem_labels, ratio, share
-from dashboard.panels import chart, finding, hint, note, show_table
+from dashboard.panels import chart, choose_row, finding, hint, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
 GROUPS: dict[str, str | None] = {
@@ -26,7 +26,6 @@ ACROSS = ("precision", "layout")
 """Splits that look at more of the run than the filters leave."""
 
 TABLE_HEIGHT = 560
-MOST_ROWS_AT_ONCE = 14
 
 COLUMNS: dict[str, str] = {
     "pattern": "pattern",
@@ -219,13 +218,7 @@ def _table(scope: Scope, here: pd.DataFrame) -> None:
     finding(f"The problems of run {scope.newest.id}")
     ordered = here.sort_values("speedup", ascending=False).reset_index(drop=True)
     names = {name: COLUMNS[name] for name in COLUMNS if ordered[name].notna().any()}
-    chosen = show_table(
-        ordered[list(names)].rename(columns=names),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="problems",
-        height=TABLE_HEIGHT if len(ordered) > MOST_ROWS_AT_ONCE else "content",
-    )
+    place = choose_row(ordered[list(names)].rename(columns=names), "problems", TABLE_HEIGHT)
     hint("Choose a row to open its pattern.")
-    if chosen.selection.rows:
-        links.open_problem(ordered, str(chosen.selection.rows[0]), device=scope.device.uuid)
+    if place is not None:
+        links.open_problem(ordered, str(place), device=scope.device.uuid)

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts.palette import DIVERGING
-from dashboard.charts.style import NIGHT_AXIS, blank, plain
+from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, day, plain
 
 MOST_ROWS = 120
 MOST_NIGHTS = 90
@@ -26,7 +26,7 @@ def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
     table = _table(frame)
     ratios = table.to_numpy(dtype=np.float32)
     starts = frame.drop_duplicates("run_id").set_index("run_id")["started_at"]
-    nights = [f"{starts[run]:%Y-%m-%d} UTC, run {run}" for run in table.columns]
+    nights = [f"{starts[run]:{NIGHT_FORMAT}}, run {run}" for run in table.columns]
     rows = [plain(row) for row in table.index]
     figure = blank(NIGHT_AXIS, "", height=120 + max(7 * len(rows), min(18 * len(rows), 540)))
     figure.add_trace(
@@ -62,9 +62,7 @@ def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
 
 def _label_axes(figure: go.Figure, nights: list[str], rows: list[str]) -> None:
     shown = nights[:: -max(1, -(-len(nights) // 6))]
-    figure.update_xaxes(
-        type="category", tickvals=shown, ticktext=[night[5:10] for night in shown], showgrid=False
-    )
+    figure.update_xaxes(type="category", tickvals=shown, ticktext=list(map(day, shown)), showgrid=False)
     every = max(1, -(-len(rows) // 40))
     figure.update_yaxes(type="category", tickvals=rows[::every], autorange="reversed", showgrid=False)
 

@@ -15,6 +15,8 @@ from dashboard.charts.palette import QUIET
 HEIGHT = 340
 MAX_TICKS = 7
 NIGHT_AXIS = "night (UTC)"
+NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
+"""Of a night that is a column and not a place on an axis; `zones.in_zone` reads it."""
 
 
 def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
@@ -47,6 +49,11 @@ def night_axis(figure: go.Figure, nights: Iterable[datetime]) -> None:
         figure.update_xaxes(
             range=[min(times) - around, max(times) + around], dtick=86_400_000, tickformat="%b %d"
         )
+
+
+def day(night: str) -> str:
+    """Month and day of a column that is a night."""
+    return night[5:10]
 
 
 def plain(text: object) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.style import NIGHT_AXIS
+from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, day
 
 UTC_NAME = "UTC"
 _TIME_IN_UTC = re.compile(r"%\{x\|[^}]*\} UTC")
@@ -23,8 +25,11 @@ def in_zone(figure: go.Figure, zone: str) -> go.Figure:
         zone: as Europe/Paris.
     """
     axis = figure.layout.xaxis
-    if zone == UTC_NAME or axis.title.text != NIGHT_AXIS or axis.type == "category":
+    if zone == UTC_NAME or axis.title.text != NIGHT_AXIS:
         return figure
+    axis.title.text = NIGHT_AXIS.replace(UTC_NAME, zone)
+    if axis.type == "category":
+        return _columns_in_zone(figure, ZoneInfo(zone))
     for trace in figure.data:
         utc = pd.DatetimeIndex(pd.to_datetime(list(trace.x), utc=True))
         local = utc.tz_convert(zone)
@@ -37,8 +42,24 @@ def in_zone(figure: go.Figure, zone: str) -> go.Figure:
             shape.x0, shape.x1 = _moved((shape.x0, shape.x1), zone)
     if axis.range:
         axis.range = _moved(axis.range, zone)
-    axis.title.text = NIGHT_AXIS.replace(UTC_NAME, zone)
     return figure
+
+
+def _columns_in_zone(figure: go.Figure, zone: ZoneInfo) -> go.Figure:
+    """The same for nights that are columns: their names begin with `NIGHT_FORMAT`."""
+    axis = figure.layout.xaxis
+    names = {name: _column_in_zone(name, zone) for trace in figure.data for name in trace.x}
+    for trace in figure.data:
+        trace.x = [names[name] for name in trace.x]
+    axis.tickvals = [names[name] for name in axis.tickvals]
+    axis.ticktext = [day(name) for name in axis.tickvals]
+    return figure
+
+
+def _column_in_zone(name: str, zone: ZoneInfo) -> str:
+    night, comma, run = name.partition(",")
+    utc = datetime.strptime(night, NIGHT_FORMAT).replace(tzinfo=UTC)
+    return f"{utc.astimezone(zone):%Y-%m-%d %H:%M %Z}, {utc:%H:%M} UTC{comma}{run}"
 
 
 def _moved(times: Iterable[object], zone: str) -> list[pd.Timestamp]:

@@ -122,6 +122,13 @@ def wait_until_drawn(page: Page) -> None:
     )
 
 
+def page_script(first: str) -> None:
+    """What `AppTest` runs to draw one page without a browser."""
+    from dashboard.page_list import navigation
+
+    navigation(first).run()
+
+
 def open_from_menu(page: Page, entry: PageEntry) -> None:
     """Click a page's name in the menu and wait until that page has been drawn."""
     wait_until_drawn(page)

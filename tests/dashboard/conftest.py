@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browsing import chromium_or_reason, launched_browser, running_dashboard  # noqa: E402
+from browsing import chromium_or_reason, launched_browser, page_script, running_dashboard  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 from simulated_store import Plan, fill  # noqa: E402
 from streamlit.testing.v1 import AppTest  # noqa: E402
@@ -48,19 +48,13 @@ def own_url(tmp_path: Path) -> str:
     return url
 
 
-def _script(first: str) -> None:
-    from dashboard.page_list import navigation
-
-    navigation(first).run()
-
-
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """Opens one page on a store without a browser, as a link with these choices would."""
 
     def open_page(path: str, url: str, **choices: str) -> AppTest:
         monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
-        page = AppTest.from_function(_script, args=(path,), default_timeout=60)
+        page = AppTest.from_function(page_script, args=(path,), default_timeout=60)
         for name, value in choices.items():
             page.query_params[name] = value
         page.run()

@@ -9,9 +9,11 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import visitor
 from dashboard.access import Tokens
+from dashboard.app_pages import sending
 from dashboard.sign_in_sessions import Visitor
 from dashboard.sign_in_token import TokenDoor
 from db import alert_life, queries, requests
+from db.request_events import request_events
 from db.store import Store
 
 Opened = Callable[..., AppTest]
@@ -29,26 +31,10 @@ class OneVisitor(TokenDoor):
         return self.one
 
 
-def _script(first: str) -> None:
-    from dashboard.page_list import navigation
-
-    navigation(first).run()
-
-
 @pytest.fixture
-def opened(own_url: str, monkeypatch: pytest.MonkeyPatch) -> Opened:
+def opened(opened: Opened, own_url: str) -> Opened:
     """Opens one page on the test's own store, as a link with these choices would."""
-    monkeypatch.setenv("KSWATCH_DATABASE_URL", own_url)
-
-    def open_page(path: str, **choices: str) -> AppTest:
-        page = AppTest.from_function(_script, args=(path,), default_timeout=60)
-        for name, value in choices.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception[0].value
-        return page
-
-    return open_page
+    return lambda path, **choices: opened(path, own_url, **choices)
 
 
 @pytest.fixture
@@ -111,6 +97,12 @@ def test_whoever_is_signed_in_acts_under_that_name(filled: Store, opened: Opened
     page = opened("runs", view="queue")
     page.button(key="cancel_2").click().run()
     assert queries.request(filled, 2).message == "cancelled by engineer"
+    acts = request_events(filled, [2, queries.requests(filled)[0].id])
+    assert [(act.who, act.action) for act in acts] == [
+        ("somebody", "ask"),
+        ("engineer", "ask"),
+        ("engineer", "cancel"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +175,17 @@ def test_a_run_that_costs_too_much_is_refused_in_words(filled: Store, opened: Op
     page = opened("ask", pattern=patterns)
     assert "more than one request may ask for" in said(page)
     assert page.button(key="ask").disabled
+
+
+def test_what_one_request_may_cost_is_what_was_configured(
+    filled: Store, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(sending.LIMITS, "8,20.0,2")
+    page = opened("ask", pattern="6,64,64,1")
+    assert "16 cells are more than one request may ask for (8)" in said(page)
+    page.multiselect(key="ask_layouts").select("batch_last").run()
+    assert page.number_input(key="ask_budget").value == 20
+    assert not page.button(key="ask").disabled
 
 
 def test_a_chain_whose_factors_do_not_multiply_is_refused(filled: Store, opened: Opened) -> None:

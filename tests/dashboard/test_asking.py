@@ -1,6 +1,7 @@
 import pytest
 
 from dashboard.app_pages.asking import AD_HOC, SUITES, Asked, cost_text, read_batches, read_patterns
+from db.requests import Limits
 from kernels.pattern import Pattern
 from kswatch_errors import UsageError
 from profiler.plan import Filters, plan_suite
@@ -39,13 +40,13 @@ def test_batches_are_read_once_each() -> None:
 
 def test_a_run_over_no_pattern_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one pattern"):
-        Asked("cpu", AD_HOC).refuse_nonsense()
+        Asked("cpu", AD_HOC).refuse_nonsense(Limits())
 
 
 def test_a_run_over_far_too_many_cells_is_refused() -> None:
     patterns = tuple(Pattern(1, b, 1, 1) for b in range(1, 2000))
     with pytest.raises(UsageError, match="cells"):
-        Asked("cpu", AD_HOC, patterns).refuse_nonsense()
+        Asked("cpu", AD_HOC, patterns).refuse_nonsense(Limits())
 
 
 def test_the_profiler_knows_every_suite_that_is_offered() -> None:
@@ -82,11 +83,14 @@ def test_the_profiler_plans_as_many_cells_as_were_announced(asked: Asked) -> Non
 )
 def test_nonsense_is_refused_in_words(asked: Asked, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        asked.refuse_nonsense()
+        asked.refuse_nonsense(Limits())
 
 
 def test_factors_of_a_layer_are_a_chain() -> None:
-    Asked("cpu", AD_HOC, (Pattern(1, 192, 48, 2), Pattern(2, 48, 192, 1)), is_chain=True).refuse_nonsense()
+    factors = (Pattern(1, 192, 48, 2), Pattern(2, 48, 192, 1))
+    chain = Asked("cpu", AD_HOC, factors, is_chain=True)
+    chain.refuse_nonsense(Limits())
+    assert chain.arguments() == {"pattern": ["1,192,48,2", "2,48,192,1"]}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from browsing import ROOT, free_port, wait_until_healthy
 
-from dashboard.commands import HOST, refuse_taken_port, streamlit_arguments
+from dashboard.app_pages import sending
+from dashboard.commands import HOST, refuse_taken_port, server_environment, streamlit_arguments
 from dashboard.page_list import PAGES
+from db.requests import Limits
 from kswatch_errors import UsageError
 
 
@@ -27,6 +29,14 @@ def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
     assert "--server.address=127.0.0.1" in arguments
     assert "--browser.gatherUsageStats=false" in arguments
     assert "--server.port=9000" in arguments
+
+
+def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = Limits(cells=8, minutes=20.0, requests_per_hour=2)
+    monkeypatch.setenv(sending.LIMITS, server_environment("sqlite://", (), configured)[sending.LIMITS])
+    assert sending.limits() == configured
+    monkeypatch.delenv(sending.LIMITS)
+    assert sending.limits() == Limits()
 
 
 def test_the_command_serves_the_store_until_it_is_told_to_stop(tmp_path: Path) -> None:

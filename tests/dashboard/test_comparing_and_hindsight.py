@@ -22,7 +22,7 @@ def scope(own_url: str, monkeypatch: pytest.MonkeyPatch) -> Scope:
     monkeypatch.setenv("KSWATCH_DATABASE_URL", own_url)
     device = queries.devices(store)[0]
     runs = tuple(reversed(queries.runs(store)))
-    return Scope(device, device.model, SOURCES[-1], "nightly", "fp32", "batch_first", "all", runs)
+    return Scope(device, device.model, SOURCES[-1], runs, "nightly", "fp32", "batch_first", "all")
 
 
 def test_two_runs_differ_by_the_planted_regression_of_fused(scope: Scope) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import page_script
 from simulated_store import Plan, fill
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
@@ -34,16 +35,10 @@ def url() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _script(first: str) -> None:
-    from dashboard.page_list import navigation
-
-    navigation(first).run()
-
-
 def test_every_page_draws_and_none_can_write(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
     for entry in PAGES:
-        page = AppTest.from_function(_script, args=(entry.path,), default_timeout=60).run()
+        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=60).run()
         assert not page.exception, entry.path
         assert page.subheader, entry.path
     with connection.reading_store().session() as session, pytest.raises(InternalError, match="read-only"):

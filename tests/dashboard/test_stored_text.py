@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import open_from_menu, running_dashboard, wait_until_drawn
+from browsing import open_from_menu, page_script, running_dashboard, wait_until_drawn
 from playwright.sync_api import Browser, expect
 from simulated_store import NASTY, Plan, fill, fill_queue
 from streamlit.testing.v1 import AppTest
@@ -59,12 +59,6 @@ def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser,
     context.close()
 
 
-def _script(first: str) -> None:
-    from dashboard.page_list import navigation
-
-    navigation(first).run()
-
-
 @pytest.mark.slow
 def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
     own_url: str, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +72,7 @@ def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
 
     monkeypatch.setattr(connection, "writing_store", refused)
     for entry in PAGES:
-        page = AppTest.from_function(_script, args=(entry.path,), default_timeout=60).run()
+        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=60).run()
         assert not page.exception, entry.path
 
 
@@ -90,10 +84,10 @@ def test_only_requests_and_alert_life_are_written_through() -> None:
         for path in folder.rglob("*.py")
         if "with writing_store()" in path.read_text()
     }
-    assert set(writers) == {"alert_actions.py", "ask_for_run.py", "request_queue.py", "run_progress.py"}
+    assert set(writers) == {"alert_actions.py", "request_queue.py", "sending.py"}
     for name, text in writers.items():
         for part in text.split("with writing_store() as store:")[1:]:
-            called = part.strip().split("(")[0].split(" = ")[-1]
+            called = part.strip().split("(")[0].removeprefix("return ")
             assert called in ("alert_life.act", "requests.ask", "requests.cancel"), (name, called)
     opened = [path.name for path in folder.rglob("*.py") if "Store.open(" in path.read_text()]
     assert sorted(opened) == ["commands.py", "connection.py"]

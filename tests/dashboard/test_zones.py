@@ -43,7 +43,12 @@ def test_in_utc_nothing_changes() -> None:
     assert in_zone(figure(), "UTC") == figure()
 
 
-def test_a_heat_map_keeps_its_columns_which_say_utc_themselves() -> None:
+def test_a_heat_maps_columns_are_nights_in_the_viewers_zone_too() -> None:
     frame = pd.DataFrame({"problem": ["p"], "run_id": [1], "started_at": [NIGHT], "speedup": [1.0]})
-    image = in_zone(heat_map.pattern_by_night(frame, "speedup"), "Europe/Paris").data[0]
-    assert list(image.x) == ["2026-07-05 UTC, run 1"]
+    drawn = heat_map.pattern_by_night(frame, "speedup")
+    assert list(drawn.data[0].x) == ["2026-07-05 23:30 UTC, run 1"]
+    moved = in_zone(drawn, "Europe/Paris")
+    assert list(moved.data[0].x) == ["2026-07-06 01:30 CEST, 23:30 UTC, run 1"]
+    assert list(moved.layout.xaxis.tickvals) == list(moved.data[0].x)
+    assert list(moved.layout.xaxis.ticktext) == ["07-06"]
+    assert moved.layout.xaxis.title.text == "night (Europe/Paris)"
