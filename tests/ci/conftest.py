@@ -4,7 +4,8 @@ import pytest
 
 from ci.config import CiConfig
 from db.store import Store
-from tests.ci.nights import START, Nights
+from tests.ci.nights import START
+from tests.ci.shared_nights import Shared, SharedNights
 
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -22,16 +23,22 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line("\n".join(lines))
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Shared:
+    """Stores that several tests begin with."""
+    return Shared(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture
-def store(tmp_path):
-    opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
+def store(tmp_path, shared):
+    opened = Store.open(f"sqlite:///{shared.empty(tmp_path / 'kswatch.db')}")
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def nights(store) -> Nights:
-    return Nights(store)
+def nights(store, shared) -> SharedNights:
+    return SharedNights(store, shared=shared)
 
 
 @pytest.fixture
