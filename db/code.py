@@ -8,8 +8,8 @@ from typing import Any
 
 from db.models import Resource
 from db.queries_code import ResourceRow
+from db.statements import insert_rows
 from db.store import Store
-from db.vocabulary import insert_rows
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ drift and stalls hit both alike there; else the ratio of the medians.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from db.records import COMPARABLE, NO_CONTENDER
 
@@ -24,8 +23,7 @@ COMPARED_METRICS: dict[str, str] = {"latency": "latency_ms", "energy": "energy_m
 """What a comparison is about, and the column that it compares."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How fused did on one problem; `speedup` > 1 means that fused is better."""
 
     best_baseline: str | None = None

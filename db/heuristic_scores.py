@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db.models import Comparison, HeuristicScore, Prediction, Problem
-from db.vocabulary import insert_rows
+from db.statements import insert_rows
 
 HALF_WIDTH_IN_SIGMAS = 1.96
 """Half of a 95 % interval."""

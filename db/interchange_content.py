@@ -23,9 +23,9 @@ from db.records import (
     RunRecord,
     RunState,
 )
+from db.statements import insert_rows
 from db.store import Store
 from db.tails import write_tails
-from db.vocabulary import insert_rows
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def _write(
     store: Store, session: Session, header: RunHeader, run: Run, records: list[MeasurementRecord]
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
-    ids = recording.write_measurements(session, store.vocabulary, facts, records)
+    cells = recording.write_measurements(session, store.vocabulary, facts, records)
     if facts.keeps_tails:
-        write_tails(session, run.device_id, run.id, recording.points_of(run.id, ids, records))
+        write_tails(session, run.device_id, run.id, recording.points_of(run.id, cells, records))
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
     insert_rows(session, Canary, canaries, replace=True)
     recording.write_predictions(session, store.vocabulary, run.id, header.predictions)

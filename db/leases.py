@@ -15,8 +15,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.models import Lease
+from db.statements import insert_rows
 from db.store import Store
-from db.vocabulary import insert_rows
 from kswatch_errors import MeasurementError
 
 LEASE_SECONDS = 120.0

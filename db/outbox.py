@@ -16,8 +16,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Message
+from db.statements import insert_rows
 from db.store import Store
-from db.vocabulary import insert_rows
 
 EVERYONE = "*"
 """The channel of news that was not addressed yet."""

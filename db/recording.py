@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, String, or_, select
+from sqlalchemy import String, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from db.comparing import COMPARED_METRICS, Measured, Outcome, compare
+from db.comparing import COMPARED_METRICS, Measured, compare
 from db.models import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
 from db.packing import pack_samples
-from db.records import BASELINE_SETS, HEADLINE_MODES, MeasurementRecord, PredictionRecord
-from db.tails import KINDS_WITH_TAILS, SeriesPoint, cell_points
-from db.vocabulary import CellKey, Vocabulary, insert_rows, insert_tuples
+from db.records import BASELINE_SETS, HEADLINE_MODES, IMPLEMENTATIONS, MeasurementRecord, PredictionRecord
+from db.statements import insert_rows, insert_tuples, parts
+from db.tails import KINDS_WITH_TAILS, ComparedRow, SeriesPoint, cell_points, ratio_points
+from db.vocabulary import Vocabulary
 
 PLAIN_COLUMNS: tuple[str, ...] = tuple(
     field.name
@@ -44,31 +44,27 @@ class RunFacts:
 
 def write_measurements(
     session: Session, vocabulary: Vocabulary, run: RunFacts, records: Sequence[MeasurementRecord]
-) -> dict[CellKey, int]:
-    """Write measurements and samples, replacing those of the same cell and mode; gives the cells' ids."""
-    keys = [(record.problem, record.implementation) for record in records]
-    ids = vocabulary.cell_ids(session, set(keys))
-    cells = [ids[key] for key in keys]  # hashing a problem is what costs most here: once each
-    rows = [_row(run, cell_id, record) for cell_id, record in zip(cells, records, strict=True)]
-    insert_tuples(session, Measurement, _COLUMNS, rows)
+) -> list[int]:
+    """Write measurements with samples and counters, in place of those of the same cell and mode.
+
+    Gives the cell of each record.
+    """
+    cells = vocabulary.cell_ids(session, [(record.problem, record.implementation) for record in records])
+    placed = list(zip(cells, records, strict=True))
+    insert_tuples(session, Measurement, _COLUMNS, [_row(run, cell_id, record) for cell_id, record in placed])
     samples = [
-        {
-            "run_id": run.run_id,
-            "cell_id": cell_id,
-            "mode": record.mode,
-            "samples_ms": pack_samples(record.samples_ms),
-        }
-        for cell_id, record in zip(cells, records, strict=True)
+        (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
+        for cell_id, record in placed
         if record.samples_ms
     ]
-    insert_rows(session, Sample, samples, replace=True)
+    insert_tuples(session, Sample, ("run_id", "cell_id", "mode", "samples_ms"), samples)
     counters = [
-        {"run_id": run.run_id, "cell_id": ids[record.problem, record.implementation], **asdict(counter)}
-        for record in records
+        {"run_id": run.run_id, "cell_id": cell_id, **asdict(counter)}
+        for cell_id, record in placed
         for counter in record.counters
     ]
     insert_rows(session, Counter, counters, replace=True)
-    return ids
+    return cells
 
 
 _COLUMNS = ("run_id", "device_id", "cell_id", "flags", *PLAIN_COLUMNS)
@@ -105,88 +101,110 @@ def _storable(text: str, length: int) -> str:
 
 
 def points_of(
-    run_id: int, cell_ids: Mapping[CellKey, int], records: Iterable[MeasurementRecord]
+    run_id: int, cell_ids: Iterable[int], records: Iterable[MeasurementRecord]
 ) -> Iterator[SeriesPoint]:
     """What measurements say of the series of their cells."""
-    for record in records:
-        yield from cell_points(run_id, cell_ids[record.problem, record.implementation], record)
+    for cell_id, record in zip(cell_ids, records, strict=True):
+        yield from cell_points(run_id, cell_id, record)
 
 
 def write_comparisons(
-    session: Session, run: RunFacts, problem_ids: Collection[int], held: Collection[str]
-) -> list[dict[str, Any]]:
-    """Compare fused with the baselines on these problems of the run, from what the store now holds.
+    session: Session, run_id: int, held: Collection[str], problem_ids: Collection[int] | None = None
+) -> list[SeriesPoint]:
+    """Compare fused with the baselines, from what the store now holds of the run.
+
+    Gives what that says of the headline's series.
 
     Args:
         session: of the transaction that wrote the measurements.
-        run: whose measurements.
-        problem_ids: the problems to compare anew.
+        run_id: whose measurements.
         held: implementations that the device holds rows of; only these must have one for a comparison.
+        problem_ids: the problems to compare anew; by default all of the run.
     """
-    by_problem = _measured(session, run.run_id, problem_ids)
-    rows = [
-        row for id_ in sorted(by_problem) for row in comparison_rows(run.run_id, id_, by_problem[id_], held)
-    ]
-    insert_rows(session, Comparison, rows, replace=True)
-    return rows
+    baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
+    rows: list[ComparedRow] = []
+    points: list[SeriesPoint] = []
+    for problem_id, measured in _measured(session, run_id, problem_ids).items():
+        new = comparison_rows(run_id, problem_id, measured.headline, baselines)
+        points += ratio_points(new, measured.fused_cell)
+        rows += new
+    insert_tuples(session, Comparison, ComparedRow._fields, rows)
+    return points
 
 
-COMPARED_COLUMNS = (
-    Measurement.run_id,
-    Measurement.status,
-    Measurement.latency_ms,
-    Measurement.energy_mj,
-    Measurement.energy_low_mj,
-    Measurement.energy_high_mj,
-    Measurement.ratio_to_fused,
-    Measurement.ratio_to_fused_low,
-    Measurement.ratio_to_fused_high,
+class StoredCell(NamedTuple):
+    """What a comparison must know of one measurement."""
+
+    problem_id: int
+    cell_id: int
+    implementation: str
+    mode: str
+    run_id: int
+    status: str
+    latency_ms: float | None
+    energy_mj: float | None
+    energy_low_mj: float | None
+    energy_high_mj: float | None
+    ratio_to_fused: float | None
+    ratio_to_fused_low: float | None
+    ratio_to_fused_high: float | None
+
+
+COMPARED_COLUMNS = tuple(getattr(Measurement, name) for name in StoredCell._fields[4:])
+_OF_RUN = (
+    select(Cell.problem_id, Cell.id, Cell.implementation, Measurement.mode, *COMPARED_COLUMNS)
+    .join(Cell, Cell.id == Measurement.cell_id)
+    .where(Measurement.run_id == bindparam("run_id"))
+    .where(or_(*(Measurement.mode == mode for mode in HEADLINE_MODES)))
 )
+_OF_PROBLEMS = _OF_RUN.where(Cell.problem_id.in_(bindparam("problem_ids", expanding=True)))
 
 
-def _measured(session: Session, run_id: int, problem_ids: Collection[int]) -> dict[int, dict[str, Row]]:
-    """Each problem's measurements by implementation, in its first headline mode."""
-    query = (
-        select(Cell.problem_id, Cell.implementation, Measurement.mode, *COMPARED_COLUMNS)
-        .join(Cell, Cell.id == Measurement.cell_id)
-        .where(Measurement.run_id == run_id, Measurement.mode.in_(HEADLINE_MODES))
-    )
-    if len(problem_ids) < 500:
-        query = query.where(Cell.problem_id.in_(problem_ids))
-    wanted = set(problem_ids)
-    by_mode: dict[int, dict[str, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
-    for row in session.execute(query):
-        if row.problem_id in wanted:
-            by_mode[row.problem_id][row.mode][row.implementation] = row
-    return {id_: modes[min(modes, key=HEADLINE_MODES.index)] for id_, modes in by_mode.items()}
+class ProblemCells(NamedTuple):
+    """A problem's measurements in one run."""
+
+    headline: dict[str, StoredCell]
+    """By implementation, in the first headline mode that the problem has."""
+    fused_cell: int | None
+
+
+def _measured(session: Session, run_id: int, problem_ids: Collection[int] | None) -> dict[int, ProblemCells]:
+    connection = session.connection()
+    if problem_ids is None:
+        found = list(connection.execute(_OF_RUN, {"run_id": run_id}))
+    else:
+        asked = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
+        found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one)]
+    by_mode: dict[int, dict[str, dict[str, StoredCell]]] = {}
+    for row in map(StoredCell._make, found):
+        by_mode.setdefault(row.problem_id, {}).setdefault(row.mode, {})[row.implementation] = row
+    return {problem_id: _problem_cells(by_mode[problem_id]) for problem_id in sorted(by_mode)}
+
+
+def _problem_cells(modes: Mapping[str, dict[str, StoredCell]]) -> ProblemCells:
+    fused = next((cells["fused"].cell_id for cells in modes.values() if "fused" in cells), None)
+    return ProblemCells(modes[min(modes, key=HEADLINE_MODES.index)], fused)
 
 
 def comparison_rows(
-    run_id: int, problem_id: int, measured: Mapping[str, Measured], held: Collection[str]
-) -> list[dict[str, Any]]:
-    """Rows of `comparison` for one problem: each metric that was read, each set of baselines."""
-    rows = []
-    for metric in metrics_read(measured.values()):
-        for name, baselines in BASELINE_SETS.items():
-            outcome = compare(measured, metric, [one for one in baselines if one in held])
-            rows.append(_comparison_row(run_id, problem_id, metric, name, outcome))
-    return rows
+    run_id: int, problem_id: int, measured: Mapping[str, Measured], baselines: Mapping[str, Sequence[str]]
+) -> list[ComparedRow]:
+    """Rows of `comparison` for one problem: each metric that was read, each named set of baselines."""
+    return [
+        ComparedRow(run_id, problem_id, metric, name, *compare(measured, metric, names))
+        for metric in metrics_read(measured.values())
+        for name, names in baselines.items()
+    ]
 
 
-def metrics_read(measured: Iterable[Measured]) -> list[str]:
+def metrics_read(measured: Collection[Measured]) -> list[str]:
     """Metrics that at least one measurement has; latency when there is none, to say why it is left out."""
-    rows = list(measured)
     read = [
         metric
         for metric, column in COMPARED_METRICS.items()
-        if any(getattr(row, column) is not None for row in rows)
+        if any(getattr(row, column) is not None for row in measured)
     ]
     return read or ["latency"]
-
-
-def _comparison_row(run_id: int, problem_id: int, metric: str, name: str, outcome: Outcome) -> dict[str, Any]:
-    row = {"run_id": run_id, "problem_id": problem_id, "metric": metric, "baselines": name}
-    return row | vars(outcome)
 
 
 def write_predictions(
@@ -208,30 +226,23 @@ def write_predictions(
     insert_rows(session, Prediction, rows, replace=True)
 
 
-def held_implementations(session: Session, device_id: int, run_id: int | None = None) -> set[str]:
-    """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
+_HELD = (
+    select(Cell.id)
+    .where(Cell.implementation == bindparam("implementation"))
     # cells first, each probed in the index by series: the other way round would walk the device's history
-    on_device = (
+    .where(
         select(Measurement.run_id)
         .join(Run, Run.id == Measurement.run_id)
-        .where(Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
-        .where(or_(Run.excluded.is_(False), Run.id == run_id))
+        .where(Measurement.device_id == bindparam("device_id"), Measurement.cell_id == Cell.id)
+        .where(or_(Run.excluded.is_(False), Run.id == bindparam("run_id")))
         .exists()
     )
-    names = list(session.scalars(select(Cell.implementation).distinct()))
-    measured = select(Cell.id).where(on_device).limit(1)
-    return {name for name in names if session.scalar(measured.where(Cell.implementation == name))}
+    .limit(1)
+)
 
 
-def fused_cells(session: Session, problem_ids: Collection[int]) -> dict[int, int]:
-    """The `fused` cell of each problem that has one."""
-    query = select(Cell.problem_id, Cell.id).where(Cell.implementation == "fused")
-    if len(problem_ids) < 500:
-        query = query.where(Cell.problem_id.in_(problem_ids))
-    return {problem_id: cell_id for problem_id, cell_id in session.execute(query)}
-
-
-def measured_problems(session: Session, run_id: int) -> set[int]:
-    """Problems that the run holds a measurement of."""
-    query = select(Cell.problem_id).join(Measurement, Measurement.cell_id == Cell.id)
-    return set(session.scalars(query.where(Measurement.run_id == run_id).distinct()))
+def held_implementations(session: Session, device_id: int, run_id: int | None = None) -> set[str]:
+    """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
+    asked = {"device_id": device_id, "run_id": run_id}
+    connection = session.connection()
+    return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **asked})}

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Comparison, Problem, RunSummary
-from db.vocabulary import insert_rows
+from db.statements import insert_rows
 
 
 @dataclass(frozen=True)

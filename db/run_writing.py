@@ -14,7 +14,7 @@ from db.models import Measurement, Prediction, Run
 from db.recording import RunFacts
 from db.records import RunRecord, RunState
 from db.rollup import write_run_summary
-from db.tails import ratio_points, write_tails
+from db.tails import write_tails
 from db.vocabulary import device_id, environment_id, revision_id
 from kswatch_errors import UsageError
 
@@ -59,14 +59,11 @@ def finish(
     )
     run.by_status = count_statuses(session, run.id)
     run.by_event = count_events(session, run.id)
-    facts = RunFacts(run.id, run.device_id, run.kind)
-    # a baseline that came late in the run was not yet asked of its first problems
-    problem_ids = recording.measured_problems(session, run.id)
     held = recording.held_implementations(session, run.device_id, run.id)
-    rows = recording.write_comparisons(session, facts, problem_ids, held)
-    fused = recording.fused_cells(session, problem_ids)
-    if facts.keeps_tails:
-        write_tails(session, run.device_id, run.id, ratio_points(rows, fused))
+    # a baseline that came late in the run was not yet asked of its first problems
+    ratios = recording.write_comparisons(session, run.id, held)
+    if RunFacts(run.id, run.device_id, run.kind).keeps_tails:
+        write_tails(session, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)
     heuristic_scores.write(session, run.id)
 

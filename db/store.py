@@ -42,8 +42,9 @@ from db.records import (
     VerdictRecord,
 )
 from db.run_writing import the_run
-from db.tails import ratio_points, rebuild_tails, write_tails
-from db.vocabulary import Vocabulary, insert_rows
+from db.statements import insert_rows
+from db.tails import rebuild_tails, write_tails
+from db.vocabulary import Vocabulary
 
 
 class Store:
@@ -51,6 +52,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._writer = engine.execution_options(**WRITES)
         self.vocabulary = Vocabulary()
         self._facts: dict[int, RunFacts] = {}
         self._held: dict[int, set[str]] = {}
@@ -87,7 +89,7 @@ class Store:
         """A session that is one short transaction: waits its turn, commits at the end, all or nothing."""
         with told_plainly(self.engine.url):
             try:
-                with Session(self.engine.execution_options(**WRITES)) as session, session.begin():
+                with Session(self._writer) as session, session.begin():
                     if self._guard:
                         self._guard(session)
                     yield session
@@ -120,13 +122,12 @@ class Store:
         with self.writing() as session:
             run = self._run_facts(session, run_id)
             held = self._held_with(session, run, records)
-            ids = recording.write_measurements(session, self.vocabulary, run, records)
-            problems = self.vocabulary.problem_ids(session, {record.problem for record in records})
-            rows = recording.write_comparisons(session, run, problems.values(), held)
+            cells = recording.write_measurements(session, self.vocabulary, run, records)
+            problems = self.vocabulary.problem_ids(session, (record.problem for record in records))
+            ratios = recording.write_comparisons(session, run_id, held, problems.values())
             if run.keeps_tails:
-                fused = recording.fused_cells(session, problems.values())
-                points = recording.points_of(run_id, ids, records)
-                write_tails(session, run.device_id, run_id, chain(points, ratio_points(rows, fused)))
+                points = recording.points_of(run_id, cells, records)
+                write_tails(session, run.device_id, run_id, chain(points, ratios))
 
     def record_bulk(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
         """Record many measurements in one transaction, for import and simulation.
@@ -167,12 +168,13 @@ class Store:
     def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
         """Record the judgement on the run's series; judging again replaces it."""
         with self.writing() as session:
-            keys = {(record.problem, record.implementation) for record in records}
-            ids = self.vocabulary.cell_ids(session, keys)
-            rows = []
-            for record in records:
-                row = {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
-                rows.append(row | {"run_id": run_id, "cell_id": ids[record.problem, record.implementation]})
+            keys = [(record.problem, record.implementation) for record in records]
+            cells = self.vocabulary.cell_ids(session, keys)
+            rows = [
+                {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
+                | {"run_id": run_id, "cell_id": cell_id}
+                for cell_id, record in zip(cells, records, strict=True)
+            ]
             insert_rows(session, Verdict, rows, replace=True)
 
     def record_heuristic_verdicts(self, run_id: int, records: Sequence[HeuristicVerdictRecord]) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select, delete, null, select
+from sqlalchemy import Select, bindparam, delete, null, select
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Comparison, Measurement, Run, SeriesTail
 from db.packing import TAIL_LENGTH, Point, newest_run_id, pack_points, with_point, without_run
 from db.records import COMPARABLE, HEADLINE_MODES
-from db.vocabulary import insert_rows
+from db.statements import insert_tuples, parts
 
 TAIL_METRICS: dict[str, tuple[str | None, str | None]] = {
     "latency_ms": ("latency_low_ms", "latency_high_ms"),
@@ -26,8 +26,6 @@ RATIO_OF_METRIC = {"latency": "speedup", "energy": "energy_ratio"}
 """The metric's name of a comparison's series; it is the series of the problem's `fused` cell."""
 
 KINDS_WITH_TAILS = frozenset({"nightly"})
-
-Item = TypeVar("Item")
 
 SeriesPoint = tuple[int, str, Point | None]
 """(cell id, metric, point); None says that the run has no point in this series (any more)."""
@@ -43,52 +41,57 @@ def cell_points(run_id: int, cell_id: int, measured: Any) -> Iterator[SeriesPoin
         yield cell_id, metric, None if value is None else Point(run_id, value, *bounds)
 
 
-def ratio_points(rows: Iterable[Mapping[str, Any]], fused_cells: Mapping[int, int]) -> Iterator[SeriesPoint]:
-    """What comparisons say of the headline's series.
+class ComparedRow(NamedTuple):
+    """A row of `comparison`."""
 
-    Args:
-        rows: of `comparison`.
-        fused_cells: the `fused` cell of each problem that has one.
-    """
+    run_id: int
+    problem_id: int
+    metric: str
+    baselines: str
+    best_baseline: str | None
+    winner: str | None
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    left_out: str | None
+
+
+def ratio_points(rows: Iterable[ComparedRow], fused_cell: int | None) -> Iterator[SeriesPoint]:
+    """What a problem's comparisons say of the headline's series, which is that of its `fused` cell."""
     for row in rows:
-        if row["baselines"] != "all" or row["problem_id"] not in fused_cells:
-            continue
-        point = Point(row["run_id"], row["speedup"], row["speedup_low"], row["speedup_high"])
-        known = None if row["speedup"] is None else point
-        yield fused_cells[row["problem_id"]], RATIO_OF_METRIC[row["metric"]], known
+        if row.baselines == "all" and fused_cell is not None:
+            point = Point(row.run_id, row.speedup or 0.0, row.speedup_low, row.speedup_high)
+            yield fused_cell, RATIO_OF_METRIC[row.metric], None if row.speedup is None else point
+
+
+_TAILS = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
+    SeriesTail.device_id == bindparam("device_id"),
+    SeriesTail.cell_id.in_(bindparam("cell_ids", expanding=True)),
+    SeriesTail.metric.in_(bindparam("metrics", expanding=True)),
+)
 
 
 def write_tails(session: Session, device_id: int, run_id: int, points: Iterable[SeriesPoint]) -> None:
     """Bring the tails of a device up to date with one run's points."""
-    for some in _batches(points):
-        wanted = {(cell_id, metric): point for cell_id, metric, point in some}
-        query = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
-            SeriesTail.device_id == device_id, SeriesTail.cell_id.in_({cell_id for cell_id, _ in wanted})
-        )
-        tails = {(cell_id, metric): packed for cell_id, metric, packed in session.execute(query)}
+    wanted = {(cell_id, metric): point for cell_id, metric, point in points}
+    for keys in parts(sorted(wanted)):
+        asked = {
+            "device_id": device_id,
+            "cell_ids": list({cell_id for cell_id, _ in keys}),
+            "metrics": list({metric for _, metric in keys}),
+        }
+        found = session.connection().execute(_TAILS, asked)
+        tails = {(cell_id, metric): packed for cell_id, metric, packed in found}
         rows = []
-        for key, point in sorted(wanted.items(), key=lambda item: item[0]):
-            before = tails.get(key, b"")
+        for key in keys:
+            before, point = tails.get(key, b""), wanted[key]
             after = without_run(before, run_id) if point is None else with_point(before, point)
             if after != before:
-                rows.append(_row(device_id, *key, after, newest_run_id(after) or run_id))
-        insert_rows(session, SeriesTail, rows, replace=True)
+                rows.append((device_id, *key, newest_run_id(after) or run_id, after))
+        insert_tuples(session, SeriesTail, _COLUMNS, rows)
 
 
-def _batches(items: Iterable[Item], size: int = 2_000) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
-
-
-def _row(device_id: int, cell_id: int, metric: str, packed: bytes, newest: int) -> dict[str, Any]:
-    return {
-        "device_id": device_id,
-        "cell_id": cell_id,
-        "metric": metric,
-        "newest_run_id": newest,
-        "points": packed,
-    }
+_COLUMNS = ("device_id", "cell_id", "metric", "newest_run_id", "points")
 
 
 def rebuild_tails(session: Session, device_id: int) -> None:
@@ -99,9 +102,9 @@ def rebuild_tails(session: Session, device_id: int) -> None:
     for metric, query in _all_points(device_id, newest):
         by_cell = groupby(session.execute(query), key=itemgetter(0))
         packed = ((cell_id, pack_points(Point(*row[1:]) for row in rows)) for cell_id, rows in by_cell)
-        rows = (_row(device_id, cell_id, metric, points, newest_run_id(points)) for cell_id, points in packed)
-        for some in _batches(rows):
-            insert_rows(session, SeriesTail, some, replace=True)
+        rows = ((device_id, cell_id, metric, newest_run_id(points), points) for cell_id, points in packed)
+        for some in parts(rows):
+            insert_tuples(session, SeriesTail, _COLUMNS, some)
 
 
 def _all_points(device_id: int, run_ids: list[int]) -> Iterator[tuple[str, Select]]:

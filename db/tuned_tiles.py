@@ -11,8 +11,9 @@ from sqlalchemy import select
 from db.models import Device, Problem
 from db.models_code import TunedTile
 from db.records import DeviceRecord, ProblemKey
+from db.statements import insert_rows
 from db.store import Store
-from db.vocabulary import device_id, insert_rows
+from db.vocabulary import device_id
 
 
 @dataclass(frozen=True)

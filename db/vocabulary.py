@@ -3,103 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import asdict
-from functools import cache
-from operator import itemgetter
-from typing import Any
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Double, Insert, Integer, LargeBinary, String, Table, select
+from sqlalchemy import Connection, Insert, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import Session
 
 from db.json_text import to_json_text
 from db.models import Cell, Device, Environment, Problem, Revision
 from db.records import DeviceRecord, EnvironmentRecord, ProblemKey, RevisionRecord
-
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_DIALECTS: dict[str, Any] = {"sqlite": sqlite.dialect(), "postgresql": psycopg.dialect()}
-_PLAIN = (Integer, BigInteger, Double, String, Boolean, LargeBinary)
-"""Types whose values a driver takes as they are."""
-_FEW = 40
-"""Up to so many unknown problems are looked up one by one; above, the whole table is read once."""
+from db.statements import insert_rows, parts
 
 CellKey = tuple[ProblemKey, str]
 
+Wanted = Mapping[ProblemKey, Set[str]]
+"""Problems, each with the implementations whose cells are asked for."""
 
-def insert_rows(
-    session: Session,
-    model: type[DeclarativeBase],
-    rows: Sequence[dict[str, Any]],
-    *,
-    replace: bool,
-    key: tuple[str, ...] = (),
-) -> None:
-    """Insert the rows; one whose key (default: the primary key) exists is replaced, or left as it is.
-
-    Rows name the same columns. Tables whose values a driver takes as they are go straight to it:
-    SQLAlchemy's care for each parameter would double the time of a bulk import.
-    """
-    if not rows:
-        return
-    what = (session.get_bind().dialect.name, model, key, replace, tuple(rows[0]))
-    if not _is_plain(model):
-        session.execute(_insert(*what), rows)
-        return
-    sql, order = _driver_sql(*what)
-    values = [tuple(map(row.__getitem__, order)) for row in rows] if order else rows
-    session.connection().exec_driver_sql(sql, values)
-
-
-def insert_tuples(
-    session: Session, model: type[DeclarativeBase], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert many rows of a table of plain values, each in place of one with the same key."""
-    if not rows:
-        return
-    sql, order = _driver_sql(session.get_bind().dialect.name, model, (), True, columns)
-    values: Sequence[Any] = rows
-    if order is None:
-        values = [dict(zip(columns, row, strict=True)) for row in rows]
-    elif tuple(order) != columns:
-        pick = itemgetter(*map(columns.index, order))
-        values = [pick(row) for row in rows]
-    session.connection().exec_driver_sql(sql, values)
-
-
-@cache
-def _insert(
-    backend: str, model: type[DeclarativeBase], key: tuple[str, ...], replace: bool, columns: tuple[str, ...]
-) -> Insert:
-    table = _table(model)
-    elements = list(key) or [column.name for column in table.primary_key]
-    statement = _INSERTS[backend](table).inline()
-    changed = {name: statement.excluded[name] for name in columns if name not in elements}
-    if replace and changed:
-        return statement.on_conflict_do_update(index_elements=elements, set_=changed)
-    return statement.on_conflict_do_nothing(index_elements=elements)
-
-
-@cache
-def _driver_sql(
-    backend: str, model: type[DeclarativeBase], key: tuple[str, ...], replace: bool, columns: tuple[str, ...]
-) -> tuple[str, list[str] | None]:
-    """The statement as the driver wants it, and the order of its parameters where they have no names."""
-    statement = _insert(backend, model, key, replace, columns)
-    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(columns))
-    return compiled.string, compiled.positiontup if compiled.positional else None
-
-
-@cache
-def _is_plain(model: type[DeclarativeBase]) -> bool:
-    return all(isinstance(column.type, _PLAIN) for column in _table(model).columns)
-
-
-def _table(model: type[DeclarativeBase]) -> Table:
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table
+_FEW = 40
+"""Up to so many unknown problems are looked up one by one; above, the whole table is read once."""
 
 
 def device_id(session: Session, record: DeviceRecord) -> int:
@@ -126,6 +51,13 @@ def revision_id(session: Session, record: RevisionRecord | None) -> int | None:
     return session.scalars(select(Revision.id).where(*same)).one()
 
 
+class KnownProblem(NamedTuple):
+    """A problem's id, and those of its cells that are known, by implementation."""
+
+    id: int
+    cells: dict[str, int]
+
+
 class Vocabulary:
     """Ids of problems and cells, remembered: nothing of them is ever deleted.
 
@@ -133,61 +65,106 @@ class Vocabulary:
     """
 
     def __init__(self) -> None:
-        self._problems: dict[ProblemKey, int] = {}
-        self._cells: dict[CellKey, int] = {}
+        self._known: dict[ProblemKey, KnownProblem] = {}
 
     def forget(self) -> None:
         """Remember nothing, after a transaction that failed."""
-        self._problems.clear()
-        self._cells.clear()
+        self._known.clear()
 
     def problem_ids(self, session: Session, keys: Iterable[ProblemKey]) -> dict[ProblemKey, int]:
         """Ids of the problems, which are added where they are new."""
-        wanted = set(keys)
-        for attempt in ("look up", "add and look up"):
-            missing = sorted(key for key in wanted if key not in self._problems)
-            if missing and attempt == "add and look up":
-                insert_rows(session, Problem, [vars(key) for key in missing], replace=False, key=_PROBLEM_KEY)
-            if missing:
-                self._problems.update(_known_problems(session, missing))
-        return {key: self._problems[key] for key in wanted}
+        wanted = dict.fromkeys(keys, frozenset[str]())
+        self._learn(session, wanted)
+        return {key: self._known[key].id for key in wanted}
 
-    def cell_ids(self, session: Session, keys: Iterable[CellKey]) -> dict[CellKey, int]:
-        """Ids of at least these cells, which are added where they are new, their problems too."""
-        wanted = set(keys)
-        for attempt in ("look up", "add and look up"):
-            missing = {key for key in wanted if key not in self._cells}
-            if not missing:
-                break
-            problems = self.problem_ids(session, {problem for problem, _ in missing})
-            if attempt == "add and look up":
-                rows = [
-                    {"problem_id": problems[key], "implementation": name} for key, name in sorted(missing)
-                ]
-                insert_rows(session, Cell, rows, replace=False, key=("problem_id", "implementation"))
-            self._cells.update(_known_cells(session, problems))
-        return self._cells  # with more than was asked for: a copy would hash every problem once more
+    def cell_ids(self, session: Session, keys: Iterable[CellKey]) -> list[int]:
+        """The id of each of these cells in their order; new ones are added, their problems too."""
+        # neighbours share their problem: hashing it is what costs most here
+        groups = [
+            (problem, [name for _, name in cells]) for problem, cells in groupby(keys, key=itemgetter(0))
+        ]
+        wanted: dict[ProblemKey, frozenset[str]] = {}
+        for problem, names in groups:
+            wanted[problem] = wanted.get(problem, frozenset()).union(names)
+        self._learn(session, wanted)
+        known = ((self._known[problem].cells, names) for problem, names in groups)
+        return [cells[name] for cells, names in known for name in names]
+
+    def _learn(self, session: Session, wanted: Wanted) -> None:
+        missing = self._missing(wanted)
+        if missing:
+            self._look_up(session, missing)
+            missing = self._missing(missing)
+        if missing:
+            _add(session, missing)
+            self._look_up(session, missing)
+
+    def _missing(self, wanted: Wanted) -> Wanted:
+        known = self._known
+        return {
+            key: names for key, names in wanted.items() if key not in known or names - known[key].cells.keys()
+        }
+
+    def _look_up(self, session: Session, keys: Collection[ProblemKey]) -> None:
+        look_up = _each_problem if len(keys) <= _FEW else _many_problems
+        for key, id_, name, cell_id in look_up(session.connection(), keys):
+            cells = self._known.setdefault(key, KnownProblem(id_, {})).cells
+            if name is not None:
+                cells[name] = cell_id
 
 
-_PROBLEM_KEY = ("a", "b", "c", "d", "batch", "precision", "layout")
+_PROBLEM_KEY = tuple(ProblemKey.__dataclass_fields__)
 _PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in _PROBLEM_KEY)
+_IS_PROBLEM = tuple(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY)
+_values = attrgetter(*_PROBLEM_KEY)
+
+_ONE_PROBLEM = (
+    select(Problem.id, Cell.implementation, Cell.id)
+    .outerjoin(Cell, Cell.problem_id == Problem.id)
+    .where(*_IS_PROBLEM)
+)
+_EVERY_PROBLEM = select(Problem.id, *_PROBLEM_COLUMNS)
+_CELLS = select(Cell.problem_id, Cell.implementation, Cell.id).where(
+    Cell.problem_id.in_(bindparam("problem_ids", expanding=True))
+)
+
+Known = tuple[ProblemKey, int, str | None, int | None]
+"""(problem, its id, implementation, cell id); None and None where it has no cell."""
 
 
-def _known_problems(session: Session, keys: Collection[ProblemKey]) -> dict[ProblemKey, int]:
-    query = select(Problem.id, *_PROBLEM_COLUMNS)
-    if len(keys) > _FEW:
-        return {ProblemKey(*values): id_ for id_, *values in session.execute(query)}
-    found = {}
+def _each_problem(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
     for key in keys:
-        row = session.execute(query.filter_by(**vars(key))).one_or_none()
-        if row:
-            found[key] = row[0]
-    return found
+        for row in connection.execute(_ONE_PROBLEM, vars(key)):
+            yield key, *row
 
 
-def _known_cells(session: Session, problems: dict[ProblemKey, int]) -> dict[CellKey, int]:
-    query = select(Cell.problem_id, Cell.implementation, Cell.id)
-    if len(problems) <= _FEW:
-        query = query.where(Cell.problem_id.in_(problems.values()))
-    keys = {id_: key for key, id_ in problems.items()}
-    return {(keys[id_], name): cell for id_, name, cell in session.execute(query) if id_ in keys}
+def _many_problems(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
+    wanted = {_values(key): key for key in keys}
+    by_id = {}
+    for id_, *values in connection.execute(_EVERY_PROBLEM):
+        key = wanted.get(tuple(values))
+        if key is not None:
+            by_id[id_] = key
+            yield key, id_, None, None
+    for some in parts(by_id):
+        for id_, name, cell_id in connection.execute(_CELLS, {"problem_ids": some}):
+            yield by_id[id_], id_, name, cell_id
+
+
+def _add(session: Session, wanted: Wanted) -> None:
+    """Add problems and cells; another process may be adding the same."""
+    keys = sorted(wanted)
+    insert_rows(session, Problem, [vars(key) for key in keys], replace=False, key=_PROBLEM_KEY)
+    cells = [{**vars(key), "name": name} for key in keys for name in sorted(wanted[key])]
+    if cells:
+        session.connection().execute(_ADD_CELL[session.get_bind().dialect.name], cells)
+
+
+def _add_cell(insert: Callable[..., Any]) -> Insert:
+    """Adds a cell by its problem's values, so that the problem's id need not be asked for first."""
+    cell = select(Problem.id, bindparam("name", type_=Cell.implementation.type)).where(*_IS_PROBLEM)
+    statement = insert(Cell).from_select(["problem_id", "implementation"], cell)
+    return statement.on_conflict_do_nothing(index_elements=["problem_id", "implementation"])
+
+
+_ADD_CELL = {"sqlite": _add_cell(sqlite.insert), "postgresql": _add_cell(postgresql.insert)}

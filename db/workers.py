@@ -12,8 +12,8 @@ from typing import Literal
 from sqlalchemy import select, update
 
 from db.models import Device, Worker
+from db.statements import insert_rows
 from db.store import Store
-from db.vocabulary import insert_rows
 
 SILENT_AFTER = timedelta(seconds=90)
 """Without a sign for so long, whoever it is counts as silent."""

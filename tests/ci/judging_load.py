@@ -19,9 +19,9 @@ from ci.check import judge
 from ci.config import CiConfig
 from db.models import Cell, SeriesTail
 from db.records import EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord, RunRecord
+from db.statements import insert_rows
 from db.store import Store
 from db.verdicts import POINT_DTYPE
-from db.vocabulary import insert_rows
 from tests.ci.nights import DEVICE, START
 
 NIGHTS = 365
