@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,6 +26,9 @@ SCORE_COLUMNS = ("run_id", "device_id", "started_at", "heuristic", "version", "p
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MOST_ANSWERS = 500
+"""Kept at once; those that are asked for least go first."""
+
 _looks = threading.local()
 
 
@@ -38,11 +42,15 @@ def one_look() -> Iterator[None]:
         del _looks.stamp
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
-def _remembered(name: str, url: str, stamp: str, arguments: tuple[object, ...], _read: Callable[[], R]) -> R:
-    """The answer of `_read`, kept under everything it depends on but the store's content, and its stamp."""
-    del name, url, stamp, arguments
+@st.cache_resource(show_spinner=False, max_entries=MOST_ANSWERS)
+def _remembered(key: str, _read: Callable[[], R]) -> R:
+    """The answer of `_read`, the same object for every session: what is asked again costs next to nothing."""
     return _read()
+
+
+def forget() -> None:
+    """Forget every answer."""
+    _remembered.clear()
 
 
 def _until_news(read: Callable[Concatenate[Store, P], R]) -> Callable[P, R]:
@@ -51,11 +59,18 @@ def _until_news(read: Callable[Concatenate[Store, P], R]) -> Callable[P, R]:
     @wraps(read)
     def ask(*args: P.args, **kwargs: P.kwargs) -> R:
         store = reading_store()
-        key = (*args, *sorted(kwargs.items()))
         stamp = _looks.__dict__.get("stamp") or page_queries.stamp(store)
-        return _remembered(read.__name__, database_url(), stamp, key, lambda: read(store, *args, **kwargs))
+        key = repr((read.__name__, database_url(), stamp, args, sorted(kwargs.items())))
+        return _own(_remembered(key, lambda: read(store, *args, **kwargs)))
 
     return ask
+
+
+def _own(answer: R) -> R:
+    """The answer as the caller's own to change; a frame's columns are shared until they are written to."""
+    if isinstance(answer, pd.DataFrame):
+        return answer.copy(deep=False)
+    return copy(answer) if isinstance(answer, list | dict) else answer
 
 
 devices = _until_news(queries.devices)

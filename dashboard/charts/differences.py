@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import BAD, GOOD, QUIET
 from dashboard.charts.style import blank, log_axis, plain
 
@@ -16,6 +17,7 @@ OUTCOMES: tuple[tuple[str, str, str], ...] = (
 """The order of drawing: what matters lies on top."""
 
 
+@drawn_once
 def change_by_size(frame: pd.DataFrame, x_title: str) -> go.Figure:
     """One point a cell: its figure before, and its change in per cent; under the line is better.
 

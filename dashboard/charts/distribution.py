@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import ACCENT, group_lines
 from dashboard.charts.style import blank, break_even, log_axis, plain
 
 FEWEST_BINS, MOST_BINS = 6, 30
 
 
+@drawn_once
 def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     """Share of problems with a ratio of at most x, one line per group of `by`.
 
@@ -62,6 +64,7 @@ def _median_point(median: float) -> go.Scatter:
     )
 
 
+@drawn_once
 def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
     """Number of problems per bin of the ratio, bins equal on a logarithmic axis, with the median marked."""
     figure = blank(x_title, "problems")

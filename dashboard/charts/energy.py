@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS, QUIET
 from dashboard.charts.style import blank, log_axis, plain
 
 
+@drawn_once
 def energy_against_time(frame: pd.DataFrame) -> go.Figure:
     """One point a cell: towards the lower left is better in both.
 
@@ -28,6 +30,7 @@ def energy_against_time(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@drawn_once
 def power_by_source(frame: pd.DataFrame) -> go.Figure:
     """Power by the counter against power by samples; on the dashed line both say the same.
 
@@ -74,6 +77,7 @@ def _add_points(
         )
 
 
+@drawn_once
 def spread_by_implementation(frame: pd.DataFrame, value: str, x_title: str, log: bool = False) -> go.Figure:
     """A box per implementation over the problems.
 

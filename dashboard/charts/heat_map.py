@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import DIVERGING
 from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, day, plain
 
@@ -15,6 +16,7 @@ LIMIT = 2.0
 """Colours saturate at 2^2 = 4 × and 1/4 ×."""
 
 
+@drawn_once
 def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
     """One row a problem, ordered by its newest ratio, one column a night, colour the ratio.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import (
     ACCENT,
     IMPLEMENTATION_COLOURS,
@@ -18,6 +19,7 @@ from dashboard.charts.trend import add_band
 WINNER_ROW = "fastest was"
 
 
+@drawn_once
 def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
     """The problem's ratio with its 95 % interval.
 
@@ -49,6 +51,7 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
     return figure
 
 
+@drawn_once
 def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
     """Every implementation of one problem over the nights, with its interval.
 
@@ -96,6 +99,7 @@ def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
     )
 
 
+@drawn_once
 def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
     """What each heuristic said by night, right or wrong, over a row with the implementation that won.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
 from dashboard.charts.style import blank, log_axis, plain
 
@@ -14,6 +15,7 @@ ROW_HEIGHT = 40
 MODES: tuple[tuple[str, str], ...] = (("cold", "circle"), ("hot", "circle-open"))
 
 
+@drawn_once
 def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
     """Box and strip of one night's raw samples, one row an implementation.
 
@@ -47,6 +49,7 @@ def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
     return figure
 
 
+@drawn_once
 def floor_bars(frame: pd.DataFrame) -> go.Figure:
     """How near each implementation came to the floor that no way can beat, in per cent.
 
@@ -75,6 +78,7 @@ def floor_bars(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@drawn_once
 def cold_and_hot(frame: pd.DataFrame) -> go.Figure:
     """Time with cold caches beside time with hot ones, with their intervals.
 

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS, QUIET
 from dashboard.charts.style import blank, log_axis, plain
 
 CEILING_POINTS = 40
 
 
+@drawn_once
 def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | None) -> go.Figure:
     """One point a cell; the grey line is the roof that canaries of the same run measured.
 

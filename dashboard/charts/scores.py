@@ -7,6 +7,7 @@ from math import log10
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, UNSURE, group_lines, translucent
 from dashboard.charts.style import NIGHT_AXIS, blank, log_axis, night_axis, plain
 
@@ -26,6 +27,7 @@ FIGURE_TITLES: dict[str, str] = {
 NAMES = ["fused", "a baseline"]
 
 
+@drawn_once
 def side_by_side(frame: pd.DataFrame) -> go.Figure:
     """Accuracy and balanced accuracy of every heuristic, the majority rate beside them.
 
@@ -73,6 +75,7 @@ def _accuracy_interval(frame: pd.DataFrame) -> dict[str, object] | None:
     }
 
 
+@drawn_once
 def figure_by_night(frame: pd.DataFrame, column: str, chosen: str) -> go.Figure:
     """One figure of every heuristic over the nights, the chosen one in front of the others.
 
@@ -120,6 +123,7 @@ def _majority_line(frame: pd.DataFrame) -> go.Scatter:
     )
 
 
+@drawn_once
 def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: float) -> go.Figure:
     """What a threshold rule would score with any other limit; the limit that it has is marked.
 
@@ -171,6 +175,7 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
     return figure
 
 
+@drawn_once
 def confusion(tp: int, fp: int, fn: int, tn: int) -> go.Figure:
     """What was said against what was fastest, counts and shares; positive means fused."""
     figure = blank("fastest", "said", height=340)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import BAD, GOOD, GROUP_COLOURS, QUIET, UNSURE
 from dashboard.charts.style import blank, break_even, log_axis, plain
 
@@ -25,6 +26,7 @@ OUTCOMES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+@drawn_once
 def ratio_by_shape(frame: pd.DataFrame, by: str, y_title: str) -> go.Figure:
     """Ratio against one number of the pattern's shape, one colour and symbol per family.
 
@@ -63,6 +65,7 @@ def _interval(group: pd.DataFrame) -> list[str]:
     return [f"(95 %: {low:.2f}–{high:.2f})" if low == low else "" for low, high in pairs]
 
 
+@drawn_once
 def error_map(frame: pd.DataFrame) -> go.Figure:
     """Where a heuristic errs: b·c against d, colour and symbol say which way.
 

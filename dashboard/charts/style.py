@@ -10,6 +10,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import Drawing
 from dashboard.charts.palette import QUIET
 
 HEIGHT = 340
@@ -21,7 +22,7 @@ NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
 
 def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
     """A figure without traces; text and grid colours are left to the page's theme."""
-    figure = go.Figure()
+    figure = Drawing()
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 12, "t": 28, "b": 8},

@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import ACCENT, BAD, GROUP_COLOURS, QUIET, UNSURE, group_lines, translucent
 from dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
 
@@ -35,6 +36,7 @@ MARK_STYLE: dict[str, tuple[str, str, float]] = {
 """Colour, symbol and height over the foot of the chart, so that marks of one night stay apart."""
 
 
+@drawn_once
 def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) -> go.Figure:
     """The median ratio by night with the band of the middle half of the problems.
 
@@ -119,6 +121,7 @@ def add_marks(figure: go.Figure, marks: Sequence[Mark]) -> None:
         )
 
 
+@drawn_once
 def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
     """Lowest, median and highest reading of each night.
 
@@ -144,6 +147,7 @@ def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
     return figure
 
 
+@drawn_once
 def held_back(frame: pd.DataFrame) -> go.Figure:
     """Share of each night's cells whose clocks were held back, one line a reason.
 
@@ -173,6 +177,7 @@ def held_back(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@drawn_once
 def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
     """Each canary's rate by night in per cent of its own median: a level line is a quiet machine.
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboard.charts.drawn import Drawing, drawn_once
 from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, day
 
 UTC_NAME = "UTC"
@@ -18,15 +19,19 @@ _TIME_HERE = "%{x|%Y-%m-%d %H:%M} %{text}"
 
 
 def in_zone(figure: go.Figure, zone: str) -> go.Figure:
-    """The figure with its nights in this zone; tooltips tell UTC as well. Other charts stay as they are.
+    """The figure with its nights in this zone, as Europe/Paris; tooltips tell UTC as well.
 
-    Args:
-        figure: changed in place.
-        zone: as Europe/Paris.
+    A chart that is not by night is given back as it is.
     """
-    axis = figure.layout.xaxis
-    if zone == UTC_NAME or axis.title.text != NIGHT_AXIS:
+    if zone == UTC_NAME or figure.layout.xaxis.title.text != NIGHT_AXIS:
         return figure
+    return _in_other_zone(figure, zone)
+
+
+@drawn_once
+def _in_other_zone(drawn: go.Figure, zone: str) -> go.Figure:
+    figure = Drawing(drawn)  # what was drawn in UTC serves other zones too
+    axis = figure.layout.xaxis
     axis.title.text = NIGHT_AXIS.replace(UTC_NAME, zone)
     if axis.type == "category":
         return _columns_in_zone(figure, ZoneInfo(zone))

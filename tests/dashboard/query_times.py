@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard import cached_queries
 from dashboard.page_list import PAGES
 from db import queries
 from db.records import ProblemKey
@@ -70,7 +70,7 @@ def _script(first: str) -> None:
 
 def page_asks(path: str) -> Asked:
     """What a page asks the store that KSWATCH_DATABASE_URL names, nothing being remembered."""
-    st.cache_data.clear()
+    cached_queries.forget()
     asked = Asked()
     with counted(asked):
         started = time.process_time()
