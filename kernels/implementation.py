@@ -18,6 +18,8 @@ Product = Callable[..., torch.Tensor]
 x has the problem's `input_shape`, y its `output_shape`, both contiguous, in `STORAGE_DTYPES`.
 """
 
+NO_GRADIENT = "x requires a gradient, which this product has not; use KSLinear or torch.no_grad()"
+
 STORAGE_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
     "tf32": torch.float32,

@@ -91,15 +91,20 @@ def _retained(device: torch.device) -> Any:  # noqa: ANN401  (PyCUDA has no type
     return pycuda_driver().Device(device.index).retain_primary_context()
 
 
+Kernel = Callable[..., None]
+"""`kernel(grid, block, packed arguments, shared bytes, stream)` launches on one of PyCUDA's streams."""
+
+
 @cache
-def load(compiled: Cubin, device: torch.device, name: str, takes: str, shared_bytes: int) -> Any:  # noqa: ANN401
-    """The prepared function of a cubin, kept loaded, to be launched by `prepared_async_call`.
+def load(compiled: Cubin, device: torch.device, name: str, shared_bytes: int) -> Kernel:
+    """A function of a cubin, kept loaded.
+
+    It is what PyCUDA's prepared calls end in, once they have packed all arguments anew.
 
     Args:
         compiled: Whose code it is.
         device: Where it is loaded.
         name: The function's.
-        takes: Its parameters, in `struct`'s format.
         shared_bytes: The most that a launch will ask for.
 
     Raises:
@@ -118,13 +123,14 @@ def load(compiled: Cubin, device: torch.device, name: str, takes: str, shared_by
             attribute = driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             function.set_attribute(attribute, shared_bytes)
     _side_stream(device)  # now: a graph capture is no time to make a stream
-    return function.prepare(takes)
+    kernel: Kernel = function._launch_kernel
+    return kernel
 
 
 # ---- streams --------------------------------------------------------------------------------------
 
-_streams: dict[int, Any] = {}
-"""PyCUDA's streams by handle; PyCUDA cannot launch on a stream that it has not made."""
+_streams: dict[int, Any] = {0: None}
+"""PyCUDA's streams by handle, the default one first; PyCUDA launches on no stream that it has not made."""
 
 
 def new_stream(device: torch.device) -> torch.cuda.Stream:
@@ -147,18 +153,26 @@ def on_current_stream(device: torch.device, launch: Callable[[Any], None]) -> No
     known. From any other (a pool stream, a graph capture) the launch goes to a stream of ours that
     waits for it and that it waits for.
     """
-    if torch.cuda.current_device() == device.index and device in _thread.devices:
-        return _in_order(device, launch)
     with current(device):
-        _in_order(device, launch)
+        theirs = torch.cuda.current_stream(device)
+        if theirs.cuda_stream in _streams:
+            return launch(_streams[theirs.cuda_stream])
+        ours = _side_stream(device)
+        ours.wait_stream(theirs)
+        launch(_streams[ours.cuda_stream])
+        theirs.wait_stream(ours)
 
 
-def _in_order(device: torch.device, launch: Callable[[Any], None]) -> None:
-    theirs = torch.cuda.current_stream(device)
-    handle = theirs.cuda_stream
-    if handle == 0 or handle in _streams:
-        return launch(_streams.get(handle))
-    ours = _side_stream(device)
-    ours.wait_stream(theirs)
-    launch(_streams[ours.cuda_stream])
-    theirs.wait_stream(ours)
+NOT_DIRECTLY = object()
+
+
+def direct_stream(device: torch.device) -> Any:  # noqa: ANN401
+    """The current stream where a launch may go to it at once, else `NOT_DIRECTLY`."""
+    if current_device() != device.index or device not in _thread.devices:
+        return NOT_DIRECTLY
+    return _streams.get(current_stream_handle(device.index), NOT_DIRECTLY)
+
+
+# As Inductor asks torch: `torch.cuda` asks first whether CUDA is ready, and makes an object of a stream.
+current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
+current_stream_handle: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", lambda index: 0)

@@ -5,21 +5,17 @@ PyCUDA checks no shape, dtype, device or address: all of that is done here, befo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from math import prod
-from typing import Any
 
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, tensor_map, tiles, trust, tuned
-from kernels.fused.arguments import FORMAT, numbers
+from kernels.fused import driver, tiles, trust, tuned
 from kernels.fused.estimate import cycles
 from kernels.fused.machine import MIN_ARCHITECTURE, TENSOR_CORE_ARCHITECTURE
-from kernels.fused.tile import FAMILIES, SUM_THREADS, Tile, ceil
-from kernels.fused.weights import lay_out
-from kernels.implementation import STORAGE_DTYPES, Empty, Product
+from kernels.fused.start import Start, starter
+from kernels.fused.tile import FAMILIES, Tile
+from kernels.implementation import NO_GRADIENT, STORAGE_DTYPES, Empty, Product
 from kernels.problem import Problem
 from kswatch_errors import UnsupportedError, UsageError
 
@@ -122,119 +118,46 @@ def indexed(device: torch.device) -> torch.device:
     return device if device.index is not None else torch.device(device.type, torch.cuda.current_device())
 
 
-class Launcher:
-    """The product of one problem with one set of weights on one GPU."""
+def launcher(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile) -> Product:
+    """The product by a tile, of weights and a bias that are as they should be."""
+    plain = tiles.choose(problem, driver.machine(weights.device)) if tile.family == "warpgroups" else tile
+    start = starter(problem, weights, bias, tile, plain)
+    torch.cuda.current_stream(weights.device).synchronize()  # launches may come on another stream
+    return checked(start, problem, weights.dtype, weights.device)
 
-    def __init__(
-        self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
-    ) -> None:
-        self.problem = problem
-        self.device = weights.device
-        self._dtype = weights.dtype
-        self._input_shape, self._output_shape = problem.input_shape, problem.output_shape
-        self._tile = tile
-        self._weights, self._bias = lay_out(weights, self._tile), bias
-        self._constant = (self._weights.data_ptr(), 0 if bias is None else bias.data_ptr())
-        self._numbers = numbers(problem, self._tile)
-        self._grid, self._block = (self._tile.blocks(problem), 1, 1), (self._tile.threads, 1, 1)
-        self._shared_bytes = self._tile.launch_bytes
-        self._functions = {self._tile.vector_bytes: self._load(self._tile)}
-        self._adds_up: Any = self._load(tile, driver.SECOND_PASS) if tile.parts > 1 else None
-        self._sum_grid = (ceil(prod(self._output_shape), SUM_THREADS), 1, 1)
-        torch.cuda.current_stream(self.device).synchronize()  # launches may come on another stream
 
-    def __call__(self, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        """Y, on torch's current stream.
+def checked(start: Start, problem: Problem, dtype: torch.dtype, device: torch.device) -> Product:
+    """The product that launches what it was made for and refuses all else."""
+    input_shape, output_shape = torch.Size(problem.input_shape), problem.output_shape
+    # Y without its memory: `torch.empty` takes longer to read its arguments than to allocate.
+    like = torch.empty(output_shape, dtype=dtype, device=device)
+    like.untyped_storage().resize_(0)
+    stock_empty, empty_like, gradients_are_on = torch.empty, torch.empty_like, torch.is_grad_enabled
 
-        Raises:
-            UsageError: x of another shape, dtype or device, or not contiguous.
-            pycuda.driver.Error: the driver refuses the launch, or one before it has failed.
-        """
-        check("x", x, self._input_shape, self._dtype, self.device)
-        if not x.is_contiguous():
-            raise UsageError(f"x of strides {x.stride()} is not contiguous; pass x.contiguous()")
-        y = empty(self._output_shape, dtype=self._dtype, device=self.device)
-        if self._adds_up:
-            sums = self.parts()
-            driver.on_current_stream(self.device, self.launch(x.data_ptr(), sums.data_ptr()))
-            driver.on_current_stream(self.device, self.add_up(sums.data_ptr(), y.data_ptr()))
-        else:
-            driver.on_current_stream(self.device, self.launch(x.data_ptr(), y.data_ptr()))
+    def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        if (
+            x.shape != input_shape
+            or x.dtype is not dtype
+            or x.device != device
+            or not x.is_contiguous()
+            or (x.requires_grad and gradients_are_on())
+        ):
+            raise UsageError(refusal(x, input_shape, dtype, device))
+        y = empty_like(like) if empty is stock_empty else empty(output_shape, dtype=dtype, device=device)
+        start(x.data_ptr(), y.data_ptr())
         return y
 
-    def launch(self, x: int, y: int) -> Callable[[Any], None]:
-        """What launches the product on a stream, for the addresses of X and Y."""
-        function = self._function(x | y)
-        values = self._arguments(x, y)
-
-        def start(stream: Any) -> None:  # noqa: ANN401
-            function.prepared_async_call(
-                self._grid, self._block, stream, *values, shared_size=self._shared_bytes
-            )
-
-        return start
-
-    def add_up(self, sums: int, y: int) -> Callable[[Any], None]:
-        """What launches the second pass on a stream, from the parts' sums to Y."""
-        function, grid = self._adds_up, self._sum_grid
-        values = (sums, *self._constant, y, *self._numbers)
-
-        def start(stream: Any) -> None:  # noqa: ANN401
-            function.prepared_async_call(grid, (SUM_THREADS, 1, 1), stream, *values, shared_size=0)
-
-        return start
-
-    def _arguments(self, x: int, y: int) -> tuple[Any, ...]:
-        return (x, *self._constant, y, *self._numbers)
-
-    def parts(self) -> torch.Tensor:
-        """Room for the parts' sums."""
-        shape = (self._tile.parts, *self._output_shape)
-        return torch.empty(shape, dtype=torch.float32, device=self.device)
-
-    def _function(self, addresses: int) -> Any:  # noqa: ANN401
-        """The kernel whose accesses are as wide as the addresses allow; a view may start anywhere."""
-        width = self._tile.vector_bytes
-        while addresses % width:
-            width //= 2
-        if width not in self._functions:
-            self._functions[width] = self._load(self._tile.with_vectors(width))
-        return self._functions[width]
-
-    def _load(self, tile: Tile, name: str = driver.PRODUCT) -> Any:  # noqa: ANN401
-        compiled = compiler.cubin(tile, driver.machine(self.device).architecture)
-        shared_bytes = tile.launch_bytes if name == driver.PRODUCT else 0
-        takes = f"{tensor_map.BYTES}s{FORMAT}" if tile.family == "warpgroups" else FORMAT
-        return driver.load(compiled, self.device, name, takes, shared_bytes)
+    return product
 
 
-class WarpgroupLauncher(Launcher):
-    """The same by wgmma, which takes X by a tensor map; an X that TMA cannot take goes to mma.sync."""
-
-    def __init__(
-        self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
-    ) -> None:
-        super().__init__(problem, weights, bias, tile)
-        plain = tiles.choose(problem, driver.machine(self.device))
-        self._plain = Launcher(problem, weights, bias, plain)
-        self._map: tuple[int, bytes] = (0, b"")
-
-    def __call__(self, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        """As of `Launcher`."""
-        if x.data_ptr() % tensor_map.ADDRESS_BYTES:
-            return self._plain(x, empty)
-        return super().__call__(x, empty)
-
-    def _arguments(self, x: int, y: int) -> tuple[Any, ...]:
-        if self._map[0] != x:
-            self._map = (x, tensor_map.encode(self.problem, self._tile, x))
-        return (self._map[1], *super()._arguments(x, y))
-
-
-def launcher(problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile) -> Launcher:
-    """What launches a tile."""
-    kind = WarpgroupLauncher if tile.family == "warpgroups" else Launcher
-    return kind(problem, weights, bias, tile)
+def refusal(x: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> str:
+    """Why a product that was prepared for such inputs does not take this one."""
+    check("x", x, shape, dtype, device)
+    return (
+        NO_GRADIENT
+        if x.is_contiguous()
+        else f"x of strides {x.stride()} is not contiguous; pass x.contiguous()"
+    )
 
 
 def check(

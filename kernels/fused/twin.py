@@ -11,7 +11,7 @@ import torch
 
 from kernels.fused import twin_build, twin_tiles
 from kernels.fused.twin_tiles import Limits, TwinTile
-from kernels.implementation import STORAGE_DTYPES, Empty, Product
+from kernels.implementation import NO_GRADIENT, STORAGE_DTYPES, Empty, Product
 from kernels.problem import Problem
 from kswatch_errors import UnsupportedError, UsageError
 
@@ -124,9 +124,7 @@ def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = Non
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         check("x", x, input_shape, dtype)
         if x.requires_grad and torch.is_grad_enabled():
-            raise UsageError(
-                "x requires a gradient, which this product has not; use KSLinear or torch.no_grad()"
-            )
+            raise UsageError(NO_GRADIENT)
         y = empty(output_shape, dtype=dtype, device=x.device)
         done = functions.kswatch_twin_multiply(plan, x.data_ptr(), y.data_ptr(), torch.get_num_threads())
         if not done:

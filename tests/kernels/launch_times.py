@@ -8,10 +8,11 @@ figures are ratios to `torch.bmm` of a tiny product in the same run; they show w
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import repeat
+from struct import calcsize
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ import torch
 from kernels import KSLinear
 from kernels.fused import compile as compiler
 from kernels.fused import driver, launch
+from kernels.fused.arguments import FORMAT
 from kernels.fused.compile import Cubin
 from kernels.fused.implementation import Fused
 from kernels.fused.machine import Machine
@@ -29,20 +31,17 @@ from kernels.problem import Problem
 
 PROBLEM = Problem(Pattern(2, 8, 8, 1), 8, "fp32", "batch_first")
 ROUNDS, CALLS = 400, 25
+ARGUMENT_BYTES = calcsize(FORMAT)
 
 
 class NullFunction:
-    """A kernel whose launch packs its arguments, as PyCUDA does, and ends there."""
+    """A kernel whose launch looks at what PyCUDA looks at, and ends there."""
 
     def set_attribute(self, attribute: object, value: int) -> None:
         pass
 
-    def prepare(self, format: str) -> NullFunction:
-        self.pack = struct.Struct(format).pack
-        return self
-
-    def prepared_async_call(self, grid, block, stream, *values, shared_size=0) -> None:
-        self.pack(*values)
+    def _launch_kernel(self, grid, block, packed, shared_bytes, stream) -> None:
+        assert len(packed) == ARGUMENT_BYTES and len(grid) == len(block) == 3
 
 
 @contextmanager
@@ -65,7 +64,9 @@ def null_gpu() -> Iterator[None]:
         patch.object(compiler, "cubin", lambda tile, architecture: cubin),
         patch.object(torch.cuda, "is_available", lambda: True),
         patch.object(torch.cuda, "device", lambda device: nullcontext()),
-        patch.object(torch.cuda, "current_device", lambda: None),
+        # Functions of C, as torch's are.
+        patch.object(driver, "current_device", repeat(None).__next__),
+        patch.object(driver, "current_stream_handle", {None: 0}.__getitem__),
         patch.object(torch.cuda, "mem_get_info", lambda device: None),
         patch.object(torch.cuda, "current_stream", lambda device: stream),
         patch.object(torch.cuda, "ExternalStream", lambda handle, device: stream),

@@ -6,8 +6,10 @@ asked for, arguments that do not pack. What it launches really computes.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import struct
+import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -15,7 +17,8 @@ import pytest
 import torch
 
 from kernels.fused import compile as compiler
-from kernels.fused import driver, host, launch, tensor_map, trust, tuned
+from kernels.fused import driver, host, launch, start, tensor_map, trust, tuned
+from kernels.fused.arguments import FORMAT
 from kernels.fused.compile import Cubin
 from kernels.fused.machine import Machine
 from kernels.fused.nvcc import Resources
@@ -81,17 +84,13 @@ class Function:
         assert attribute == 8
         self.shared_bytes = value
 
-    def prepare(self, format):
-        self.format = format
-        return self
-
-    def prepared_async_call(self, grid, block, stream, *values, shared_size):
+    def _launch_kernel(self, grid, block, packed, shared_size, stream):
         assert shared_size <= self.shared_bytes, "CUDA_ERROR_INVALID_VALUE"
         assert block == (SUM_THREADS if self.second_pass else self.tile.threads, 1, 1)
         assert grid[1:] == (1, 1)
         self.gpu.log.append(stream.handle if stream else None)
         shape = (grid[0], block[0], shared_size)
-        packed = struct.pack(self.format, *values)
+        values = struct.unpack(FORMAT, packed)
         library = host.build(self.tile)
         host.execute(library, packed, shape, self.arrays(values), 1, second_pass=self.second_pass)
 
@@ -125,11 +124,12 @@ def gpu(monkeypatch, host_compiler):
     gpu = Gpu()
     monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
     monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
-    monkeypatch.setattr(driver, "_streams", {})
+    monkeypatch.setattr(driver, "_streams", {0: None})
     monkeypatch.setattr(compiler, "cubin", gpu.compile)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(driver, "current_device", lambda: 0)
+    monkeypatch.setattr(driver, "current_stream_handle", lambda index: gpu.stream.cuda_stream)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
     monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
@@ -191,6 +191,26 @@ def test_a_product_in_parts_is_added_up_by_a_second_launch(gpu):
     assert torch.equal(product(x), product(x))
 
 
+def test_a_product_that_goes_takes_its_weights_along(gpu, monkeypatch):
+    owned = []
+
+    def laying_out(weights, tile):
+        owned.append(weakref.ref(laid_out := weights.clone()))
+        return laid_out
+
+    monkeypatch.setattr(start, "lay_out", laying_out)
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    gc.disable()
+    try:
+        product = launch.prepare(problem, weights)
+        assert owned[0]() is not None
+        del product
+        assert owned[0]() is None  # at once, not when garbage is next collected: memory of a GPU is short
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [(torch.zeros(7).half(), "bias has shape"), (torch.zeros(80), "bias is torch.float32")],
@@ -217,6 +237,7 @@ def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
         (lambda x: x.half(), "torch.float16"),
         (lambda x: x.T.contiguous().T, "contiguous"),
         (lambda x: x.to("meta"), "meta"),
+        (lambda x: x.requires_grad_(), "use KSLinear or torch.no_grad"),
     ],
 )
 def test_an_input_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
@@ -303,16 +324,17 @@ def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkey
     monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
     taken = []
     monkeypatch.setattr(
-        Function, "prepared_async_call", lambda self, *a, shared_size: taken.append((self.format, a[3:]))
+        Function,
+        "_launch_kernel",
+        lambda self, grid, block, packed, shared_size, stream: taken.append(packed),
     )
     product = launch.prepare(WIDE, torch.zeros(WIDE.pattern.as_tuple()).half())
     x = torch.zeros(WIDE.pattern.columns * WIDE.batch + 1).half()
     product(x[:-1].view(WIDE.input_shape))
     product(x[1:].view(WIDE.input_shape))
-    (wide, values), (plain, _) = taken
-    assert wide == f"128s{plain}"
-    assert values[0][:3] == b"map"
-    assert len(struct.pack(wide, *values)) == 128 + struct.calcsize(plain)
+    wide, plain = taken
+    assert wide[:3] == b"map"
+    assert len(wide) == 128 + len(plain) == 128 + struct.calcsize(FORMAT)
 
 
 def test_without_a_gpu_the_reason_says_so(gpu, monkeypatch):
