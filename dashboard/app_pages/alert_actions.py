@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from dashboard import visitor
+from dashboard import viewer, visitor
 from dashboard.connection import writing_store
 from dashboard.panels import note
 from dashboard.plain_text import literal
@@ -31,8 +32,9 @@ def show_actions(alert: AlertRow) -> None:
         assigned_to = st.text_input("To whom", max_chars=120) if action == "assign" else None
         until = None
         if action == "mute":
-            day = st.date_input("Until (UTC)", value=datetime.now(UTC).date() + timedelta(days=7))
-            until = datetime.combine(day, time(), tzinfo=UTC)
+            zone = ZoneInfo(viewer.zone_name())
+            day = st.date_input(f"Until ({zone})", value=datetime.now(zone).date() + timedelta(days=7))
+            until = datetime.combine(day, time(), tzinfo=zone)
         needed = alert_life.ACTIONS[action].needs_reason
         why = "Why" if needed else "Why (optional)"
         reason = st.text_input(why, max_chars=2000, key=f"why_{alert.id}")

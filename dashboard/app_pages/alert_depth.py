@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import cached_queries, links, viewer
 from dashboard.naming import count, metric_label, percent, utc
-from dashboard.panels import choose_row, hint, note, show_table
+from dashboard.panels import choose_row, hint, note, origin_badge, show_table
 from dashboard.plain_text import literal
 from db.metrics import METRIC_BY_NAME
 from db.queries import AlertEventRow, AlertRow
@@ -24,9 +24,10 @@ STATE_COLOURS = {
 MOST_PATTERNS_NAMED = 12
 
 
-def show_alert(alert: AlertRow, device_name: str) -> None:
+def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
     """Draw one alert, all but what may be done with it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        origin_badge("simulated" if is_simulated else "measured")
         st.badge(literal(alert.state.replace("_", " ")), color=STATE_COLOURS.get(alert.state, "gray"))  # type: ignore[arg-type]
         st.badge("confirmed" if alert.confirmed else "provisional", color="gray")
         st.markdown(f"**{literal(alert.title)}**")
@@ -112,7 +113,7 @@ def _suspects(alert: AlertRow, told: dict[str, object]) -> None:
             {
                 "commit": one.commit[:12] + (" dirty" if one.dirty else ""),
                 "subject": one.subject,
-                "committed": utc(one.committed_at) if one.committed_at else None,
+                "committed": viewer.local(one.committed_at) if one.committed_at else None,
                 "first measured in run": one.first_run_id,
             }
             for one in found

@@ -32,14 +32,16 @@ def show() -> None:
         hint("`kswatch check` judges the newest runs and opens an alert where one cause made series worse.")
         return
     shown = _chosen_state(counts)
-    names = device_names(cached_queries.devices())
+    devices = {device.id: device for device in cached_queries.devices()}
+    names = device_names(list(devices.values()))
     if shown:
         _table(shown, names)
     alert = _chosen_alert(shown)
     if alert is None:
         return
     with st.container(border=True):
-        alert_depth.show_alert(alert, names.get(alert.device_id, ""))
+        device = devices[alert.device_id]
+        alert_depth.show_alert(alert, names[device.id], device.simulated)
         alert_actions.show_actions(alert)
 
 

@@ -74,7 +74,7 @@ def _list(runs: list[RunRow]) -> None:
         [
             {
                 "run": run.id,
-                "started (UTC)": run.started_at,
+                "started": run.started_at,
                 "device": run.device_model,
                 "suite": run.suite,
                 "kind": run.kind,
@@ -98,7 +98,9 @@ def _list(runs: list[RunRow]) -> None:
         key="run_table",
         height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
         column_config={
-            "started (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC")
+            "started": st.column_config.DatetimeColumn(
+                format="YYYY-MM-DD HH:mm z", timezone=viewer.zone_name(), help=f"in {viewer.zone_name()}"
+            )
         },
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,14 +55,31 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
     def open_page(path: str, url: str, **choices: str) -> AppTest:
         monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
-        page = AppTest.from_function(page_script, args=(path,), default_timeout=60)
-        for name, value in choices.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception[0].value
-        return page
+        return _draw(path, choices)
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def seen(simulated_url: str) -> Callable[..., AppTest]:
+    """Pages of the simulated store, each drawn once for all tests that only read it."""
+
+    @cache
+    def look(path: str, **choices: str) -> AppTest:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("KSWATCH_DATABASE_URL", simulated_url)
+            return _draw(path, choices)
+
+    return look
+
+
+def _draw(path: str, choices: dict[str, str]) -> AppTest:
+    page = AppTest.from_function(page_script, args=(path,), default_timeout=60)
+    for name, value in choices.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception, page.exception[0].value
+    return page
 
 
 @pytest.fixture(scope="session")

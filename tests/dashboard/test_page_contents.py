@@ -25,10 +25,8 @@ def table(page: AppTest, *columns: str):
     return next(one.value for one in page.dataframe if set(columns) <= set(one.value.columns))
 
 
-def test_the_overview_tells_changes_in_groups_before_it_lists_them(
-    simulated_url: str, opened: Opened
-) -> None:
-    page = opened("overview", simulated_url)
+def test_the_overview_tells_changes_in_groups_before_it_lists_them(seen: Opened) -> None:
+    page = seen("overview")
     groups = table(page, "worst", "series")
     assert set(groups["verdict"]) == {"▼ slower"}
     assert set(groups["worst"]) == {"+12.0 %"}
@@ -36,14 +34,14 @@ def test_the_overview_tells_changes_in_groups_before_it_lists_them(
     assert "Last night: 32 slower, 0 faster" in titles(page)
 
 
-def test_the_overview_holds_every_rule_against_the_majority(simulated_url: str, opened: Opened) -> None:
-    rules = table(opened("overview", simulated_url), "heuristic", "accuracy (%)")
+def test_the_overview_holds_every_rule_against_the_majority(seen: Opened) -> None:
+    rules = table(seen("overview"), "heuristic", "accuracy (%)")
     assert {"majority rate (%)", "balanced (%)", "regret (%)", "nights"} <= set(rules)
     assert rules["nights"].map(len).eq(4).all()
 
 
-def test_nothing_is_silent_while_everything_speaks(simulated_url: str, opened: Opened) -> None:
-    assert "Nothing is silent" in notes(opened("overview", simulated_url))
+def test_nothing_is_silent_while_everything_speaks(seen: Opened) -> None:
+    assert "Nothing is silent" in notes(seen("overview"))
 
 
 def test_cells_that_fall_silent_are_told(own_url: str, opened: Opened) -> None:
@@ -57,8 +55,8 @@ def test_cells_that_fall_silent_are_told(own_url: str, opened: Opened) -> None:
     assert "fused on Simulated A100" in set(silent["which"])
 
 
-def test_two_runs_are_compared_by_what_stands_out(simulated_url: str, opened: Opened) -> None:
-    page = opened("compare", simulated_url, before="5", after="7", only_implementation="fused")
+def test_two_runs_are_compared_by_what_stands_out(seen: Opened) -> None:
+    page = seen("compare", before="5", after="7", only_implementation="fused")
     assert "slower, 0 faster, of 32 cells" in titles(page)
     cells = table(page, "outcome", "95 % interval")
     assert set(cells["implementation"]) == {"fused"}
@@ -69,16 +67,14 @@ def test_two_runs_are_compared_by_what_stands_out(simulated_url: str, opened: Op
 @pytest.mark.parametrize(
     ("way", "said"), [("revisions", "Simulated"), ("devices", "Two devices: energy read by different boards")]
 )
-def test_revisions_and_devices_are_compared_as_well(
-    way: str, said: str, simulated_url: str, opened: Opened
-) -> None:
-    page = opened("compare", simulated_url, by=way)
+def test_revisions_and_devices_are_compared_as_well(way: str, said: str, seen: Opened) -> None:
+    page = seen("compare", by=way)
     assert "of 168 cells" in titles(page)  # 120 cold ones and 48 hot ones
     assert said in notes(page) + "\n".join(one.value for one in page.warning)
 
 
-def test_a_floor_that_no_step_reaches_leaves_none_clear(simulated_url: str, opened: Opened) -> None:
-    page = opened("compare", simulated_url, before="5", after="7", floor="25")
+def test_a_floor_that_no_step_reaches_leaves_none_clear(seen: Opened) -> None:
+    page = seen("compare", before="5", after="7", floor="25")
     assert "None of" in titles(page)
     assert "No step is clear." in notes(page)
 
@@ -95,8 +91,8 @@ def test_a_rule_that_has_nothing_to_compare_is_told(own_url: str, opened: Opened
     assert "it says a baseline for all" in notes(opened("heuristics", own_url, sweep="gated_h"))
 
 
-def test_a_pattern_has_its_figures_on_top_and_its_verdicts_below(simulated_url: str, opened: Opened) -> None:
-    page = opened("pattern", simulated_url, pattern="1,192,48,2", device="sim-h200-0000")
+def test_a_pattern_has_its_figures_on_top_and_its_verdicts_below(seen: Opened) -> None:
+    page = seen("pattern", pattern="1,192,48,2", device="sim-h200-0000")
     labels = [one.label for one in page.metric]
     assert labels[0].startswith("Speedup over")
     assert labels[1].startswith("Energy ratio over")
@@ -107,35 +103,33 @@ def test_a_pattern_has_its_figures_on_top_and_its_verdicts_below(simulated_url: 
     assert "held back by" in cells or cells["power (W)"].max() < 455
 
 
-def test_a_chosen_night_is_the_one_in_depth(simulated_url: str, opened: Opened) -> None:
-    page = opened("pattern", simulated_url, device="sim-h200-0000", night="3", samples="time")
+def test_a_chosen_night_is_the_one_in_depth(seen: Opened) -> None:
+    page = seen("pattern", device="sim-h200-0000", night="3", samples="time")
     assert page.selectbox(key="choice_night").value == "3"
     assert page.segmented_control(key="choice_samples").value == "time"
 
 
-def test_energy_is_told_by_work_and_delay_and_by_both_sources(simulated_url: str, opened: Opened) -> None:
-    page = opened("energy", simulated_url)
+def test_energy_is_told_by_work_and_delay_and_by_both_sources(seen: Opened) -> None:
+    page = seen("energy")
     sources = table(page, "source", "over 5 % apart")
     assert sources["counter changes every (ms)"].tolist() == [20.0]
     assert "Counter and power samples agree" in titles(page)
     assert any("a ranking of boards" in one.value for one in page.warning)
 
 
-def test_a_device_tells_what_held_it_back_and_how_its_environments_differ(
-    simulated_url: str, opened: Opened
-) -> None:
-    page = opened("devices", simulated_url, device="sim-h200-0000")
+def test_a_device_tells_what_held_it_back_and_how_its_environments_differ(seen: Opened) -> None:
+    page = seen("devices", device="sim-h200-0000")
     assert "Clocks were held back" in titles(page)
     difference = table(page, "what", "run 3", "run 7")
     assert ["driver", "580.65", "590.10"] in difference.to_numpy().tolist()
 
 
-def test_a_speedup_by_device_shows_every_device(simulated_url: str, opened: Opened) -> None:
-    page = opened("speedup", simulated_url, split="device")
+def test_a_speedup_by_device_shows_every_device(seen: Opened) -> None:
+    page = seen("speedup", split="device")
     assert page.selectbox(key="choice_split").value == "device"
 
 
-def test_another_limit_is_held_against_the_rules_own(simulated_url: str, opened: Opened) -> None:
-    page = opened("heuristics", simulated_url, sweep="dh_threshold", figure="regret")
+def test_another_limit_is_held_against_the_rules_own(seen: Opened) -> None:
+    page = seen("heuristics", sweep="dh_threshold", figure="regret")
     assert "With its limit 5/128 dh_threshold is right on" in titles(page)
     assert "mean regret went from" in titles(page)

@@ -1,6 +1,7 @@
 """Each page by itself, without a browser: what it draws, says and asks for."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from simulated_store import NASTY, Plan, fill, fill_queue
@@ -21,10 +22,14 @@ def texts(page: AppTest) -> str:
 
 
 @pytest.mark.parametrize("path", [entry.path for entry in PAGES])
-def test_a_page_of_a_full_store_draws_without_an_error(path: str, simulated_url: str, opened: Opened) -> None:
-    page = opened(path, simulated_url)
+def test_a_page_of_a_full_store_draws_without_an_error_and_escapes_its_text(path: str, seen: Opened) -> None:
+    page = seen(path)
     assert page.subheader
     assert not page.error
+    shown = texts(page)
+    for code in page.code:  # shown letter by letter, as a run's log is
+        shown = shown.replace(code.value, "")
+    assert "<b>bold" not in shown
 
 
 @pytest.mark.parametrize("path", NEEDING_RUNS)
@@ -37,12 +42,21 @@ def test_a_store_that_does_not_exist_is_told_in_a_sentence(opened: Opened, tmp_p
     assert "does not exist" in opened("overview", f"sqlite:///{nowhere}").error[0].value
 
 
-def test_the_overview_tells_the_planted_regression(simulated_url: str, opened: Opened) -> None:
-    assert "32 slower, 0 faster" in literal_free(opened("overview", simulated_url).subheader[0].value)
+def test_a_damaged_store_is_told_in_a_sentence(opened: Opened, own_url: str) -> None:
+    path = Path(own_url.removeprefix("sqlite:///"))
+    fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))
+    for damaged in (path.read_bytes()[: path.stat().st_size // 2], b"this is no database " * 100):
+        (path.parent / f"{len(damaged)}.db").write_bytes(damaged)
+        page = opened("overview", f"sqlite:///{path.parent}/{len(damaged)}.db")
+        assert "move it away" in page.error[0].value
 
 
-def test_a_simulated_device_carries_its_badge(simulated_url: str, opened: Opened) -> None:
-    assert "simulated" in texts(opened("speedup", simulated_url))
+def test_the_overview_tells_the_planted_regression(seen: Opened) -> None:
+    assert "32 slower, 0 faster" in literal_free(seen("overview").subheader[0].value)
+
+
+def test_a_simulated_device_carries_its_badge(seen: Opened) -> None:
+    assert "simulated" in texts(seen("speedup"))
 
 
 def test_a_link_reopens_what_was_seen(simulated_url: str, opened: Opened) -> None:
@@ -77,8 +91,8 @@ def test_a_device_without_energy_says_why(own_url: str, opened: Opened) -> None:
     assert NASTY in page.dataframe[0].value["reason"].iloc[0]
 
 
-def test_heuristics_are_never_shown_without_the_majority_rate(simulated_url: str, opened: Opened) -> None:
-    table = opened("heuristics", simulated_url).dataframe[0].value
+def test_heuristics_are_never_shown_without_the_majority_rate(seen: Opened) -> None:
+    table = seen("heuristics").dataframe[0].value
     assert {"majority rate (%)", "accuracy (%)", "balanced accuracy (%)", "mean regret (%)"} <= set(table)
 
 
@@ -95,27 +109,18 @@ def test_news_in_the_store_appear_on_the_next_look(own_url: str, opened: Opened)
     assert not opened("overview", own_url).code
 
 
-@pytest.mark.parametrize("path", NEEDING_RUNS)
-def test_text_of_the_store_is_escaped_wherever_markdown_is_read(
-    path: str, simulated_url: str, opened: Opened
-) -> None:
-    page = opened(path, simulated_url, view="one", run="8")
-    shown = texts(page)
-    for code in page.code:  # shown letter by letter, as a run's log is
-        shown = shown.replace(code.value, "")
-    assert "<b>bold" not in shown
-    if path == "runs":
-        assert literal(NASTY) in shown
+def test_text_of_the_store_is_shown_as_it_was_written(seen: Opened) -> None:
+    assert literal(NASTY) in texts(seen("runs", view="one", run="8"))
 
 
-def test_the_device_page_tells_the_new_driver(simulated_url: str, opened: Opened) -> None:
-    page = opened("devices", simulated_url, device="sim-h200-0000")
+def test_the_device_page_tells_the_new_driver(seen: Opened) -> None:
+    page = seen("devices", device="sim-h200-0000")
     changes = page.dataframe[0].value
     assert changes[["changed", "before", "after"]].to_numpy().tolist() == [["driver", "580.65", "590.10"]]
 
 
-def test_an_alert_shows_what_is_known_of_it(simulated_url: str, opened: Opened) -> None:
-    page = opened("alerts", simulated_url, alert="1")
+def test_an_alert_shows_what_is_known_of_it(seen: Opened) -> None:
+    page = seen("alerts", alert="1")
     cells, suspects, facts, events = (table.value for table in page.dataframe[1:5])
     assert list(cells["change"].unique()) == ["+12.0 %"]
     assert list(suspects["first measured in run"]) == [7]
