@@ -76,6 +76,8 @@ def _rejudge(store: Store, run_id: int, config: CiConfig) -> Rejudged:
 
 def rejudged_text(found: Sequence[Rejudged]) -> str:
     """A line per night whose verdicts changed, and how many did not."""
+    if not found:
+        return "no stored nights to judge anew; those of a simulated device are judged when --device names it"
     lines = [
         f"run {one.run} on {one.device}: "
         + ", ".join(f"{count} {word}" for word, count in one.changed.items())
@@ -83,6 +85,11 @@ def rejudged_text(found: Sequence[Rejudged]) -> str:
         if one.changed
     ]
     same = sum(not one.changed for one in found)
+    series, changed = sum(one.series for one in found), sum(sum(one.changed.values()) for one in found)
     return "\n".join(
-        [*lines, f"{len(found)} nights judged anew, {same} of them with the same verdicts; no alert moved"]
+        [
+            *lines,
+            f"{len(found)} nights judged anew, {same} of them with the same verdicts; {changed} of {series} "
+            "verdicts changed, no alert moved",
+        ]
     )

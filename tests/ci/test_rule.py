@@ -72,8 +72,21 @@ def test_only_the_newest_ten_known_points_make_the_level():
     assert level.value[0] == 1.0 and level.comparable_runs[0] == 10
 
 
-def test_a_level_of_zero_is_not_judged():
-    assert rulings(1.0, [0.0] * 10).too_little_history[0]
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_a_level_that_is_not_positive_is_not_judged(level):
+    assert rulings(1.0, [level] * 10).too_little_history[0]
+
+
+def test_ties_on_every_night_are_no_certainty():
+    found = rulings(1.021, [1.0] * 30, half_width=0.0)
+    assert found.slower[0]
+    assert found.units[0] < 6  # nobody's nights are quieter than a fifth of the floor
+
+
+def test_gaps_neither_make_nor_hide_a_change():
+    gaps = [value for night in QUIET for value in (night, np.nan)]
+    assert rulings(1.1, gaps).slower[0] and not rulings(1.0, gaps).slower[0]
+    assert rulings(np.nan, QUIET).too_little_history[0]
 
 
 def test_the_noise_unit_of_three_nights_is_larger_than_that_of_ten():
