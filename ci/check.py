@@ -7,16 +7,18 @@ Read `judge_run` first; ci/README.md says the rule in words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ci.alerts.heuristics import judge_heuristics
 from ci.alerts.raising import Raised, ToldAlert, as_told, raise_alerts
+from ci.answering import take_answer
 from ci.causes import CODE_CAUSES
 from ci.config import CiConfig
-from ci.confirming import KIND, take_answer
+from ci.confirming import KIND
 from ci.evidence import Evidence, gather
+from ci.silence import Silence
 from ci.verdict import SeriesVerdict, verdicts_of
 from db.alert_life import end_mutes
 from db.queries import EnvironmentChange, RunRow, alert, alerts, environment_changes, run
@@ -71,6 +73,8 @@ class Judged:
     """The judgements of one check, a device each."""
 
     judgements: list[Judgement]
+    silences: Sequence[Silence] = ()
+    """What is no longer measured; it fails no check."""
 
     @property
     def exit_code(self) -> int:

@@ -105,9 +105,10 @@ def _write_overview(ctx: typer.Context, path: Path, run: int | None, device: str
 
 
 def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:
-    from ci.alerts.escape import plain
+    from dataclasses import replace
+
     from ci.check import judge
-    from ci.silence import look_for_silence
+    from ci.silence import silences_now
     from db.queries import find_device
 
     if run is not None and device is not None:
@@ -117,8 +118,7 @@ def _judged(ctx: typer.Context, run: int | None, device: str | None) -> Judged:
         device_id = find_device(store, device).id if device is not None else None
         judged = judge(store, run, config, now=now, device_id=device_id)
         if run is None:
-            for one in look_for_silence(store, config, now):
-                typer.echo(f"kswatch: alert {one.id}: {plain(one.title)}", err=True)
+            judged = replace(judged, silences=silences_now(store, config, now, device_id))
         for line in record_of_alerts(ctx, store):
             typer.echo(f"kswatch: {line}", err=True)
     return judged

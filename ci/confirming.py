@@ -1,26 +1,21 @@
-"""Measuring again at once what a night flagged: asking for it, and what its answer does to the alerts.
+"""Asking to measure again at once what a night flagged, in turns with the last good revision.
 
-The request names the night and the last good revision; only the night's own revision is measured. Both, in
-turns, are what `kswatch gate` measures.
+What the answer does to the alerts is in `ci.answering`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from ci.alerts.describing import CELLS_LISTED
 from ci.config import CiConfig
 from ci.evidence import LEVEL_CAUSES
-from ci.remeasured import Decision, decide, machine_between
-from db.alert_life import DETECTOR, LIVE, measured_again
-from db.queries import AlertRow, RunRow, VerdictRow, alerts, request, requests, verdicts
+from db import queries
+from db.alert_life import DETECTOR, LIVE
+from db.queries import AlertRow, RunRow, VerdictRow, alerts, requests, verdicts
 from db.requests import ask
 from db.store import Store
-from db.verdicts import NewestPoint, newest_points
 
 PRIORITY = 100
 """Before anything else that waits: the machine is still in the night's state."""
@@ -37,7 +32,7 @@ def ask_again(store: Store, run: RunRow, config: CiConfig) -> int | None:
         return None
     rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
     problems = list(dict.fromkeys(_problem_text(row) for row in rows))[:CELLS_LISTED]
-    good = {one.explanation.get("revisions", {}).get("good") for one in flagged} - {None}
+    implementations = sorted({row.implementation for row in rows if row.metric == "latency_ms"})
     return ask(
         store,
         "ad_hoc",
@@ -48,7 +43,8 @@ def ask_again(store: Store, run: RunRow, config: CiConfig) -> int | None:
             "problem": problems,
             "budget": f"{config.confirm_minutes:g}m",
             "of_run": run.id,
-            "good_revision": min(good, default=None),
+            "flagged": implementations,
+            **_revisions(store, run, flagged),
         },
         kind=KIND,
         priority=PRIORITY,
@@ -65,6 +61,20 @@ def _provisional(store: Store, run: RunRow) -> list[AlertRow]:
     ]
 
 
+def _revisions(store: Store, run: RunRow, flagged: Sequence[AlertRow]) -> Mapping[str, object]:
+    """The commits to measure in turns, or why there are no two: what was not committed is in no worktree."""
+    good_run = max((one.explanation.get("last_good_run") or 0 for one in flagged), default=0)
+    good = queries.run(store, good_run).revision if good_run else None
+    bad = run.revision
+    if good is None or bad is None:
+        return {"why_alone": "no revision is known of the last good night, or of this one"}
+    if good.dirty or bad.dirty:
+        return {"why_alone": "one of both nights measured changes that were not committed"}
+    if good.commit == bad.commit:
+        return {"why_alone": f"both nights are of revision {bad.commit[:12]}"}
+    return {"good_revision": good.commit, "bad_revision": bad.commit}
+
+
 def _asked_already(store: Store, run: RunRow) -> bool:
     return any(
         one.kind == KIND and one.arguments.get("of_run") == run.id for one in requests(store, limit=1000)
@@ -73,56 +83,3 @@ def _asked_already(store: Store, run: RunRow) -> bool:
 
 def _problem_text(row: VerdictRow) -> str:
     return f"{row.a},{row.b},{row.c},{row.d},{row.batch},{row.precision},{row.layout}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What measuring again says of one alert."""
-
-    alert_id: int
-    decision: Decision
-    reason: str
-
-
-def take_answer(store: Store, run: RunRow, config: CiConfig) -> list[Answer]:
-    """Confirm or dismiss the alerts for which this run measured again; it is of kind `confirm`."""
-    of_run = request(store, run.request_id).arguments.get("of_run") if run.request_id is not None else None
-    if not isinstance(of_run, int):
-        return []
-    first, again = (_latencies(newest_points(store, one)) for one in (of_run, run.id))
-    judged = verdicts(store, of_run)
-    flagged = {(row.cell_id) for row in judged if row.alert_id is not None}
-    others = [cell for cell in again if cell in first and cell not in flagged]
-    machine = machine_between(
-        np.array([first[one] for one in others]), np.array([again[one] for one in others])
-    )
-    answers = []
-    for alert in alerts(store, LIVE, run.device_id):
-        rows = [
-            row for row in judged if row.alert_id == alert.id and row.metric == "latency_ms" and row.level
-        ]
-        rows = [row for row in rows if row.cell_id in again]
-        if alert.confirmed or alert.newest_run_id != of_run or not rows:
-            continue
-        answers.append(_answer(alert.id, rows, again, machine, config))
-        measured_again(
-            store, answers[-1].alert_id, answers[-1].decision, f"run {run.id}: {answers[-1].reason}"
-        )
-    return answers
-
-
-def _answer(
-    alert_id: int, rows: Sequence[VerdictRow], again: Mapping[int, float], machine: float, config: CiConfig
-) -> Answer:
-    level = np.array([row.level for row in rows], dtype=float)
-    values = np.array([again[row.cell_id] for row in rows])
-    change = np.array([row.change for row in rows], dtype=float)
-    noise = np.array([row.smallest_detectable_change or config.floor for row in rows]) / config.noise_factor
-    decision, share = decide(change, values / machine / level - 1, noise)
-    return Answer(
-        alert_id, decision, f"{100 * share:.0f} % of the change was found again in {len(rows)} cells"
-    )
-
-
-def _latencies(points: Sequence[NewestPoint]) -> dict[int, float]:
-    return {one.cell_id: one.latency_ms[0] for one in points if one.latency_ms[0] is not None}

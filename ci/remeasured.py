@@ -1,10 +1,11 @@
-"""What measuring the flagged cells again at once says of a finding. Pure; `ci.confirming` asks for it."""
+"""What measuring the flagged cells again at once says of a finding. Pure; `ci.answering` reads the runs."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from ci.rule import Floats
 
@@ -19,6 +20,11 @@ LEAST_Z = 8.0
 LEAST_Z_ALONE = 12.0
 """The same of one series alone: its wild night or a second mode that a young history does not hold is there
 when it is measured again, and only other nights tell it from a change."""
+
+FEWEST_PAIRS = 3
+"""Of processes that measured both revisions in turns, before anything is said."""
+IN_TURNS_RATE = 0.01
+"""So rarely may pairs of equal revisions stand as far from nothing (Student's t over pairs)."""
 
 
 def decide(first: Floats, again: Floats, noise: Floats) -> tuple[Decision, float]:
@@ -41,6 +47,32 @@ def decide(first: Floats, again: Floats, noise: Floats) -> tuple[Decision, float
     least_z = LEAST_Z if np.count_nonzero(known) > 1 else LEAST_Z_ALONE
     sure = share >= FOUND_AGAIN and both / np.sqrt(own) >= least_z
     return ("confirmed" if sure else "unclear"), share
+
+
+def decide_in_turns(first: Floats, again: Floats) -> tuple[Decision, float]:
+    """The same of the last good revision and the night's, measured in turns by pairs of fresh processes.
+
+    Pairs are counted, not rounds: processes of the same code differ by where their memory lies (ci/gate.py).
+    What the machine does, a second mode included, is in both revisions: no noise unit of the nights counts.
+
+    Args:
+        first: relative change of each flagged series from its level, `(series,)`.
+        again: of the night's revision from the good one, `(pairs, series)`; NaN where one gave no time.
+    """
+    known = np.isfinite(again) & np.isfinite(first)
+    again, first = np.where(known, again, 0.0), np.where(known, first, 0.0)
+    squares = np.sum(first**2, axis=1)
+    shares = np.sum(first * again, axis=1)[squares > 0] / squares[squares > 0]
+    if not len(shares):
+        return "unclear", float("nan")
+    share = float(np.mean(shares))
+    if len(shares) < FEWEST_PAIRS:
+        return "unclear", share
+    if share < GONE:
+        return "dismissed", share
+    error = float(np.std(shares, ddof=1)) / np.sqrt(len(shares))
+    sure = share > error * float(student_t.isf(IN_TURNS_RATE / 2, len(shares) - 1))
+    return ("confirmed" if sure and share >= FOUND_AGAIN else "unclear"), share
 
 
 def machine_between(first: Floats, again: Floats) -> float:

@@ -17,9 +17,9 @@ NOTHING = "No run to judge yet: `kswatch nightly` measures one."
 
 def text_report(judged: Judged, rows: int) -> str:
     """The judgement for a terminal, at most `rows` changed series per run."""
-    if not judged.judgements:
-        return NOTHING
-    return "\n\n".join(_text(one, rows) for one in judged.judgements)
+    parts = [_text(one, rows) for one in judged.judgements] or [NOTHING]
+    silent = [f"alert {one.alert.id} {one.alert.state}: {plain(one.alert.title)}" for one in judged.silences]
+    return "\n\n".join([*parts, *(["\n".join(silent)] if silent else [])])
 
 
 def _text(judgement: Judgement, rows: int) -> str:
@@ -112,9 +112,11 @@ def percent(share: float) -> str:
 
 def markdown_report(judged: Judged, rows: int) -> str:
     """The judgement as a Markdown page; all text from commits, devices and users is escaped."""
-    if not judged.judgements:
-        return f"# kswatch check\n\n{NOTHING}\n"
-    parts = ["# kswatch check", *(part for one in judged.judgements for part in _markdown(one, rows))]
+    parts = [part for one in judged.judgements for part in _markdown(one, rows)] or [NOTHING]
+    if judged.silences:
+        told = [(str(one.alert.id), one.alert.state, one.alert.title) for one in judged.silences]
+        parts += ["## No longer measured", _table(("alert", "state", "what"), told)]
+    parts = ["# kswatch check", *parts]
     return "\n\n".join(parts) + "\n"
 
 

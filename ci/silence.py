@@ -34,6 +34,23 @@ class Silent:
     """The run that waits for its worker, where that is what is missing."""
 
 
+@dataclass(frozen=True)
+class Silence:
+    """A living alert on something silent, with its device."""
+
+    alert: AlertRow
+    device: DeviceRow
+
+
+def silences_now(
+    store: Store, config: CiConfig, now: datetime, device_id: int | None = None
+) -> list[Silence]:
+    """The same as `look_for_silence`, with devices; only one of them, if it is named."""
+    found = look_for_silence(store, config, now)
+    known = {one.id: one for one in devices(store)}
+    return [Silence(one, known[one.device_id]) for one in found if device_id in (None, one.device_id)]
+
+
 def look_for_silence(store: Store, config: CiConfig, now: datetime) -> list[AlertRow]:
     """Open alerts for what fell silent and end those of what is heard of again; gives those that live.
 

@@ -1,10 +1,10 @@
-"""Who did what with a request: asked for it, cancelled it. A row each, written with the act itself."""
+"""What was done with a request: asked for, cancelled, measured otherwise than asked. A row each."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import select
@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from db.models import RequestEvent
 from db.store import Store
 
-Act = Literal["ask", "cancel"]
+Act = Literal["ask", "cancel", "alone"]
+"""`alone`: what should have been measured in turns with another revision was not."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ def add(session: Session, request_id: int, at: datetime, who: str, action: Act, 
     """Say who did it, in the transaction that does it."""
     told = None if reason is None else reason[:2000]
     session.add(RequestEvent(request_id=request_id, at=at, who=who, action=action, reason=told))
+
+
+def say_alone(store: Store, request_id: int, reason: str) -> None:
+    """Only the night's own revision is measured for this request, not the last good one with it; and why."""
+    with store.writing() as session:
+        add(session, request_id, datetime.now(UTC), "kswatch", "alone", reason)
 
 
 def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEventRow]:

@@ -216,8 +216,11 @@ class Store:
             return {(ProblemKey(*values), name) for name, *values in session.execute(query)}
 
     def resumable_run(self, device_uuid: str | None = None) -> int | None:
-        """The newest run that did not come to its end, on this device or on any."""
-        query = select(Run.id).where(Run.state.in_(("running", "interrupted")), Run.kind != "import")
+        """The newest run that did not come to its end, on this device or on any.
+
+        What belongs to a gate or a request of the detector's is asked for again by whoever wanted it.
+        """
+        query = select(Run.id).where(Run.state.in_(("running", "interrupted")), Run.kind.in_(_RESUMED_KINDS))
         if device_uuid is not None:
             query = query.join(Device, Device.id == Run.device_id).where(Device.uuid == device_uuid)
         with self.session() as session:
@@ -236,6 +239,7 @@ class Store:
             )
 
 
+_RESUMED_KINDS = ("nightly", "ad_hoc")
 _CELL_FIELDS = frozenset({"problem", "implementation"})
 _RUN_FIELDS = tuple(name for name in RunRecord.__dataclass_fields__ if name in Run.__table__.columns)
 

@@ -37,6 +37,7 @@ UNCOMMITTED = "uncommitted changes below kernels/ are not measured; commit them 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 Cells = Mapping[ProblemKey, Sequence[str]]
+Kind = Literal["gate", "bisect", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Asked:
     filters: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
     """Measure although nothing that feeds the kernels changed: an A/A test."""
-    kind: Literal["gate", "bisect"] = "gate"
+    kind: Kind = "gate"
+    request_id: int | None = None
+    """The request that it answers, whose runs are kept for each pair of processes."""
 
 
 @dataclass
@@ -91,6 +94,8 @@ class GateSession:
                 yield place
                 return
             self._pairs += 1
+            if self._recorder:
+                self._recorder.begin_pair()
             progress.begin(f"pair {self._pairs} of processes", len(cells), sum(map(len, cells.values())))
             try:
                 for seed, (problem, names) in enumerate(cells.items()):
@@ -120,7 +125,7 @@ def open_for_command(
     filters: Mapping[str, object],
     budget: str,
     force: bool = False,
-    kind: Literal["gate", "bisect"] = "gate",
+    kind: Kind = "gate",
 ) -> Iterator[GateSession]:
     """The same with defaults of the configuration, progress on stderr, and a clean end on Ctrl-C.
 
@@ -216,12 +221,21 @@ def _recording(asked: Asked, suite: str, target: Target, store: Store | None) ->
 
 
 class _Recorder:
-    """Records each side as a run of its own; cells that are measured again replace the former reading."""
+    """Records each side as a run of its own; cells that are measured again replace the former reading.
+
+    For a request each pair of processes has two runs of its own: who judges it asks how well pairs agree.
+    """
 
     def __init__(self, store: Store, held: Held, asked: Asked, suite: str) -> None:
         self._store, self._held, self._asked, self._suite = store, held, asked, suite
         self._runs: dict[str, int] = {}
         self._began_at = datetime.now(UTC)
+
+    def begin_pair(self) -> None:
+        """What comes is by fresh processes."""
+        if self._asked.request_id is not None:
+            self.end("finished")
+            self._runs, self._began_at = {}, datetime.now(UTC)
 
     def record(self, session: GateSession, place: Place, readings: Sequence[PairedReading]) -> None:
         """Write one problem's readings."""
@@ -233,7 +247,7 @@ class _Recorder:
             self._store.record_problem(self._runs[side], records)
 
     def end(self, state: RunState) -> None:
-        """Close both runs; a gate that was stopped is `failed`: it is asked again, never resumed."""
+        """Close both runs; what was stopped is `failed`: it is asked again, never resumed."""
         seconds = (datetime.now(UTC) - self._began_at).total_seconds()
         for run_id in self._runs.values():
             self._store.finish_run(run_id, state, seconds)
@@ -252,5 +266,6 @@ class _Recorder:
                 started_at=datetime.now(UTC),
                 planned_cells=sum(map(len, session.cells.values())),
                 arguments=filters | {"side": side, "against": other.commit},
+                request_id=self._asked.request_id,
             )
         )

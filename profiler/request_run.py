@@ -8,25 +8,36 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
-from db import queries, requests
+from db import queries, request_events, requests
 from db.queries import RequestRow
 from db.records import MeasurementRecord, RunKind
 from db.store import Store
 from kswatch_errors import KswatchError, UsageError
+from profiler import in_turns
 from profiler.budget import parse_seconds
+from profiler.interruption import Stopped
 from profiler.problem_loop import RunResult
 from profiler.progress import Progress
 from profiler.session import Surroundings, resume, run_suite
 
 
 def measure_request(store: Store, request: RequestRow, surroundings: Surroundings) -> RunResult:
-    """The rest of the run that was begun for the request before a server ended, or a new one."""
-    if request.run_id is not None:
-        begun = queries.run(store, request.run_id)
+    """The rest of the run that was begun for the request before a server ended, or a new one.
+
+    What is to be confirmed is measured in turns with the last good revision; where that cannot be, the
+    request says why.
+    """
+    begun = queries.run(store, request.run_id) if request.run_id is not None else None
+    if begun is not None and in_turns.SIDE not in begun.arguments:
         if begun.state == "finished":
             return RunResult.of(begun)
         with suppress(UsageError):  # another commit or environment now: its cells may not be mixed
             return resume(store, begun.id, surroundings=surroundings)
+    if request.kind == in_turns.KIND:
+        found = in_turns.measure_in_turns(store, request, surroundings)
+        if isinstance(found, RunResult):
+            return found
+        request_events.say_alone(store, request.id, found)
     filters = dict(request.arguments)
     budget = filters.pop("budget", None)
     return run_suite(
@@ -51,6 +62,9 @@ def run_requests(
             continue  # a server took it
         try:
             result = measure_request(store, request, surroundings)
+        except Stopped:
+            requests.give_back(store, request_id, "the night was stopped", request.taken_at)
+            continue
         except KswatchError as error:
             requests.finish(store, request_id, "failed", str(error))
             continue

@@ -15,8 +15,13 @@ from kswatch_errors import ConfigurationError
 
 
 def workflow_commands(judged: Judged) -> str:
-    """One line for each alert that still matters, and for each incorrect result: errors, then warnings."""
+    """A line for each alert that matters, a silence too, and each incorrect result: errors, then warnings."""
     lines = [line for one in judged.judgements for line in _of_run(one)]
+    lines += [
+        annotation("warning", f"kswatch alert {one.alert.id}", one.alert.title)
+        for one in judged.silences
+        if one.alert.state not in SILENCED
+    ]
     return "\n".join(sorted(lines, key=lambda line: not line.startswith("::error")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ci.alerts.listing import alert_rows
 from ci.check import Judged, Judgement
 from ci.evidence import Series
 from ci.verdict import SeriesVerdict
@@ -11,8 +12,14 @@ from db.records import ProblemKey
 
 
 def check_rows(judged: Judged) -> list[dict[str, object]]:
-    """Every verdict, on cells and on heuristics, and every incorrect result of `fused`, flat."""
-    return [row for one in judged.judgements for row in _rows(one)]
+    """Every verdict, on cells and on heuristics, every incorrect result of `fused`, every silence, flat."""
+    rows = [row for one in judged.judgements for row in _rows(one)]
+    for one in judged.silences:
+        rows += [
+            {"run": one.alert.newest_run_id} | row
+            for row in alert_rows([one.alert], {one.device.id: one.device})
+        ]
+    return rows
 
 
 def _rows(judgement: Judgement) -> Iterable[dict[str, object]]:

@@ -56,7 +56,10 @@ def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[
 def differences(one: AlertRow) -> Iterable[str]:
     """What differs between the last good run and the first bad one, as lines."""
     told = one.explanation
-    yield f"first bad run {told.get('first_bad_run')}, last good run {told.get('last_good_run')}"
+    if told.get("first_bad_run") is not None:
+        yield f"first bad run {told['first_bad_run']}, last good run {told.get('last_good_run')}"
+    elif told.get("last_good_run") is not None:
+        yield f"last good run {told['last_good_run']}"
     revisions = told.get("revisions") or {}
     if revisions.get("good") != revisions.get("bad"):
         yield f"revisions {revisions.get('good')} -> {revisions.get('bad')}"

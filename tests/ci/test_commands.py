@@ -16,11 +16,19 @@ GLOSSARY = {"alert", "device", "state", "verdict", "cause", "metric", "implement
 
 @pytest.fixture
 def run(store):
-    """Runs a command of the ci folder on the store."""
-    url = str(store.engine.url)
+    """Runs a command of the ci folder on the store, to which nights of long ago are no silence."""
+    return runner(store, CiConfig(silent_hours=1e6))
 
+
+@pytest.fixture
+def run_now(store):
+    """The same by the usual configuration: the nights are of long ago."""
+    return runner(store, CiConfig())
+
+
+def runner(store, config: CiConfig):
     def command(*arguments: str):
-        context = {"config": {"ci": CiConfig(silent_hours=1e6)}, "database_url": url}
+        context = {"config": {"ci": config}, "database_url": str(store.engine.url)}
         result = CliRunner().invoke(app, list(arguments), obj=context)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -48,6 +56,29 @@ def test_check_json_is_one_document(run, regressed):
     assert result.exit_code == 1
     assert sum(row["verdict"] == "slower" for row in rows) == 12
     assert json.loads(run("check", "--format", "json").stdout)[0]["run"] == 7
+
+
+@pytest.mark.parametrize("format", ["text", "json", "junit", "markdown", "github"])
+def test_every_format_of_a_check_tells_what_is_silent(run_now, nights, format, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    nights.quiet(6)
+    result = run_now("check", "--format", format)
+    assert result.exit_code == 0 and "Tesla Planted is silent: no nightly run since" in result.stdout
+    if format == "json":
+        (row,) = [one for one in json.loads(result.stdout) if one["cause"] == "silence"]
+        assert (row["verdict"], row["alert"], row["state"], row["run"]) == ("silent", 1, "open", 6)
+        assert (row["device"], row["model"]) == ("GPU-1111", "Tesla Planted")
+    if format == "junit":
+        assert_junit(result.stdout, tests=2, skipped=1)
+    if format == "github":
+        assert "::warning title=kswatch alert 1::Tesla Planted is silent" in result.stdout
+
+
+def test_a_muted_silence_is_no_annotation(run_now, nights):
+    nights.quiet(6)
+    run_now("check")
+    run_now("alerts", "mute", "1", "--until", "2999-01-01", "--reason", "it is being moved")
+    assert "::warning" not in run_now("check", "--format", "github").stdout
 
 
 def test_check_of_an_empty_store_says_what_to_do(run):
