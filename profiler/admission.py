@@ -39,7 +39,7 @@ class Admission:
         self._check(contender, work, "before")
         if contender.name == "bmm" and contender.correctness:
             self._bmm_error = contender.correctness.relative_error
-        estimate_ms = self._bench.timer.visit(work, 1).samples_ms[0]
+        estimate_ms = self._first_ms(contender, work)
         self._refuse_slow(estimate_ms, "the first timed call")
         contender.enters(work, estimate_ms)
 
@@ -59,6 +59,14 @@ class Admission:
         for probe in self._bench.probes:
             probe.prepare_ends(contender.name)
         return work
+
+    def _first_ms(self, contender: Contender, work: Work) -> float:
+        for probe in self._bench.probes:
+            probe.launch_begins(contender.name)
+        time_ms = self._bench.timer.visit(work, 1).samples_ms[0]
+        for probe in self._bench.probes:
+            probe.launch_ends(contender.name)
+        return time_ms
 
     def _check(self, contender: Contender, work: Work, when: str) -> None:
         contender.correctness = self._stage.check(work, self._bmm_error)

@@ -5,7 +5,7 @@ NVML counts GPUs differently from CUDA, so an index never crosses from one to th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -64,13 +64,13 @@ def board_settings(uuid: str) -> BoardSettings:
     )
 
 
-def neighbours(uuid: str, own_process: int) -> tuple[int, ...] | None:
-    """Process ids of others that hold a context on the GPU; None where NVML does not say."""
+def neighbours(uuid: str, own: Collection[int]) -> tuple[int, ...] | None:
+    """Process ids of others than `own` that hold a context on the GPU; None where NVML does not say."""
     gpu = handle(uuid)
     if gpu is None:
         return None
     found = told(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(gpu))
-    return None if found is None else tuple(p.pid for p in found if p.pid != own_process)
+    return None if found is None else tuple(p.pid for p in found if p.pid not in own)
 
 
 def _clock_lock(gpu: Any) -> str | None:  # noqa: ANN401

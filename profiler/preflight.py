@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import psutil
 import pynvml
 
 from profiler import nvml
@@ -53,7 +54,8 @@ def energy_refusal(target: Target) -> str | None:
 
 
 def _neighbours(target: Target) -> str | None:
-    others = nvml.neighbours(target.record.uuid, os.getpid())
+    children = psutil.Process().children(recursive=True)
+    others = nvml.neighbours(target.record.uuid, {os.getpid(), *(child.pid for child in children)})
     if not others:
         return None
     processes = ", ".join(map(str, others))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import sys
@@ -33,6 +34,8 @@ def main() -> None:
     except KswatchError as error:
         connection.send(Failure(str(error)))
         return
+    gc.collect()
+    gc.freeze()  # what is here stays: each problem, and each graph that torch captures, collects garbage
     connection.send(Answer(place=place))
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()

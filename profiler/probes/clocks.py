@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pynvml
@@ -42,14 +43,22 @@ class ClockReading:
 
 def read_clocks(gpu: Any, nvml: Any = pynvml) -> ClockReading:  # noqa: ANN401
     """One reading of the board behind an NVML handle."""
-    reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    reasons = reasons or nvml.nvmlDeviceGetCurrentClocksThrottleReasons  # its name before driver 535
     return ClockReading(
         sm_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
         memory_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM)),
         temperature_c=told(lambda: nvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
-        reasons=told(lambda: reasons(gpu)) or 0,
+        reasons=_reasons(gpu, nvml),
     )
+
+
+def _reasons(gpu: Any, nvml: Any) -> int:  # noqa: ANN401
+    """A driver older than 535 knows the old name alone, even where the library has both."""
+    for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        read = getattr(nvml, name, None)
+        reasons = told(partial(read, gpu)) if read else None
+        if reasons is not None:
+            return int(reasons)
+    return 0
 
 
 class ClockProbe(Probe):

@@ -13,7 +13,7 @@ from profiler.probes.energy import EnergySource, PowerTrapezoid
 
 FIELD_ENERGY = 83
 FIELD_INSTANT_POWER = 186
-FIELD_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal")
+FIELD_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 """Of nvmlValue_t, by nvmlValueType_t."""
 MODULE_BOARDS = ("GH200", "GB200", "Grace")
 """Where the counter covers CPU and GPU together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +37,32 @@ def capture(cuda: Any, launch: Callable[[int], object], launches: int) -> Any | 
         launch: Launches once on the set of that number.
         launches: How many.
     """
-    graph = cuda.CUDAGraph()
+    graph, pool = cuda.CUDAGraph(), cuda.graph_pool_handle()
     try:
-        with cuda.graph(graph, capture_error_mode="thread_local"):
+        # torch's own context leaves its stream current where the capture fails
+        with (
+            cuda.stream(cuda.current_stream()),
+            cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+        ):
             for turn in range(launches):
                 launch(turn)
     except RuntimeError:
-        cuda.synchronize()
+        _end_capture(cuda, pool)
         return None
     return graph
+
+
+def _end_capture(cuda: Any, pool: Any) -> None:  # noqa: ANN401
+    """Close what a failed capture leaves open: torch tells its allocator only of captures that succeed.
+
+    While the allocator believes that one is under way, `empty_cache`, and with it every later
+    capture, fails for the rest of the process.
+    """
+    with suppress(RuntimeError):  # it ended well, and it was a launch that failed
+        device = cuda.current_device()
+        cuda.memory._cuda_endAllocateToPool(device, pool)
+        cuda.memory._cuda_releasePool(device, pool)
+    cuda.synchronize()
 
 
 def cold_row(cuda: Any, work: Work, launch_ms: float, row_ms: float) -> Row | None:  # noqa: ANN401

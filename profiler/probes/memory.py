@@ -24,7 +24,7 @@ class Allocator:
 class MemoryProbe(Probe):
     """Input and weights, what preparing kept, and the most that one launch took beyond that.
 
-    The output of the launch before is still held when the next one begins: it counts as there before.
+    A launch by itself is looked at: in a visit, rotated sets and graphs take memory of their own.
     """
 
     def __init__(self, allocator: Allocator | None = None) -> None:
@@ -47,15 +47,14 @@ class MemoryProbe(Probe):
         """See `Probe`."""
         self._kept_bytes[cell] = self._allocator.now_bytes() - self._before_bytes
 
-    def visit_begins(self, cell: str) -> None:
+    def launch_begins(self, cell: str) -> None:
         """See `Probe`."""
         self._allocator.reset_peak()
         self._before_bytes = self._allocator.now_bytes()
 
-    def visit_ends(self, cell: str) -> None:
+    def launch_ends(self, cell: str) -> None:
         """See `Probe`."""
-        taken = self._allocator.peak_bytes() - self._before_bytes
-        self._taken_bytes[cell] = max(taken, self._taken_bytes.get(cell, 0))
+        self._taken_bytes[cell] = self._allocator.peak_bytes() - self._before_bytes
 
     def results(self, cell: str) -> Mapping[str, Any]:
         """See `Probe`."""

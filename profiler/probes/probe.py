@@ -23,6 +23,12 @@ class Probe:
     def prepare_ends(self, cell: str) -> None:
         """Called after that."""
 
+    def launch_begins(self, cell: str) -> None:
+        """Called before the one launch that says how long the cell takes about; it was launched before."""
+
+    def launch_ends(self, cell: str) -> None:
+        """Called after that."""
+
     def visit_begins(self, cell: str) -> None:
         """Called right before a visit; must return within tens of microseconds."""
 

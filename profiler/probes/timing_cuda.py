@@ -32,6 +32,8 @@ SPIN_PER_LAUNCH_MS = 0.06
 SPIN_MARGIN = 1.5
 TRIES = 4
 CALIBRATION_CYCLES = 2_000_000
+CALIBRATIONS, MOST_CALIBRATIONS = 10, 60
+STEADY = 1.01
 
 
 def flush_by_torch(device: torch.device, cache_bytes: int) -> Callable[[], object]:
@@ -79,7 +81,7 @@ class CudaTimer(Timer):
     The spin kernel is finite (one that waits for a flag deadlocks on lazy loading, on an allocator's
     miss, on a full queue), so it may end too early: samples count only if the event behind it is
     still unfinished after the last launch was enqueued. Otherwise the visit is repeated with a longer
-    spin, and given up as `not_queued` after a few tries.
+    spin, then with fewer launches, and given up as `not_queued` after a few tries.
     """
 
     tick_ms = EVENT_TICK_MS
@@ -101,6 +103,8 @@ class CudaTimer(Timer):
         self._cycles_per_ms = self._spin_rate()
         self._spin_ms: dict[str, float] = {}
         """Per launch, by the queue's name: what its last visit took the host, and half as much again."""
+        self._fits: dict[str, int] = {}
+        """By the queue's name: as many as were seen to fit, where its last visit was too long."""
         self._launch_ms: float | None = None
         self._launched = 0
         self._singles_ms: dict[str, list[float]] = {}
@@ -192,10 +196,13 @@ class CudaTimer(Timer):
 
     def _tried(self, queue: Queue) -> Visit:
         self._reset_persisting()
-        for _ in range(TRIES):
-            samples_ms, queued = self._queue(queue)
+        count = min(queue.count, self._fits.get(queue.name, queue.count))
+        for trial in range(TRIES):
+            samples_ms, queued = self._queue(replace(queue, count=count))
             if queued:
                 break
+            if trial:  # a longer spin did not help: the driver's queue is full, and the host waits for it
+                count = self._fits[queue.name] = max(1, count // 2)
         clock_mhz = self._stamps.sm_clock_mhz() if self._stamps else None
         return Visit(tuple(samples_ms), () if queued else ("not_queued",), sm_clock_mhz=clock_mhz)
 
@@ -229,11 +236,17 @@ class CudaTimer(Timer):
         return self._cuda.Event(enable_timing=True)
 
     def _spin_rate(self) -> float:
-        """Cycles per millisecond of the spin kernel; the second of two, the first loads it."""
-        for _ in range(2):
-            begin, end = self._event(), self._event()
-            begin.record()
-            self._cuda._sleep(CALIBRATION_CYCLES)
-            end.record()
-            self._cuda.synchronize()
+        """Cycles per millisecond of the spin kernel; the first one loads it, those after raise the clock."""
+        self._spin_once()
+        rates = [self._spin_once() for _ in range(CALIBRATIONS)]
+        while len(rates) < MOST_CALIBRATIONS and rates[-1] > STEADY * rates[-2]:
+            rates.append(self._spin_once())
+        return max(rates)
+
+    def _spin_once(self) -> float:
+        begin, end = self._event(), self._event()
+        begin.record()
+        self._cuda._sleep(CALIBRATION_CYCLES)
+        end.record()
+        self._cuda.synchronize()
         return CALIBRATION_CYCLES / max(begin.elapsed_time(end), self.tick_ms)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
+from types import SimpleNamespace
 
 from profiler.simulated.board import Board
 from profiler.simulated.truth import Truth
@@ -12,6 +14,7 @@ from profiler.simulated.truth import Truth
 HOST_S = 4e-6
 """What one call takes the host."""
 EVENT_TICK_S = 0.5e-6
+DEFAULT_STREAM = "default"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class SimulatedCuda:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._captured: list[Launch] | None = None
+        self._stream = DEFAULT_STREAM
+        self._pools = count(1)
+        self._open_pools: set[int] = set()
+        self.memory = SimpleNamespace(
+            _cuda_endAllocateToPool=self._end_allocate_to_pool,
+            _cuda_releasePool=lambda device, pool: None,
+        )
+        """What `torch.cuda.memory` has for captures that failed."""
         self._flushes = 0
 
     def launch(self, launch: Launch) -> None:
@@ -80,16 +91,56 @@ class SimulatedCuda:
         """See torch."""
         return SimulatedGraph(self)
 
+    def current_device(self) -> int:
+        """See torch."""
+        return 0
+
+    def current_stream(self) -> str:
+        """See torch."""
+        return self._stream
+
     @contextmanager
-    def graph(self, graph: SimulatedGraph, capture_error_mode: str = "global") -> Iterator[None]:
-        """See torch; also as `torch.cuda.graph`."""
+    def stream(self, stream: str) -> Iterator[None]:
+        """See torch."""
+        before, self._stream = self._stream, stream
+        try:
+            yield
+        finally:
+            self._stream = before
+
+    def graph_pool_handle(self) -> int:
+        """See torch."""
+        return next(self._pools)
+
+    @contextmanager
+    def graph(
+        self, graph: SimulatedGraph, pool: int | None = None, capture_error_mode: str = "global"
+    ) -> Iterator[None]:
+        """See torch, also in what a capture that fails leaves behind: its stream, and its pool.
+
+        Raises:
+            RuntimeError: an earlier one left its pool, which torch's `empty_cache` does not take.
+        """
         del capture_error_mode
+        if self._open_pools:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED (simulated)")
+        before, self._stream = self._stream, "capture"
+        pool = self.graph_pool_handle() if pool is None else pool
+        self._open_pools.add(pool)
         self._captured = []
         try:
             yield
             graph.hold(self._captured)
+            self._end_allocate_to_pool(0, pool)
+            self._stream = before
         finally:
             self._captured = None
+
+    def _end_allocate_to_pool(self, device: int, pool: int) -> None:
+        del device
+        if pool not in self._open_pools:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id (simulated)")
+        self._open_pools.remove(pool)
 
     def replay(self, graph: SimulatedGraph) -> None:
         """All launches of a graph; they find their inputs in the cache only where all sets fit into it."""

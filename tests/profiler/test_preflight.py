@@ -1,6 +1,7 @@
 """What is found before a run, on a simulated NVML."""
 
 import os
+import subprocess
 
 import pynvml
 import pytest
@@ -60,9 +61,11 @@ def test_a_neighbour_makes_time_meaningless(board):
     assert "(4242) use NVIDIA H200" in preflight.preflight(GPU).time_refusal
 
 
-def test_our_own_process_is_no_neighbour(board):
-    board["nvmlDeviceGetComputeRunningProcesses"] = [pynvml.c_nvmlProcessInfo_t(pid=os.getpid())]
-    assert preflight.preflight(GPU).time_refusal is None
+def test_neither_our_own_process_nor_its_children_are_neighbours(board):
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        pids = (os.getpid(), child.pid)
+        board["nvmlDeviceGetComputeRunningProcesses"] = [pynvml.c_nvmlProcessInfo_t(pid=pid) for pid in pids]
+        assert preflight.preflight(GPU).time_refusal is None
 
 
 @pytest.mark.parametrize(

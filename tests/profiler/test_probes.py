@@ -1,5 +1,6 @@
 """Clocks, memory and the load of the energy pass, each against a simulated counterpart."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pynvml
@@ -88,13 +89,15 @@ def test_peak_memory_is_operands_and_what_preparing_and_launching_took():
     probe.prepare_begins("dense")
     heap.take(300)
     probe.prepare_ends("dense")
-    for size in (70, 90):
-        probe.visit_begins("dense")
-        heap.take(size)
-        heap.take(-size)
-        probe.visit_ends("dense")
+    probe.launch_begins("dense")
+    heap.take(90)
+    heap.take(-90)
+    probe.launch_ends("dense")
+    probe.visit_begins("dense")
+    heap.take(50_000)  # the timer's own: copies of the operands, a graph
+    probe.visit_ends("dense")
     assert probe.results("dense") == {"memory_peak_bytes": PROBLEM.input_bytes + 300 + 90}
-    assert probe.results("never visited") == {}
+    assert probe.results("never launched") == {}
 
 
 class Stream:
@@ -112,8 +115,27 @@ class Stream:
     def CUDAGraph(self):  # noqa: N802
         return SimpleNamespace(replay=self._replay)
 
-    def graph(self, graph, capture_error_mode):
+    def graph(self, graph, pool, capture_error_mode):
         return self
+
+    def stream(self, stream):
+        return nullcontext()
+
+    def current_stream(self):
+        return None
+
+    def graph_pool_handle(self):
+        return 7
+
+    def current_device(self):
+        return 0
+
+    @property
+    def memory(self):
+        return SimpleNamespace(
+            _cuda_endAllocateToPool=lambda device, pool: None,
+            _cuda_releasePool=lambda device, pool: None,
+        )
 
     def __enter__(self):
         self.capturing = True

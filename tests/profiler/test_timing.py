@@ -2,11 +2,15 @@
 
 import gc
 import time
+from collections import deque
 
 import pytest
 
+from profiler.probes.graphs import capture
 from profiler.probes.timing import CpuTimer, Work
-from profiler.probes.timing_cuda import CudaTimer
+from profiler.probes.timing_cuda import SPIN_PER_LAUNCH_MS, CudaTimer
+from profiler.simulated.board import Board
+from profiler.simulated.cuda import SimulatedCuda
 
 
 def test_a_cpu_sample_is_the_wall_time_of_one_call():
@@ -35,8 +39,11 @@ class Device:
 
     CYCLES_PER_MS = 1.5e6
 
-    def __init__(self, enqueue_ms=0.005):
+    def __init__(self, enqueue_ms=0.005, holds=10**9, cold_spins=0):
         self.enqueue_ms = enqueue_ms
+        self.holds = holds
+        self.cold_spins = cold_spins
+        self.pending = deque()
         self.host_ms = 0.0
         self.gpu_ms = 0.0
         self.last_sleep_ms = 0.0
@@ -44,7 +51,10 @@ class Device:
 
     def enqueue(self, takes_ms):
         self.host_ms += self.enqueue_ms
+        while len(self.pending) >= self.holds:
+            self.host_ms = max(self.host_ms, self.pending.popleft())
         self.gpu_ms = max(self.gpu_ms, self.host_ms) + takes_ms
+        self.pending.append(self.gpu_ms)
         self.launches += 1
 
     def clock(self):
@@ -76,11 +86,14 @@ class Cuda:
         return Event(self.device)
 
     def _sleep(self, cycles):
-        self.device.last_sleep_ms = cycles / Device.CYCLES_PER_MS
-        self.device.enqueue(cycles / Device.CYCLES_PER_MS)
+        self.device.cold_spins -= 1
+        slower = 4 if self.device.cold_spins >= 0 else 1
+        self.device.last_sleep_ms = slower * cycles / Device.CYCLES_PER_MS
+        self.device.enqueue(self.device.last_sleep_ms)
 
     def synchronize(self):
         self.device.host_ms = max(self.device.host_ms, self.device.gpu_ms)
+        self.device.pending.clear()
 
 
 def timer_on(device, flush_ms=0.02):
@@ -123,6 +136,31 @@ def test_a_host_that_never_keeps_up_is_labelled():
     assert "not_queued" in visit.flags
 
 
+def test_a_product_of_many_kernels_gives_fewer_samples_where_the_drivers_queue_is_full():
+    device = Device(holds=1_024)
+
+    def launch(turn):
+        for _ in range(12):
+            device.enqueue(0.02)
+
+    timer = timer_on(device)
+    first = timer.visit(Work("csr", launch), 150)
+    assert first.flags == ()
+    assert first.samples_ms == pytest.approx([0.24] * 37)
+    before = device.launches
+    assert len(timer.visit(Work("csr", launch), 150).samples_ms) == 37
+    assert device.launches - before < 40 * 15, "what fits is remembered"
+
+
+def test_the_spin_is_calibrated_once_the_clock_has_risen():
+    device = Device(cold_spins=6)
+    visit = timer_on(device).visit(Work("bmm", lambda turn: device.enqueue(0.25)), 10)
+    assert visit.flags == ()
+    assert device.last_sleep_ms == pytest.approx(10 * SPIN_PER_LAUNCH_MS, rel=0.01), (
+        "tried once, and long enough"
+    )
+
+
 def test_no_more_than_two_hundred_launches_are_queued():
     device = Device()
     assert len(timer_on(device).visit(Work("bmm", lambda turn: device.enqueue(0.2)), 5_000).samples_ms) == 200
@@ -141,3 +179,15 @@ def test_the_time_of_an_empty_launch_is_measured_once():
     launches = device.launches
     timer.launch_ms()
     assert device.launches == launches
+
+
+def test_a_capture_that_fails_leaves_neither_its_stream_nor_its_memory_behind():
+    cuda = SimulatedCuda(Board())
+
+    def synchronises(turn):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    assert capture(cuda, synchronises, 3) is None
+    assert cuda.current_stream() == "default"
+    assert capture(cuda, lambda turn: None, 3) is not None, "the next one is not refused"
+    assert cuda.current_stream() == "default"
