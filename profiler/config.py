@@ -43,6 +43,9 @@ class ProfilerConfig:
     too_slow_ms: float = 500.0
     """A product predicted to take longer is not timed but recorded as `too_slow`."""
 
+    hot: bool = False
+    """Whether every run also times products with warm caches, as `kswatch profile --hot` does."""
+
     watchdog_s: float = 300.0
     """A measuring process that takes no step for so long is ended, and its cell recorded as `crashed`."""
 

@@ -88,8 +88,9 @@ def run_suite(
         MeasurementError: there is no such device, it is in use, or it cannot be used.
         StoreError: the store cannot be written; what was recorded stays.
     """
-    chosen, ways = Filters.from_arguments(filters or {}), Ways.from_arguments(filters or {})
     around = surroundings or Surroundings()
+    arguments = {"hot": around.config.hot} | dict(filters or {})
+    chosen, ways = Filters.from_arguments(arguments), Ways.from_arguments(arguments)
     plan, target = plan_suite(suite, chosen), around.find_device(device)
     with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
         place = engine.place()

@@ -37,4 +37,4 @@ class Ways:
 
     def settings(self, usual: MeasureSettings) -> MeasureSettings:
         """How carefully a run measures, and what."""
-        return replace(usual, protocol=self.protocol, hot=self.hot or usual.hot, counters=self.counters)
+        return replace(usual, protocol=self.protocol, hot=self.hot, counters=self.counters)

@@ -6,13 +6,19 @@ import pytest
 
 from db import queries
 from db.models import Counter
+from kernels import catalogue
 from kernels.pattern import Pattern
 from kernels.problem import Problem
+from profiler.devices import cpu_target
+from profiler.measure import measure_problem
 from profiler.probes import counters
 from profiler.probes.counters import METRICS, read_counters
 from profiler.session import run_suite
+from profiler.settings import MeasureSettings
+from profiler.ways import Ways
 
 PROBLEM = Problem(Pattern(6, 64, 64, 1), 1_024, "fp16", "batch_first")
+CPU_PROBLEM = Problem(Pattern(6, 16, 16, 1), 64, "fp32", "batch_last")
 HEADER = ["ID", "Process ID", "Process Name", "Kernel Name", *METRICS]
 UNITS = ["", "", "", "", "ns", "byte", "byte", "sector", "%", "%", "register/thread"]
 KERNELS = [
@@ -94,12 +100,27 @@ def test_a_machine_without_ncu_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_with_counters_stores_them_or_why_there_are_none(store):
-    filters = {"pattern": ["6,64,64,1"], "batch": [1024], "layout": ["batch_last"], "counters": True}
-    result = run_suite(store, "ad_hoc", "sim:h200?seed=1", filters={**filters, "implementation": ["bmm"]})
-    assert result.by_status == {"ok": 1}
-    assert queries.run(store, result.run).origin == "simulated"
+@pytest.mark.parametrize(
+    ("device", "origin", "told"),
+    [
+        ("sim:h200?seed=1", "simulated", "this device is simulated"),
+        ("cpu", "measured", "this device is the CPU"),
+    ],
+)
+def test_a_run_with_counters_stores_them_or_why_there_are_none(store, device, origin, told):
+    filters = {"pattern": ["6,16,16,1"], "batch": [64], "layout": ["batch_last"], "counters": True}
+    result = run_suite(store, "ad_hoc", device, filters={**filters, "implementation": ["bmm"]})
+    assert set(result.by_status) <= {"ok", "not_converged"}
+    assert queries.run(store, result.run).origin == origin
     with store.session() as session:
         (row,) = session.query(Counter).all()
     assert (row.name, row.value) == ("counters", None)
-    assert "simulated" in row.reason
+    assert told in row.reason
+
+
+def test_counters_asked_of_a_cpu_are_refused_with_a_reason_and_its_times_stand():
+    settings = Ways(counters=True).settings(MeasureSettings(half_width=0.5, min_timed_ms=1))
+    [bmm] = measure_problem(CPU_PROBLEM, [catalogue.implementation("bmm")], cpu_target(), settings)
+    assert bmm.latency_ms > 0
+    [reading] = bmm.counters
+    assert "NVIDIA's GPUs, and this device is the CPU" in reading.reason

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import leases, queries, requests, schedule_marks
+from db import leases, lost_workers, queries, requests, schedule_marks
 from db.records import EnvironmentRecord
 from db.requests import Limits
 from db.workers import Sign, say_alive
 from kswatch_errors import ConfigurationError
 from profiler.config import ProfilerConfig
 from profiler.devices import cpu_target
+from profiler.engines.engine import WorkerLostError
 from profiler.interruption import Stopped
 from profiler.serve import NIGHTLY, Server
 
@@ -259,6 +260,40 @@ def test_a_request_for_a_device_of_another_server_is_left_to_it(store, server, c
     assert queries.request(store, absent).state == "queued"
     assert "GPU-elsewhere" in queries.request(store, absent).message
     assert queries.request(store, good).state == "done"
+
+
+def test_counters_asked_for_on_the_dashboard_are_read(store, server, scripted):
+    ask(store, counters=True)
+    server.run_next()
+    assert all(task.settings.counters for task in scripted.tasks)
+    assert queries.run(store, 1).arguments["counters"] is True
+
+
+def test_a_lost_worker_is_told_at_once_and_its_run_goes_on_when_it_is_back(store, scripted):
+    told = []
+
+    def gone(task):
+        raise WorkerLostError("its worker was gone for 600 s")
+
+    scripted.script = gone
+    around = scripted.surroundings(distant=True, list_devices=lambda: ())
+    server = Server(store, around, lambda run_id: None, look_around=lambda: told.append(lost(store)))
+    request_id = ask(store)
+    server.run_next()
+    server.tell_of_lost()
+    server.tell_of_lost()
+    assert told == [[1]]
+    assert queries.request(store, request_id).state == "queued"
+    scripted.script = lambda task: None
+    server.run_next()
+    server.tell_of_lost()
+    assert told == [[1], []]
+    assert [event.action for event in queries.run_events(store, 1)] == ["worker_lost", "worker_back"]
+    assert queries.request(store, request_id).state == "done"
+
+
+def lost(store):
+    return [one.run_id for one in lost_workers.lost_runs(store)]
 
 
 def test_a_request_that_costs_too_much_is_refused_before_its_device_is_taken(store, scripted):

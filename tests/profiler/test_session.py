@@ -11,6 +11,7 @@ from db.records import EnvironmentRecord
 from kernels.heuristics import HEURISTICS
 from kswatch_errors import MeasurementError, UsageError
 from profiler import session
+from profiler.config import ProfilerConfig
 from profiler.devices import cpu_target
 from profiler.interruption import Stopped
 from profiler.session import resume, run_suite
@@ -49,6 +50,18 @@ def test_every_cell_is_recorded_once_with_canaries_and_predictions(store, script
 def test_the_canaries_read_so_far_go_with_every_problem(store, scripted):
     run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
     assert [len(task.canaries) for task in scripted.tasks] == [1, 1, 1, 2, 2, 2]
+
+
+def test_hot_mode_of_the_configuration_stays_with_the_run_that_began_with_it(store, scripted):
+    warm = scripted.surroundings(config=ProfilerConfig(hot=True))
+    scripted.script = raise_at(1, Stopped())
+    run_suite(store, "ad_hoc", filters=FILTERS, surroundings=warm)
+    assert queries.run(store, 1).arguments["hot"] is True
+    scripted.script = lambda task: None
+    resume(store, surroundings=scripted.surroundings())
+    assert [task.settings.hot for task in scripted.tasks] == [True] * 6
+    run_suite(store, "ad_hoc", filters=FILTERS | {"hot": False}, surroundings=warm)
+    assert not scripted.tasks[-1].settings.hot
 
 
 def test_what_the_budget_leaves_out_is_skipped_with_a_reason_and_resumed(store, scripted):
