@@ -177,6 +177,12 @@ def test_a_run_that_costs_too_much_is_refused_in_words(filled: Store, opened: Op
     assert page.button(key="ask").disabled
 
 
+def test_a_malformed_pattern_cannot_be_asked_for(opened: Opened) -> None:
+    page = opened("ask", pattern="6,64,64")
+    assert "is not of the form a,b,c,d" in said(page)
+    assert page.button(key="ask").disabled
+
+
 def test_what_one_request_may_cost_is_what_was_configured(
     filled: Store, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

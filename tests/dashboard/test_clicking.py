@@ -26,6 +26,7 @@ def test_a_click_on_a_point_opens_its_pattern_and_one_there_its_night(desk: Page
     expect(nights).to_have_count(4)
     nights.nth(1).click(force=True)
     expect(desk).to_have_url(re.compile("night=3"))
+    assert "device=sim-h200-0000" in desk.url
 
 
 @pytest.mark.slow

@@ -159,6 +159,7 @@ def test_signing_out_ends_the_cookie_and_the_open_websocket(guarded: str) -> Non
         stream(guarded, Cookie=cookie)
 
 
+@pytest.mark.slow
 def test_after_five_wrong_tokens_even_the_right_one_must_wait(simulated_url: str) -> None:
     with running_dashboard(simulated_url, KSWATCH_TOKEN_READ=READ) as at:
         assert [signed_in(at, "wrong").status for _ in range(5)] == [401] * 5

@@ -1,17 +1,20 @@
 """Text that people, git and machines put into the store is shown as it was written, on every page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import open_from_menu, page_script, running_dashboard, wait_until_drawn
-from playwright.sync_api import Browser, expect
+from browsing import page_script, running_dashboard, wait_until_drawn
+from planted_text import plant
+from playwright.sync_api import Browser, Page, expect
 from simulated_store import NASTY, Plan, fill, fill_queue
+from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from dashboard import connection
 from dashboard.page_list import PAGES
 from db import alert_life
+from db.models import Counter, Measurement, Resource
 from db.store import Store
 
 MARKUP = """() => ({
@@ -26,37 +29,92 @@ NOTHING = {"planted": None, "bold": 0, "links": 0, "math": 0, "scripts": 0}
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A dashboard on a store with markup wherever somebody writes freely."""
+def planted_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with markup in every text that is not the program's own choice of words."""
     url = f"sqlite:///{tmp_path_factory.mktemp('planted') / 'kswatch.db'}"
     store = Store.open(url)
-    fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1, host=f"host {NASTY}"))
+    fill(store, Plan(nights=3, patterns=1, devices=("sim-a100",), regression_night=2, new_driver_night=1))
     fill_queue(store)
-    alert_life.act(store, 1, "assign", f"who {NASTY}", f"why {NASTY}", 1, assigned_to=f"to {NASTY}")
+    alert_life.act(store, 1, "assign", "somebody", "knows the kernel", 1, assigned_to="somebody")
+    with store.writing() as session:
+        fused = select(Measurement).where(Measurement.run_id == 3, Measurement.code_hash.is_not(None))
+        cell = session.scalars(fused.limit(1)).one()
+        code = {"code_hash": cell.code_hash, "kernel": "product", "architecture": "sm_90"}
+        session.add(Resource(**code, family="x", instructions={"HMMA": 8}))
+        session.add(Counter(run_id=3, cell_id=cell.cell_id, name="bytes", reason="refused", unit="B"))
+    assert plant(store) > 70
     store.close()
-    with running_dashboard(url) as at:
+    return url
+
+
+@pytest.fixture(scope="module")
+def planted(planted_url: str) -> Iterator[str]:
+    """A dashboard on that store."""
+    with running_dashboard(planted_url) as at:
         yield at
+
+
+WAYS_IN = (
+    *(f"{entry.path}?" for entry in PAGES),
+    "runs?view=queue",
+    "runs?view=one&run=3",
+    "alerts?alert=1&state=all",
+    "compare?by=revisions",
+    "pattern?night=3",
+)
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser, planted: str) -> None:
     # without the browser's own protection: the pages alone must keep markup out
-    context = browser.new_context(bypass_csp=True)
+    context = browser.new_context(bypass_csp=True, viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.goto(planted)
-    for entry in PAGES:
-        open_from_menu(page, entry)
-        assert page.evaluate(MARKUP) == NOTHING, entry.path
-    for choices in ("view=queue", "view=compare", "view=one&run=2"):
-        page.goto(f"{planted}/runs?{choices}")
+    page.set_default_timeout(120_000)
+    for where in WAYS_IN:
+        page.goto(f"{planted}/{where}")
         wait_until_drawn(page)
-        assert page.evaluate(MARKUP) == NOTHING, choices
-    page.get_by_text("What it said of itself").click()
-    expect(page.locator("code", has_text=NASTY)).to_be_visible()
-    expect(page.locator("p", has_text=f"the cooling was serviced {NASTY}")).to_be_visible()
-    assert page.evaluate(MARKUP) == NOTHING
+        for fold in page.locator("[data-testid=stExpander] summary").all():
+            fold.click()
+        hover_over_points(page)
+        assert page.evaluate(MARKUP) == NOTHING, where
+        assert page.locator("[data-testid=stException]").count() == 0, where
     context.close()
+
+
+def hover_over_points(page: Page) -> None:
+    """Make each chart's last point tell its tooltip, which Plotly would read as markup."""
+    for chart in page.locator("[data-testid=stPlotlyChart]").all():
+        chart.scroll_into_view_if_needed()
+        points = chart.locator(".scatterlayer .point")
+        if points.count():
+            points.last.hover(force=True)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_what_people_wrote_is_shown_letter_by_letter(desk: Page, planted: str) -> None:
+    desk.goto(f"{planted}/runs?view=one&run=3")
+    wait_until_drawn(desk)
+    expect(desk.locator("p", has_text=f"the cooling was serviced {NASTY}")).to_be_visible()
+    expect(desk.locator("p", has_text=f"simulated change 2 {NASTY}").first).to_be_visible()
+    desk.get_by_text("What it said of itself").click()
+    expect(desk.locator("code", has_text=NASTY)).to_be_visible()
+    desk.goto(f"{planted}/alerts?alert=1")
+    wait_until_drawn(desk)
+    expect(desk.locator("strong", has_text=NASTY).first).to_be_visible()
+    desk.goto(f"{planted}/runs?view=queue")
+    wait_until_drawn(desk)
+    expect(desk.locator("p", has_text=f"asked twice {NASTY}").first).to_be_visible()
+    assert desk.evaluate(MARKUP) == NOTHING
+
+
+def test_no_page_stumbles_over_markup_or_reads_it(planted_url: str, opened: Callable[..., AppTest]) -> None:
+    for entry in PAGES:
+        page = opened(entry.path, planted_url)
+        assert not page.error, entry.path
+        told = [*page.markdown, *page.caption, *page.subheader, *page.warning]
+        assert not [one.value for one in told if "<b>bold" in str(one.value)], entry.path
 
 
 @pytest.mark.slow
