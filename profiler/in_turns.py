@@ -59,7 +59,8 @@ def measure_in_turns(
         except (UsageError, MeasurementError) as error:
             return str(error)
         if not session.cells:
-            return f"nothing that feeds them changed between {asked.base[:12]} and {asked.head[:12]}"
+            what = ", ".join(arguments["flagged"])
+            return f"nothing that feeds {what} changed between {asked.base[:12]} and {asked.head[:12]}"
         budget_s = parse_seconds(str(arguments["budget"])) if arguments.get("budget") else BUDGET_S
         began_s = clock()
         if broken := _measure(session, lambda: budget_s - (clock() - began_s)):

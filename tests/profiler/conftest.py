@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -26,6 +27,7 @@ from profiler.simulated.board import Board
 from profiler.simulated.spec import Options
 from profiler.simulated.truth import Truth
 from profiler.unmeasured import problem_key
+from tests.profiler import scratch_clone
 
 
 class Named(Implementation):
@@ -196,3 +198,9 @@ def store(tmp_path) -> Iterator[Store]:
     opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A repository of its own with this work tree's kernels as its one commit."""
+    return scratch_clone.make(tmp_path / "clone")

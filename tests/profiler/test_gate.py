@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,55 +11,10 @@ import pytest
 from kswatch_errors import UsageError
 from profiler.feeding import implementations_fed
 from profiler.revisions import changed_paths, repository_of, revision_of, suspects, worktrees
+from tests.profiler.scratch_clone import EXTRA_PASS, change, commit, git, kswatch, plant_extra_pass
 
 ROOT = Path(__file__).parents[2]
 CELL = ("--pattern", "2,16,16,2", "--batch", "64", "--precision", "fp32", "--layout", "batch_first")
-EXTRA_PASS = "  static_cast<const Plan*>(plan)->multiply(x, y, threads);\n"
-
-
-@pytest.fixture
-def clone(tmp_path) -> Path:
-    """A repository of its own with this work tree's kernels as its one commit."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    shutil.copytree(ROOT / "kernels", folder / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    git(folder, "add", ".")
-    commit(folder, "first")
-    return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a"}
-    variables = {**os.environ, **names, "GIT_COMMITTER_EMAIL": "a@b"}
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], env=variables, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def commit(folder: Path, subject: str) -> str:
-    git(folder, "commit", "--quiet", "--all", "--allow-empty", "-m", subject)
-    return git(folder, "rev-parse", "HEAD")
-
-
-def change(folder: Path, path: str, before: str, after: str, subject: str = "change") -> str:
-    file = folder / path
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after, 1))
-    return commit(folder, subject)
-
-
-def kswatch(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "kswatch.py"), *arguments]
-    variables = {**os.environ, "KSWATCH_DATABASE_URL": f"sqlite:///{folder.parent}/none.db"}
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, **options)
-
-
-def plant_extra_pass(folder: Path, subject: str = "an extra pass") -> str:
-    line = "  return static_cast<const Plan*>(plan)->multiply(x, y, threads);\n"
-    return change(folder, "kernels/fused/twin.cpp", line, EXTRA_PASS + line, subject)
 
 
 def left_behind(folder: Path) -> list[str]:
