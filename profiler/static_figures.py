@@ -1,23 +1,32 @@
-"""What the compiler gives the kernels of a revision, per architecture: exact figures that need no GPU."""
+"""What the compiler gives the kernels of a revision, per architecture: exact figures that need no GPU.
+
+They follow from the files of `kernels/` and the compiler alone, and so are kept by the hash of both: a
+revision whose kernels were looked at before needs neither a worktree nor a process.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from db.code import Figures
 from db.records import RevisionRecord
+from kernels.fused.nvcc import find_nvcc, nvcc_version
+from kernels.fused.twin_build import cache_folder
 from kswatch_errors import MeasurementError
-from profiler.revisions import repository_of, revision_of, worktrees
+from profiler.revisions import KERNELS, git, repository_of, revision_of, worktrees
 from profiler.static_child import NOT_THERE
 
 _OURS = Path(__file__).resolve().parents[1]
+_CHILD = Path(__file__).with_name("static_child.py")
 _TIMEOUT_S = 1800.0
 
 
@@ -33,8 +42,7 @@ def of_revisions(
     top = repository_of(repository)
     names = [head] if base is None else [head, base]
     revisions = [revision_of(top, name) for name in names]
-    with worktrees(top, [one.commit for one in revisions]) as folders:
-        figures = [_of_folder(folder, one) for folder, one in zip(folders, revisions, strict=True)]
+    figures = _figures(top, revisions)
     if figures[0] is None:
         raise MeasurementError(
             f"revision {revisions[0].commit[:12]} has no kernels/fused/resources.py to tell its figures"
@@ -42,7 +50,53 @@ def of_revisions(
     return (revisions[0], figures[0]), ((revisions[1], figures[1]) if base is not None else None)
 
 
-def _of_folder(folder: Path, revision: RevisionRecord) -> Figures | None:
+def _figures(repository: Path, revisions: Sequence[RevisionRecord]) -> list[Figures | None]:
+    places = [kept_at(repository, one.commit) for one in revisions]
+    documents = [_read(place) for place in places]
+    missing = [number for number, document in enumerate(documents) if document is None]
+    with ExitStack() as given_back:
+        commits = [revisions[number].commit for number in missing]
+        folders = given_back.enter_context(worktrees(repository, commits)) if missing else []
+        for number, folder in zip(missing, folders, strict=True):
+            documents[number] = _of_folder(folder, revisions[number])
+            _write(places[number], documents[number])
+    return [Figures.of(one["rows"], one["faults"]) if one else None for one in documents]
+
+
+def kept_at(repository: Path, commit: str) -> Path | None:
+    """Where the figures of a commit's kernels are kept; None where nothing says which compiler makes them."""
+    nvcc = find_nvcc()
+    tree = git(repository, "ls-tree", "-z", "--object-only", commit, KERNELS).strip("\0")
+    if nvcc is None or not tree:
+        return None
+    parts = (tree, nvcc_version(nvcc), _CHILD.read_text(encoding="utf-8"))
+    return cache_folder() / f"figures-{hashlib.sha256(repr(parts).encode()).hexdigest()}.json"
+
+
+def _read(place: Path | None) -> dict[str, Any] | None:
+    """What was kept; None where it was not, or is damaged. A revision without figures is an empty one."""
+    try:
+        document = json.loads(place.read_text(encoding="utf-8")) if place else None
+    except (OSError, ValueError):
+        return None
+    whole = document == {} or (isinstance(document, dict) and document.keys() == {"rows", "faults"})
+    return document if whole else None
+
+
+def _write(place: Path | None, document: dict[str, Any] | None) -> None:
+    if place is None:
+        return
+    with suppress(OSError):  # a folder that cannot be written only costs time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=place.parent, prefix="figures-writing-", delete=False
+        ) as file:
+            json.dump(document, file)
+        Path(file.name).replace(place)
+
+
+def _of_folder(folder: Path, revision: RevisionRecord) -> dict[str, Any]:
+    """Rows and faults as the child says them; nothing for a revision that is older than such figures."""
     command = [sys.executable, "-P", "-B", "-m", "profiler.static_child"]
     path = os.pathsep.join((str(folder), str(_OURS)))
     with _told(revision):
@@ -54,12 +108,12 @@ def _of_folder(folder: Path, revision: RevisionRecord) -> Figures | None:
             timeout=_TIMEOUT_S,
         )
     if done.returncode == NOT_THERE:
-        return None
+        return {}
     if done.returncode:
         said = done.stderr.strip() or f"exit code {done.returncode}"
         raise MeasurementError(f"revision {revision.commit[:12]}: {said}")
     document: dict[str, Any] = json.loads(done.stdout)
-    return Figures.of(document["rows"], document["faults"])
+    return document
 
 
 @contextmanager
