@@ -13,7 +13,15 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.connection import database_url, reading_store
-from db import page_queries, queries, queries_changes, queries_code, queries_of_runs, run_differences
+from db import (
+    page_queries,
+    queries,
+    queries_cells,
+    queries_changes,
+    queries_code,
+    queries_of_runs,
+    run_differences,
+)
 from db.records import ProblemKey
 from db.store import Store
 
@@ -104,12 +112,19 @@ def problem_kinds(store: Store, run_ids: Sequence[int]) -> list[tuple[str, str]]
 
 
 @_until_news
-def comparisons(
-    store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
+def ratios(
+    store: Store, run_ids: Sequence[int], metric: str, baselines: str, problem_ids: Sequence[int]
 ) -> pd.DataFrame:
-    """Comparisons of some runs for one precision and layout, with the numbers of the pattern's shape."""
-    found = queries_of_runs.comparisons_of_runs(store, run_ids, metric, baselines, precision, layout)
-    return _with_shape(_frame(found, queries.ComparisonRow))
+    """How fused did on these problems in these runs."""
+    found = queries_cells.ratios_of_runs(store, run_ids, metric, baselines, problem_ids)
+    return _frame(found, queries_cells.Ratio)
+
+
+@_until_news
+def problem_table(store: Store, precision: str, layout: str) -> pd.DataFrame:
+    """The store's problems of one precision and layout, with the numbers of the pattern's shape."""
+    found = [row for row in queries.problems(store) if (row.precision, row.layout) == (precision, layout)]
+    return _with_shape(_frame(found, queries.ProblemRow))
 
 
 @_until_news
@@ -120,15 +135,29 @@ def run_comparisons(store: Store, run_id: int, metric: str, baselines: str) -> p
 
 
 @_until_news
-def run_measurements(store: Store, run_id: int) -> pd.DataFrame:
-    """Every measurement of one run."""
-    found = queries.measurements(store, run_id)
-    return _with_shape(_frame(found, queries.MeasurementRow))
+def run_cells(
+    store: Store,
+    run_id: int,
+    columns: Sequence[str],
+    precision: str | None = None,
+    layout: str | None = None,
+) -> pd.DataFrame:
+    """These columns of a run's measurements, with problem and implementation."""
+    found = queries_cells.cells_of_run(store, run_id, columns, precision, layout)
+    return _with_shape(_measured(found, ["problem_id", *queries_cells.PROBLEM_NAMES], columns))
+
+
+@_until_news
+def problem_cells(
+    store: Store, run_ids: Sequence[int], problem: ProblemKey, columns: Sequence[str]
+) -> pd.DataFrame:
+    """These columns of every measurement of one problem in these runs, with the implementation."""
+    return _measured(queries_cells.cells_of_problem(store, run_ids, problem, columns), [], columns)
 
 
 @_until_news
 def problem_measurements(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> pd.DataFrame:
-    """Every measurement of one problem in these runs."""
+    """Every measurement of one problem in these runs, all that is stored of them."""
     found = queries_of_runs.measurements_of_problem(store, run_ids, problem)
     return _frame(found, queries.MeasurementRow)
 
@@ -224,12 +253,10 @@ def outcomes(
 
 
 @_until_news
-def problem_outcomes(
-    store: Store, run_ids: Sequence[int], problem: ProblemKey, baselines: str
-) -> pd.DataFrame:
-    """What every heuristic said for one problem in these runs, beside what happened."""
-    found = queries_of_runs.outcomes_of_problem(store, run_ids, problem, baselines)
-    return _with_version(_frame(found, queries.PredictionOutcome))
+def problem_said(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> pd.DataFrame:
+    """What every heuristic said for one problem in these runs; `heuristic` carries the version."""
+    found = queries_cells.said_of_problem(store, run_ids, problem)
+    return _with_version(_frame(found, queries_cells.Said))
 
 
 @_until_news
@@ -309,10 +336,18 @@ def samples(store: Store, run_id: int, cells: Sequence[tuple[str, int, str]]) ->
     return pd.DataFrame(found, columns=["implementation", "sample_ms"])
 
 
+def _measured(rows: Sequence[tuple[Any, ...]], before: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    names = [*before, "implementation", *columns]
+    return _with_floats(pd.DataFrame(rows, columns=names), queries.MeasurementRow)
+
+
 def _frame(rows: Sequence[tuple[Any, ...]], row: Any) -> pd.DataFrame:  # noqa: ANN401  (a NamedTuple class)
-    """The rows under their field names; a number that may be unknown is a float, NaN where it is."""
-    frame = pd.DataFrame(rows, columns=row._fields)
-    types = {name: str(annotation) for name, annotation in row.__annotations__.items()}
+    return _with_floats(pd.DataFrame(rows, columns=row._fields), row)
+
+
+def _with_floats(frame: pd.DataFrame, row: Any) -> pd.DataFrame:  # noqa: ANN401  (a NamedTuple class)
+    """A number that may be unknown, by the row's annotations, is a float, NaN where it is."""
+    types = {name: str(row.__annotations__[name]) for name in frame}
     maybe = [name for name, text in types.items() if "None" in text and ("float" in text or "int" in text)]
     return frame.astype(dict.fromkeys(maybe, float))
 

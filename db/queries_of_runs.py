@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, select
 
 from db.models import (
     Canary,
@@ -13,13 +13,11 @@ from db.models import (
     Comparison,
     HeuristicScore,
     Measurement,
-    Prediction,
     Problem,
     Run,
     RunSummary,
 )
-from db.queries_judged import PredictionOutcome
-from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, MeasurementRow, problem_filters
+from db.queries_measured import PROBLEM_COLUMNS, ComparisonRow, MeasurementRow
 from db.records import ProblemKey
 from db.rows import CanaryRow, SummaryRow
 from db.store import Store
@@ -107,16 +105,6 @@ def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:
         return [CanaryRow(*row) for row in session.execute(query)]
 
 
-def comparisons_of_runs(
-    store: Store, run_ids: Collection[int], metric: str, baselines: str, precision: str, layout: str
-) -> list[ComparisonRow]:
-    """Comparisons of these runs, whatever their kind, for one precision and layout."""
-    query = _comparisons(run_ids, metric, baselines)
-    query = query.where(*problem_filters(precision=precision, layout=layout))
-    with store.session() as session:
-        return [ComparisonRow(*row) for row in session.execute(query)]
-
-
 def comparisons_of_problem(
     store: Store, run_ids: Collection[int], problem: ProblemKey, metric: str, baselines: str
 ) -> list[ComparisonRow]:
@@ -141,29 +129,6 @@ def measurements_of_problem(
     )
     with store.session() as session:
         return [MeasurementRow._make(row) for row in session.execute(query)]
-
-
-def outcomes_of_problem(
-    store: Store, run_ids: Collection[int], problem: ProblemKey, baselines: str = "all"
-) -> list[PredictionOutcome]:
-    """What every heuristic said for one problem in these runs, beside what happened in time."""
-    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
-    query = (
-        select(Run.id, Run.device_id, Run.started_at, Problem.id, *PROBLEM_COLUMNS, *said)
-        .add_columns(Comparison.speedup, Comparison.best_baseline)
-        .join(
-            Comparison,
-            and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id),
-        )
-        .join(Run, Run.id == Prediction.run_id)
-        .join(Problem, Problem.id == Prediction.problem_id)
-        .where(*_is(problem))
-        .where(Prediction.run_id.in_(run_ids), Comparison.metric == "latency")
-        .where(Comparison.baselines == baselines, Comparison.speedup.is_not(None))
-        .order_by(Run.id, Prediction.heuristic, Prediction.version)
-    )
-    with store.session() as session:
-        return [PredictionOutcome(*row) for row in session.execute(query)]
 
 
 def _comparisons(run_ids: Collection[int], metric: str, baselines: str) -> Select:

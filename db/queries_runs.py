@@ -190,8 +190,9 @@ def _run_rows(session: Session, query: Select) -> list[RunRow]:
 
 def _by_id(session: Session, model: Any, record: Any, ids: Collection[int | None]) -> dict[int, Any]:  # noqa: ANN401
     """Rows of a table by their id, each as its record."""
-    found = session.scalars(select(model).where(model.id.in_(ids)))
-    return {row.id: _values(record, row) for row in found}
+    columns = (getattr(model, field.name) for field in fields(record))
+    found = session.execute(select(model.id, *columns).where(model.id.in_(ids)))
+    return {id_: record(*values) for id_, *values in found}
 
 
 def _values(record: Any, row: object) -> Any:  # noqa: ANN401  (a record of the class that is given)

@@ -65,7 +65,8 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
 
 def _newest(scope: Scope) -> None:
     """The machine while the newest run measured, in a row of figures; a dash for what it does not tell."""
-    cells = cached_queries.run_measurements(scope.newest.id)
+    columns = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "energy_tick_ms")
+    cells = cached_queries.run_cells(scope.newest.id, columns)
     held = sum((scope.newest.by_event or {}).values())
     figures = (
         ("SM clock, median", cells["sm_clock_mhz"].median(), "{:,.0f} MHz"),

@@ -25,6 +25,11 @@ FIGURES: dict[str, tuple[str, bool]] = {
 }
 """Columns with their titles, and whether their axis is logarithmic."""
 
+COLUMNS = (
+    *("energy_mj", "energy_low_mj", "energy_high_mj", "latency_ms", "power_w", "second_power_w"),
+    *("energy_source", "energy_scope", "energy_tick_ms", "energy_reason", "flags"),
+)
+
 RATIO = "energy of the best baseline over fused (×)"
 
 
@@ -33,8 +38,7 @@ def show() -> None:
     scope = choose_scope()
     if scope is None:
         return
-    cells = cached_queries.run_measurements(scope.newest.id)
-    here = cells[(cells["precision"] == scope.precision) & (cells["layout"] == scope.layout)]
+    here = cached_queries.run_cells(scope.newest.id, COLUMNS, scope.precision, scope.layout)
     measured = here.dropna(subset=["energy_mj"])
     if measured.empty:
         _tell_why_empty(scope, here)

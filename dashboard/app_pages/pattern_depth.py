@@ -26,6 +26,8 @@ METRICS: dict[str, str] = {
     "power_w": "power (W)",
 }
 WITH_INTERVAL = ("latency_ms", "energy_mj")
+BOUNDS = ("latency_low_ms", "latency_high_ms", "energy_low_mj", "energy_high_mj")
+COLUMNS = ("run_id", "mode", "status", *METRICS, *BOUNDS)
 LABELS = {"latency": "Speedup", "energy": "Energy ratio"}
 RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
 WINNING = {
@@ -44,7 +46,7 @@ def show() -> None:
         return
     pattern, batch = key
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
-    cells = cached_queries.problem_measurements(scope.run_ids, problem)
+    cells = cached_queries.problem_cells(scope.run_ids, problem, COLUMNS)
     if cells.empty:
         empty(
             f"({pattern}) was not measured in these runs.",
@@ -55,13 +57,15 @@ def show() -> None:
         metric: cached_queries.problem_comparisons(scope.run_ids, metric, scope.baselines, problem)
         for metric in ("latency", "energy")
     }
-    outcomes = cached_queries.problem_outcomes(scope.run_ids, problem, scope.baselines)
+    said = cached_queries.problem_said(scope.run_ids, problem)
+    happened = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
+    outcomes = said.merge(happened.dropna(subset=["speedup"]), on="run_id")
     _headline(scope, pattern, batch, compared)
     _figures(scope, compared, outcomes)
     _ratios(compared)
     _predictions(outcomes)
     _implementations(scope, cells)
-    pattern_night.show_night(scope, cells)
+    pattern_night.show_night(scope, problem, set(cells["run_id"]))
     pattern_said.show_said(scope, problem)
 
 

@@ -10,7 +10,7 @@ from dashboard.app_pages import pattern_code
 from dashboard.charts import pattern_night
 from dashboard.filters import Scope
 from dashboard.panels import chart, finding, note, show_table
-from db.records import IMPLEMENTATIONS
+from db.records import IMPLEMENTATIONS, ProblemKey
 
 MOST_SAMPLES = 200
 """Drawn per implementation, evenly chosen; the download holds all."""
@@ -43,9 +43,8 @@ TABLE: dict[str, str] = {
 }
 
 
-def show_night(scope: Scope, cells: pd.DataFrame) -> None:
-    """Draw one night, the newest unless another is chosen."""
-    ran = set(cells["run_id"])
+def show_night(scope: Scope, problem: ProblemKey, ran: set[int]) -> None:
+    """Draw one of the nights on which the problem ran, the newest unless another is chosen."""
     runs = [run for run in reversed(scope.runs) if run.id in ran]
     finding("One night in depth")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -58,7 +57,7 @@ def show_night(scope: Scope, cells: pd.DataFrame) -> None:
             width=300,
         )
         links.link("runs", f"All of run {run.id}", icon=":material/history:", view="one", run=run.id)
-    night = cells[cells["run_id"] == run.id]
+    night = cached_queries.problem_measurements((run.id,), problem)
     order = night["implementation"].map({name: place for place, name in enumerate(IMPLEMENTATIONS)})
     night = night.assign(order=order).sort_values(["order", "mode"])
     left, right = st.columns([3, 2])

@@ -8,6 +8,8 @@ from dashboard import cached_queries
 from dashboard.naming import problem_labels
 from db.records import HEADLINE_MODES
 
+COLUMNS = ("mode", "latency_ms", "latency_low_ms", "latency_high_ms", "bytes_moved", "flops")
+
 
 def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
     """Cells of a run with a time and a count of bytes and flops, with what follows from them.
@@ -15,9 +17,8 @@ def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
     Adds `intensity` (flops per compulsory byte), `gflops` (a rate, with `gflops_low` and
     `gflops_high`) and the problem's label; the index counts from 0.
     """
-    frame = cached_queries.run_measurements(run_id)
-    here = (frame["precision"] == precision) & (frame["layout"] == layout)
-    frame = frame[here & frame["mode"].isin(HEADLINE_MODES)]
+    frame = cached_queries.run_cells(run_id, COLUMNS, precision, layout)
+    frame = frame[frame["mode"].isin(HEADLINE_MODES)]
     frame = frame.dropna(subset=["latency_ms", "bytes_moved", "flops"]).reset_index(drop=True)
     gflop = frame["flops"] / 1e9
     return frame.assign(

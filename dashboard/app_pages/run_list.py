@@ -17,6 +17,7 @@ from dashboard.naming import count, duration, problem_labels, utc
 from dashboard.panels import finding, hint, note, origin_badge, show_table, statuses
 from db import queries
 from db.queries import RunRow
+from db.queries_cells import MEASURED_NAMES
 from kswatch_errors import UsageError
 
 MOST_RUNS = 300
@@ -142,7 +143,7 @@ def _one(runs: list[RunRow]) -> None:
         note(f"{event.action} by {event.who}, {viewer.local(event.at)}: {event.text}", utc(event.at))
     run_progress.show_progress(run)
     statuses(run.by_status)
-    cells = cached_queries.run_measurements(run.id)
+    cells = cached_queries.run_cells(run.id, tuple(name for name in CELL_COLUMNS if name in MEASURED_NAMES))
     if cells.empty:
         note("This run holds no cell.")
         return

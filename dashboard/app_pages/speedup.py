@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -192,25 +193,33 @@ def _by_night(scope: Scope, here: pd.DataFrame) -> None:
         return
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        _heat_map(scope)
+        _heat_map(scope, here)
     with right:
         _table(scope, here)
 
 
-def _heat_map(scope: Scope) -> None:
-    run_ids = scope.run_ids[-heat_map.MOST_NIGHTS :]
-    frame = cached_queries.comparisons(run_ids, "latency", scope.baselines, scope.precision, scope.layout)
-    frame = frame.assign(problem=problem_labels(frame))
-    rows = frame["problem"].nunique()
+def _heat_map(scope: Scope, here: pd.DataFrame) -> None:
     finding("Every pattern on every night, the fastest on top")
-    if rows > heat_map.MOST_ROWS:
-        note(f"The {heat_map.MOST_ROWS} of {rows} patterns that are furthest from break-even.")
+    problems = cached_queries.problem_table(scope.precision, scope.layout)
+    if len(problems) > heat_map.MOST_ROWS:
+        note(f"The {heat_map.MOST_ROWS} of {len(problems)} patterns that are furthest from break-even.")
+        problems = problems[problems["problem_id"].isin(_furthest(here, heat_map.MOST_ROWS))]
+    labels = problem_labels(problems).set_axis(problems["problem_id"])
+    started = {run.id: run.started_at for run in scope.runs}
+    run_ids = scope.run_ids[-heat_map.MOST_NIGHTS :]
+    frame = cached_queries.ratios(run_ids, "latency", scope.baselines, tuple(labels.index))
+    frame = frame.assign(problem=frame["problem_id"].map(labels), started_at=frame["run_id"].map(started))
     chart(
         heat_map.pattern_by_night(frame, "speedup"),
         frame[["run_id", "started_at", "problem", "speedup", "best_baseline", "left_out"]],
         "speedup_by_night",
         "Speedup of every pattern on every night as colours.",
     )
+
+
+def _furthest(here: pd.DataFrame, most: int) -> pd.Series:
+    """The problems whose speedup is furthest from 1, whichever way."""
+    return here.loc[np.log2(here["speedup"]).abs().nlargest(most).index, "problem_id"]
 
 
 def _table(scope: Scope, here: pd.DataFrame) -> None:

@@ -4,7 +4,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from dashboard import cached_queries, connection
-from db import page_queries, queries, queries_of_runs
+from db import page_queries, queries, queries_cells
+from db.records import ProblemKey
 from db.store import Store
 from kernels.heuristics import HEURISTICS
 from kernels.heuristics.score import Outcome, score
@@ -50,26 +51,44 @@ def test_groups_of_runs_leave_out_what_is_under_way(filled_url: str) -> None:
     assert (group.runs, group.newest_run_id, group.origin) == (2, 2, "simulated")
 
 
-def test_comparisons_of_runs_are_those_of_each_run(filled_url: str) -> None:
+def test_ratios_of_runs_are_those_of_each_run(filled_url: str) -> None:
     store = Store.open(filled_url)
-    both = queries_of_runs.comparisons_of_runs(store, [1, 3], "latency", "all", "bf16", "batch_last")
-    each = [
-        row
-        for run_id in (1, 3)
-        for row in queries.comparisons(store, run_id, precision="bf16", layout="batch_last")
-    ]
-    assert both == each
+    of_each = [row for run_id in (1, 3) for row in queries.comparisons(store, run_id, precision="bf16")]
+    asked = {row.problem_id for row in of_each}
+    found = queries_cells.ratios_of_runs(store, [1, 3], "latency", "all", asked)
+    assert {tuple(row) for row in found} == {
+        (row.run_id, row.problem_id, row.speedup, row.best_baseline, row.left_out) for row in of_each
+    }
 
 
-def test_outcomes_of_a_problem_are_those_of_its_runs(filled_url: str) -> None:
+def test_what_was_said_of_a_problem_is_what_each_run_stored(filled_url: str) -> None:
     store = Store.open(filled_url)
     problem = Plan(patterns=3).problems()[0]
-    found = queries_of_runs.outcomes_of_problem(store, [1, 2, 3], problem)
-    assert {row.run_id for row in found} == {1, 2, 3}
-    assert {(row.a, row.b, row.c, row.d) for row in found} == {(problem.a, problem.b, problem.c, problem.d)}
+    found = queries_cells.said_of_problem(store, [1, 2, 3], problem)
+    stored = {
+        (row.run_id, row.heuristic, row.version, row.predicts_fused)
+        for run_id in (1, 2, 3)
+        for row in queries.prediction_outcomes(store, run_id)
+        if ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout) == problem
+    }
+    assert {tuple(row) for row in found} == stored
+
+
+def test_columns_of_cells_are_those_of_whole_measurements(filled_url: str) -> None:
+    store = Store.open(filled_url)
+    columns = ("mode", "latency_ms", "tile")
+    found = queries_cells.cells_of_run(store, 2, columns, "bf16", "batch_last")
+    whole = queries.measurements(store, 2, precision="bf16", layout="batch_last")
+    names = ("problem_id", *queries_cells.PROBLEM_NAMES, "implementation", *columns)
+    assert found == [tuple(getattr(row, name) for name in names) for row in whole]
+    key = ProblemKey(*(getattr(whole[0], name) for name in queries_cells.PROBLEM_NAMES))
+    of_problem = queries_cells.cells_of_problem(store, [2], key, ("run_id", "latency_ms"))
+    assert set(of_problem) == {
+        (row.implementation, 2, row.latency_ms) for row in whole if row.problem_id == whole[0].problem_id
+    }
 
 
 def test_a_number_that_is_never_known_is_a_column_of_nan(filled_url: str) -> None:
-    cells = cached_queries.run_measurements(1)
+    cells = cached_queries.run_cells(1, ("cycles",))
     assert cells["cycles"].dtype == float
     assert cells["cycles"].isna().all()
