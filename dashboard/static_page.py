@@ -40,7 +40,8 @@ def page(overview: Overview) -> str:
             f"<title>kswatch: {text(_finding(overview))}</title><style>{STYLE}</style></head><body>",
             f"<h1>{text(_finding(overview))}</h1>",
             f'<p class="dim">{text(overview.store_name.rsplit("/", 1)[-1])}, {utc(overview.now)}. ',
-            "Speedups are best baseline over fused: over 1, fused is better.</p>",
+            "Speedups and energy ratios are best baseline over fused: over 1, fused is better. ",
+            "A change is that of the median since the run before.</p>",
             '<div class="cards">',
             *(_card(one, overview.now) for one in overview.devices),
             "</div>",
@@ -57,6 +58,8 @@ def _finding(overview: Overview) -> str:
     if not overview.devices:
         return "No run has finished in this store yet"
     counts = overview.verdict_counts
+    if not counts and all(one.source.origin == "imported" for one in overview.devices):
+        return "Nothing was measured here yet; what is shown was imported"
     if not counts:
         return "The newest runs are not judged yet; kswatch check judges them"
     waiting = sum(alert.state == "open" for alert in overview.alerts)
@@ -81,8 +84,10 @@ def _card(one: DeviceFacts, now: datetime) -> str:
         *_machine(one),
     ]
     told = "".join(f'<p class="dim">{text(line)}</p>' for line in lines if line)
+    header: tuple[str, ...] = ("median of", "now", "change", "fused wins", "the last nights")
     rows = [_line(line) for line in one.lines]
-    header = ("median of", "now", "since the run before", "fused wins", "the last nights")
+    if not any(row[-1] for row in rows):  # too few nights for any line
+        header, rows = header[:-1], [row[:-1] for row in rows]
     title = f"<h3>{text(one.name)}{marks}</h3>"
     return f'<section class="card">{title}{told}{table(header, rows, {1, 2, 3})}</section>'
 
@@ -102,12 +107,12 @@ def _machine(one: DeviceFacts) -> Iterable[str]:
 def _line(line: Line) -> tuple[str, ...]:
     what = "speedup" if line.metric == "latency" else "energy ratio"
     change = percent(line.medians[-1] / line.medians[-2] - 1) if len(line.medians) > 1 else "–"
-    left_out = f", {line.left_out} left out" if line.left_out else ""
+    left_out = f'<div class="dim">{line.left_out:,} left out</div>' if line.left_out else ""
     return (
         text(f"{what}, {line.precision}, {WORDS.get(line.layout, line.layout)}"),
         ratio(line.medians[-1]),
         change,
-        text(f"{line.fused_wins} of {line.problems}{left_out}"),
+        f"{line.fused_wins} of {line.problems}{left_out}",
         sparkline(line.medians),
     )
 

@@ -28,7 +28,12 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2rem } h3 { margin:
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .9rem }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: break-word } th { color: var(--dim); font-weight: 500 }
-.number { text-align: right } td.number { white-space: nowrap } svg { display: block }
+.number { text-align: right } td.number { white-space: nowrap } svg { display: block; height: auto }
+@media (max-width: 520px) {
+  .card tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line); padding: .3rem 0 }
+  .card th, .card td { border: 0; padding: 0; flex: 1 1 30%; text-align: left }
+  .card th:first-child, .card td:first-child, .card th:nth-child(5), .card td:nth-child(5) { flex-basis: 100% }
+}
 polyline { fill: none; stroke: var(--blue); stroke-width: 1.5 } circle { fill: var(--blue) }
 .even { stroke: var(--dim); stroke-dasharray: 2 3 }
 """
