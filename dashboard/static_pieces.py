@@ -32,7 +32,8 @@ th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px so
 @media (max-width: 520px) {
   .card tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line); padding: .3rem 0 }
   .card th, .card td { border: 0; padding: 0; flex: 1 1 30%; text-align: left }
-  .card th:first-child, .card td:first-child, .card th:nth-child(5), .card td:nth-child(5) { flex-basis: 100% }
+  .card th:first-child, .card td:first-child { flex-basis: 100% }
+  .card th:nth-child(5), .card td:nth-child(5) { flex-basis: 100% }
 }
 polyline { fill: none; stroke: var(--blue); stroke-width: 1.5 } circle { fill: var(--blue) }
 .even { stroke: var(--dim); stroke-dasharray: 2 3 }
