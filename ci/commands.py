@@ -151,6 +151,7 @@ def _store(ctx: typer.Context) -> Store:
 def _rendered(ctx: typer.Context, judged: Judged, format: Format) -> str:
     from ci import report
     from ci.alerts import github, json_rows
+    from ci.alerts.annotations import append_step_summary
     from ci.alerts.check_junit import check_junit
     from db.json_text import to_json_text
 
@@ -162,7 +163,7 @@ def _rendered(ctx: typer.Context, judged: Judged, format: Format) -> str:
     if format is Format.markdown:
         return report.markdown_report(judged, rows)
     if format is Format.github:
-        github.append_step_summary(report.markdown_report(judged, rows))
+        append_step_summary(report.markdown_report(judged, rows))
         parts = (report.text_report(judged, rows), github.workflow_commands(judged))
         return "\n".join(part for part in parts if part)
     return report.text_report(judged, rows)

@@ -175,7 +175,7 @@ def _of_code(result: StaticResult, format: Format) -> str:
 
 def _on_github(page: str, text: str, annotations: str) -> str:
     """The page goes to the step summary; text and annotations to the log."""
-    from ci.alerts.github import append_step_summary
+    from ci.alerts.annotations import append_step_summary
 
     append_step_summary(page)
     return "\n".join(part for part in (text, annotations) if part)

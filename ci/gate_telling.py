@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from ci.alerts.annotations import annotation
 from ci.alerts.describing import problem_text
 from ci.alerts.escape import markdown, plain
-from ci.alerts.github import annotation
 from ci.alerts.junit import Case, junit_xml
 from ci.gate import GateResult
 from ci.gate_cell import CellVerdict

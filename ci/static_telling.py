@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from ci.alerts.annotations import annotation
 from ci.alerts.escape import markdown, plain
-from ci.alerts.github import annotation
 from ci.alerts.junit import Case, junit_xml
 from ci.static_gate import CodeChange, StaticResult
 from db.code import CodeFault

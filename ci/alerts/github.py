@@ -1,17 +1,13 @@
-"""GitHub annotations, as workflow commands on stdout, and the step summary."""
+"""A check as GitHub annotations."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
+from ci.alerts.annotations import annotation
 from ci.alerts.describing import problem_text
-from ci.alerts.escape import annotation_property, annotation_text
 from ci.alerts.raising import ToldAlert
 from ci.causes import CODE_CAUSES
 from ci.check import SILENCED, Judged, Judgement
 from db.queries import AlertRow
-from kswatch_errors import ConfigurationError
 
 
 def workflow_commands(judged: Judged) -> str:
@@ -50,26 +46,3 @@ def level_of(alert: AlertRow) -> str:
     if alert.confirmed and alert.cause in CODE_CAUSES | {"incorrect"} and alert.verdict != "faster":
         return "error"
     return "notice" if alert.verdict == "faster" else "warning"
-
-
-def annotation(level: str, title: str, message: str) -> str:
-    """One workflow command; `level` is error, warning or notice."""
-    return f"::{level} title={annotation_property(title)}::{annotation_text(message)}"
-
-
-def append_step_summary(markdown: str) -> None:
-    """Append the report to the page that GitHub shows for this step, where it asks for one.
-
-    Raises:
-        ConfigurationError: the file that GITHUB_STEP_SUMMARY names cannot be written.
-    """
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    try:
-        with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(markdown)
-    except OSError as error:
-        raise ConfigurationError(
-            f"GITHUB_STEP_SUMMARY names {path}, which cannot be written ({error.strerror}); unset it"
-        ) from error

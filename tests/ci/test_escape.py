@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci.alerts.annotations import annotation
 from ci.alerts.escape import annotation_property, annotation_text, markdown, plain, xml_text
-from ci.alerts.github import annotation
 from ci.alerts.junit import Case, junit_xml
 from tests.ci.junit_schema import assert_junit
 

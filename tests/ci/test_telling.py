@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from ci.alerts.annotations import append_step_summary
 from ci.alerts.escape import annotation_property, annotation_text, markdown, plain
-from ci.alerts.github import append_step_summary, workflow_commands
+from ci.alerts.github import workflow_commands
 from ci.alerts.json_rows import check_rows
 from ci.check import Judged, judge
 from ci.config import CiConfig
