@@ -113,11 +113,8 @@ def _same_cell(one: CellVerdict, other: CellVerdict) -> bool:
 
 
 def _told(cell: CellVerdict) -> str:
-    problem = cell.problem
-    where = (
-        f"{cell.implementation} {problem.pattern} batch {problem.batch} {problem.precision} {problem.layout}"
-    )
-    return f"{cell.verdict or cell.head_status}{_percent(cell.change)} on {where}"
+    said = cell.verdict or cell.head_status
+    return f"{said}{_percent(cell.change)} on {cell.implementation} {cell.problem.words}"
 
 
 def _percent(change: float | None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ci.alerts.annotations import append_step_summary
 from kswatch_errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
     from ci.gate import GateResult
     from ci.static_gate import StaticResult
+    from ci.telling import Telling
     from db.store import Store
 
 app = typer.Typer()
-EXIT_INTERRUPTED = 130
+Result = TypeVar("Result")
 
 
 class Format(StrEnum):
@@ -140,45 +142,31 @@ def store_if_any(ctx: typer.Context) -> Iterator[Store | None]:
 
 
 def _of_gate(result: GateResult, format: Format) -> str:
-    from ci import gate_telling as telling
-    from db.json_text import to_json_text
+    from ci.gate_telling import TELLING
 
-    if format is Format.json:
-        return to_json_text(telling.gate_rows(result))
-    if format is Format.junit:
-        return telling.gate_junit(result)
-    if format is Format.markdown:
-        return telling.gate_markdown(result)
-    if format is Format.github:
-        return _on_github(
-            telling.gate_markdown(result), telling.gate_text(result), telling.gate_annotations(result)
-        )
-    return telling.gate_text(result)
+    return _told(TELLING, result, format)
 
 
 def _of_code(result: StaticResult, format: Format) -> str:
-    from ci import static_telling as telling
+    from ci.static_telling import TELLING
+
+    return _told(TELLING, result, format)
+
+
+def _told(telling: Telling[Result], result: Result, format: Format) -> str:
     from db.json_text import to_json_text
 
     if format is Format.json:
-        return to_json_text(telling.static_rows(result))
+        return to_json_text(telling.rows(result))
     if format is Format.junit:
-        return telling.static_junit(result)
+        return telling.junit(result)
     if format is Format.markdown:
-        return telling.static_markdown(result)
-    if format is Format.github:
-        return _on_github(
-            telling.static_markdown(result), telling.static_text(result), telling.static_annotations(result)
-        )
-    return telling.static_text(result)
-
-
-def _on_github(page: str, text: str, annotations: str) -> str:
-    """The page goes to the step summary; text and annotations to the log."""
-    from ci.alerts.annotations import append_step_summary
-
-    append_step_summary(page)
-    return "\n".join(part for part in (text, annotations) if part)
+        return telling.markdown(result)
+    text = telling.text(result)
+    if format is Format.text:
+        return text
+    append_step_summary(telling.markdown(result))
+    return "\n".join(part for part in (text, telling.annotations(result)) if part)
 
 
 def _tell(text: str, output: Path | None) -> None:

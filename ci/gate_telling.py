@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ci.alerts.annotations import annotation
-from ci.alerts.describing import problem_text
 from ci.alerts.escape import markdown, plain
 from ci.alerts.junit import Case, junit_xml
 from ci.gate import GateResult
 from ci.gate_cell import CellVerdict
+from ci.telling import Telling
 from db.records import RevisionRecord
 
 LISTED = 20
@@ -71,7 +71,7 @@ def _worth_telling(result: GateResult) -> list[CellVerdict]:
 
 def _line(one: CellVerdict) -> str:
     reason = f" ({plain(one.reason)})" if one.reason else ""
-    return f"{_word(one)}{_change(one)} {one.implementation} {problem_text(one.problem)}{reason}"
+    return f"{_word(one)}{_change(one)} {one.implementation} {one.problem.words}{reason}"
 
 
 def _word(one: CellVerdict) -> str:
@@ -145,7 +145,7 @@ def _cells(one: CellVerdict) -> tuple[str, ...]:
         _word(one),
         _change(one).strip(),
         one.implementation,
-        problem_text(one.problem),
+        one.problem.words,
         *times,
         one.reason or "",
     )
@@ -163,7 +163,7 @@ def gate_junit(result: GateResult) -> str:
 
 
 def _case(one: CellVerdict) -> Case:
-    group, name = f"kswatch.gate.{one.implementation}", problem_text(one.problem)
+    group, name = f"kswatch.gate.{one.implementation}", one.problem.words
     if one.regressed:
         return Case(group, name, "failure", _line(one))
     if one.verdict is None or one.verdict == "ambiguous":
@@ -181,3 +181,6 @@ def gate_annotations(result: GateResult) -> str:
     if unclear:
         lines.append(annotation("warning", title, f"{unclear} cells stayed ambiguous within the budget"))
     return "\n".join(lines)
+
+
+TELLING = Telling(gate_text, gate_rows, gate_junit, gate_markdown, gate_annotations)

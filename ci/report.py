@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ci.alerts.describing import problem_text
 from ci.alerts.escape import markdown, plain
 from ci.alerts.raising import ToldAlert
 from ci.check import Judged, Judgement
@@ -41,7 +40,7 @@ def _line(verdict: SeriesVerdict) -> str:
     put_down_to = f" ({verdict.cause})" if verdict.cause else ""
     return (
         f"{verdict.verdict}{put_down_to} {change_text(verdict)} {series.implementation} {series.metric} "
-        f"{problem_text(series.problem)}"
+        f"{series.problem.words}"
     )
 
 
@@ -76,9 +75,7 @@ def notes(judgement: Judgement) -> list[str]:
     if worse:
         said.append(f"{worse} of {len(judgement.heuristics)} scores of heuristics got worse")
     for point in judgement.incorrect:
-        said.append(
-            f"fused is incorrect on {problem_text(point.problem)}: {point.reason or 'no reason given'}"
-        )
+        said.append(f"fused is incorrect on {point.problem.words}: {point.reason or 'no reason given'}")
     return said
 
 
@@ -152,7 +149,7 @@ def _verdict_row(verdict: SeriesVerdict) -> tuple[str, ...]:
         change_text(verdict),
         series.implementation,
         series.metric,
-        problem_text(series.problem),
+        series.problem.words,
         level,
         f"{verdict.value:.4g} {unit}",
         verdict.cause or "",

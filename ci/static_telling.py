@@ -8,6 +8,7 @@ from ci.alerts.annotations import annotation
 from ci.alerts.escape import markdown, plain
 from ci.alerts.junit import Case, junit_xml
 from ci.static_gate import CodeChange, StaticResult
+from ci.telling import Telling
 from db.code import CodeFault
 
 LISTED = 40
@@ -111,3 +112,6 @@ def static_annotations(result: StaticResult) -> str:
     if result.changes:
         lines.append(annotation("notice", title, headline(result)))
     return "\n".join(lines)
+
+
+TELLING = Telling(static_text, static_rows, static_junit, static_markdown, static_annotations)

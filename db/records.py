@@ -63,6 +63,11 @@ class ProblemKey:
         return f"{self.a},{self.b},{self.c},{self.d}"
 
     @property
+    def words(self) -> str:
+        """The problem in one line, for people."""
+        return f"{self.pattern} batch {self.batch} {self.precision} {self.layout}"
+
+    @property
     def compulsory_bytes(self) -> int:
         """Bytes that no way can avoid: input and weights read once, output written once."""
         activations = self.batch * self.a * (self.b + self.c) * self.d

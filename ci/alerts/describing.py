@@ -10,7 +10,6 @@ from ci.evidence import Evidence
 from ci.verdict import SeriesVerdict
 from db.metrics import METRIC_BY_NAME
 from db.queries import AlertRow, environment_changes
-from db.records import ProblemKey
 from db.store import Store
 from db.verdicts import NewestPoint
 
@@ -25,7 +24,7 @@ def title_of(found: Group) -> str:
     problems = "1 problem" if count == 1 else f"{count} problems"
     change = f"{worst.change or 0:+.1%}".replace("%", " %")
     what = METRIC_BY_NAME[worst.series.metric].label
-    return f"{_subject(found)}: {problems}, worst {what} {change} on {problem_text(worst.series.problem)}"
+    return f"{_subject(found)}: {problems}, worst {what} {change} on {worst.series.problem.words}"
 
 
 def _subject(found: Group) -> str:
@@ -42,11 +41,6 @@ def _subject(found: Group) -> str:
             else (f"fused {found.verdict} against its baselines, which moved")
         )
     return f"{found.implementation} {found.verdict}"
-
-
-def problem_text(problem: ProblemKey) -> str:
-    """A problem in one line, as commands take it."""
-    return f"{problem.pattern} batch {problem.batch} {problem.precision} {problem.layout}"
 
 
 def explanation_of(
@@ -105,7 +99,7 @@ def _cell(verdict: SeriesVerdict) -> dict[str, object]:
 def incorrect_title(points: Sequence[NewestPoint]) -> str:
     """One line on the cells of `fused` whose result was wrong."""
     count = "1 problem" if len(points) == 1 else f"{len(points)} problems"
-    return f"fused is incorrect: {count}, first {problem_text(points[0].problem)}"
+    return f"fused is incorrect: {count}, first {points[0].problem.words}"
 
 
 def incorrect_explanation(evidence: Evidence) -> dict[str, object]:

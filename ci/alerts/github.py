@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ci.alerts.annotations import annotation
-from ci.alerts.describing import problem_text
 from ci.alerts.raising import ToldAlert
 from ci.causes import CODE_CAUSES
 from ci.check import SILENCED, Judged, Judgement
@@ -27,7 +26,7 @@ def _of_run(judgement: Judgement) -> list[str]:
     alerted = {told.alert.cause for told in judgement.alerts}
     if judgement.incorrect and "incorrect" not in alerted:  # of a run that raises no alerts
         lines += [
-            annotation("error", "fused is incorrect", f"{problem_text(point.problem)} ({where})")
+            annotation("error", "fused is incorrect", f"{point.problem.words} ({where})")
             for point in judgement.incorrect
         ]
     if judgement.canary_change is not None:
