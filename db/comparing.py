@@ -69,11 +69,11 @@ def _contenders(
     unread: dict[str, Measured] = {}
     for name in baselines:
         row = measured.get(name)
-        if row is not None and row.status in NO_CONTENDER:
-            continue
-        if row is None or row.status not in COMPARABLE:
-            return {}, f"{name}: {'no row' if row is None else row.status}"
-        (unread if getattr(row, column) is None else contenders)[name] = row
+        status = "no row" if row is None else row.status
+        if status in COMPARABLE:
+            (unread if getattr(row, column) is None else contenders)[name] = row
+        elif status not in NO_CONTENDER:
+            return {}, f"{name}: {status}"
     for name, row in unread.items():
         if column == "latency_ms" or not _slower_than_some(row, contenders.values()):
             return {}, f"{name}: no {metric}"

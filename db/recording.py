@@ -50,8 +50,8 @@ def write_measurements(
     Gives the cell of each record.
     """
     cells = vocabulary.cell_ids(session, [(record.problem, record.implementation) for record in records])
+    insert_tuples(session, Measurement, _COLUMNS, _rows(run, cells, records))
     placed = list(zip(cells, records, strict=True))
-    insert_tuples(session, Measurement, _COLUMNS, [_row(run, cell_id, record) for cell_id, record in placed])
     samples = [
         (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
         for cell_id, record in placed
@@ -70,24 +70,23 @@ def write_measurements(
 _COLUMNS = ("run_id", "device_id", "cell_id", "flags", *PLAIN_COLUMNS)
 
 
-def _row(run: RunFacts, cell_id: int, record: MeasurementRecord) -> tuple[Any, ...]:
-    """The record's values in the order of `_COLUMNS`."""
-    flags = ",".join(record.flags) or None
-    row = (run.run_id, run.device_id, cell_id, flags, *_values(record))
-    odd = [place for place, length in _TEXTS if (value := row[place]) and not _is_plain(value, length)]
-    if not odd:
-        return row
-    lengths = dict(_TEXTS)
-    return tuple(
-        _storable(value, lengths[place]) if place in odd else value for place, value in enumerate(row)
-    )
+def _rows(run: RunFacts, cells: Sequence[int], records: Sequence[MeasurementRecord]) -> list[tuple[Any, ...]]:
+    """The records' values in the order of `_COLUMNS`, each text such as every database takes."""
+    rows = [
+        (run.run_id, run.device_id, cell_id, ",".join(record.flags) or None, *_values(record))
+        for cell_id, record in zip(cells, records, strict=True)
+    ]
+    texts = ((length, {row[place] for row in rows}) for place, length in _TEXTS.items())
+    if all(text is None or _is_plain(text, length) for length, some in texts for text in some):
+        return rows
+    return [tuple(_storable(value, _TEXTS.get(place)) for place, value in enumerate(row)) for row in rows]
 
 
-_TEXTS: tuple[tuple[int, int], ...] = tuple(
-    (_COLUMNS.index(column.name), column.type.length)
+_TEXTS: dict[int, int] = {
+    _COLUMNS.index(column.name): column.type.length
     for column in Measurement.__table__.columns
     if isinstance(column.type, String) and column.type.length and column.name not in {"mode", "status"}
-)
+}
 """Places of texts in a row, and how long each may be."""
 
 
@@ -95,9 +94,11 @@ def _is_plain(text: str, length: int) -> bool:
     return len(text) <= length and text.isascii() and "\0" not in text
 
 
-def _storable(text: str, length: int) -> str:
-    """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
+def _storable(value: object, length: int | None) -> object:
+    """A text without what a database refuses (a compiler's or a crash's words may hold anything)."""
+    if not isinstance(value, str) or length is None:
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
 
 
 def points_of(
@@ -171,10 +172,10 @@ class ProblemCells(NamedTuple):
 def _measured(session: Session, run_id: int, problem_ids: Collection[int] | None) -> dict[int, ProblemCells]:
     connection = session.connection()
     if problem_ids is None:
-        found = list(connection.execute(_OF_RUN, {"run_id": run_id}))
+        found = connection.execute(_OF_RUN, {"run_id": run_id}).all()
     else:
         asked = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
-        found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one)]
+        found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one).all()]
     by_mode: dict[int, dict[str, dict[str, StoredCell]]] = {}
     for row in map(StoredCell._make, found):
         by_mode.setdefault(row.problem_id, {}).setdefault(row.mode, {})[row.implementation] = row

@@ -36,34 +36,48 @@ def insert_rows(
 ) -> None:
     """Insert the rows; one whose key (default: the primary key) exists is replaced, or left as it is.
 
-    Rows name the same columns. Tables whose values a driver takes as they are go straight to it:
-    SQLAlchemy's care for each parameter would double the time of a bulk import.
+    Rows name the same columns.
     """
     if not rows:
         return
-    what = (session.get_bind().dialect.name, model, key, replace, tuple(rows[0]))
-    if not _is_plain(model):
-        session.execute(_insert(*what), rows)
-        return
-    sql, order = _driver_sql(*what)
-    values = [tuple(map(row.__getitem__, order)) for row in rows] if order else rows
-    session.connection().exec_driver_sql(sql, values)
+    columns = tuple(rows[0])
+    if _is_plain(model):
+        values = [tuple(map(row.__getitem__, columns)) for row in rows]
+        insert_tuples(session, model, columns, values, replace=replace, key=key)
+    else:
+        session.execute(_insert(session.get_bind().dialect.name, model, key, replace, columns), rows)
 
 
 def insert_tuples(
-    session: Session, model: type[DeclarativeBase], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    session: Session,
+    model: type[DeclarativeBase],
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    replace: bool = True,
+    key: tuple[str, ...] = (),
 ) -> None:
-    """Insert many rows of a table of plain values, each in place of one with the same key."""
+    """Insert many rows of a table of plain values, which go straight to the driver.
+
+    SQLAlchemy's care for each parameter would double the time of a bulk import. So would values that are
+    not known: SQLite's driver takes long over each None, so a column that no row has is not named.
+    """
     if not rows:
         return
-    sql, order = _driver_sql(session.get_bind().dialect.name, model, (), True, columns)
-    values: Sequence[Any] = rows
+    known = [
+        name for name, values in zip(columns, zip(*rows, strict=True), strict=True) if _any_known(values)
+    ]
+    backend = session.get_bind().dialect.name
+    sql, order = _driver_sql(backend, model, key, replace, columns, tuple(known))
+    pick = itemgetter(*map(columns.index, order or known))
+    values: Sequence[Any] = list(map(pick, rows))
     if order is None:
-        values = [dict(zip(columns, row, strict=True)) for row in rows]
-    elif tuple(order) != columns:
-        pick = itemgetter(*map(columns.index, order))
-        values = [pick(row) for row in rows]
+        values = [dict(zip(known, row, strict=True)) for row in values]
     session.connection().exec_driver_sql(sql, values)
+
+
+def _any_known(values: tuple[Any, ...]) -> bool:
+    return values.count(None) < len(values)
 
 
 @cache
@@ -81,11 +95,19 @@ def _insert(
 
 @cache
 def _driver_sql(
-    backend: str, model: type[DeclarativeBase], key: tuple[str, ...], replace: bool, columns: tuple[str, ...]
+    backend: str,
+    model: type[DeclarativeBase],
+    key: tuple[str, ...],
+    replace: bool,
+    columns: tuple[str, ...],
+    known: tuple[str, ...],
 ) -> tuple[str, list[str] | None]:
-    """The statement as the driver wants it, and the order of its parameters where they have no names."""
+    """The statement as the driver wants it, and the order of its parameters where they have no names.
+
+    It gives the known columns their values; the others of a row that is replaced become NULL.
+    """
     statement = _insert(backend, model, key, replace, columns)
-    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(columns))
+    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(known))
     return compiled.string, compiled.positiontup if compiled.positional else None
 
 
