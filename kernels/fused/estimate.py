@@ -39,7 +39,8 @@ def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
     steps = ceil(ceil(problem.pattern.c, tile.depth), tile.parts)
     on_one = ceil(tile.blocks(problem), machine.multiprocessors)
     together = min(on_one, resident(tile, machine))
-    step = max(_step_cycles(problem, tile), LATENCY_CYCLES / ((tile.stages - 1) * together))
+    under_way = together * (tile.stages if tile.family == "warpgroups" else tile.stages - 1)
+    step = max(_step_cycles(problem, tile), LATENCY_CYCLES / under_way)
     block = steps * step + _store_cycles(problem, tile)
     if tile.walkers:
         block *= ceil(ceil(problem.batch, tile.batch), tile.walkers)

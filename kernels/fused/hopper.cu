@@ -1,7 +1,7 @@
 // The product by wgmma and TMA (sm_90a): for b and c so large that mma.sync is what limits.
 //
-// One thread asks for copies, two warpgroups multiply 64 rows each by the block's batch entries,
-// straight from shared memory. Places are in hopper_maps.cuh; the rest is as in fused.cu.
+// One thread asks for copies, warpgroups multiply 64 rows each by the block's batch entries, straight
+// from shared memory. Places are in hopper_maps.cuh; the rest is as in fused.cu.
 #include "hopper_device.cuh"
 #include "hopper_maps.cuh"
 #include "store.cuh"
@@ -11,7 +11,10 @@ namespace ks {
 /// The sums of one warpgroup's thread.
 template <class T>
 class OnWarpgroups {
-  float sum[64] = {};
+  static constexpr int SUMS = T::BN / 2;
+  static constexpr int INSTRUCTIONS = T::BK * sizeof(typename T::Element) / hopper::DEPTH_BYTES;
+
+  float sum[SUMS] = {};
 
   KS_DEVICE static int row(int u) {
     return thread_index() / 128 * T::TM + hopper::sum_row(thread_index(), u);
@@ -24,11 +27,11 @@ class OnWarpgroups {
     w += thread_index() / 128 * (T::TM * hopper::SPAN_BYTES);
     hopper::fence_sums();
     KS_UNROLL
-    for (int l = 0; l < T::BK / hopper::DEPTH; ++l) {
+    for (int l = 0; l < INSTRUCTIONS; ++l) {
       const uint64_t a = hopper::descriptor(w + l * hopper::next_depth_bytes(true), 16, hopper::ATOM_BYTES);
       const uint64_t b = hopper::descriptor(x + l * hopper::next_depth_bytes(!BY_BATCH),
                                             T::BK * hopper::SPAN_BYTES, hopper::ATOM_BYTES);
-      hopper::multiply<BY_BATCH>(sum, a, b, typename T::Element{});
+      hopper::multiply<BY_BATCH, T::BN>(sum, a, b, typename T::Element{});
     }
     hopper::commit_products();
   }
@@ -37,13 +40,13 @@ class OnWarpgroups {
   KS_DEVICE void add_to_rows(F value) {
     const float upper = value(0, row(0)), lower = value(0, row(2));
     KS_UNROLL
-    for (int u = 0; u < 64; ++u) sum[u] += u / 2 % 2 ? lower : upper;
+    for (int u = 0; u < SUMS; ++u) sum[u] += u / 2 % 2 ? lower : upper;
   }
 
   template <class O>
   KS_DEVICE void store(const Y<T, O>& y) const {
     KS_UNROLL
-    for (int u = 0; u < 64; u += 2) {
+    for (int u = 0; u < SUMS; u += 2) {
       y.put_pair(0, row(u), hopper::sum_column(thread_index(), u), sum[u], sum[u + 1]);
     }
   }
@@ -54,6 +57,7 @@ template <class T>
 class Asking {
   using E = typename T::Element;
   static constexpr int X_BYTES = sizeof(E) * T::X_ELEMENTS, W_BYTES = sizeof(E) * T::W_ELEMENTS;
+  static constexpr int SPAN = hopper::SPAN_BYTES / sizeof(E);
 
   const hopper::TensorMap* map;
   const E* w;
@@ -87,8 +91,8 @@ class Asking {
     hopper::expect(counter, X_BYTES + W_BYTES);
     if constexpr (T::LAYOUT == batch_last) {
       KS_UNROLL
-      for (int n = 0; n < T::BN; n += hopper::SPAN) {
-        char* const chunk = stage(step) + n / hopper::SPAN * T::BK * hopper::SPAN_BYTES;
+      for (int n = 0; n < T::BN; n += SPAN) {
+        char* const chunk = stage(step) + n / SPAN * T::BK * hopper::SPAN_BYTES;
         hopper::copy_box(chunk, map, n0 + n, j, l0, i, counter);
       }
     } else {
@@ -138,7 +142,8 @@ KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Argumen
 using TheTile = Tile<KS_TILE>;
 static_assert(TheTile::THREADS == KS_THREADS, "tile.py counts other threads");
 static_assert(TheTile::SHARED_BYTES == KS_SHARED_BYTES, "tile.py counts other bytes of shared memory");
-static_assert(TheTile::TM == 64 && TheTile::BN == 128 && TheTile::BK == hopper::SPAN, "m64n128 of 128-byte rows");
+static_assert(TheTile::TM == 64 && TheTile::TN == TheTile::BN, "a warpgroup has 64 rows of all batch entries");
+static_assert(TheTile::BK * sizeof(TheTile::Element) == hopper::SPAN_BYTES, "rows of 128 bytes");
 
 }  // namespace ks
 

@@ -64,30 +64,66 @@ KS_DEVICE void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
 
-#define KS_F8(d, i)                                                                              \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]),    \
-      "+f"(d[i + 6]), "+f"(d[i + 7])
-#define KS_WGMMA(types, by_batch)                                                                \
-  asm volatile(                                                                                  \
-      "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                             \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." types                                       \
-      " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                 \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "         \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "         \
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "        \
-      "%64, %65, add, 1, 1, 0, %66;\n}"                                                          \
-      : KS_F8(sums, 0), KS_F8(sums, 8), KS_F8(sums, 16), KS_F8(sums, 24), KS_F8(sums, 32),       \
-        KS_F8(sums, 40), KS_F8(sums, 48), KS_F8(sums, 56)                                        \
-      : "l"(a), "l"(b), "n"(by_batch))
+// Registers of the sums of 128 and 256 batch entries.
+#define KS_REGISTERS_64 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define KS_REGISTERS_128 KS_REGISTERS_64 ", " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-/// sums += A B, 64 rows by 128 batch entries; B's rows are along K, or along the batch if BY_BATCH.
-template <bool BY_BATCH>
-KS_DEVICE void multiply(float (&sums)[64], uint64_t a, uint64_t b, Half) {
-  KS_WGMMA("f16.f16", BY_BATCH ? 1 : 0);
+#define KS_F8(i)                                                                                      \
+  "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3]), "+f"(sums[i + 4]),          \
+      "+f"(sums[i + 5]), "+f"(sums[i + 6]), "+f"(sums[i + 7])
+#define KS_F32(i) KS_F8(i), KS_F8(i + 8), KS_F8(i + 16), KS_F8(i + 24)
+
+// a, b: the numbers of the operands behind the sums; `order` ends the instruction.
+#define KS_WGMMA(shape_and_types, registers, a_number, b_number, order)                               \
+  "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                                      \
+  "wgmma.mma_async.sync.aligned." shape_and_types " {" registers "}, %" #a_number ", %" #b_number     \
+  ", add, 1, 1" order ";\n}"
+
+/// The instruction for N batch entries; B's rows are along K, or along the batch if BY_BATCH, which
+/// tf32 does not have.
+#define KS_MULTIPLY(N, depth_and_types, registers, a_number, b_number, by_batch, ...)                 \
+  asm volatile(KS_WGMMA("m64n" #N depth_and_types, registers, a_number, b_number, by_batch)           \
+               : __VA_ARGS__ : "l"(a), "l"(b))
+
+#define KS_MULTIPLY_BY_N(depth_and_types, by_batch)                                                   \
+  if constexpr (N == 128) {                                                                           \
+    KS_MULTIPLY(128, depth_and_types, KS_REGISTERS_64, 64, 65, by_batch, KS_F32(0), KS_F32(32));      \
+  } else {                                                                                            \
+    static_assert(N == 256, "the widths that are written out");                                       \
+    KS_MULTIPLY(256, depth_and_types, KS_REGISTERS_128, 128, 129, by_batch, KS_F32(0), KS_F32(32),    \
+                KS_F32(64), KS_F32(96));                                                              \
+  }
+
+/// sums += A B, 64 rows by N batch entries.
+template <bool BY_BATCH, int N>
+KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, Half) {
+  if constexpr (BY_BATCH) {
+    KS_MULTIPLY_BY_N("k16.f32.f16.f16", ", 0, 1")
+  } else {
+    KS_MULTIPLY_BY_N("k16.f32.f16.f16", ", 0, 0")
+  }
 }
-template <bool BY_BATCH>
-KS_DEVICE void multiply(float (&sums)[64], uint64_t a, uint64_t b, Brain) {
-  KS_WGMMA("bf16.bf16", BY_BATCH ? 1 : 0);
+template <bool BY_BATCH, int N>
+KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, Brain) {
+  if constexpr (BY_BATCH) {
+    KS_MULTIPLY_BY_N("k16.f32.bf16.bf16", ", 0, 1")
+  } else {
+    KS_MULTIPLY_BY_N("k16.f32.bf16.bf16", ", 0, 0")
+  }
+}
+/// In tf32, whose last 13 bits the instruction ignores.
+template <bool BY_BATCH, int N>
+KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, float) {
+  static_assert(!BY_BATCH, "tf32 takes operands along K alone");
+  KS_MULTIPLY_BY_N("k8.f32.tf32.tf32", "")
 }
 
 }  // namespace ks::hopper

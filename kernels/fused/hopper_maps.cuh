@@ -14,19 +14,20 @@
 namespace ks::hopper {
 
 constexpr int SPAN_BYTES = 128;               // a row of every tile in shared memory
-constexpr int SPAN = SPAN_BYTES / 2;          // its 16-bit elements
 constexpr int ATOM_BYTES = 8 * SPAN_BYTES;    // the swizzle's period, to which tiles are aligned
-constexpr int DEPTH = 16;                     // columns of K in one instruction
+constexpr int DEPTH_BYTES = 32;               // columns of K in one instruction: 16, or 8 in tf32
 
-/// A matrix descriptor with the 128-byte swizzle. `leading` is from one chunk of SPAN to the next where
+/// A matrix descriptor with the 128-byte swizzle. `leading` is from one chunk of SPAN_BYTES to the next where
 /// rows are not along K, and has no meaning else; `stride` is from eight rows to the next eight.
 KS_MAP uint64_t descriptor(uint32_t address, uint32_t leading_bytes, uint32_t stride_bytes) {
   return uint64_t{(address & 0x3ffff) >> 4} | uint64_t{(leading_bytes & 0x3ffff) >> 4} << 16 |
          uint64_t{(stride_bytes & 0x3ffff) >> 4} << 32 | uint64_t{1} << 62;
 }
 
-/// From a tile's first DEPTH columns to the next DEPTH: along a row, or DEPTH rows on.
-KS_MAP uint32_t next_depth_bytes(bool along_rows) { return along_rows ? DEPTH * 2 : DEPTH * SPAN_BYTES; }
+/// From the columns of one instruction to those of the next: along a row, or, 16 bits only, 16 rows on.
+KS_MAP uint32_t next_depth_bytes(bool along_rows) {
+  return along_rows ? DEPTH_BYTES : DEPTH_BYTES / 2 * SPAN_BYTES;
+}
 
 /// Row and column of sum `u` of a thread of a warpgroup, in D of m64nN.
 KS_MAP int sum_row(int thread, int u) { return thread / 32 % 4 * 16 + thread % 32 / 4 + u / 2 % 2 * 8; }

@@ -96,9 +96,11 @@ def _chosen(problem: Problem, device: torch.device, name: str | None) -> Tile:
 def candidates(problem: Problem, device: torch.device) -> list[Tile]:
     """Every tile that may compute the problem there; wgmma's where it was seen to be right."""
     machine = driver.machine(device)
-    wide = tiles.by_warpgroups(problem, machine)
-    trusted = wide is not None and not trust.untrusted(device)
-    return [*tiles.candidates(problem, machine), *([wide] if wide and trusted else [])]
+    wide = tiles.of_warpgroups(problem, machine)
+    return [
+        *tiles.candidates(problem, machine),
+        *(tile for tile in wide if not trust.untrusted(device, tile)),
+    ]
 
 
 def available(problem: Problem, device: torch.device) -> dict[str, str | None]:
@@ -108,8 +110,8 @@ def available(problem: Problem, device: torch.device) -> dict[str, str | None]:
         family: None if family in machine.families(problem) else machine.lacks(family, problem)
         for family in FAMILIES
     }
-    if tiles.by_warpgroups(problem, machine) is not None:
-        reasons["warpgroups"] = trust.untrusted(indexed(device))
+    if wide := tiles.by_warpgroups(problem, machine):
+        reasons["warpgroups"] = trust.untrusted(indexed(device), wide)
     return reasons
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -45,7 +46,9 @@ def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Resou
     Raises:
         UnsupportedError: nvcc fails.
     """
-    by = by_pycuda if pycuda_is_there() else by_nvcc
+    # PyCUDA tells by a warning what ptxas said, and warnings can be caught in one thread alone.
+    alone = threading.current_thread() is threading.main_thread()
+    by = by_pycuda if alone and pycuda_is_there() else by_nvcc
     code, report = by(tile.source, target(tile, architecture), nvcc)
     return code, resources_of(report, tile)
 

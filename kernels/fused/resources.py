@@ -21,7 +21,7 @@ from kernels.fused.compile import Cubin, cubin
 from kernels.fused.machine import Machine
 from kernels.fused.nvcc import TIMEOUT_S, find_tool
 from kernels.fused.tile import Tile
-from kernels.fused.tiles import by_warpgroups, choose
+from kernels.fused.tiles import choose, of_warpgroups
 from kernels.fused.twin_build import cache_folder
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
@@ -94,7 +94,7 @@ def tiles_of(problems: Iterable[Problem], machine: Machine) -> list[Tile]:
     """The distinct tiles of those problems that the machine can compute."""
     served = [problem for problem in problems if machine.computes(problem)]
     tiles = {choose(problem, machine) for problem in served}
-    tiles |= {tile for problem in served if (tile := by_warpgroups(problem, machine))}
+    tiles |= {tile for problem in served for tile in of_warpgroups(problem, machine)}
     return sorted(tiles, key=repr)
 
 

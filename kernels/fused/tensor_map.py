@@ -14,10 +14,11 @@ BYTES = 128
 ALIGNMENT_BYTES = 64
 ADDRESS_BYTES = 16
 """What the address of X and its strides must be multiples of."""
-SPAN = 64
-"""16-bit elements in a row of a box: the 128 bytes that the swizzle knows."""
+SPAN_BYTES = 128
+"""Of a row of a box, as the swizzle knows it."""
 
-DATA_TYPES = {"fp16": 6, "bf16": 9}
+DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11}
+"""TFLOAT32 rounds fp32 on its way, which wgmma itself would cut."""
 SWIZZLE_128B, PROMOTE_L2_128B = 3, 2
 """Values of the driver API's enumerations CUtensorMap..."""
 
@@ -35,11 +36,12 @@ class Fields:
 def fields(problem: Problem, tile: Tile) -> Fields:
     """X as hopper.cu names its places: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1."""
     a, _, c, d = problem.pattern.as_tuple()
+    span = SPAN_BYTES // problem.element_bytes
     if problem.layout == "batch_last":
         row = problem.element_bytes * problem.batch
-        return Fields((problem.batch, d, c, a), (row, d * row, c * d * row), (SPAN, 1, tile.depth, 1))
+        return Fields((problem.batch, d, c, a), (row, d * row, c * d * row), (span, 1, tile.depth, 1))
     row = problem.element_bytes * c
-    return Fields((c, 1, a, problem.batch), (row, row, a * row), (SPAN, 1, 1, tile.batch))
+    return Fields((c, 1, a, problem.batch), (row, row, a * row), (span, 1, 1, tile.batch))
 
 
 def encode(problem: Problem, tile: Tile, x: int) -> bytes:

@@ -35,6 +35,11 @@ MIN_WALK = 4
 HOPPER = 90
 MIN_WARPGROUP_EXTENT = 64
 """Rows, columns and batch entries from which on a tile of wgmma is worth its padding."""
+WARPGROUP_SIZES = ((64, 128, 3), (128, 128, 3), (128, 256, 4))
+"""Rows, batch entries and most stages of a tile of hopper.cu: two blocks share a multiprocessor, but for the
+last, which takes less from the L2 cache for each sum."""
+SPAN_BYTES = 128
+"""Of c in one step: the longest row that the swizzle of TMA and wgmma knows."""
 MAX_STAGES = {True: 4, False: 3}
 """By whether one j is computed at a time."""
 
@@ -68,31 +73,45 @@ def candidates(problem: Problem, machine: Machine, alignment_bytes: int = 16) ->
 
 
 def by_warpgroups(problem: Problem, machine: Machine) -> Tile | None:
-    """The tile of hopper.cu; None where it cannot compute the problem or mma.sync is not what limits.
+    """The tile of hopper.cu with the smallest estimate; None where `of_warpgroups` has none."""
+    return min(of_warpgroups(problem, machine), key=lambda tile: cycles(problem, tile, machine), default=None)
 
-    TMA takes strides of whole 16 bytes, and wgmma whole rows of 128; batch_first with d > 1 must be
-    turned around, which it cannot.
+
+def of_warpgroups(problem: Problem, machine: Machine) -> list[Tile]:
+    """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not what limits.
+
+    TMA takes strides of whole 16 bytes and coordinates of 32 bits, and wgmma whole rows of 128 bytes, in
+    tf32 along c alone; batch_first with d > 1 must be turned around, which it cannot.
     """
     a, b, c, d = problem.pattern.as_tuple()
-    run = problem.batch if problem.layout == "batch_last" else c
-    one_j = problem.layout == "batch_last" or d == 1
-    if machine.architecture != HOPPER or problem.element_bytes != 2 or not one_j or run % 8:
-        return None
-    if min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
-        return None
+    last = problem.layout == "batch_last"
+    run_bytes = problem.element_bytes * (problem.batch if last else c)
+    serves = problem.precision in ("fp16", "bf16") or (problem.precision == "tf32" and not last)
+    if machine.architecture != HOPPER or not serves or not (last or d == 1):
+        return []
+    if run_bytes % 16 or problem.batch >= 2**31 or min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
+        return []
+    steps = ceil(c, SPAN_BYTES // problem.element_bytes)
+    return [
+        warpgroup_tile(problem, rows, batch, min(stages, steps)) for rows, batch, stages in WARPGROUP_SIZES
+    ]
+
+
+def warpgroup_tile(problem: Problem, rows: int, batch: int, stages: int) -> Tile:
+    """A tile of hopper.cu, with 64 of the rows for each warpgroup."""
     return Tile(
         family="warpgroups",
         precision=problem.precision,
         layout=problem.layout,
-        rows=128 if b > 64 else 64,
-        batch=128,
-        depth=64,
+        rows=rows,
+        batch=batch,
+        depth=SPAN_BYTES // problem.element_bytes,
         neighbours=1,
         flat=problem.layout == "batch_first",
         worker_rows=64,
-        worker_batch=128,
+        worker_batch=batch,
         worker_neighbours=1,
-        stages=3,
+        stages=stages,
         vector_bytes=vector_bytes(problem, problem.layout == "batch_first", 16),
     )
 

@@ -34,9 +34,10 @@ def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
 
 
 def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
-    """Rows of 64 columns whose eight 16-byte units change places, as in wgmma's 128-byte swizzle."""
+    """Rows of 128 bytes whose eight 16-byte units change places, as in wgmma's 128-byte swizzle."""
     row = torch.arange(8, device=pieces.device)
-    units = pieces.reshape(*pieces.shape[:-2], pieces.shape[-2] // 8, 8, 8, 8)
+    *outer, rows, columns = pieces.shape
+    units = pieces.reshape(*outer, rows // 8, 8, 8, columns // 8)
     return units[..., row[:, None], row ^ row[:, None], :]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,23 @@ def test_a_warm_cache_needs_no_nvcc(toolkit):
     warm = compiler.cubin(TILE, 90)
     toolkit.remove()
     assert compiler.cubin(TILE, 90) == warm
+
+
+def test_a_carried_cubin_serves_beside_another_nvcc_where_that_is_asked_for(toolkit, monkeypatch):
+    carried = compiler.cubin(TILE, 90)
+    toolkit.install(version="13.1")
+    forget()
+    monkeypatch.setenv("KSWATCH_CUBINS", "any")
+    assert compiler.cubin(TILE, 90) == carried
+    assert toolkit.runs == 1
+
+
+def test_threads_do_not_mix_up_what_pycuda_says_by_warnings(toolkit, monkeypatch):
+    """Python's warnings are caught for the whole process: PyCUDA compiles in the main thread alone."""
+    monkeypatch.setattr(nvcc, "pycuda_is_there", lambda: True)
+    monkeypatch.setattr(nvcc, "by_pycuda", lambda *arguments: pytest.fail("PyCUDA was asked by a thread"))
+    with ThreadPoolExecutor(2) as pool:
+        assert pool.submit(compiler.cubin, TILE, 90).result().code == b"machine code\n"
 
 
 def test_a_cold_cache_without_nvcc_says_what_to_do(toolkit):

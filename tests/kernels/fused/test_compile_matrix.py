@@ -58,4 +58,4 @@ def test_pycuda_compiles_to_the_bytes_that_nvcc_alone_gives():
     pytest.importorskip("pycuda.driver", reason="no PyCUDA with a driver", exc_type=ImportError)
     source = chosen_tiles(90, PATTERNS[:1], [64])[0].source
     found = nvcc.find_nvcc()
-    assert nvcc.by_pycuda(source, 90, found)[0] == nvcc.by_nvcc(source, 90, found)[0]
+    assert nvcc.by_pycuda(source, "sm_90", found)[0] == nvcc.by_nvcc(source, "sm_90", found)[0]

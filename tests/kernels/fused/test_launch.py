@@ -134,7 +134,7 @@ def gpu(monkeypatch, host_compiler):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
     monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
     monkeypatch.setattr(launch, "indexed", lambda device: device)
-    monkeypatch.setattr(trust, "untrusted", lambda device: "never checked")
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: "never checked")
     yield gpu
     for cached in (driver.load, driver._retained, driver._side_stream, launch._chosen):
         cached.cache_clear()
@@ -314,13 +314,13 @@ def test_wgmma_is_chosen_only_where_it_was_seen_to_be_right(gpu, monkeypatch):
     assert launch.chosen(WIDE, CPU).family == "tensor_cores"
     assert launch.available(WIDE, CPU)["warpgroups"] == "never checked"
     launch._chosen.cache_clear()
-    monkeypatch.setattr(trust, "untrusted", lambda device: None)
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
     assert launch.chosen(WIDE, CPU).family == "warpgroups"
     assert launch.available(WIDE, CPU)["warpgroups"] is None
 
 
 def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkeypatch):
-    monkeypatch.setattr(trust, "untrusted", lambda device: None)
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
     monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
     taken = []
     monkeypatch.setattr(

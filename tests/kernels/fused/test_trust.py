@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +12,8 @@ import torch
 
 from kernels.fused import driver, launch, tensor_map, trust
 from kernels.fused.machine import Machine
-from kernels.fused.tiles import by_warpgroups
+from kernels.fused.tiles import by_warpgroups, of_warpgroups
+from kernels.implementation import STORAGE_DTYPES
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, Problem
 from kernels.reference import make_operands, reference
@@ -28,47 +32,100 @@ def hopper(monkeypatch, tmp_path):
     trust.record.cache_clear()
 
 
+PROBLEM = Problem(Pattern(1, 128, 128, 1), 256, "fp16", "batch_last")
+TILE = by_warpgroups(PROBLEM, Machine(90, 132))
+
+
 def test_a_gpu_that_was_never_checked_says_how(hopper):
-    assert trust.COMMAND in trust.untrusted(GPU)
+    assert trust.COMMAND in trust.untrusted(GPU, TILE)
 
 
 def test_what_was_seen_is_remembered_with_its_reason(hopper):
-    trust.remember(GPU, False, "rows exchanged")
-    assert "rows exchanged" in trust.untrusted(GPU)
-    trust.remember(GPU, True, None)
-    assert trust.untrusted(GPU) is None
+    trust.remember(GPU, trust.name(TILE), "rows exchanged")
+    assert "rows exchanged" in trust.untrusted(GPU, TILE)
+    trust.remember(GPU, trust.name(TILE), None)
+    assert trust.untrusted(GPU, TILE) is None
+
+
+def test_a_wrong_tile_leaves_the_others_trusted(hopper):
+    other = replace(TILE, batch=256, worker_batch=256)
+    trust.remember(GPU, trust.name(TILE), None)
+    trust.remember(GPU, trust.name(other), "rows exchanged")
+    assert trust.untrusted(GPU, TILE) is None
+    assert "rows exchanged" in trust.untrusted(GPU, other)
+
+
+def test_every_tile_is_checked_with_one_step_and_with_many():
+    machine = Machine(90, 132)
+    for layout, precision in itertools.product(LAYOUTS, ("fp16", "bf16")):
+        problem = replace(PROBLEM, layout=layout, precision=precision)
+        for tile in of_warpgroups(problem, machine):
+            stages = {tile.stages for _, tile in trust.wanted(machine)[trust.name(tile)]}
+            assert {1, tile.stages} <= stages | {min(tile.stages, 2)}
+            assert any(p.pattern.c > 4 * 64 for p, _ in trust.wanted(machine)[trust.name(tile)])
 
 
 def computed(problem, weights, bias, tile):
     """A stand-in for the launcher that multiplies by the reference."""
-    rounded = {"fp16": torch.float16, "bf16": torch.bfloat16}[problem.precision]
-    return lambda x, empty: reference(problem, weights, x).to(rounded)
+    dtype = STORAGE_DTYPES[problem.precision]
+    return lambda x, empty: reference(problem, weights, x).to(dtype)
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-def test_the_check_trusts_what_is_right_and_nothing_else(hopper, monkeypatch, wrong):
-    cpu = torch.device("cpu")
-    few = [problem for problem in trust.PROBLEMS if problem.batch == 72]
-    monkeypatch.setattr(trust, "PROBLEMS", few)
+@pytest.fixture
+def few(monkeypatch, hopper):
+    """Small problems on the CPU in place of a GPU."""
+    monkeypatch.setattr(trust, "PROBLEMS", [p for p in trust.PROBLEMS if p.batch == 72 and p.pattern.c < 100])
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(launch, "launcher", computed)
+    return torch.device("cpu")
 
-    def launcher(*arguments):
-        product = computed(*arguments)
-        return lambda x, empty: product(x, empty) + wrong
+
+@pytest.mark.parametrize("wrong", ["fp16", None])
+def test_the_check_trusts_what_is_right_and_nothing_else(few, monkeypatch, wrong):
+    def launcher(problem, *arguments):
+        product = computed(problem, *arguments)
+        return lambda x, empty: product(x, empty) + (problem.precision == wrong)
 
     monkeypatch.setattr(launch, "launcher", launcher)
-    assert trust.main(cpu) == wrong
-    assert (trust.untrusted(cpu) is None) != wrong
+    assert trust.examine(few)
+    assert not trust.examine(few), "all is remembered"
+    bad = {name.split()[0] for name in trust.wanted(Machine(90, 132)) if trust._seen(few)[name]}
+    assert bad == ({wrong} - {None})
 
 
-def test_a_check_that_does_not_come_back_is_remembered_as_wrong(hopper, monkeypatch):
-    def dies(*arguments):
-        raise SystemExit
+def test_an_error_of_the_driver_is_remembered_and_ends_the_process(few, monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("illegal memory access\nat some place")
 
-    monkeypatch.setattr(launch, "launcher", dies)
-    with pytest.raises(SystemExit):
-        trust.main(torch.device("cpu"))
-    assert "did not come to its end" in trust.untrusted(torch.device("cpu"))
+    monkeypatch.setattr(launch, "launcher", fails)
+    with pytest.raises(RuntimeError):
+        trust.examine(few)
+    assert list(trust._seen(few).values()) == ["illegal memory access"]
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+record, names = Path(sys.argv[1]), sys.argv[2:]
+import json
+seen = json.loads(record.read_text()) if record.exists() else {}
+name = next(name for name in names if name not in seen)
+record.write_text(json.dumps({**seen, name: "begun"}))
+if name == names[0]: time.sleep(60)
+if name == names[1]: sys.exit(3)
+record.write_text(json.dumps({**seen, name: None}))
+"""
+"""Hangs over its first tile, dies of its second, finds all others right; a process for each."""
+
+
+def test_a_tile_that_hangs_or_kills_costs_no_other_its_check(few, monkeypatch):
+    names = [f"fp16 batch_last {n}" for n in range(3)]
+    monkeypatch.setattr(trust, "wanted", lambda machine: dict.fromkeys(names, []))
+    record = trust.record(few)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    child = [sys.executable, "-S", "-c", CHILD, str(record), *names]
+    assert trust.main(few, child, silent_s=0.5) == 1
+    assert trust._seen(few) == {names[0]: "begun", names[1]: "begun", names[2]: None}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

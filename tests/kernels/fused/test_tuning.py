@@ -15,7 +15,7 @@ GPU = torch.device("cuda", 0)
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
-    monkeypatch.setattr(trust, "untrusted", lambda device: "nobody has tried it")
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: "nobody has tried it")
 
 
 @pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
