@@ -64,6 +64,8 @@ class Level:
     high: Floats
     noise: Floats
     """One noise unit, relative to the level."""
+    noise_nights: NDArray[np.int64]
+    """Of how many nights it is made."""
     least: Floats
     most: Floats
     """Between these all comparable points lay that the noise unit is made of."""
@@ -107,7 +109,8 @@ def level_of_closed(history: Points, config: CiConfig) -> Level:
     between, least, most = _between_nights(history.value)
     noise = np.fmax(np.fmax(between, within_run), config.floor / _UNITS_AT_FLOOR)
     count = np.isfinite(recent.value).sum(axis=1)
-    return Level(value, _positive(low), _positive(high), noise, least, most, count)
+    nights = np.isfinite(history.value).sum(axis=1)
+    return Level(value, _positive(low), _positive(high), noise, nights, least, most, count)
 
 
 def closed_up(points: Points, most: int) -> Points:

@@ -18,6 +18,7 @@ from ci.config import CiConfig
 from ci.kin import Ints, Kin
 from ci.pooling import pooled
 from ci.rule import Bools, Floats, Level, Points, Ruling, closed_up, level_of, level_of_closed, rule
+from ci.shared_noise import SharedNoise, drawn_together, shared_noise
 
 WITNESSES = 2
 """Nights before the judged one that may speak with it; they are left out of its level."""
@@ -25,6 +26,10 @@ QUIET_NIGHTS = (10, 60)
 """At least and at most so many past nights teach chance ..."""
 QUIET_POINTS = 20_000
 """... as many of them as give so many points."""
+ONE_NIGHT_SHAPE = 0.25
+"""The lightest tail that is believed: that of Student's t with four degrees of freedom, since some weeks
+never show that a tail is lighter, and wild nights and second modes that were not met yet lie beyond all that
+was. Two wild nights in a row are as rare as one is, squared: the tail of n nights is n times as light."""
 _ROWS_AT_ONCE = 2_000
 """Series whose past nights are judged at once: more would only take memory."""
 POOLED_SHARE = 0.75
@@ -154,11 +159,16 @@ def _weigh(
 ) -> Weighed:
     most = int(np.clip(QUIET_POINTS // max(len(family), 1), *QUIET_NIGHTS)) + config.noise_runs + WITNESSES
     level = _level(past, in_level, config)
+    kin = shared_noise(level, family)
+    level = drawn_together(level, kin)
     ruling = rule(newest, level, higher_is_better, config)
     witnesses = _witnesses(closed_up(past, WITNESSES), past.value.shape[1])
     strength = _strengths([newest, *witnesses], level, higher_is_better, config)
-    quiet = _quiet_strengths(closed_up(past.where(in_level), most), higher_is_better, config)
-    chances = [chance_of(found, seen) for found, seen in zip(strength, quiet, strict=True)]
+    quiet = _quiet_strengths(closed_up(past.where(in_level), most), kin, higher_is_better, config)
+    chances = [
+        chance_of(found, seen, ONE_NIGHT_SHAPE / nights)
+        for nights, (found, seen) in enumerate(zip(strength, quiet, strict=True), 1)
+    ]
     family = np.where(ruling.too_little_history, -1, family)
     found = ruling.slower | ruling.faster
     one_night = (ruling.units >= config.confirm_units) & ruling.unseen
@@ -202,7 +212,9 @@ def _strengths(
     return [np.fmax(np.fmax(each.min(axis=1), -each.max(axis=1)), 0.0) for each in together]
 
 
-def _quiet_strengths(past: Points, higher_is_better: Bools, config: CiConfig) -> list[Floats]:
+def _quiet_strengths(
+    past: Points, kin: SharedNoise, higher_is_better: Bools, config: CiConfig
+) -> list[Floats]:
     """The same of past nights that belong to no alert, each judged as it was on its own day.
 
     `past` has each row's known points to the right.
@@ -211,12 +223,15 @@ def _quiet_strengths(past: Points, higher_is_better: Bools, config: CiConfig) ->
     for first in range(0, len(past.value), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
         part = Points(*(values[rows] for values in vars(past).values()))
-        for collected, strength in zip(seen, _quiet_rows(part, higher_is_better[rows], config), strict=True):
+        strengths = _quiet_rows(part, rows, kin, higher_is_better[rows], config)
+        for collected, strength in zip(seen, strengths, strict=True):
             collected.append(strength)
     return [np.concatenate(collected) for collected in seen]
 
 
-def _quiet_rows(past: Points, higher_is_better: Bools, config: CiConfig) -> list[Floats]:
+def _quiet_rows(
+    past: Points, rows: slice, kin: SharedNoise, higher_is_better: Bools, config: CiConfig
+) -> list[Floats]:
     lead = config.noise_runs + WITNESSES
     nights = min(past.value.shape[1], max(past.value.shape[1] - lead, QUIET_NIGHTS[0]))
     padding = np.full((len(past.value), max(lead + nights - past.value.shape[1], 0)), np.nan)
@@ -227,7 +242,7 @@ def _quiet_rows(past: Points, higher_is_better: Bools, config: CiConfig) -> list
         for part in vars(padded).values()
     ]
     windows = Points(*(_windows(part, config.noise_runs, nights) for part in vars(padded).values()))
-    level = level_of_closed(windows, config)
+    level = drawn_together(level_of_closed(windows, config), kin.of(rows, nights))
     points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(WITNESSES + 1)]
     strengths = _strengths(points, level, np.repeat(higher_is_better, nights), config)
     known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)
