@@ -142,7 +142,8 @@ def test_the_first_bad_commit_of_an_alert_is_told_with_its_subject(store, alert_
     told, _ = run(store, repository, commits[3:], "--alert", str(alert_id))
     first, second = told.splitlines()[:2]
     assert first == f"first bad commit: {commits[3]} commit 3"
-    assert second.startswith("  slower (+") and second.endswith("on fused 1,48,48,1 batch 1024 fp32 batch_first")
+    assert second.startswith("  slower (+")
+    assert second.endswith("on fused 1,48,48,1 batch 1024 fp32 batch_first")
 
 
 def test_an_alert_that_knows_no_revisions_is_refused(store, alert_of_ten_commits):
