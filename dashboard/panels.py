@@ -151,17 +151,19 @@ def show_table(frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401  (St
     return st.dataframe(frame, hide_index=True, placeholder="–", column_config=columns, **options)
 
 
-def choose_row(frame: pd.DataFrame, key: str, height: int = 330) -> int | None:
+def choose_row(frame: pd.DataFrame, key: str, what_for: str, height: int = 330) -> int | None:
     """A table of which one row can be chosen; gives its place, None where none is.
 
     Args:
         frame: as `show_table`.
         key: of the widget.
+        what_for: what choosing does, as `to open its pattern`.
         height: in pixels; a table of fewer rows is as high as they are.
     """
     fits = len(frame) * ROW_HEIGHT < height
     options = {"height": "content" if fits else height, "on_select": "rerun", "key": key}
     chosen = show_table(frame, selection_mode="single-row", **options).selection.rows
+    hint(f"Choose a row {what_for}: by the box before it, or Shift and Space.")
     return chosen[0] if chosen else None
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import cached_queries, links, viewer
 from dashboard.naming import count, metric_label, percent, utc
-from dashboard.panels import choose_row, hint, note, origin_badge, show_table
+from dashboard.panels import choose_row, note, origin_badge, show_table
 from dashboard.plain_text import literal
 from db.metrics import METRIC_BY_NAME
 from db.queries import AlertEventRow, AlertRow
@@ -67,8 +67,7 @@ def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
     names = {"level": "before", "value": "after", "change_low": "from", "change_high": "to"}
     st.markdown("**Before and after**")
     told = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
-    place = choose_row(told, f"cells_of_{alert.id}")
-    hint("Choose a row to open its pattern.")
+    place = choose_row(told, f"cells_of_{alert.id}", "to open its pattern")
     if place is not None:
         _open(alert, frame.iloc[place])
 

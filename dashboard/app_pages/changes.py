@@ -14,6 +14,7 @@ from db.queries import RunRow
 MOST_ROWS = 200
 LIST_HEIGHT = 330
 MOST_ROWS_AT_ONCE = 8
+OPENS = "to open its pattern"
 
 MARKS = {"slower": "▼ slower", "faster": "▲ faster", "ambiguous": "? ambiguous"}
 """A sign beside the word: nothing is told by colour alone."""
@@ -108,8 +109,8 @@ def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow])
     table = _readable(changed, runs)
     in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
     first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
-    note(f"{first}, the worst first. Choose a row to open its pattern.")
-    place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes")
+    note(f"{first}, the worst first.")
+    place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes", OPENS)
     if place is not None:
         links.open_problem(table, str(place), device=table.loc[place, "uuid"])
 

@@ -39,8 +39,7 @@ def show_said(scope: Scope, problem: ProblemKey) -> None:
             "reason": frame["reason"],
         }
     )
-    place = choose_row(table, "said")
-    note("Choose a row to open its alert, or its run where it has none.")
+    place = choose_row(table, "said", "to open its alert, or its run where it has none")
     if place is not None:
         row = frame.iloc[place]
         if row["alert_id"] == row["alert_id"]:

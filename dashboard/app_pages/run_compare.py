@@ -157,7 +157,9 @@ def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
         ],
     )
     names = COLUMNS | {"before": f"before ({unit})", "after": f"after ({unit})"}
-    place = choose_row(table[list(COLUMNS)].rename(columns=names), "cell_differences", TABLE_HEIGHT)
-    note("Choose a row to open its pattern. The chart's CSV holds every cell.")
+    place = choose_row(
+        table[list(COLUMNS)].rename(columns=names), "cell_differences", "to open its pattern", TABLE_HEIGHT
+    )
+    note("The chart's CSV holds every cell.")
     if place is not None:
         links.open_problem(rows, str(place), device=pair.after.device_uuid)

@@ -13,7 +13,7 @@ from dashboard.app_pages import marks, rates
 from dashboard.charts import distribution, heat_map, roofline, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import device_names, problem_labels, ratio, share
-from dashboard.panels import chart, choose_row, finding, hint, note, show_table
+from dashboard.panels import chart, choose_row, finding, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
 GROUPS: dict[str, str | None] = {
@@ -227,7 +227,8 @@ def _table(scope: Scope, here: pd.DataFrame) -> None:
     finding(f"The problems of run {scope.newest.id}")
     ordered = here.sort_values("speedup", ascending=False).reset_index(drop=True)
     names = {name: COLUMNS[name] for name in COLUMNS if ordered[name].notna().any()}
-    place = choose_row(ordered[list(names)].rename(columns=names), "problems", TABLE_HEIGHT)
-    hint("Choose a row to open its pattern.")
+    place = choose_row(
+        ordered[list(names)].rename(columns=names), "problems", "to open its pattern", TABLE_HEIGHT
+    )
     if place is not None:
         links.open_problem(ordered, str(place), device=scope.device.uuid)
