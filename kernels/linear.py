@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import torch
 from torch import nn
+from torch.compiler import is_compiling
 
 from kernels.catalogue import implementation
 from kernels.choosing import AUTO, MEASURE
@@ -14,6 +15,8 @@ from kernels.factor import KSFactor
 from kernels.pattern import Pattern, check_chain
 from kernels.problem import LAYOUTS, Layout
 from kernels.projection import chain_matrix, project
+from kernels.shortcuts import Shortcuts, shortcut
+from kernels.torch_operator import is_watched
 from kswatch_errors import UsageError
 
 PatternLike = Pattern | tuple[int, int, int, int] | str
@@ -59,6 +62,7 @@ class KSLinear(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         self.algorithm, self.layout = algorithm, layout
         self.projection_error: float | None = None
+        self._shortcuts = Shortcuts()
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
         self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
@@ -123,6 +127,14 @@ class KSLinear(nn.Module):
                 dense.bias.copy_(self.bias)
         return dense
 
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """`forward` and its hooks; the same by a shortcut where one is open, before torch's own machinery."""
+        if not is_compiling():
+            take = self._shortcuts.get(x.shape)
+            if take is not None and (y := take(self, x)) is not None:
+                return y
+        return super().__call__(x)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer applied to x.
 
@@ -130,6 +142,12 @@ class KSLinear(nn.Module):
             UsageError: x has another feature count, dtype or device than the weights.
             UnsupportedError: the algorithm cannot compute this product here.
         """
+        y = self._by_factors(x)
+        if not (is_compiling() or torch.is_grad_enabled() or is_watched(x)):
+            self._shortcuts.keep(x.shape, shortcut(self, x, y.shape))
+        return y
+
+    def _by_factors(self, x: torch.Tensor) -> torch.Tensor:
         algorithm, layout = self.algorithm, self.layout
         features_last = layout == "batch_first"
         shape = x.shape
@@ -141,17 +159,20 @@ class KSLinear(nn.Module):
         y = x
         if len(shape) != 2:
             y = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1))
-        bias, factors_left = self._parameters.get("bias"), len(self.patterns)
-        if bias is None:  # there is none, or it is parametrized
-            bias = self.bias
-        # Not `self.factors`: looking a list of modules up and walking it costs more than a small launch.
-        factors: dict[str, KSFactor] = self._modules["factors"]._modules  # type: ignore[union-attr, assignment]
-        for factor in factors.values():
-            factors_left -= 1
-            y = factor(y, algorithm, layout, None if factors_left else bias)
+        for factor, bias in zip(self.factors, self.biases(), strict=True):
+            y = factor(y, algorithm, layout, bias)
         if len(shape) == 2:
             return y
         return y.view((*shape[:-1], self.out_features) if features_last else (self.out_features, *shape[1:]))
+
+    def biases(self) -> list[torch.Tensor | None]:
+        """What is added to each factor's product: the bias to the last."""
+        return [*([None] * (len(self.patterns) - 1)), self.bias]
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> KSLinear:
+        """Behind `.to()`, `.cuda()`, `.half()`: what was prepared for the former weights is let go."""
+        self._shortcuts.clear()
+        return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         """The arguments but for the patterns, which `print` shows below them."""

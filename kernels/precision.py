@@ -59,10 +59,13 @@ def allows_tf32(device: torch.device) -> bool:
     """Whether torch is set to multiply fp32 matrices in TF32 there."""
     if not _has_tf32(device):
         return False
-    matmul = torch.backends.cuda.matmul
     # The older switch raises after somebody has used the newer one (torch 2.9).
-    newer = getattr(matmul, "fp32_precision", None)
-    return matmul.allow_tf32 if newer is None else newer == "tf32"
+    if _newer_switch is not None:  # `cuda.matmul.fp32_precision`, whose look-up takes longer
+        return _newer_switch("cuda", "matmul") == "tf32"
+    return torch.backends.cuda.matmul.allow_tf32
+
+
+_newer_switch = getattr(torch._C, "_get_fp32_precision_getter", None)
 
 
 @cache

@@ -54,11 +54,11 @@ class PreparedProducts:
         Raises:
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        weight_state = _state(weight)
+        weight_state = state_of(weight)
         if weight_state is None or weight_state != self._weight_state:
             self.forget()
             self._weight_state = weight_state
-        bias_state = None if bias is None else _state(bias)
+        bias_state = state_of(bias)
         kept = self._products.get(question)
         if kept is not None and kept[0] == bias_state and (bias is None or bias_state is not None):
             return kept[1]
@@ -89,9 +89,11 @@ def _none() -> None:
     return None
 
 
-def _state(parameter: torch.Tensor) -> State | None:
-    """None where torch does not count changes."""
-    return None if parameter.is_inference() else (parameter.data_ptr(), parameter._version)
+def state_of(parameter: torch.Tensor | None) -> State | None:
+    """None where there is no parameter, or torch does not count its changes."""
+    if parameter is None or parameter.is_inference():
+        return None
+    return parameter.data_ptr(), parameter._version
 
 
 _of_weight = WeakTensorKeyDictionary()

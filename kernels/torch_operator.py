@@ -7,65 +7,83 @@ weight's; with a fake kernel, gradients of every order, and autocast as `torch.n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from kernels.definition import formula, weights_gradient
+from kernels.implementation import Product
 from kernels.prepared import PRECISION_OF, PreparedProducts, precision_of, prepared_for
 from kernels.problem import Layout
 
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, bool, str, Layout]
+"""What the operator takes: x, weight, bias, transposed, algorithm, layout."""
 
-def multiply(
-    prepared: PreparedProducts,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transposed: bool,
-    algorithm: str,
-    layout: Layout,
-) -> torch.Tensor:
+
+def multiply(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
     """The operator by the shortest way that there is: `prepared` are the products of this weight.
 
     torch's dispatcher costs a Python operator more than a launch takes, and its own gradients cost
     twice what `_Eager` does, so that only those who must see the operator get it.
     """
-    if (
-        torch._C._is_any_autocast_enabled()
-        or type(x) is not torch.Tensor  # a tracer's or another subclass
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or x.is_meta
-    ):
-        return product(x, weight, bias, transposed, algorithm, layout)
+    x, weight, bias, *_ = inputs
+    if is_watched(x):
+        return product(*inputs)
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     ):
-        return _Eager.apply(prepared, x, weight, bias, transposed, algorithm, layout)
-    return compute(prepared, x, weight, bias, transposed, algorithm, layout)
+        return _Eager.apply(prepared, *inputs)
+    return compute(prepared, *inputs)
 
 
-def compute(
-    prepared: PreparedProducts,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transposed: bool,
-    algorithm: str,
-    layout: Layout,
-) -> torch.Tensor:
+def is_watched(x: torch.Tensor) -> bool:
+    """Whether somebody must see the operator itself: autocast, a tracer, a mode, a subclass of tensors."""
+    return (
+        _is_any_autocast_enabled()
+        or type(x) is not torch.Tensor
+        or _len_torch_dispatch_stack() > 0
+        or _peek_interpreter_stack() is not None
+        or _get_tracing_state() is not None
+        or x.is_meta
+    )
+
+
+_is_any_autocast_enabled = torch._C._is_any_autocast_enabled
+_len_torch_dispatch_stack = torch._C._len_torch_dispatch_stack
+_peek_interpreter_stack = torch._C._functorch.peek_interpreter_stack
+_get_tracing_state = torch._C._get_tracing_state
+
+
+def compute(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
     """The numbers alone: no gradient, no tracing.
 
     Raises:
         UnsupportedError: the algorithm cannot compute this product here.
     """
+    x = inputs[0]
+    return product_for(prepared, *inputs)(x if x.is_contiguous() else x.contiguous())
+
+
+def product_for(prepared: PreparedProducts, *inputs: *Inputs) -> Product:
+    """What computes this and all like it, while weight and bias are what they are.
+
+    Raises:
+        UnsupportedError: the algorithm cannot compute this product here.
+    """
+    x, weight, bias, transposed, algorithm, layout = inputs
     batch = x.shape[0 if layout == "batch_first" else 1]
     if batch == 0 or x.dtype is torch.float64:
-        y = formula(layout, (weight.transpose(1, 2) if transposed else weight).to(x.dtype), x)
-        return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
+        return partial(_by_definition, weight.transpose(1, 2) if transposed else weight, bias, layout)
     precision = precision_of(x.dtype, x.device) if x.is_cuda else PRECISION_OF[x.dtype]
-    question = (algorithm, batch, precision, layout, transposed)
-    return prepared.product(weight, bias, question)(x if x.is_contiguous() else x.contiguous())
+    return prepared.product(weight, bias, (algorithm, batch, precision, layout, transposed))
+
+
+def _by_definition(
+    weight: torch.Tensor, bias: torch.Tensor | None, layout: Layout, x: torch.Tensor
+) -> torch.Tensor:
+    y = formula(layout, weight.to(x.dtype), x)
+    return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
 
 
 # ---- the operator ---------------------------------------------------------------------------------
@@ -87,14 +105,8 @@ for _device in ("CPU", "CUDA"):
 
 
 @torch.library.register_fake("kswatch::product", lib=_library)
-def _fake(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    transposed: bool,
-    algorithm: str,
-    layout: Layout,
-) -> torch.Tensor:
+def _fake(*inputs: *Inputs) -> torch.Tensor:
+    x, weight, _, transposed, _, layout = inputs
     a, b, c, d = weight.shape
     features = a * (c if transposed else b) * d
     return x.new_empty((x.shape[0], features) if layout == "batch_first" else (features, x.shape[1]))
