@@ -84,6 +84,7 @@ def _own(answer: R) -> R:
 devices = _until_news(queries.devices)
 run_groups = _until_news(page_queries.run_groups)
 runs = _until_news(queries.runs)
+ended_runs = _until_news(queries.ended_runs)
 run = _until_news(queries.run)
 run_events = _until_news(queries.run_events)
 environment_changes = _until_news(queries.environment_changes)
@@ -102,6 +103,15 @@ def summaries(
     """Headlines of these runs, the oldest first."""
     found = queries_of_runs.summaries_of_runs(store, run_ids, metric, baselines, precision, layout)
     return _frame(found, queries.SummaryRow)
+
+
+@_until_news
+def medians(
+    store: Store, run_ids: Sequence[int], baselines: str, precision: str, layout: str
+) -> pd.DataFrame:
+    """What headlines of these runs say in both metrics, those without a median left out, the oldest first."""
+    found = queries_of_runs.medians_of_runs(store, run_ids, baselines, precision, layout)
+    return _frame(found, queries_of_runs.Median)
 
 
 @_until_news
@@ -261,13 +271,7 @@ def problem_said(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> p
 
 @_until_news
 def heuristic_nights(
-    store: Store,
-    device_id: int,
-    run_ids: Sequence[int],
-    metric: str,
-    baselines: str,
-    precision: str,
-    layout: str,
+    store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
 ) -> pd.DataFrame:
     """Each heuristic's figures per run, as they were stored when the run ended, else counted now.
 
@@ -281,7 +285,7 @@ def heuristic_nights(
         )
         stored = pd.DataFrame(map(vars, scores))
     left = set(run_ids) - set(stored["run_id"] if len(stored) else ())
-    counted = _counted_scores(store, device_id, left, baselines, about)
+    counted = _counted_scores(store, left, baselines, about)
     frames = [frame for frame in (stored, counted) if len(frame)]
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=SCORE_COLUMNS)
     found = found.reindex(columns=SCORE_COLUMNS).astype(dict.fromkeys(SCORE_SHARES, float))
@@ -298,19 +302,16 @@ def accuracies(
 
 
 def _counted_scores(
-    store: Store, device_id: int, run_ids: Collection[int], baselines: str, about: dict[str, str]
+    store: Store, run_ids: Collection[int], baselines: str, about: dict[str, str]
 ) -> pd.DataFrame:
     """The scores of runs that ended before scores were stored, from their predictions."""
     if not run_ids:
         return pd.DataFrame()
-    nights = queries.heuristic_nights(
-        store, device_id=device_id, baselines=baselines, kinds=None, origins=None, **about
-    )
+    nights = queries.heuristic_nights(store, run_ids=run_ids, baselines=baselines, **about)
     rows = [
         night._asdict()
         | {name: getattr(night, name) for name in ("problems", "accuracy", "majority", "balanced_accuracy")}
         for night in nights
-        if night.run_id in run_ids
     ]
     if not rows:
         return pd.DataFrame()

@@ -135,16 +135,8 @@ def _choose_suite(groups: list[RunGroup]) -> str:
 
 def ended_runs(device_id: int, source: Source, suite: str, nights: int) -> tuple[RunRow, ...]:
     """The last runs of a device, source and suite, excluded ones left out, the oldest first."""
-    found = cached_queries.runs(
-        device_id=device_id,
-        kinds=source.kinds or None,
-        origins=(source.origin,),
-        states=("finished", "interrupted"),
-        limit=nights,
-        suite=suite,
-        excluded=False,
-    )
-    return tuple(reversed(found))
+    (found,) = cached_queries.ended_runs((source.nights(device_id, suite),), nights)
+    return tuple(found)
 
 
 def choose_problems(run_ids: tuple[int, ...]) -> tuple[str, str, str]:

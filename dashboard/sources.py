@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from db.page_queries import RunGroup
-from db.queries import RunRow
+from db.queries import Nights, RunRow
 
 SILENT_AFTER = timedelta(hours=36)
 """A device without a nightly run for longer than this is told as silent."""
@@ -24,6 +24,10 @@ class Source:
     def holds(self, group: RunGroup | RunRow) -> bool:
         """Whether these runs belong to it."""
         return group.origin == self.origin and (not self.kinds or group.kind in self.kinds)
+
+    def nights(self, device_id: int, suite: str) -> Nights:
+        """The runs of it that make one history."""
+        return Nights(device_id, self.kinds or None, self.origin, suite)
 
 
 SOURCES: tuple[Source, ...] = (

@@ -30,7 +30,9 @@ from db.queries_measured import (
     tails,
 )
 from db.queries_runs import (
+    Nights,
     devices,
+    ended_runs,
     environment_changes,
     find_device,
     run,
@@ -70,6 +72,7 @@ __all__ = [
     "HeuristicScoreRow",
     "LogLine",
     "MeasurementRow",
+    "Nights",
     "PredictionOutcome",
     "ProblemRow",
     "RequestRow",
@@ -86,6 +89,7 @@ __all__ = [
     "canaries",
     "comparisons",
     "devices",
+    "ended_runs",
     "environment_changes",
     "find_device",
     "heuristic_nights",

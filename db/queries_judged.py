@@ -59,8 +59,8 @@ def prediction_outcomes(
 
 def heuristic_nights(
     store: Store,
+    run_ids: Collection[int] | None = None,
     *,
-    device_id: int | None = None,
     metric: str = "latency",
     baselines: str = "all",
     precision: str | None = None,
@@ -69,6 +69,7 @@ def heuristic_nights(
     origins: Collection[str] | None = MEASURED,
 ) -> list[HeuristicNight]:
     """Each heuristic's confusion matrix per run, the oldest run first; a win is a speedup over 1."""
+    which = run_filters(None, kinds, origins) if run_ids is None else [Run.id.in_(run_ids)]
     said, won = Prediction.predicts_fused.is_(True), Comparison.speedup > 1
     quarters = (and_(said, won), and_(said, ~won), and_(~said, won), and_(~said, ~won))
     query = (
@@ -78,7 +79,7 @@ def heuristic_nights(
         .join(Run, Run.id == Prediction.run_id)
         .join(Problem, Problem.id == Prediction.problem_id)
         .where(*problem_filters(precision=precision, layout=layout))
-        .where(*run_filters(device_id, kinds, origins))
+        .where(*which)
         .group_by(Run.id, Run.device_id, Run.started_at, Prediction.heuristic, Prediction.version)
         .order_by(Run.id, Prediction.heuristic, Prediction.version)
     )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, select
 
+from db.comparing import COMPARED_METRICS
 from db.models import (
     Canary,
     Cell,
@@ -49,6 +50,35 @@ def summaries_of_runs(
             query = query.where(column == value)
     with store.session() as session:
         return [SummaryRow(*row) for row in session.execute(query)]
+
+
+class Median(NamedTuple):
+    """What a headline says, without the run around it."""
+
+    run_id: int
+    metric: str
+    median_speedup: float
+    speedup_p25: float
+    speedup_p75: float
+    problems: int
+    fused_wins: int
+    left_out: int
+
+
+def medians_of_runs(
+    store: Store, run_ids: Collection[int], baselines: str, precision: str, layout: str
+) -> list[Median]:
+    """Headlines that have a median, in both metrics, the oldest run first."""
+    table = RunSummary.__table__
+    query = (
+        select(*(table.c[name] for name in Median._fields))
+        .where(table.c.run_id.in_(run_ids), table.c.metric.in_(COMPARED_METRICS))
+        .where(table.c.precision == precision, table.c.layout == layout, table.c.baselines == baselines)
+        .where(table.c.median_speedup.is_not(None))
+        .order_by(table.c.run_id)
+    )
+    with store.session() as session:
+        return [Median(*row) for row in session.execute(query)]
 
 
 class Accuracy(NamedTuple):

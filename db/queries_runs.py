@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, select, union_all
 from sqlalchemy.orm import Session
 
 from db.models import Device, Environment, Lease, Revision, Run, RunEvent
@@ -124,13 +124,46 @@ def runs(
     excluded: bool = True,
 ) -> list[RunRow]:
     """Runs, the newest first, excluded ones too unless they are not wanted."""
-    query = _run_query().where(*run_filters(device_id, kinds, origins, excluded))
+    query = _RUNS.where(*run_filters(device_id, kinds, origins, excluded))
     if states is not None:
-        query = query.where(_state_now().in_(states))
+        query = query.where(_STATE_NOW.in_(states))
     if suite is not None:
         query = query.where(Run.suite == suite)
     with store.session() as session:
         return _run_rows(session, query.order_by(Run.id.desc()).limit(limit))
+
+
+class Nights(NamedTuple):
+    """Which runs of a device make one history: those of a suite, of these kinds (None: all) and origin."""
+
+    device_id: int
+    kinds: tuple[str, ...] | None
+    origin: str
+    suite: str
+
+
+def ended_runs(store: Store, wanted: Sequence[Nights], limit: int) -> list[list[RunRow]]:
+    """The last ended runs of each history, excluded ones left out, the oldest first, in one query."""
+    of_each = [
+        select(Run.id)
+        .where(*run_filters(one.device_id, one.kinds, (one.origin,)))
+        .where(Run.suite == one.suite, _STATE_NOW.in_(("finished", "interrupted")))
+        .join(Device, Device.id == Run.device_id)
+        .outerjoin(Lease, Lease.device_uuid == Device.uuid)
+        .order_by(Run.id.desc())
+        .limit(limit)
+        .subquery()
+        for one in wanted
+    ]
+    ids = union_all(*(select(one.c.id) for one in of_each)) if of_each else [None]
+    with store.session() as session:
+        rows = _run_rows(session, _RUNS.where(Run.id.in_(ids)).order_by(Run.id))
+    return [[row for row in rows if _belongs(row, one)] for one in wanted]
+
+
+def _belongs(row: RunRow, to: Nights) -> bool:
+    same = (row.device_id, row.origin, row.suite) == (to.device_id, to.origin, to.suite)
+    return same and (to.kinds is None or row.kind in to.kinds)
 
 
 def run(store: Store, run_id: int) -> RunRow:
@@ -140,59 +173,62 @@ def run(store: Store, run_id: int) -> RunRow:
         UsageError: there is none with this id.
     """
     with store.session() as session:
-        found = _run_rows(session, _run_query().where(Run.id == run_id))
+        found = _run_rows(session, _RUNS.where(Run.id == run_id))
     if not found:
         raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
     return found[0]
 
 
-def _state_now() -> ColumnElement[str]:
-    """`interrupted` for a run that says `running` though the lease of its device ran out: it was killed."""
-    dead = and_(Run.state == "running", Lease.expires_at < datetime.now(UTC))
-    return case((dead, "interrupted"), else_=Run.state)
-
+_NOW = bindparam("now", callable_=lambda: datetime.now(UTC), type_=Lease.expires_at.type)
+_STATE_NOW = case((and_(Run.state == "running", Lease.expires_at < _NOW), "interrupted"), else_=Run.state)
+"""`interrupted` for a run that says `running` though the lease of its device ran out: it was killed."""
 
 _RUN_COLUMNS = [
     field.name for field in fields(RunRow) if field.name in Run.__table__.columns and field.name != "state"
 ]
-
-
-def _run_query() -> Select:
-    """Columns, not objects: a page reads hundreds of runs, which share a few environments."""
-    return (
-        select(*(getattr(Run, name) for name in _RUN_COLUMNS))
-        .add_columns(_state_now().label("state"), Device.uuid, Device.model, Run.revision_id)
-        .join(Device, Device.id == Run.device_id)
-        .outerjoin(Lease, Lease.device_uuid == Device.uuid)
+_REVISION_COLUMNS = [field.name for field in fields(RevisionRecord)]
+_RUNS = (
+    select(*(getattr(Run, name) for name in _RUN_COLUMNS))
+    .add_columns(
+        _STATE_NOW.label("state"), Device.uuid.label("device_uuid"), Device.model.label("device_model")
     )
+    .add_columns(Run.revision_id, *(getattr(Revision, name) for name in _REVISION_COLUMNS))
+    .join(Device, Device.id == Run.device_id)
+    .outerjoin(Revision, Revision.id == Run.revision_id)
+    .outerjoin(Lease, Lease.device_uuid == Device.uuid)
+)
+"""Columns, not objects, and built once: a page reads hundreds of runs, which share a few environments."""
+
+_OWN_COLUMNS = (*_RUN_COLUMNS, "state", "device_uuid", "device_model")
 
 
 def _run_rows(session: Session, query: Select) -> list[RunRow]:
     found = session.execute(query).all()
-    environments = _by_id(session, Environment, EnvironmentRecord, {row.environment_id for row in found})
-    revisions = _by_id(session, Revision, RevisionRecord, {row.revision_id for row in found})
+    environments = _environments(session, {row.environment_id for row in found})
     rows = []
     for row in found:
-        values = dict(zip((*_RUN_COLUMNS, "state"), row, strict=False))
+        values = dict(zip(_OWN_COLUMNS, row, strict=False))
+        known, *revision = row[len(_OWN_COLUMNS) :]
         # a run under way has not counted yet
         values["by_status"] = row.by_status or count_statuses(session, row.id)
         rows.append(
             RunRow(
                 **values,
-                device_uuid=row.uuid,
-                device_model=row.model,
                 environment=environments[row.environment_id],
-                revision=revisions.get(row.revision_id),
+                revision=None if known is None else RevisionRecord(*revision),
             )
         )
     return rows
 
 
-def _by_id(session: Session, model: Any, record: Any, ids: Collection[int | None]) -> dict[int, Any]:  # noqa: ANN401
-    """Rows of a table by their id, each as its record."""
-    columns = (getattr(model, field.name) for field in fields(record))
-    found = session.execute(select(model.id, *columns).where(model.id.in_(ids)))
-    return {id_: record(*values) for id_, *values in found}
+_ENVIRONMENTS = select(
+    Environment.id, *(getattr(Environment, field.name) for field in fields(EnvironmentRecord))
+)
+
+
+def _environments(session: Session, ids: Collection[int]) -> dict[int, EnvironmentRecord]:
+    found = session.execute(_ENVIRONMENTS.where(Environment.id.in_(ids)))
+    return {id_: EnvironmentRecord(*values) for id_, *values in found}
 
 
 def _values(record: Any, row: object) -> Any:  # noqa: ANN401  (a record of the class that is given)

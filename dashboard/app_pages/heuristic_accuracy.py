@@ -39,7 +39,7 @@ def show() -> None:
         return
     metric = _choose_metric(scope)
     about = (metric, scope.baselines, scope.precision, scope.layout)
-    nights = cached_queries.heuristic_nights(scope.device.id, scope.run_ids, *about)
+    nights = cached_queries.heuristic_nights(scope.run_ids, *about)
     newest = nights[nights["run_id"] == scope.newest.id]
     said = cached_queries.outcomes(scope.newest.id, *about)
     if newest.empty:

@@ -12,11 +12,11 @@ from dashboard.app_pages.overview_card import show_card
 from dashboard.app_pages.overview_rules import show_rules
 from dashboard.app_pages.silence import show_silence
 from dashboard.device_runs import DeviceRuns
-from dashboard.filters import SOURCES, Source, choose_problems, ended_runs, tell_empty_store
+from dashboard.filters import SOURCES, Source, choose_problems, tell_empty_store
 from dashboard.naming import count, device_names
 from dashboard.panels import finding, hint
 from db.page_queries import RunGroup
-from db.queries import DeviceRow
+from db.queries import DeviceRow, Nights
 
 SPARKLINE_NIGHTS = 90
 
@@ -52,26 +52,32 @@ def show() -> None:
 
 def _with_runs(groups: list[RunGroup]) -> list[DeviceRuns]:
     """Devices that have ended runs, each with the most preferred source of them."""
-    found = []
+    chosen: list[tuple[DeviceRow, Source]] = []
+    wanted: list[Nights] = []
     devices = cached_queries.devices()
     names = device_names(devices)
     for device in devices:
         own = [group for group in groups if group.device_id == device.id]
         source = next((one for one in SOURCES if any(one.holds(group) for group in own)), None)
         if source:
-            found.append(_with_newest_suite(device, names[device.id], source, own))
-    return found
+            chosen.append((device, source))
+            wanted.append(source.nights(device.id, _newest_suite(source, own)))
+    runs = cached_queries.ended_runs(tuple(wanted), SPARKLINE_NIGHTS)
+    return [
+        DeviceRuns(device, names[device.id], source, tuple(own))
+        for (device, source), own in zip(chosen, runs, strict=True)
+    ]
 
 
-def _with_newest_suite(device: DeviceRow, name: str, source: Source, own: list[RunGroup]) -> DeviceRuns:
-    """The last nights of the suite that was run last."""
+def _newest_suite(source: Source, own: list[RunGroup]) -> str:
+    """The suite that was run last."""
     held = [group for group in own if source.holds(group)]
-    suite = max(held, key=lambda group: group.newest_run_id).suite
-    return DeviceRuns(device, name, source, ended_runs(device.id, source, suite, SPARKLINE_NIGHTS))
+    return max(held, key=lambda group: group.newest_run_id).suite
 
 
 def _cards(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> None:
     columns = st.columns(2) if len(devices) > 1 else [st.container()]
+    among = tuple(run_id for one in devices for run_id in one.run_ids)
     for index, shown in enumerate(devices):
         with columns[index % len(columns)], st.container(border=True):
-            show_card(shown, about)
+            show_card(shown, about, among)

@@ -25,19 +25,20 @@ NO_NEWS = 0.02
 SHORT_COMMIT = 9
 
 
-def show_card(shown: DeviceRuns, about: tuple[str, str, str]) -> None:
+def show_card(shown: DeviceRuns, about: tuple[str, str, str], among: tuple[int, ...]) -> None:
     """Draw one device.
 
     Args:
         shown: whose card.
         about: precision, layout and baselines of the headlines.
+        among: ids of the runs of all cards, which are read at once.
     """
-    moved, canaries = _canaries(shown)
+    moved, canaries = _canaries(shown, among)
     _title(shown, moved)
     _last_run(shown)
     with st.container(horizontal=True, gap="medium"):
-        _headline(shown, "latency", "Median speedup", about)
-        _headline(shown, "energy", "Median energy ratio", about)
+        _headline(shown, "latency", "Median speedup", about, among)
+        _headline(shown, "energy", "Median energy ratio", about, among)
     if canaries:
         note(f"Canaries, of their median: {canaries}")
     _environment(shown)
@@ -69,11 +70,13 @@ def _last_run(shown: DeviceRuns) -> None:
         note(f"{newest.revision.commit[:SHORT_COMMIT]}{dirty} {newest.revision.subject or ''}")
 
 
-def _headline(shown: DeviceRuns, metric: str, label: str, about: tuple[str, str, str]) -> None:
+def _headline(
+    shown: DeviceRuns, metric: str, label: str, about: tuple[str, str, str], among: tuple[int, ...]
+) -> None:
     """The newest median with its change since the run before, over a line of the last nights."""
     precision, layout, baselines = about
-    frame = cached_queries.summaries(shown.run_ids, metric, baselines, precision, layout)
-    frame = frame.dropna(subset=["median_speedup"])
+    every = cached_queries.medians(among, baselines, precision, layout)
+    frame = every[every["run_id"].isin(shown.run_ids) & (every["metric"] == metric)]
     if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
         told = f"No {metric} was compared in run {shown.newest.id} for {precision}, {layout}."
         st.metric(label, "–", help=literal(told))
@@ -95,9 +98,10 @@ def _headline(shown: DeviceRuns, metric: str, label: str, about: tuple[str, str,
     )
 
 
-def _canaries(shown: DeviceRuns) -> tuple[bool | None, str]:
+def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, str]:
     """Whether the machine moved (None: not known), and each canary against its own median."""
-    frame = cached_queries.canary_rates(shown.run_ids)
+    every = cached_queries.canary_rates(among)
+    frame = every[every["run_id"].isin(shown.run_ids)]
     medians = frame.groupby("canary")["rate"].median()
     newest = frame[frame["run_id"] == shown.newest.id]
     shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()
@@ -117,7 +121,8 @@ def _environment(shown: DeviceRuns) -> None:
 
 
 def _alerts(device_id: int) -> None:
-    live = cached_queries.alerts(states=("open", "acknowledged", "recovering"), device_id=device_id)
+    known = cached_queries.alerts(states=("open", "acknowledged", "recovering"))
+    live = [alert for alert in known if alert.device_id == device_id]
     waiting = [alert for alert in live if alert.state == "open"]
     if not live:
         note("No alert is open.")

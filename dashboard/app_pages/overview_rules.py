@@ -33,7 +33,12 @@ def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> No
         devices: that have cards.
         about: precision, layout and baselines.
     """
-    frames = [_of_device(shown, about) for shown in devices]
+    among = tuple(run_id for one in devices for run_id in one.run_ids)
+    newest = tuple(one.newest.id for one in devices)
+    precision, layout, baselines = about
+    figures = cached_queries.heuristic_nights(newest, "latency", baselines, precision, layout)
+    nights = cached_queries.accuracies(among, "latency", precision, layout)
+    frames = [_of_device(shown, figures, nights) for shown in devices]
     known = [frame for frame in frames if len(frame)]
     if not known:
         note("No prediction is stored beside an outcome of these runs.")
@@ -55,16 +60,11 @@ def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> No
     )
 
 
-def _of_device(shown: DeviceRuns, about: tuple[str, str, str]) -> pd.DataFrame:
-    precision, layout, baselines = about
-    newest_id = (shown.newest.id,)
-    newest = cached_queries.heuristic_nights(
-        shown.device.id, newest_id, "latency", baselines, precision, layout
-    )
-    newest = newest.sort_values("accuracy", ascending=False)
+def _of_device(shown: DeviceRuns, figures: pd.DataFrame, nights: pd.DataFrame) -> pd.DataFrame:
+    newest = figures[figures["run_id"] == shown.newest.id].sort_values("accuracy", ascending=False)
     if newest.empty:
         return newest
-    nights = cached_queries.accuracies(shown.run_ids, "latency", precision, layout)
+    nights = nights[nights["run_id"].isin(shown.run_ids)]
     by_night = nights.dropna().groupby("heuristic")["accuracy"].agg(list).to_dict()
     return pd.DataFrame(
         {

@@ -41,7 +41,7 @@ def test_hindsight_agrees_with_what_was_predicted(scope: Scope) -> None:
     both = said.merge(stored, on=key, suffixes=("_said", "_stored"))
     assert len(both) == len(stored) == len(said)
     assert (both["predicts_fused_said"] == both["predicts_fused_stored"]).all()
-    nights = cached_queries.heuristic_nights(scope.device.id, [newest], *ABOUT).set_index("heuristic")
+    nights = cached_queries.heuristic_nights([newest], *ABOUT).set_index("heuristic")
     figures = hindsight.figures(said, scope).set_index("heuristic")
     columns = ["tp", "fp", "fn", "tn", "accuracy", "majority", "balanced_accuracy", "regret"]
     pd.testing.assert_frame_equal(

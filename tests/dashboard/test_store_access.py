@@ -51,6 +51,16 @@ def test_groups_of_runs_leave_out_what_is_under_way(filled_url: str) -> None:
     assert (group.runs, group.newest_run_id, group.origin) == (2, 2, "simulated")
 
 
+def test_histories_read_at_once_are_those_read_one_by_one(filled_url: str) -> None:
+    store = Store.open(filled_url)
+    (group,) = page_queries.run_groups(store)
+    own = queries.Nights(group.device_id, ("nightly",), group.origin, group.suite)
+    several = [own, own._replace(suite="another"), own._replace(kinds=None)]
+    ended = queries.runs(store, group.device_id, limit=2)[::-1]
+    assert queries.ended_runs(store, several, limit=2) == [ended, [], ended]
+    assert queries.ended_runs(store, [], limit=2) == []
+
+
 def test_ratios_of_runs_are_those_of_each_run(filled_url: str) -> None:
     store = Store.open(filled_url)
     of_each = [row for run_id in (1, 3) for row in queries.comparisons(store, run_id, precision="bf16")]
