@@ -60,18 +60,22 @@ def median_interval(samples: Sequence[float], tick: float = 0.0, visit_sizes: Se
 
 def effective_samples(samples: Sequence[float], visit_sizes: Sequence[int] = ()) -> float:
     """How many independent samples carry as much as these, which are in order of time."""
-    from scipy.stats import rankdata
-
     count = len(samples)
     if count < 3:
         return float(count)
-    deviations = rankdata(samples) - (count + 1) / 2
+    deviations = _ranks(samples) - (count + 1) / 2
     if not deviations.any():
         return float(count)
     lag_one = float(deviations[:-1] @ deviations[1:]) / float(deviations @ deviations)
     correlation = min(max(0.0, lag_one + 2 / count), 0.999)
     of_memory = count * (1 - correlation) / (1 + correlation)
     return min(of_memory, count / _design_effect(deviations, np.asarray(visit_sizes, dtype=int)))
+
+
+def _ranks(samples: Sequence[float]) -> np.ndarray:
+    """From 1; equal samples share the mean of theirs."""
+    _, place, counts = np.unique(samples, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _design_effect(deviations: np.ndarray, sizes: np.ndarray) -> float:
@@ -97,18 +101,24 @@ def _design_effect(deviations: np.ndarray, sizes: np.ndarray) -> float:
 @lru_cache(maxsize=1024)
 def _low_quantile(freedom: int) -> float:
     """Of a mean square, as a share of what it estimates."""
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv  # scipy.stats has it too, and takes seconds to import
 
-    return float(chi2.ppf(SHAKY_QUANTILE, freedom)) / freedom
+    return 2 * float(gammaincinv(freedom / 2, SHAKY_QUANTILE)) / freedom
 
 
 @lru_cache(maxsize=4096)
 def _lower_rank(count: int, effective: int) -> int:
     """1-based rank, among `count` sorted values, of the interval's lower end at `effective` samples."""
-    from scipy.stats import binom
-
-    rank = int(binom.ppf((1 - LEVEL) / 2, effective, 0.5)) if effective > 0 else 0
+    rank = _binomial_quantile((1 - LEVEL) / 2, effective) if effective > 0 else 0
     return max(1, rank * (count + 1) // (effective + 1))
+
+
+def _binomial_quantile(level: float, count: int) -> int:
+    """The least number of heads in so many fair throws that is not exceeded with this probability."""
+    from scipy.special import bdtr, bdtrik
+
+    heads = math.ceil(bdtrik(level, count, 0.5))
+    return heads - 1 if heads > 0 and bdtr(heads - 1, count, 0.5) >= level else heads
 
 
 def quantiles(samples: Sequence[float]) -> tuple[float, float, float, float]:

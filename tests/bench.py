@@ -242,6 +242,8 @@ def measurement(folder: Path) -> Iterator[Figure]:
     yield Figure("harness's share of a simulated paper night", share, "%", "<= 15")
     yield Figure("harness per cell", cell_ms, "ms", "<= 77")
     yield Figure("whole paper night at ±0.5 %, simulated H200", scale * run.seconds / 3600, "h", "<= 3")
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    yield Figure("peak memory of the coordinator of that night", peak_mb, "MB", "< 400")
 
 
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {

@@ -167,10 +167,11 @@ class SimulatedStage(Stage):
         name, problem, cuda = implementation.name, self._problem, self._bench.cuda
         truth = self._bench.truth_of(problem, implementation)
         sets, complete = rotated_sets(problem, self._bench.cache_bytes, implementation.memory_bytes(problem))
+        set_bytes = problem.compulsory_bytes
 
         def launch(turn: int, place: int = 0) -> None:
             del turn
-            cuda.launch(Launch(name, truth, f"{name} {place}", problem.compulsory_bytes))
+            cuda.launch(Launch(name, truth, f"{name} {place}", set_bytes))
 
         def rotate() -> Rotation:
             return Rotation(lambda turn: launch(turn, turn % sets), sets, complete)
