@@ -132,9 +132,9 @@ def _judge_confirmation(store: Store, judged: RunRow, config: CiConfig) -> Judge
 
 
 def _environment_changes(store: Store, evidence: Evidence) -> list[EnvironmentChange]:
-    if evidence.environment_before is None or evidence.last_good is None:
+    if evidence.environment_before is None or evidence.night_before is None:
         return []
-    return environment_changes(store, evidence.last_good.run_id, evidence.run.id)
+    return environment_changes(store, evidence.night_before.run_id, evidence.run.id)
 
 
 def record_of(verdict: SeriesVerdict, alert_of: Mapping[tuple[int, str], int]) -> VerdictRecord:

@@ -64,8 +64,8 @@ class Evidence:
     throttled: Bools
     environment_before: int | None
     """The environment of the history where it is not the run's own."""
-    last_good: Night | None
-    """The newest run of the history."""
+    nights: list[Night]
+    """The runs of the history, oldest first."""
     canary_change: float | None
     """How far the canary that moved most has moved; None where none did."""
     incorrect: list[NewestPoint]
@@ -75,6 +75,11 @@ class Evidence:
     alerts: list[AlertRow]
     members: dict[tuple[int, str], set[int]]
     """Which alerts a series (cell id, metric) belongs to."""
+
+    @property
+    def night_before(self) -> Night | None:
+        """The newest run of the history."""
+        return self.nights[-1] if self.nights else None
 
     def nights_alike(self) -> list[int]:
         """Ids of the newest nights before the run in its own environment, the oldest first."""
@@ -121,7 +126,7 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
         ),
         throttled=throttled,
         environment_before=environment_before,
-        last_good=nights[-1] if nights else None,
+        nights=nights,
         canary_change=canary_change,
         incorrect=[one for one in points if one.implementation == "fused" and one.status == "incorrect"],
         environment_of={night.run_id: night.environment_id for night in all_nights}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ci.alerts.differences import differences
 from ci.alerts.grouping import Group
+from ci.beginning import began
 from ci.evidence import Evidence
 from ci.verdict import SeriesVerdict
 from db.metrics import METRIC_BY_NAME
@@ -55,13 +56,14 @@ def explanation_of(
     }
     if known is not None:  # when it began does not change with another night
         return dict(known.explanation) | cells
-    good = evidence.last_good
+    good, first_bad = began(evidence, found.verdicts)
+    bad_commit = evidence.run.revision.commit if evidence.run.revision else None
     return cells | {
-        "first_bad_run": evidence.run.id,
+        "first_bad_run": first_bad.run_id if first_bad else evidence.run.id,
         "last_good_run": good.run_id if good else None,
         "revisions": {
             "good": good.commit if good else None,
-            "bad": evidence.run.revision.commit if evidence.run.revision else None,
+            "bad": first_bad.commit if first_bad else bad_commit,
         },
         "differences": differences(store, good.run_id, evidence.run.id, _cells_of(found)) if good else {},
         "environment_changes": [
@@ -120,5 +122,5 @@ def incorrect_explanation(evidence: Evidence) -> dict[str, object]:
             for point in points[:CELLS_LISTED]
         ],
         "first_bad_run": evidence.run.id,
-        "last_good_run": evidence.last_good.run_id if evidence.last_good else None,
+        "last_good_run": evidence.night_before.run_id if evidence.night_before else None,
     }

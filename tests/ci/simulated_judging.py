@@ -27,6 +27,7 @@ from ci.rule import Points
 from ci.verdict import SeriesVerdict, verdicts_of
 from db.alert_life import GOOD_NIGHTS, LIVE
 from db.queries import AlertRow
+from db.verdicts import Night
 from tests.ci.simulated_year import (
     CELLS,
     COUNT,
@@ -139,7 +140,7 @@ def _evidence(
         same_code=same_code_of([one.cell_id for one in SERIES], in_level, hashes, nights.tolist(), night),
         throttled=hot,
         environment_before=None,
-        last_good=None,
+        nights=[Night(int(one), int(of.segment[one]), None) for one in nights],
         canary_change=None,
         incorrect=[],
         environment_of={one: int(of.segment[one]) for one in range(night + 1)},

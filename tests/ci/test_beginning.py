@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ci.beginning import began
+from ci.kin import Series
+from db.verdicts import Night
+from tests.ci.nights import PROBLEMS
+
+NIGHTS = [Night(run_id, 1, f"{run_id:040x}") for run_id in range(1, 9)]
+SERIES = [Series(cell, problem, "fused", "latency_ms") for cell, problem in enumerate(PROBLEMS)]
+
+
+def runs(newest_values: list[float], cause: str = "code", nights: list[Night] = NIGHTS) -> tuple:
+    """Run ids of the last good and the first bad night before one that is 4 % slower."""
+    values = np.ones((len(SERIES), len(nights)))
+    if newest_values:
+        values[:, -len(newest_values) :] = newest_values
+    night_before = nights[-1] if nights else None
+    past = SimpleNamespace(value=values)
+    evidence = SimpleNamespace(nights=nights, night_before=night_before, series=SERIES, past=past)
+    verdicts = [SimpleNamespace(series=one, level=1.0, change=0.04, cause=cause) for one in SERIES]
+    return tuple(night and night.run_id for night in began(evidence, verdicts))
+
+
+@pytest.mark.parametrize(
+    ("newest", "found"),
+    [
+        ([1.0, 1.0], (8, None)),
+        ([1.0, 1.039], (7, 8)),
+        ([1.03, 1.05], (6, 7)),
+        ([1.05, 1.0], (8, None)),
+        ([1.0, np.nan], (7, None)),
+        ([1.04, np.nan], (6, 7)),
+        ([np.nan, np.nan], (6, None)),
+    ],
+)
+def test_a_finding_begins_with_the_first_night_that_was_half_as_far_out(newest, found):
+    assert runs(newest) == found
+
+
+def test_a_new_environment_begins_tonight():
+    assert runs([1.04, 1.04], cause="environment") == (8, None)
+
+
+def test_without_any_night_before_nothing_is_known():
+    assert runs([], nights=[]) == (None, None)
+    assert runs([1.04, 1.04], nights=NIGHTS[:2]) == (None, 1)
