@@ -19,10 +19,11 @@ import numpy as np
 
 from ci.alerts.belonging import by_alert, is_good_night, is_of_another_environment
 from ci.alerts.grouping import Group, group
+from ci.beginning import began
 from ci.config import CiConfig
 from ci.evidence import LEVEL_CAUSES, NIGHTS_LOOKED_AT, Evidence, same_code_of
 from ci.kin import Series, kin_of
-from ci.remeasured import decide
+from ci.remeasured import Decision, decide, decide_in_turns
 from ci.rule import Points
 from ci.verdict import SeriesVerdict, verdicts_of
 from db.alert_life import GOOD_NIGHTS, LIVE
@@ -173,20 +174,33 @@ def _raise(
             if part.confirmed:
                 book.confirm(alert_id, night)
             elif remeasure and not alert.confirmed and alert.opened_run_id == night:
-                _measure_again(of, book, alert_id, night, part)
+                decision = (_in_turns if of.surroundings.in_turns else _alone)(of, evidence, night, part)
+                if decision == "confirmed":
+                    book.confirm(alert_id, night)
+                elif decision == "dismissed":
+                    book.change(alert_id, state="resolved")
             yield alert_id
 
 
-def _measure_again(of: Year, book: Book, alert_id: int, night: int, part: Group) -> None:
+def _alone(of: Year, _: Evidence, night: int, part: Group) -> Decision:
+    """What the night's revision, measured once more, says of a finding."""
     flagged = [one for one in part.verdicts if one.series.metric == "latency_ms"]
     first = np.array([one.change for one in flagged])
     again = np.array([of.again_ms[one.series.cell_id, night] / one.level - 1 for one in flagged])
     noise = np.array([abs(one.change) / one.noise_units for one in flagged])
-    decision, _ = decide(first, again, noise)
-    if decision == "confirmed":
-        book.confirm(alert_id, night)
-    elif decision == "dismissed":
-        book.change(alert_id, state="resolved")
+    return decide(first, again, noise)[0]
+
+
+def _in_turns(of: Year, evidence: Evidence, night: int, part: Group) -> Decision:
+    """What the night's revision and the last good one, measured in turns, say of it."""
+    good, _ = began(evidence, part.verdicts)
+    flagged = [one for one in part.verdicts if one.series.metric == "latency_ms"]
+    cells = [one.series.cell_id for one in flagged]
+    if good is None or not cells:
+        return "unclear"
+    truth = of.planted[cells, night] - of.planted[cells, good.run_id]
+    again = np.expm1(truth + of.between_processes[:, cells, night])
+    return decide_in_turns(np.array([one.change for one in flagged]), again)[0]
 
 
 def _recover(
@@ -303,9 +317,15 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100, help="the limits were chosen on 0 to 4")
     parser.add_argument("--between", type=float, default=Surroundings.between)
     parser.add_argument("--new-code", type=float, default=Surroundings.new_code)
+    parser.add_argument(
+        "--in-turns",
+        action="store_true",
+        help="what is flagged is measured in turns with the last good revision",
+    )
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.years)
-    found = tally(seeds, *KINDS[given.kind], between=given.between, new_code=given.new_code)
+    around = {"between": given.between, "new_code": given.new_code, "in_turns": given.in_turns}
+    found = tally(seeds, *KINDS[given.kind], **around)
     print(f"{given.years} simulated years ({given.kind}), {given.between:.1%} between nights")
     for line in found.lines():
         print(f"  {line}")

@@ -32,6 +32,11 @@ CELLS = tuple((problem, name) for name in IMPLEMENTATIONS for problem in PROBLEM
 COUNT = len(PROBLEMS)
 
 
+SECOND_MODE = 0.03
+SECOND_MODE_NIGHTS = 0.25
+"""How far above the first mode the second is, and on what share of the nights."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What nights are like; shares and sizes are relative."""
@@ -58,6 +63,12 @@ class Surroundings:
     swap_night: int = 240
     same_night: float = 0.5
     """Share of the variance between nights that is still there when cells are measured again at once."""
+    in_turns: bool = False
+    """Whether the last good revision is measured, too, in turns with the night's; else that one alone."""
+    pairs: int = 4
+    """Of processes that do so: a good one and a bad one."""
+    placement: float = 0.005
+    """Sigma of a cell from process to process, each of which may be in a second mode, too."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,10 @@ class Year:
     high_ms: np.ndarray
     again_ms: np.ndarray
     """Each cell measured again on the same night."""
+    planted: np.ndarray
+    """Logarithm of what causes and drift multiply times with."""
+    between_processes: np.ndarray
+    """What two processes of one pair differ by in each cell, whatever they run, `(pairs, cells, nights)`."""
     throttled: np.ndarray
     code: np.ndarray
     """A number for the machine code of fused, `(nights,)`."""
@@ -113,7 +128,8 @@ def year(
     truth = _planted(shape, causes, drift)
     own = around.between * correlated(rng, shape, around.correlation)
     own *= np.where(rng.random(shape) < around.heavy, 3.0, 1.0)
-    second = (rng.random((len(CELLS), 1)) < around.bimodal) & (rng.random(shape) < 0.25)
+    bimodal = rng.random((len(CELLS), 1)) < around.bimodal
+    second = bimodal & (rng.random(shape) < SECOND_MODE_NIGHTS)
     shift = around.machine * correlated(rng, (1, around.nights), 0.7) * rng.uniform(0.7, 1.3, (len(CELLS), 1))
     kin = np.repeat(
         around.kinship * rng.standard_normal((len(IMPLEMENTATIONS), around.nights)), COUNT, axis=0
@@ -128,13 +144,14 @@ def year(
     times = np.exp(
         mean
         + own
-        + 0.03 * second
+        + SECOND_MODE * second
         + hot * rng.uniform(0.05, 0.15, shape)
         + around.within * rng.standard_normal(shape)
     )
     fresh = around.between * rng.standard_normal(shape)
     again_own = around.same_night * own + np.sqrt(1 - around.same_night**2) * fresh
-    again = np.exp(mean + again_own + 0.03 * second + around.within * rng.standard_normal(shape))
+    again = np.exp(mean + again_own + SECOND_MODE * second + around.within * rng.standard_normal(shape))
+    processes = _between_processes(rng, around, bimodal)
     nights = np.arange(around.nights)
     code = np.cumsum(rng.random(around.nights) < around.new_code)
     for cause in causes:
@@ -147,12 +164,21 @@ def year(
         times * (1 - 1.96 * around.within),
         times * (1 + 1.96 * around.within),
         again,
+        truth,
+        processes,
         hot,
         code,
         (nights >= driver).astype(int) + (nights >= swap),
         causes,
         drift,
     )
+
+
+def _between_processes(rng: np.random.Generator, around: Surroundings, bimodal: np.ndarray) -> np.ndarray:
+    shape = (around.pairs, len(CELLS), around.nights)
+    sigma = np.hypot(around.placement, around.within) * np.sqrt(2)
+    modes = [bimodal & (rng.random(shape) < SECOND_MODE_NIGHTS) for _ in range(2)]
+    return sigma * rng.standard_normal(shape) + SECOND_MODE * (modes[0].astype(int) - modes[1])
 
 
 def correlated(rng: np.random.Generator, shape: tuple[int, int], correlation: float) -> np.ndarray:
