@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?=
+# The URL of a store to take pictures of; simulated nights without one.
+STORE      ?=
 # What a gate compares with, and whose kernels/.
 BASE       ?= HEAD~1
 REPOSITORY ?= .
@@ -14,7 +16,7 @@ comma := ,
 # One stamp for each set of extras, so that asking for another set installs it.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check format dashboard gpu-check bench screenshots clean
+.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check format dashboard gpu-check first-light bench screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,12 +77,15 @@ gpu-check:  ## on a GPU machine: correctness of smoke and vit_s16, then a run of
 	@$(BIN)/kswatch profile vit_s16 --device cuda
 	@$(BIN)/kswatch export --device cuda --format jsonl db/recorded/vit_s16.jsonl
 
+first-light:  ## on a GPU machine without a network: every stage in turn, with limits, told as it goes
+	@$(PYTHON) tests/first_light.py
+
 bench: setup-dev  ## the figures that README and CHANGELOG quote
 	@$(BIN)/python tests/bench.py
 
-screenshots: setup-dev  ## pictures of every page into screenshots/
+screenshots: setup-dev  ## pictures of every page into screenshots/, of the store STORE or of simulated nights
 	@tests/dashboard/get-chromium.sh $(BIN)/python
-	@$(BIN)/python tests/dashboard/screenshots.py screenshots
+	@$(BIN)/python tests/dashboard/screenshots.py screenshots $(STORE)
 
 clean:  ## remove the virtual environment and caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,7 +46,8 @@ def build(tile: Tile, folder: Path = FOLDER) -> Path:
         Defect: the source does not compile.
     """
     unit = tile.source.replace("fused.cu", "host_run.cpp")
-    sources = sorted(path for pattern in ("*.cu", "*.cuh", "host_*") for path in folder.glob(pattern))
+    sources = sorted(path for pattern in ("fused.cu", "*.cuh", "host_*") for path in folder.glob(pattern))
+    sources = [path for path in sources if not path.name.startswith("hopper")]  # wgmma is not emulated
     key = hashlib.sha256(b"\0".join([unit.encode(), *(path.read_bytes() for path in sources)]))
     library = cache_folder() / f"host-{key.hexdigest()}.so"
     if library.exists():

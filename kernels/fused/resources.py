@@ -32,7 +32,7 @@ ARCHITECTURES = (75, 80, 90)
 KINDS: tuple[tuple[Pattern, int, tuple[Precision, ...]], ...] = (
     (Pattern(1, 128, 128, 3), 25_088, PRECISIONS),
     (Pattern(6, 64, 64, 16), 25_088, ("fp32", "fp16")),  # fp32 on the CUDA cores, eight j's together
-    (Pattern(1, 512, 512, 1), 25_088, ("fp16",)),
+    (Pattern(1, 512, 512, 1), 25_088, ("fp16", "tf32")),
     (Pattern(1, 256, 1024, 1), 16, ("fp16",)),  # in parts
 )
 PROBLEMS = tuple(

@@ -16,6 +16,8 @@ from kernels.fused.budget import faults, read_budget
 from kernels.fused.nvcc import find_tool
 from kernels.fused.resources import ResourceRow, count, listing
 from kernels.fused.tile import FAMILIES
+from kernels.pattern import Pattern
+from kernels.problem import Problem
 from kswatch_errors import UnsupportedError, UsageError
 
 needs_nvcc = pytest.mark.skipif(
@@ -45,8 +47,12 @@ BUDGET = {
 }
 
 
-FEW = [problem for problem in resources.PROBLEMS if problem.precision in ("fp16", "fp32")]
-"""bf16 and tf32 are compiled in the slow run; a warm cache has them all in a second."""
+FEW = [
+    Problem(Pattern(6, 64, 64, 16), 25_088, "fp32", "batch_first"),  # CUDA cores
+    Problem(Pattern(1, 128, 128, 3), 25_088, "fp16", "batch_first"),
+    Problem(Pattern(1, 512, 512, 1), 25_088, "fp16", "batch_last"),  # wgmma, in every size
+]
+"""One for every family; all others are compiled in the slow run."""
 
 
 @needs_nvcc
