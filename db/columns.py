@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Integer, LargeBinary
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Index, Integer, LargeBinary, text
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -31,6 +32,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """SQLite's text becomes a time in one step: a page reads thousands."""
+        if dialect.name == "sqlite":
+            return _from_text
+        return super().result_processor(dialect, coltype)
+
+
+def _from_text(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told).replace(tzinfo=UTC)
+
+
+def where_known(name: str, *columns: str) -> Index:
+    """An index of the rows whose last of these columns is known, where those are few."""
+    known = text(f"{columns[-1]} IS NOT NULL")
+    return Index(name, *columns, sqlite_where=known, postgresql_where=known)
 
 
 class Base(DeclarativeBase):

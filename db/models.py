@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import Base, BigInt
+from db.columns import Base, BigInt, where_known
 from db.models_alive import Message as Message
 from db.models_alive import RequestEvent as RequestEvent
 from db.models_alive import RunLog as RunLog
@@ -146,7 +146,10 @@ class Measurement(Base):
     """What one cell gave in one run."""
 
     __tablename__ = "measurement"
-    __table_args__ = (Index("measurement_by_series", "device_id", "cell_id", "run_id"),)
+    __table_args__ = (
+        Index("measurement_by_series", "device_id", "cell_id", "run_id"),
+        where_known("measurement_flagged", "run_id", "cell_id", "flags"),
+    )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
     mode: Mapped[str] = mapped_column(String(8), primary_key=True)
@@ -285,6 +288,7 @@ class Verdict(Base):
     """The judgement on a series' newest point: faster, slower, same or ambiguous."""
 
     __tablename__ = "verdict"
+    __table_args__ = (where_known("verdict_of_alert", "alert_id"),)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(24), primary_key=True)
@@ -304,7 +308,7 @@ class Verdict(Base):
     drift: Mapped[float | None]
     """value / best level of 90 nights - 1."""
     reason: Mapped[str | None] = mapped_column(String(500))
-    alert_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"), index=True)
+    alert_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"))
 
 
 class Alert(Base):

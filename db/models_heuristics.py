@@ -7,17 +7,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.columns import Base
 
+WITHIN_KEY = {"sqlite_with_rowid": False}
+"""Rows lie in the order of their key, as they are read: some runs, one metric, one kind of problem."""
+
 
 class HeuristicScore(Base):
     """A heuristic against what happened in one run, per metric, precision and layout."""
 
     __tablename__ = "heuristic_score"
+    __table_args__ = WITHIN_KEY
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
-    version: Mapped[int] = mapped_column(primary_key=True)
     metric: Mapped[str] = mapped_column(String(16), primary_key=True)
     precision: Mapped[str] = mapped_column(String(8), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
+    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
     problems: Mapped[int]
     majority: Mapped[float | None]
     accuracy: Mapped[float | None]
@@ -35,12 +39,13 @@ class HeuristicVerdict(Base):
     """The judgement on the newest point of a heuristic's accuracy or regret."""
 
     __tablename__ = "heuristic_verdict"
+    __table_args__ = WITHIN_KEY
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
-    version: Mapped[int] = mapped_column(primary_key=True)
     metric: Mapped[str] = mapped_column(String(16), primary_key=True)
     precision: Mapped[str] = mapped_column(String(8), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
+    heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
     score: Mapped[str] = mapped_column(String(16), primary_key=True)
     verdict: Mapped[str] = mapped_column(String(16))
     value: Mapped[float]

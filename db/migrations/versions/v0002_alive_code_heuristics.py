@@ -32,9 +32,15 @@ def upgrade() -> None:
     op.add_column("request", sa.Column("seconds_planned", sa.Double(), nullable=True))
     for name in ("p_value", "smallest_detectable_change", "drift"):
         op.add_column("verdict", sa.Column(name, sa.Double(), nullable=True))
+    op.drop_index("ix_verdict_alert_id", "verdict")
+    _create_partial_index("verdict_of_alert", "verdict", ["alert_id"])
+    _create_partial_index("measurement_flagged", "measurement", ["run_id", "cell_id", "flags"])
 
 
 def downgrade() -> None:
+    op.drop_index("measurement_flagged", "measurement")
+    op.drop_index("verdict_of_alert", "verdict")
+    op.create_index("ix_verdict_alert_id", "verdict", ["alert_id"])
     for name in ("drift", "smallest_detectable_change", "p_value"):
         op.drop_column("verdict", name)
     op.drop_column("request", "seconds_planned")
@@ -43,6 +49,12 @@ def downgrade() -> None:
         op.drop_column("measurement", name)
     for table in NEW_TABLES.split():
         op.drop_table(table)
+
+
+def _create_partial_index(name: str, table: str, columns: list[str]) -> None:
+    """An index of the few rows whose last column is known."""
+    known = sa.text(f"{columns[-1]} IS NOT NULL")
+    op.create_index(name, table, columns, sqlite_where=known, postgresql_where=known)
 
 
 def _key(name: str, kind: sa.types.TypeEngine, points_to: str | None = None) -> sa.Column:
@@ -90,11 +102,11 @@ def _create_code() -> None:
 def _heuristic_key() -> list[sa.Column]:
     return [
         _key("run_id", sa.Integer(), "run.id"),
-        _key("heuristic", sa.String(32)),
-        _key("version", sa.Integer()),
         _key("metric", sa.String(16)),
         _key("precision", sa.String(8)),
         _key("layout", sa.String(16)),
+        _key("heuristic", sa.String(32)),
+        _key("version", sa.Integer()),
     ]
 
 
@@ -106,6 +118,7 @@ def _create_heuristics() -> None:
         *_columns(sa.Double(), True, "majority accuracy accuracy_low accuracy_high balanced_accuracy"),
         *_columns(sa.Integer(), False, "tp fp fn tn"),
         sa.Column("regret", sa.Double(), nullable=True),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "heuristic_verdict",
@@ -117,6 +130,7 @@ def _create_heuristics() -> None:
         sa.Column("comparable_runs", sa.Integer(), nullable=False),
         sa.Column("reason", sa.String(500), nullable=True),
         sa.Column("alert_id", sa.Integer(), sa.ForeignKey("alert.id"), nullable=True, index=True),
+        sqlite_with_rowid=False,
     )
 
 
