@@ -16,11 +16,11 @@ from ci.machine_shift import as_of_tonight, machine_shift, overall_shift
 from ci.rule import Ruling
 from ci.weighing import WithPools, weigh
 from db.alert_life import LIVE
+from db.queries_changes import TOO_LITTLE_HISTORY as TOO_LITTLE_HISTORY
 
 Word = Literal["faster", "slower", "same", "ambiguous"]
 _FURTHER = 1.5
 """Times its pool's change: a series that moved further has a cause of its own."""
-TOO_LITTLE_HISTORY = "too little history"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
     """Judge every series of a night."""
     evidence = on_tonights_machine(evidence, config)
     arrays = (evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, evidence.kin)
-    found = weigh(*arrays, config, evidence.throttled)
+    found = weigh(*arrays, config, evidence.throttled, evidence.quiet)
     drift = drift_of(*arrays, found.pool_history, found.pool_in_level, config)
     latencies = latency_changes(evidence, found.weighed.ruling)
     came = [_known(one) for one in drift.drift]

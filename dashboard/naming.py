@@ -76,6 +76,6 @@ def ratio(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.2f}×"
 
 
-def count(number: int, noun: str) -> str:
-    """The number with its noun, in the plural where it is not one."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def count(number: int, noun: str, plural: str = "") -> str:
+    """The number with its noun, in the plural (`noun` and an s by default) where it is not one."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

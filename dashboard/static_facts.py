@@ -67,6 +67,8 @@ class Overview:
     devices: tuple[DeviceFacts, ...]
     alerts: tuple[AlertRow, ...]
     verdict_counts: dict[str, int]
+    """Series with history enough to be judged by, in the newest runs."""
+    too_new: int
     changes: tuple[VerdictRow, ...]
     rules: tuple[Rule, ...]
 
@@ -84,14 +86,17 @@ def read_overview(store: Store, now: datetime) -> Overview:
     devices = sorted(filter(None, found), key=lambda one: SOURCES.index(one.source))
     newest = [one.newest.id for one in devices]
     counts: dict[str, int] = defaultdict(int)
+    too_new = 0
     for row in queries_changes.verdict_counts(store, newest):
-        counts[row.verdict] += row.series
+        counts[row.verdict] += row.series - row.too_new
+        too_new += row.too_new
     return Overview(
         store_name=store.name,
         now=now,
         devices=tuple(devices),
         alerts=tuple(queries.alerts(store, states=LIVE, limit=MOST_ALERTS)),
         verdict_counts=dict(counts),
+        too_new=too_new,
         changes=tuple(queries_changes.changes(store, newest, MOST_CHANGES)),
         rules=tuple(
             _rules(heuristic_scores(store, run_ids=newest), {one.device.id: one.name for one in devices})

@@ -62,10 +62,13 @@ def _finding(overview: Overview) -> str:
         return "Nothing was measured here yet; what is shown was imported"
     if not counts:
         return "The newest runs are not judged yet; kswatch check judges them"
+    judged = sum(counts.values())
+    if not judged:
+        return f"Too few nights yet to say what changed in {overview.too_new:,} series"
     waiting = sum(alert.state == "open" for alert in overview.alerts)
     return (
         f"{counts.get('slower', 0):,} slower, {counts.get('faster', 0):,} faster of "
-        f"{sum(counts.values()):,} series; {count(waiting, 'alert')} open"
+        f"{judged:,} series; {count(waiting, 'alert')} open"
     )
 
 

@@ -13,6 +13,9 @@ from db.records import ProblemKey
 from db.rows import VerdictRow
 from db.store import Store
 
+TOO_LITTLE_HISTORY = "too little history"
+"""How the reason of a verdict begins that judged nothing."""
+
 WORST_FIRST = case({"slower": 0, "faster": 1, "ambiguous": 2}, value=Verdict.verdict, else_=3)
 
 
@@ -22,6 +25,8 @@ class VerdictCount(NamedTuple):
     run_id: int
     verdict: str
     series: int
+    too_new: int
+    """Of them, with too little history to be judged by: these are `same` whatever they did."""
 
 
 class ChangeGroup(NamedTuple):
@@ -40,8 +45,9 @@ class ChangeGroup(NamedTuple):
 
 def verdict_counts(store: Store, run_ids: Collection[int]) -> list[VerdictCount]:
     """How many series of each of these runs were judged how."""
+    too_new = case((Verdict.reason.startswith(TOO_LITTLE_HISTORY), 1), else_=0)
     query = (
-        select(Verdict.run_id, Verdict.verdict, func.count())
+        select(Verdict.run_id, Verdict.verdict, func.count(), func.sum(too_new))
         .where(Verdict.run_id.in_(run_ids))
         .group_by(Verdict.run_id, Verdict.verdict)
         .order_by(Verdict.run_id, Verdict.verdict)

@@ -48,7 +48,10 @@ def headline(runs: Sequence[RunRow]) -> str:
         return "The newest runs have not been judged yet"
     told = counts.groupby("verdict")["series"].sum()
     slower, faster = (int(told.get(name, 0)) for name in ("slower", "faster"))
-    judged = f"{int(told.sum()):,} judged series on {count(counts['run_id'].nunique(), 'device')}"
+    series, too_new = int(told.sum()), int(counts["too_new"].sum())
+    if too_new == series:
+        return f"Too few nights yet to say what changed in {series:,} series"
+    judged = f"{series - too_new:,} judged series on {count(counts['run_id'].nunique(), 'device')}"
     if not slower and not faster:
         return f"Nothing changed last night in {judged}"
     return f"Last night: {slower:,} slower, {faster:,} faster, of {judged}"
@@ -63,6 +66,11 @@ def show_changes(runs: Sequence[RunRow]) -> None:
     run_ids = tuple(run.id for run in runs)
     finding("What changed, the worst first")
     unclear = int(counts.loc[counts["verdict"] == "ambiguous", "series"].sum())
+    too_new = int(counts["too_new"].sum())
+    if too_new:
+        note(f"{count(too_new, 'series', 'series')} have too few nights behind them to be judged yet.")
+    if too_new == counts["series"].sum():
+        return
     groups = cached_queries.change_groups(run_ids)
     if groups.empty:
         note("Every judged series is within its noise." if not unclear else _unclear(unclear))

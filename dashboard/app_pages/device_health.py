@@ -38,6 +38,9 @@ def show() -> None:
 
 
 def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
+    if readings["run_id"].nunique() < 2:
+        _first_rates(readings)
+        return
     medians = readings.groupby("canary")["rate"].median()
     newest = readings[readings["run_id"] == scope.newest.id].groupby("canary")["rate"].median()
     shares = (newest / medians).dropna()
@@ -61,6 +64,14 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
                 f"canary_{name}",
                 f"The {STATES[name]} while canaries ran, lowest, median and highest of each night.",
             )
+
+
+def _first_rates(readings: pd.DataFrame) -> None:
+    """The rates of the only run so far: nothing to hold them against yet."""
+    finding("The trend of its canaries begins with the second run")
+    rates = readings.groupby(["name", "precision"], as_index=False)["rate"].median()
+    units = rates["name"].map({"copy": "GB/s", "gemm": "GFLOP/s"})
+    show_table(rates.assign(rate=rates["rate"] / 1e9, unit=units).rename(columns={"name": "canary"}))
 
 
 def _newest(scope: Scope) -> None:
@@ -122,7 +133,7 @@ def _environments(scope: Scope) -> None:
         for change in cached_queries.environment_changes(before.id, after.id)
     ]
     if not rows:
-        finding("The environment has stayed the same")
+        note("Its environment has stayed the same in these runs.")
         return
     finding(f"The environment changed last with run {rows[-1]['run']}")
     show_table(pd.DataFrame(rows[::-1]))

@@ -12,7 +12,7 @@ from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import marks, rates
 from dashboard.charts import distribution, heat_map, roofline, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
-from dashboard.naming import device_names, problem_labels, ratio, share
+from dashboard.naming import count, device_names, problem_labels, ratio, share
 from dashboard.panels import chart, choose_row, finding, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
@@ -27,6 +27,8 @@ ACROSS = ("precision", "layout")
 """Splits that look at more of the run than the filters leave."""
 
 TABLE_HEIGHT = 560
+OVER_THE_ROOF = 1.1
+"""A cell may measure so much more than the canaries; more says that one of them is no measure."""
 
 COLUMNS: dict[str, str] = {
     "pattern": "pattern",
@@ -74,9 +76,16 @@ def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
 def _distribution(scope: Scope, newest: pd.DataFrame, here: pd.DataFrame) -> None:
     known = here["speedup"].dropna()
     wins = int((known > 1).sum())
-    finding(f"Fused wins {wins} of {len(known)} problems; the median speedup is {ratio(known.median())}")
+    clear = int((here["speedup_low"] > 1).sum())
+    sure = f", {clear} of them clearly" if here["speedup_low"].notna().any() and clear < wins else ""
+    finding(
+        f"Fused wins {wins} of {len(known)} problems{sure}; the median speedup is {ratio(known.median())}"
+    )
     left_out = len(here) - len(known)
-    note(f"Run {scope.newest.id}: {scope.title}." + (f" {left_out} problems left out." if left_out else ""))
+    note(
+        f"Run {scope.newest.id}: {scope.title}."
+        + (f" {count(left_out, 'problem')} left out." if left_out else "")
+    )
     by = url_state.select("Split by", "split", list(GROUPS), width=BOX_WIDTH)
     column = GROUPS[by]
     frame = _of_devices(scope) if column == "device" else newest if column in ACROSS else here
@@ -167,7 +176,11 @@ def _roofline(scope: Scope) -> None:
         for name, rate, roof in zip(frame["implementation"], frame["gflops"], roofs, strict=True)
         if name == "fused" and roof
     ]
-    if fused:
+    reached = [rate / roof for rate, roof in zip(frame["gflops"], roofs, strict=True) if roof]
+    if reached and max(reached) > OVER_THE_ROOF:
+        finding(f"The roof is too low to compare with: cells reach up to {share(max(reached))} of it")
+        note("Canaries measure the roof: the machine was busier when they ran, or had its operands in cache.")
+    elif fused:
         finding(f"Fused reaches up to {share(max(fused))} of the roof that this run's canaries measured")
     else:
         finding("The rate of every implementation; this run measured no canary to hold it against")

@@ -1,8 +1,13 @@
-"""Pictures of every page, light and dark, wide and narrow, into a folder.
+r"""Pictures of every page, light and dark, wide and narrow, into a folder.
 
     python tests/dashboard/screenshots.py FOLDER [DATABASE_URL]
 
-Without a URL a store of simulated nights is drawn; its pages carry the badge that says so.
+Without a URL a store of simulated nights is drawn; its pages carry the badge that says so. The two of
+the README, from a store of runs on a CPU and of the published measurements on a V100:
+
+    kswatch import ksmm_energy_v100.csv && kswatch nightly    # and again, on other revisions
+    python tests/dashboard/screenshots.py dashboard/pictures sqlite:///kswatch.db --first-screen \
+        --width wide --scheme light --page speedup
 """
 
 from __future__ import annotations
@@ -30,19 +35,33 @@ def take(
     pages: list[str],
     widths: Iterable[str] = WIDTHS,
     schemes: Iterable[str] = SCHEMES,
+    choices: str = "",
+    whole: bool = True,
 ) -> None:
-    """One picture a page, width and colour scheme, of the whole length of the page."""
+    """One picture a page, width and colour scheme, of the whole length of the page or its first screen.
+
+    Args:
+        browser: to look with.
+        address: of the dashboard.
+        folder: for the pictures.
+        pages: by their paths.
+        widths: names of `WIDTHS`.
+        schemes: light, dark.
+        choices: behind the address, as `device=cpu&precision=fp32`.
+        whole: or else only the first screen.
+    """
     for width in widths:
         across, down = WIDTHS[width]
         for scheme in schemes:
             context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
             for path in pages:
-                page.goto(f"{address}/{path if path != PAGES[0].path else ''}")
+                page.goto(f"{address}/{path if path != PAGES[0].path else ''}?{choices}")
                 wait_until_drawn(page)
-                height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-                page.set_viewport_size({"width": across, "height": min(max(down, height + 60), 6000)})
-                wait_until_drawn(page)
+                if whole:
+                    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+                    page.set_viewport_size({"width": across, "height": min(max(down, height + 60), 6000)})
+                    wait_until_drawn(page)
                 page.screenshot(path=folder / f"{path}-{width}-{scheme}.png")
                 page.set_viewport_size({"width": across, "height": down})
             context.close()
@@ -55,6 +74,8 @@ def main() -> None:
     parser.add_argument("--page", action="append", choices=[entry.path for entry in PAGES])
     parser.add_argument("--width", action="append", choices=list(WIDTHS))
     parser.add_argument("--scheme", action="append", choices=SCHEMES)
+    parser.add_argument("--choices", default="", help="behind the address, as device=cpu&precision=fp32")
+    parser.add_argument("--first-screen", action="store_true", help="not the whole length of a page")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     executable, reason = chromium_or_reason()
@@ -68,7 +89,8 @@ def main() -> None:
             fill_queue(store)
         with running_dashboard(url) as address, launched_browser(executable) as browser:
             pages = given.page or [entry.path for entry in PAGES]
-            take(browser, address, given.folder, pages, given.width or WIDTHS, given.scheme or SCHEMES)
+            looks = (given.width or WIDTHS, given.scheme or SCHEMES, given.choices, not given.first_screen)
+            take(browser, address, given.folder, pages, *looks)
 
 
 if __name__ == "__main__":

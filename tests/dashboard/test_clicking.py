@@ -30,6 +30,19 @@ def test_a_click_on_a_point_opens_its_pattern_and_one_there_its_night(desk: Page
 
 
 @pytest.mark.slow
+def test_a_row_of_a_table_is_chosen_by_the_keyboard(desk: Page, address: str) -> None:
+    desk.goto(f"{address}/compare?before=5&after=7&only_implementation=fused&cells=all")
+    wait_until_drawn(desk)
+    grid = desk.get_by_test_id("data-grid-canvas").first
+    grid.scroll_into_view_if_needed()
+    grid.focus()
+    desk.keyboard.press("ArrowDown")
+    desk.keyboard.press("Shift+Space")
+    expect(desk).to_have_url(re.compile("/pattern.*pattern="))
+    assert "device=" in desk.url
+
+
+@pytest.mark.slow
 def test_a_chart_comes_as_png_by_the_keyboard_in_the_zone_of_who_looks(
     browser: Browser, address: str
 ) -> None:

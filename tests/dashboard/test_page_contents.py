@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 from simulated_store import FIRST_NIGHT, Plan, fill
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
+from db.models import Verdict
+from db.queries_changes import TOO_LITTLE_HISTORY
 from db.store import Store
 
 Opened = Callable[..., AppTest]
@@ -133,3 +136,14 @@ def test_another_limit_is_held_against_the_rules_own(seen: Opened) -> None:
     page = seen("heuristics", sweep="dh_threshold", figure="regret")
     assert "With its limit 5/128 dh_threshold is right on" in titles(page)
     assert "mean regret went from" in titles(page)
+
+
+def test_too_little_history_is_not_told_as_a_quiet_night(own_url: str, opened: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",)))
+    with store.writing() as session:
+        session.execute(update(Verdict).values(reason=f"{TOO_LITTLE_HISTORY}: 0 comparable runs"))
+    page = opened("overview", own_url)
+    assert "Too few nights yet to say what changed in 32 series" in titles(page)
+    assert "32 series have too few nights behind them to be judged yet." in notes(page)
+    assert "within its noise" not in notes(page)
