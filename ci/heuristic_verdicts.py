@@ -15,7 +15,7 @@ import numpy as np
 
 from ci.config import CiConfig
 from ci.rule import Level, Points, Ruling, level_of, rule
-from db.queries import HeuristicScoreRow
+from db.queries import ScorePoint
 from db.queries_runs import RunRow
 from db.records import HeuristicVerdictRecord
 
@@ -42,7 +42,7 @@ class SeriesKey(NamedTuple):
 class History:
     """What a night's scores may be held against."""
 
-    scores: Sequence[HeuristicScoreRow]
+    scores: Sequence[ScorePoint]
     """Of comparable runs before it, the oldest first."""
     verdicts: Sequence[HeuristicVerdictRecord]
     """That moved, on those runs."""
@@ -51,7 +51,7 @@ class History:
 
 
 def judge_scores(
-    run: RunRow, scores: Iterable[HeuristicScoreRow], history: History, config: CiConfig
+    run: RunRow, scores: Iterable[ScorePoint], history: History, config: CiConfig
 ) -> list[HeuristicVerdictRecord]:
     """A verdict on the accuracy and the regret of every heuristic that the run was scored with."""
     newest = {key: values for one in scores for key, values in _points(one).items()}
@@ -64,7 +64,7 @@ def judge_scores(
     return [_verdict(run.id, key, row, newest[key][0], level, ruling) for row, key in enumerate(newest)]
 
 
-def _points(one: HeuristicScoreRow) -> dict[SeriesKey, tuple[float, float, float]]:
+def _points(one: ScorePoint) -> dict[SeriesKey, tuple[float, float, float]]:
     """The two points of a score, with their intervals where known."""
     about = (one.heuristic, one.version, one.metric, one.precision, one.layout)
     points: dict[SeriesKey, tuple[float, float, float]] = {}

@@ -6,8 +6,10 @@ Where a function has `kinds` and `origins`, its defaults are what headlines and 
 
 from db.queries_heuristics import (
     HeuristicScoreRow,
+    ScorePoint,
     heuristic_scores,
     heuristic_verdicts,
+    score_points,
 )
 from db.queries_judged import (
     alert,
@@ -78,6 +80,7 @@ __all__ = [
     "RequestRow",
     "RunEventRow",
     "RunRow",
+    "ScorePoint",
     "Series",
     "SeriesPoint",
     "SummaryRow",
@@ -105,6 +108,7 @@ __all__ = [
     "run_log",
     "runs",
     "samples",
+    "score_points",
     "series",
     "summaries",
     "tails",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -77,6 +78,31 @@ def heuristic_scores(
         query = query.where(HeuristicScore.run_id.in_(runs))
     with store.session() as session:
         return [HeuristicScoreRow(*row) for row in session.execute(query)]
+
+
+class ScorePoint(NamedTuple):
+    """What of a score is judged."""
+
+    run_id: int
+    metric: str
+    precision: str
+    layout: str
+    heuristic: str
+    version: int
+    problems: int
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    regret: float | None
+
+
+def score_points(store: Store, run_ids: Collection[int]) -> list[ScorePoint]:
+    """What of these runs' scores is judged, the oldest run first."""
+    table = HeuristicScore.__table__
+    columns = [table.c[name] for name in ScorePoint._fields]
+    query = select(*columns).where(table.c.run_id.in_(run_ids)).order_by(*columns[:6])
+    with store.session() as session:
+        return [ScorePoint(*row) for row in session.execute(query)]
 
 
 def heuristic_verdicts(

@@ -36,7 +36,7 @@ def judge_heuristics(
     """
     alerts = [one for one in queries.alerts(store, device_id=run.device_id) if one.cause == CAUSE]
     history = _history(store, comparable, alerts)
-    verdicts = judge_scores(run, queries.heuristic_scores(store, run.id), history, config)
+    verdicts = judge_scores(run, queries.score_points(store, [run.id]), history, config)
     told: list[ToldAlert] = []
     if is_newest and verdicts:
         told = _raise(store, run, verdicts, history, alerts)
@@ -48,7 +48,7 @@ def judge_heuristics(
 
 def _history(store: Store, comparable: Sequence[int], alerts: Sequence[AlertRow]) -> History:
     return History(
-        scores=queries.heuristic_scores(store, run_ids=comparable),
+        scores=queries.score_points(store, comparable),
         verdicts=[
             one for one in queries.heuristic_verdicts(store, run_ids=comparable) if one.level is not None
         ],
