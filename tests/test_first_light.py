@@ -16,7 +16,7 @@ from tests.first_light import Stage, Told, Visit
 def visit(tmp_path):
     for folder in ("out", "copy", "out/tiles"):
         (tmp_path / folder).mkdir(exist_ok=True)
-    return Visit(tmp_path / "out", tmp_path / "copy", gpu=False, until=time.monotonic() + 60)
+    return Visit(tmp_path / "out", tmp_path / "copy", "cuda", gpu=False, until=time.monotonic() + 60)
 
 
 def program(name, text, limit_s=20.0, **options):
@@ -42,6 +42,16 @@ def test_what_hangs_is_ended_with_all_that_it_started_and_the_next_runs(visit):
 def test_a_stage_that_the_time_left_cuts_short_is_told_so(visit):
     visit.until = time.monotonic() + 0.5
     assert visit.run(program("long", "import time; time.sleep(60)")).state == "cut"
+
+
+def test_what_is_cut_short_may_end_by_itself(visit):
+    text = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("all is kept")))
+print("begun", flush=True)
+time.sleep(60)
+"""
+    assert visit.run(program("polite", text, limit_s=2)).said[-1] == "all is kept"
 
 
 def test_what_is_not_here_is_told_and_not_run(visit):
