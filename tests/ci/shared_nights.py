@@ -1,16 +1,21 @@
-"""Quiet nights that are written once for all tests, and the store that every test begins with."""
+"""Stores that are written once for all tests: the one that every test begins with, and some first nights."""
 
 from __future__ import annotations
 
 import copy
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from db.store import Store
 from tests.ci.nights import Nights
+
+Given = TypeVar("Given")
 
 
 class Shared:
@@ -18,29 +23,21 @@ class Shared:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, tuple[Path, Nights | None]] = {}
+        self._known: dict[str, tuple[Path, object]] = {}
 
     def empty(self, path: Path) -> Path:
         """A store without a run at this path; copying one is faster than making its schema."""
         made, _ = self._made("empty", lambda store: None)
         return Path(shutil.copy(made, path))
 
-    def quiet(self, nights: SharedNights, count: int, **planted) -> None:
-        """Fill the empty store of `nights` with so many, and leave it as if they had been written there."""
-        plain = Nights(**{name: getattr(nights, name) for name in ("store", "noise", "half_width", "device")})
-        key = repr((plain.noise, plain.half_width, plain.device, count, planted))
-
-        def write(store: Store) -> Nights:
-            written = replace(plain, store=store)
-            Nights.quiet(written, count, **planted)
-            return written
-
-        made, written = self._made(key, write)
-        with closing(sqlite3.connect(made)) as source, nights.store.engine.connect() as target:
+    def fill(self, store: Store, key: str, write: Callable[[Store], Given]) -> Given:
+        """Have in this store, which is empty, what `write` writes; gives what it gave when it was written."""
+        made, given = self._made(key, write)
+        with closing(sqlite3.connect(made)) as source, store.engine.connect() as target:
             source.backup(target.connection.driver_connection)
-        nights.count, nights.rng = written.count, copy.deepcopy(written.rng)
+        return copy.deepcopy(given)
 
-    def _made(self, key: str, write) -> tuple[Path, Nights | None]:
+    def _made(self, key: str, write: Callable[[Store], Given]) -> tuple[Path, Given]:
         if key not in self._known:
             path = self._folder / f"{len(self._known)}.db"
             with closing(Store.open(f"sqlite:///{path}")) as store:
@@ -57,5 +54,14 @@ class SharedNights(Nights):
     def quiet(self, nights: int, **planted) -> list[int]:
         if self.count or self.shared is None:
             return super().quiet(nights, **planted)
-        self.shared.quiet(self, nights, **planted)
+        how = (self.noise, self.half_width, self.device, nights, planted)
+        self.rng = self.shared.fill(
+            self.store, repr(how), lambda store: self._written(store, nights, planted)
+        )
+        self.count = nights
         return list(range(1, nights + 1))
+
+    def _written(self, store: Store, nights: int, planted: dict) -> object:
+        alone = replace(self, store=store, shared=None)
+        alone.quiet(nights, **planted)
+        return alone.rng

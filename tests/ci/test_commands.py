@@ -5,11 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from ci.check import judge
 from ci.commands import app
 from ci.config import CiConfig
 from kswatch_errors import KswatchError
 from tests.ci.junit_schema import assert_junit
-from tests.ci.nights import PROBLEMS
+from tests.ci.nights import PROBLEMS, START, Nights
 
 GLOSSARY = {"alert", "device", "state", "verdict", "cause", "metric", "implementation", "patterns"}
 
@@ -41,6 +42,19 @@ def runner(store, config: CiConfig):
 def regressed(nights):
     nights.quiet(6)
     nights.night({"fused": 1.2})
+
+
+@pytest.fixture
+def checked(store, shared):
+    """The same after `kswatch check`: alert 1 is open."""
+
+    def write(into):
+        nights = Nights(into)
+        nights.quiet(6)
+        nights.night({"fused": 1.2})
+        judge(into, None, CiConfig(), now=START)
+
+    shared.fill(store, "a regression that was judged", write)
 
 
 def test_check_exits_1_on_a_regression_and_0_on_a_quiet_night(run, nights):
@@ -101,8 +115,7 @@ def test_check_junit_fails_where_the_check_does(run, regressed):
     assert_junit(run("check", "--format", "junit").stdout, failures=0)
 
 
-def test_the_precision_of_alerts_is_told(run, regressed):
-    run("check")
+def test_the_precision_of_alerts_is_told(run, checked):
     assert "no confirmed alert was decided on" in run("alerts", "precision").stdout
     run("alerts", "false-alarm", "1", "--reason", "the cooler was blocked")
     assert json.loads(run("alerts", "precision", "--json").stdout)["precision"] == 0.0
@@ -126,16 +139,14 @@ def test_report_is_markdown_and_exits_0(run, regressed):
     assert "REGRESSED" in run("report", "--text").stdout
 
 
-def test_alerts_json_has_the_words_of_the_glossary(run, regressed):
-    run("check")
+def test_alerts_json_has_the_words_of_the_glossary(run, checked):
     (row,) = json.loads(run("alerts", "--json").stdout)
     assert row.keys() >= GLOSSARY
     assert set(row["patterns"]) == {problem.pattern for problem in PROBLEMS}
     assert json.loads(run("alerts", "list", "--json").stdout) == [row]
 
 
-def test_an_alert_is_shown_with_its_cells_and_events(run, regressed):
-    run("check")
+def test_an_alert_is_shown_with_its_cells_and_events(run, checked):
     page = run("alerts", "show", "1").stdout
     assert "first bad run 7, last good run 6" in page
     assert "fused latency_ms 1,48,48,1 batch 1024 fp32 batch_last" in page
@@ -154,16 +165,14 @@ def test_an_alert_is_shown_with_its_cells_and_events(run, regressed):
         (("resolve", "1"), "resolved"),
     ],
 )
-def test_an_alert_is_decided_on_with_who_and_why(run, regressed, arguments, state):
-    run("check")
+def test_an_alert_is_decided_on_with_who_and_why(run, checked, arguments, state):
     result = run("alerts", *arguments, "--who", "ann")
     assert f"alert 1 is {state}" in result.stdout
     event = json.loads(run("alerts", "show", "1", "--json").stdout)["events"][-1]
     assert (event["who"], event["to_state"]) == ("ann", state)
 
 
-def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, regressed):
-    run("check")
+def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, checked):
     run("alerts", "resolve", "1")
     assert run("alerts").stdout.splitlines() == [
         "no alerts",
@@ -173,8 +182,7 @@ def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, regressed)
     assert "is open" in run("alerts", "reopen", "1", "--reason", "too early").stdout
 
 
-def test_a_decision_on_what_changed_meanwhile_is_refused(run, regressed):
-    run("check")
+def test_a_decision_on_what_changed_meanwhile_is_refused(run, checked):
     run("alerts", "ack", "1", "--seen-version", "1")
     with pytest.raises(KswatchError, match="has changed"):
         run("alerts", "resolve", "1", "--seen-version", "1")

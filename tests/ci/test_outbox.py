@@ -19,7 +19,7 @@ from db import outbox
 from db.alert_life import act, good_night
 from db.queries import alerts
 from kswatch_errors import ConfigurationError
-from tests.ci.nights import START
+from tests.ci.nights import START, Nights
 from tests.ci.webhook import Webhook
 
 assert send  # importing it registers `alerts outbox` and `alerts send`
@@ -33,11 +33,22 @@ def webhook(monkeypatch):
 
 
 @pytest.fixture
-def regressed(store, nights):
+def nights(store) -> Nights:
+    return Nights(store)
+
+
+@pytest.fixture
+def regressed(store, nights, shared):
     """A night on which fused was confirmed slower: one alert, and news of it."""
-    nights.quiet(6)
-    nights.night({"fused": 1.2})
-    judge(store, None, CiConfig(), now=START)
+
+    def write(into):
+        written = Nights(into)
+        written.quiet(6)
+        written.night({"fused": 1.2})
+        judge(into, None, CiConfig(), now=START)
+        return written.count, written.rng
+
+    nights.count, nights.rng = shared.fill(store, "a regression that was judged, and its news", write)
     (found,) = alerts(store)
     assert found.confirmed
     return found

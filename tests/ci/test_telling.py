@@ -13,20 +13,23 @@ from ci.config import CiConfig
 from ci.report import NOTHING, markdown_report, text_report
 from db.json_text import to_json_text
 from db.records import DeviceRecord
+from db.store import Store
 from kswatch_errors import ConfigurationError
 from tests.ci.nights import PROBLEMS, START, Nights
 
 NASTY = "evil | `x` <script>alert(1)</script> [a](http://b) @ops\n::error::owned\r\x1b[31m*b*"
 
 
-@pytest.fixture
-def judged(store):
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
     """A night on a device of ill-chosen name: fused is slower, and incorrect on one problem."""
     device = DeviceRecord(uuid="GPU-2", kind="cuda", model=NASTY)
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('nasty') / 'kswatch.db'}")
     nights = Nights(store, device=device)
     nights.quiet(6)
     nights.night({"fused": 1.2}, statuses={("fused", PROBLEMS[0]): "incorrect"})
-    return judge(store, None, CiConfig(), now=START)
+    yield judge(store, None, CiConfig(), now=START)
+    store.close()
 
 
 def test_the_text_report_names_what_moved_and_counts_what_it_leaves_out(judged):
