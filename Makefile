@@ -69,13 +69,14 @@ check: setup-dev  ## format, lint, types, arrows
 format: setup-dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-gpu-check:  ## on a GPU machine: correctness of smoke and vit_s16, then a run of vit_s16, exported
+gpu-check:  ## on a GPU machine: correctness, vit_s16, how far its numbers can be trusted, a nightly; exported
 	@$(MAKE) --no-print-directory setup-dev EXTRAS=gpu
 	@$(BIN)/kswatch doctor
 	@$(BIN)/python -m pytest -m gpu
 	@$(BIN)/kswatch profile smoke --device cuda
 	@$(BIN)/kswatch profile vit_s16 --device cuda
 	@$(BIN)/kswatch export --device cuda --format jsonl db/recorded/vit_s16.jsonl
+	@$(BIN)/python tests/measuring.py --into db/recorded
 
 first-light:  ## on a GPU machine without a network: every stage in turn, with limits, told as it goes
 	@$(PYTHON) tests/first_light.py

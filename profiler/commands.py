@@ -39,6 +39,9 @@ def profile(
     batch: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
     layout: Annotated[list[str] | None, typer.Option(help="batch_first, batch_last; repeatable.")] = None,
+    problem: Annotated[
+        list[str] | None, typer.Option(help="a,b,c,d,batch,precision,layout instead; repeatable.")
+    ] = None,
     implementation: Annotated[list[str] | None, typer.Option(help="fused or a baseline; repeatable.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is recorded as skipped.")
@@ -74,13 +77,14 @@ def profile(
       kswatch profile smoke --device cpu
       kswatch profile nightly --device cuda:0 --budget 8m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
+      kswatch profile --problem 6,64,64,1,25088,fp16,batch_last --device cuda
       kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
       kswatch profile --pattern 6,64,64,1 --device cuda --counters
       kswatch profile --resume                  # the newest interrupted run
       kswatch profile --resume 12 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
-    dimensions = (pattern, batch, precision, layout, implementation)
-    names = ("pattern", "batch", "precision", "layout", "implementation")
+    dimensions = (pattern, batch, precision, layout, problem, implementation)
+    names = ("pattern", "batch", "precision", "layout", "problem", "implementation")
     filters: dict[str, object] = {n: values for n, values in zip(names, dimensions, strict=True) if values}
     filters |= Ways(protocol, hot, counters).as_arguments()
     if resume and filters:

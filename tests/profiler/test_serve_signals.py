@@ -77,6 +77,7 @@ def test_sigterm_ends_an_idle_server_at_once(start):
     assert server.wait(timeout=10) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_profile_to_resume(store, start):
     options = [f"--{name}={value}" for name, values in FILTERS.items() for value in values]
     profile = start("profile", "--json", *options)

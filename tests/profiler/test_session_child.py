@@ -65,7 +65,7 @@ def statuses(records):
     return {record.implementation: record.status for record in records}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)])
 def test_a_crash_costs_the_guilty_cell_alone(engine, number):
     interfere(engine, 1, number)
     before = engine.child.pid

@@ -16,7 +16,7 @@ from profiler.config import ProfilerConfig
 from profiler.session import Surroundings, resume
 
 ROOT = Path(__file__).parents[2]
-PATTERNS = ["2,8,8,2", "1,16,16,4", "4,16,16,1", "3,8,16,2"]
+PATTERNS = ["2,8,8,2", "1,16,16,4"]
 RUN = f"""
 import sys
 from db.store import Store
@@ -41,12 +41,12 @@ def test_a_killed_run_is_resumed_without_repeating_or_losing_a_cell(tmp_path):
     url = f"sqlite:///{tmp_path / 'kswatch.db'}"
     store = Store.open(url)
     process = subprocess.Popen([sys.executable, "-c", RUN, url], cwd=ROOT)
-    wait_for_cells(store, 4)
+    wait_for_cells(store, 2)
     children = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = queries.measurements(store, 1)
-    assert 4 <= len(before) < CELLS
+    assert 2 <= len(before) < CELLS
     assert queries.run(store, 1).state == "running"
 
     surroundings = Surroundings(ProfilerConfig(cell_cap_ms=50))
