@@ -53,6 +53,8 @@ class Evidence:
     is left out."""
     in_level: Bools
     """Which of them may make the level: not those that belong to an alert."""
+    quiet: Bools
+    """On which of them no alert of the same implementation was seen: what chance does by itself."""
     higher_is_better: Bools
     kin: Kin
     canaries: Floats
@@ -100,7 +102,7 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     past, cycles = _history(store, run, series, nights)
     touched = _touched_by(series, points)
     _forget(past, touched, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
-    in_level, members = _in_level(store, run, series, nights, known_alerts)
+    in_level, quiet, members = _in_level(store, run, series, nights, known_alerts)
     throttled = np.zeros(len(series), dtype=bool)
     for point in points:
         if point.flags & THROTTLED:
@@ -111,6 +113,7 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
         newest=newest,
         past=past,
         in_level=in_level,
+        quiet=quiet,
         higher_is_better=np.array(
             [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
         ),
@@ -298,20 +301,27 @@ def _forget(
 
 def _in_level(
     store: Store, run: RunRow, series: list[Series], nights: list[Night], alerts: list[AlertRow]
-) -> tuple[Bools, dict[tuple[int, str], set[int]]]:
+) -> tuple[Bools, Bools, dict[tuple[int, str], set[int]]]:
     """`(series, nights)`: not what alerts say is not the level: bad nights, nights before an accepted one.
 
-    Also gives which alerts each series (cell id, metric) belongs to.
+    Also gives on which nights no alert of the same implementation was seen, and which alerts each series
+    (cell id, metric) belongs to.
     """
     by_id = {one.id: one for one in alerts if one.cause in LEVEL_CAUSES and one.state != "false_alarm"}
     row_of = {(one.cell_id, one.metric): index for index, one in enumerate(series)}
     column = {night.run_id: index for index, night in enumerate(nights)}
     run_ids = np.array([night.run_id for night in nights], dtype=np.int64)
-    in_level = np.ones((len(series), len(nights)), dtype=bool)
+    in_level, quiet = (np.ones((len(series), len(nights)), dtype=bool) for _ in range(2))
+    rows_of = {
+        name: np.flatnonzero([one.implementation == name for one in series])
+        for name in {one.implementation for one in by_id.values()}
+    }
     members: dict[tuple[int, str], set[int]] = {}
     for point in alert_nights(store, list(by_id)):
         key, alert = (point.cell_id, point.metric), by_id[point.alert_id]
         members.setdefault(key, set()).add(alert.id)
+        if point.run_id in column:
+            quiet[rows_of[alert.implementation], column[point.run_id]] = False
         row = row_of.get(key)
         if row is None:
             continue
@@ -319,4 +329,4 @@ def _in_level(
             in_level[row, run_ids < alert.opened_run_id] = False
         elif point.run_id in column:
             in_level[row, column[point.run_id]] = False
-    return in_level, members
+    return in_level, quiet, members

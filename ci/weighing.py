@@ -78,6 +78,7 @@ def weigh(
     kin: Kin,
     config: CiConfig,
     throttled: Bools | None = None,
+    quiet: Bools | None = None,
 ) -> WithPools:
     """Judge the newest points of a night and say how sure that is.
 
@@ -90,8 +91,11 @@ def weigh(
             moved in one does not make findings of another cheap.
         config: the limits.
         throttled: points that take no part in a pool.
+        quiet: which past nights teach chance, `(series, nights)`: those on which no alert of the same
+            implementation was seen. All of them unless given.
     """
-    alone = _weigh(newest, past, in_level, higher_is_better, kin.family, config)
+    quiet = np.ones_like(in_level) if quiet is None else quiet
+    alone = _weigh(newest, past, in_level, quiet, higher_is_better, kin.family, config)
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
     fair = newest if throttled is None else newest.where(~throttled)
     history, pool_in_level = pooled(fair, past, in_level, worse_sign, alone.level, kin)
@@ -102,6 +106,7 @@ def weigh(
         history.night(nights),
         before,
         pool_in_level,
+        quiet[[pool[0] for pool in kin.pools]],
         never,
         kin.pool_family,
         replace(config, floor=POOLED_SHARE * config.floor, confirm_units=POOLED_UNITS * config.confirm_units),
@@ -153,6 +158,7 @@ def _weigh(
     newest: Points,
     past: Points,
     in_level: Bools,
+    quiet: Bools,
     higher_is_better: Bools,
     family: Ints,
     config: CiConfig,
@@ -164,10 +170,10 @@ def _weigh(
     ruling = rule(newest, level, higher_is_better, config)
     witnesses = _witnesses(closed_up(past, WITNESSES), past.value.shape[1])
     strength = _strengths([newest, *witnesses], level, higher_is_better, config)
-    quiet = _quiet_strengths(closed_up(past.where(in_level), most), kin, higher_is_better, config)
+    chance = _quiet_strengths(closed_up(past.where(in_level & quiet), most), kin, higher_is_better, config)
     chances = [
         chance_of(found, seen, ONE_NIGHT_SHAPE / nights)
-        for nights, (found, seen) in enumerate(zip(strength, quiet, strict=True), 1)
+        for nights, (found, seen) in enumerate(zip(strength, chance, strict=True), 1)
     ]
     family = np.where(ruling.too_little_history, -1, family)
     found = ruling.slower | ruling.faster

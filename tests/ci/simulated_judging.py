@@ -113,14 +113,16 @@ def _evidence(
         return None  # told as environment, which is no finding
     nights = nights[same]
     history = Points(*(part[:, nights] * usable[:, nights] for part in vars(points).values()))
-    in_level = np.ones(history.value.shape, dtype=bool)
+    in_level, quiet = (np.ones(history.value.shape, dtype=bool) for _ in range(2))
     for alert in book.alerts:
         if alert.cause in LEVEL_CAUSES and alert.state == "accepted":
             rows = {row for row, _ in book.nights_of[alert.id]}
             in_level[np.ix_(sorted(rows), nights < alert.opened_run_id)] = False
         elif alert.cause in LEVEL_CAUSES:
+            mine = np.array([one.implementation == alert.implementation for one in SERIES])
             for row, bad in book.nights_of[alert.id]:
                 in_level[row, nights == bad] = False
+                quiet[np.ix_(mine, nights == bad)] = False
     hashes = {(int(one), cell): str(of.code[one]) for one in (*nights[-14:], night) for cell in range(COUNT)}
     hot = np.isnan(usable[:, night])
     return Evidence(
@@ -134,6 +136,7 @@ def _evidence(
         newest=points.night(night),
         past=history,
         in_level=in_level,
+        quiet=quiet,
         higher_is_better=HIGHER,
         kin=KIN,
         canaries=np.zeros((0, len(nights) + 1)),

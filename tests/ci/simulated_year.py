@@ -65,7 +65,7 @@ class Surroundings:
     """Share of the variance between nights that is still there when cells are measured again at once."""
     in_turns: bool = False
     """Whether the last good revision is measured, too, in turns with the night's; else that one alone."""
-    pairs: int = 4
+    pairs: int = 5
     """Of processes that do so: a good one and a bad one."""
     placement: float = 0.005
     """Sigma of a cell from process to process, each of which may be in a second mode, too."""

@@ -51,6 +51,11 @@ def pools_of(size: int, series: int) -> Kin:
     return Kin(family, [("fused", "latency_ms")], list(pools), np.zeros(len(pools), int), [""] * len(pools))
 
 
+def alone(series: int) -> Kin:
+    """One family without pools."""
+    return Kin(np.zeros(series, int), [("fused", "latency_ms")], [], np.zeros(0, int), [])
+
+
 def whole(values: np.ndarray, night: int, kin: Kin) -> WithPools:
     """Night `night` of these with its pools, judged on those before it."""
     past = values[:, max(0, night - 60) : night]
@@ -103,6 +108,22 @@ def test_a_change_that_noise_made_before_is_not_confirmed():
     values[:, ::7] *= 1.03  # a wild night every week; night 56 is the ninth
     found = weighed(values, 56)
     assert not found.confirmed.any()
+
+
+def test_bad_nights_of_an_implementation_teach_no_chance_whatever_of_it_was_told():
+    values = simulated(200, 56)
+    values[:20, 40:48] *= 1.03
+    values[:20, 55] *= 1.03
+    in_level, quiet = np.ones((200, 55), dtype=bool), np.ones((200, 55), dtype=bool)
+    in_level[:10, 40:48] = False  # as many were told; of the others nobody knows
+    quiet[:20, 40:48] = False
+    worse_is_more, kin = np.zeros(200, dtype=bool), alone(200)
+    tonight, past = points(values[:, 55]), points(values[:, :55])
+    contaminated, fair = (
+        weigh(tonight, past, in_level, worse_is_more, kin, CONFIG, quiet=given).weighed.chance[:20]
+        for given in (None, quiet)
+    )
+    assert np.median(fair) < np.median(contaminated) / 5
 
 
 @pytest.mark.parametrize("wild", [1.04, 1.1])
