@@ -65,3 +65,40 @@ def test_the_readme_of_ci_shows_workflows_of_ten_lines_that_load() -> None:
             assert runs and all(
                 word in targets() for run in runs for word in run.split() if word in ("gate", "nightly")
             )
+
+
+CONTEXTS = {"vars", "secrets", "matrix", "github"}
+"""What an expression of these workflows may speak of."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_expression_speaks_of_what_there_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    for expression in re.findall(r"\$\{\{(.*?)\}\}", text):
+        names = re.findall(r"(?<![\w.'])([a-z]+)\.([\w.]+)", expression)
+        assert {context for context, _ in names} <= CONTEXTS, expression
+    for job in jobs.values():
+        asked = set(re.findall(r"matrix\.(\w+)", str(job["runs-on"])))
+        assert asked == set(job.get("strategy", {}).get("matrix", {})), "each dimension of the matrix is used"
+        assert set(job.get("needs", ())) <= set(jobs)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_runner_of_one_s_own_computes_nothing_of_a_stranger(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    events = workflow[True]  # YAML 1.1 reads the key `on` so
+    for job in workflow["jobs"].values():
+        if "pull_request" in events and "self-hosted" in str(job["runs-on"]):
+            assert "head.repo.full_name == github.repository" in job["if"]
+        uses_secrets = "secrets." in str(job)
+        assert not (uses_secrets and "pull_request" in events), "a pull request sees no secret"
+
+
+def test_the_night_of_the_workflow_is_a_time_that_comes() -> None:
+    from datetime import UTC, datetime
+
+    from apscheduler.triggers.cron import CronTrigger
+
+    (schedule,) = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())[True]["schedule"]
+    assert CronTrigger.from_crontab(schedule["cron"], UTC).get_next_fire_time(None, datetime.now(UTC))

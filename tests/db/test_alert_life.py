@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import queries
+from db import outbox, queries
 from db.alert_life import (
     ACTIONS,
     DETECTOR,
@@ -147,3 +148,55 @@ def test_an_alert_that_ended_can_be_reopened(store, nights, new):
     act(store, alert_id, "reopen", "you", "not only yours", 2)
     assert state(store, alert_id) == "open"
     assert [alert.id for alert in queries.alerts(store, states=["open"])] == [alert_id]
+
+
+WAYS = {
+    "open": (),
+    "acknowledged": ("acknowledge",),
+    "muted": ("mute",),
+    "recovering": ("a good night",),
+    "resolved": ("resolve",),
+    "accepted": ("accept",),
+    "false_alarm": ("false_alarm",),
+}
+"""How an alert that was just opened comes into each state."""
+
+
+def in_state(store, new, nights, number: int, wanted: str) -> int:
+    alert_id = open_alert(store, replace(new, title=f"alert {number}"))
+    for step in WAYS[wanted]:
+        if step == "a good night":
+            good_night(store, alert_id, nights[1])
+        else:
+            act(store, alert_id, step, "me", "because", 1, muted_until=TOMORROW)
+    assert state(store, alert_id) == wanted
+    return alert_id
+
+
+def test_each_action_is_taken_in_its_states_and_refused_in_all_others(sqlite_store):
+    assert set(WAYS) == {*LIVE, *ENDED}
+    nights = [night(sqlite_store, {"fused": 1.0}) for _ in range(2)]
+    device = queries.find_device(sqlite_store, None).id
+    new = NewAlert(device, nights[0], "slower", "code", "latency_ms", "fused", "", confirmed=True)
+    for number, (name, before) in enumerate(itertools.product(ACTIONS, WAYS)):
+        alert_id = in_state(sqlite_store, new, nights, number, before)
+        seen = queries.alert(sqlite_store, alert_id)
+        said = len(queries.alert_events(sqlite_store, alert_id))
+        options = {"assigned_to": "you", "muted_until": TOMORROW}
+        if before in ACTIONS[name].from_states:
+            assert act(sqlite_store, alert_id, name, "me", "because", seen.version, **options) > seen.version
+            assert state(sqlite_store, alert_id) == ACTIONS[name].to_state
+            event = queries.alert_events(sqlite_store, alert_id)[-1]
+            assert (event.who, event.reason, event.from_state) == ("me", "because", before)
+        else:
+            with pytest.raises(UsageError, match=f"is {before}; {name} is for"):
+                act(sqlite_store, alert_id, name, "me", "because", seen.version, **options)
+            assert queries.alert(sqlite_store, alert_id) == seen
+            assert len(queries.alert_events(sqlite_store, alert_id)) == said
+
+
+def test_a_muted_alert_that_three_good_nights_resolve_is_resolved_without_a_word(store, nights, new):
+    alert_id = open_alert(store, replace(new, confirmed=True))
+    act(store, alert_id, "mute", "me", "known", 1, muted_until=TOMORROW)
+    assert [good_night(store, alert_id, run_id) for run_id in nights[1:4]] == ["muted", "muted", "resolved"]
+    assert [one.title.split(":")[0] for one in outbox.messages(store)] == [f"alert {alert_id} opened"]
