@@ -96,7 +96,7 @@ def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
     )
     note(
         f"Run {scope.newest.id}: {scope.title}. Energy of {measured['problem_id'].nunique()} "
-        f"of {count(problems, 'problem')}; more than 1× means that fused needs less."
+        f"of {count(problems, 'problem')}{_left_out(frame)}; more than 1× means that fused needs less."
     )
     frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
     left, right = st.columns(2)
@@ -111,6 +111,14 @@ def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
         )
     with right:
         chart(distribution.histogram(frame, RATIO), data, "energy_histogram", "Problems by energy ratio.")
+
+
+def _left_out(frame: pd.DataFrame) -> str:
+    """How many problems have no ratio, and the most frequent reason."""
+    reasons = frame["left_out"].value_counts()
+    if reasons.empty:
+        return ""
+    return f", {int(reasons.sum()):,} of them not compared (mostly: {reasons.index[0]})"
 
 
 def _trend(scope: Scope) -> None:

@@ -16,6 +16,10 @@ from dashboard.panels import chart, finding, note, show_table
 from kernels.heuristics import HEURISTICS
 
 METRICS = {"latency": "time", "energy": "energy"}
+WINS = {
+    "latency": "it takes less time than every baseline",
+    "energy": "it takes less energy than every baseline",
+}
 
 TABLE: dict[str, str] = {
     "heuristic": "heuristic",
@@ -49,7 +53,7 @@ def show() -> None:
             _tell_why_empty(scope, metric)
             return
         _tell_hindsight()
-    _side_by_side(scope, newest)
+    _side_by_side(scope, newest, WINS[metric])
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
     _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen], scope)
@@ -86,7 +90,7 @@ def _tell_why_empty(scope: Scope, metric: str) -> None:
     note(f"The run compares nothing for {scope.precision}, {scope.layout}; choose another above.")
 
 
-def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
+def _side_by_side(scope: Scope, newest: pd.DataFrame, win: str) -> None:
     best = newest.sort_values("accuracy").iloc[-1]
     gain = best["accuracy"] - best["majority"]
     than = "better than" if gain > 0 else ("as good as" if gain == 0 else "worse than")
@@ -94,7 +98,7 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame) -> None:
         f"The best rule, {best['heuristic']}, is right on {share(best['accuracy'])} of {best['problems']} "
         f"problems: {than} always saying the same ({share(best['majority'])})"
     )
-    note(f"Run {scope.newest.id}: {scope.title}. A win of fused is a speedup over 1.")
+    note(f"Run {scope.newest.id}: {scope.title}. Fused wins where {win}.")
     chart(
         scores.side_by_side(newest),
         newest,
