@@ -56,7 +56,7 @@ def _needed(record: type) -> tuple[str, ...]:
     """Names of the fields that have no default."""
     if issubclass(record, tuple):
         return tuple(name for name in _hints(record) if name not in record._field_defaults)  # type: ignore[attr-defined]
-    absent = (field for field in fields(record) if field.default is MISSING)
+    absent = (field for field in fields(record) if field.default is MISSING)  # type: ignore[arg-type]
     return tuple(field.name for field in absent if field.default_factory is MISSING)
 
 

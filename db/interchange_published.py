@@ -8,8 +8,10 @@ sample  a, b, c, d, kernel_s, bmm_s: fp32, batch_last, batch 25,088, on an A100 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import quantiles
 
 from db.decoding import LARGEST, RowFault
@@ -119,18 +121,23 @@ def _plausible(record: MeasurementRecord) -> MeasurementRecord:
 
 
 def _problem(row: Mapping[str, str]) -> ProblemKey:
-    numbers = row["pattern"].replace("[", " ").replace("]", " ").replace("(", " ").replace(")", " ")
-    parts = [part for part in numbers.replace(",", " ").split() if part]
+    return _problem_of(row["pattern"], row["bs_position"], row["precision"].strip(), row["batch-size"])
+
+
+@lru_cache(maxsize=8192)
+def _problem_of(pattern: str, position: str, precision: str, batch: str) -> ProblemKey:
+    """The problem that these texts name; several rows are about the same one."""
+    parts = re.findall(r"[^][(),\s]+", pattern)
     if len(parts) != 4:
-        raise RowFault(f"pattern {row['pattern']!r} is not one pattern [[a, b, c, d]]")
+        raise RowFault(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
     a, b, c, d = (_integer({"pattern": part}, "pattern") for part in parts)
-    layout = LAYOUT_OF_POSITION.get(row["bs_position"].strip())
+    layout = LAYOUT_OF_POSITION.get(position.strip())
     if layout is None:
-        raise RowFault(f"bs_position {row['bs_position']!r} is neither bs_first nor bs_last")
-    precision = row["precision"].strip()
+        raise RowFault(f"bs_position {position!r} is neither bs_first nor bs_last")
     if precision not in PRECISIONS:
         raise RowFault(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    return ProblemKey(a, b, c, d, batch=_integer(row, "batch-size"), precision=precision, layout=layout)
+    size = _integer({"batch-size": batch}, "batch-size")
+    return ProblemKey(a, b, c, d, batch=size, precision=precision, layout=layout)
 
 
 def _implementation(row: Mapping[str, str]) -> str:

@@ -212,20 +212,13 @@ def write_predictions(
     session: Session, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
 ) -> None:
     """Write what heuristics say for the run's problems."""
-    ids = vocabulary.problem_ids(session, {record.problem for record in records})
-    rows = [
-        {
-            "run_id": run_id,
-            "problem_id": ids[record.problem],
-            "heuristic": record.heuristic,
-            "version": record.version,
-            "predicts_fused": record.predicts_fused,
-            "predicted_speedup": record.predicted_speedup,
-        }
-        for record in records
-    ]
-    insert_rows(session, Prediction, rows, replace=True)
+    ids = vocabulary.problem_ids(session, (record.problem for record in records))
+    rows = [(run_id, ids[record.problem], *_said(record)) for record in records]
+    insert_tuples(session, Prediction, ("run_id", "problem_id", *_SAID), rows)
 
+
+_SAID = ("heuristic", "version", "predicts_fused", "predicted_speedup")
+_said = attrgetter(*_SAID)
 
 _HELD = (
     select(Cell.id)

@@ -160,10 +160,11 @@ class Store:
             insert_rows(session, Canary, [{"run_id": run_id} | asdict(one) for one in records], replace=True)
 
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
-        """Record what heuristics say for the run's problems, and how well that did so far."""
+        """Record what heuristics say for the run's problems; a run that ended is scored at once."""
         with self.writing() as session:
             recording.write_predictions(session, self.vocabulary, run_id, records)
-            heuristic_scores.write(session, run_id)
+            if the_run(session, run_id).state != "running":
+                heuristic_scores.write(session, run_id)
 
     def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
         """Record the judgement on the run's series; judging again replaces it."""
@@ -203,11 +204,22 @@ class Store:
             run = the_run(session, run_id)
             run.state, run.finished_at, run.by_status = "running", None, None
 
+    def run_problems(self, run_id: int) -> list[ProblemKey]:
+        """Problems that the run holds a row of, whatever its status, in order."""
+        query = (
+            select(*_PROBLEM_COLUMNS)
+            .join(Cell, Cell.problem_id == Problem.id)
+            .join(Measurement, Measurement.cell_id == Cell.id)
+            .where(Measurement.run_id == run_id)
+            .distinct()
+        )
+        with self.session() as session:
+            return sorted(ProblemKey(*values) for values in session.execute(query).all())
+
     def done_cells(self, run_id: int) -> set[tuple[ProblemKey, str]]:
         """Cells that a resumed run need not repeat: those with a row, unless it says `skipped`."""
-        keys = [getattr(Problem, name) for name in ProblemKey.__dataclass_fields__]
         query = (
-            select(Cell.implementation, *keys)
+            select(Cell.implementation, *_PROBLEM_COLUMNS)
             .join(Problem, Problem.id == Cell.problem_id)
             .join(Measurement, Measurement.cell_id == Cell.id)
             .where(Measurement.run_id == run_id, Measurement.status != "skipped")
@@ -240,6 +252,7 @@ class Store:
 
 
 _RESUMED_KINDS = ("nightly", "ad_hoc")
+_PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
 _CELL_FIELDS = frozenset({"problem", "implementation"})
 _RUN_FIELDS = tuple(name for name in RunRecord.__dataclass_fields__ if name in Run.__table__.columns)
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Insert, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from db.json_text import to_json_text
 from db.models import Cell, Device, Environment, Problem, Revision
 from db.records import DeviceRecord, EnvironmentRecord, ProblemKey, RevisionRecord
-from db.statements import insert_rows, parts
+from db.statements import insert_rows, insert_tuples, parts
 
 CellKey = tuple[ProblemKey, str]
 
@@ -77,26 +76,26 @@ class Vocabulary:
         self._learn(session, wanted)
         return {key: self._known[key].id for key in wanted}
 
-    def cell_ids(self, session: Session, keys: Iterable[CellKey]) -> list[int]:
+    def cell_ids(self, session: Session, keys: Collection[CellKey]) -> list[int]:
         """The id of each of these cells in their order; new ones are added, their problems too."""
-        # neighbours share their problem: hashing it is what costs most here
-        groups = [
-            (problem, [name for _, name in cells]) for problem, cells in groupby(keys, key=itemgetter(0))
-        ]
-        wanted: dict[ProblemKey, frozenset[str]] = {}
-        for problem, names in groups:
-            wanted[problem] = wanted.get(problem, frozenset()).union(names)
+        wanted: dict[ProblemKey, set[str]] = {}
+        for problem, cells in groupby(keys, key=itemgetter(0)):  # neighbours share it: hashing takes long
+            wanted.setdefault(problem, set()).update(name for _, name in cells)
         self._learn(session, wanted)
-        known = ((self._known[problem].cells, names) for problem, names in groups)
-        return [cells[name] for cells, names in known for name in names]
+        known = self._known
+        return [known[problem].cells[name] for problem, name in keys]
 
     def _learn(self, session: Session, wanted: Wanted) -> None:
+        """Look up what is not known, and add what is not there; another process may be adding the same."""
+        self._look_up(session, self._missing(wanted))
+        new = sorted(key for key in wanted if key not in self._known)
+        if new:
+            insert_rows(session, Problem, [vars(key) for key in new], replace=False, key=_PROBLEM_KEY)
+            self._look_up(session, new)
         missing = self._missing(wanted)
         if missing:
-            self._look_up(session, missing)
-            missing = self._missing(missing)
-        if missing:
-            _add(session, missing)
+            rows = [(self._known[key].id, name) for key in sorted(missing) for name in sorted(missing[key])]
+            insert_tuples(session, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
             self._look_up(session, missing)
 
     def _missing(self, wanted: Wanted) -> Wanted:
@@ -109,19 +108,19 @@ class Vocabulary:
         look_up = _each_problem if len(keys) <= _FEW else _many_problems
         for key, id_, name, cell_id in look_up(session.connection(), keys):
             cells = self._known.setdefault(key, KnownProblem(id_, {})).cells
-            if name is not None:
+            if name is not None and cell_id is not None:
                 cells[name] = cell_id
 
 
+_CELL_KEY = ("problem_id", "implementation")
 _PROBLEM_KEY = tuple(ProblemKey.__dataclass_fields__)
 _PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in _PROBLEM_KEY)
-_IS_PROBLEM = tuple(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY)
 _values = attrgetter(*_PROBLEM_KEY)
 
 _ONE_PROBLEM = (
     select(Problem.id, Cell.implementation, Cell.id)
     .outerjoin(Cell, Cell.problem_id == Problem.id)
-    .where(*_IS_PROBLEM)
+    .where(*(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY))
 )
 _EVERY_PROBLEM = select(Problem.id, *_PROBLEM_COLUMNS)
 _CELLS = select(Cell.problem_id, Cell.implementation, Cell.id).where(
@@ -134,37 +133,18 @@ Known = tuple[ProblemKey, int, str | None, int | None]
 
 def _each_problem(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
     for key in keys:
-        for row in connection.execute(_ONE_PROBLEM, vars(key)):
+        for row in connection.execute(_ONE_PROBLEM, vars(key)).all():
             yield key, *row
 
 
 def _many_problems(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
     wanted = {_values(key): key for key in keys}
     by_id = {}
-    for id_, *values in connection.execute(_EVERY_PROBLEM):
+    for id_, *values in connection.execute(_EVERY_PROBLEM).all():
         key = wanted.get(tuple(values))
         if key is not None:
             by_id[id_] = key
             yield key, id_, None, None
     for some in parts(by_id):
-        for id_, name, cell_id in connection.execute(_CELLS, {"problem_ids": some}):
+        for id_, name, cell_id in connection.execute(_CELLS, {"problem_ids": some}).all():
             yield by_id[id_], id_, name, cell_id
-
-
-def _add(session: Session, wanted: Wanted) -> None:
-    """Add problems and cells; another process may be adding the same."""
-    keys = sorted(wanted)
-    insert_rows(session, Problem, [vars(key) for key in keys], replace=False, key=_PROBLEM_KEY)
-    cells = [{**vars(key), "name": name} for key in keys for name in sorted(wanted[key])]
-    if cells:
-        session.connection().execute(_ADD_CELL[session.get_bind().dialect.name], cells)
-
-
-def _add_cell(insert: Callable[..., Any]) -> Insert:
-    """Adds a cell by its problem's values, so that the problem's id need not be asked for first."""
-    cell = select(Problem.id, bindparam("name", type_=Cell.implementation.type)).where(*_IS_PROBLEM)
-    statement = insert(Cell).from_select(["problem_id", "implementation"], cell)
-    return statement.on_conflict_do_nothing(index_elements=["problem_id", "implementation"])
-
-
-_ADD_CELL = {"sqlite": _add_cell(sqlite.insert), "postgresql": _add_cell(postgresql.insert)}

@@ -18,22 +18,20 @@ from kernels.problem import Problem
 def record(store: Store, run_id: int) -> None:
     """Ask every heuristic about each problem that the run holds, and store the answers."""
     facts = _facts(store, queries.run(store, run_id), queries.canaries(store, run_id))
-    keys = {
-        ProblemKey(*(getattr(row, name) for name in ProblemKey.__dataclass_fields__))
-        for row in queries.measurements(store, run_id)
-    }
-    store.record_predictions(run_id, [said for key in sorted(keys) for said in _predict(key, facts)])
+    keys = store.run_problems(run_id)
+    problems = [_problem(key) for key in keys]
+    records = [
+        PredictionRecord(key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup)
+        for heuristic in HEURISTICS
+        for key, said in zip(keys, heuristic.predict_all(problems, facts), strict=True)
+    ]
+    store.record_predictions(run_id, records)
 
 
-def _predict(key: ProblemKey, facts: DeviceFacts) -> Iterable[PredictionRecord]:
-    values = asdict(key)
+def _problem(key: ProblemKey) -> Problem:
+    values = dict(vars(key))
     pattern = Pattern(*(values.pop(letter) for letter in "abcd"))
-    problem = Problem(pattern, **values)
-    for heuristic in HEURISTICS:
-        said = heuristic.predict(problem, facts)
-        yield PredictionRecord(
-            key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup
-        )
+    return Problem(pattern, **values)
 
 
 def _facts(store: Store, run: RunRow, canaries: Iterable[CanaryRow]) -> DeviceFacts:

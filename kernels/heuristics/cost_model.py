@@ -10,6 +10,7 @@ blocks are (a tile of b×c reuses less).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -35,39 +36,48 @@ TERMS: tuple[str, ...] = (
 STRIDE_LIMIT = 16
 """From this d on, a strided access wastes a whole sector for each element that it wants."""
 
-_EXTRA_WORK: dict[str, Callable[[Problem], int]] = {
-    "dense": lambda problem: problem.pattern.a * problem.pattern.d,
-    "bmm_blockdense": lambda problem: problem.pattern.d,
+_EXTRA_WORK: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "dense": lambda a, d: a * d,
+    "bmm_blockdense": lambda a, d: d,
 }
-"""How many times the needed operations, and the weights, a method goes through."""
+"""How many times the needed operations, and the weights, a method goes through, by the pattern's a and d."""
 
 _NO_PERMUTATION = ("dense", "bmm_blockdense")
 
 
-def terms(problem: Problem, implementation: str) -> list[float]:
-    """The values of `TERMS` for one cell."""
-    pattern, element_mb = problem.pattern, problem.element_bytes / 1e6
-    input_mb = element_mb * problem.batch * pattern.columns
-    output_mb = element_mb * problem.batch * pattern.rows
-    extra_work = _EXTRA_WORK.get(implementation, lambda problem: 1)(problem)
-    permuted = pattern.d > 1 and implementation not in _NO_PERMUTATION
-    strided = permuted * min(pattern.d, STRIDE_LIMIT) / STRIDE_LIMIT
-    gflops = extra_work * problem.flops / 1e9
-    return [
-        1.0,
-        input_mb,
-        output_mb,
-        permuted * input_mb,
-        permuted * output_mb,
-        strided * input_mb,
-        strided * output_mb,
-        gflops,
-        gflops * pattern.b**-0.5,
-        gflops * pattern.c**-0.5,
-        extra_work * element_mb * pattern.nonzeros,
-    ]
-
-
 def term_table(problems: Sequence[Problem], implementation: str) -> Floats:
-    """The terms of many problems, of shape (problems, terms)."""
-    return np.array([terms(problem, implementation) for problem in problems], dtype=float)
+    """The values of `TERMS` for one implementation of many problems, of shape (problems, terms)."""
+    sizes = np.array([_sizes(problem) for problem in problems], dtype=float)
+    input_mb, output_mb, weight_mb, gflops, a, b, c, d = sizes.T
+    extra_work = _EXTRA_WORK.get(implementation, lambda a, d: np.ones_like(a))(a, d)
+    permuted = (d > 1) * float(implementation not in _NO_PERMUTATION)
+    strided = permuted * np.minimum(d, STRIDE_LIMIT) / STRIDE_LIMIT
+    executed = extra_work * gflops
+    return np.column_stack(
+        [
+            np.ones_like(a),
+            input_mb,
+            output_mb,
+            permuted * input_mb,
+            permuted * output_mb,
+            strided * input_mb,
+            strided * output_mb,
+            executed,
+            executed * b**-0.5,
+            executed * c**-0.5,
+            extra_work * weight_mb,
+        ]
+    )
+
+
+@lru_cache(maxsize=8192)
+def _sizes(problem: Problem) -> tuple[float, ...]:
+    """What the terms are made of: input, output and weights in MB, needed GFLOP, and the pattern."""
+    pattern, element_mb = problem.pattern, problem.element_bytes / 1e6
+    return (
+        element_mb * problem.batch * pattern.columns,
+        element_mb * problem.batch * pattern.rows,
+        element_mb * pattern.nonzeros,
+        problem.flops / 1e9,
+        *pattern.as_tuple(),
+    )

@@ -35,7 +35,7 @@ SIZES = FEATURES[:5]
 """The features whose range says whether a problem is like the measured ones."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def features(problem: Problem) -> tuple[float, ...]:
     """The values of `FEATURES`."""
     pattern = problem.pattern

@@ -7,14 +7,17 @@ d > 1 where nothing was measured on a device of that kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
 
 from kernels.heuristics.families import device_distance
 from kernels.heuristics.heuristic import DeviceFacts, Heuristic, Prediction
 from kernels.heuristics.model_file import learned_sections
 from kernels.heuristics.rules import PERMUTATION
-from kernels.heuristics.section import Section, log_speedup_of
+from kernels.heuristics.section import Section, named_excess
 from kernels.problem import Problem
 
 METRICS: tuple[str, ...] = ("latency", "energy")
@@ -63,26 +66,78 @@ def estimate(
         sections: to choose from, by default those of the model file in use.
         corrected: with the trees, or the cost model's constants alone.
     """
+    return estimates([problem], facts, metrics, sections, corrected)[0]
+
+
+def estimates(
+    problems: Sequence[Problem],
+    facts: DeviceFacts,
+    metrics: Collection[str] = METRICS,
+    sections: Sequence[Section] | None = None,
+    corrected: bool = True,
+) -> list[Estimate | None]:
+    """What `estimate` says of each of many problems, in a small part of the time."""
     known = learned_sections() if sections is None else sections
+    alike: dict[tuple[str, str], list[int]] = {}
+    for place, problem in enumerate(problems):
+        alike.setdefault((problem.precision, problem.layout), []).append(place)
+    said: list[Estimate | None] = [None] * len(problems)
+    for places in alike.values():
+        some = [problems[place] for place in places]
+        nearest = _nearest(known, some[0], facts, list(metrics))
+        if nearest is not None:
+            for place, found in zip(
+                places, _estimates_by(*nearest, some, facts, metrics, corrected), strict=True
+            ):
+                said[place] = found
+    return said
+
+
+def _nearest(
+    known: Sequence[Section], problem: Problem, facts: DeviceFacts, metrics: Sequence[str]
+) -> tuple[Section, float] | None:
+    """The section to ask about problems of this precision and layout, and how far it is."""
     ranked = [
-        (_distance(section, problem, facts, list(metrics)), number, section)
+        (_distance(section, problem, facts, metrics), number)
         for number, section in enumerate(known)
         if section.metric in metrics and _kind(section.device) == _kind(facts)
     ]
     if not ranked:
         return None
-    distance, _, section = min(ranked, key=lambda one: one[:2])
-    log_costs = section.log_costs(problem, corrected)
-    log_speedup = log_speedup_of(log_costs)
-    probability = section.probability(problem, log_speedup, corrected, distance)
-    return Estimate(
-        section=section,
-        distance=distance,
-        caveats=tuple(_caveats(section, problem, facts, next(iter(metrics)))),
-        costs={name: math.exp(value) for name, value in sorted(log_costs.items(), key=lambda item: item[1])},
-        predicted_speedup=math.exp(log_speedup),
-        confidence=max(probability, 1 - probability),
-    )
+    distance, number = min(ranked)
+    return known[number], distance
+
+
+def _estimates_by(
+    section: Section,
+    distance: float,
+    problems: Sequence[Problem],
+    facts: DeviceFacts,
+    metrics: Collection[str],
+    corrected: bool,
+) -> Iterator[Estimate]:
+    """What one section says of problems of one precision and layout."""
+    by_name = section.log_costs_of(problems, corrected)
+    beyond = section.beyond(problems)
+    baselines = np.min([values for name, values in by_name.items() if name != "fused"], axis=0)
+    log_speedups = baselines - by_name["fused"]
+    chances = section.probabilities(beyond, log_speedups, corrected, distance)
+    costs = np.exp(np.column_stack(list(by_name.values()))).tolist()
+    caveats = tuple(_caveats(section, problems[0], facts, next(iter(metrics))))
+    for row, values in enumerate(costs):
+        chance = float(chances[row])
+        yield Estimate(
+            section=section,
+            distance=distance,
+            caveats=caveats + tuple(map(_told_excess, named_excess(beyond[row]))),
+            costs=dict(sorted(zip(by_name, values, strict=True), key=itemgetter(1))),
+            predicted_speedup=math.exp(log_speedups[row]),
+            confidence=max(chance, 1 - chance),
+        )
+
+
+def _told_excess(excess: tuple[str, float]) -> str:
+    return f"{excess[0]} lies {excess[1]:.1f} doublings outside what was measured"
 
 
 def _distance(section: Section, problem: Problem, facts: DeviceFacts, metrics: Sequence[str]) -> float:
@@ -116,8 +171,6 @@ def _caveats(section: Section, problem: Problem, facts: DeviceFacts, metric: str
     for name, value in wanted:
         if getattr(section, name) != value:
             said.append(f"{name} {value} was not measured there: {getattr(section, name)} is")
-    for name, doublings in section.outside(problem):
-        said.append(f"{name} lies {doublings:.1f} doublings outside what was measured")
     return said
 
 
@@ -125,7 +178,10 @@ def _fitted(name: str, statement: str, corrected: bool) -> Heuristic:
     def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
         return predict_from(None, corrected)(problem, facts)
 
-    return Heuristic(name, 1, statement, predict)
+    def predict_together(problems: Sequence[Problem], facts: DeviceFacts) -> list[Prediction]:
+        return _predictions(problems, facts, None, corrected)
+
+    return Heuristic(name, 1, statement, predict, predict_together)
 
 
 def predict_from(
@@ -134,16 +190,27 @@ def predict_from(
     """A rule from these sections, by default those of the model file in use."""
 
     def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
-        metric = str(facts.get("metric", METRICS[0]))
-        wanted = (metric, *(other for other in METRICS if other != metric))
-        said = estimate(problem, facts, wanted, sections, corrected)
-        if said is None:
-            return PERMUTATION.predict(problem, facts)
-        if said.section.metric != metric:
-            return Prediction(said.predicts_fused, confidence=said.confidence)
-        return Prediction(said.predicts_fused, said.predicted_speedup, said.confidence, said.costs)
+        return _predictions([problem], facts, sections, corrected)[0]
 
     return predict
+
+
+def _predictions(
+    problems: Sequence[Problem], facts: DeviceFacts, sections: Sequence[Section] | None, corrected: bool
+) -> list[Prediction]:
+    metric = str(facts.get("metric", METRICS[0]))
+    wanted = (metric, *(other for other in METRICS if other != metric))
+    said = estimates(problems, facts, wanted, sections, corrected)
+    pairs = zip(problems, said, strict=True)
+    return [_prediction(problem, found, facts, metric) for problem, found in pairs]
+
+
+def _prediction(problem: Problem, said: Estimate | None, facts: DeviceFacts, metric: str) -> Prediction:
+    if said is None:
+        return PERMUTATION.predict(problem, facts)
+    if said.section.metric != metric:
+        return Prediction(said.predicts_fused, confidence=said.confidence)
+    return Prediction(said.predicts_fused, said.predicted_speedup, said.confidence, said.costs)
 
 
 COST_MODEL = _fitted("cost_model", "fused where passes over memory, operations and launches say so", False)

@@ -30,8 +30,12 @@ class ImplementationCost:
 
     def log_costs(self, problems: Sequence[Problem], implementation: str, corrected: bool = True) -> Floats:
         """Natural logarithms of ms or mJ."""
-        plain = np.log(term_table(problems, implementation) @ np.array(self.constants))
+        plain = self.log_plain(problems, implementation)
         return plain + self.correction.predict(feature_table(problems)) if corrected else plain
+
+    def log_plain(self, problems: Sequence[Problem], implementation: str) -> Floats:
+        """The same by the constants alone."""
+        return np.log(term_table(problems, implementation) @ np.array(self.constants))
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,16 @@ class Section:
 
     def log_costs(self, problem: Problem, corrected: bool = True) -> dict[str, float]:
         """Predicted log(ms) or log(mJ) by implementation, the constants alone or corrected by trees."""
+        return {name: float(values[0]) for name, values in self.log_costs_of([problem], corrected).items()}
+
+    def log_costs_of(self, problems: Sequence[Problem], corrected: bool = True) -> dict[str, Floats]:
+        """The same for many problems at once."""
+        plain = {name: cost.log_plain(problems, name) for name, cost in self.implementations.items()}
+        if not corrected:
+            return plain
+        table = feature_table(problems)
         return {
-            name: float(cost.log_costs([problem], name, corrected)[0])
-            for name, cost in self.implementations.items()
+            name: plain[name] + cost.correction.predict(table) for name, cost in self.implementations.items()
         }
 
     def probability(
@@ -77,19 +88,26 @@ class Section:
             corrected: with the trees.
             distance: in doublings, added to the problem's own from the measured range.
         """
+        outside = self.beyond([problem])
+        return float(self.probabilities(outside, np.array([log_speedup]), corrected, distance)[0])
+
+    def probabilities(
+        self, beyond: Floats, log_speedups: Floats, corrected: bool = True, distance: float = 0.0
+    ) -> Floats:
+        """The same for many problems, of which `beyond` says how far each is outside."""
         spread = self.spread if corrected else self.plain_spread
-        distance += sum(excess for _, excess in self.outside(problem))
-        exponent = log_speedup / (spread + SPREAD_PER_DOUBLING * distance)
-        return 1 / (1 + math.exp(-max(-60.0, min(60.0, exponent))))
+        exponents = log_speedups / (spread + SPREAD_PER_DOUBLING * (distance + beyond.sum(axis=1)))
+        return np.asarray(1 / (1 + np.exp(-np.clip(exponents, -60.0, 60.0))))
+
+    def beyond(self, problems: Sequence[Problem]) -> Floats:
+        """Doublings by which each size is beyond what was measured, of shape (problems, sizes)."""
+        values = feature_table(problems)[:, : len(SIZES)]
+        excess = np.maximum(np.array(self.lowest) - values, values - np.array(self.highest))
+        return np.where(excess > 1e-9, excess, 0.0)
 
     def outside(self, problem: Problem) -> list[tuple[str, float]]:
         """Sizes beyond what was measured, each with the doublings by which it is beyond."""
-        values = feature_table([problem])[0][: len(SIZES)]
-        beyond = [
-            (name.removeprefix("log2_"), max(low - value, value - high, 0.0))
-            for name, value, low, high in zip(SIZES, values, self.lowest, self.highest, strict=True)
-        ]
-        return [(name, float(excess)) for name, excess in beyond if excess > 1e-9]
+        return named_excess(self.beyond([problem])[0])
 
     def to_plain(self) -> dict[str, Any]:
         """What JSON holds."""
@@ -131,6 +149,15 @@ _PLAIN_FIELDS = (
     "lowest",
     "highest",
 )
+
+
+def named_excess(beyond: Floats) -> list[tuple[str, float]]:
+    """The sizes of a problem that are beyond what was measured, by name."""
+    return [
+        (name.removeprefix("log2_"), float(excess))
+        for name, excess in zip(SIZES, beyond, strict=True)
+        if excess > 0
+    ]
 
 
 def log_speedup_of(log_costs: Mapping[str, float]) -> float:

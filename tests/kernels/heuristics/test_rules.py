@@ -70,3 +70,20 @@ def test_held_out_predictions_never_saw_their_block() -> None:
     assert seen == [{(64, 64), (96, 96)}, {(32, 32), (96, 96)}, {(32, 32), (64, 64)}]
     # without its own block, 64 and 96 see one win and one loss: a tie, which is no majority for fused
     assert [prediction.predicts_fused for _, prediction in said] == [False, False, False]
+
+
+@pytest.mark.parametrize("rule", HEURISTICS, ids=lambda rule: rule.name)
+def test_many_problems_together_are_told_what_each_is_told_alone(rule):
+    asked = [
+        Problem(Pattern(a, 64, 48, d), 4096, precision, layout)
+        for a in (1, 6)
+        for d in (1, 4)
+        for precision in ("fp32", "fp16")
+        for layout in ("batch_first", "batch_last")
+    ]
+    facts = {"model": "Tesla V100-PCIE-16GB", "kind": "cuda", "metric": "energy"}
+    for problem, said in zip(asked, rule.predict_all(asked, facts), strict=True):
+        alone = rule.predict(problem, facts)
+        assert (said.predicts_fused, list(said.costs)) == (alone.predicts_fused, list(alone.costs))
+        assert said.predicted_speedup == pytest.approx(alone.predicted_speedup)
+        assert said.confidence == pytest.approx(alone.confidence)
