@@ -92,19 +92,7 @@ def _asked() -> Asked:
     implementations = st.multiselect(
         "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations", bind="query-params"
     )
-    left, right = st.columns(2, vertical_alignment="bottom")
-    most_minutes = max(int(limits().minutes), 1)
-    budget = left.number_input(
-        "At most (minutes)",
-        1,
-        most_minutes,
-        min(DEFAULT_BUDGET_MINUTES, most_minutes),
-        key="ask_budget",
-        bind="query-params",
-    )
-    counters = right.checkbox(
-        "Hardware counters, in a pass of their own", key="ask_counters", bind="query-params"
-    )
+    minutes, counters = _choose_extent()
     return Asked(
         device=device,
         suite=suite,
@@ -115,8 +103,20 @@ def _asked() -> Asked:
         implementations=tuple(implementations),
         counters=counters,
         is_chain=way == "chain",
-        budget_minutes=int(budget),
+        budget_minutes=minutes,
     )
+
+
+def _choose_extent() -> tuple[int, bool]:
+    """Draw the boxes of the longest time, in minutes, and of whether counters are read too."""
+    left, right = st.columns(2, vertical_alignment="bottom")
+    most = max(int(limits().minutes), 1)
+    default = min(DEFAULT_BUDGET_MINUTES, most)
+    minutes = left.number_input("At most (minutes)", 1, most, default, key="ask_budget", bind="query-params")
+    counters = right.checkbox(
+        "Hardware counters, in a pass of their own", key="ask_counters", bind="query-params"
+    )
+    return int(minutes), counters
 
 
 def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
