@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from collections.abc import Collection
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, null, select
+from sqlalchemy import Select, bindparam, null, select
 
 from db.models import (
     Canary,
@@ -165,47 +165,57 @@ def series(
         UsageError: there is no such metric.
     """
     if metric in RATIO_OF_METRIC.values():
-        query = _ratio_series(problem, metric)
+        query, of_device = _ratio_series(metric), [Run.device_id == device_id]
     elif metric in Measurement.__table__.c:
-        query = _cell_series(device_id, problem, implementation, metric)
+        query, of_device = _cell_series(metric), []
     else:
         raise UsageError(f"unknown metric {metric!r}; db/metrics.py lists them")
+    which = vars(problem) | {"implementation": implementation, "device_id": device_id}
     with store.session() as session:
-        rows = session.execute(query.where(*run_filters(device_id, kinds, origins)).order_by(Run.id))
+        rows = session.execute(query.where(*of_device, *run_filters(None, kinds, origins)), which)
         return [SeriesPoint(*row) for row in rows]
 
 
-_RUN_OF_POINT = (Run.id, Run.started_at, Run.environment_id, Run.revision_id)
+_TABLE_OF_RUN, _MEASUREMENT, _COMPARISON = Run.__table__, Measurement.__table__, Comparison.__table__
+_RUN_OF_POINT = [_TABLE_OF_RUN.c[name] for name in ("id", "started_at", "environment_id", "revision_id")]
+_PROBLEM_ASKED = (
+    select(Problem.id)
+    .where(*(getattr(Problem, name) == bindparam(name) for name in ProblemKey.__dataclass_fields__))
+    .scalar_subquery()
+)
+_CELL_ASKED = (
+    select(Cell.id)
+    .where(Cell.problem_id == _PROBLEM_ASKED, Cell.implementation == bindparam("implementation"))
+    .scalar_subquery()
+)
 
 
-def _ratio_series(problem: ProblemKey, metric: str) -> Select:
+@cache
+def _ratio_series(metric: str) -> Select:
     compared = next(name for name, ratio in RATIO_OF_METRIC.items() if ratio == metric)
+    values = (_COMPARISON.c[name] for name in ("speedup", "speedup_low", "speedup_high"))
     return (
-        select(*_RUN_OF_POINT, Comparison.speedup, Comparison.speedup_low, Comparison.speedup_high)
-        .join(Run, Run.id == Comparison.run_id)
-        .join(Problem, Problem.id == Comparison.problem_id)
-        .filter(*_is(problem), Comparison.metric == compared, Comparison.baselines == "all")
-        .where(Comparison.speedup.is_not(None))
+        select(*_RUN_OF_POINT, *values)
+        .join(_TABLE_OF_RUN, _TABLE_OF_RUN.c.id == _COMPARISON.c.run_id)
+        .where(_COMPARISON.c.problem_id == _PROBLEM_ASKED, _COMPARISON.c.metric == compared)
+        .where(_COMPARISON.c.baselines == "all", _COMPARISON.c.speedup.is_not(None))
+        .order_by(_COMPARISON.c.run_id)
     )
 
 
-def _cell_series(device_id: int, problem: ProblemKey, implementation: str, metric: str) -> Select:
-    value = getattr(Measurement, metric)
+@cache
+def _cell_series(metric: str) -> Select:
+    """The index by series gives the runs: a condition on the run's own device would have all runs scanned."""
     bounds = TAIL_METRICS.get(metric, (None, None))
-    low, high = (getattr(Measurement, name) if name else null() for name in bounds)
+    low, high = (_MEASUREMENT.c[name] if name else null() for name in bounds)
     return (
-        select(*_RUN_OF_POINT, value, low, high)
-        .join(Run, Run.id == Measurement.run_id)
-        .join(Cell, Cell.id == Measurement.cell_id)
-        .join(Problem, Problem.id == Cell.problem_id)
-        .where(*_is(problem), Cell.implementation == implementation, Measurement.device_id == device_id)
-        .where(Measurement.status.in_(COMPARABLE), Measurement.mode.in_(HEADLINE_MODES))
-        .where(value.is_not(None))
+        select(*_RUN_OF_POINT, _MEASUREMENT.c[metric], low, high)
+        .join(_TABLE_OF_RUN, _TABLE_OF_RUN.c.id == _MEASUREMENT.c.run_id)
+        .where(_MEASUREMENT.c.device_id == bindparam("device_id"), _MEASUREMENT.c.cell_id == _CELL_ASKED)
+        .where(_MEASUREMENT.c.status.in_(COMPARABLE), _MEASUREMENT.c.mode.in_(HEADLINE_MODES))
+        .where(_MEASUREMENT.c[metric].is_not(None))
+        .order_by(_MEASUREMENT.c.run_id)
     )
-
-
-def _is(problem: ProblemKey) -> Iterable[Any]:
-    return [getattr(Problem, name) == value for name, value in asdict(problem).items()]
 
 
 def tails(
