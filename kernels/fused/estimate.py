@@ -32,6 +32,8 @@ LAUNCH_CYCLES = 3000
 SECTOR_BYTES = 32
 REGISTERS = 65536
 MAX_RESIDENT_THREADS = 1536
+SYSTEM_BYTES = 1024
+"""Of shared memory that each block takes for the system, from sm_80 on."""
 
 
 def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
@@ -53,7 +55,8 @@ def resident(tile: Tile, machine: Machine) -> int:
     """Blocks that share a multiprocessor, by shared memory, registers and threads."""
     by_registers = REGISTERS // (tile.registers * tile.threads)
     by_threads = MAX_RESIDENT_THREADS // tile.threads
-    return max(1, min(machine.shared_bytes // tile.launch_bytes, by_registers, by_threads))
+    by_memory = (machine.shared_bytes + SYSTEM_BYTES) // (tile.launch_bytes + SYSTEM_BYTES)
+    return max(1, min(by_memory, by_registers, by_threads))
 
 
 def _weight_bytes(tile: Tile) -> int:

@@ -27,9 +27,11 @@ struct alignas(16) Words { uint32_t at[4]; };
 /// Infinity has a small part that is none, so that where plain fp32 gives infinity this may give NaN.
 struct Parts { uint32_t big, small; };
 
+/// By integers, since the rounding instruction is four: the big part is rounded to nearest, so that the
+/// small one has either sign, and the tensor cores cut its last bit without a drift. NaN stays NaN in it.
 KS_DEVICE Parts split(uint32_t bits) {
-  const uint32_t big = round_to_tf32(bits);
-  return {big, round_to_tf32(as_bits(as_float(bits) - as_float(big)))};
+  const uint32_t big = (bits + 0x1000u) & ~0x1fffu;
+  return {big, as_bits(as_float(bits) - as_float(big))};
 }
 
 /// What differs between precisions: the storage, the tensor-core instruction, the rounding of X.

@@ -64,9 +64,11 @@ def test_what_is_not_finite_in_plain_fp32_is_not_finite_here_and_the_reverse(hos
     problem = problem_of(32)
     weights, x = make_operands(problem, "cpu", seed=1)
     x[3, 5], x[3, 6], x[4, 7] = torch.inf, -torch.inf, torch.nan
+    x[5, 8] = torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)  # as a GPU writes NaN
     ys = [
         launch_on_host(problem, tile_of(f), lay_out(weights, tile_of(f)), x)
         for f in ("cores", "tensor_cores")
     ]
     assert torch.isinf(ys[0]).any()
+    assert torch.isnan(ys[1][:, 8]).all()
     assert torch.equal(torch.isfinite(ys[0]), torch.isfinite(ys[1]))
