@@ -133,6 +133,7 @@ def page_times(folder: Path) -> Iterator[Figure]:
         yield Figure(f"{name}: payload", page["payload_kb"], "kB", "<= 500")
         yield Figure(f"{name}: queries", page["queries_ms"], "ms", "< 100")
     yield Figure(f"an act of one of {told['sessions']} sessions, median", told["act_median_s"], "s", "< 1.5")
+    yield Figure("the server's CPU time an act", told["act_cpu_ms"], "ms")
     yield Figure("server's memory then", told["server_memory_mb"], "MB", "< 700")
 
 

@@ -177,6 +177,8 @@ class Crowd:
     sessions: int
     act_median_s: float
     act_worst_s: float
+    act_cpu_ms: float
+    """Of the server, for each act: what a busy machine does not stretch."""
     server_memory_mb: float
 
 
@@ -207,8 +209,16 @@ def _hello(browser: Browser, address: str, rounds: int) -> PageFigures:
 def crowd(url: str, sessions: int) -> Crowd:
     """Many sessions on a server of their own; the browser is gone, it would take their processors."""
     with running_dashboard(url) as at:
-        acts = act_seconds(at, [entry.path for entry in PAGES if entry is not PAGES[0]], sessions)
-        return Crowd(sessions, statistics.median(acts), max(acts), _memory_mb(at))
+        server = _server(at)
+        paths = [entry.path for entry in PAGES if entry is not PAGES[0]]
+        acts, spent_s = act_seconds(at, paths, sessions, clock=lambda: sum(server.cpu_times()[:2]))
+        return Crowd(
+            sessions=sessions,
+            act_median_s=statistics.median(acts),
+            act_worst_s=max(acts),
+            act_cpu_ms=1e3 * spent_s / len(acts),
+            server_memory_mb=server.memory_info().rss / 1e6,
+        )
 
 
 def _queries_ms(url: str, path: str) -> float:
@@ -216,12 +226,12 @@ def _queries_ms(url: str, path: str) -> float:
     return min(page_asks(path).wall_ms for _ in range(3))
 
 
-def _memory_mb(address: str) -> float:
-    """Resident memory of the process that listens there."""
+def _server(address: str) -> psutil.Process:
+    """The process that listens there."""
     port = int(address.rsplit(":", 1)[1])
     for process in psutil.Process().children(recursive=True):
         if any(link.laddr.port == port for link in process.net_connections() if link.status == "LISTEN"):
-            return process.memory_info().rss / 1e6
+            return process
     raise RuntimeError(f"nobody listens on {address}")
 
 
@@ -237,7 +247,8 @@ def _table(rows: list[PageFigures], rest: Crowd) -> str:
         )
     lines.append(
         f"{rest.sessions} sessions, one act each every 10 s: median {rest.act_median_s:.2f} s, worst "
-        f"{rest.act_worst_s:.2f} s; the server then holds {rest.server_memory_mb:.0f} MB"
+        f"{rest.act_worst_s:.2f} s, {rest.act_cpu_ms:.0f} ms of CPU an act; the server then holds "
+        f"{rest.server_memory_mb:.0f} MB"
     )
     return "\n".join(lines)
 
