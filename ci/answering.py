@@ -16,13 +16,12 @@ from ci.config import CiConfig
 from ci.remeasured import Decision, decide, decide_in_turns, machine_between
 from ci.rule import Floats
 from db.alert_life import LIVE, measured_again
+from db.paired import BASE, HEAD, SIDE
 from db.queries import AlertRow, RequestRow, RunRow, VerdictRow, alerts, request, runs, verdicts
 from db.request_events import request_events
 from db.store import Store
 from db.verdicts import newest_points
 
-SIDE, HEAD, BASE = "side", "head", "base"
-"""A run's argument: which of two revisions it measured, the night's or the last good one."""
 Latencies = Mapping[int, float]
 """By cell id, in milliseconds."""
 

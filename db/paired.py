@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from db.records import MeasurementRecord, ProblemKey
 
+BASE, HEAD = "base", "head"
+SIDE = "side"
+"""An argument of the runs that measured two revisions in turns: which of both this one measured."""
+
 
 @dataclass(frozen=True)
 class PairedReading:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from db.paired import BrokenRevision, PairedReading
+from db.paired import BASE, HEAD, BrokenRevision, PairedReading
 from db.records import MeasurementRecord, ProblemKey, RevisionRecord
 from kernels.pattern import Pattern
 from kernels.problem import Problem
@@ -25,7 +25,7 @@ from profiler.gate_process import RevisionProcess
 from profiler.settings import MeasureSettings
 from profiler.unmeasured import unmeasured
 
-SIDES = ("base", "head")
+SIDES = (BASE, HEAD)
 TIMEOUT_S = 300.0
 """Longest wait for one answer: a first build of a GPU's kernels takes minutes."""
 FEW_LAUNCHES, FEW_LAUNCHES_MS = 8, 60.0

@@ -12,7 +12,7 @@ from typing import Literal
 
 from db import leases
 from db.leases import Held
-from db.paired import BrokenRevision, PairedReading
+from db.paired import SIDE, BrokenRevision, PairedReading
 from db.records import ProblemKey, RevisionRecord, RunRecord, RunState
 from db.store import Store
 from kswatch_errors import KswatchError, MeasurementError
@@ -265,7 +265,7 @@ class _Recorder:
                 origin="simulated" if place.device.simulated else "measured",
                 started_at=datetime.now(UTC),
                 planned_cells=sum(map(len, session.cells.values())),
-                arguments=filters | {"side": side, "against": other.commit},
+                arguments=filters | {SIDE: side, "against": other.commit},
                 request_id=self._asked.request_id,
             )
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from db import queries
-from db.paired import BrokenRevision
+from db.paired import HEAD, BrokenRevision
 from db.queries import RequestRow
 from db.store import Store
 from kswatch_errors import MeasurementError, UsageError
@@ -24,7 +24,6 @@ from profiler.revisions import repository_of
 from profiler.session import Surroundings
 
 KIND: Final = "confirm"
-SIDE = "side"
 PAIRS, FEWEST_PAIRS = 5, 3
 """Pairs of fresh processes, and how many the time must at least reach for."""
 ROUNDS = 8
@@ -65,7 +64,7 @@ def measure_in_turns(
         began_s = clock()
         if broken := _measure(session, lambda: budget_s - (clock() - began_s)):
             return f"the {broken.side} revision {broken.commit[:12]} cannot be measured: {broken.reason}"
-    return RunResult.of(queries.run(store, session.runs["head"]))
+    return RunResult.of(queries.run(store, session.runs[HEAD]))
 
 
 def _asked(request: RequestRow, repository: Path) -> Asked:

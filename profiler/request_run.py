@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import cast
 
 from db import queries, request_events, requests
+from db.paired import SIDE
 from db.queries import RequestRow
 from db.records import MeasurementRecord, RunKind
 from db.store import Store
@@ -28,7 +29,7 @@ def measure_request(store: Store, request: RequestRow, surroundings: Surrounding
     request says why.
     """
     begun = queries.run(store, request.run_id) if request.run_id is not None else None
-    if begun is not None and in_turns.SIDE not in begun.arguments:
+    if begun is not None and SIDE not in begun.arguments:
         if begun.state == "finished":
             return RunResult.of(begun)
         with suppress(UsageError):  # another commit or environment now: its cells may not be mixed

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from db import leases, lost_workers, queries
+from db.paired import SIDE
 from db.records import RunKind, RunRecord
 from db.store import Store
 from db.workers import Sign
@@ -140,7 +141,7 @@ def resume(
         raise UsageError("there is no interrupted run to resume; `kswatch runs` lists all")
     begun, row = store.run_plan(run_id), queries.run(store, run_id)
     plan = plan_suite(begun.suite, Filters.from_arguments(begun.arguments))
-    if begun.origin == "imported" or plan.cells != begun.planned_cells:
+    if begun.origin == "imported" or SIDE in begun.arguments or plan.cells != begun.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
     done = store.done_cells(run_id)
     if len(done) >= plan.cells:
