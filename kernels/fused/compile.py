@@ -63,7 +63,9 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
 def source_key(tile: Tile, architecture: int) -> str:
     """sha256 over what decides the machine code but for the compiler's version."""
     parts = [tile.source.encode(), repr((FLAGS, architecture)).encode()]
-    parts += [path.read_bytes() for path in sorted(FOLDER.glob("*.cu*"))]
+    wide = tile.family == "warpgroups"
+    paths = (path for path in sorted(FOLDER.glob("*.cu*")) if wide or not path.name.startswith("hopper"))
+    parts += [path.read_bytes() for path in paths]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

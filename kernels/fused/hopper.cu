@@ -25,6 +25,7 @@ class OnWarpgroups {
   KS_DEVICE void start(uint32_t w, uint32_t x) {
     constexpr bool BY_BATCH = T::LAYOUT == batch_last;
     w += thread_index() / 128 * (T::TM * hopper::SPAN_BYTES);
+    hopper::hold_sums(sum);
     hopper::fence_sums();
     KS_UNROLL
     for (int l = 0; l < INSTRUCTIONS; ++l) {
@@ -34,6 +35,12 @@ class OnWarpgroups {
       hopper::multiply<BY_BATCH, T::BN>(sum, a, b, typename T::Element{});
     }
     hopper::commit_products();
+  }
+
+  /// Until all steps that were started are in the sums.
+  KS_DEVICE void finish() {
+    hopper::wait_products<0>();
+    hopper::hold_sums(sum);
   }
 
   template <class F>
@@ -130,7 +137,7 @@ KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Argumen
     const int ahead = step - 1 + T::STAGES;
     if (asks && step > 0 && ahead < steps) asking.issue(ahead);
   }
-  hopper::wait_products<0>();
+  sums.finish();
   add_bias<T>(sums, g, at);
   barrier();  // Y takes the place of the stages
   const Y<T, E> y{reinterpret_cast<E*>(shared_memory())};

@@ -64,6 +64,13 @@ KS_DEVICE void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
 
+/// Keeps the compiler from moving what touches the sums across a fence or a wait, which name no register.
+template <int COUNT>
+KS_DEVICE void hold_sums(float (&sums)[COUNT]) {
+  KS_UNROLL
+  for (int u = 0; u < COUNT; ++u) asm volatile("" : "+f"(sums[u])::"memory");
+}
+
 // Registers of the sums of 128 and 256 batch entries.
 #define KS_REGISTERS_64 \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
