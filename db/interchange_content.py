@@ -194,12 +194,13 @@ def _write(
     store: Store, session: Session, header: RunHeader, run: Run, records: list[MeasurementRecord]
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
-    cells = recording.write_measurements(session, store.vocabulary, facts, records)
+    connection = session.connection()
+    cells = recording.write_measurements(connection, store.vocabulary, facts, records)
     if facts.keeps_tails:
-        write_tails(session, run.device_id, run.id, recording.points_of(run.id, cells, records))
+        write_tails(connection, run.device_id, run.id, recording.points_of(run.id, cells, records))
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
     insert_rows(session, Canary, canaries, replace=True)
-    recording.write_predictions(session, store.vocabulary, run.id, header.predictions)
+    recording.write_predictions(connection, store.vocabulary, run.id, header.predictions)
     insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
     for model, said in ((RunEvent, header.events), (RunLog, header.log)):
         if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):

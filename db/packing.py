@@ -39,15 +39,12 @@ def pack_points(points: Iterable[Point]) -> bytes:
     """Points as one tail: the newest 400, the oldest first; of several of one run the last counts."""
     by_run = {point.run_id: point for point in points}
     newest = [by_run[run_id] for run_id in sorted(by_run)[-TAIL_LENGTH:]]
-    return b"".join(
-        _POINT.pack(
-            point.run_id,
-            point.value,
-            _NAN if point.low is None else point.low,
-            _NAN if point.high is None else point.high,
-        )
-        for point in newest
-    )
+    return b"".join(map(_packed, newest))
+
+
+def _packed(point: Point) -> bytes:
+    run_id, value, low, high = point
+    return _POINT.pack(run_id, value, _NAN if low is None else low, _NAN if high is None else high)
 
 
 def unpack_points(packed: bytes) -> list[Point]:
@@ -61,7 +58,7 @@ def unpack_points(packed: bytes) -> list[Point]:
 def with_point(packed: bytes, point: Point) -> bytes:
     """The tail with one more point; a point of the same run is replaced."""
     if point.run_id > newest_run_id(packed):  # the usual case, without unpacking
-        return (packed + pack_points([point]))[-TAIL_LENGTH * _POINT.size :]
+        return (packed + _packed(point))[-TAIL_LENGTH * _POINT.size :]
     return pack_points([*unpack_points(without_run(packed, point.run_id)), point])
 
 

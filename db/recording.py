@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import String, bindparam, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, String, bindparam, or_, select
 
 from db.comparing import COMPARED_METRICS, Measured, compare
 from db.models import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
@@ -43,27 +42,27 @@ class RunFacts:
 
 
 def write_measurements(
-    session: Session, vocabulary: Vocabulary, run: RunFacts, records: Sequence[MeasurementRecord]
+    connection: Connection, vocabulary: Vocabulary, run: RunFacts, records: Sequence[MeasurementRecord]
 ) -> list[int]:
     """Write measurements with samples and counters, in place of those of the same cell and mode.
 
     Gives the cell of each record.
     """
-    cells = vocabulary.cell_ids(session, [(record.problem, record.implementation) for record in records])
-    insert_tuples(session, Measurement, _COLUMNS, _rows(run, cells, records))
+    cells = vocabulary.cell_ids(connection, [(record.problem, record.implementation) for record in records])
+    insert_tuples(connection, Measurement, _COLUMNS, _rows(run, cells, records))
     placed = list(zip(cells, records, strict=True))
     samples = [
         (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
         for cell_id, record in placed
         if record.samples_ms
     ]
-    insert_tuples(session, Sample, ("run_id", "cell_id", "mode", "samples_ms"), samples)
+    insert_tuples(connection, Sample, ("run_id", "cell_id", "mode", "samples_ms"), samples)
     counters = [
         {"run_id": run.run_id, "cell_id": cell_id, **asdict(counter)}
         for cell_id, record in placed
         for counter in record.counters
     ]
-    insert_rows(session, Counter, counters, replace=True)
+    insert_rows(connection, Counter, counters, replace=True)
     return cells
 
 
@@ -110,14 +109,14 @@ def points_of(
 
 
 def write_comparisons(
-    session: Session, run_id: int, held: Collection[str], problem_ids: Collection[int] | None = None
+    connection: Connection, run_id: int, held: Collection[str], problem_ids: Collection[int] | None = None
 ) -> list[SeriesPoint]:
     """Compare fused with the baselines, from what the store now holds of the run.
 
     Gives what that says of the headline's series.
 
     Args:
-        session: of the transaction that wrote the measurements.
+        connection: of the transaction that wrote the measurements.
         run_id: whose measurements.
         held: implementations that the device holds rows of; only these must have one for a comparison.
         problem_ids: the problems to compare anew; by default all of the run.
@@ -125,11 +124,11 @@ def write_comparisons(
     baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
     rows: list[ComparedRow] = []
     points: list[SeriesPoint] = []
-    for problem_id, measured in _measured(session, run_id, problem_ids).items():
+    for problem_id, measured in _measured(connection, run_id, problem_ids).items():
         new = comparison_rows(run_id, problem_id, measured.headline, baselines)
         points += ratio_points(new, measured.fused_cell)
         rows += new
-    insert_tuples(session, Comparison, ComparedRow._fields, rows)
+    insert_tuples(connection, Comparison, ComparedRow._fields, rows)
     return points
 
 
@@ -169,8 +168,9 @@ class ProblemCells(NamedTuple):
     fused_cell: int | None
 
 
-def _measured(session: Session, run_id: int, problem_ids: Collection[int] | None) -> dict[int, ProblemCells]:
-    connection = session.connection()
+def _measured(
+    connection: Connection, run_id: int, problem_ids: Collection[int] | None
+) -> dict[int, ProblemCells]:
     if problem_ids is None:
         found = connection.execute(_OF_RUN, {"run_id": run_id}).all()
     else:
@@ -209,12 +209,12 @@ def metrics_read(measured: Collection[Measured]) -> list[str]:
 
 
 def write_predictions(
-    session: Session, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
+    connection: Connection, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
 ) -> None:
     """Write what heuristics say for the run's problems."""
-    ids = vocabulary.problem_ids(session, (record.problem for record in records))
+    ids = vocabulary.problem_ids(connection, (record.problem for record in records))
     rows = [(run_id, ids[record.problem], *_said(record)) for record in records]
-    insert_tuples(session, Prediction, ("run_id", "problem_id", *_SAID), rows)
+    insert_tuples(connection, Prediction, ("run_id", "problem_id", *_SAID), rows)
 
 
 _SAID = ("heuristic", "version", "predicts_fused", "predicted_speedup")
@@ -235,8 +235,7 @@ _HELD = (
 )
 
 
-def held_implementations(session: Session, device_id: int, run_id: int | None = None) -> set[str]:
+def held_implementations(connection: Connection, device_id: int, run_id: int | None = None) -> set[str]:
     """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
     asked = {"device_id": device_id, "run_id": run_id}
-    connection = session.connection()
     return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **asked})}

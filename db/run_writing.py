@@ -59,11 +59,12 @@ def finish(
     )
     run.by_status = count_statuses(session, run.id)
     run.by_event = count_events(session, run.id)
-    held = recording.held_implementations(session, run.device_id, run.id)
+    connection = session.connection()
+    held = recording.held_implementations(connection, run.device_id, run.id)
     # a baseline that came late in the run was not yet asked of its first problems
-    ratios = recording.write_comparisons(session, run.id, held)
+    ratios = recording.write_comparisons(connection, run.id, held)
     if RunFacts(run.id, run.device_id, run.kind).keeps_tails:
-        write_tails(session, run.device_id, run.id, ratios)
+        write_tails(connection, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)
     heuristic_scores.write(session, run.id)
 

@@ -11,7 +11,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Double, Insert, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Boolean, Connection, Double, Insert, Integer, LargeBinary, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 
 def insert_rows(
-    session: Session,
+    writer: Session | Connection,
     model: type[DeclarativeBase],
     rows: Sequence[dict[str, Any]],
     *,
@@ -43,13 +43,13 @@ def insert_rows(
     columns = tuple(rows[0])
     if _is_plain(model):
         values = [tuple(map(row.__getitem__, columns)) for row in rows]
-        insert_tuples(session, model, columns, values, replace=replace, key=key)
+        insert_tuples(writer, model, columns, values, replace=replace, key=key)
     else:
-        session.execute(_insert(session.get_bind().dialect.name, model, key, replace, columns), rows)
+        writer.execute(_insert(connection_of(writer).dialect.name, model, key, replace, columns), rows)
 
 
 def insert_tuples(
-    session: Session,
+    writer: Session | Connection,
     model: type[DeclarativeBase],
     columns: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
@@ -67,13 +67,18 @@ def insert_tuples(
     known = [
         name for name, values in zip(columns, zip(*rows, strict=True), strict=True) if _any_known(values)
     ]
-    backend = session.get_bind().dialect.name
-    sql, order = _driver_sql(backend, model, key, replace, columns, tuple(known))
+    connection = connection_of(writer)
+    sql, order = _driver_sql(connection.dialect.name, model, key, replace, columns, tuple(known))
     pick = itemgetter(*map(columns.index, order or known))
     values: Sequence[Any] = list(map(pick, rows))
     if order is None:
         values = [dict(zip(known, row, strict=True)) for row in values]
-    session.connection().exec_driver_sql(sql, values)
+    connection.exec_driver_sql(sql, values)
+
+
+def connection_of(writer: Session | Connection) -> Connection:
+    """The connection that a session writes by; what writes often asks for it once, since that takes time."""
+    return writer if isinstance(writer, Connection) else writer.connection()
 
 
 def _any_known(values: tuple[Any, ...]) -> bool:

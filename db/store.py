@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.orm import Session
 
 from db import heuristic_scores, recording, run_writing
@@ -120,14 +120,15 @@ class Store:
         if not records:
             return
         with self.writing() as session:
+            connection = session.connection()
             run = self._run_facts(session, run_id)
-            held = self._held_with(session, run, records)
-            cells = recording.write_measurements(session, self.vocabulary, run, records)
-            problems = self.vocabulary.problem_ids(session, (record.problem for record in records))
-            ratios = recording.write_comparisons(session, run_id, held, problems.values())
+            held = self._held_with(connection, run, records)
+            cells = recording.write_measurements(connection, self.vocabulary, run, records)
+            problems = self.vocabulary.problem_ids(connection, (record.problem for record in records))
+            ratios = recording.write_comparisons(connection, run_id, held, problems.values())
             if run.keeps_tails:
                 points = recording.points_of(run_id, cells, records)
-                write_tails(session, run.device_id, run_id, chain(points, ratios))
+                write_tails(connection, run.device_id, run_id, chain(points, ratios))
 
     def record_bulk(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
         """Record many measurements in one transaction, for import and simulation.
@@ -135,7 +136,8 @@ class Store:
         Comparisons are written by `finish_run`, series tails by `rebuild_tails` after the last run.
         """
         with self.writing() as session:
-            recording.write_measurements(session, self.vocabulary, self._run_facts(session, run_id), records)
+            run = self._run_facts(session, run_id)
+            recording.write_measurements(session.connection(), self.vocabulary, run, records)
 
     def rebuild_tails(self, device_id: int) -> None:
         """Write the tails of a device's series anew, after runs that were recorded in bulk."""
@@ -148,9 +150,11 @@ class Store:
             self._facts[run_id] = RunFacts(run.id, run.device_id, run.kind)
         return self._facts[run_id]
 
-    def _held_with(self, session: Session, run: RunFacts, records: Sequence[MeasurementRecord]) -> set[str]:
+    def _held_with(
+        self, connection: Connection, run: RunFacts, records: Sequence[MeasurementRecord]
+    ) -> set[str]:
         if run.run_id not in self._held:
-            self._held[run.run_id] = recording.held_implementations(session, run.device_id, run.run_id)
+            self._held[run.run_id] = recording.held_implementations(connection, run.device_id, run.run_id)
         self._held[run.run_id] |= {record.implementation for record in records}
         return self._held[run.run_id]
 
@@ -162,7 +166,7 @@ class Store:
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
         """Record what heuristics say for the run's problems; a run that ended is scored at once."""
         with self.writing() as session:
-            recording.write_predictions(session, self.vocabulary, run_id, records)
+            recording.write_predictions(session.connection(), self.vocabulary, run_id, records)
             if the_run(session, run_id).state != "running":
                 heuristic_scores.write(session, run_id)
 
@@ -170,7 +174,7 @@ class Store:
         """Record the judgement on the run's series; judging again replaces it."""
         with self.writing() as session:
             keys = [(record.problem, record.implementation) for record in records]
-            cells = self.vocabulary.cell_ids(session, keys)
+            cells = self.vocabulary.cell_ids(session.connection(), keys)
             rows = [
                 {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
                 | {"run_id": run_id, "cell_id": cell_id}

@@ -159,7 +159,7 @@ def _baselines(
     known = BASELINE_SETS["all"]
     if asked is None:
         with store.session() as session:
-            held = held_implementations(session, device_id, run_id)
+            held = held_implementations(session.connection(), device_id, run_id)
         return tuple(name for name in known if name in held)
     for name in asked:
         if name not in known:

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, null, select
+from sqlalchemy import Connection, Select, bindparam, delete, null, select
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Comparison, Measurement, Run, SeriesTail
@@ -71,7 +71,7 @@ _TAILS = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
 )
 
 
-def write_tails(session: Session, device_id: int, run_id: int, points: Iterable[SeriesPoint]) -> None:
+def write_tails(connection: Connection, device_id: int, run_id: int, points: Iterable[SeriesPoint]) -> None:
     """Bring the tails of a device up to date with one run's points."""
     wanted = {(cell_id, metric): point for cell_id, metric, point in points}
     for keys in parts(sorted(wanted)):
@@ -80,7 +80,7 @@ def write_tails(session: Session, device_id: int, run_id: int, points: Iterable[
             "cell_ids": list({cell_id for cell_id, _ in keys}),
             "metrics": list({metric for _, metric in keys}),
         }
-        found = session.connection().execute(_TAILS, asked)
+        found = connection.execute(_TAILS, asked).all()
         tails = {(cell_id, metric): packed for cell_id, metric, packed in found}
         rows = []
         for key in keys:
@@ -88,7 +88,7 @@ def write_tails(session: Session, device_id: int, run_id: int, points: Iterable[
             after = without_run(before, run_id) if point is None else with_point(before, point)
             if after != before:
                 rows.append((device_id, *key, newest_run_id(after) or run_id, after))
-        insert_tuples(session, SeriesTail, _COLUMNS, rows)
+        insert_tuples(connection, SeriesTail, _COLUMNS, rows)
 
 
 _COLUMNS = ("device_id", "cell_id", "metric", "newest_run_id", "points")

@@ -35,7 +35,7 @@ def record(store: Store, device: DeviceRecord, source_hash: str, found: TunedTil
     """Keep what was found; searching again replaces it."""
     row = {name: value for name, value in vars(found).items() if name != "problem"}
     with store.writing() as session:
-        row["problem_id"] = store.vocabulary.problem_ids(session, {found.problem})[found.problem]
+        row["problem_id"] = store.vocabulary.problem_ids(session.connection(), {found.problem})[found.problem]
         row |= {"device_id": device_id(session, device), "source_hash": source_hash}
         insert_rows(session, TunedTile, [row], replace=True)
 

@@ -70,33 +70,36 @@ class Vocabulary:
         """Remember nothing, after a transaction that failed."""
         self._known.clear()
 
-    def problem_ids(self, session: Session, keys: Iterable[ProblemKey]) -> dict[ProblemKey, int]:
+    def problem_ids(self, connection: Connection, keys: Iterable[ProblemKey]) -> dict[ProblemKey, int]:
         """Ids of the problems, which are added where they are new."""
         wanted = dict.fromkeys(keys, frozenset[str]())
-        self._learn(session, wanted)
+        self._learn(connection, wanted)
         return {key: self._known[key].id for key in wanted}
 
-    def cell_ids(self, session: Session, keys: Collection[CellKey]) -> list[int]:
+    def cell_ids(self, connection: Connection, keys: Collection[CellKey]) -> list[int]:
         """The id of each of these cells in their order; new ones are added, their problems too."""
         wanted: dict[ProblemKey, set[str]] = {}
         for problem, cells in groupby(keys, key=itemgetter(0)):  # neighbours share it: hashing takes long
             wanted.setdefault(problem, set()).update(name for _, name in cells)
-        self._learn(session, wanted)
+        self._learn(connection, wanted)
         known = self._known
         return [known[problem].cells[name] for problem, name in keys]
 
-    def _learn(self, session: Session, wanted: Wanted) -> None:
+    def _learn(self, connection: Connection, wanted: Wanted) -> None:
         """Look up what is not known, and add what is not there; another process may be adding the same."""
-        self._look_up(session, self._missing(wanted))
+        missing = self._missing(wanted)
+        if not missing:
+            return
+        self._look_up(connection, missing)
         new = sorted(key for key in wanted if key not in self._known)
         if new:
-            insert_rows(session, Problem, [vars(key) for key in new], replace=False, key=_PROBLEM_KEY)
-            self._look_up(session, new)
+            insert_rows(connection, Problem, [vars(key) for key in new], replace=False, key=_PROBLEM_KEY)
+            self._look_up(connection, new)
         missing = self._missing(wanted)
         if missing:
             rows = [(self._known[key].id, name) for key in sorted(missing) for name in sorted(missing[key])]
-            insert_tuples(session, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
-            self._look_up(session, missing)
+            insert_tuples(connection, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
+            self._look_up(connection, missing)
 
     def _missing(self, wanted: Wanted) -> Wanted:
         known = self._known
@@ -104,9 +107,9 @@ class Vocabulary:
             key: names for key, names in wanted.items() if key not in known or names - known[key].cells.keys()
         }
 
-    def _look_up(self, session: Session, keys: Collection[ProblemKey]) -> None:
+    def _look_up(self, connection: Connection, keys: Collection[ProblemKey]) -> None:
         look_up = _each_problem if len(keys) <= _FEW else _many_problems
-        for key, id_, name, cell_id in look_up(session.connection(), keys):
+        for key, id_, name, cell_id in look_up(connection, keys):
             cells = self._known.setdefault(key, KnownProblem(id_, {})).cells
             if name is not None and cell_id is not None:
                 cells[name] = cell_id

@@ -150,7 +150,7 @@ def test_a_run_that_is_not_there_is_named(store):
 def test_nothing_of_a_failed_transaction_is_remembered(store):
     run_id = store.begin_run(run_record())
     with pytest.raises(ZeroDivisionError), store.writing() as session:
-        store.vocabulary.cell_ids(session, [(problem(), "fused")])
+        store.vocabulary.cell_ids(session.connection(), [(problem(), "fused")])
         raise ZeroDivisionError
     store.record_problem(run_id, [measured(problem(), "fused", 1.0)])
     assert cells_of(store, run_id) == {"fused": 1.0}
