@@ -58,7 +58,8 @@ def _end_capture(cuda: Any, pool: Any) -> None:  # noqa: ANN401
     While the allocator believes that one is under way, `empty_cache`, and with it every later
     capture, fails for the rest of the process.
     """
-    with suppress(RuntimeError):  # it ended well, and it was a launch that failed
+    # it may have ended well, where only a launch failed; and an older torch has no such call
+    with suppress(RuntimeError, AttributeError):
         device = cuda.current_device()
         cuda.memory._cuda_endAllocateToPool(device, pool)
         cuda.memory._cuda_releasePool(device, pool)

@@ -142,6 +142,25 @@ def test_a_run_on_a_cluster_is_whole_and_tells_who_did_it(night):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_one_night_of_all_devices_of_a_cluster(night):
+    for device in DEVICES[:2]:
+        night.worker(device)
+    scheduler = ("--engine", "dask", "--scheduler", night.scheduler)
+    command = ("nightly", *scheduler, "--suite", "small_batch", "--budget", "5s", "--json")
+
+    def both_were_measured():
+        night.start(str(KSWATCH), *command).wait()
+        return {run.device_uuid for run in queries.runs(night.store)} == {"sim-h200", "sim-h200-2"}
+
+    wait_until(both_were_measured)  # a night begins with the workers that are there
+    for run in queries.runs(night.store):
+        assert (run.kind, run.state, run.origin) == ("nightly", "finished", "simulated")
+        cells = night.cells(run.id)
+        assert len(cells) == len(set(cells)) == run.planned_cells, "what the budget left out is there too"
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing_and_its_run_goes_on_when_it_returns(night):
     workers = [night.worker(device) for device in DEVICES]
     asked = [night.ask(device) for device in DEVICES]
