@@ -17,9 +17,9 @@ Without a network: on a machine with one, for the Python and platform of the GPU
         --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 -d wheels NAME...
     pip download --no-deps --no-binary :all: pycuda -d wheels    # has no wheels; needs g++ and a CUDA toolkit
 
-with the names that --needs tells there, and on the GPU's machine
-
-    pip install --no-index --no-deps --no-build-isolation --target site wheels/* ; export PYTHONPATH=site
+with the names that --needs tells there, and on the GPU's machine --packages wheels installs them into the
+folder of --out. PyCUDA takes a minute or three to build (`echo CUDA_ENABLE_CURAND = False >
+~/.aksetup-defaults.py` where the toolkit has no cuRAND).
 
 Compiled kernels travel, too: run the stages `compile ...` with a toolkit no newer than the GPU's driver and
 KSWATCH_CACHE naming a folder (`--only "compile trials" --device sim:h200` asks for no GPU), and carry it;
@@ -100,6 +100,13 @@ class Told:
     exit_code: int | None = None
     said: list[str] = field(default_factory=list)
     """Its last lines, or why it was not run."""
+
+
+def installing(packages: Path, out: Path) -> Stage:
+    """Wheels and sources of a folder into one of ours, without a network."""
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+    files = sorted(str(path.resolve()) for path in packages.iterdir() if path.suffix in (".whl", ".gz"))
+    return Stage("packages", 300, (*pip, "--upgrade", "--target", str(out / "site"), *files), needs_gpu=False)
 
 
 def stages(device: str, out: Path) -> Iterator[Stage]:
@@ -197,7 +204,9 @@ class Visit:
             **os.environ,
             "KSWATCH_DATABASE_URL": store,
             "KSWATCH_TILES": str(self.out / "tiles"),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(ROOT), str(self.out / "site"), os.environ.get("PYTHONPATH")])
+            ),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -276,7 +285,8 @@ def visit(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     gpu = not options.device.startswith("sim:") and has_gpu()
     going = Visit(out, options.copy, options.device, gpu, time.monotonic() + options.within, before(out))
-    for stage in stages(options.device, out):
+    first = [installing(options.packages, out)] if options.packages else []
+    for stage in [*first, *stages(options.device, out)]:
         if options.only and stage.name not in options.only:
             continue
         if not options.again and stage.name in going.told and going.told[stage.name].state == "done":
@@ -301,6 +311,7 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "first_light", help="folder; ./first_light by default"
     )
     parser.add_argument("--copy", type=Path, help="folder that gets summary, log and exports while it runs")
+    parser.add_argument("--packages", type=Path, help="folder of wheels and sources to install first")
     parser.add_argument("--device", default="cuda", help="cuda by default, or sim:h200 for a rehearsal")
     parser.add_argument("--within", type=seconds_of, default="30m", help="all of it, as 9m; 30m by default")
     parser.add_argument("--only", nargs="+", metavar="STAGE", help="these stages alone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import zipfile
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_the_summary_is_written_after_every_stage_and_copied(visit):
         assert [stage["name"] for stage in document["stages"]] == ["one", "two"]
     assert first_light.before(visit.out) == visit.told
     assert isinstance(visit.told["one"], Told)
+
+
+def test_packages_of_a_folder_are_installed_for_the_stages_without_a_network(visit, tmp_path):
+    with zipfile.ZipFile(tmp_path / "carried-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "print('carried here')")
+        wheel.writestr(
+            "carried-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n"
+        )
+        wheel.writestr("carried-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        wheel.writestr("carried-1.0.dist-info/RECORD", "")
+    assert visit.run(first_light.installing(tmp_path, visit.out)).state == "done"
+    assert visit.run(program("uses it", "import carried")).said == ["carried here"]
 
 
 def test_stages_have_names_of_their_own_and_fit_calls_of_ten_minutes(tmp_path):
