@@ -51,8 +51,8 @@ app = typer.Typer(
     help="Is the fused Kronecker-sparse kernel still right, still fast, still frugal?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # plain help: loading what would frame it takes longer than all the rest
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 for commands in (
     profiler.commands.app,

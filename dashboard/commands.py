@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashboard.access import is_loopback, read_access, refuse_open_door
 from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ def dashboard(
 
     From another machine, reach it by a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
+    from dashboard.access import is_loopback, read_access, refuse_open_door
     from db.store import Store
 
     config = ctx.obj["config"]["dashboard"]
@@ -91,6 +90,8 @@ def refuse_taken_port(port: int, address: str = HOST) -> None:
     Raises:
         UsageError: it cannot be bound.
     """
+    import socket
+
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, however it is written (its production Char)."""
+_NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""What XML 1.0 cannot hold (its production Char); compiled when it is first used, which takes a while."""
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
 _BROKEN_WORD = "<!-- -->"
 """A comment between two characters: GitHub then sees neither a mention nor a link to follow."""
@@ -31,7 +31,7 @@ def markdown(text: str) -> str:
 
 def xml_text(text: str) -> str:
     """Text of several lines that an XML document can hold; whoever writes the document escapes it."""
-    return _NOT_XML.sub("\ufffd", text)
+    return re.sub(_NOT_XML, "\ufffd", text)
 
 
 def annotation_text(text: str) -> str:
