@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from db.records import IMPLEMENTATIONS
@@ -24,13 +25,14 @@ def implementations_fed(changed: Iterable[str], folders: Iterable[Path], device_
     """
     left_out = _NEVER + (_ONLY_GPU if device_kind == "cpu" else ())
     paths = {path for path in changed if not path.endswith(left_out)}
+    imports = cache(lambda file: tuple(_imports(file)))  # most files feed several implementations
     fed: set[str] = set()
     for folder in folders:
-        fed |= {name for name in IMPLEMENTATIONS if any(path in paths for path in _feeding(folder, name))}
+        fed |= {name for name in IMPLEMENTATIONS if not paths.isdisjoint(_feeding(folder, name, imports))}
     return tuple(name for name in IMPLEMENTATIONS if name in fed)
 
 
-def _feeding(folder: Path, implementation: str) -> Iterator[str]:
+def _feeding(folder: Path, implementation: str, imports: Callable[[Path], tuple[str, ...]]) -> Iterator[str]:
     """Every file that the implementation imports, directly or not, and what lies beside its own module."""
     root = (
         "kernels.fused.implementation" if implementation == "fused" else f"kernels.baselines.{implementation}"
@@ -40,7 +42,7 @@ def _feeding(folder: Path, implementation: str) -> Iterator[str]:
         for file in _files_of(folder, waiting.pop()):
             if file not in seen:
                 seen.add(file)
-                waiting += _imports(file)
+                waiting += imports(file)
     own = _files_of(folder, root)[-1:]
     beside = [path for file in own for path in file.parent.rglob("*") if path.suffix != ".py"]
     for path in (*seen, *beside):

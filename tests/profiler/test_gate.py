@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from kswatch_errors import UsageError
 from profiler.feeding import implementations_fed
@@ -113,15 +114,24 @@ def test_suspects_are_halved_and_leave_out_what_touches_no_kernels(clone):
         suspects(clone, [bad], good)
 
 
-def test_nothing_that_feeds_the_kernels_changed(clone):
+def test_nothing_that_feeds_the_kernels_changed(clone, tmp_path, monkeypatch):
+    import kswatch as command_line
+
+    def gate(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(command_line.app, ["gate", "--device", "cpu", *arguments])
+        return result.exit_code, result.stdout
+
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("KSWATCH_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
     (clone / "README.md").write_text("words")
     git(clone, "add", ".")
     commit(clone, "words")
-    done = kswatch(clone, "gate", "--base", "HEAD~1", "--device", "cpu")
-    assert done.returncode == 0 and "nothing that feeds the kernels changed" in done.stdout
+    code, said = gate("--base", "HEAD~1")
+    assert code == 0 and "nothing that feeds the kernels changed" in said
     (clone / "kernels/problem.py").write_text("# not committed")
-    again = kswatch(clone, "gate", "--base", "HEAD", "--device", "cpu").stdout
-    assert "--force" in again and "uncommitted changes below kernels/ are not measured" in again
+    code, said = gate("--base", "HEAD")
+    assert code == 0 and "--force" in said
+    assert "uncommitted changes below kernels/ are not measured" in said
 
 
 @pytest.mark.slow
