@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ci.evidence import LEVEL_CAUSES, Evidence
+from ci.kin import Series
 from ci.verdict import SeriesVerdict
 from ci.weighing import WITNESSES
 from db.verdicts import Night
@@ -37,3 +38,18 @@ def began(evidence: Evidence, verdicts: Sequence[SeriesVerdict]) -> tuple[Night 
         first_bad = night if len(share) else first_bad
     apart = evidence.nights[:-WITNESSES]
     return (apart[-1] if apart else None), first_bad
+
+
+def out_since(evidence: Evidence, verdict: SeriesVerdict, run_id: int) -> bool:
+    """Whether the series was out by half of tonight's change on most nights from that run on."""
+    since = [column for column, night in enumerate(evidence.nights) if night.run_id >= run_id]
+    if not since or not verdict.level or not verdict.change:
+        return False
+    row = next(row for row, one in enumerate(evidence.series) if _is(one, verdict))
+    share = (evidence.past.value[row, since] / verdict.level - 1) / verdict.change
+    share = share[np.isfinite(share)]
+    return bool(len(share)) and float(np.median(share)) >= BEGUN
+
+
+def _is(series: Series, verdict: SeriesVerdict) -> bool:
+    return (series.cell_id, series.metric) == (verdict.series.cell_id, verdict.series.metric)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ci.alerts.grouping import Group
+from ci.alerts.grouping import Group, Key
+from ci.beginning import out_since
 from ci.evidence import LEVEL_CAUSES, Evidence
 from ci.verdict import SeriesVerdict
 from db.alert_life import LIVE
@@ -23,7 +24,8 @@ RECOVERED = 0.01
 def by_alert(evidence: Evidence, found: Group) -> dict[int | None, Group]:
     """The group, divided by the alerts that its series belong to already; None for those of none.
 
-    A series that only its pool shows joins the alert of most of the others, whenever that was opened.
+    A series that only its pool shows joins the alert of most of the others, whenever that was opened; so does
+    one that was out since then, and is only now sure by itself.
     """
     known = {one.id: one for one in evidence.alerts if takes_part(evidence, one)}
     recent = next((one.id for one in reversed(known.values()) if _same_cause(evidence, one, found)), None)
@@ -33,6 +35,8 @@ def by_alert(evidence: Evidence, found: Group) -> dict[int | None, Group]:
     for verdict, alert_id in zip(found.verdicts, own, strict=True):
         if alert_id is None:
             alert_id = most[0][0] if most and not verdict.by_itself else recent
+        if alert_id is None:
+            alert_id = _seen_late(evidence, known, found, verdict)
         parts.setdefault(alert_id, Group(*found.key)).verdicts.append(verdict)
     return parts
 
@@ -47,6 +51,18 @@ def _alert_of(
     return max(mine, default=None)
 
 
+def _seen_late(
+    evidence: Evidence, known: Mapping[int, AlertRow], found: Group, verdict: SeriesVerdict
+) -> int | None:
+    """A living alert of the same key since whose opening the series has been out, too."""
+    alike = [one for one in known.values() if one.state in LIVE and _key_of(one) == found.key]
+    return next((one.id for one in reversed(alike) if out_since(evidence, verdict, one.opened_run_id)), None)
+
+
+def _key_of(one: AlertRow) -> Key:
+    return (one.implementation, one.metric, one.verdict, one.cause)
+
+
 def takes_part(evidence: Evidence, one: AlertRow) -> bool:
     """Whether findings of this run may belong to the alert: it lives, or was ended knowing this run."""
     return one.state in LIVE or one.newest_run_id >= evidence.run.id
@@ -57,7 +73,7 @@ def _same_cause(evidence: Evidence, one: AlertRow, found: Group) -> bool:
         return one.cause == found.cause and one.opened_run_id == evidence.run.id
     if found.cause == "canary":
         return one.cause == found.cause
-    if (one.implementation, one.metric, one.verdict, one.cause) != found.key:
+    if _key_of(one) != found.key:
         return False
     nights_since = sum(run_id > one.opened_run_id for run_id in evidence.environment_of)
     return nights_since <= SAME_CAUSE_NIGHTS
