@@ -24,11 +24,10 @@ KINDS = [
     # columns, d: from 96 columns on, fp32 goes to the tensor cores
     ("fp16", "batch_last", 128, 1),
     ("fp16", "batch_first", 128, 1),
-    ("fp16", "batch_first", 128, 4),
-    ("fp32", "batch_last", 64, 1),
     ("fp32", "batch_first", 64, 4),
 ]
-MORE = [("tf32", "batch_last", 128, 1), ("tf32", "batch_first", 128, 1), ("tf32", "batch_first", 128, 16)]
+MORE = [("fp16", "batch_first", 128, 4), ("fp32", "batch_last", 64, 1)]
+MORE += [("tf32", "batch_last", 128, 1), ("tf32", "batch_first", 128, 1), ("tf32", "batch_first", 128, 16)]
 MORE += [("fp16", "batch_first", 128, d) for d in (2, 8, 16)]
 MORE += [("fp32", "batch_first", 64, d) for d in (1, 2, 16)]
 

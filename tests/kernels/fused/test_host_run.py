@@ -29,16 +29,34 @@ TAILS = [
 ]
 
 
-@pytest.mark.parametrize(("pattern", "batch"), TAILS, ids=lambda value: str(value).replace(" ", ""))
-@pytest.mark.parametrize(("precision", "layout"), list(itertools.product(PRECISIONS, LAYOUTS)))
+QUICK = TAILS[1], ("fp16", "bf16")
+"""What of the tails runs every time: the shape that nothing divides, and in 16 bits all shapes."""
+
+
+def tails():
+    for (pattern, batch), precision, layout in itertools.product(TAILS, PRECISIONS, LAYOUTS):
+        quick = (pattern, batch) == QUICK[0] or (precision, layout) in zip(QUICK[1], LAYOUTS, strict=True)
+        marks = () if quick else pytest.mark.slow
+        name = f"{precision}-{layout}-{pattern}-{batch}".replace(" ", "")
+        yield pytest.param(precision, layout, pattern, batch, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("precision", "layout", "pattern", "batch"), tails())
 def test_the_chosen_tile_is_right_where_shapes_have_tails(run_on_host, precision, layout, pattern, batch):
     problem = Problem(Pattern(*pattern), batch, precision, layout)
     answer = run_on_host(problem, choose(problem, H200))
     assert answer.ok, answer.reason
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "layout"),
+    [
+        ("fp16", "batch_first"),
+        ("bf16", "batch_last"),
+        pytest.param("fp16", "batch_last", marks=pytest.mark.slow),
+        pytest.param("bf16", "batch_first", marks=pytest.mark.slow),
+    ],
+)
 def test_cuda_cores_serve_16_bits_where_tensor_cores_are_missing(run_on_host, precision, layout):
     problem = Problem(Pattern(2, 20, 24, 2), 40, precision, layout)
     tile = choose(problem, TURING)
@@ -50,10 +68,10 @@ def test_cuda_cores_serve_16_bits_where_tensor_cores_are_missing(run_on_host, pr
     ("precision", "layout", "pattern"),
     [
         ("fp32", "batch_last", (1, 130, 40, 1)),
-        ("fp32", "batch_first", (1, 70, 20, 16)),
-        ("bf16", "batch_last", (1, 130, 70, 1)),
         ("fp16", "batch_first", (1, 130, 70, 1)),
-        ("tf32", "batch_first", (1, 70, 20, 16)),
+        pytest.param("fp32", "batch_first", (1, 70, 20, 16), marks=pytest.mark.slow),
+        pytest.param("bf16", "batch_last", (1, 130, 70, 1), marks=pytest.mark.slow),
+        pytest.param("tf32", "batch_first", (1, 70, 20, 16), marks=pytest.mark.slow),
     ],
 )
 def test_the_tiles_of_large_batches_are_right_at_their_edges(run_on_host, precision, layout, pattern):

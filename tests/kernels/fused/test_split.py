@@ -28,7 +28,10 @@ def tile_of(family, layout="batch_last"):
     return replace(tile, vector_bytes=4)
 
 
-@pytest.mark.parametrize("columns", [MIN_SPLIT_COLUMNS, 256, 1024])
+LONGER = [pytest.param(columns, marks=pytest.mark.slow) for columns in (256, 1024)]
+
+
+@pytest.mark.parametrize("columns", [MIN_SPLIT_COLUMNS, *LONGER])
 def test_its_error_stays_within_plain_fp32s(run_on_host, columns):
     errors = {
         family: [
