@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.orm import DeclarativeBase, Session
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_DIALECTS: dict[str, Any] = {"sqlite": sqlite.dialect(), "postgresql": psycopg.dialect()}
+_DIALECTS: dict[str, Any] = {"sqlite": sqlite.dialect(), "postgresql": psycopg.dialect(paramstyle="format")}
+"""What statements for the driver are written by: parameters go by place."""
 _PLAIN = (Integer, BigInteger, Double, String, Boolean, LargeBinary)
 """Types whose values a driver takes as they are."""
 PART = 500
@@ -69,11 +70,7 @@ def insert_tuples(
     ]
     connection = connection_of(writer)
     sql, order = _driver_sql(connection.dialect.name, model, key, replace, columns, tuple(known))
-    pick = itemgetter(*map(columns.index, order or known))
-    values: Sequence[Any] = list(map(pick, rows))
-    if order is None:
-        values = [dict(zip(known, row, strict=True)) for row in values]
-    connection.exec_driver_sql(sql, values)
+    connection.exec_driver_sql(sql, list(map(itemgetter(*map(columns.index, order)), rows)))
 
 
 def connection_of(writer: Session | Connection) -> Connection:
@@ -106,14 +103,14 @@ def _driver_sql(
     replace: bool,
     columns: tuple[str, ...],
     known: tuple[str, ...],
-) -> tuple[str, list[str] | None]:
-    """The statement as the driver wants it, and the order of its parameters where they have no names.
+) -> tuple[str, list[str]]:
+    """The statement as the driver wants it, and the order of its parameters.
 
     It gives the known columns their values; the others of a row that is replaced become NULL.
     """
     statement = _insert(backend, model, key, replace, columns)
     compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(known))
-    return compiled.string, compiled.positiontup if compiled.positional else None
+    return compiled.string, list(compiled.positiontup or ())
 
 
 @cache

@@ -44,7 +44,7 @@ def test_the_published_energies_are_recorded_once_and_the_impossible_ones_marked
     path = Path(REFERENCE) / "ksmm_energy_v100.csv"
     began = time.process_time()
     assert counts(import_file(store, path)) == (14823, 14817, 6, 0, 0)
-    assert time.process_time() - began < 15  # the goal is 5 s on a quiet machine, which the bench measures
+    assert time.process_time() - began < 5
     assert counts(import_file(store, path)) == (14823, 0, 0, 0, 14823)
     impossible = [row for row in measurements(store) if row.status == "implausible"]
     assert {(row.implementation, row.precision) for row in impossible} == {("fused", "fp16")}

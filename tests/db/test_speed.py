@@ -11,7 +11,7 @@ from db.records import IMPLEMENTATIONS
 from tests.db.made_up import measured, problem, run_record
 
 
-def test_recording_a_problem_takes_few_statements_and_little_time(sqlite_store):
+def test_recording_a_problem_takes_few_statements_and_under_5_ms(sqlite_store):
     statements, took_s = [], []
     event.listen(sqlite_store.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
     for _ in range(2):
@@ -23,8 +23,8 @@ def test_recording_a_problem_takes_few_statements_and_little_time(sqlite_store):
             statements.clear()
             sqlite_store.record_problem(run_id, records)
             took_s.append(time.process_time() - began)
-    assert len(statements) <= 10
-    assert min(took_s) < 4 * 0.005  # the goal is 5 ms on a quiet machine, which the bench measures
+    assert len(statements) <= 7
+    assert sorted(took_s)[len(took_s) // 2] < 0.005
 
 
 def test_a_page_reads_its_run_among_20_000_measurements_in_under_half_a_second(sqlite_store):
