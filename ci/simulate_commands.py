@@ -76,6 +76,7 @@ def _progress(nights: int) -> Callable[[int], None]:
 
 def _as_text(store: Store, news: list[SimulatedNews]) -> str:
     from ci.alerts.escape import plain
+    from ci.alerts.listing import differences
     from db.queries import alerts
 
     lines = [
@@ -84,6 +85,10 @@ def _as_text(store: Store, news: list[SimulatedNews]) -> str:
         for one in news
     ]
     confirmed = [one for one in alerts(store) if one.confirmed]
+    for one in confirmed:
+        code = one.explanation.get("differences", {}).get("code", {}).get("cells_changed", 0)
+        told = [f"put down to {one.cause}", *differences(one), f"machine code changed in {code} cells"]
+        lines.append(f"alert {one.id}: {'; '.join(told)}")
     counts = f"{len(confirmed)} confirmed alert{'s' if len(confirmed) != 1 else ''}"
     return "\n".join([*lines, f"{counts}, {len(alerts(store)) - len(confirmed)} provisional (simulated)"])
 
