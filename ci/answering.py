@@ -6,7 +6,6 @@ the good one could not be had, by one run of the night's revision, held against 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +14,16 @@ import numpy as np
 from ci.config import CiConfig
 from ci.remeasured import Decision, decide, decide_in_turns, machine_between
 from ci.rule import Floats
+from db import paired_ratios
 from db.alert_life import LIVE, measured_again
-from db.paired import BASE, HEAD, SIDE
+from db.paired import HEAD, SIDE
 from db.queries import AlertRow, RequestRow, RunRow, VerdictRow, alerts, request, runs, verdicts
 from db.request_events import request_events
 from db.store import Store
 from db.verdicts import newest_points
 
-Latencies = Mapping[int, float]
-"""By cell id, in milliseconds."""
+Ratios = Mapping[int, float]
+"""By cell id: the night's time over the last good revision's."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +67,20 @@ def _waiting(
     return [(one, [row for row in timed if row.alert_id == one.id]) for one in found]
 
 
-def _pairs(store: Store, run: RunRow) -> list[tuple[Latencies, Latencies]]:
-    """What each pair of processes gave: (the last good revision, the night's)."""
+def _pairs(store: Store, run: RunRow) -> list[Ratios]:
+    """What each pair of processes gave."""
     mine = [
         one
         for one in runs(store, run.device_id, (run.kind,), states=("finished",))
-        if one.request_id == run.request_id and SIDE in one.arguments
+        if one.request_id == run.request_id and one.arguments.get(SIDE) == HEAD
     ]
-    sides: dict[str, list[Latencies]] = defaultdict(list)
-    for one in sorted(mine, key=lambda row: row.id):
-        sides[str(one.arguments[SIDE])].append(_latencies(store, one.id))
-    return list(zip(sides[BASE], sides[HEAD], strict=False))
+    return [paired_ratios.of_run(store, one.id) for one in mine]
 
 
-def _in_turns(
-    alert_id: int, rows: Sequence[VerdictRow], pairs: Sequence[tuple[Latencies, Latencies]]
-) -> Answer | None:
-    nothing = float("nan")
-    again = np.array(
-        [
-            [head.get(row.cell_id, nothing) / base.get(row.cell_id, nothing) - 1 for row in rows]
-            for base, head in pairs
-        ]
-    )
+def _in_turns(alert_id: int, rows: Sequence[VerdictRow], pairs: Sequence[Ratios]) -> Answer | None:
+    again = np.array([[pair.get(row.cell_id, np.nan) - 1 for row in rows] for pair in pairs])
     first = np.array([row.change for row in rows], dtype=float)
-    cells = int(np.isfinite(again).any(axis=0).sum()) if rows else 0
+    cells = int(np.isfinite(again).any(axis=0).sum()) if rows and pairs else 0
     if not cells:
         return None
     decision, share = decide_in_turns(first, again)

@@ -43,6 +43,17 @@ class TunedTile(Base):
     tuned_at: Mapped[datetime]
 
 
+class PairedRatio(Base):
+    """A cell that two revisions measured in turns: the later one's time over the earlier one's."""
+
+    __tablename__ = "paired_ratio"
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
+    against_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    ratio: Mapped[float]
+    rounds: Mapped[int]
+
+
 class Counter(Base):
     """A hardware counter of one measurement, read in a pass of its own."""
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from db import leases
+from db import leases, paired_ratios
 from db.leases import Held
-from db.paired import SIDE, BrokenRevision, PairedReading
+from db.paired import BASE, HEAD, SIDE, BrokenRevision, PairedReading
 from db.records import ProblemKey, RevisionRecord, RunRecord, RunState
 from db.store import Store
 from kswatch_errors import KswatchError, MeasurementError
@@ -245,6 +245,7 @@ class _Recorder:
         for side in SIDES:
             records = [one.base if side == "base" else one.head for one in readings]
             self._store.record_problem(self._runs[side], records)
+        paired_ratios.record(self._store, self._runs[HEAD], self._runs[BASE], readings)
 
     def end(self, state: RunState) -> None:
         """Close both runs; what was stopped is `failed`: it is asked again, never resumed."""

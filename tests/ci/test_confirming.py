@@ -10,10 +10,12 @@ from ci.config import CiConfig
 from ci.confirming import ask_again
 from ci.rejudging import rejudge, rejudged_text
 from ci.remeasured import decide, decide_in_turns, machine_between
-from db import requests
+from db import paired_ratios, requests
+from db.paired import PairedReading
 from db.queries import alert_events, alerts, request, run, verdicts
 from db.records import RevisionRecord, RunRecord
 from db.request_events import say_alone
+from db.verdicts import newest_points
 from tests.ci.nights import PROBLEMS, START
 
 CONFIG = CiConfig()
@@ -52,9 +54,23 @@ def measured_in_turns(nights, store, asked, base, head, pairs=4):
     """The judgement of the last of pairs of confirm runs that answer the request."""
     nights.noise = 0.001
     for _ in range(pairs):
-        answered(nights, store, asked, {"fused": base}, side="base")
-        last = answered(nights, store, asked, {"fused": head}, side="head")
-    return judge(store, last, CONFIG, now=START)
+        runs = [answered(nights, store, asked, {"fused": base}, side="base")]
+        runs.append(answered(nights, store, asked, {"fused": head}, side="head"))
+        before, after = (measurements(store, one) for one in runs)
+        readings = [
+            PairedReading(problem, "fused", None, None, (slower / base_ms,) * 8)
+            for (problem, base_ms), (_, slower) in zip(before, after, strict=True)
+        ]
+        paired_ratios.record(store, runs[1], runs[0], readings)
+    return judge(store, runs[1], CONFIG, now=START)
+
+
+def measurements(store, run_id):
+    return [
+        (one.problem, one.latency_ms[0])
+        for one in newest_points(store, run_id)
+        if one.implementation == "fused"
+    ]
 
 
 def test_a_provisional_night_is_asked_for_again_once_with_its_cells(provisional, store):

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from db import queries, requests
+from db import paired_ratios, queries, requests
 from db.request_events import request_events
-from db.verdicts import newest_points
 from profiler.in_turns import FEWEST_PAIRS, measure_in_turns
 from profiler.problem_loop import RunResult
 from profiler.request_run import measure_request
@@ -45,9 +44,8 @@ def test_a_change_of_the_code_is_found_again_beside_the_last_good_revision(clone
     assert [run.arguments["side"] for run in runs] == ["base", "head"] * (len(runs) // 2)
     assert len(runs) // 2 >= FEWEST_PAIRS and found.run == runs[-1].id
     assert {run.revision.commit for run in runs[::2]} == {good}
-    times = [newest_points(store, run.id)[0].latency_ms[0] for run in runs]
-    slower = [after / before for before, after in zip(times[::2], times[1::2], strict=True)]
-    assert all(ratio > 1.2 for ratio in slower), slower
+    slower = [ratio for run in runs[1::2] for ratio in paired_ratios.of_run(store, run.id).values()]
+    assert len(slower) == len(runs) // 2 and all(ratio > 1.2 for ratio in slower), slower
     assert git(clone, "worktree", "list").count("\n") == 0
 
 

@@ -18,7 +18,8 @@ depends_on = None
 
 TIME = UtcDateTime(timezone=True)
 NEW_TABLES = (
-    "message request_event run_log worker heuristic_verdict heuristic_score counter tuned_tile resource"
+    "message request_event run_log worker heuristic_verdict heuristic_score "
+    "counter paired_ratio tuned_tile resource"
 )
 
 
@@ -87,6 +88,14 @@ def _create_code() -> None:
         *_columns(sa.Double(), True, "latency_low_ms latency_high_ms model_latency_ms"),
         *_columns(sa.Integer(), False, "candidates refused"),
         sa.Column("tuned_at", TIME, nullable=False),
+    )
+    op.create_table(
+        "paired_ratio",
+        _key("run_id", sa.Integer(), "run.id"),
+        _key("cell_id", sa.Integer(), "cell.id"),
+        sa.Column("against_run_id", sa.Integer(), sa.ForeignKey("run.id"), nullable=False),
+        sa.Column("ratio", sa.Double(), nullable=False),
+        sa.Column("rounds", sa.Integer(), nullable=False),
     )
     op.create_table(
         "counter",
