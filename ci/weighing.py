@@ -165,15 +165,15 @@ def _weigh(
 ) -> Weighed:
     most = int(np.clip(QUIET_POINTS // max(len(family), 1), *QUIET_NIGHTS)) + config.noise_runs + WITNESSES
     level = _level(past, in_level, config)
-    kin = shared_noise(level, family)
-    level = drawn_together(level, kin)
+    common = shared_noise(level, family)
+    level = drawn_together(level, common)
     ruling = rule(newest, level, higher_is_better, config)
     witnesses = _witnesses(closed_up(past, WITNESSES), past.value.shape[1])
     strength = _strengths([newest, *witnesses], level, higher_is_better, config)
-    chance = _quiet_strengths(closed_up(past.where(in_level & quiet), most), kin, higher_is_better, config)
+    learnt = _quiet_strengths(closed_up(past.where(in_level & quiet), most), common, higher_is_better, config)
     chances = [
         chance_of(found, seen, ONE_NIGHT_SHAPE / nights)
-        for nights, (found, seen) in enumerate(zip(strength, chance, strict=True), 1)
+        for nights, (found, seen) in enumerate(zip(strength, learnt, strict=True), 1)
     ]
     family = np.where(ruling.too_little_history, -1, family)
     found = ruling.slower | ruling.faster
@@ -219,7 +219,7 @@ def _strengths(
 
 
 def _quiet_strengths(
-    past: Points, kin: SharedNoise, higher_is_better: Bools, config: CiConfig
+    past: Points, common: SharedNoise, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
     """The same of past nights that belong to no alert, each judged as it was on its own day.
 
@@ -229,14 +229,14 @@ def _quiet_strengths(
     for first in range(0, len(past.value), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
         part = Points(*(values[rows] for values in vars(past).values()))
-        strengths = _quiet_rows(part, rows, kin, higher_is_better[rows], config)
+        strengths = _quiet_rows(part, rows, common, higher_is_better[rows], config)
         for collected, strength in zip(seen, strengths, strict=True):
             collected.append(strength)
     return [np.concatenate(collected) for collected in seen]
 
 
 def _quiet_rows(
-    past: Points, rows: slice, kin: SharedNoise, higher_is_better: Bools, config: CiConfig
+    past: Points, rows: slice, common: SharedNoise, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
     lead = config.noise_runs + WITNESSES
     nights = min(past.value.shape[1], max(past.value.shape[1] - lead, QUIET_NIGHTS[0]))
@@ -248,7 +248,7 @@ def _quiet_rows(
         for part in vars(padded).values()
     ]
     windows = Points(*(_windows(part, config.noise_runs, nights) for part in vars(padded).values()))
-    level = drawn_together(level_of_closed(windows, config), kin.of(rows, nights))
+    level = drawn_together(level_of_closed(windows, config), common.of(rows, nights))
     points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(WITNESSES + 1)]
     strengths = _strengths(points, level, np.repeat(higher_is_better, nights), config)
     known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)
