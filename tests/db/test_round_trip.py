@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from db import queries, queries_code
 from db.code import record_resources
+from db.columns import Base
 from db.interchange import export_runs, import_file
 from db.records import (
     IMPLEMENTATIONS,
@@ -96,8 +97,23 @@ contents = st.lists(
 )
 
 
-# each example makes stores and a file of its own below one folder
+# examples empty and fill the same two stores and file
 HEALTH = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+
+
+@pytest.fixture
+def emptied(new_store):
+    """Two stores without any row, however often it is called."""
+    engines = [new_store().engine for _ in range(2)]
+
+    def both() -> list[Store]:
+        for engine in engines:
+            with engine.begin() as connection:
+                for table in reversed(Base.metadata.sorted_tables):
+                    connection.execute(table.delete())
+        return [Store(engine) for engine in engines]
+
+    return both
 
 
 def record(store: Store, content) -> None:
@@ -116,11 +132,21 @@ def exported(store: Store, path: Path, form: str) -> str:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-@settings(max_examples=30, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=8, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
-def test_an_import_gives_back_what_was_exported(new_store, tmp_path, form, content):
-    path = tmp_path / f"all.{form}"
-    ours, theirs = new_store(), new_store()
+def test_an_import_gives_back_what_was_exported(emptied, tmp_path, form, content):
+    _goes_there_and_back(*emptied(), tmp_path / f"all.{form}", form, content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@settings(max_examples=50, deadline=None, suppress_health_check=HEALTH)
+@given(content=contents)
+def test_an_import_gives_back_whatever_was_exported(emptied, tmp_path, form, content):
+    _goes_there_and_back(*emptied(), tmp_path / f"all.{form}", form, content)
+
+
+def _goes_there_and_back(ours: Store, theirs: Store, path: Path, form: str, content) -> None:
     record(ours, content)
     before = exported(ours, path, form)
     cells = sum(len(records) for _, records, _ in content)
@@ -129,8 +155,6 @@ def test_an_import_gives_back_what_was_exported(new_store, tmp_path, form, conte
     assert exported(theirs, path, form) == before
     again = import_file(theirs, path)
     assert (again.duplicates, again.recorded) == (cells, 0)
-    ours.close()
-    theirs.close()
 
 
 def test_an_import_has_the_same_headlines_and_series(store, tmp_path, new_store):
