@@ -54,13 +54,15 @@ def decide_in_turns(first: Floats, again: Floats) -> tuple[Decision, float]:
 
     Pairs are counted, not rounds: processes of the same code differ by where their memory lies (ci/gate.py).
     What the machine does, a second mode included, is in both revisions: no noise unit of the nights counts.
+    Changes are taken as logarithms: on a busy machine a ratio may be off by three times, to either side.
+    Pairs that do not agree dismiss nothing: the whole change must be ruled out.
 
     Args:
         first: relative change of each flagged series from its level, `(series,)`.
         again: of the night's revision from the good one, `(pairs, series)`; NaN where one gave no time.
     """
     known = np.isfinite(again) & np.isfinite(first)
-    again, first = np.where(known, again, 0.0), np.where(known, first, 0.0)
+    again, first = (np.log1p(np.where(known, changes, 0.0)) for changes in (again, first))
     squares = np.sum(first**2, axis=1)
     shares = np.sum(first * again, axis=1)[squares > 0] / squares[squares > 0]
     if not len(shares):
@@ -68,11 +70,11 @@ def decide_in_turns(first: Floats, again: Floats) -> tuple[Decision, float]:
     share = float(np.mean(shares))
     if len(shares) < FEWEST_PAIRS:
         return "unclear", share
-    if share < GONE:
-        return "dismissed", share
     error = float(np.std(shares, ddof=1)) / np.sqrt(len(shares))
-    sure = share > error * float(student_t.isf(IN_TURNS_RATE / 2, len(shares) - 1))
-    return ("confirmed" if sure and share >= FOUND_AGAIN else "unclear"), share
+    reach = error * float(student_t.isf(IN_TURNS_RATE / 2, len(shares) - 1))
+    if share < GONE:
+        return ("dismissed" if share + reach < 1 else "unclear"), share
+    return ("confirmed" if share > reach and share >= FOUND_AGAIN else "unclear"), share
 
 
 def machine_between(first: Floats, again: Floats) -> float:

@@ -191,6 +191,9 @@ def test_pairs_of_processes_that_agree_decide():
     assert decide_in_turns(first, 0.6 * first + scatter)[0] == "unclear"
     assert decide_in_turns(first[:1], np.array([[0.0], [0.09], [0.0], [0.06]]))[0] == "unclear"
     assert decide_in_turns(first, (first + scatter)[:2])[0] == "unclear"
+    assert decide_in_turns(first[:1], np.array([[-0.03], [0.06], [-0.06], [0.05]]))[0] == "unclear"
+    busy = np.array([[2.3, 0.4, 0.6, 0.4], [0.6, 0.6, 1.2, 1.0], [0.3, 0.6, 0.7, 1.8], [2.6, 0.6, 2.5, 0.7]])
+    assert decide_in_turns(np.full(4, 0.6), busy)[0] == "confirmed"  # as a load of 17 on two cores gave it
     lost = np.where(np.arange(16).reshape(4, 4) < 4, np.nan, first + scatter)  # a pair that gave nothing
     assert decide_in_turns(first, lost)[0] == "confirmed"
     assert decide_in_turns(first, np.full((4, 4), np.nan))[0] == "unclear"

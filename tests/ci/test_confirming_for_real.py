@@ -42,9 +42,11 @@ class NightsOf(Nights):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("instead", "action"), [(2 * LINE, "confirmed"), (f"            # as before\n{LINE}", "dismissed")]
+    ("instead", "actions"),
+    [(2 * LINE, ["confirmed"]), (f"            # as before\n{LINE}", ["dismissed", "measured again"])],
+    ids=["twice the work", "a comment"],
 )
-def test_a_flagged_night_is_answered_by_both_revisions_in_turns(store, tmp_path, instead, action):
+def test_a_flagged_night_is_answered_by_both_revisions_in_turns(store, tmp_path, instead, actions):
     clone = scratch_clone.make(tmp_path / "clone")
     good = git(clone, "rev-parse", "HEAD")
     bad = change(clone, "kernels/baselines/bmm.py", LINE, instead)
@@ -60,5 +62,5 @@ def test_a_flagged_night_is_answered_by_both_revisions_in_turns(store, tmp_path,
     assert isinstance(measured, RunResult), measured
     judge(store, measured.run, CiConfig(), now=START)
     event = alert_events(store, flagged.id)[-1]
-    assert event.action == action, event.reason
+    assert event.action in actions, event.reason  # a busy machine leaves equal revisions unclear
     assert "in turns with the last good revision" in event.reason
