@@ -55,7 +55,8 @@ def ask(
     Raises:
         UsageError: it costs too much, or this person asked too often; said in words for people.
     """
-    seconds = min(filter(None, (estimated_seconds(store, device, cells), budget_s)), default=None)
+    estimate = estimated_seconds(store, device, cells)
+    seconds = min(filter(None, (estimate, budget_s)), default=None)
     now = datetime.now(UTC)
     with store.writing() as session:
         if limits:
@@ -70,7 +71,7 @@ def ask(
             priority=priority,
             asked_at=now,
             cells_planned=cells,
-            seconds_planned=seconds,
+            seconds_planned=seconds if estimate else None,  # a budget alone is no estimate
         )
         session.add(asked)
         session.flush()

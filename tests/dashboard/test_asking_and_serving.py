@@ -11,16 +11,18 @@ import pytest
 from browsing import ROOT, running_dashboard, wait_until_drawn
 from playwright.sync_api import Page, expect
 
+from db import queries, queries_code
+from db.store import Store
+
 MEASURED_WITHIN_MS = 180_000
 
 
 @contextmanager
 def serving(url: str) -> Iterator[None]:
-    """`kswatch serve` on a store, stopped at the end."""
+    """`kswatch serve` on a store, stopped at the end; what it says is told where the test fails."""
     command = [sys.executable, str(ROOT / "kswatch.py"), "serve"]
     environment = os.environ | {"KSWATCH_DATABASE_URL": url}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, **quiet) as server:
+    with subprocess.Popen(command, env=environment) as server:
         try:
             yield
         finally:
@@ -37,6 +39,8 @@ def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_ur
     with running_dashboard(own_url) as at, serving(own_url):
         desk.goto(f"{at}/ask?pattern=1,48,48,1&batch=64")
         wait_until_drawn(desk)
+        desk.get_by_text("Hardware counters").click()
+        wait_until_drawn(desk)
         desk.get_by_label("Who asks").fill("a test")
         desk.get_by_label("Who asks").press("Enter")
         wait_until_drawn(desk)
@@ -46,3 +50,10 @@ def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_ur
         result.click()
         desk.wait_for_url("**/runs?*run=1*")
         expect(desk.get_by_text("16 cells", exact=True)).to_be_visible()
+    store = Store.open(own_url)
+    (asked,) = queries.requests(store)
+    assert (asked.state, asked.arguments["counters"]) == ("done", True)
+    timed = [row for row in queries.measurements(store, 1) if row.latency_ms]
+    refused = queries_code.counters(store, 1, [row.cell_id for row in timed])
+    assert {one.implementation for one in refused} == {row.implementation for row in timed}
+    assert all(one.value is None and one.reason for one in refused)  # a CPU has none, and says so

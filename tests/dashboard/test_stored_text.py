@@ -68,15 +68,15 @@ def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser,
     page.goto(planted)
     for entry in PAGES:
         open_from_menu(page, entry)
-        look_closely(page, entry.path)
+        assert_all_is_plain(page, entry.path)
     for where in WAYS_IN:
         page.goto(f"{planted}/{where}")
         wait_until_drawn(page)
-        look_closely(page, where)
+        assert_all_is_plain(page, where)
     context.close()
 
 
-def look_closely(page: Page, where: str) -> None:
+def assert_all_is_plain(page: Page, where: str) -> None:
     """Unfold and hover over whatever there is; none of it is markup, and nothing fails."""
     for fold in page.locator("[data-testid=stExpander] summary").all():
         fold.click()
