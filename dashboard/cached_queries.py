@@ -138,9 +138,18 @@ def problem_table(store: Store, precision: str, layout: str) -> pd.DataFrame:
 
 
 @_until_news
-def run_comparisons(store: Store, run_id: int, metric: str, baselines: str) -> pd.DataFrame:
-    """Comparisons of one run, all precisions and layouts, with the numbers of the pattern's shape."""
-    found = queries.comparisons(store, run_id, metric=metric, baselines=baselines)
+def run_comparisons(
+    store: Store,
+    run_id: int,
+    metric: str,
+    baselines: str,
+    precision: str | None = None,
+    layout: str | None = None,
+) -> pd.DataFrame:
+    """Comparisons of one run with the numbers of the pattern's shape; None for all precisions or layouts."""
+    found = queries.comparisons(
+        store, run_id, metric=metric, baselines=baselines, precision=precision, layout=layout
+    )
     return _with_shape(_frame(found, queries.ComparisonRow))
 
 
@@ -174,10 +183,10 @@ def problem_measurements(store: Store, run_ids: Sequence[int], problem: ProblemK
 
 @_until_news
 def problem_comparisons(
-    store: Store, run_ids: Sequence[int], metric: str, baselines: str, problem: ProblemKey
+    store: Store, run_ids: Sequence[int], baselines: str, problem: ProblemKey
 ) -> pd.DataFrame:
-    """Comparisons of one problem in these runs."""
-    found = queries_of_runs.comparisons_of_problem(store, run_ids, problem, metric, baselines)
+    """Comparisons of one problem in these runs, in both metrics."""
+    found = queries_of_runs.comparisons_of_problem(store, run_ids, problem, baselines)
     return _frame(found, queries.ComparisonRow)
 
 
@@ -329,10 +338,11 @@ def samples(store: Store, run_id: int, cells: Sequence[tuple[str, int, str]]) ->
         run_id: of the run.
         cells: implementation, cell id and mode of each.
     """
+    kept = queries_cells.samples_of_run(store, run_id, [cell_id for _, cell_id, _ in cells])
     found = [
         (implementation, value)
         for implementation, cell_id, mode in cells
-        for value in queries.samples(store, run_id, cell_id, mode)
+        for value in kept.get((cell_id, mode), ())
     ]
     return pd.DataFrame(found, columns=["implementation", "sample_ms"])
 

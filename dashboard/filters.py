@@ -32,6 +32,11 @@ class Scope(DeviceRuns):
     baselines: str
 
     @property
+    def about(self) -> tuple[str, str, str]:
+        """Baselines, precision and layout, as reads of comparisons take them."""
+        return self.baselines, self.precision, self.layout
+
+    @property
     def title(self) -> str:
         """Device, precision, layout and baselines in one line."""
         where = f"{self.name}, {self.precision}, {WORDS.get(self.layout, self.layout)}"

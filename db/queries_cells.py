@@ -5,12 +5,14 @@ Statements are of tables rather than of models: reading a thousand rows takes ha
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, ScalarSelect, select
 
-from db.models import Cell, Comparison, Measurement, Prediction, Problem
+from db.models import Cell, Comparison, Measurement, Prediction, Problem, Sample
+from db.packing import unpack_samples
 from db.records import ProblemKey
 from db.rows import MeasurementRow
 from db.store import Store
@@ -110,6 +112,17 @@ def said_of_problem(store: Store, run_ids: Collection[int], problem: ProblemKey)
     )
     with store.session() as session:
         return [Said(*row) for row in session.execute(query)]
+
+
+def samples_of_run(
+    store: Store, run_id: int, cell_ids: Collection[int]
+) -> dict[tuple[int, str], array[float]]:
+    """Raw samples in ms of these cells of a run, by cell and mode, as far as they are kept."""
+    query = select(Sample.cell_id, Sample.mode, Sample.samples_ms).where(
+        Sample.run_id == run_id, Sample.cell_id.in_(cell_ids)
+    )
+    with store.session() as session:
+        return {(cell_id, mode): unpack_samples(packed) for cell_id, mode, packed in session.execute(query)}
 
 
 def _of_kind(precision: str | None, layout: str | None) -> list[ColumnElement[bool]]:

@@ -66,7 +66,7 @@ def heuristic_scores(
     one = run_filters(device_id, kinds, origins) if named is None else [Run.id.in_(named)]
     names = [field.name for field in fields(HeuristicScoreRow)]
     columns = [
-        getattr(Run if name in ("device_id", "started_at") else HeuristicScore, name) for name in names
+        (Run if name in ("device_id", "started_at") else HeuristicScore).__table__.c[name] for name in names
     ]
     order = (HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
     query = select(*columns).join(Run, Run.id == HeuristicScore.run_id).where(*one).order_by(*order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from db.comparing import COMPARED_METRICS
 from db.models import (
@@ -136,10 +136,17 @@ def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:
 
 
 def comparisons_of_problem(
-    store: Store, run_ids: Collection[int], problem: ProblemKey, metric: str, baselines: str
+    store: Store, run_ids: Collection[int], problem: ProblemKey, baselines: str
 ) -> list[ComparisonRow]:
-    """Comparisons of one problem in these runs, the oldest run first."""
-    query = _comparisons(run_ids, metric, baselines).where(*_is(problem))
+    """Comparisons of one problem in these runs, in both metrics, the oldest run first."""
+    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
+    query = (
+        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
+        .join(Run, Run.id == Comparison.run_id)
+        .join(Problem, Problem.id == Comparison.problem_id)
+        .where(Comparison.run_id.in_(run_ids), Comparison.baselines == baselines, *_is(problem))
+        .order_by(Comparison.run_id)
+    )
     with store.session() as session:
         return [ComparisonRow(*row) for row in session.execute(query)]
 
@@ -159,18 +166,6 @@ def measurements_of_problem(
     )
     with store.session() as session:
         return [MeasurementRow._make(row) for row in session.execute(query)]
-
-
-def _comparisons(run_ids: Collection[int], metric: str, baselines: str) -> Select:
-    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
-    return (
-        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
-        .join(Run, Run.id == Comparison.run_id)
-        .join(Problem, Problem.id == Comparison.problem_id)
-        .where(Comparison.run_id.in_(run_ids))
-        .where(Comparison.metric == metric, Comparison.baselines == baselines)
-        .order_by(Comparison.run_id, Problem.id)
-    )
 
 
 def _is(problem: ProblemKey) -> list[Any]:

@@ -81,8 +81,7 @@ def _show_reasons(reasons: pd.Series) -> None:
 
 
 def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
-    frame = cached_queries.run_comparisons(scope.newest.id, "energy", scope.baselines)
-    frame = frame[(frame["precision"] == scope.precision) & (frame["layout"] == scope.layout)]
+    frame = cached_queries.run_comparisons(scope.newest.id, "energy", *scope.about)
     known = frame["speedup"].dropna()
     problems = here["problem_id"].nunique()
     if known.empty:

@@ -69,11 +69,8 @@ def _tell_hindsight() -> None:
 
 def _choose_metric(scope: Scope) -> str:
     """Draw the box that says what decides who won, where the newest run compares both."""
-    held = [
-        metric
-        for metric in METRICS
-        if cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)["speedup"].notna().any()
-    ]
+    compared = set(cached_queries.medians((scope.newest.id,), *scope.about)["metric"])
+    held = [metric for metric in METRICS if metric in compared]
     if len(held) < 2:
         return held[0] if held else "latency"
     return url_state.select("Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH)

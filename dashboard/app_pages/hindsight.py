@@ -21,9 +21,8 @@ def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
         scope: which run, precision, layout and baselines.
         metric: `latency` or `energy`: what decides who won.
     """
-    compared = cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)
-    here = (compared["precision"] == scope.precision) & (compared["layout"] == scope.layout)
-    compared = compared[here & compared["speedup"].notna()]
+    compared = cached_queries.run_comparisons(scope.newest.id, metric, *scope.about)
+    compared = compared[compared["speedup"].notna()]
     facts = {**scope.device.facts, **asdict(scope.device), "metric": metric}
     problems = [
         Problem(Pattern(row.a, row.b, row.c, row.d), row.batch, row.precision, row.layout)

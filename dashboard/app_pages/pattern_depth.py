@@ -53,10 +53,8 @@ def show() -> None:
             ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
         )
         return
-    compared = {
-        metric: cached_queries.problem_comparisons(scope.run_ids, metric, scope.baselines, problem)
-        for metric in ("latency", "energy")
-    }
+    both = cached_queries.problem_comparisons(scope.run_ids, scope.baselines, problem)
+    compared = {metric: both[both["metric"] == metric] for metric in RATIOS}
     said = cached_queries.problem_said(scope.run_ids, problem)
     happened = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
     outcomes = said.merge(happened.dropna(subset=["speedup"]), on="run_id")

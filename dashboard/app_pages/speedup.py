@@ -47,12 +47,11 @@ def show() -> None:
     scope = choose_scope()
     if scope is None:
         return
-    newest = cached_queries.run_comparisons(scope.newest.id, "latency", scope.baselines)
-    here = newest[(newest["precision"] == scope.precision) & (newest["layout"] == scope.layout)]
+    here = cached_queries.run_comparisons(scope.newest.id, "latency", *scope.about)
     if here["speedup"].notna().sum() == 0:
         _tell_why_empty(scope, here)
         return
-    _distribution(scope, newest, here)
+    _distribution(scope, here)
     if len(scope.runs) > 1:
         _trend(scope)
     else:
@@ -73,7 +72,7 @@ def _tell_why_empty(scope: Scope, here: pd.DataFrame) -> None:
     show_table(reasons.rename_axis("reason").reset_index(name="problems"))
 
 
-def _distribution(scope: Scope, newest: pd.DataFrame, here: pd.DataFrame) -> None:
+def _distribution(scope: Scope, here: pd.DataFrame) -> None:
     known = here["speedup"].dropna()
     wins = int((known > 1).sum())
     clear = int((here["speedup_low"] > 1).sum())
@@ -88,7 +87,11 @@ def _distribution(scope: Scope, newest: pd.DataFrame, here: pd.DataFrame) -> Non
     )
     by = url_state.select("Split by", "split", list(GROUPS), width=BOX_WIDTH)
     column = GROUPS[by]
-    frame = _of_devices(scope) if column == "device" else newest if column in ACROSS else here
+    frame = here
+    if column == "device":
+        frame = _of_devices(scope)
+    elif column in ACROSS:
+        frame = cached_queries.run_comparisons(scope.newest.id, "latency", scope.baselines)
     frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
     left, right = st.columns(2)
     with left:
@@ -116,8 +119,7 @@ def _of_devices(scope: Scope) -> pd.DataFrame:
     for device_id in dict.fromkeys(group.device_id for group in groups):
         own = [group for group in groups if group.device_id == device_id]
         newest = max(own, key=lambda group: (group.suite == scope.suite, group.newest_run_id))
-        frame = cached_queries.run_comparisons(newest.newest_run_id, "latency", scope.baselines)
-        frame = frame[(frame["precision"] == scope.precision) & (frame["layout"] == scope.layout)]
+        frame = cached_queries.run_comparisons(newest.newest_run_id, "latency", *scope.about)
         frames.append(frame.assign(device=names[device_id]))
     return pd.concat(frames, ignore_index=True)
 
