@@ -2,6 +2,7 @@
 
 python -m tests.ci.simulated_judging quiet --years 8
 python -m tests.ci.simulated_judging causes --years 2 --between 0.01   # wilder nights
+python -m tests.ci.simulated_judging causes --years 5 --size 0.02 --in-turns
 
 A year takes half a minute or more; the figures so far go to stderr after each.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
+from scipy.stats import beta
 
 from ci.alerts.belonging import by_alert, is_good_night, is_of_another_environment
 from ci.alerts.grouping import Group, group
@@ -272,19 +274,34 @@ class Tally:
         self.false_alerts += sum(i not in owned for i in told)
 
     def lines(self) -> Iterator[str]:
-        rate = 1000 * self.false_alerts / max(self.quiet_nights, 1)
-        yield f"{self.quiet_nights} quiet nights: {self.false_alerts} false alerts, {rate:.2f} per 1,000"
+        rate, low, high = (1000 * one for one in share_of(self.false_alerts, max(self.quiet_nights, 1)))
+        yield (
+            f"{self.quiet_nights} quiet nights: {self.false_alerts} false alerts, {rate:.2f} per 1,000 "
+            f"({low:.2f} to {high:.2f})"
+        )
         yield f"  opened and never confirmed on quiet nights: {self.provisional}"
         for size, delays in sorted(self.delays.items()):
-            same, three = (np.mean([one is not None and one <= most for one in delays]) for most in (0, 2))
-            yield f"{size:.0%}: {len(delays)} causes, same night {same:.1%}, within 3 nights {three:.1%}"
+            same, three = _told(delays, 0), _told(delays, 2)
+            yield f"{size:.0%}: {len(delays)} causes, same night {same}, within 3 nights {three}"
         if self.alerts_per_cause:
             yield f"alerts per cause that was told: {np.mean(self.alerts_per_cause):.3f}"
         for (size, kind), delays in sorted(self.by_kind.items()):
-            three = np.mean([one is not None and one <= 2 for one in delays])
-            yield f"    {size:.0%} on {kind}: {len(delays)} causes, within 3 nights {three:.0%}"
+            yield f"    {size:.0%} on {kind}: {len(delays)} causes, within 3 nights {_told(delays, 2)}"
         if self.drift_delays:
             yield f"nights to tell a drift of 0.1 % a night: {self.drift_delays}"
+
+
+def share_of(found: int, of: int) -> tuple[float, float, float]:
+    """The share, and its exact 95 % interval (Clopper and Pearson 1934)."""
+    low = beta.ppf(0.025, found, of - found + 1) if found else 0.0
+    high = beta.ppf(0.975, found + 1, of - found) if found < of else 1.0
+    return found / of, float(low), float(high)
+
+
+def _told(delays: list[int | None], within: int) -> str:
+    found = sum(one is not None and one <= within for one in delays)
+    share, low, high = share_of(found, len(delays))
+    return f"{share:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _is_of(cause: Cause, alert: AlertRow, night: int) -> bool:
@@ -300,10 +317,16 @@ SIZES = (0.01, 0.02, 0.05, 0.10)
 KINDS = {"quiet": (False, False), "causes": (True, False), "drift": (False, True)}
 
 
-def tally(seeds: Iterable[int], with_causes: bool, drift: bool = False, **changed: float) -> Tally:
+def tally(
+    seeds: Iterable[int],
+    with_causes: bool,
+    drift: bool = False,
+    sizes: tuple[float, ...] = SIZES,
+    **changed: float,
+) -> Tally:
     total = Tally()
     for seed in seeds:
-        causes = planted(seed, tuple(np.roll(SIZES, seed))) if with_causes else ()
+        causes = planted(seed, tuple(np.roll(sizes, seed))) if with_causes else ()
         span = (270, 330) if drift else None
         of = year(seed, causes, span, **changed)
         total.add(of, judge_year(of))
@@ -317,7 +340,10 @@ def main() -> None:
     )
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--years", type=int, default=4)
-    parser.add_argument("--first-seed", type=int, default=100, help="the limits were chosen on 0 to 4")
+    parser.add_argument("--first-seed", type=int, default=200, help="limits were chosen on years before 200")
+    parser.add_argument(
+        "--size", type=float, action="append", help="of the causes, repeatable; 1, 2, 5, 10 %%"
+    )
     parser.add_argument("--between", type=float, default=Surroundings.between)
     parser.add_argument("--new-code", type=float, default=Surroundings.new_code)
     parser.add_argument(
@@ -328,7 +354,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.years)
     around = {"between": given.between, "new_code": given.new_code, "in_turns": given.in_turns}
-    found = tally(seeds, *KINDS[given.kind], **around)
+    found = tally(seeds, *KINDS[given.kind], sizes=tuple(given.size or SIZES), **around)
     print(f"{given.years} simulated years ({given.kind}), {given.between:.1%} between nights")
     for line in found.lines():
         print(f"  {line}")
