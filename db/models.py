@@ -288,7 +288,10 @@ class Verdict(Base):
     """The judgement on a series' newest point: faster, slower, same or ambiguous."""
 
     __tablename__ = "verdict"
-    __table_args__ = (where_known("verdict_of_alert", "alert_id"),)
+    __table_args__ = (
+        Index("verdict_by_kind", "run_id", "verdict"),
+        where_known("verdict_of_alert", "alert_id"),
+    )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(24), primary_key=True)

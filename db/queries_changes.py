@@ -16,6 +16,7 @@ from db.store import Store
 TOO_LITTLE_HISTORY = "too little history"
 """How the reason of a verdict begins that judged nothing."""
 
+NOT_THE_SAME = ("slower", "faster", "ambiguous")
 WORST_FIRST = case({"slower": 0, "faster": 1, "ambiguous": 2}, value=Verdict.verdict, else_=3)
 
 
@@ -81,7 +82,7 @@ def change_groups(store: Store, run_ids: Collection[int]) -> list[ChangeGroup]:
 
 def changes(store: Store, run_ids: Collection[int], limit: int | None = 200) -> list[VerdictRow]:
     """Series of these runs that are not the same: slower, then faster, then ambiguous; the largest first."""
-    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict != "same")
+    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME))
     query = query.order_by(
         WORST_FIRST, func.abs(func.coalesce(Verdict.change, 0)).desc(), Verdict.run_id, Cell.id
     )
@@ -91,7 +92,7 @@ def changes(store: Store, run_ids: Collection[int], limit: int | None = 200) -> 
 
 def problem_verdicts(store: Store, run_ids: Collection[int], problem: ProblemKey) -> list[VerdictRow]:
     """What was said of one problem's series in these runs, the same left out, the newest run first."""
-    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict != "same")
+    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME))
     query = query.where(*(getattr(Problem, name) == value for name, value in vars(problem).items()))
     with store.session() as session:
         rows = session.execute(query.order_by(Verdict.run_id.desc(), Cell.id, Verdict.metric))

@@ -14,8 +14,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import aliased
 
 from db.models import Cell, Measurement, Problem
-from db.queries_measured import PROBLEM_COLUMNS
-from db.records import COMPARABLE
+from db.records import COMPARABLE, ProblemKey
 from db.rows import CellDifference as CellDifference
 from db.rows import SilentCells as SilentCells
 from db.store import Store
@@ -44,21 +43,24 @@ def cell_differences(
     """
     if metric not in METRICS:
         raise UsageError(f"runs are compared by {' or '.join(METRICS)}, not by {metric!r}")
-    old, new = aliased(Measurement), aliased(Measurement)
+    cell, problem = Cell.__table__, Problem.__table__
+    old, new = Measurement.__table__.alias(), Measurement.__table__.alias()
     bounds = (metric, metric.replace("_", "_low_"), metric.replace("_", "_high_"))
-    values = [getattr(one, name) for one in (old, new) for name in bounds]
+    values = [one.c[name] for one in (old, new) for name in bounds]
     query = (
-        select(*PROBLEM_COLUMNS, Cell.implementation, new.mode, *values)
+        select(*(problem.c[name] for name in ProblemKey.__dataclass_fields__), cell.c.implementation)
+        .add_columns(new.c.mode, *values)
         .select_from(old)
-        .join(new, and_(new.cell_id == old.cell_id, new.mode == old.mode))
-        .join(Cell, Cell.id == new.cell_id)
-        .join(Problem, Problem.id == Cell.problem_id)
-        .where(old.run_id == before_run_id, new.run_id == after_run_id)
-        .where(old.status.in_(COMPARABLE), new.status.in_(COMPARABLE))
+        .join(new, and_(new.c.cell_id == old.c.cell_id, new.c.mode == old.c.mode))
+        .join(cell, cell.c.id == new.c.cell_id)
+        .join(problem, problem.c.id == cell.c.problem_id)
+        .where(old.c.run_id == before_run_id, new.c.run_id == after_run_id)
+        .where(old.c.status.in_(COMPARABLE), new.c.status.in_(COMPARABLE))
         .where(values[0] > 0, values[3] > 0)
     )
     with store.session() as session:
-        rows = [_difference(row[:9], row[9:12], row[12:]) for row in session.execute(query)]
+        read = session.execute(query).all()
+    rows = [_difference(row[:9], row[9:12], row[12:]) for row in read]
     clear = _clear([row.p_value for row in rows])
     found = [row._replace(clear=one) for row, one in zip(rows, clear, strict=True)]
     return sorted(found, key=lambda row: (not row.clear, -abs(row.change)))

@@ -34,6 +34,7 @@ def upgrade() -> None:
     for name in ("p_value", "smallest_detectable_change", "drift"):
         op.add_column("verdict", sa.Column(name, sa.Double(), nullable=True))
     op.drop_index("ix_verdict_alert_id", "verdict")
+    op.create_index("verdict_by_kind", "verdict", ["run_id", "verdict"])
     _create_partial_index("verdict_of_alert", "verdict", ["alert_id"])
     _create_partial_index("measurement_flagged", "measurement", ["run_id", "cell_id", "flags"])
 
@@ -41,6 +42,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("measurement_flagged", "measurement")
     op.drop_index("verdict_of_alert", "verdict")
+    op.drop_index("verdict_by_kind", "verdict")
     op.create_index("ix_verdict_alert_id", "verdict", ["alert_id"])
     for name in ("drift", "smallest_detectable_change", "p_value"):
         op.drop_column("verdict", name)
