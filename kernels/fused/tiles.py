@@ -23,6 +23,8 @@ SEGMENTS = (8, 16)
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 """fp32 registers of a thread that hold sums; more would spill."""
+ROUNDED_SUMS = 64
+"""As many leave too few of 128 registers to round X to tf32 as ldmatrix brings it: 16 bytes spilled on sm_80."""
 MIN_THREADS = 64
 CORE_SHARES = ((8, 8), (8, 4), (4, 4))
 PARTS = (2, 4, 8, 16)
@@ -171,8 +173,9 @@ def assemble(
         vector_bytes=problem.element_bytes,
     )
     most = MAX_SUMS[family] // (2 if tile.split else 1)
+    spills = tile.precision == "tf32" and tile.direct and tile.sums == ROUNDED_SUMS
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= most
-    return tile if fits else None
+    return tile if fits and not spills else None
 
 
 def depth(problem: Problem, family: Family, one_j: bool) -> int:
