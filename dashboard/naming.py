@@ -76,6 +76,11 @@ def ratio(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.2f}×"
 
 
+def are_as_many(problems: int, others: int) -> bool:
+    """Whether two medians over so many problems may be set side by side as of the same ones."""
+    return min(problems, others) >= 0.9 * max(problems, others)
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun, in the plural (`noun` and an s by default) where it is not one."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

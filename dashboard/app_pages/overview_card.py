@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import cached_queries, links, viewer
 from dashboard.device_runs import DeviceRuns
-from dashboard.naming import WORDS, age, count, percent, ratio, share, utc
+from dashboard.naming import WORDS, age, are_as_many, count, percent, ratio, share, utc
 from dashboard.panels import note, origin_badge, statuses
 from dashboard.plain_text import literal
 
@@ -82,12 +82,13 @@ def _headline(
         st.metric(label, "–", help=literal(told))
         return
     medians, newest = frame["median_speedup"].tolist(), frame.iloc[-1]
-    change = medians[-1] / medians[-2] - 1 if len(medians) > 1 else None
+    change, since = since_the_run_before(frame)
     st.metric(
         label,
         ratio(medians[-1]),
-        delta=None if change is None else f"{percent(change)} since run {frame['run_id'].iloc[-2]}",
+        delta=since,
         delta_color="normal" if change is not None and abs(change) >= NO_NEWS else "off",
+        delta_arrow="off" if change is None else "auto",
         help=literal(
             f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
             f"{newest['problems']} problems; {newest['left_out']} left out. "
@@ -96,6 +97,17 @@ def _headline(
         ),
         chart_data=medians if len(medians) >= FEWEST_POINTS else None,
     )
+
+
+def since_the_run_before(frame: pd.DataFrame) -> tuple[float | None, str | None]:
+    """The median's change (None where it is of other problems), and the words for it."""
+    if len(frame) < 2:
+        return None, None
+    run_id, problems, medians = frame["run_id"].iloc[-2], frame["problems"], frame["median_speedup"]
+    if not are_as_many(problems.iloc[-2], problems.iloc[-1]):
+        return None, f"of {problems.iloc[-1]} problems, in run {run_id} of {problems.iloc[-2]}"
+    change = medians.iloc[-1] / medians.iloc[-2] - 1
+    return change, f"{percent(change)} since run {run_id}"
 
 
 def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, str]:

@@ -12,7 +12,7 @@ from dashboard import cached_queries, links, url_state
 from dashboard.app_pages import marks, rates
 from dashboard.charts import distribution, heat_map, roofline, shape, trend
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
-from dashboard.naming import count, device_names, problem_labels, ratio, share
+from dashboard.naming import are_as_many, count, device_names, problem_labels, ratio, share
 from dashboard.panels import chart, choose_row, finding, note, show_table
 
 SPEEDUP = "speedup over the best baseline (×)"
@@ -149,7 +149,11 @@ def trend_title(frame: pd.DataFrame, what: str) -> str:
     if len(known) < 2:
         return f"The trend of the median {what} begins here"
     first, last = ratio(known.iloc[0]), ratio(known.iloc[-1])
-    return f"Over {len(known)} nights the median {what} went from {first} to {last}"
+    went = f"Over {len(known)} nights the median {what} went from {first} to {last}"
+    problems = frame.loc[known.index, "problems"]
+    if are_as_many(problems.iloc[0], problems.iloc[-1]):
+        return went
+    return f"{went}, but of other problems: {problems.iloc[0]:,} at first, {problems.iloc[-1]:,} now"
 
 
 def _shape(scope: Scope, here: pd.DataFrame) -> None:
@@ -216,6 +220,7 @@ def _by_night(scope: Scope, here: pd.DataFrame) -> None:
 def _heat_map(scope: Scope, here: pd.DataFrame) -> None:
     finding("Every pattern on every night, the fastest on top")
     problems = cached_queries.problem_table(scope.precision, scope.layout)
+    problems = problems[problems["problem_id"].isin(here["problem_id"])]
     if len(problems) > heat_map.MOST_ROWS:
         note(f"The {heat_map.MOST_ROWS} of {len(problems)} patterns that are furthest from break-even.")
         problems = problems[problems["problem_id"].isin(_furthest(here, heat_map.MOST_ROWS))]

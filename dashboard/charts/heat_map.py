@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from dashboard.charts.drawn import drawn_once
 from dashboard.charts.palette import DIVERGING
-from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, day, plain
+from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, plain, tick_texts
 
 MOST_ROWS = 120
 MOST_NIGHTS = 90
@@ -64,7 +64,7 @@ def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
 
 def _label_axes(figure: go.Figure, nights: list[str], rows: list[str]) -> None:
     shown = nights[:: -max(1, -(-len(nights) // 6))]
-    figure.update_xaxes(type="category", tickvals=shown, ticktext=list(map(day, shown)), showgrid=False)
+    figure.update_xaxes(type="category", tickvals=shown, ticktext=tick_texts(shown), showgrid=False)
     every = max(1, -(-len(rows) // 40))
     figure.update_yaxes(type="category", tickvals=rows[::every], autorange="reversed", showgrid=False)
 

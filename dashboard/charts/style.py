@@ -52,9 +52,10 @@ def night_axis(figure: go.Figure, nights: Iterable[datetime]) -> None:
         )
 
 
-def day(night: str) -> str:
-    """Month and day of a column that is a night."""
-    return night[5:10]
+def tick_texts(nights: list[str]) -> list[str]:
+    """Month and day of each column that is a night; the time of day too where days come twice."""
+    days = [night[5:10] for night in nights]
+    return days if len(set(days)) == len(days) else [night[5:16] for night in nights]
 
 
 def plain(text: object) -> str:

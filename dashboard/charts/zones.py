@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts.drawn import Drawing, drawn_once
-from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, day
+from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, tick_texts
 
 UTC_NAME = "UTC"
 _TIME_IN_UTC = re.compile(r"%\{x\|[^}]*\} UTC")
@@ -57,7 +57,7 @@ def _columns_in_zone(figure: go.Figure, zone: ZoneInfo) -> go.Figure:
     for trace in figure.data:
         trace.x = [names[name] for name in trace.x]
     axis.tickvals = [names[name] for name in axis.tickvals]
-    axis.ticktext = [day(name) for name in axis.tickvals]
+    axis.ticktext = tick_texts(list(axis.tickvals))
     return figure
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from simulated_store import FIRST_NIGHT, Plan, fill
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
+from dashboard.app_pages.overview_card import since_the_run_before
+from dashboard.app_pages.speedup import trend_title
 from db.models import Verdict
 from db.queries_changes import TOO_LITTLE_HISTORY
 from db.store import Store
@@ -147,3 +150,12 @@ def test_too_little_history_is_not_told_as_a_quiet_night(own_url: str, opened: O
     assert "Too few nights yet to say what changed in 32 series" in titles(page)
     assert "32 series have too few nights behind them to be judged yet." in notes(page)
     assert "within its noise" not in notes(page)
+
+
+def test_medians_of_other_problems_are_not_set_side_by_side() -> None:
+    nights = pd.DataFrame({"median_speedup": [1.2, 0.8], "problems": [10, 3], "run_id": [4, 5]})
+    assert trend_title(nights, "speedup").endswith("but of other problems: 10 at first, 3 now")
+    assert since_the_run_before(nights) == (None, "of 3 problems, in run 4 of 10")
+    same = nights.assign(problems=10)
+    assert trend_title(same, "speedup") == "Over 2 nights the median speedup went from 1.20× to 0.80×"
+    assert since_the_run_before(same)[1] == "-33.3 % since run 4"

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from dashboard.charts import heat_map
+from dashboard.charts.style import tick_texts
 from dashboard.charts.trend import Mark, median_trend
 from dashboard.charts.zones import in_zone
 
@@ -52,3 +53,9 @@ def test_a_heat_maps_columns_are_nights_in_the_viewers_zone_too() -> None:
     assert list(moved.layout.xaxis.tickvals) == list(moved.data[0].x)
     assert list(moved.layout.xaxis.ticktext) == ["07-06"]
     assert moved.layout.xaxis.title.text == "night (Europe/Paris)"
+
+
+def test_nights_of_one_day_are_told_apart_by_the_time() -> None:
+    one, other = (f"2026-07-05 {hour}:30 UTC, run {hour}" for hour in (19, 20))
+    assert tick_texts([one, "2026-07-06 02:00 UTC, run 3"]) == ["07-05", "07-06"]
+    assert tick_texts([one, other]) == ["07-05 19:30", "07-05 20:30"]
