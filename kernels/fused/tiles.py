@@ -24,7 +24,7 @@ MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 """fp32 registers of a thread that hold sums; more would spill."""
 ROUNDED_SUMS = 64
-"""As many leave too few of 128 registers to round X to tf32 as ldmatrix brings it: 16 bytes spilled on sm_80."""
+"""As many leave too few registers to round X to tf32 as ldmatrix brings it: 16 bytes spilled on sm_80."""
 MIN_THREADS = 64
 CORE_SHARES = ((8, 8), (8, 4), (4, 4))
 PARTS = (2, 4, 8, 16)
