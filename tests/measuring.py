@@ -7,7 +7,7 @@
 First ten runs of five problems, each in processes of its own as nights are: how far medians of `fused` and
 of `bmm` differ from run to run, the tick of the energy counter, how far counter and power sensor are apart.
 Then a `nightly` run with what is left of the time, exported. In the folder of --out: store/, measuring.json,
-which is written as it goes and says where to go on, and nightly.jsonl, which `kswatch import` takes.
+which is written as it goes and says where to go on, and nightly.jsonl.gz, which `kswatch import` takes.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Visit:
             self._write()
         if self.done.nightly is not None and not self.done.exported:
             run = str(self.done.nightly)
-            self._kswatch("export", "--run", run, "--format", "jsonl", str(self._out / "nightly.jsonl"))
+            self._kswatch("export", "--run", run, "--format", "jsonl", str(self._out / "nightly.jsonl.gz"))
             self.done.exported = True
             self._write()
             self._copy()
@@ -114,7 +114,7 @@ class Visit:
     def _copy(self) -> None:
         if self._into:
             name = self.done.device.replace(":", "_")
-            shutil.copy(self._out / "nightly.jsonl", self._into / f"nightly_{name}.jsonl")
+            shutil.copy(self._out / "nightly.jsonl.gz", self._into / f"nightly_{name}.jsonl.gz")
             shutil.copy(self._out / "measuring.json", self._into / f"measuring_{name}.json")
 
     def _repeat(self) -> int:
