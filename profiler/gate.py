@@ -27,7 +27,7 @@ from profiler.unmeasured import unmeasured
 
 SIDES = (BASE, HEAD)
 TIMEOUT_S = 300.0
-"""Longest wait for one answer: a first build of a GPU's kernels takes minutes."""
+"""Longest wait for one answer: setting a problem up may build a GPU's kernels, which takes minutes."""
 FEW_LAUNCHES, FEW_LAUNCHES_MS = 8, 60.0
 """A visit makes so many launches or more, if they take no longer than that: some find the machine at rest."""
 

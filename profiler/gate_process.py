@@ -17,6 +17,9 @@ from profiler.engines.engine import Place
 from profiler.gate_messages import Asked, Broken
 from profiler.interruption import Stopped
 
+BUILD_TIMEOUT_S = 1200.0
+"""Longest wait for a revision to be built: a compiler that others keep from computing is not a broken
+revision. Its own limit is shorter (kernels/fused/twin_build.py), so that it is what is told."""
 _LOOK_EVERY_S = 0.2
 _OURS = Path(__file__).resolve().parents[1]
 
@@ -63,7 +66,7 @@ class RevisionProcess:
         Raises:
             Stopped: the gate was asked to stop meanwhile.
         """
-        answer: Place | Broken = self._receive(stage="build")
+        answer: Place | Broken = self._receive(max(self._timeout_s, BUILD_TIMEOUT_S), stage="build")
         return answer
 
     def ask(self, asked: Asked) -> Any:  # noqa: ANN401  (what gate_messages says of each)
@@ -76,7 +79,7 @@ class RevisionProcess:
             self._connection.send(asked)
         except OSError:
             return Broken(self._epitaph())
-        return self._receive()
+        return self._receive(self._timeout_s)
 
     @property
     def alive(self) -> bool:
@@ -89,14 +92,14 @@ class RevisionProcess:
         self._process.wait()
         self._connection.close()
 
-    def _receive(self, stage: Any = "measure") -> Any:  # noqa: ANN401
+    def _receive(self, timeout_s: float, stage: Any = "measure") -> Any:  # noqa: ANN401
         since_s = time.monotonic()
         while not self._connection.poll(_LOOK_EVERY_S):
             if self._stop.is_set():
                 raise Stopped
-            if time.monotonic() - since_s > self._timeout_s:
+            if time.monotonic() - since_s > timeout_s:
                 self._process.kill()
-                return Broken(f"no answer for {self._timeout_s:.0f} s, so the process was ended", stage=stage)
+                return Broken(f"no answer for {timeout_s:.0f} s, so the process was ended", stage=stage)
         try:
             return self._connection.recv()
         except (EOFError, OSError):
