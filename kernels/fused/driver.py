@@ -173,6 +173,20 @@ def direct_stream(device: torch.device) -> Any:  # noqa: ANN401
     return _streams.get(current_stream_handle(device.index), NOT_DIRECTLY)
 
 
-# As Inductor asks torch: `torch.cuda` asks first whether CUDA is ready, and makes an object of a stream.
+# ---- as Inductor asks torch -------------------------------------------------------------------------
+# `torch.cuda` asks first whether CUDA is ready, and makes an object of a stream; `torch.empty` takes longer
+# to read its arguments than to allocate.
+
+
+def _empty_there(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_strided(shape, strides, dtype=dtype, device="cuda")
+
+
 current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
-current_stream_handle: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", lambda index: 0)
+current_stream_handle: Callable[[int], int] = getattr(
+    torch._C, "_cuda_getCurrentRawStream", lambda index: torch.cuda.current_stream(index).cuda_stream
+)
+empty_there: Callable[..., torch.Tensor] = getattr(
+    torch._C._dynamo.guards, "_empty_strided_cuda", _empty_there
+)
+"""An uninitialised tensor of a shape, strides and dtype on torch's current device."""

@@ -92,10 +92,11 @@ class BatchFirst final : public Plan {
 
   // Groups come before blocks, so that they find the same lines of X and Y in the cache.
   Item item_at(int64_t index, const Cut& cut) const {
-    const int64_t part = index % cut.parts, rest = index / cut.parts;
-    const int64_t group = rest % int64_t(groups_.size()), row = rest / int64_t(groups_.size());
-    const int64_t first = row % cut.blocks * block_rows_;
-    return {row / cut.blocks,
+    const auto [rest, part] = divide(index, cut.parts);
+    const auto [row, group] = divide(rest, int64_t(groups_.size()));
+    const auto [i, block] = divide(row, cut.blocks);
+    const int64_t first = block * block_rows_;
+    return {i,
             {first, std::min(shape.batch, first + block_rows_)},
             share(groups_[size_t(group)], part, cut.parts)};
   }
@@ -113,31 +114,42 @@ class BatchFirst final : public Plan {
             item.batch.size() * pieces};
   }
 
+  // Rows of X that are as a tile reads them, unless all of them would share a few sets of the cache.
+  bool is_read_in_place(int period) const {
+    return std::is_same<Element, Fp32>::value && period == shape.d && shape.columns() % 1024 != 0;
+  }
+
   // A step off whole lines, or rows of a power of two would share few sets of the cache.
   int64_t row_stride(int period) const { return divide_up(depth * period, kLanes) * kLanes + kLanes; }
 
-  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* rows) const {
+  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* room) const {
     const int64_t count = item.batch.size();
-    const int64_t stride = row_stride(panels_[size_t(item.panels.begin)].period);
-    pack_rows(start_of(x, item), count, panels_[size_t(item.panels.begin)].period, rows);
+    const int period = panels_[size_t(item.panels.begin)].period;
+    const int64_t stride = is_read_in_place(period) ? shape.columns() : row_stride(period);
+    const float* rows = room;
+    if (is_read_in_place(period))
+      rows = reinterpret_cast<const float*>(start_of(x, item));
+    else
+      pack_rows(start_of(x, item), count, period, room);
     y += item.batch.begin * shape.rows() + item.i * shape.b * shape.d;
-    const Ahead ahead = ahead_of(x, next);
+    Ahead ahead = ahead_of(x, next);
+    const int64_t lines = divide_up(ahead.left, item.panels.size() * count);
     for (int64_t index = item.panels.begin; index < item.panels.end; ++index)
       for (int64_t n = 0; n < count;) {
         const int taken = rows_taken(count - n, tile.rows);
-        const int64_t done = (index - item.panels.begin) * count + n;
-        ahead.fetch({done, done + taken}, item.panels.size() * count);
-        multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride);
+        ahead.fetch(taken * lines);
+        multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride, stride);
         n += taken;
       }
   }
 
-  void multiply_rows(Element* y, int64_t i, const Panel& panel, int taken, const float* rows) const {
+  void multiply_rows(Element* y, int64_t i, const Panel& panel, int taken, const float* rows,
+                     int64_t stride) const {
     const int64_t first_k = panel.first_vector * kLanes / panel.period;
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
     const float* weights = packed.get() + i * packed_per_i_ + panel.offset;
-    const TileOperands<Element> operands{weights, rows, row_stride(panel.period), depth};
+    const TileOperands<Element> operands{weights, rows, stride, depth};
     run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), operands, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }

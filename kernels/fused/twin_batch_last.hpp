@@ -3,6 +3,10 @@
 
 #include "twin_store.hpp"
 
+// Of X that one item packs: a quarter of a second-level cache of 1 MB.
+constexpr int64_t kPackedWords = 64 * 1024;
+constexpr int64_t kItemsOfThread = 4;
+
 template <class Element>
 class BatchLast final : public Plan {
   using Math = typename MathOf<Element>::Type;
@@ -36,23 +40,30 @@ class BatchLast final : public Plan {
   }
 
   bool multiply(const void* x, void* y, int threads) const override {
-    const int64_t blocks = divide_up(divide_up(shape.batch, kLanes), tile.vectors);
-    const int64_t whole = shape.a * shape.d * blocks, most = divide_up(shape.b, tile.rows);
+    // Wide items read and write long runs of memory, as long as every thread has work.
+    const int64_t vectors = divide_up(shape.batch, kLanes), products = shape.a * shape.d;
+    const int64_t fitting = std::max<int64_t>(tile.vectors, kPackedWords / (depth * kLanes));
+    const int64_t even = divide_up(kItemsOfThread * threads, products);
+    const int64_t most_blocks = divide_up(vectors, tile.vectors);
+    const int64_t blocks = std::min(most_blocks, std::max(divide_up(vectors, fitting), even));
+    const int64_t whole = products * blocks, most = divide_up(shape.b, tile.rows);
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
     // Neighbouring blocks share a line of Y where their ends are no multiples of one.
     const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
-    const auto multiply_at = [&](int64_t index, int64_t next, float* panel) {
+    const auto multiply_at = [&](int64_t index, int64_t next, float* room) {
       const Item item = item_at(index, cut), then = item_at(next, cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, panel);
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, room);
     };
-    return for_each_item(cut, threads, depth * kTileWidth, multiply_at);
+    const int64_t words = depth * kLanes * divide_up(vectors, blocks);
+    return for_each_item(cut, threads, words, multiply_at);
   }
 
  private:
   Item item_at(int64_t index, const Cut& cut) const {
-    const int64_t part = index % cut.parts, rest = index / cut.parts;
-    const Range vectors = share({0, divide_up(shape.batch, kLanes)}, rest % cut.blocks, cut.blocks);
-    return {rest / cut.blocks,
+    const auto [rest, part] = divide(index, cut.parts);
+    const auto [ij, block] = divide(rest, cut.blocks);
+    const Range vectors = share({0, divide_up(shape.batch, kLanes)}, block, cut.blocks);
+    return {ij,
             {vectors.begin * kLanes, std::min(shape.batch, vectors.end * kLanes)},
             share({0, shape.b}, part, cut.parts)};
   }
@@ -71,31 +82,62 @@ class BatchLast final : public Plan {
             shape.c * pieces};
   }
 
-  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* panel) const {
-    pack_columns(start_of(x, item), item.columns, panel);
+  // The columns of an item as panels of even numbers of vectors, the wider ones first.
+  struct Panels {
+    Range columns;
+    int64_t count, narrow, wider;
+
+    Panels(Range columns, int64_t most) : columns(columns) {
+      const int64_t vectors = vectors_of(columns);
+      count = divide_up(vectors, most);
+      narrow = vectors / count;
+      wider = vectors % count;
+    }
+
+    // Calls `visit(columns, vectors, words before)` for each.
+    template <class Visit>
+    void each(const Visit& visit) const {
+      int64_t begin = columns.begin, before = 0;
+      for (int64_t index = 0; index < count; ++index) {
+        const int64_t vectors = narrow + (index < wider), end = begin + vectors * kLanes;
+        visit(Range{begin, std::min(end, columns.end)}, int(vectors), before);
+        begin = end;
+        before += vectors * kLanes;
+      }
+    }
+  };
+
+  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* room) const {
+    const Panels panels(item.columns, tile.vectors);
+    pack_columns(start_of(x, item), panels, room);
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
-    const int vectors = vectors_of(item.columns);
-    const int64_t valid = item.columns.size();
-    y += (i * shape.b * shape.d + j) * shape.batch + item.columns.begin;
-    const Ahead ahead = ahead_of(x, next);
+    y += (i * shape.b * shape.d + j) * shape.batch;
+    Ahead ahead = ahead_of(x, next);
+    const int64_t lines = divide_up(ahead.left, item.outputs.size() * panels.count);
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
       const int taken = rows_taken(item.outputs.end - k, tile.rows);
-      const int64_t done = k - item.outputs.begin;
-      ahead.fetch({done, done + taken}, item.outputs.size());
-      const TileOperands<Element> operands{panel, packed.get() + (item.ij * shape.b + k) * row_stride_,
-                                           row_stride_, depth};
-      run_tile<Element>(choose_kernel<Element>(taken, vectors, 1), operands, vectors,
-                        {y + k * stride(), taken, stride(), valid, valid, valid});
+      const float* rows = packed.get() + (item.ij * shape.b + k) * row_stride_;
+      panels.each([&](Range columns, int vectors, int64_t before) {
+        ahead.fetch(taken * lines);
+        const int64_t valid = columns.size();
+        run_tile<Element>(choose_kernel<Element>(taken, vectors, 1),
+                          {room + depth * before, rows, row_stride_, depth}, vectors,
+                          {y + k * stride() + columns.begin, taken, stride(), valid, valid, valid});
+      });
       k += taken;
     }
   }
 
-  void pack_columns(const Element* from, Range columns, float* to) const {
-    const int64_t valid = columns.size(), width = vectors_of(columns) * kLanes;
-    for (int64_t l = 0; l < shape.c; l += Math::kTerms, from += Math::kTerms * stride(), to += width) {
-      pack_row(from, l, valid, to);
-      for (int64_t n = valid; n < width; ++n) to[n] = 0.0f;
-    }
+  // Row after row of X, so that memory is read in long runs.
+  void pack_columns(const Element* from, const Panels& panels, float* room) const {
+    from -= panels.columns.begin;
+    for (int64_t step = 0; step < depth; ++step, from += Math::kTerms * stride())
+      panels.each([&](Range columns, int vectors, int64_t before) {
+        const int64_t valid = columns.size(), width = vectors * kLanes;
+        float* to = room + depth * before + step * width;
+        pack_row(from + columns.begin, step * Math::kTerms, valid, to);
+        for (int64_t n = valid; n < width; ++n) to[n] = 0.0f;
+      });
   }
 
   void pack_row(const Element* from, int64_t l, int64_t valid, float* to) const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "twin_tile.hpp"
@@ -29,11 +30,22 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// Quotient and remainder; a division of 64 bits takes as long as a hundred products.
+struct Divided {
+  int64_t quotient, remainder;
+};
+inline Divided divide(int64_t value, int64_t by) {
+  if (uint64_t(value | by) >> 32 == 0) return {uint32_t(value) / uint32_t(by), uint32_t(value) % uint32_t(by)};
+  return {value / by, value % by};
+}
+
 inline int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // The index-th of `count` even shares of a range.
 inline Range share(Range whole, int64_t index, int64_t count) {
-  return {whole.begin + index * whole.size() / count, whole.begin + (index + 1) * whole.size() / count};
+  if (count == 1) return whole;
+  return {whole.begin + divide(index * whole.size(), count).quotient,
+          whole.begin + divide((index + 1) * whole.size(), count).quotient};
 }
 
 struct FreeAligned {
@@ -107,19 +119,23 @@ bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work)
 // Whatever only prefetches is inlined by force: GCC takes such a function for one without effect
 // and drops its calls.
 struct Ahead {
-  const char* first;
+  const char* row;      // that the next line is in
   int64_t row_bytes;    // from one row to the next
   int64_t pieces;       // cache lines in a row
   int64_t piece_bytes;  // from one of them to the next
-  int64_t count;        // in all rows
+  int64_t left;         // lines in all rows
+  int64_t piece = 0;    // of the row, the next one
 
-  // The share of the steps `now` of `steps` even ones.
-  __attribute__((always_inline)) void fetch(Range now, int64_t steps) const {
-    const int64_t begin = now.begin * count / steps, end = now.end * count / steps;
-    int64_t row = begin / pieces, piece = begin % pieces;
-    for (int64_t index = begin; index < end; ++index) {
-      __builtin_prefetch(first + row * row_bytes + piece * piece_bytes, 0, 2);
-      if (++piece == pieces) piece = 0, ++row;
+  __attribute__((always_inline)) void fetch(int64_t lines) {
+    lines = std::min(lines, left);
+    left -= lines;
+    while (lines > 0) {
+      const int64_t here = std::min(lines, pieces - piece);
+      const char* line = row + piece * piece_bytes;
+      for (int64_t index = 0; index < here; ++index, line += piece_bytes) __builtin_prefetch(line, 0, 2);
+      lines -= here;
+      piece += here;
+      if (piece == pieces) piece = 0, row += row_bytes;
     }
   }
 };

@@ -66,6 +66,7 @@ def null_gpu() -> Iterator[None]:
         patch.object(torch.cuda, "device", lambda device: nullcontext()),
         # Functions of C, as torch's are.
         patch.object(driver, "current_device", repeat(None).__next__),
+        patch.object(driver, "empty_there", torch._C._dynamo.guards._empty_strided_cpu),
         patch.object(driver, "current_stream_handle", {None: 0}.__getitem__),
         patch.object(torch.cuda, "mem_get_info", lambda device: None),
         patch.object(torch.cuda, "current_stream", lambda device: stream),

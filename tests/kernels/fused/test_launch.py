@@ -129,6 +129,7 @@ def gpu(monkeypatch, host_compiler):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(driver, "current_device", lambda: 0)
+    monkeypatch.setattr(driver, "empty_there", torch._C._dynamo.guards._empty_strided_cpu)
     monkeypatch.setattr(driver, "current_stream_handle", lambda index: gpu.stream.cuda_stream)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
