@@ -5,12 +5,12 @@ Written for arrays: the tails of a device come back as one structured array, not
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from db.models import (
     Canary,
@@ -27,6 +27,7 @@ from db.models import (
 from db.queries_runs import RunRow
 from db.records import ProblemKey
 from db.store import Store
+from db.tails import KINDS_WITH_TAILS
 
 POINT_DTYPE = np.dtype([("run_id", "<u4"), ("value", "<f4"), ("low", "<f4"), ("high", "<f4")])
 """A point of a tail, as `db.packing` packs it."""
@@ -128,50 +129,52 @@ def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
 def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
     """What each cell gave in the run, in its first headline mode (cold, else unknown; never hot)."""
     with store.session() as session:
-        rows: list[Any] = list(session.execute(_POINTS.where(Measurement.run_id == run_id)))
-        ratios: dict[int, Any] = {
-            row.problem_id: row for row in session.execute(_RATIOS.where(Comparison.run_id == run_id))
-        }
-    points = (_newest_point(row, ratios.get(row.problem_id)) for row in rows)
+        rows = session.execute(_POINTS.where(_MEASUREMENT.c.run_id == run_id)).all()
+        ratios = session.execute(_RATIOS.where(_COMPARISON.c.run_id == run_id)).all()
+        keys = session.execute(_PROBLEMS).all()
+    problems = {id_: ProblemKey(*key) for id_, *key in keys}
+    ratio_of = {row.problem_id: row for row in ratios}
+    points = (_newest_point(row, problems[row.problem_id], ratio_of.get(row.problem_id)) for row in rows)
     return list({point.cell_id: point for point in points}.values())
 
 
+_MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
+_COMPARISON = Comparison.__table__
+_PROBLEMS = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in ProblemKey.__dataclass_fields__))
 _RATIOS = select(
-    Comparison.problem_id,
-    Comparison.speedup,
-    Comparison.speedup_low,
-    Comparison.speedup_high,
-    Comparison.best_baseline,
-).where(Comparison.metric == "latency", Comparison.baselines == "all")
+    _COMPARISON.c.problem_id,
+    _COMPARISON.c.speedup,
+    _COMPARISON.c.speedup_low,
+    _COMPARISON.c.speedup_high,
+    _COMPARISON.c.best_baseline,
+).where(_COMPARISON.c.metric == "latency", _COMPARISON.c.baselines == "all")
 _POINTS = (
     select(
-        Measurement.cell_id,
-        Cell.implementation,
-        Cell.problem_id,
-        Measurement.status,
-        Measurement.reason,
-        Measurement.flags,
-        Measurement.latency_ms,
-        Measurement.latency_low_ms,
-        Measurement.latency_high_ms,
-        Measurement.energy_mj,
-        Measurement.energy_low_mj,
-        Measurement.energy_high_mj,
-        Measurement.cycles,
-        *(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__),
+        _MEASUREMENT.c.cell_id,
+        _CELL.c.implementation,
+        _CELL.c.problem_id,
+        _MEASUREMENT.c.status,
+        _MEASUREMENT.c.reason,
+        _MEASUREMENT.c.flags,
+        _MEASUREMENT.c.latency_ms,
+        _MEASUREMENT.c.latency_low_ms,
+        _MEASUREMENT.c.latency_high_ms,
+        _MEASUREMENT.c.energy_mj,
+        _MEASUREMENT.c.energy_low_mj,
+        _MEASUREMENT.c.energy_high_mj,
+        _MEASUREMENT.c.cycles,
     )
-    .join(Cell, Cell.id == Measurement.cell_id)
-    .join(Problem, Problem.id == Cell.problem_id)
-    .where(Measurement.mode != "hot")
-    .order_by(Measurement.mode.desc(), Measurement.cell_id)  # unknown first, so that cold replaces it
+    .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
+    .where(_MEASUREMENT.c.mode != "hot")
+    .order_by(_MEASUREMENT.c.mode.desc(), _MEASUREMENT.c.cell_id)  # unknown first, so that cold replaces it
 )
 
 
-def _newest_point(row: Any, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  (rows of the queries above)
+def _newest_point(row: Any, problem: ProblemKey, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  (rows of the queries above)
     fused = ratio if row.implementation == "fused" else None
     return NewestPoint(
         cell_id=row.cell_id,
-        problem=ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout),
+        problem=problem,
         implementation=row.implementation,
         status=row.status,
         reason=row.reason,
@@ -185,13 +188,21 @@ def _newest_point(row: Any, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  
 
 
 def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
-    """The tails of a device's series that have a point at or after a run, in one query."""
-    query = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
-        SeriesTail.device_id == device_id,
-        SeriesTail.metric.in_(metrics),
-        SeriesTail.newest_run_id >= since_run_id,
+    """The tails of a device's series that have a point at or after a run, from about that run on."""
+    nights = select(func.count()).where(
+        Run.device_id == device_id, Run.kind.in_(KINDS_WITH_TAILS), Run.id >= since_run_id
     )
     with store.session() as session:
+        # no series has more points than there were nights: years of older ones need not be carried
+        most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
+        length = func.length(SeriesTail.points)
+        begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
+        newest = func.substr(SeriesTail.points, begin, type_=SeriesTail.points.type).label("points")
+        query = select(SeriesTail.cell_id, SeriesTail.metric, newest).where(
+            SeriesTail.device_id == device_id,
+            SeriesTail.metric.in_(metrics),
+            SeriesTail.newest_run_id >= since_run_id,
+        )
         rows = session.execute(query).all()
     packed = [row.points for row in rows]
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
@@ -213,13 +224,17 @@ def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[st
         }
 
 
-def code_hashes(store: Store, run_ids: Collection[int]) -> dict[tuple[int, int], str]:
-    """The hash of the machine code that ran, by run and cell, where it is known."""
-    query = select(Measurement.run_id, Measurement.cell_id, Measurement.code_hash).where(
-        Measurement.run_id.in_(run_ids), Measurement.code_hash.is_not(None), Measurement.mode != "hot"
+def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], str]:
+    """The hash of the machine code that ran, by run and cell, for cells that the last run has one of."""
+    now, then = _MEASUREMENT.alias(), _MEASUREMENT.alias()
+    query = (
+        select(then.c.run_id, then.c.cell_id, then.c.code_hash)
+        .join(now, now.c.cell_id == then.c.cell_id)
+        .where(now.c.run_id == run_ids[-1], now.c.code_hash.is_not(None), now.c.mode != "hot")
+        .where(then.c.run_id.in_(run_ids), then.c.code_hash.is_not(None), then.c.mode != "hot")
     )
     with store.session() as session:
-        rows: list[Any] = list(session.execute(query))
+        rows = session.execute(query).all()
     return {(run_id, cell_id): code for run_id, cell_id, code in rows}
 
 
