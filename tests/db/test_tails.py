@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from db import queries
 from db.run_events import say
+from db.verdicts import tails
 from tests.db.made_up import measured, night, problem, run_record
 
 
@@ -33,6 +34,17 @@ def test_a_night_is_judged_by_what_came_before_it(store):
     assert tail(store, newest_run_id=runs[1]) == [1.0, 2.0]
     night(store, {"bmm": 5.0})
     assert tail(store, newest_run_id=runs[2] + 1) == []
+
+
+def test_judging_carries_no_more_points_than_there_were_nights(store):
+    runs = [night(store, {"fused": time, "bmm": 9.0}) for time in (1.0, 2.0, 3.0, 4.0)]
+    night(store, {"fused": 5.0}, kind="ad_hoc")
+    device = queries.find_device(store, None).id
+    found = tails(store, device, ["latency_ms"], since_run_id=runs[2])
+    assert list(found.lengths) == [2, 2]
+    assert [*found.points["run_id"]] == [runs[2], runs[3]] * 2
+    assert {3.0, 4.0} < {*found.points["value"]}
+    assert list(tails(store, device, ["latency_ms"], since_run_id=1).lengths) == [4, 4]
 
 
 def test_a_measurement_that_is_replaced_by_a_failure_leaves_no_point(store):
