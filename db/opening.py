@@ -16,6 +16,8 @@ from db.json_text import to_json_text
 from db.migrations import HEAD, REVISIONS
 from kswatch_errors import ConfigurationError, StoreError
 
+POSTGRES_OPTIONS = "-c timezone=utc -c idle_in_transaction_session_timeout=120s"
+"""Who is cut off in the middle of a transaction gives up what it has locked. A URL's own options win."""
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another; transactions are short, so this is never reached in peace."""
 
@@ -173,8 +175,9 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | N
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
+            options = f"{POSTGRES_OPTIONS} {url.query.get('options', '')}"
             return create_engine(
-                url, json_serializer=_json, pool_pre_ping=True, connect_args={"options": "-c timezone=utc"}
+                url, json_serializer=_json, pool_pre_ping=True, connect_args={"options": options}
             )
         engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     except ModuleNotFoundError as error:

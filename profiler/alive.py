@@ -100,10 +100,17 @@ class Heart:
         """Beat until the block ends.
 
         Raises:
-            MeasurementError: the lease was lost meanwhile.
+            MeasurementError: the lease was lost meanwhile, whatever failed because of that.
         """
-        with every(min(EVERY_S, self._lease_s / 4), self._beat):
-            yield
+        try:
+            with every(min(EVERY_S, self._lease_s / 4), self._beat):
+                yield
+        except KswatchError as error:
+            with suppress(KswatchError):
+                self._beat()
+            if self._lost is None:
+                raise
+            raise self._lost from error
         if self._signs:
             with suppress(KswatchError):
                 say_goodbye(self._store, self._sign().name)
