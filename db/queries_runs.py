@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import Device, Environment, Lease, Revision, Run, RunEvent
 from db.records import EnvironmentRecord, RevisionRecord
 from db.rows import DeviceRow, EnvironmentChange, RunEventRow, RunRow
-from db.run_writing import count_statuses
+from db.run_writing import count_outcomes
 from db.store import Store
 from kswatch_errors import UsageError
 
@@ -210,7 +210,7 @@ def _run_rows(session: Session, query: Select) -> list[RunRow]:
         values = dict(zip(_OWN_COLUMNS, row, strict=False))
         known, *revision = row[len(_OWN_COLUMNS) :]
         # a run under way has not counted yet
-        values["by_status"] = row.by_status or count_statuses(session, row.id)
+        values["by_status"] = row.by_status or count_outcomes(session, row.id)[0]
         rows.append(
             RunRow(
                 **values,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from operator import attrgetter
+from functools import partial
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, String, bindparam, or_, select
@@ -23,8 +24,6 @@ PLAIN_COLUMNS: tuple[str, ...] = tuple(
     if field.name not in {"problem", "implementation", "flags", "samples_ms", "counters"}
 )
 """Fields of a record that are columns of `measurement` as they are."""
-
-_values = attrgetter(*PLAIN_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,12 @@ def write_measurements(
     Gives the cell of each record.
     """
     cells = vocabulary.cell_ids(connection, [(record.problem, record.implementation) for record in records])
-    insert_tuples(connection, Measurement, _COLUMNS, _rows(run, cells, records))
     placed = list(zip(cells, records, strict=True))
+    for some in parts(placed, _ROWS_AT_ONCE):
+        known = _known_columns(run, some)
+        absent = tuple(name for name in _COLUMNS if name not in known)
+        rows = list(zip(*known.values(), strict=True))
+        insert_tuples(connection, Measurement, tuple(known), rows, absent=absent)
     samples = [
         (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
         for cell_id, record in placed
@@ -66,38 +69,51 @@ def write_measurements(
     return cells
 
 
-_COLUMNS = ("run_id", "device_id", "cell_id", "flags", *PLAIN_COLUMNS)
+_FIRST = ("run_id", "cell_id", "mode", "device_id")
+_REST = tuple(
+    column.name for column in Measurement.__table__.columns if column.name in {*PLAIN_COLUMNS} - {*_FIRST}
+)
+_COLUMNS = (*_FIRST, *_REST, "flags")
+"""In the table's order."""
+_values = attrgetter(*_REST)
+_is_known = partial(is_not, None)
+_ROWS_AT_ONCE = 250
+"""So few stay in the processor's cache while they are turned into columns and back."""
 
 
-def _rows(run: RunFacts, cells: Sequence[int], records: Sequence[MeasurementRecord]) -> list[tuple[Any, ...]]:
-    """The records' values in the order of `_COLUMNS`, each text such as every database takes."""
+def _known_columns(
+    run: RunFacts, placed: Sequence[tuple[int, MeasurementRecord]]
+) -> dict[str, tuple[Any, ...]]:
+    """The values of each column that some record has one for, such as every database takes."""
+    run_id, device_id = run.run_id, run.device_id
     rows = [
-        (run.run_id, run.device_id, cell_id, ",".join(record.flags) or None, *_values(record))
-        for cell_id, record in zip(cells, records, strict=True)
+        (run_id, cell_id, record.mode, device_id, *_values(record), ",".join(record.flags) or None)
+        for cell_id, record in placed
     ]
-    texts = ((length, {row[place] for row in rows}) for place, length in _TEXTS.items())
-    if all(text is None or _is_plain(text, length) for length, some in texts for text in some):
-        return rows
-    return [tuple(_storable(value, _TEXTS.get(place)) for place, value in enumerate(row)) for row in rows]
+    columns = zip(_COLUMNS, zip(*rows, strict=True), strict=True)
+    known = {name: values for name, values in columns if any(map(_is_known, values))}
+    for name in known.keys() & _LENGTHS:
+        length = _LENGTHS[name]
+        if not all(text is None or _is_plain(text, length) for text in set(known[name])):
+            known[name] = tuple(None if text is None else _storable(text, length) for text in known[name])
+    return known
 
 
-_TEXTS: dict[int, int] = {
-    _COLUMNS.index(column.name): column.type.length
+_LENGTHS: dict[str, int] = {
+    column.name: column.type.length
     for column in Measurement.__table__.columns
-    if isinstance(column.type, String) and column.type.length and column.name not in {"mode", "status"}
+    if isinstance(column.type, String) and column.type.length
 }
-"""Places of texts in a row, and how long each may be."""
+"""How long each text may be."""
 
 
 def _is_plain(text: str, length: int) -> bool:
     return len(text) <= length and text.isascii() and "\0" not in text
 
 
-def _storable(value: object, length: int | None) -> object:
-    """A text without what a database refuses (a compiler's or a crash's words may hold anything)."""
-    if not isinstance(value, str) or length is None:
-        return value
-    return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
+def _storable(text: str, length: int) -> str:
+    """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
 
 
 def points_of(

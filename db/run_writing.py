@@ -57,8 +57,7 @@ def finish(
         harness_seconds,
         finished_at,
     )
-    run.by_status = count_statuses(session, run.id)
-    run.by_event = count_events(session, run.id)
+    run.by_status, run.by_event = count_outcomes(session, run.id)
     connection = session.connection()
     held = recording.held_implementations(connection, run.device_id, run.id)
     # a baseline that came late in the run was not yet asked of its first problems
@@ -69,26 +68,19 @@ def finish(
     heuristic_scores.write(session, run.id)
 
 
-def count_statuses(session: Session, run_id: int) -> dict[str, int]:
-    """How many measurements of the run have which status."""
-    query = (
-        select(Measurement.status, func.count())
-        .where(Measurement.run_id == run_id, Measurement.mode != "hot")  # else a cell would count twice
-        .group_by(Measurement.status)
-        .order_by(Measurement.status)
-    )
-    return {status: count for status, count in session.execute(query)}
+def count_outcomes(session: Session, run_id: int) -> tuple[dict[str, int], dict[str, int]]:
+    """How many cells of the run have which status, and how many measurements which event reason held back.
 
-
-def count_events(session: Session, run_id: int) -> dict[str, int]:
-    """How many measurements of the run were held back by which event reason; several can hold one."""
-    query = select(Measurement.event_reasons, func.count()).where(
-        Measurement.run_id == run_id, Measurement.event_reasons.is_not(None)
-    )
-    found: Counter[str] = Counter()
-    for reasons, count in session.execute(query.group_by(Measurement.event_reasons)):
-        found.update({reason.strip(): count for reason in str(reasons).split(",") if reason.strip()})
-    return dict(sorted(found.items()))
+    Several reasons can hold back one.
+    """
+    kinds = (Measurement.status, Measurement.mode, Measurement.event_reasons)
+    query = select(*kinds, func.count()).where(Measurement.run_id == run_id).group_by(*kinds)
+    statuses: Counter[str] = Counter()
+    events: Counter[str] = Counter()
+    for status, mode, reasons, count in session.execute(query):
+        statuses[status] += count * (mode != "hot")  # else a cell would count twice
+        events.update({reason.strip(): count for reason in (reasons or "").split(",") if reason.strip()})
+    return dict(sorted((+statuses).items())), dict(sorted(events.items()))
 
 
 def holds_predictions(session: Session, run_id: int) -> bool:

@@ -55,31 +55,28 @@ def insert_tuples(
     columns: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
     *,
+    absent: tuple[str, ...] = (),
     replace: bool = True,
     key: tuple[str, ...] = (),
 ) -> None:
     """Insert many rows of a table of plain values, which go straight to the driver.
 
     SQLAlchemy's care for each parameter would double the time of a bulk import. So would values that are
-    not known: SQLite's driver takes long over each None, so a column that no row has is not named.
+    not known: SQLite's driver takes long over each None, so `absent` names columns that no row has.
     """
     if not rows:
         return
-    known = [
-        name for name, values in zip(columns, zip(*rows, strict=True), strict=True) if _any_known(values)
-    ]
     connection = connection_of(writer)
-    sql, order = _driver_sql(connection.dialect.name, model, key, replace, columns, tuple(known))
-    connection.exec_driver_sql(sql, list(map(itemgetter(*map(columns.index, order)), rows)))
+    sql, order = _driver_sql(connection.dialect.name, model, key, replace, columns, absent)
+    if order != columns:
+        pick = itemgetter(*map(columns.index, order))
+        rows = [pick(row) for row in rows]
+    connection.exec_driver_sql(sql, list(rows))
 
 
 def connection_of(writer: Session | Connection) -> Connection:
     """The connection that a session writes by; what writes often asks for it once, since that takes time."""
     return writer if isinstance(writer, Connection) else writer.connection()
-
-
-def _any_known(values: tuple[Any, ...]) -> bool:
-    return values.count(None) < len(values)
 
 
 @cache
@@ -102,15 +99,15 @@ def _driver_sql(
     key: tuple[str, ...],
     replace: bool,
     columns: tuple[str, ...],
-    known: tuple[str, ...],
-) -> tuple[str, list[str]]:
+    absent: tuple[str, ...],
+) -> tuple[str, tuple[str, ...]]:
     """The statement as the driver wants it, and the order of its parameters.
 
-    It gives the known columns their values; the others of a row that is replaced become NULL.
+    Absent columns of a row that is replaced become NULL.
     """
-    statement = _insert(backend, model, key, replace, columns)
-    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(known))
-    return compiled.string, list(compiled.positiontup or ())
+    statement = _insert(backend, model, key, replace, columns + absent)
+    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(columns))
+    return compiled.string, tuple(compiled.positiontup or ())
 
 
 @cache

@@ -86,6 +86,14 @@ def test_a_later_measurement_of_a_cell_replaces_the_former(store):
     assert queries.comparisons(store, run_id)[0].speedup == 3.0
 
 
+def test_what_the_later_measurement_does_not_know_is_not_known(store):
+    run_id = store.begin_run(run_record())
+    store.record_problem(run_id, [measured(problem(), "fused", 1.0, energy_mj=3.0, tile="t", flags=("hot",))])
+    store.record_problem(run_id, [measured(problem(), "fused", 2.0)])
+    (row,) = queries.measurements(store, run_id)
+    assert (row.latency_ms, row.energy_mj, row.tile, row.flags) == (2.0, None, None, None)
+
+
 def test_what_a_crash_said_is_stored_whatever_bytes_it_holds(store):
     run_id = store.begin_run(run_record())
     reason = "died\0 of \udcff" + "x" * 3000
