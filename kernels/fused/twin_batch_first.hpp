@@ -133,23 +133,24 @@ class BatchFirst final : public Plan {
       pack_rows(start_of(x, item), count, period, room);
     y += item.batch.begin * shape.rows() + item.i * shape.b * shape.d;
     Ahead ahead = ahead_of(x, next);
-    const int64_t lines = divide_up(ahead.left, item.panels.size() * count);
+    const int64_t tiles = divide_up(count, tile.rows) * item.panels.size();
+    const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
     for (int64_t index = item.panels.begin; index < item.panels.end; ++index)
       for (int64_t n = 0; n < count;) {
         const int taken = rows_taken(count - n, tile.rows);
-        ahead.fetch(taken * lines);
-        multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride, stride);
+        multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride, stride,
+                      &ahead, lines);
         n += taken;
       }
   }
 
   void multiply_rows(Element* y, int64_t i, const Panel& panel, int taken, const float* rows,
-                     int64_t stride) const {
+                     int64_t stride, Ahead* ahead, int64_t lines) const {
     const int64_t first_k = panel.first_vector * kLanes / panel.period;
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
     const float* weights = packed.get() + i * packed_per_i_ + panel.offset;
-    const TileOperands<Element> operands{weights, rows, stride, depth};
+    const TileOperands<Element> operands{weights, rows, stride, depth, ahead, lines};
     run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), operands, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }

@@ -113,15 +113,15 @@ class BatchLast final : public Plan {
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
     y += (i * shape.b * shape.d + j) * shape.batch;
     Ahead ahead = ahead_of(x, next);
-    const int64_t lines = divide_up(ahead.left, item.outputs.size() * panels.count);
+    const int64_t tiles = divide_up(item.outputs.size(), tile.rows) * panels.count;
+    const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
       const int taken = rows_taken(item.outputs.end - k, tile.rows);
       const float* rows = packed.get() + (item.ij * shape.b + k) * row_stride_;
       panels.each([&](Range columns, int vectors, int64_t before) {
-        ahead.fetch(taken * lines);
         const int64_t valid = columns.size();
         run_tile<Element>(choose_kernel<Element>(taken, vectors, 1),
-                          {room + depth * before, rows, row_stride_, depth}, vectors,
+                          {room + depth * before, rows, row_stride_, depth, &ahead, lines}, vectors,
                           {y + k * stride() + columns.begin, taken, stride(), valid, valid, valid});
       });
       k += taken;

@@ -113,29 +113,3 @@ bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work)
   }
   return enough_memory;
 }
-
-// Lines of X that the next item will read, asked for while this one multiplies.
-//
-// Whatever only prefetches is inlined by force: GCC takes such a function for one without effect
-// and drops its calls.
-struct Ahead {
-  const char* row;      // that the next line is in
-  int64_t row_bytes;    // from one row to the next
-  int64_t pieces;       // cache lines in a row
-  int64_t piece_bytes;  // from one of them to the next
-  int64_t left;         // lines in all rows
-  int64_t piece = 0;    // of the row, the next one
-
-  __attribute__((always_inline)) void fetch(int64_t lines) {
-    lines = std::min(lines, left);
-    left -= lines;
-    while (lines > 0) {
-      const int64_t here = std::min(lines, pieces - piece);
-      const char* line = row + piece * piece_bytes;
-      for (int64_t index = 0; index < here; ++index, line += piece_bytes) __builtin_prefetch(line, 0, 2);
-      lines -= here;
-      piece += here;
-      if (piece == pieces) piece = 0, row += row_bytes;
-    }
-  }
-};

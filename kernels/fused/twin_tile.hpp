@@ -1,6 +1,8 @@
 // The register tile: a few broadcast rows times a few vectors, summed over l.
 #pragma once
 
+#include <algorithm>
+
 #include "twin_element.hpp"
 
 constexpr int kTileRows = kLanes == 16 ? 8 : 4;
@@ -59,6 +61,32 @@ inline Vector repeat<8>(const float* from) {
 }
 #endif
 
+// Lines of X that the next item will read, asked for while this one multiplies.
+//
+// Whatever only prefetches is inlined by force: GCC takes such a function for one without effect
+// and drops its calls.
+struct Ahead {
+  const char* row;      // that the next line is in
+  int64_t row_bytes;    // from one row to the next
+  int64_t pieces;       // cache lines in a row
+  int64_t piece_bytes;  // from one of them to the next
+  int64_t left;         // lines in all rows
+  int64_t piece = 0;    // of the row, the next one
+
+  __attribute__((always_inline)) void fetch(int64_t lines) {
+    lines = std::min(lines, left);
+    left -= lines;
+    while (lines > 0) {
+      const int64_t here = std::min(lines, pieces - piece);
+      const char* line = row + piece * piece_bytes;
+      for (int64_t index = 0; index < here; ++index, line += piece_bytes) __builtin_prefetch(line, 0, 2);
+      lines -= here;
+      piece += here;
+      if (piece == pieces) piece = 0, row += row_bytes;
+    }
+  }
+};
+
 // Where a tile reads and writes. `panel` is (depth, vectors, kLanes) without gaps; `rows` holds
 // kPeriod words for each step of depth.
 template <class Element>
@@ -67,9 +95,14 @@ struct TileOperands {
   const float* rows;
   int64_t row_stride;
   int64_t depth;
+  Ahead* ahead;
+  int64_t lines;  // of it, to be asked for in a chunk of steps
   Element* out = nullptr;
   int64_t out_row_stride = 0;
 };
+
+// Steps after which a tile asks for more lines: all at once they would wait for each other.
+constexpr int64_t kChunk = 8;
 
 template <class Element, int kRows, int kVectors, int kPeriod>
 void multiply_tile(const TileOperands<Element> tile) {
@@ -77,18 +110,21 @@ void multiply_tile(const TileOperands<Element> tile) {
   Vector sums[kRows][kVectors] = {};
   const float* panel = tile.panel;
   const float* rows = tile.rows;
-  for (int64_t step = 0; step < tile.depth; ++step) {
-    Vector columns[kVectors];
+  for (int64_t left = tile.depth; left > 0; left -= kChunk) {
+    tile.ahead->fetch(tile.lines);
+    for (int64_t step = std::min(left, kChunk); step > 0; --step) {
+      Vector columns[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const Vector row = repeat<kPeriod>(rows + r * tile.row_stride);
+      for (int r = 0; r < kRows; ++r) {
+        const Vector row = repeat<kPeriod>(rows + r * tile.row_stride);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
+      }
+      panel += kVectors * kLanes;
+      rows += kPeriod;
     }
-    panel += kVectors * kLanes;
-    rows += kPeriod;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)

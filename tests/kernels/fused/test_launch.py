@@ -250,6 +250,18 @@ def test_an_input_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
     assert gpu.log == []
 
 
+def test_without_memory_for_y_nothing_is_launched_and_the_next_product_works(gpu, small):
+    product, x = small
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        product(x, empty=full)
+    assert gpu.log == []
+    assert product(x).isfinite().all()
+
+
 @pytest.fixture
 def small(gpu):
     problem = Problem(Pattern(1, 16, 16, 1), 16, "fp32", "batch_last")
