@@ -50,9 +50,11 @@ def choose_pair() -> Pair | None:
 
 
 def _two_runs(runs: Sequence[RunRow]) -> Pair | None:
+    whole = [run for run in runs if run.state == "finished"]
+    newest = whole if len(whole) > 1 else runs
     with st.container(horizontal=True, gap="small"):
-        before = _run_box("Before", "before", runs, _partner(runs))
-        after = _run_box("After", "after", runs, runs[0])
+        before = _run_box("Before", "before", runs, _partner(newest))
+        after = _run_box("After", "after", runs, newest[0])
     return _different(before, after)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links, url_state
-from dashboard.app_pages import hindsight, threshold_sweep
+from dashboard.app_pages import fitted_rules, hindsight, threshold_sweep
 from dashboard.charts import scores, shape
 from dashboard.filters import BOX_WIDTH, Scope, choose_scope
 from dashboard.naming import percent, problem_labels, share
@@ -53,7 +53,7 @@ def show() -> None:
             _tell_why_empty(scope, metric)
             return
         _tell_hindsight()
-    _side_by_side(scope, newest, WINS[metric])
+    _side_by_side(scope, newest, metric)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
     _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen], scope)
@@ -87,7 +87,7 @@ def _tell_why_empty(scope: Scope, metric: str) -> None:
     note(f"The run compares nothing for {scope.precision}, {scope.layout}; choose another above.")
 
 
-def _side_by_side(scope: Scope, newest: pd.DataFrame, win: str) -> None:
+def _side_by_side(scope: Scope, newest: pd.DataFrame, metric: str) -> None:
     best = newest.sort_values("accuracy").iloc[-1]
     gain = best["accuracy"] - best["majority"]
     than = "better than" if gain > 0 else ("as good as" if gain == 0 else "worse than")
@@ -95,7 +95,8 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame, win: str) -> None:
         f"The best rule, {best['heuristic']}, is right on {share(best['accuracy'])} of {best['problems']} "
         f"problems: {than} always saying the same ({share(best['majority'])})"
     )
-    note(f"Run {scope.newest.id}: {scope.title}. Fused wins where {win}.")
+    note(f"Run {scope.newest.id}: {scope.title}. Fused wins where {WINS[metric]}.")
+    fitted_rules.tell_fitted((scope.device.model,), metric, scope.precision, scope.layout)
     chart(
         scores.side_by_side(newest),
         newest,

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cached_queries, links
+from dashboard.app_pages import fitted_rules
 from dashboard.device_runs import DeviceRuns
 from dashboard.naming import count, share
 from dashboard.panels import finding, note, show_table
@@ -52,6 +53,7 @@ def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> No
         f"The best rule now, {best['heuristic']} on {best['device']}, is right on {right} of {problems}; "
         f"always saying the same, on {same}"
     )
+    fitted_rules.tell_fitted({one.device.model for one in devices}, "latency", precision, layout)
     show_table(
         table[list(COLUMNS)],
         height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",

@@ -3,11 +3,12 @@ r"""Pictures of every page, light and dark, wide and narrow, into a folder.
     python tests/dashboard/screenshots.py FOLDER [DATABASE_URL]
 
 Without a URL a store of simulated nights is drawn; its pages carry the badge that says so. The two of
-the README, from a store of runs on a CPU and of the published measurements on a V100:
+the README show the published measurements of energy on a V100:
 
-    kswatch import ksmm_energy_v100.csv && kswatch nightly    # and again, on other revisions
+    kswatch import ksmm_energy_v100.csv
     python tests/dashboard/screenshots.py dashboard/pictures sqlite:///kswatch.db --first-screen \
-        --width wide --scheme light --page speedup
+        --width wide --scheme light --page energy --page heuristics \
+        --choices "device=imported:Tesla V100-PCIE-16GB&layout=batch_last"
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.app_pages.overview_card import since_the_run_before
 from dashboard.app_pages.speedup import trend_title
-from db.models import Verdict
+from db.models import Device, Verdict
 from db.queries_changes import TOO_LITTLE_HISTORY
 from db.store import Store
+from kernels.heuristics.model_file import learned_sections
 
 Opened = Callable[..., AppTest]
 
@@ -159,3 +160,13 @@ def test_medians_of_other_problems_are_not_set_side_by_side() -> None:
     same = nights.assign(problems=10)
     assert trend_title(same, "speedup") == "Over 2 nights the median speedup went from 1.20× to 0.80×"
     assert since_the_run_before(same)[1] == "-33.3 % since run 4"
+
+
+def test_a_rule_fitted_to_what_it_is_scored_on_says_so(own_url: str, opened: Opened, seen: Opened) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=1, patterns=1, precisions=("fp32",), devices=("sim-a100",)))
+    fitted = next(one for one in learned_sections() if (one.metric, one.precision) == ("latency", "fp32"))
+    with store.writing() as session:
+        session.execute(update(Device).values(model=fitted.device["model"]))
+    assert "flatter themselves" in notes(opened("heuristics", own_url, layout=fitted.layout))
+    assert "flatter themselves" not in notes(seen("heuristics"))
