@@ -41,7 +41,7 @@ def tails():
         yield pytest.param(precision, layout, pattern, batch, marks=marks, id=name)
 
 
-@pytest.mark.parametrize(("precision", "layout", "pattern", "batch"), tails())
+@pytest.mark.parametrize(("precision", "layout", "pattern", "batch"), list(tails()))
 def test_the_chosen_tile_is_right_where_shapes_have_tails(run_on_host, precision, layout, pattern, batch):
     problem = Problem(Pattern(*pattern), batch, precision, layout)
     answer = run_on_host(problem, choose(problem, H200))
