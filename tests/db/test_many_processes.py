@@ -21,7 +21,7 @@ def start_writer(url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("problems", [1, 20])
+@pytest.mark.parametrize("problems", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_leaves_whole_problems_and_can_be_resumed(url, problems):
     writer = start_writer(url)
     for line in writer.stdout:
