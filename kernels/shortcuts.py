@@ -7,7 +7,7 @@ gradients are wanted, and while anybody watches: hooks, compilers, autocast, mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,7 +51,8 @@ def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None: 
     if layer.bias is not None:
         named.append((layer._parameters, "bias"))
     states = [(owner, name, owner.get(name), state_of(owner.get(name))) for owner, name in named]
-    if any(state is None for *_, state in states) or _have_hooks(factors):
+    hooks = _hooks_of(layer, *factors)
+    if any(state is None for *_, state in states) or any(hooks):
         return None
     parameters = [(owner, name, parameter, *state) for owner, name, parameter, state in states if state]
     algorithm, layout, dtype, device = layer.algorithm, layer.layout, x.dtype, x.device
@@ -72,7 +73,7 @@ def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None: 
             or layer.algorithm is not algorithm
             or layer.layout is not layout
             or tuple(layer._modules["factors"]._modules.values()) != factors
-            or _have_hooks((layer, *factors))
+            or any(hooks)
             or (x.is_cuda and allows_tf32(device) != in_tf32)
         ):
             return None
@@ -91,8 +92,7 @@ def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None: 
     return take
 
 
-def _have_hooks(modules: Iterable[nn.Module]) -> bool:
-    for module in modules:
-        if module._forward_hooks or module._forward_pre_hooks:
-            return True
-    return bool(every_module._global_forward_hooks or every_module._global_forward_pre_hooks)
+def _hooks_of(*modules: nn.Module) -> list[Any]:
+    """The tables in which torch keeps them, of these modules and of all: they fill while we look."""
+    of_all = [every_module._global_forward_hooks, every_module._global_forward_pre_hooks]
+    return of_all + [table for one in modules for table in (one._forward_hooks, one._forward_pre_hooks)]
