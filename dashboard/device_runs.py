@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dashboard.sources import SILENT_AFTER, Source
@@ -17,6 +17,8 @@ class DeviceRuns:
     name: str
     source: Source
     runs: tuple[RunRow, ...]
+    earlier: tuple[int, ...] = field(default=(), kw_only=True)
+    """Ids of the runs before these, of which no more is read."""
 
     @property
     def newest(self) -> RunRow:
@@ -26,7 +28,7 @@ class DeviceRuns:
     @property
     def run_ids(self) -> tuple[int, ...]:
         """The runs' ids, the oldest first."""
-        return tuple(run.id for run in self.runs)
+        return (*self.earlier, *(run.id for run in self.runs))
 
     def is_silent(self, now: datetime) -> bool:
         """Whether its nightly runs have stopped."""

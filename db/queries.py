@@ -34,6 +34,7 @@ from db.queries_measured import (
 from db.queries_runs import (
     Nights,
     devices,
+    ended_run_ids,
     ended_runs,
     environment_changes,
     find_device,
@@ -92,6 +93,7 @@ __all__ = [
     "canaries",
     "comparisons",
     "devices",
+    "ended_run_ids",
     "ended_runs",
     "environment_changes",
     "find_device",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from db.comparing import COMPARED_METRICS
 from db.models import (
@@ -94,7 +94,7 @@ def accuracies(
     store: Store, run_ids: Collection[int], metric: str, precision: str, layout: str
 ) -> list[Accuracy]:
     """The stored accuracies of these runs, the oldest run first."""
-    score = HeuristicScore
+    score = HeuristicScore.__table__.c
     query = (
         select(score.run_id, score.heuristic, score.version, score.accuracy)
         .where(score.run_id.in_(run_ids), score.metric == metric)
@@ -106,7 +106,7 @@ def accuracies(
 
 
 class CanaryRate(NamedTuple):
-    """One reading of a canary, no more than its rate."""
+    """The mean rate of a canary over the positions of one run."""
 
     run_id: int
     name: str
@@ -116,10 +116,11 @@ class CanaryRate(NamedTuple):
 
 def canary_rates(store: Store, run_ids: Collection[int]) -> list[CanaryRate]:
     """Canary rates of these runs, the oldest run first."""
-    columns = (Canary.run_id, Canary.name, Canary.precision, Canary.rate)
-    query = select(*columns).where(Canary.run_id.in_(run_ids)).order_by(Canary.run_id, Canary.name)
+    table = Canary.__table__
+    keys = (table.c.run_id, table.c.name, table.c.precision)
+    query = select(*keys, func.avg(table.c.rate)).where(table.c.run_id.in_(run_ids)).group_by(*keys)
     with store.session() as session:
-        return [CanaryRate(*row) for row in session.execute(query)]
+        return [CanaryRate(*row) for row in session.execute(query.order_by(*keys))]
 
 
 def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:

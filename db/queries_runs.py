@@ -144,7 +144,22 @@ class Nights(NamedTuple):
 
 def ended_runs(store: Store, wanted: Sequence[Nights], limit: int) -> list[list[RunRow]]:
     """The last ended runs of each history, excluded ones left out, the oldest first, in one query."""
-    of_each = [
+    of_each = [select(_ended(one, limit).subquery().c.id) for one in wanted]
+    ids = union_all(*of_each) if of_each else [None]
+    with store.session() as session:
+        rows = _run_rows(session, _RUNS.where(Run.id.in_(ids)).order_by(Run.id))
+    return [[row for row in rows if _belongs(row, one)] for one in wanted]
+
+
+def ended_run_ids(store: Store, wanted: Sequence[Nights], limit: int) -> list[list[int]]:
+    """The ids of the same runs."""
+    with store.session() as session:
+        return [list(session.scalars(_ended(one, limit)))[::-1] for one in wanted]
+
+
+def _ended(one: Nights, limit: int) -> Select[int]:
+    """Ids of the last ended runs of a history, the newest first."""
+    return (
         select(Run.id)
         .where(*run_filters(one.device_id, one.kinds, (one.origin,)))
         .where(Run.suite == one.suite, _STATE_NOW.in_(("finished", "interrupted")))
@@ -152,13 +167,7 @@ def ended_runs(store: Store, wanted: Sequence[Nights], limit: int) -> list[list[
         .outerjoin(Lease, Lease.device_uuid == Device.uuid)
         .order_by(Run.id.desc())
         .limit(limit)
-        .subquery()
-        for one in wanted
-    ]
-    ids = union_all(*(select(one.c.id) for one in of_each)) if of_each else [None]
-    with store.session() as session:
-        rows = _run_rows(session, _RUNS.where(Run.id.in_(ids)).order_by(Run.id))
-    return [[row for row in rows if _belongs(row, one)] for one in wanted]
+    )
 
 
 def _belongs(row: RunRow, to: Nights) -> bool:

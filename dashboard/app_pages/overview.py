@@ -19,6 +19,8 @@ from db.page_queries import RunGroup
 from db.queries import DeviceRow, Nights
 
 SPARKLINE_NIGHTS = 90
+TOLD_NIGHTS = 2
+"""Runs of which more is told than a point of a line: the newest, and the one that it is held against."""
 
 
 def show() -> None:
@@ -62,10 +64,11 @@ def _with_runs(groups: list[RunGroup]) -> list[DeviceRuns]:
         if source:
             chosen.append((device, source))
             wanted.append(source.nights(device.id, _newest_suite(source, own)))
-    runs = cached_queries.ended_runs(tuple(wanted), SPARKLINE_NIGHTS)
+    newest = cached_queries.ended_runs(tuple(wanted), TOLD_NIGHTS)
+    ids = cached_queries.ended_run_ids(tuple(wanted), SPARKLINE_NIGHTS)
     return [
-        DeviceRuns(device, names[device.id], source, tuple(own))
-        for (device, source), own in zip(chosen, runs, strict=True)
+        DeviceRuns(device, names[device.id], source, tuple(own), earlier=tuple(every[: -len(own)]))
+        for (device, source), own, every in zip(chosen, newest, ids, strict=True)
     ]
 
 

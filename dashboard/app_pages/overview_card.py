@@ -117,7 +117,7 @@ def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, s
     medians = frame.groupby("canary")["rate"].median()
     newest = frame[frame["run_id"] == shown.newest.id]
     shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()
-    if shares.empty or len(shown.runs) < FEWEST_POINTS:
+    if shares.empty or len(shown.run_ids) < FEWEST_POINTS:
         return None, ""
     told = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
     return bool(((shares - 1).abs() > CANARY_MOVED).any()), told

@@ -59,6 +59,8 @@ def test_histories_read_at_once_are_those_read_one_by_one(filled_url: str) -> No
     ended = queries.runs(store, group.device_id, limit=2)[::-1]
     assert queries.ended_runs(store, several, limit=2) == [ended, [], ended]
     assert queries.ended_runs(store, [], limit=2) == []
+    ids = [run.id for run in ended]
+    assert queries.ended_run_ids(store, several, limit=2) == [ids, [], ids]
 
 
 def test_ratios_of_runs_are_those_of_each_run(filled_url: str) -> None:
