@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browsing import open_from_menu, running_dashboard, wait_until_drawn
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from simulated_store import NASTY
 
 from dashboard.page_list import PAGES
@@ -13,36 +13,37 @@ from db.store import Store
 
 pytestmark = pytest.mark.browser
 
-DESK = {"width": 1280, "height": 900}
-PHONE = {"width": 400, "height": 900}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 400, "height": 900}
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 FITS = "width => document.querySelector('[data-testid=stMain]').scrollWidth <= width"
 
 
-def walk(page: Page, width: int) -> None:
-    """Every page from the menu: none raises, each has its headline and fits the width."""
+def walk(page: Page, size: ViewportSize) -> None:
+    """Every page from the menu, which a phone folds away: none raises, each has its headline and fits."""
     for entry in PAGES:
         open_from_menu(page, entry)
         assert page.locator("[data-testid=stException]").count() == 0, entry.path
         assert page.locator("h3").count() >= 1, entry.path
+        page.set_viewport_size(size)
         # charts follow a new size a frame later; what never fits times out and fails
-        page.wait_for_function(FITS, arg=width, timeout=5_000)
+        page.wait_for_function(FITS, arg=size["width"], timeout=5_000)
+        page.set_viewport_size(DESK)
 
 
 def test_every_page_of_a_full_store_fits_a_phone_and_raises_nothing(desk: Page, address: str) -> None:
-    desk.set_viewport_size(PHONE)
     desk.goto(address)
-    walk(desk, PHONE["width"])
-    assert desk.locator("[data-testid=stMain]").count() == 1
+    walk(desk, PHONE)
+    assert desk.viewport_size == DESK
 
 
 @pytest.mark.slow
 def test_every_page_of_a_full_store_fits_a_desk_in_the_dark(browser: Browser, address: str) -> None:
-    context = browser.new_context(viewport=DESK, color_scheme="dark")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESK, color_scheme="dark")
     page = context.new_page()
     page.set_default_timeout(120_000)
     page.goto(address)
-    walk(page, DESK["width"])
+    walk(page, DESK)
     background = page.evaluate(BACKGROUND)
     assert max(map(int, re.findall(r"\d+", background)[:3])) < 60
     context.close()
@@ -75,8 +76,8 @@ def test_a_link_opens_its_choices_whose_figures_download_and_whose_points_the_ke
     box.press_sequentially("2,48")
     box.press("Enter")
     expect(desk).to_have_url(re.compile("/pattern.*pattern=2%2C48%2C192%2C1"))
-    expect(desk).to_have_url(re.compile("device=sim-h200-0000.*precision=bf16"))
-    assert "layout=batch_last" in desk.url
+    for choice in ("precision=bf16", "layout=batch_last", "device=sim-h200-0000"):
+        assert choice in desk.url
 
 
 @pytest.mark.slow
