@@ -96,14 +96,15 @@ class Server:
                 requests.give_back(self._store, request.id, message, request.taken_at)
 
     def _is_abandoned(self, request: RequestRow) -> bool:
-        holder = None
+        """Without a lease, whoever took it has so long to begin its run, and to judge it at the end."""
+        since = request.taken_at
         if request.run_id is not None:
             run = queries.run(self._store, request.run_id)
             holder = leases.holder_of(self._store, run.device_uuid)
-        if holder is not None:
-            return is_gone(holder)
-        starts_within = timedelta(seconds=self._config.lease_s)
-        return request.taken_at is None or self._now() - request.taken_at > starts_within
+            if holder is not None:
+                return is_gone(holder)
+            since = run.finished_at or since
+        return since is None or self._now() - since > timedelta(seconds=self._config.lease_s)
 
     def tell_of_lost(self) -> None:
         """Have people told when a run lost its worker, and when one goes on."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db import leases, lost_workers, queries, requests, schedule_marks
+from db.models import Request
 from db.records import EnvironmentRecord
 from db.requests import Limits
 from db.workers import Sign, say_alive
@@ -160,6 +161,24 @@ def test_what_a_killed_server_had_taken_is_queued_again(store, server, scripted,
     clock.now += timedelta(minutes=5)
     server.take_back()
     assert queries.request(store, request_id).state == "queued"
+
+
+def test_what_another_server_judges_is_left_to_it(store, scripted, server, clock):
+    request_id = ask(store)
+    seen = []
+
+    def judge(run_id):
+        ended = queries.run(store, run_id).finished_at
+        with store.writing() as session:
+            session.get(Request, request_id).taken_at = ended - timedelta(hours=5)  # it was a long run
+        for minutes in (1, 5):
+            clock.now = ended + timedelta(minutes=minutes)
+            server.take_back()
+            seen.append(queries.request(store, request_id).state)
+
+    config = ProfilerConfig(devices=("cpu",), poll_s=0.01)
+    Server(store, scripted.surroundings(config=config), judge, clock).run_next()
+    assert seen == ["running", "queued"], "left alone while it may be judging, not for ever"
 
 
 def test_what_another_server_measures_is_left_to_it(store, server, scripted, clock):
