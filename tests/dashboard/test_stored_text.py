@@ -112,6 +112,7 @@ def test_what_people_wrote_is_shown_letter_by_letter(desk: Page, planted: str) -
     assert desk.evaluate(MARKUP) == NOTHING
 
 
+@pytest.mark.slow
 def test_no_page_stumbles_over_markup_or_reads_it(planted_url: str, opened: Callable[..., AppTest]) -> None:
     for entry in PAGES:
         page = opened(entry.path, planted_url)
