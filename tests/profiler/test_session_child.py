@@ -50,10 +50,11 @@ def interfere(engine, place, number):
             if engine.child.whereabouts.place == place:
                 child.suspend()
                 if engine.child.whereabouts.place == place:
-                    child.send_signal(number)
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        child.resume()  # a stopped process meets no SIGSEGV
-                    return None
+                    if number != signal.SIGSTOP:
+                        child.send_signal(number)
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            child.resume()  # a stopped process meets no SIGSEGV
+                    return
                 child.resume()
 
     thread = threading.Thread(target=wait_and_send, daemon=True)
