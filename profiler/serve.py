@@ -21,6 +21,7 @@ from kswatch_errors import KswatchError, UsageError
 from profiler import night_call
 from profiler.alive import coordinating
 from profiler.devices import Target
+from profiler.engines.engine import WorkerLostError
 from profiler.holding import is_gone, this_process
 from profiler.interruption import EitherStop, Stopped
 from profiler.lanes import Lane, Lanes
@@ -242,9 +243,10 @@ class Server:
             requests.give_back(self._store, request.id, message, request.taken_at)
 
     def _give_back_or_fail(self, lane: Lane, error: KswatchError) -> None:
-        """A device of the cluster that went away may come back: its run is resumed then."""
+        """A device of the cluster that went away may come back, or just has: its run is resumed then."""
         request: RequestRow = lane.about
-        if self._surroundings.distant and not self._is_here(lane.target):
+        lost = isinstance(error, WorkerLostError)
+        if lost or (self._surroundings.distant and not self._is_here(lane.target)):
             say(f"request {request.id} waits: {error}")
             requests.give_back(self._store, request.id, f"waits for its device: {error}", request.taken_at)
         else:

@@ -288,17 +288,19 @@ def test_counters_asked_for_on_the_dashboard_are_read(store, server, scripted):
     assert queries.run(store, 1).arguments["counters"] is True
 
 
-def test_a_lost_worker_is_told_at_once_and_its_run_goes_on_when_it_is_back(store, scripted):
+@pytest.mark.parametrize("here", [(), (cpu_target(),)], ids=["still away", "back meanwhile"])
+def test_a_lost_worker_is_told_at_once_and_its_run_goes_on_when_it_is_back(store, scripted, here):
     told = []
 
     def gone(task):
         raise WorkerLostError("its worker was gone for 600 s")
 
     scripted.script = gone
-    around = scripted.surroundings(distant=True, list_devices=lambda: ())
+    around = scripted.surroundings(distant=True, list_devices=lambda: here)
     server = Server(store, around, lambda run_id: None, look_around=lambda: told.append(lost(store)))
     request_id = ask(store)
     server.run_next()
+    assert queries.request(store, request_id).state == "queued"
     server.tell_of_lost()
     server.tell_of_lost()
     assert told == [[1]]
