@@ -61,7 +61,13 @@ def test_a_second_call_takes_the_library_from_the_cache(quick_cache: Path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("damage", ["a flipped byte", "a lost end", "an empty file"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "a flipped byte",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("a lost end", "an empty file")),
+    ],
+)
 def test_a_damaged_library_is_built_again(quick_cache: Path, quick_library: Path, damage: str):
     path = shutil.copy(quick_library, quick_cache / quick_library.name)
     digest, content = twin_build.digest_of(path), path.read_bytes()
@@ -152,7 +158,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named_with_the_cure(
 
 @needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
-@pytest.mark.parametrize("march", ["haswell", "x86-64"])
+@pytest.mark.parametrize("march", ["haswell", pytest.param("x86-64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_narrower_vectors_give_the_same_products(
     march: str,
