@@ -135,7 +135,7 @@ def exported(store: Store, path: Path, form: str) -> str:
 @settings(max_examples=8, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
 def test_an_import_gives_back_what_was_exported(emptied, tmp_path, form, content):
-    _goes_there_and_back(*emptied(), tmp_path / f"all.{form}", form, content)
+    assert_it_comes_back(*emptied(), tmp_path / f"all.{form}", form, content)
 
 
 @pytest.mark.slow
@@ -143,10 +143,10 @@ def test_an_import_gives_back_what_was_exported(emptied, tmp_path, form, content
 @settings(max_examples=50, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
 def test_an_import_gives_back_whatever_was_exported(emptied, tmp_path, form, content):
-    _goes_there_and_back(*emptied(), tmp_path / f"all.{form}", form, content)
+    assert_it_comes_back(*emptied(), tmp_path / f"all.{form}", form, content)
 
 
-def _goes_there_and_back(ours: Store, theirs: Store, path: Path, form: str, content) -> None:
+def assert_it_comes_back(ours: Store, theirs: Store, path: Path, form: str, content) -> None:
     record(ours, content)
     before = exported(ours, path, form)
     cells = sum(len(records) for _, records, _ in content)

@@ -141,4 +141,5 @@ def test_the_operator_passes_torchs_own_checks() -> None:
     x, weight = torch.randn(4, 24, requires_grad=True), torch.randn(2, 6, 4, 3, requires_grad=True)
     bias = torch.randn(36, requires_grad=True)
     arguments = (x, weight, bias, False, "fused", "batch_first")
-    torch.library.opcheck(torch_operator.product, arguments)
+    checks = torch.library.opcheck(torch_operator.product, arguments)
+    assert set(checks.values()) == {"SUCCESS"}
