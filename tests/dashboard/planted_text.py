@@ -23,6 +23,7 @@ CHOSEN = {
     "verdict": {"metric", "verdict"},
     "comparison": {"metric", "baselines", "best_baseline", "winner"},
     "request": {"state", "kind"},
+    "request_event": {"action"},
     "worker": {"role"},
 }
 """Columns with words of the program's own choosing; pages could not even find what holds others."""
