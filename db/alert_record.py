@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from db.models import Alert, AlertEvent, Cell, Measurement, Problem
+from db.models import Alert, AlertEvent
 from db.queries import AlertRow, alerts
 from db.store import Store
 
@@ -75,13 +75,4 @@ def stale_mutes(store: Store, now: datetime, after: timedelta) -> list[tuple[Ale
 
 def patterns_of(store: Store, run_id: int) -> set[str]:
     """The patterns that a run holds a measurement of, whatever became of it."""
-    columns = (Problem.a, Problem.b, Problem.c, Problem.d)
-    query = (
-        select(*columns)
-        .join(Cell, Cell.problem_id == Problem.id)
-        .join(Measurement, Measurement.cell_id == Cell.id)
-        .where(Measurement.run_id == run_id)
-        .distinct()
-    )
-    with store.session() as session:
-        return {",".join(map(str, row)) for row in session.execute(query)}
+    return {problem.pattern for problem in store.run_problems(run_id)}

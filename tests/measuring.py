@@ -2,7 +2,7 @@
 
     python tests/measuring.py                                 # on the first GPU, half an hour
     python tests/measuring.py --within 9m                     # as far as that goes; the same command goes on
-    python tests/measuring.py --device sim:h200 --out /tmp/simulated --nightly 2m
+    python tests/measuring.py --device sim:h200 --out simulated --nightly 2m
 
 First ten runs of five problems, each in processes of its own as nights are: how far medians of `fused` and
 of `bmm` differ from run to run, the tick of the energy counter, how far counter and power sensor are apart.

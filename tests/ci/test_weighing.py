@@ -66,7 +66,7 @@ def whole(values: np.ndarray, night: int, kin: Kin) -> WithPools:
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_a_quiet_night_confirms_as_good_as_nothing(correlation, figure):
-    nights = 40
+    nights = 80
     values = simulated(200, nights + 4, 0, correlation)
     found = [weighed(values, night) for night in range(4, nights + 4)]
     confirmed = sum(one.confirmed.any() for one in found)
