@@ -2,7 +2,8 @@
 
 One night per device is written through db's public functions and copied, every figure jittering by
 up to 1 % (a fixed function of cell and run); the last night is written through them again and holds a
-planted regression. Devices, runs and revisions are marked simulated. Run as a script it fills a store:
+planted regression. Devices, runs and revisions are marked simulated. There are no statistics for SQLite's
+planner, since a store that nights filled has none. Run as a script it fills a store:
 
     python tests/dashboard/simulated_years.py sqlite:///years.db --patterns 22     # 1,027,840 measurements
     python tests/dashboard/simulated_years.py sqlite:///years.db --patterns 215    # 10,044,800
@@ -13,8 +14,9 @@ from __future__ import annotations
 import argparse
 import sqlite3
 import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -75,20 +77,27 @@ class Years:
         )
 
 
-def fill_years(url: str, years: Years) -> int:
-    """Fill a new SQLite store and give how many measurements it holds."""
+Tell = Callable[[str], None]
+
+COPYING = ("journal_mode = OFF", "locking_mode = EXCLUSIVE", "synchronous = OFF", "cache_size = -400000")
+"""Nobody else reads the store meanwhile, and what a crash leaves of it is thrown away: through the log,
+every page would be written twice and looked for in gigabytes of it."""
+
+
+def fill_years(url: str, years: Years, tell: Tell = lambda _: None) -> int:
+    """Fill a new SQLite store and give how many measurements it holds; `tell` hears how far it is."""
     store = Store.open(url)
     first = fill(store, years.plan(0))
     store.close()
+    tell("the first night is written")
     path = make_url(url).database
     assert path is not None
     with closing(sqlite3.connect(path)) as connection:
-        for pragma in ("synchronous = OFF", "cache_size = -400000", "temp_store = MEMORY"):
+        for pragma in (*COPYING, "temp_store = MEMORY", "threads = 1"):
             connection.execute(f"PRAGMA {pragma}")
-        _copy_nights(connection, years, first)
+        _copy_nights(connection, years, first, tell)
         _write_tails(connection, first)
-        connection.execute("ANALYZE")
-        connection.commit()
+        tell("the tails are written")
     store = Store.open(url)
     fill(store, years.plan(years.nights - 1, regressed=True))
     fill_queue(store)
@@ -97,7 +106,7 @@ def fill_years(url: str, years: Years) -> int:
         return connection.execute("SELECT count(*) FROM measurement").fetchone()[0]
 
 
-def _copy_nights(connection: sqlite3.Connection, years: Years, first: list[int]) -> None:
+def _copy_nights(connection: sqlite3.Connection, years: Years, first: list[int], tell: Tell) -> None:
     """Copy the first night to all others but the last, in the order of time."""
     connection.execute("CREATE TEMP TABLE night (id INTEGER PRIMARY KEY, source INTEGER, place INTEGER)")
     ids = iter(range(max(first) + 1, max(first) + len(first) * years.nights))
@@ -107,21 +116,23 @@ def _copy_nights(connection: sqlite3.Connection, years: Years, first: list[int])
     index = connection.execute(
         "SELECT sql FROM sqlite_master WHERE name = 'measurement_by_series'"
     ).fetchone()[0]
-    connection.execute("DROP INDEX measurement_by_series")
+    connection.execute("DROP INDEX measurement_by_series")  # the others grow at their end only
     for table, (by, scaled) in SCALED.items():
-        _copy(connection, table, {name: f"t.{name} * {JITTER % by}" for name in scaled})
+        held = _copy(connection, table, {name: f"t.{name} * {JITTER % by}" for name in scaled})
+        tell(f"{held:,} rows of {table} are copied")
     connection.execute(f"DELETE FROM sample WHERE run_id <= {max(first)}")
     connection.execute(index)
     connection.commit()
+    tell("the index of measurement is built")
 
 
-def _copy(connection: sqlite3.Connection, table: str, changed: dict[str, str], where: str = "1") -> None:
+def _copy(connection: sqlite3.Connection, table: str, changed: dict[str, str]) -> int:
     names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     values = ["n.id" if name == "run_id" else changed.get(name, f"t.{name}") for name in names]
-    connection.execute(
+    return connection.execute(
         f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM night n JOIN {table} t ON t.run_id = n.source WHERE {where} ORDER BY n.id"
-    )
+        f"FROM night n CROSS JOIN {table} t ON t.run_id = n.source ORDER BY n.id"
+    ).rowcount
 
 
 def _copy_runs(connection: sqlite3.Connection, years: Years) -> None:
@@ -159,7 +170,7 @@ def _write_tails(connection: sqlite3.Connection, first: list[int]) -> None:
         copied = connection.execute("SELECT id FROM night WHERE source = ? ORDER BY id", (source,))
         runs[source] = np.array([row[0] for row in copied], dtype=np.int64)
     point = np.dtype([("run", "<u4"), ("value", "<f4"), ("low", "<f4"), ("high", "<f4")])
-    updated = []
+    written = []
     problems = dict(connection.execute("SELECT id, problem_id FROM cell"))
     for device_id, cell_id, metric, source, packed in _first_tails(connection):
         own = runs[source]
@@ -170,17 +181,17 @@ def _write_tails(connection: sqlite3.Connection, first: list[int]) -> None:
         points["run"] = own
         for name, base in (("value", value), ("low", low), ("high", high)):
             points[name] = base * factor
-        updated.append((packed + points.tobytes(), int(own[-1]), device_id, cell_id, metric))
+        written.append((device_id, cell_id, metric, int(own[-1]), packed + points.tobytes()))
+    connection.execute("DELETE FROM series_tail")  # rather than letting each row grow out of its page
     connection.executemany(
-        "UPDATE series_tail SET points = ?, newest_run_id = ? "
-        "WHERE device_id = ? AND cell_id = ? AND metric = ?",
-        updated,
+        "INSERT INTO series_tail (device_id, cell_id, metric, newest_run_id, points) VALUES (?, ?, ?, ?, ?)",
+        written,
     )
     connection.commit()
 
 
 def _first_tails(connection: sqlite3.Connection) -> Iterator[tuple[int, int, str, int, bytes]]:
-    query = "SELECT device_id, cell_id, metric, newest_run_id, points FROM series_tail"
+    query = "SELECT device_id, cell_id, metric, newest_run_id, points FROM series_tail ORDER BY 1, 2, 3"
     yield from connection.execute(query).fetchall()
 
 
@@ -191,7 +202,11 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=365)
     given = parser.parse_args()
     started = time.perf_counter()
-    held = fill_years(given.url, Years(given.patterns, given.nights))
+
+    def tell(what: str) -> None:
+        print(f"{time.perf_counter() - started:>6.0f} s: {what}", file=sys.stderr, flush=True)
+
+    held = fill_years(given.url, Years(given.patterns, given.nights), tell)
     print(f"{held:,} measurements in {time.perf_counter() - started:.0f} s")
 
 
