@@ -149,6 +149,7 @@ class Measurement(Base):
     __table_args__ = (
         Index("measurement_by_series", "device_id", "cell_id", "run_id"),
         where_known("measurement_flagged", "run_id", "cell_id", "flags"),
+        where_known("measurement_code", "run_id", "cell_id", "mode", "code_hash"),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
@@ -267,7 +268,7 @@ class SeriesTail(Base):
     device_id: Mapped[int] = mapped_column(ForeignKey("device.id"), primary_key=True)
     cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(24), primary_key=True)
-    newest_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
+    newest_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     points: Mapped[bytes]
     """Little-endian rows of (run_id uint32, value, low, high float32), oldest first; nightly runs only."""
 

@@ -134,8 +134,11 @@ def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
         keys = session.execute(_PROBLEMS).all()
     problems = {id_: ProblemKey(*key) for id_, *key in keys}
     ratio_of = {row.problem_id: row for row in ratios}
-    points = (_newest_point(row, problems[row.problem_id], ratio_of.get(row.problem_id)) for row in rows)
-    return list({point.cell_id: point for point in points}.values())
+    first = {row.cell_id: row for row in reversed(rows)}
+    return [
+        _newest_point(row, problems[row.problem_id], ratio_of.get(row.problem_id))
+        for row in reversed(first.values())
+    ]
 
 
 _MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
@@ -166,7 +169,7 @@ _POINTS = (
     )
     .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
     .where(_MEASUREMENT.c.mode != "hot")
-    .order_by(_MEASUREMENT.c.mode.desc(), _MEASUREMENT.c.cell_id)  # unknown first, so that cold replaces it
+    .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # as the key has them: cold before unknown
 )
 
 
@@ -197,17 +200,16 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
         most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
         length = func.length(SeriesTail.points)
         begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
-        newest = func.substr(SeriesTail.points, begin, type_=SeriesTail.points.type).label("points")
-        query = select(SeriesTail.cell_id, SeriesTail.metric, newest).where(
+        query = select(SeriesTail.cell_id, SeriesTail.metric, func.substr(SeriesTail.points, begin)).where(
             SeriesTail.device_id == device_id,
             SeriesTail.metric.in_(metrics),
             SeriesTail.newest_run_id >= since_run_id,
         )
         rows = session.execute(query).all()
-    packed = [row.points for row in rows]
+    keys, packed = [(cell_id, metric) for cell_id, metric, _ in rows], [points for _, _, points in rows]
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
     points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
-    return Tails([(row.cell_id, row.metric) for row in rows], lengths, points)
+    return Tails(keys, lengths, points)
 
 
 def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:
@@ -226,16 +228,14 @@ def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[st
 
 def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], str]:
     """The hash of the machine code that ran, by run and cell, for cells that the last run has one of."""
-    now, then = _MEASUREMENT.alias(), _MEASUREMENT.alias()
-    query = (
-        select(then.c.run_id, then.c.cell_id, then.c.code_hash)
-        .join(now, now.c.cell_id == then.c.cell_id)
-        .where(now.c.run_id == run_ids[-1], now.c.code_hash.is_not(None), now.c.mode != "hot")
-        .where(then.c.run_id.in_(run_ids), then.c.code_hash.is_not(None), then.c.mode != "hot")
+    of = _MEASUREMENT.c
+    query = select(of.run_id, of.cell_id, of.code_hash).where(
+        of.run_id.in_(run_ids), of.code_hash.is_not(None), of.mode != "hot"
     )
     with store.session() as session:
         rows = session.execute(query).all()
-    return {(run_id, cell_id): code for run_id, cell_id, code in rows}
+    found = {(run_id, cell_id): code for run_id, cell_id, code in rows}
+    return {key: code for key, code in found.items() if (run_ids[-1], key[1]) in found}
 
 
 def cell_states(

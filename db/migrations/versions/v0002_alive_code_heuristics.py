@@ -37,9 +37,13 @@ def upgrade() -> None:
     op.create_index("verdict_by_kind", "verdict", ["run_id", "verdict"])
     _create_partial_index("verdict_of_alert", "verdict", ["alert_id"])
     _create_partial_index("measurement_flagged", "measurement", ["run_id", "cell_id", "flags"])
+    _create_partial_index("measurement_code", "measurement", ["run_id", "cell_id", "mode", "code_hash"])
+    op.drop_index("ix_series_tail_newest_run_id", "series_tail")
 
 
 def downgrade() -> None:
+    op.create_index("ix_series_tail_newest_run_id", "series_tail", ["newest_run_id"])
+    op.drop_index("measurement_code", "measurement")
     op.drop_index("measurement_flagged", "measurement")
     op.drop_index("verdict_of_alert", "verdict")
     op.drop_index("verdict_by_kind", "verdict")
