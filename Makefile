@@ -10,13 +10,17 @@ BASE       ?= HEAD~1
 REPOSITORY ?= .
 BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# What is imported is compiled then: to compile all that lies in the packages takes a minute.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Tests share the cores; more than four processes would rather need memory.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 comma := ,
 # One stamp for each set of extras, so that asking for another set installs it.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check format dashboard gpu-check first-light bench screenshots clean
+.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots clean
+.PHONY: chromium browser twin prepared
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +35,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
 	@touch $@
 
-$(STAMP)-dev: $(STAMP)
-	@echo "adding the test tools to $(VENV)"
+$(STAMP)-dev: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) with the test tools (some minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -e ".[dev,static$(if $(EXTRAS),$(comma)$(EXTRAS))]"
-	@touch $@
+	@touch $(STAMP) $@
 
 nightly: setup  ## measure on this machine, judge, and say what to open
 	@$(BIN)/kswatch nightly
@@ -52,19 +57,32 @@ gate-static:  ## the same without a GPU: registers, spills and instructions of t
 dashboard: setup  ## the dashboard, on http://127.0.0.1:8501
 	@$(BIN)/kswatch dashboard
 
-test: setup-dev check  ## every test but the slow and the GPU ones
-	@tests/dashboard/get-chromium.sh $(BIN)/python
-	@$(BIN)/python -m pytest -m "not slow and not gpu"
+test:  ## every test but the slow and the GPU ones
+	@$(MAKE) --no-print-directory -j2 prepared
+	@$(PYTEST) -m "not slow and not gpu"
 
-test-slow: setup-dev  ## the tests that take too long for every change
+# In two at a time: Debian's Chromium comes beside the packages, the twin is compiled beside the types.
+prepared: static browser twin
+
+chromium:
+	@tests/dashboard/get-chromium.sh
+
+browser: setup-dev chromium
 	@tests/dashboard/get-chromium.sh $(BIN)/python
+
+twin: setup-dev
+	@$(BIN)/python -c "from kernels.fused.twin_build import library; library()" 2>/dev/null || true
+
+test-slow: browser  ## the tests that take too long for every change
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
-check: setup-dev  ## format, lint, types, arrows
+check: static  ## format, lint, types, arrows
+	@$(BIN)/python -m pytest -q tests/test_arrows.py
+
+static: setup-dev
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/python -m pytest -q tests/test_arrows.py
 
 format: setup-dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
@@ -84,8 +102,7 @@ first-light:  ## on a GPU machine without a network: every stage in turn, with l
 bench: setup-dev  ## the figures that README and CHANGELOG quote
 	@$(BIN)/python tests/bench.py
 
-screenshots: setup-dev  ## pictures of every page into screenshots/, of the store STORE or of simulated nights
-	@tests/dashboard/get-chromium.sh $(BIN)/python
+screenshots: browser  ## pictures of every page into screenshots/, of the store STORE or of simulated nights
 	@$(BIN)/python tests/dashboard/screenshots.py screenshots $(STORE)
 
 clean:  ## remove the virtual environment and caches of the tools

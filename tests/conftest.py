@@ -1,8 +1,9 @@
-"""What several folders of tests need: a PostgreSQL that starts once for the session."""
+"""What all tests share: their order, their figures, a PostgreSQL that starts once for the session."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,25 @@ from db.migrations import HEAD
 from db.opening import open_engine
 
 _numbers = itertools.count()
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker's OpenMP would spin for a core that another worker needs; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pages first: a worker that runs dry takes over another's last tests, and pages need a browser."""
+    items.sort(key=lambda item: "dashboard" not in item.path.parts)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests took with `figure`, also in another process."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    properties = [named for report in reports if report.when == "call" for named in report.user_properties]
+    lines = [str(value) for name, value in properties if name == "figure"]
+    if lines:
+        terminalreporter.section("figures of detector and rule, all simulated unless named")
+        terminalreporter.write_line("\n".join(lines))
 
 
 class Postgres:
@@ -66,3 +86,11 @@ def postgres() -> Iterator[Postgres]:
     yield server
     server.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store of the newest schema without any row, to copy, which is faster than to make one."""
+    path = tmp_path_factory.mktemp("empty") / "kswatch.db"
+    open_engine(f"sqlite:///{path}").dispose()
+    return path

@@ -7,20 +7,11 @@ from db.store import Store
 from tests.ci.nights import START
 from tests.ci.shared_nights import Shared, SharedNights
 
-FIGURES = pytest.StashKey[list[str]]()
-
 
 @pytest.fixture
-def figure(request):
+def figure(record_property):
     """Takes lines that pytest prints at its end, whatever the outcome."""
-    return request.config.stash.setdefault(FIGURES, []).append
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    lines = config.stash.get(FIGURES, [])
-    if lines:
-        terminalreporter.section("figures of detector and rule, all simulated unless named")
-        terminalreporter.write_line("\n".join(lines))
+    return lambda line: record_property("figure", line)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -34,19 +35,15 @@ def simulated_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def empty_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store without a run."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('empty') / 'kswatch.db'}"
-    Store.open(url).close()
-    return url
+def empty_url(tmp_path_factory: pytest.TempPathFactory, empty_file: Path) -> str:
+    """A store without a run; tests only read it."""
+    return f"sqlite:///{shutil.copy(empty_file, tmp_path_factory.mktemp('without') / 'kswatch.db')}"
 
 
 @pytest.fixture
-def own_url(tmp_path: Path) -> str:
+def own_url(tmp_path: Path, empty_file: Path) -> str:
     """A store without a run that the test may fill as it likes."""
-    url = f"sqlite:///{tmp_path / 'kswatch.db'}"
-    Store.open(url).close()
-    return url
+    return f"sqlite:///{shutil.copy(empty_file, tmp_path / 'kswatch.db')}"
 
 
 @pytest.fixture

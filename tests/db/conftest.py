@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from db.opening import open_engine
 from db.store import Store
 
 _numbers = itertools.count()
@@ -26,14 +25,6 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
     if backend == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     return request.getfixturevalue("postgres").create()
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite store of the newest schema without any row, to copy."""
-    path = tmp_path_factory.mktemp("empty") / "kswatch.db"
-    open_engine(f"sqlite:///{path}").dispose()
-    return path
 
 
 @pytest.fixture

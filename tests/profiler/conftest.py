@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +30,17 @@ from profiler.simulated.spec import Options
 from profiler.simulated.truth import Truth
 from profiler.unmeasured import problem_key
 from tests.profiler import scratch_clone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """A CPU bench pins its process and sets torch's threads: not for the tests that come after it."""
+    threads = torch.get_num_threads()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    yield
+    torch.set_num_threads(threads)
+    if cores:
+        os.sched_setaffinity(0, cores)
 
 
 class Named(Implementation):
@@ -194,7 +207,8 @@ def scripted() -> Scripted:
 
 
 @pytest.fixture
-def store(tmp_path) -> Iterator[Store]:
+def store(tmp_path, empty_file) -> Iterator[Store]:
+    shutil.copy(empty_file, tmp_path / "kswatch.db")
     opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
     yield opened
     opened.close()

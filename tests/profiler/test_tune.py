@@ -38,20 +38,6 @@ OTHER = Problem(Pattern(1, 128, 64, 1), 1024, "fp32", "batch_last")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def store(tmp_path) -> Store:
-    return Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _as_it_was():
-    """A CPU bench pins its process and sets torch's threads."""
-    threads, cores = torch.get_num_threads(), os.sched_getaffinity(0)
-    yield
-    torch.set_num_threads(threads)
-    os.sched_setaffinity(0, cores)
-
-
 def kept(store: Store) -> list[tuned_tiles.TunedTileRecord]:
     return list(tuned_tiles.of_device(store, devices.cpu_target().record.uuid, tuning.source_hash(CPU)))
 
