@@ -112,9 +112,10 @@ def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tal
         records = _new_records(known, rows, tally, any_value=header.identity is not None)
         if not records and (run is not None or header.identity is None):
             return
+        is_new = run is None
         run = run or run_writing.begin(session, header.record, header.identity)
         tally.run_ids.append(run.id)
-        _write(store, session, header, run, records)
+        _write(store, session, header, run, records, is_new)
 
 
 def _run_of(session: Session, header: RunHeader) -> Run | None:
@@ -191,7 +192,12 @@ def _key(record: MeasurementRecord) -> MeasurementKey:
 
 
 def _write(
-    store: Store, session: Session, header: RunHeader, run: Run, records: list[MeasurementRecord]
+    store: Store,
+    session: Session,
+    header: RunHeader,
+    run: Run,
+    records: list[MeasurementRecord],
+    is_new: bool,
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
     connection = session.connection()
@@ -207,5 +213,6 @@ def _write(
             session.add_all(model(run_id=run.id, **vars(one)) for one in said)
     run.excluded = header.excluded
     ended = header.finished_at or header.record.started_at
-    run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended)
+    placed = recording.placed(connection, store.vocabulary, cells, records) if is_new else None
+    run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended, placed)
     run.finished_at = header.finished_at

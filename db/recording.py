@@ -13,7 +13,13 @@ from sqlalchemy import Connection, String, bindparam, or_, select
 from db.comparing import COMPARED_METRICS, Measured, compare
 from db.models import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
 from db.packing import pack_samples
-from db.records import BASELINE_SETS, HEADLINE_MODES, IMPLEMENTATIONS, MeasurementRecord, PredictionRecord
+from db.records import (
+    BASELINE_SETS,
+    HEADLINE_MODES,
+    IMPLEMENTATIONS,
+    MeasurementRecord,
+    PredictionRecord,
+)
 from db.statements import insert_rows, insert_tuples, parts
 from db.tails import KINDS_WITH_TAILS, ComparedRow, SeriesPoint, cell_points, ratio_points
 from db.vocabulary import Vocabulary
@@ -69,13 +75,8 @@ def write_measurements(
     return cells
 
 
-_FIRST = ("run_id", "cell_id", "mode", "device_id")
-_REST = tuple(
-    column.name for column in Measurement.__table__.columns if column.name in {*PLAIN_COLUMNS} - {*_FIRST}
-)
-_COLUMNS = (*_FIRST, *_REST, "flags")
-"""In the table's order."""
-_values = attrgetter(*_REST)
+_COLUMNS = tuple(Measurement.__table__.columns.keys())
+_values = attrgetter(*PLAIN_COLUMNS)
 _is_known = partial(is_not, None)
 _ROWS_AT_ONCE = 250
 """So few stay in the processor's cache while they are turned into columns and back."""
@@ -85,13 +86,16 @@ def _known_columns(
     run: RunFacts, placed: Sequence[tuple[int, MeasurementRecord]]
 ) -> dict[str, tuple[Any, ...]]:
     """The values of each column that some record has one for, such as every database takes."""
-    run_id, device_id = run.run_id, run.device_id
-    rows = [
-        (run_id, cell_id, record.mode, device_id, *_values(record), ",".join(record.flags) or None)
-        for cell_id, record in placed
-    ]
-    columns = zip(_COLUMNS, zip(*rows, strict=True), strict=True)
-    known = {name: values for name, values in columns if any(map(_is_known, values))}
+    cells, records = zip(*placed, strict=True)
+    columns = {
+        "run_id": (run.run_id,) * len(cells),
+        "cell_id": cells,
+        "device_id": (run.device_id,) * len(cells),
+        **dict(zip(PLAIN_COLUMNS, zip(*map(_values, records), strict=True), strict=True)),
+        "flags": tuple([",".join(record.flags) or None for record in records]),
+    }
+    # in the table's order, in which statements want them
+    known = {name: columns[name] for name in _COLUMNS if any(map(_is_known, columns[name]))}
     for name in known.keys() & _LENGTHS:
         length = _LENGTHS[name]
         if not all(text is None or _is_plain(text, length) for text in set(known[name])):
@@ -125,22 +129,20 @@ def points_of(
 
 
 def write_comparisons(
-    connection: Connection, run_id: int, held: Collection[str], problem_ids: Collection[int] | None = None
+    connection: Connection, run_id: int, held: Collection[str], cells: Iterable[PlacedCell]
 ) -> list[SeriesPoint]:
-    """Compare fused with the baselines, from what the store now holds of the run.
-
-    Gives what that says of the headline's series.
+    """Compare fused with the baselines on each problem; gives what that says of the headline's series.
 
     Args:
         connection: of the transaction that wrote the measurements.
         run_id: whose measurements.
         held: implementations that the device holds rows of; only these must have one for a comparison.
-        problem_ids: the problems to compare anew; by default all of the run.
+        cells: all that the run holds of the problems to compare.
     """
     baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
     rows: list[ComparedRow] = []
     points: list[SeriesPoint] = []
-    for problem_id, measured in _measured(connection, run_id, problem_ids).items():
+    for problem_id, measured in _by_problem(cells).items():
         new = comparison_rows(run_id, problem_id, measured.headline, baselines)
         points += ratio_points(new, measured.fused_cell)
         rows += new
@@ -179,28 +181,48 @@ _OF_PROBLEMS = _OF_RUN.where(Cell.problem_id.in_(bindparam("problem_ids", expand
 class ProblemCells(NamedTuple):
     """A problem's measurements in one run."""
 
-    headline: dict[str, StoredCell]
+    headline: dict[str, Measured]
     """By implementation, in the first headline mode that the problem has."""
     fused_cell: int | None
 
 
-def _measured(
-    connection: Connection, run_id: int, problem_ids: Collection[int] | None
-) -> dict[int, ProblemCells]:
+PlacedCell = tuple[int, int, Measured]
+"""(problem id, cell id, its measurement)."""
+
+
+def stored(
+    connection: Connection, run_id: int, problem_ids: Collection[int] | None = None
+) -> Iterator[PlacedCell]:
+    """What the store holds of a run now: of these problems, or of all."""
     if problem_ids is None:
         found = connection.execute(_OF_RUN, {"run_id": run_id}).all()
     else:
         asked = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
         found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one).all()]
-    by_mode: dict[int, dict[str, dict[str, StoredCell]]] = {}
-    for row in map(StoredCell._make, found):
-        by_mode.setdefault(row.problem_id, {}).setdefault(row.mode, {})[row.implementation] = row
-    return {problem_id: _problem_cells(by_mode[problem_id]) for problem_id in sorted(by_mode)}
+    return ((row.problem_id, row.cell_id, row) for row in map(StoredCell._make, found))
 
 
-def _problem_cells(modes: Mapping[str, dict[str, StoredCell]]) -> ProblemCells:
-    fused = next((cells["fused"].cell_id for cells in modes.values() if "fused" in cells), None)
-    return ProblemCells(modes[min(modes, key=HEADLINE_MODES.index)], fused)
+def placed(
+    connection: Connection, vocabulary: Vocabulary, cells: Sequence[int], records: Sequence[MeasurementRecord]
+) -> Iterator[PlacedCell]:
+    """What a run holds that has nothing but these records, without reading it back."""
+    ids = vocabulary.problem_ids(connection, {record.problem for record in records})
+    return zip((ids[record.problem] for record in records), cells, records, strict=True)
+
+
+def _by_problem(cells: Iterable[PlacedCell]) -> dict[int, ProblemCells]:
+    problems: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
+    for problem_id, cell_id, measured in cells:
+        modes = problems.setdefault(problem_id, {})
+        modes.setdefault(measured.mode, {})[measured.implementation] = (cell_id, measured)
+    headlines = ((problem_id, _headline(problems[problem_id])) for problem_id in sorted(problems))
+    return {problem_id: headline for problem_id, headline in headlines if headline.headline}
+
+
+def _headline(modes: Mapping[str, dict[str, tuple[int, Measured]]]) -> ProblemCells:
+    shown = [modes[mode] for mode in HEADLINE_MODES if mode in modes]
+    fused = next((cells["fused"][0] for cells in shown if "fused" in cells), None)
+    return ProblemCells({name: one for name, (_, one) in shown[0].items()} if shown else {}, fused)
 
 
 def comparison_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import heuristic_scores, recording
 from db.models import Measurement, Prediction, Run
-from db.recording import RunFacts
+from db.recording import PlacedCell, RunFacts
 from db.records import RunRecord, RunState
 from db.rollup import write_run_summary
 from db.tails import write_tails
@@ -49,8 +50,12 @@ def finish(
     seconds: float | None,
     harness_seconds: float | None,
     finished_at: datetime,
+    cells: Iterable[PlacedCell] | None = None,
 ) -> None:
-    """Write how the run ended, its comparisons against one set of baselines, headlines and scores."""
+    """Write how the run ended, its comparisons against one set of baselines, headlines and scores.
+
+    `cells` is all that the run holds, where the caller has it at hand; else it is read.
+    """
     run.state, run.seconds, run.harness_seconds, run.finished_at = (
         state,
         seconds,
@@ -61,7 +66,8 @@ def finish(
     connection = session.connection()
     held = recording.held_implementations(connection, run.device_id, run.id)
     # a baseline that came late in the run was not yet asked of its first problems
-    ratios = recording.write_comparisons(connection, run.id, held)
+    compared = recording.stored(connection, run.id) if cells is None else cells
+    ratios = recording.write_comparisons(connection, run.id, held, compared)
     if RunFacts(run.id, run.device_id, run.kind).keeps_tails:
         write_tails(connection, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)

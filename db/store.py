@@ -125,22 +125,35 @@ class Store:
             held = self._held_with(connection, run, records)
             cells = recording.write_measurements(connection, self.vocabulary, run, records)
             problems = self.vocabulary.problem_ids(connection, (record.problem for record in records))
-            ratios = recording.write_comparisons(connection, run_id, held, problems.values())
+            stored = recording.stored(connection, run_id, problems.values())
+            ratios = recording.write_comparisons(connection, run_id, held, stored)
             if run.keeps_tails:
                 points = recording.points_of(run_id, cells, records)
                 write_tails(connection, run.device_id, run_id, chain(points, ratios))
 
-    def record_bulk(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
-        """Record many measurements in one transaction, for import and simulation.
+    def record_run(
+        self,
+        record: RunRecord,
+        records: Sequence[MeasurementRecord],
+        seconds: float | None = None,
+        harness_seconds: float | None = None,
+    ) -> int:
+        """Record a whole run that is finished in one transaction, and give its id.
 
-        Comparisons are written by `finish_run`, series tails by `rebuild_tails` after the last run.
+        The tails of its cells are left to `rebuild_tails` after the last of such runs.
         """
         with self.writing() as session:
-            run = self._run_facts(session, run_id)
-            recording.write_measurements(session.connection(), self.vocabulary, run, records)
+            connection = session.connection()
+            run = run_writing.begin(session, record)
+            facts = RunFacts(run.id, run.device_id, run.kind)
+            cells = recording.write_measurements(connection, self.vocabulary, facts, records)
+            placed = recording.placed(connection, self.vocabulary, cells, records)
+            at = datetime.now(UTC)
+            run_writing.finish(session, run, "finished", seconds, harness_seconds, at, placed)
+            return run.id
 
     def rebuild_tails(self, device_id: int) -> None:
-        """Write the tails of a device's series anew, after runs that were recorded in bulk."""
+        """Write the tails of a device's series anew, after runs that were recorded whole."""
         with self.writing() as session:
             rebuild_tails(session, device_id)
 

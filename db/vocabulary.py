@@ -82,8 +82,11 @@ class Vocabulary:
         for problem, cells in groupby(keys, key=itemgetter(0)):  # neighbours share it: hashing takes long
             wanted.setdefault(problem, set()).update(name for _, name in cells)
         self._learn(connection, wanted)
-        known = self._known
-        return [known[problem].cells[name] for problem, name in keys]
+        ids: list[int] = []
+        for problem, cells in groupby(keys, key=itemgetter(0)):
+            known = self._known[problem].cells
+            ids += [known[name] for _, name in cells]
+        return ids
 
     def _learn(self, connection: Connection, wanted: Wanted) -> None:
         """Look up what is not known, and add what is not there; another process may be adding the same."""
@@ -99,7 +102,7 @@ class Vocabulary:
         if missing:
             rows = [(self._known[key].id, name) for key in sorted(missing) for name in sorted(missing[key])]
             insert_tuples(connection, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
-            self._look_up(connection, missing)
+            self._look_up_cells(connection, missing)
 
     def _missing(self, wanted: Wanted) -> Wanted:
         known = self._known
@@ -109,10 +112,16 @@ class Vocabulary:
 
     def _look_up(self, connection: Connection, keys: Collection[ProblemKey]) -> None:
         look_up = _each_problem if len(keys) <= _FEW else _many_problems
-        for key, id_, name, cell_id in look_up(connection, keys):
-            cells = self._known.setdefault(key, KnownProblem(id_, {})).cells
-            if name is not None and cell_id is not None:
-                cells[name] = cell_id
+        for key, id_ in look_up(connection, keys):
+            self._known.setdefault(key, KnownProblem(id_, {}))
+        self._look_up_cells(connection, keys)
+
+    def _look_up_cells(self, connection: Connection, keys: Iterable[ProblemKey]) -> None:
+        known = [self._known[key] for key in keys if key in self._known]
+        by_id = {one.id: one.cells for one in known}
+        for some in parts(by_id):
+            for id_, name, cell_id in connection.execute(_CELLS, {"problem_ids": some}).all():
+                by_id[id_][name] = cell_id
 
 
 _CELL_KEY = ("problem_id", "implementation")
@@ -120,34 +129,22 @@ _PROBLEM_KEY = tuple(ProblemKey.__dataclass_fields__)
 _PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in _PROBLEM_KEY)
 _values = attrgetter(*_PROBLEM_KEY)
 
-_ONE_PROBLEM = (
-    select(Problem.id, Cell.implementation, Cell.id)
-    .outerjoin(Cell, Cell.problem_id == Problem.id)
-    .where(*(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY))
-)
+_ONE_PROBLEM = select(Problem.id).where(*(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY))
 _EVERY_PROBLEM = select(Problem.id, *_PROBLEM_COLUMNS)
 _CELLS = select(Cell.problem_id, Cell.implementation, Cell.id).where(
     Cell.problem_id.in_(bindparam("problem_ids", expanding=True))
 )
 
-Known = tuple[ProblemKey, int, str | None, int | None]
-"""(problem, its id, implementation, cell id); None and None where it has no cell."""
 
-
-def _each_problem(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
+def _each_problem(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[tuple[ProblemKey, int]]:
     for key in keys:
-        for row in connection.execute(_ONE_PROBLEM, vars(key)).all():
-            yield key, *row
+        for id_ in connection.scalars(_ONE_PROBLEM, vars(key)).all():
+            yield key, id_
 
 
-def _many_problems(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[Known]:
+def _many_problems(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[tuple[ProblemKey, int]]:
     wanted = {_values(key): key for key in keys}
-    by_id = {}
     for id_, *values in connection.execute(_EVERY_PROBLEM).all():
         key = wanted.get(tuple(values))
         if key is not None:
-            by_id[id_] = key
-            yield key, id_, None, None
-    for some in parts(by_id):
-        for id_, name, cell_id in connection.execute(_CELLS, {"problem_ids": some}).all():
-            yield by_id[id_], id_, name, cell_id
+            yield key, id_

@@ -78,25 +78,23 @@ def records(key: ProblemKey, night: int, samples_ms: tuple[float, ...]) -> list[
     ]
 
 
-def begin(store: Store, night: int) -> int:
+def run_of(night: int) -> RunRecord:
     """A night's run."""
-    return store.begin_run(
-        RunRecord(
-            suite="nightly",
-            device=DEVICE,
-            environment=EnvironmentRecord(host="simulated-host"),
-            revision=None,
-            kind="nightly",
-            origin="simulated",
-            started_at=FIRST_NIGHT + timedelta(days=night),
-            planned_cells=PROBLEMS * len(IMPLEMENTATIONS),
-        )
+    return RunRecord(
+        suite="nightly",
+        device=DEVICE,
+        environment=EnvironmentRecord(host="simulated-host"),
+        revision=None,
+        kind="nightly",
+        origin="simulated",
+        started_at=FIRST_NIGHT + timedelta(days=night),
+        planned_cells=PROBLEMS * len(IMPLEMENTATIONS),
     )
 
 
 def one_by_one(store: Store, night: int, count: int = 240) -> Iterator[float]:
     """Seconds that recording each problem of a night takes, with its samples, comparisons and tails."""
-    run_id = begin(store, night)
+    run_id = store.begin_run(run_of(night))
     for key in problems()[:count]:
         batch = records(key, night, SAMPLES)
         began_s = time.perf_counter()
@@ -112,9 +110,7 @@ def in_bulk(store: Store, measurements: int) -> float:
     for night in range(nights):
         batch = [record for key in problems() for record in records(key, night, ())]
         began_s = time.perf_counter()
-        run_id = begin(store, night)
-        store.record_bulk(run_id, batch)
-        store.finish_run(run_id, "finished", 900.0, 90.0)
+        store.record_run(run_of(night), batch, 900.0, 90.0)
         seconds += time.perf_counter() - began_s
     return seconds * measurements / (nights * PROBLEMS * len(IMPLEMENTATIONS))
 

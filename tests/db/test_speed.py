@@ -29,11 +29,8 @@ def test_recording_a_problem_takes_few_statements_and_under_5_ms(sqlite_store):
 
 def test_a_page_reads_its_run_among_20_000_measurements_in_under_half_a_second(sqlite_store):
     for _ in range(10):
-        run_id = sqlite_store.begin_run(run_record())
-        sqlite_store.record_bulk(
-            run_id, [measured(problem(d), name, 1.0) for d in range(1, 251) for name in IMPLEMENTATIONS]
-        )
-        sqlite_store.finish_run(run_id)
+        records = [measured(problem(d), name, 1.0) for d in range(1, 251) for name in IMPLEMENTATIONS]
+        run_id = sqlite_store.record_run(run_record(), records)
     device = queries.find_device(sqlite_store, None).id
     began = time.process_time()
     assert len(queries.measurements(sqlite_store, run_id)) == 2_000
