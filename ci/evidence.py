@@ -16,6 +16,7 @@ from db.queries import AlertRow, RunRow, alerts
 from db.records import COMPARABLE
 from db.store import Store
 from db.verdicts import (
+    CanaryReading,
     NewestPoint,
     Night,
     Tails,
@@ -96,7 +97,8 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
     series, newest = _series_of(points)
     all_nights = nights_before(store, run, 400)
     nights, environment_before = _comparable(all_nights, run, config)
-    moved_nights, canary_change = _moved_machine(store, nights, run, config)
+    canaries = canary_readings(store, [*(night.run_id for night in nights), run.id])
+    moved_nights, canary_change = _moved_machine(canaries, nights, run, config)
     nights = [night for night in nights if night.run_id not in moved_nights]
     known_alerts = alerts(store, device_id=run.device_id)
     past, cycles = _history(store, run, series, nights)
@@ -118,7 +120,7 @@ def gather(store: Store, run: RunRow, config: CiConfig) -> Evidence:
             [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
         ),
         kin=kin_of(series),
-        canaries=_canary_changes(store, nights, run),
+        canaries=_canary_changes(canaries, nights, run),
         cycles_change=_cycles_change(series, points, cycles),
         same_code=same_code_of(
             [one.cell_id for one in series],
@@ -165,13 +167,12 @@ def _comparable(nights: list[Night], run: RunRow, config: CiConfig) -> tuple[lis
 
 
 def _moved_machine(
-    store: Store, nights: list[Night], run: RunRow, config: CiConfig
+    canaries: Sequence[CanaryReading], nights: list[Night], run: RunRow, config: CiConfig
 ) -> tuple[set[int], float | None]:
     """Nights on which a canary had left its own history, and how far the run's canaries have left it."""
-    run_ids = [*(night.run_id for night in nights), run.id]
-    moved = {run_id: 0.0 for run_id in run_ids}
+    moved = {run_id: 0.0 for run_id in [*(night.run_id for night in nights), run.id]}
     by_canary: dict[tuple[str, str], dict[int, float]] = {}
-    for one in canary_readings(store, run_ids):
+    for one in canaries:
         by_canary.setdefault((one.name, one.precision), {})[one.run_id] = one.latency_ms
     for times_ms in by_canary.values():
         for run_id, change in canary_moves(times_ms, config).items():
@@ -193,14 +194,15 @@ def canary_moves(times_ms: Mapping[int, float], config: CiConfig) -> dict[int, f
     return {run_id: float(by) for run_id, by in zip(times_ms, changes, strict=True) if abs(by) > limit}
 
 
-def _canary_changes(store: Store, nights: list[Night], run: RunRow) -> Floats:
+def _canary_changes(canaries: Sequence[CanaryReading], nights: list[Night], run: RunRow) -> Floats:
     """Each canary's change from its own median, `(canaries, nights + 1)`; NaN where it was not read."""
     run_ids = [*(night.run_id for night in nights), run.id]
     column = {run_id: index for index, run_id in enumerate(run_ids)}
     rows: dict[tuple[str, str], Floats] = {}
-    for one in canary_readings(store, run_ids):
-        row = rows.setdefault((one.name, one.precision), np.full(len(run_ids), np.nan))
-        row[column[one.run_id]] = one.latency_ms
+    for one in canaries:
+        if one.run_id in column:
+            row = rows.setdefault((one.name, one.precision), np.full(len(run_ids), np.nan))
+            row[column[one.run_id]] = one.latency_ms
     values = np.array(list(rows.values())).reshape(len(rows), len(run_ids))
     return values / row_median(values)[:, None] - 1
 

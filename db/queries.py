@@ -27,7 +27,6 @@ from db.queries_measured import (
     measurements,
     problems,
     samples,
-    series,
     summaries,
     tails,
 )
@@ -42,6 +41,7 @@ from db.queries_runs import (
     run_events,
     runs,
 )
+from db.queries_series import series
 from db.rows import (
     AlertEventRow,
     AlertRow,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, ScalarSelect, select
 
+from db.driver_rows import driver_rows
 from db.models import Cell, Comparison, Measurement, Prediction, Problem, Sample
 from db.packing import unpack_samples
 from db.records import ProblemKey
@@ -59,16 +61,20 @@ def cells_of_run(
         precision: only of this one.
         layout: only of this one.
     """
+    problems = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES))
     query = (
-        select(_CELL.c.problem_id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES), _CELL.c.implementation)
-        .add_columns(*(_MEASUREMENT.c[name] for name in columns))
+        select(_CELL.c.problem_id, _CELL.c.implementation, *(_MEASUREMENT.c[name] for name in columns))
         .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
-        .join(_PROBLEM, _PROBLEM.c.id == _CELL.c.problem_id)
-        .where(_MEASUREMENT.c.run_id == run_id, *_of_kind(precision, layout))
-        .order_by(_PROBLEM.c.id, _CELL.c.id)
+        .where(_MEASUREMENT.c.run_id == run_id)
+        .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)
     )
+    if wanted := _of_kind(precision, layout):
+        query = query.where(_CELL.c.problem_id.in_(select(_PROBLEM.c.id).where(*wanted)))
     with store.session() as session:
-        return [tuple(row) for row in session.execute(query)]
+        key_of = {key[0]: key for key in driver_rows(session, problems)}
+        rows = driver_rows(session, query)
+    # one problem has many cells: its key is not read for each of them
+    return sorted((key_of[row[0]] + row[1:] for row in rows), key=itemgetter(0))
 
 
 def cells_of_problem(
@@ -82,7 +88,7 @@ def cells_of_problem(
         .order_by(_MEASUREMENT.c.run_id, _CELL.c.id, _MEASUREMENT.c.mode)
     )
     with store.session() as session:
-        return [tuple(row) for row in session.execute(query)]
+        return driver_rows(session, query)
 
 
 def ratios_of_runs(
@@ -100,7 +106,7 @@ def ratios_of_runs(
         _COMPARISON.c.baselines == baselines,
     )
     with store.session() as session:
-        return [Ratio(*row) for row in session.execute(query)]
+        return [Ratio._make(row) for row in driver_rows(session, query)]
 
 
 def said_of_problem(store: Store, run_ids: Collection[int], problem: ProblemKey) -> list[Said]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, and_, case, func, select
 
 from db.models import Cell, Problem, Run, Verdict
 from db.queries_measured import PROBLEM_COLUMNS
@@ -82,12 +82,15 @@ def change_groups(store: Store, run_ids: Collection[int]) -> list[ChangeGroup]:
 
 def changes(store: Store, run_ids: Collection[int], limit: int | None = 200) -> list[VerdictRow]:
     """Series of these runs that are not the same: slower, then faster, then ambiguous; the largest first."""
-    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME))
-    query = query.order_by(
-        WORST_FIRST, func.abs(func.coalesce(Verdict.change, 0)).desc(), Verdict.run_id, Cell.id
-    )
+    key = (Verdict.run_id, Verdict.cell_id, Verdict.metric)
+    size = func.abs(func.coalesce(Verdict.change, 0)).desc()
+    worst = select(*key).where(Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME))
+    first = worst.order_by(WORST_FIRST, size, Verdict.run_id, Verdict.cell_id).limit(limit).subquery()
+    same = (of_first == of_verdict for of_first, of_verdict in zip(first.c, key, strict=True))
+    query = _verdicts().join(first, and_(*same))
     with store.session() as session:
-        return [VerdictRow(*row) for row in session.execute(query.limit(limit))]
+        rows = session.execute(query.order_by(WORST_FIRST, size, Verdict.run_id, Cell.id))
+        return [VerdictRow(*row) for row in rows]
 
 
 def problem_verdicts(store: Store, run_ids: Collection[int], problem: ProblemKey) -> list[VerdictRow]:

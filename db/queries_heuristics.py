@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
+from db.driver_rows import driver_rows
 from db.heuristic_scores import KEYS, RunScore
 from db.models import HeuristicScore, HeuristicVerdict, Run
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
@@ -102,7 +103,7 @@ def score_points(store: Store, run_ids: Collection[int]) -> list[ScorePoint]:
     columns = [table.c[name] for name in ScorePoint._fields]
     query = select(*columns).where(table.c.run_id.in_(run_ids)).order_by(*columns[:6])
     with store.session() as session:
-        return [ScorePoint(*row) for row in session.execute(query)]
+        return [ScorePoint._make(row) for row in driver_rows(session, query)]
 
 
 def heuristic_verdicts(
@@ -111,8 +112,9 @@ def heuristic_verdicts(
     *,
     run_ids: Collection[int] | None = None,
     alert_id: int | None = None,
+    verdict: str | None = None,
 ) -> list[HeuristicVerdictRecord]:
-    """Judgements on heuristics' scores, of runs or of an alert, the oldest run first."""
+    """Judgements on heuristics' scores, of runs or of an alert, all or one verdict, the oldest run first."""
     names = [field.name for field in fields(HeuristicVerdictRecord)]
     query = select(*(getattr(HeuristicVerdict, name) for name in names))
     named = run_ids if run_id is None else [run_id]
@@ -120,6 +122,8 @@ def heuristic_verdicts(
         query = query.where(HeuristicVerdict.run_id.in_(named))
     if alert_id is not None:
         query = query.where(HeuristicVerdict.alert_id == alert_id)
+    if verdict is not None:
+        query = query.where(HeuristicVerdict.verdict == verdict)
     query = query.order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
     with store.session() as session:
         return [HeuristicVerdictRecord(**row._asdict()) for row in session.execute(query)]

@@ -113,13 +113,16 @@ def alerts(
     limit: int | None = None,
 ) -> list[AlertRow]:
     """Alerts in these states (None: all), the newest first."""
-    query = select(Alert).order_by(Alert.id.desc()).limit(limit)
+    query = select(*_ALERT_COLUMNS).order_by(Alert.id.desc()).limit(limit)
     if states is not None:
         query = query.where(Alert.state.in_(states))
     if device_id is not None:
         query = query.where(Alert.device_id == device_id)
     with store.session() as session:
-        return [_row(AlertRow, found) for found in session.scalars(query)]
+        return [AlertRow(*row) for row in session.execute(query)]
+
+
+_ALERT_COLUMNS = [getattr(Alert, field.name) for field in fields(AlertRow)]
 
 
 def alert(store: Store, alert_id: int) -> AlertRow:

@@ -1,13 +1,12 @@
-"""Reads of what was measured: measurements, comparisons, headlines, series, samples, canaries."""
+"""Reads of what was measured: measurements, comparisons, headlines, tails, samples, canaries."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Collection
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, null, select
+from sqlalchemy import select
 
 from db.models import (
     Canary,
@@ -22,11 +21,9 @@ from db.models import (
 )
 from db.packing import unpack_points, unpack_samples
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
-from db.records import COMPARABLE, HEADLINE_MODES, ProblemKey
-from db.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, Series, SeriesPoint, SummaryRow
+from db.records import ProblemKey
+from db.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, Series, SummaryRow
 from db.store import Store
-from db.tails import RATIO_OF_METRIC, TAIL_METRICS
-from kswatch_errors import UsageError
 
 PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
 
@@ -147,77 +144,6 @@ def summaries(
         return [SummaryRow(*row) for row in session.execute(query)]
 
 
-def series(
-    store: Store,
-    device_id: int,
-    problem: ProblemKey,
-    implementation: str,
-    metric: str = "latency_ms",
-    *,
-    kinds: Collection[str] | None = NIGHTLY,
-    origins: Collection[str] | None = MEASURED,
-) -> list[SeriesPoint]:
-    """One metric of one cell on one device over its runs, the oldest first; failed cells give no point.
-
-    `speedup` and `energy_ratio` are the problem's against the best of all baselines.
-
-    Raises:
-        UsageError: there is no such metric.
-    """
-    if metric in RATIO_OF_METRIC.values():
-        query, of_device = _ratio_series(metric), [Run.device_id == device_id]
-    elif metric in Measurement.__table__.c:
-        query, of_device = _cell_series(metric), []
-    else:
-        raise UsageError(f"unknown metric {metric!r}; db/metrics.py lists them")
-    which = vars(problem) | {"implementation": implementation, "device_id": device_id}
-    with store.session() as session:
-        rows = session.execute(query.where(*of_device, *run_filters(None, kinds, origins)), which)
-        return [SeriesPoint(*row) for row in rows]
-
-
-_TABLE_OF_RUN, _MEASUREMENT, _COMPARISON = Run.__table__, Measurement.__table__, Comparison.__table__
-_RUN_OF_POINT = [_TABLE_OF_RUN.c[name] for name in ("id", "started_at", "environment_id", "revision_id")]
-_PROBLEM_ASKED = (
-    select(Problem.id)
-    .where(*(getattr(Problem, name) == bindparam(name) for name in ProblemKey.__dataclass_fields__))
-    .scalar_subquery()
-)
-_CELL_ASKED = (
-    select(Cell.id)
-    .where(Cell.problem_id == _PROBLEM_ASKED, Cell.implementation == bindparam("implementation"))
-    .scalar_subquery()
-)
-
-
-@cache
-def _ratio_series(metric: str) -> Select:
-    compared = next(name for name, ratio in RATIO_OF_METRIC.items() if ratio == metric)
-    values = (_COMPARISON.c[name] for name in ("speedup", "speedup_low", "speedup_high"))
-    return (
-        select(*_RUN_OF_POINT, *values)
-        .join(_TABLE_OF_RUN, _TABLE_OF_RUN.c.id == _COMPARISON.c.run_id)
-        .where(_COMPARISON.c.problem_id == _PROBLEM_ASKED, _COMPARISON.c.metric == compared)
-        .where(_COMPARISON.c.baselines == "all", _COMPARISON.c.speedup.is_not(None))
-        .order_by(_COMPARISON.c.run_id)
-    )
-
-
-@cache
-def _cell_series(metric: str) -> Select:
-    """The index by series gives the runs: a condition on the run's own device would have all runs scanned."""
-    bounds = TAIL_METRICS.get(metric, (None, None))
-    low, high = (_MEASUREMENT.c[name] if name else null() for name in bounds)
-    return (
-        select(*_RUN_OF_POINT, _MEASUREMENT.c[metric], low, high)
-        .join(_TABLE_OF_RUN, _TABLE_OF_RUN.c.id == _MEASUREMENT.c.run_id)
-        .where(_MEASUREMENT.c.device_id == bindparam("device_id"), _MEASUREMENT.c.cell_id == _CELL_ASKED)
-        .where(_MEASUREMENT.c.status.in_(COMPARABLE), _MEASUREMENT.c.mode.in_(HEADLINE_MODES))
-        .where(_MEASUREMENT.c[metric].is_not(None))
-        .order_by(_MEASUREMENT.c.run_id)
-    )
-
-
 def tails(
     store: Store,
     device_id: int,
@@ -295,8 +221,8 @@ def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
     """Problems that were measured, on this device or on any."""
     query = select(Problem.id, *PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
     if device_id is not None:
-        same = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
-        measured = select(Measurement.run_id).where(*same).exists()
-        query = query.where(Problem.id.in_(select(Cell.problem_id).where(measured)))
+        measured = select(Measurement.run_id).join(Cell, Cell.id == Measurement.cell_id)
+        measured = measured.where(Measurement.device_id == device_id, Cell.problem_id == Problem.id)
+        query = query.where(measured.exists())  # of each problem one cell is enough
     with store.session() as session:
         return [ProblemRow(*row) for row in session.execute(query)]

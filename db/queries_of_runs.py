@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from db.comparing import COMPARED_METRICS
+from db.driver_rows import driver_rows
 from db.models import (
     Canary,
     Cell,
@@ -78,7 +79,7 @@ def medians_of_runs(
         .order_by(table.c.run_id)
     )
     with store.session() as session:
-        return [Median(*row) for row in session.execute(query)]
+        return [Median._make(row) for row in driver_rows(session, query)]
 
 
 class Accuracy(NamedTuple):
@@ -102,7 +103,7 @@ def accuracies(
         .order_by(score.run_id, score.heuristic, score.version)
     )
     with store.session() as session:
-        return [Accuracy(*row) for row in session.execute(query)]
+        return [Accuracy._make(row) for row in driver_rows(session, query)]
 
 
 class CanaryRate(NamedTuple):
@@ -116,11 +117,13 @@ class CanaryRate(NamedTuple):
 
 def canary_rates(store: Store, run_ids: Collection[int]) -> list[CanaryRate]:
     """Canary rates of these runs, the oldest run first."""
-    table = Canary.__table__
-    keys = (table.c.run_id, table.c.name, table.c.precision)
-    query = select(*keys, func.avg(table.c.rate)).where(table.c.run_id.in_(run_ids)).group_by(*keys)
+    table = Canary.__table__.c
+    query = select(table.run_id, table.name, table.precision, table.rate).where(table.run_id.in_(run_ids))
+    rates: dict[tuple[int, str, str], list[float]] = {}
     with store.session() as session:
-        return [CanaryRate(*row) for row in session.execute(query.order_by(*keys))]
+        for *key, rate in driver_rows(session, query):
+            rates.setdefault((key[0], key[1], key[2]), []).append(rate)
+    return [CanaryRate(*key, sum(found) / len(found)) for key, found in sorted(rates.items())]
 
 
 def canaries_of_runs(store: Store, run_ids: Collection[int]) -> list[CanaryRow]:

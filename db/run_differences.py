@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import aliased
 
+from db.driver_rows import driver_rows
 from db.models import Cell, Measurement, Problem
 from db.records import COMPARABLE, ProblemKey
 from db.rows import CellDifference as CellDifference
@@ -43,24 +44,25 @@ def cell_differences(
     """
     if metric not in METRICS:
         raise UsageError(f"runs are compared by {' or '.join(METRICS)}, not by {metric!r}")
-    cell, problem = Cell.__table__, Problem.__table__
+    cell, problem = Cell.__table__.c, Problem.__table__.c
     old, new = Measurement.__table__.alias(), Measurement.__table__.alias()
     bounds = (metric, metric.replace("_", "_low_"), metric.replace("_", "_high_"))
     values = [one.c[name] for one in (old, new) for name in bounds]
+    problems = select(problem.id, *(problem[name] for name in ProblemKey.__dataclass_fields__))
     query = (
-        select(*(problem.c[name] for name in ProblemKey.__dataclass_fields__), cell.c.implementation)
-        .add_columns(new.c.mode, *values)
+        select(cell.problem_id, cell.implementation, new.c.mode, *values)
         .select_from(old)
         .join(new, and_(new.c.cell_id == old.c.cell_id, new.c.mode == old.c.mode))
-        .join(cell, cell.c.id == new.c.cell_id)
-        .join(problem, problem.c.id == cell.c.problem_id)
+        .join(Cell, cell.id == new.c.cell_id)
         .where(old.c.run_id == before_run_id, new.c.run_id == after_run_id)
         .where(old.c.status.in_(COMPARABLE), new.c.status.in_(COMPARABLE))
         .where(values[0] > 0, values[3] > 0)
+        .order_by(new.c.cell_id, new.c.mode)
     )
     with store.session() as session:
-        read = session.execute(query).all()
-    rows = [_difference(row[:9], row[9:12], row[12:]) for row in read]
+        key_of = {id_: tuple(key) for id_, *key in driver_rows(session, problems)}
+        read = driver_rows(session, query)
+    rows = [_difference((*key_of[row[0]], *row[1:3]), row[3:6], row[6:]) for row in read]
     clear = _clear([row.p_value for row in rows])
     found = [row._replace(clear=one) for row, one in zip(rows, clear, strict=True)]
     return sorted(found, key=lambda row: (not row.clear, -abs(row.change)))

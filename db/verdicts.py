@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 
+from db.driver_rows import driver_rows
 from db.models import (
     Canary,
     Cell,
@@ -129,16 +130,13 @@ def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
 def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
     """What each cell gave in the run, in its first headline mode (cold, else unknown; never hot)."""
     with store.session() as session:
-        rows = session.execute(_POINTS.where(_MEASUREMENT.c.run_id == run_id)).all()
-        ratios = session.execute(_RATIOS.where(_COMPARISON.c.run_id == run_id)).all()
-        keys = session.execute(_PROBLEMS).all()
+        rows = driver_rows(session, _POINTS, {"run": run_id})
+        ratios = driver_rows(session, _RATIOS, {"run": run_id})
+        keys = driver_rows(session, _PROBLEMS)
     problems = {id_: ProblemKey(*key) for id_, *key in keys}
-    ratio_of = {row.problem_id: row for row in ratios}
-    first = {row.cell_id: row for row in reversed(rows)}
-    return [
-        _newest_point(row, problems[row.problem_id], ratio_of.get(row.problem_id))
-        for row in reversed(first.values())
-    ]
+    ratio_of = {problem_id: ratio for problem_id, *ratio in ratios}
+    first = {row[0]: row for row in reversed(rows)}
+    return [_newest_point(row, problems[row[2]], ratio_of.get(row[2])) for row in reversed(first.values())]
 
 
 _MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
@@ -150,7 +148,11 @@ _RATIOS = select(
     _COMPARISON.c.speedup_low,
     _COMPARISON.c.speedup_high,
     _COMPARISON.c.best_baseline,
-).where(_COMPARISON.c.metric == "latency", _COMPARISON.c.baselines == "all")
+).where(
+    _COMPARISON.c.run_id == bindparam("run"),
+    _COMPARISON.c.metric == "latency",
+    _COMPARISON.c.baselines == "all",
+)
 _POINTS = (
     select(
         _MEASUREMENT.c.cell_id,
@@ -168,25 +170,26 @@ _POINTS = (
         _MEASUREMENT.c.cycles,
     )
     .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
-    .where(_MEASUREMENT.c.mode != "hot")
+    .where(_MEASUREMENT.c.run_id == bindparam("run"), _MEASUREMENT.c.mode != "hot")
     .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # as the key has them: cold before unknown
 )
 
 
-def _newest_point(row: Any, problem: ProblemKey, ratio: Any | None) -> NewestPoint:  # noqa: ANN401  (rows of the queries above)
-    fused = ratio if row.implementation == "fused" else None
+def _newest_point(row: Sequence[Any], problem: ProblemKey, ratio: Sequence[Any] | None) -> NewestPoint:
+    cell_id, implementation, _, status, reason, flags, *numbers = row
+    fused = ratio if implementation == "fused" else None
     return NewestPoint(
-        cell_id=row.cell_id,
+        cell_id=cell_id,
         problem=problem,
-        implementation=row.implementation,
-        status=row.status,
-        reason=row.reason,
-        flags=frozenset((row.flags or "").split(",")) - {""},
-        latency_ms=(row.latency_ms, row.latency_low_ms, row.latency_high_ms),
-        energy_mj=(row.energy_mj, row.energy_low_mj, row.energy_high_mj),
-        speedup=(fused.speedup, fused.speedup_low, fused.speedup_high) if fused else (None, None, None),
-        best_baseline=fused.best_baseline if fused else None,
-        cycles=row.cycles,
+        implementation=implementation,
+        status=status,
+        reason=reason,
+        flags=frozenset(flags.split(",")) if flags else frozenset(),
+        latency_ms=(numbers[0], numbers[1], numbers[2]),
+        energy_mj=(numbers[3], numbers[4], numbers[5]),
+        speedup=(fused[0], fused[1], fused[2]) if fused else (None, None, None),
+        best_baseline=fused[3] if fused else None,
+        cycles=numbers[6],
     )
 
 
@@ -205,7 +208,7 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
             SeriesTail.metric.in_(metrics),
             SeriesTail.newest_run_id >= since_run_id,
         )
-        rows = session.execute(query).all()
+        rows = driver_rows(session, query)
     keys, packed = [(cell_id, metric) for cell_id, metric, _ in rows], [points for _, _, points in rows]
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
     points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
@@ -233,7 +236,7 @@ def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], s
         of.run_id.in_(run_ids), of.code_hash.is_not(None), of.mode != "hot"
     )
     with store.session() as session:
-        rows = session.execute(query).all()
+        rows = driver_rows(session, query)
     found = {(run_id, cell_id): code for run_id, cell_id, code in rows}
     return {key: code for key, code in found.items() if (run_ids[-1], key[1]) in found}
 
@@ -256,7 +259,7 @@ def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReadin
     )
     by_canary: dict[tuple[int, str, str], list[float]] = {}
     with store.session() as session:
-        for run_id, name, precision, latency_ms in session.execute(query):
+        for run_id, name, precision, latency_ms in driver_rows(session, query):
             by_canary.setdefault((run_id, name, precision), []).append(latency_ms)
     return [CanaryReading(*key, float(np.median(values))) for key, values in sorted(by_canary.items())]
 

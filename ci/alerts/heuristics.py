@@ -6,7 +6,7 @@ kernel. A kernel that got slower has an alert of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ci.alerts.raising import ToldAlert, as_told
@@ -14,7 +14,7 @@ from ci.config import CiConfig
 from ci.heuristic_verdicts import History, judge_scores, seen_before, series_key
 from db import queries
 from db.alert_life import LIVE, NewAlert, bad_night, dismiss, good_night, open_alert
-from db.queries import AlertRow
+from db.queries import AlertRow, ScorePoint
 from db.queries_runs import RunRow
 from db.records import HeuristicVerdictRecord
 from db.store import Store
@@ -35,8 +35,9 @@ def judge_heuristics(
         is_newest: whether this is the device's newest night.
     """
     alerts = [one for one in queries.alerts(store, device_id=run.device_id) if one.cause == CAUSE]
-    history = _history(store, comparable, alerts)
-    verdicts = judge_scores(run, queries.score_points(store, [run.id]), history, config)
+    scores = queries.score_points(store, [run.id])
+    history = _history(store, scores, comparable, alerts, config.noise_runs)
+    verdicts = judge_scores(run, scores, history, config)
     told: list[ToldAlert] = []
     if is_newest and verdicts:
         told = _raise(store, run, verdicts, history, alerts)
@@ -46,14 +47,46 @@ def judge_heuristics(
     return verdicts, told
 
 
-def _history(store: Store, comparable: Sequence[int], alerts: Sequence[AlertRow]) -> History:
+def _history(
+    store: Store,
+    scores: Sequence[ScorePoint],
+    comparable: Sequence[int],
+    alerts: Sequence[AlertRow],
+    noise_runs: int,
+) -> History:
+    moved = queries.heuristic_verdicts(store, run_ids=comparable, verdict="slower")
+    told = {(one.run_id, _series_of(one)) for one in moved if one.alert_id is not None}
     return History(
-        scores=queries.score_points(store, comparable),
-        verdicts=[
-            one for one in queries.heuristic_verdicts(store, run_ids=comparable) if one.level is not None
-        ],
+        scores=_newest_scores(store, scores, comparable, told, noise_runs),
+        verdicts=[one for one in moved if one.level is not None],
         accepted={one.id for one in alerts if one.state == "accepted"},
     )
+
+
+def _newest_scores(
+    store: Store,
+    scores: Sequence[ScorePoint],
+    comparable: Sequence[int],
+    told: Collection[tuple[int, tuple[str | int, ...]]],
+    enough: int,
+) -> list[ScorePoint]:
+    """Scores of the newest of these runs: as many that every series has enough points of no alert."""
+    found: list[ScorePoint] = []
+    points = dict.fromkeys(map(_series_of, scores), 0)
+    for end in range(len(comparable), 0, -enough):
+        part = queries.score_points(store, comparable[max(end - enough, 0) : end])
+        found = [*part, *found]
+        for one in part:
+            series = _series_of(one)
+            if series in points and None not in (one.accuracy, one.regret):
+                points[series] += (one.run_id, series) not in told
+        if min(points.values(), default=0) >= enough:
+            break
+    return found
+
+
+def _series_of(one: ScorePoint | HeuristicVerdictRecord) -> tuple[str | int, ...]:
+    return one.metric, one.precision, one.layout, one.heuristic, one.version
 
 
 def _raise(
