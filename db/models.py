@@ -271,6 +271,8 @@ class SeriesTail(Base):
     newest_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     points: Mapped[bytes]
     """Little-endian rows of (run_id uint32, value, low, high float32), oldest first; nightly runs only."""
+    older: Mapped[bytes | None]
+    """The points before the newest 100: apart, since judging would carry four times as much with them."""
 
 
 class Prediction(Base):

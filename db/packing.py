@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 TAIL_LENGTH = 400
 """Points that a tail keeps: more than a year of nights."""
+RECENT_POINTS = 100
+"""Of them, those that lie apart from the older ones: what judging reads, night for night."""
 
 _POINT = struct.Struct("<Ifff")
 _NAN = float("nan")
@@ -67,6 +69,17 @@ def without_run(packed: bytes, run_id: int) -> bytes:
     if run_id > newest_run_id(packed):
         return packed
     return pack_points(point for point in unpack_points(packed) if point.run_id != run_id)
+
+
+def in_two(packed: bytes) -> tuple[bytes, bytes]:
+    """A tail as it is stored: its recent points, and the older ones."""
+    cut = max(len(packed) - RECENT_POINTS * _POINT.size, 0)
+    return packed[cut:], packed[:cut]
+
+
+def in_one(recent: bytes, older: bytes | None) -> bytes:
+    """The whole tail of what is stored."""
+    return older + recent if older else recent
 
 
 def newest_run_id(packed: bytes) -> int:

@@ -19,7 +19,7 @@ from db.models import (
     Sample,
     SeriesTail,
 )
-from db.packing import unpack_points, unpack_samples
+from db.packing import in_one, unpack_points, unpack_samples
 from db.queries_runs import MEASURED, NIGHTLY, run_filters
 from db.records import ProblemKey
 from db.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, Series, SummaryRow
@@ -162,9 +162,8 @@ def tails(
         origins: of the runs; points of excluded runs are always left out.
     """
     query = (
-        select(
-            SeriesTail.cell_id, *PROBLEM_COLUMNS, Cell.implementation, SeriesTail.metric, SeriesTail.points
-        )
+        select(SeriesTail.cell_id, *PROBLEM_COLUMNS, Cell.implementation, SeriesTail.metric)
+        .add_columns(SeriesTail.points, SeriesTail.older)
         .join(Cell, Cell.id == SeriesTail.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .where(SeriesTail.device_id == device_id)
@@ -180,8 +179,8 @@ def tails(
     if newest_run_id is not None:
         seen = {run_id for run_id in seen if run_id <= newest_run_id}
     found = []
-    for cell_id, *key, implementation, metric, packed in rows:
-        points = [point for point in unpack_points(packed) if point.run_id in seen]
+    for cell_id, *key, implementation, metric, recent, older in rows:
+        points = [point for point in unpack_points(in_one(recent, older)) if point.run_id in seen]
         if points and newest_run_id in (None, points[-1].run_id):
             found.append(Series(cell_id, ProblemKey(*key), implementation, metric, points))
     return found

@@ -11,7 +11,16 @@ from sqlalchemy import Connection, Select, bindparam, delete, null, select
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Comparison, Measurement, Run, SeriesTail
-from db.packing import TAIL_LENGTH, Point, newest_run_id, pack_points, with_point, without_run
+from db.packing import (
+    TAIL_LENGTH,
+    Point,
+    in_one,
+    in_two,
+    newest_run_id,
+    pack_points,
+    with_point,
+    without_run,
+)
 from db.records import COMPARABLE, HEADLINE_MODES
 from db.statements import insert_tuples, parts
 
@@ -64,7 +73,7 @@ def ratio_points(rows: Iterable[ComparedRow], fused_cell: int | None) -> Iterato
             yield fused_cell, RATIO_OF_METRIC[row.metric], None if row.speedup is None else point
 
 
-_TAILS = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points).where(
+_TAILS = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points, SeriesTail.older).where(
     SeriesTail.device_id == bindparam("device_id"),
     SeriesTail.cell_id.in_(bindparam("cell_ids", expanding=True)),
     SeriesTail.metric.in_(bindparam("metrics", expanding=True)),
@@ -81,17 +90,17 @@ def write_tails(connection: Connection, device_id: int, run_id: int, points: Ite
             "metrics": list({metric for _, metric in keys}),
         }
         found = connection.execute(_TAILS, asked).all()
-        tails = {(cell_id, metric): packed for cell_id, metric, packed in found}
+        tails = {(cell_id, metric): in_one(recent, older) for cell_id, metric, recent, older in found}
         rows = []
         for key in keys:
             before, point = tails.get(key, b""), wanted[key]
             after = without_run(before, run_id) if point is None else with_point(before, point)
             if after != before:
-                rows.append((device_id, *key, newest_run_id(after) or run_id, after))
+                rows.append((device_id, *key, newest_run_id(after) or run_id, *in_two(after)))
         insert_tuples(connection, SeriesTail, _COLUMNS, rows)
 
 
-_COLUMNS = ("device_id", "cell_id", "metric", "newest_run_id", "points")
+_COLUMNS = ("device_id", "cell_id", "metric", "newest_run_id", "points", "older")
 
 
 def rebuild_tails(session: Session, device_id: int) -> None:
@@ -102,7 +111,7 @@ def rebuild_tails(session: Session, device_id: int) -> None:
     for metric, query in _all_points(device_id, newest):
         by_cell = groupby(session.execute(query), key=itemgetter(0))
         packed = ((cell_id, pack_points(Point(*row[1:]) for row in rows)) for cell_id, rows in by_cell)
-        rows = ((device_id, cell_id, metric, newest_run_id(points), points) for cell_id, points in packed)
+        rows = ((device_id, cell_id, metric, newest_run_id(tail), *in_two(tail)) for cell_id, tail in packed)
         for some in parts(rows):
             insert_tuples(session, SeriesTail, _COLUMNS, some)
 

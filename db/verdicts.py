@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import bindparam, case, func, null, select
 
 from db.driver_rows import driver_rows
 from db.models import (
@@ -25,6 +25,7 @@ from db.models import (
     SeriesTail,
     Verdict,
 )
+from db.packing import RECENT_POINTS, in_one
 from db.queries_runs import RunRow
 from db.records import ProblemKey
 from db.store import Store
@@ -203,16 +204,24 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
         most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
         length = func.length(SeriesTail.points)
         begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
-        query = select(SeriesTail.cell_id, SeriesTail.metric, func.substr(SeriesTail.points, begin)).where(
+        stored = (func.substr(SeriesTail.points, begin), *_older_than(most_bytes))
+        query = select(SeriesTail.cell_id, SeriesTail.metric, *stored).where(
             SeriesTail.device_id == device_id,
             SeriesTail.metric.in_(metrics),
             SeriesTail.newest_run_id >= since_run_id,
         )
         rows = driver_rows(session, query)
-    keys, packed = [(cell_id, metric) for cell_id, metric, _ in rows], [points for _, _, points in rows]
+    keys = [(cell_id, metric) for cell_id, metric, *_ in rows]
+    packed = [in_one(*row[2:])[-most_bytes:] for row in rows]
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
     points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
     return Tails(keys, lengths, points)
+
+
+def _older_than(most_bytes: int) -> list[Any]:
+    """The column of older points, where so many bytes reach beyond the recent ones."""
+    beyond = most_bytes > RECENT_POINTS * POINT_DTYPE.itemsize
+    return [SeriesTail.older if beyond else null()]
 
 
 def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:

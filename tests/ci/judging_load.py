@@ -18,6 +18,7 @@ from sqlalchemy import select
 from ci.check import judge
 from ci.config import CiConfig
 from db.models import Cell, SeriesTail
+from db.packing import in_two
 from db.records import EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord, RunRecord
 from db.statements import insert_rows
 from db.store import Store
@@ -88,8 +89,9 @@ def _write_tails(store: Store, runs: list[int], rng: np.random.Generator) -> Non
             points["value"][:-1] = level * (1 + 0.005 * rng.standard_normal(len(runs)))
             points["low"], points["high"] = 0.996 * points["value"], 1.004 * points["value"]
             points[-1] = np.frombuffer(packed, dtype=POINT_DTYPE)[-1]
+            recent, older = in_two(points.tobytes())
             key = {"device_id": device_id, "cell_id": cell_id, "metric": metric}
-            rows.append(key | {"newest_run_id": newest_run_id, "points": points.tobytes()})
+            rows.append(key | {"newest_run_id": newest_run_id, "points": recent, "older": older})
         insert_rows(session, SeriesTail, rows, replace=True)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from simulated_store import NASTY, Plan, fill, fill_queue
 from sqlalchemy.engine import make_url
 
+from db.packing import in_two
 from db.store import Store
 
 DEVICES = ("sim-b200", "sim-h200", "sim-a100", "sim-v100")
@@ -181,10 +182,11 @@ def _write_tails(connection: sqlite3.Connection, first: list[int]) -> None:
         points["run"] = own
         for name, base in (("value", value), ("low", low), ("high", high)):
             points[name] = base * factor
-        written.append((device_id, cell_id, metric, int(own[-1]), packed + points.tobytes()))
+        written.append((device_id, cell_id, metric, int(own[-1]), *in_two(packed + points.tobytes())))
     connection.execute("DELETE FROM series_tail")  # rather than letting each row grow out of its page
     connection.executemany(
-        "INSERT INTO series_tail (device_id, cell_id, metric, newest_run_id, points) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO series_tail (device_id, cell_id, metric, newest_run_id, points, older) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
         written,
     )
     connection.commit()

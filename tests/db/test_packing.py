@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.packing import (
+    RECENT_POINTS,
     TAIL_LENGTH,
     Point,
+    in_one,
+    in_two,
     newest_run_id,
     pack_points,
     pack_samples,
@@ -38,6 +41,13 @@ def test_a_tail_keeps_the_newest_points():
     for run_id in range(1, TAIL_LENGTH + 11):
         tail = with_point(tail, Point(run_id, float(run_id)))
     assert [point.run_id for point in unpack_points(tail)] == list(range(11, TAIL_LENGTH + 11))
+
+
+@given(st.binary(max_size=2 * 16 * RECENT_POINTS))
+def test_a_tail_in_two_is_the_tail_with_no_more_than_the_recent_points_first(packed):
+    recent, older = in_two(packed)
+    assert in_one(recent, older) == packed
+    assert len(recent) == min(len(packed), 16 * RECENT_POINTS)
 
 
 def test_a_run_has_one_point_in_a_tail_the_last_written():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from db import queries
+from db.models import SeriesTail
 from db.run_events import say
 from db.verdicts import tails
 from tests.db.made_up import measured, night, problem, run_record
@@ -45,6 +46,18 @@ def test_judging_carries_no_more_points_than_there_were_nights(store):
     assert [*found.points["run_id"]] == [runs[2], runs[3]] * 2
     assert {3.0, 4.0} < {*found.points["value"]}
     assert list(tails(store, device, ["latency_ms"], since_run_id=1).lengths) == [4, 4]
+
+
+def test_what_lies_beyond_the_recent_points_is_read_where_it_is_asked_for(store):
+    runs = [night(store, {"fused": 1.0 + number}) for number in range(5)]
+    device = queries.find_device(store, None).id
+    with store.writing() as session:
+        for row in session.query(SeriesTail):
+            row.points, row.older = row.points[-2 * 16 :], row.points[: -2 * 16]
+    assert tail(store) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [*tails(store, device, ["latency_ms"], since_run_id=runs[3]).points["run_id"]] == runs[3:]
+    night(store, {"fused": 6.0})
+    assert tail(store) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
 def test_a_measurement_that_is_replaced_by_a_failure_leaves_no_point(store):

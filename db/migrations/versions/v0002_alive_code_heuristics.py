@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.add_column("request", sa.Column("seconds_planned", sa.Double(), nullable=True))
     for name in ("p_value", "smallest_detectable_change", "drift"):
         op.add_column("verdict", sa.Column(name, sa.Double(), nullable=True))
+    op.add_column("series_tail", sa.Column("older", sa.LargeBinary(), nullable=True))
     op.drop_index("ix_verdict_alert_id", "verdict")
     op.create_index("verdict_by_kind", "verdict", ["run_id", "verdict"])
     _create_partial_index("verdict_of_alert", "verdict", ["alert_id"])
@@ -52,6 +53,7 @@ def downgrade() -> None:
         op.drop_column("verdict", name)
     op.drop_column("request", "seconds_planned")
     op.drop_column("run", "by_event")
+    op.drop_column("series_tail", "older")
     for name in ("energy_tick_ms", "second_power_w"):
         op.drop_column("measurement", name)
     for table in NEW_TABLES.split():
