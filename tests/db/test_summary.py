@@ -15,6 +15,9 @@ REFERENCE = os.environ.get("KSWATCH_REFERENCE")
 
 
 @pytest.mark.skipif(not REFERENCE, reason="KSWATCH_REFERENCE names no folder of published data")
+@pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_published_energies_give_the_published_headlines(store):
     import_file(store, Path(REFERENCE) / "ksmm_energy_v100.csv")
     found = {

@@ -124,7 +124,7 @@ def test_a_tile_that_hangs_or_kills_costs_no_other_its_check(few, monkeypatch):
     record = trust.record(few)
     record.parent.mkdir(parents=True, exist_ok=True)
     child = [sys.executable, "-S", "-c", CHILD, str(record), *names]
-    assert trust.main(few, child, silent_s=0.5) == 1
+    assert trust.main(few, child, silent_s=3.0) == 1  # on a busy machine Python starts in less
     assert trust._seen(few) == {names[0]: "begun", names[1]: "begun", names[2]: None}
 
 

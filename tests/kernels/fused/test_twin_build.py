@@ -51,13 +51,13 @@ def unloaded():
 
 
 @needs_compiler
-def test_a_second_call_takes_the_library_from_the_cache(quick_cache: Path):
-    path, digest = twin_build.library()
-    built_at = path.stat().st_mtime_ns
+def test_a_second_call_takes_the_library_from_the_cache(quick_cache: Path, quick_library: Path, monkeypatch):
+    monkeypatch.setenv("KSWATCH_CACHE", str(quick_library.parent))
+    built_at = quick_library.stat().st_mtime_ns
 
-    assert twin_build.library() == (path, digest)
-    assert path.stat().st_mtime_ns == built_at
-    assert [path] == list(quick_cache.iterdir())
+    assert twin_build.library() == (quick_library, twin_build.digest_of(quick_library))
+    assert quick_library.stat().st_mtime_ns == built_at
+    assert [quick_library] == list(quick_library.parent.iterdir())
 
 
 @needs_compiler
