@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from kswatch_errors import StoreError
 
@@ -24,9 +24,21 @@ _CURES: tuple[tuple[str, str], ...] = (
     ("not a database", "the file is no SQLite database; move it away, a new one is made at the next start"),
     ("malformed", "the file is damaged; move it away and `kswatch import` your exports into a new one"),
     ("value too long", "a text is too long for its column; shorten it"),
+    ("terminating connection", "the server ended the connection; start again when it is up"),
     ("connection", "the server does not answer; check the address in KSWATCH_DATABASE_URL"),
     ("authentication", "the server refuses the user or password in KSWATCH_DATABASE_URL"),
 )
+
+
+_LOST_STATES = ("08", "57P")
+"""Classes of PostgreSQL's codes for a connection that broke, and for a server that is ended or starts."""
+
+
+class ConnectionLostError(StoreError):
+    """The server went away in the middle of a transaction, or does not answer: nothing of it was written.
+
+    Where it went in the very commit nobody knows; recording again replaces what was written.
+    """
 
 
 @contextmanager
@@ -44,7 +56,15 @@ def store_error(url: URL, error: DBAPIError) -> StoreError:
     """The sentence for one failure of the driver."""
     said = " ".join(str(error.orig).split())
     cure = next((cure for sign, cure in _CURES if sign in said.lower()), "run `kswatch db check`")
-    return StoreError(f"store {shown(url)}: {cure} (the database said: {said})")
+    kind = ConnectionLostError if _is_lost(error) else StoreError
+    return kind(f"store {shown(url)}: {cure} (the database said: {said})")
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    # None where a server's client got no answer; SQLite has no codes, and its files do not go away
+    state: str | None = getattr(error.orig, "sqlstate", "")
+    silent = isinstance(error, OperationalError) and (state is None or state.startswith(_LOST_STATES))
+    return silent or error.connection_invalidated
 
 
 def shown(url: URL) -> str:

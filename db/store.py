@@ -27,6 +27,7 @@ from db.models import (
     Verdict,
 )
 from db.opening import WRITES, open_engine
+from db.patience import Patience
 from db.recording import RunFacts
 from db.records import (
     CanaryRecord,
@@ -57,6 +58,7 @@ class Store:
         self._facts: dict[int, RunFacts] = {}
         self._held: dict[int, set[str]] = {}
         self._guard: Callable[[Session], None] | None = None
+        self._patience = Patience(0)
 
     @classmethod
     def open(cls, url: str, create: bool = True) -> Store:
@@ -81,21 +83,38 @@ class Store:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session for reading: one consistent view, rolled back at the end unless committed."""
-        with told_plainly(self.engine.url), Session(self.engine) as session:
+        with self._connected(self.engine) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that is one short transaction: waits its turn, commits at the end, all or nothing."""
-        with told_plainly(self.engine.url):
-            try:
-                with Session(self._writer) as session, session.begin():
-                    if self._guard:
-                        self._guard(session)
-                    yield session
-            except BaseException:
-                self.vocabulary.forget()
-                raise
+        try:
+            with self._connected(self._writer) as session, session.begin():
+                if self._guard:
+                    self._guard(session)
+                yield session
+        except BaseException:
+            self.vocabulary.forget()
+            raise
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Session]:
+        with (
+            self._patience.connect(engine) as connection,
+            told_plainly(engine.url),
+            Session(connection) as session,
+        ):
+            yield session
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Transactions inside wait so long for a server that does not answer before they fail."""
+        former, self._patience = self._patience, Patience(seconds)
+        try:
+            yield
+        finally:
+            self._patience = former
 
     @contextmanager
     def guarded(self, guard: Callable[[Session], None]) -> Iterator[None]:

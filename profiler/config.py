@@ -8,7 +8,16 @@ from kswatch_errors import ConfigurationError
 from profiler.settings import MeasureSettings
 
 ENGINES = ("local", "dask")
-_ABOVE_0 = ("half_width", "cell_cap_ms", "too_slow_ms", "watchdog_s", "lease_s", "worker_absent_s", "poll_s")
+_ABOVE_0 = (
+    "half_width",
+    "cell_cap_ms",
+    "too_slow_ms",
+    "watchdog_s",
+    "lease_s",
+    "worker_absent_s",
+    "store_absent_s",
+    "poll_s",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,9 @@ class ProfilerConfig:
     worker_absent_s: float = 600.0
     """A run whose worker is gone for so long is told as interrupted, and resumed when the worker returns."""
 
+    store_absent_s: float = 60.0
+    """A run waits so long for a database server that does not answer; then its request is queued again."""
+
     heartbeat_url_variable: str = ""
     """Name of the environment variable with the URL that is called after each night, for an outside watch."""
 
@@ -68,15 +80,7 @@ class ProfilerConfig:
     """How often `kswatch serve` looks for requests."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "half_width",
-            "cell_cap_ms",
-            "too_slow_ms",
-            "watchdog_s",
-            "lease_s",
-            "worker_absent_s",
-            "poll_s",
-        ):
+        for name in _ABOVE_0:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from db import lost_workers, queries, run_events
+from db.faults import ConnectionLostError
 from db.queries import RunRow
-from db.records import CanaryRecord, ProblemKey, RunState
+from db.records import CanaryRecord, MeasurementRecord, ProblemKey, RunState
 from db.store import Store
 from kswatch_errors import KswatchError
 from profiler import predictions
@@ -132,10 +133,16 @@ class ProblemLoop:
             self._progress.starting(portion.problem)
             records = self._engine.measure(self._task(portion, pace.of_next(problems - place)))
             new = [record for record in records if record.implementation in portion.implementations]
-            self._store.record_problem(self._run_id, new)
+            self._record(new)
             self._progress.recorded(new)
             expected_s += portion.seconds
         self._read_canaries("end")
+
+    def _record(self, records: Sequence[MeasurementRecord]) -> None:
+        """Record a problem; once more where the connection was lost, which changes nothing if it was in."""
+        with suppress(ConnectionLostError):
+            return self._store.record_problem(self._run_id, records)
+        return self._store.record_problem(self._run_id, records)
 
     def _task(self, portion: Portion, settings: MeasureSettings) -> MeasureTask:
         beside = tuple(name for name in portion.beside if name not in portion.implementations)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from db import leases, lost_workers, queries, requests, schedule_marks
+from db.faults import ConnectionLostError
 from db.queries import RequestRow
 from db.requests import Limits
 from db.store import Store
@@ -78,15 +79,22 @@ class Server:
         around = self._surroundings
         with coordinating(self._store, around.engine, around.signs):
             while not self._surroundings.stop.is_set():
-                self.take_back()
-                self.tell_of_lost()
-                self.ask_for_due_night()
-                while self.start_next():
-                    pass
-                self.end_lanes(self._config.poll_s)
+                try:
+                    self._turn()
+                except ConnectionLostError as error:
+                    say(f"tries again: {error}")
+                    self._surroundings.stop.wait(self._config.poll_s)
             while self._lanes.under_way:
                 self.end_lanes(None)
         say("stopped")
+
+    def _turn(self) -> None:
+        self.take_back()
+        self.tell_of_lost()
+        self.ask_for_due_night()
+        while self.start_next():
+            pass
+        self.end_lanes(self._config.poll_s)
 
     def take_back(self) -> None:
         """Queue again what a server that is no more had taken: its run is resumed."""
@@ -243,12 +251,13 @@ class Server:
             requests.give_back(self._store, request.id, message, request.taken_at)
 
     def _give_back_or_fail(self, lane: Lane, error: KswatchError) -> None:
-        """A device of the cluster that went away may come back, or just has: its run is resumed then."""
+        """What went away may come back, or just has, a device of the cluster or the database: resume then."""
         request: RequestRow = lane.about
-        lost = isinstance(error, WorkerLostError)
+        lost = isinstance(error, (WorkerLostError, ConnectionLostError))
         if lost or (self._surroundings.distant and not self._is_here(lane.target)):
             say(f"request {request.id} waits: {error}")
-            requests.give_back(self._store, request.id, f"waits for its device: {error}", request.taken_at)
+            what = "database" if isinstance(error, ConnectionLostError) else "device"
+            requests.give_back(self._store, request.id, f"waits for its {what}: {error}", request.taken_at)
         else:
             self._fail(request, str(error))
 

@@ -172,7 +172,11 @@ def _measuring(
     stop = EitherStop(surroundings.stop)
     if not surroundings.distant:
         _look_before(target, surroundings.progress)
-    with holding(store, uuid, config.lease_s) as held, leases.fenced(store, held, config.lease_s):
+    with (
+        store.patient(config.store_absent_s),
+        holding(store, uuid, config.lease_s) as held,
+        leases.fenced(store, held, config.lease_s),
+    ):
         heart = Heart(store, held, config.lease_s, stop, signs=not surroundings.distant)
         _mark_dead_runs(store, target)
         with heart.beating(), closing(surroundings.make_engine(target, config.watchdog_s, stop)) as engine:
