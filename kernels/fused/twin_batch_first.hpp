@@ -52,8 +52,8 @@ class BatchFirst final : public Plan {
   bool multiply(const void* x, void* y, int threads) const override {
     const Cut cut = cut_for(threads);
     const auto multiply_at = [&](int64_t index, int64_t next, float* rows) {
-      const Item item = item_at(index, cut), then = item_at(next, cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, rows);
+      Ahead ahead = next < cut.items ? ahead_of(static_cast<const Element*>(x), item_at(next, cut)) : Ahead{};
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), ahead, rows);
     };
     return for_each_item(cut, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
   }
@@ -110,7 +110,7 @@ class BatchFirst final : public Plan {
     const int64_t piece = std::max<int64_t>(shape.d, 64 / sizeof(Element));
     const int64_t pieces = divide_up(shape.c * shape.d, piece);
     const int64_t bytes = sizeof(Element);
-    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces, piece * bytes,
+    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces * piece * bytes, piece * bytes,
             item.batch.size() * pieces};
   }
 
@@ -122,7 +122,7 @@ class BatchFirst final : public Plan {
   // A step off whole lines, or rows of a power of two would share few sets of the cache.
   int64_t row_stride(int period) const { return divide_up(depth * period, kLanes) * kLanes + kLanes; }
 
-  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* room) const {
+  void multiply_item(const Element* x, Element* y, const Item& item, Ahead& ahead, float* room) const {
     const int64_t count = item.batch.size();
     const int period = panels_[size_t(item.panels.begin)].period;
     const int64_t stride = is_read_in_place(period) ? shape.columns() : row_stride(period);
@@ -132,7 +132,6 @@ class BatchFirst final : public Plan {
     else
       pack_rows(start_of(x, item), count, period, room);
     y += item.batch.begin * shape.rows() + item.i * shape.b * shape.d;
-    Ahead ahead = ahead_of(x, next);
     const int64_t tiles = divide_up(count, tile.rows) * item.panels.size();
     const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
     for (int64_t index = item.panels.begin; index < item.panels.end; ++index)

@@ -3,8 +3,8 @@
 
 #include "twin_store.hpp"
 
-// Of X that one item packs: a quarter of a second-level cache of 1 MB.
-constexpr int64_t kPackedWords = 64 * 1024;
+// Of X that one item packs: the weights, the lines of Y and the next item's X lie in the second-level cache, too.
+constexpr int64_t kPackedWords = 24 * 1024;
 constexpr int64_t kItemsOfThread = 4;
 
 template <class Element>
@@ -51,8 +51,8 @@ class BatchLast final : public Plan {
     // Neighbouring blocks share a line of Y where their ends are no multiples of one.
     const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
     const auto multiply_at = [&](int64_t index, int64_t next, float* room) {
-      const Item item = item_at(index, cut), then = item_at(next, cut);
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, then, room);
+      Ahead ahead = next < cut.items ? ahead_of(static_cast<const Element*>(x), item_at(next, cut)) : Ahead{};
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), ahead, room);
     };
     const int64_t words = depth * kLanes * divide_up(vectors, blocks);
     return for_each_item(cut, threads, words, multiply_at);
@@ -78,7 +78,7 @@ class BatchLast final : public Plan {
 
   Ahead ahead_of(const Element* x, const Item& item) const {
     const int64_t pieces = divide_up(item.columns.size() * int64_t(sizeof(Element)), 64);
-    return {reinterpret_cast<const char*>(start_of(x, item)), stride() * int64_t(sizeof(Element)), pieces, 64,
+    return {reinterpret_cast<const char*>(start_of(x, item)), stride() * int64_t(sizeof(Element)), pieces * 64, 64,
             shape.c * pieces};
   }
 
@@ -107,12 +107,11 @@ class BatchLast final : public Plan {
     }
   };
 
-  void multiply_item(const Element* x, Element* y, const Item& item, const Item& next, float* room) const {
+  void multiply_item(const Element* x, Element* y, const Item& item, Ahead& ahead, float* room) const {
     const Panels panels(item.columns, tile.vectors);
     pack_columns(start_of(x, item), panels, room);
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
     y += (i * shape.b * shape.d + j) * shape.batch;
-    Ahead ahead = ahead_of(x, next);
     const int64_t tiles = divide_up(item.outputs.size(), tile.rows) * panels.count;
     const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
@@ -135,6 +134,7 @@ class BatchLast final : public Plan {
       panels.each([&](Range columns, int vectors, int64_t before) {
         const int64_t valid = columns.size(), width = vectors * kLanes;
         float* to = room + depth * before + step * width;
+        if (Math::kTerms == 1 && valid == width) return widen_vectors(from + columns.begin, to, vectors);
         pack_row(from + columns.begin, step * Math::kTerms, valid, to);
         for (int64_t n = valid; n < width; ++n) to[n] = 0.0f;
       });

@@ -70,9 +70,41 @@ struct Fp16 {
 #endif
 };
 
+inline Vector load(const Fp32* from) { return *reinterpret_cast<const Vector*>(from); }
+
+inline Vector load(const Bf16* from) {
+  typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
+  typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  return (Vector)(__builtin_convertvector(halves, Words) << 16);
+}
+
+inline Vector load(const Fp16* from) {
+#if defined(__F16C__) && defined(__AVX512F__)
+  return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+#elif defined(__F16C__) && defined(__AVX__)
+  return (Vector)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#else
+  Vector values;
+  for (int lane = 0; lane < kLanes; ++lane) values[lane] = Fp16::widen(from[lane]);
+  return values;
+#endif
+}
+
 template <class Element>
 inline void widen_run(const Element* from, float* to, int64_t count) {
-  for (int64_t index = 0; index < count; ++index) to[index] = Element::widen(from[index]);
+  int64_t index = 0;
+  for (; index + kLanes <= count; index += kLanes) *reinterpret_cast<Vector*>(to + index) = load(from + index);
+  for (; index < count; ++index) to[index] = Element::widen(from[index]);
+}
+
+// One to three whole vectors; as a loop GCC would make a call of memcpy for each.
+template <class Element>
+inline void widen_vectors(const Element* from, float* to, int vectors) {
+  *reinterpret_cast<Vector*>(to) = load(from);
+  if (vectors > 1) *reinterpret_cast<Vector*>(to + kLanes) = load(from + kLanes);
+  if (vectors > 2) *reinterpret_cast<Vector*>(to + 2 * kLanes) = load(from + 2 * kLanes);
 }
 
 template <class Element>
@@ -96,15 +128,6 @@ inline void store(Vector sums, Bf16* to) {
 inline void store(Vector sums, Fp32* to) { *reinterpret_cast<Vector*>(to) = sums; }
 
 #if defined(__F16C__) && defined(__AVX__)
-inline void widen_run(const Fp16* from, float* to, int64_t count) {
-  int64_t index = 0;
-  for (; index + 8 <= count; index += 8) {
-    const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + index));
-    _mm256_storeu_ps(to + index, _mm256_cvtph_ps(eight));
-  }
-  for (; index < count; ++index) to[index] = Fp16::widen(from[index]);
-}
-
 inline void store(Vector sums, Fp16* to) {
 #if defined(__AVX512F__)
   const __m256i halves = _mm512_cvtps_ph((__m512)sums, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

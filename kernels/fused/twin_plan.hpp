@@ -90,7 +90,7 @@ struct Cut {
 
 // Calls `work(item, next, room)` for every item, each thread with its own room of `words`; false when
 // memory is short. A thread takes a chunk of neighbours at a time and guesses which item comes next:
-// after a chunk, the one that follows the chunks of all other threads.
+// after a chunk, the one that follows the chunks of all other threads; `items` or more where none does.
 template <class Work>
 bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work) {
   const int64_t items = cut.items;
@@ -108,7 +108,7 @@ bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work)
     for (int64_t item = 0; item < items; ++item)
       if (room) {
         const int64_t next = (item + 1) % chunk ? item + 1 : item + 1 + (team - 1) * chunk;
-        work(item, std::min(next, items - 1), room);
+        work(item, next, room);
       }
   }
   return enough_memory;

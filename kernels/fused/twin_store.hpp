@@ -37,7 +37,7 @@ inline void scatter(const Element* from, const Target<Element>& target) {
   }
 }
 
-// Asks for the lines of Y that a tile will write, so that they arrive while it multiplies.
+// Asks for the lines of Y that a tile's results will be scattered to, so that they arrive while it multiplies.
 template <class Element>
 __attribute__((always_inline)) inline void prefetch_target(const Target<Element>& target) {
   const int64_t line = 64 / int64_t(sizeof(Element));
@@ -53,13 +53,13 @@ __attribute__((always_inline)) inline void prefetch_target(const Target<Element>
 template <class Element>
 inline void run_tile(TileKernel<Element> kernel, TileOperands<Element> tile, int vectors,
                      const Target<Element>& target) {
-  prefetch_target(target);
   if (target.run == vectors * kLanes) {
     tile.out = target.y;
     tile.out_row_stride = target.row_stride;
     kernel(tile);
     return;
   }
+  prefetch_target(target);
   alignas(64) Element results[kTileRows * kTileWidth];
   tile.out = results;
   tile.out_row_stride = kTileWidth;

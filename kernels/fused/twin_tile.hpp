@@ -68,21 +68,20 @@ inline Vector repeat<8>(const float* from) {
 struct Ahead {
   const char* row;      // that the next line is in
   int64_t row_bytes;    // from one row to the next
-  int64_t pieces;       // cache lines in a row
-  int64_t piece_bytes;  // from one of them to the next
+  int64_t run_bytes;    // of one row
+  int64_t piece_bytes;  // from one line of it to the next
   int64_t left;         // lines in all rows
-  int64_t piece = 0;    // of the row, the next one
+  int64_t offset = 0;   // in the row, of the next line
 
   __attribute__((always_inline)) void fetch(int64_t lines) {
     lines = std::min(lines, left);
     left -= lines;
-    while (lines > 0) {
-      const int64_t here = std::min(lines, pieces - piece);
-      const char* line = row + piece * piece_bytes;
-      for (int64_t index = 0; index < here; ++index, line += piece_bytes) __builtin_prefetch(line, 0, 2);
-      lines -= here;
-      piece += here;
-      if (piece == pieces) piece = 0, row += row_bytes;
+    for (; lines > 0; --lines) {
+      __builtin_prefetch(row + offset, 0, 2);
+      offset += piece_bytes;
+      const bool over = offset >= run_bytes;  // selected, not branched on: it is guessed wrong once a row
+      row += over ? row_bytes : 0;
+      offset = over ? 0 : offset;
     }
   }
 };
@@ -101,7 +100,8 @@ struct TileOperands {
   int64_t out_row_stride = 0;
 };
 
-// Steps after which a tile asks for more lines: all at once they would wait for each other.
+// Steps after which a tile asks for more lines, of X and of its own in Y: all at once they would wait
+// for each other.
 constexpr int64_t kChunk = 8;
 
 template <class Element, int kRows, int kVectors, int kPeriod>
@@ -110,8 +110,18 @@ void multiply_tile(const TileOperands<Element> tile) {
   Vector sums[kRows][kVectors] = {};
   const float* panel = tile.panel;
   const float* rows = tile.rows;
+  constexpr int kAtOnce = kRows > 1 ? 2 : 1;
+  Element* coming = tile.out;
+  int asked = 0;
   for (int64_t left = tile.depth; left > 0; left -= kChunk) {
     tile.ahead->fetch(tile.lines);
+    if (asked < kRows) {
+#pragma GCC unroll 2
+      for (int r = 0; r < kAtOnce; ++r, coming += tile.out_row_stride)
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) __builtin_prefetch(coming + v * kLanes, 1, 3);
+      asked += kAtOnce;
+    }
     for (int64_t step = std::min(left, kChunk); step > 0; --step) {
       Vector columns[kVectors];
 #pragma GCC unroll 8
