@@ -20,7 +20,7 @@ comma := ,
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
 .PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots clean
-.PHONY: chromium browser twin prepared
+.PHONY: chromium browser read prepared
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,8 +61,8 @@ test:  ## every test but the slow and the GPU ones
 	@$(MAKE) --no-print-directory -j2 prepared
 	@$(PYTEST) -m "not slow and not gpu"
 
-# In two at a time: Debian's Chromium comes beside the packages, the twin is compiled beside the types.
-prepared: static browser twin
+# In two at a time: Debian's Chromium comes beside the packages, the tests are read beside the types.
+prepared: static browser read
 
 chromium:
 	@tests/dashboard/get-chromium.sh
@@ -70,8 +70,9 @@ chromium:
 browser: setup-dev chromium
 	@tests/dashboard/get-chromium.sh $(BIN)/python
 
-twin: setup-dev
-	@$(BIN)/python -c "from kernels.fused.twin_build import library; library()" 2>/dev/null || true
+# Which builds the CPU twin, and has Python compile what they import: once, not in each process that tests.
+read: setup-dev
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 
 test-slow: browser  ## the tests that take too long for every change
 	@$(BIN)/python -m pytest -m "slow and not gpu"
