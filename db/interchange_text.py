@@ -7,7 +7,6 @@ import gzip
 import sys
 import zlib
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 from kswatch_errors import FormatError
@@ -79,6 +78,6 @@ def _row(lines: list[str], at: int, columns: int) -> tuple[list[str] | str, int]
 def _fields(row: str) -> list[str] | str:
     """The row's fields, none for an empty line, or what is wrong."""
     try:
-        return next(csv.reader(StringIO(row.removesuffix("\r"), newline=""), strict=True), [])
+        return next(csv.reader((row.removesuffix("\r"),), strict=True), [])
     except csv.Error as error:
         return f"is not CSV ({error})"

@@ -5,20 +5,26 @@ Statements are compiled once for each shape of row; plain values go straight to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Connection, Double, Insert, Integer, LargeBinary, String, Table
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Dialect,
+    Double,
+    Insert,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+)
 from sqlalchemy.orm import DeclarativeBase, Session
 
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_DIALECTS: dict[str, Any] = {"sqlite": sqlite.dialect(), "postgresql": psycopg.dialect(paramstyle="format")}
-"""What statements for the driver are written by: parameters go by place."""
 _PLAIN = (Integer, BigInteger, Double, String, Boolean, LargeBinary)
 """Types whose values a driver takes as they are."""
 PART = 500
@@ -79,13 +85,31 @@ def connection_of(writer: Session | Connection) -> Connection:
     return writer if isinstance(writer, Connection) else writer.connection()
 
 
+class _Backend(NamedTuple):
+    insert: Callable[[Table], Any]
+    dialect: Dialect
+    """What statements for the driver are written by: parameters go by place."""
+
+
+@cache
+def _backend(name: str) -> _Backend:
+    """Only what is in use: PostgreSQL's part takes as long to import as a small file."""
+    if name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return _Backend(sqlite.insert, sqlite.dialect())
+    from sqlalchemy.dialects.postgresql import insert, psycopg
+
+    return _Backend(insert, psycopg.dialect(paramstyle="format"))
+
+
 @cache
 def _insert(
     backend: str, model: type[DeclarativeBase], key: tuple[str, ...], replace: bool, columns: tuple[str, ...]
 ) -> Insert:
     table = _table(model)
     elements = list(key) or [column.name for column in table.primary_key]
-    statement = _INSERTS[backend](table).inline()
+    statement = _backend(backend).insert(table).inline()
     changed = {name: statement.excluded[name] for name in columns if name not in elements}
     if replace and changed:
         return statement.on_conflict_do_update(index_elements=elements, set_=changed)
@@ -106,7 +130,7 @@ def _driver_sql(
     Absent columns of a row that is replaced become NULL.
     """
     statement = _insert(backend, model, key, replace, columns + absent)
-    compiled = statement.compile(dialect=_DIALECTS[backend], column_keys=list(columns))
+    compiled = statement.compile(dialect=_backend(backend).dialect, column_keys=list(columns))
     return compiled.string, tuple(compiled.positiontup or ())
 
 

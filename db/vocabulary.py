@@ -94,13 +94,17 @@ class Vocabulary:
         if not missing:
             return
         self._look_up(connection, missing)
-        new = sorted(key for key in wanted if key not in self._known)
+        new = sorted((key for key in wanted if key not in self._known), key=_values)
         if new:
             insert_rows(connection, Problem, [vars(key) for key in new], replace=False, key=_PROBLEM_KEY)
             self._look_up(connection, new)
         missing = self._missing(wanted)
         if missing:
-            rows = [(self._known[key].id, name) for key in sorted(missing) for name in sorted(missing[key])]
+            rows = [
+                (self._known[key].id, name)
+                for key in sorted(missing, key=_values)
+                for name in sorted(missing[key])
+            ]
             insert_tuples(connection, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
             self._look_up_cells(connection, missing)
 
