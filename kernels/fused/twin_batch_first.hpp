@@ -110,8 +110,8 @@ class BatchFirst final : public Plan {
     const int64_t piece = std::max<int64_t>(shape.d, 64 / sizeof(Element));
     const int64_t pieces = divide_up(shape.c * shape.d, piece);
     const int64_t bytes = sizeof(Element);
-    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces * piece * bytes, piece * bytes,
-            item.batch.size() * pieces};
+    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces * piece * bytes,
+            piece * bytes, item.batch.size() * pieces};
   }
 
   // Rows of X that are as a tile reads them, unless all of them would share a few sets of the cache.
