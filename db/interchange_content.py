@@ -201,7 +201,7 @@ def _write(
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
     connection = session.connection()
-    cells = recording.write_measurements(connection, store.vocabulary, facts, records)
+    cells = recording.write_measurements(connection, store.vocabulary, facts, records, replace=not is_new)
     if facts.keeps_tails:
         write_tails(connection, run.device_id, run.id, recording.points_of(run.id, cells, records))
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import groupby
 from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from db.records import (
     IMPLEMENTATIONS,
     MeasurementRecord,
     PredictionRecord,
+    ProblemKey,
 )
 from db.statements import insert_rows, insert_tuples, parts
 from db.tails import KINDS_WITH_TAILS, ComparedRow, SeriesPoint, cell_points, ratio_points
@@ -47,11 +49,15 @@ class RunFacts:
 
 
 def write_measurements(
-    connection: Connection, vocabulary: Vocabulary, run: RunFacts, records: Sequence[MeasurementRecord]
+    connection: Connection,
+    vocabulary: Vocabulary,
+    run: RunFacts,
+    records: Sequence[MeasurementRecord],
+    replace: bool = True,
 ) -> list[int]:
     """Write measurements with samples and counters, in place of those of the same cell and mode.
 
-    Gives the cell of each record.
+    Gives the cell of each record. Without `replace` the run has none of them yet, which is faster.
     """
     cells = vocabulary.cell_ids(connection, [(record.problem, record.implementation) for record in records])
     placed = list(zip(cells, records, strict=True))
@@ -59,7 +65,7 @@ def write_measurements(
         known = _known_columns(run, some)
         absent = tuple(name for name in _COLUMNS if name not in known)
         rows = list(zip(*known.values(), strict=True))
-        insert_tuples(connection, Measurement, tuple(known), rows, absent=absent)
+        insert_tuples(connection, Measurement, tuple(known), rows, absent=absent, replace=replace)
     samples = [
         (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
         for cell_id, record in placed
@@ -206,8 +212,13 @@ def placed(
     connection: Connection, vocabulary: Vocabulary, cells: Sequence[int], records: Sequence[MeasurementRecord]
 ) -> Iterator[PlacedCell]:
     """What a run holds that has nothing but these records, without reading it back."""
-    ids = vocabulary.problem_ids(connection, {record.problem for record in records})
-    return zip((ids[record.problem] for record in records), cells, records, strict=True)
+    grouped = [(key, list(some)) for key, some in groupby(zip(cells, records, strict=True), key=_problem_of)]
+    ids = vocabulary.problem_ids(connection, (key for key, _ in grouped))
+    return ((ids[key], cell_id, record) for key, some in grouped for cell_id, record in some)
+
+
+def _problem_of(cell: tuple[int, MeasurementRecord]) -> ProblemKey:
+    return cell[1].problem
 
 
 def _by_problem(cells: Iterable[PlacedCell]) -> dict[int, ProblemCells]:

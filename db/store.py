@@ -157,7 +157,7 @@ class Store:
         seconds: float | None = None,
         harness_seconds: float | None = None,
     ) -> int:
-        """Record a whole run that is finished in one transaction, and give its id.
+        """Record a whole run that is finished, each cell and mode once, in one transaction; give its id.
 
         The tails of its cells are left to `rebuild_tails` after the last of such runs.
         """
@@ -165,7 +165,7 @@ class Store:
             connection = session.connection()
             run = run_writing.begin(session, record)
             facts = RunFacts(run.id, run.device_id, run.kind)
-            cells = recording.write_measurements(connection, self.vocabulary, facts, records)
+            cells = recording.write_measurements(connection, self.vocabulary, facts, records, replace=False)
             placed = recording.placed(connection, self.vocabulary, cells, records)
             at = datetime.now(UTC)
             run_writing.finish(session, run, "finished", seconds, harness_seconds, at, placed)
