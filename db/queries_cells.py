@@ -81,10 +81,12 @@ def cells_of_problem(
     store: Store, run_ids: Collection[int], problem: ProblemKey, columns: Sequence[str]
 ) -> list[tuple[Any, ...]]:
     """These columns of every measurement of a problem behind its implementation, the oldest run first."""
+    # by run and cell at once: as a join, SQLite may read all cells of each run
+    cells = select(_CELL.c.id).where(_CELL.c.problem_id == _id_of(problem))
     query = (
         select(_CELL.c.implementation, *(_MEASUREMENT.c[name] for name in columns))
         .join(_MEASUREMENT, _MEASUREMENT.c.cell_id == _CELL.c.id)
-        .where(_CELL.c.problem_id == _id_of(problem), _MEASUREMENT.c.run_id.in_(run_ids))
+        .where(_MEASUREMENT.c.run_id.in_(run_ids), _MEASUREMENT.c.cell_id.in_(cells))
         .order_by(_MEASUREMENT.c.run_id, _CELL.c.id, _MEASUREMENT.c.mode)
     )
     with store.session() as session:

@@ -220,8 +220,9 @@ def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
     """Problems that were measured, on this device or on any."""
     query = select(Problem.id, *PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
     if device_id is not None:
-        measured = select(Measurement.run_id).join(Cell, Cell.id == Measurement.cell_id)
-        measured = measured.where(Measurement.device_id == device_id, Cell.problem_id == Problem.id)
-        query = query.where(measured.exists())  # of each problem one cell is enough
+        # one exists in another: as a join, SQLite may begin with all that the device ever measured
+        of_cell = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
+        measured = select(Measurement.run_id).where(*of_cell).exists()
+        query = query.where(select(Cell.id).where(Cell.problem_id == Problem.id, measured).exists())
     with store.session() as session:
         return [ProblemRow(*row) for row in session.execute(query)]
