@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
+from ci.alerts.describing import CELLS_LISTED
 from db import alert_life, queries, requests, run_events, run_log, workers
 from db.records import (
     IMPLEMENTATIONS,
@@ -292,7 +293,7 @@ def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
     cells = [
         vars(key)
         | {"pattern": key.pattern, "implementation": "fused", "metric": "latency_ms", "change": 0.12}
-        for key in problems
+        for key in problems[:CELLS_LISTED]
     ]
     shown = ("pattern", "batch", "precision", "layout", "implementation", "metric", "change")
     alert_life.open_alert(
