@@ -10,6 +10,7 @@ RULES = """<style>
 }
 [data-testid="stMainBlockContainer"] h3 { font-size: 1.3rem; padding: 0.5rem 0 0.45rem; }
 [data-testid="stMetricValue"] { font-size: 1.75rem; }
+[data-testid="stHtml"] img { max-width: 100%; }
 [data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
 [data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }
 </style>"""

@@ -1,10 +1,12 @@
-"""Pieces of a static page: style, tables and lines as plain HTML and SVG, everything in them escaped."""
+"""Pieces of plain HTML and SVG: style, tables and lines, everything in them escaped."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from dashboard.charts.palette import GOOD, QUIET
 from dashboard.naming import ratio
 
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_EDGE = 180, 36, 3
@@ -38,6 +40,22 @@ th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px so
 polyline { fill: none; stroke: var(--blue); stroke-width: 1.5 } circle { fill: var(--blue) }
 .even { stroke: var(--dim); stroke-dasharray: 2 3 }
 """
+
+
+IMAGE_STYLE = (
+    f"<style>polyline{{fill:none;stroke:{GOOD};stroke-width:1.5}}circle{{fill:{GOOD}}}"
+    f".even{{stroke:{QUIET};stroke-dasharray:2 3}}</style>"
+)
+
+
+def sparkline_image(values: Sequence[float]) -> str:
+    """The same as `sparkline` for a page with a style of its own, readable light and dark: an image."""
+    drawn = sparkline(values).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    if not drawn:
+        return ""
+    shown = b64encode(drawn.replace("<title>", f"{IMAGE_STYLE}<title>", 1).encode()).decode()
+    said = drawn.partition("<title>")[2].partition("</title>")[0]
+    return f'<img src="data:image/svg+xml;base64,{shown}" alt="{said}" title="{said}">'
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -12,6 +12,7 @@ from dashboard.device_runs import DeviceRuns
 from dashboard.naming import WORDS, age, are_as_many, count, percent, ratio, share, utc
 from dashboard.panels import note, origin_badge, statuses
 from dashboard.plain_text import literal
+from dashboard.static_pieces import sparkline_image
 
 FEWEST_POINTS = 3
 """Of a line that is worth a look."""
@@ -83,20 +84,23 @@ def _headline(
         return
     medians, newest = frame["median_speedup"].tolist(), frame.iloc[-1]
     change, since = since_the_run_before(frame)
-    st.metric(
-        label,
-        ratio(medians[-1]),
-        delta=since,
-        delta_color="normal" if change is not None and abs(change) >= NO_NEWS else "off",
-        delta_arrow="off" if change is None else "auto",
-        help=literal(
-            f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
-            f"{newest['problems']} problems; {newest['left_out']} left out. "
-            f"Half of them lie between {ratio(newest['speedup_p25'])} and {ratio(newest['speedup_p75'])}. "
-            f"The line is the median of the last {len(medians)} runs."
-        ),
-        chart_data=medians if len(medians) >= FEWEST_POINTS else None,
-    )
+    with st.container(gap=None):
+        st.metric(
+            label,
+            ratio(medians[-1]),
+            delta=since,
+            delta_color="normal" if change is not None and abs(change) >= NO_NEWS else "off",
+            delta_arrow="off" if change is None else "auto",
+            help=literal(
+                f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
+                f"{newest['problems']} problems; {newest['left_out']} left out. "
+                f"Half of them lie between {ratio(newest['speedup_p25'])} and {ratio(newest['speedup_p75'])}."
+                f" The line is the median of the last {len(medians)} runs."
+            ),
+        )
+        if len(medians) >= FEWEST_POINTS:
+            # an image: the lines of st.metric are drawn by a library of 1 MB, one after another
+            st.html(sparkline_image(medians))
 
 
 def since_the_run_before(frame: pd.DataFrame) -> tuple[float | None, str | None]:

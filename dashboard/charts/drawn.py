@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, Self
 import plotly.graph_objects as go
 import streamlit as st
 
+from dashboard.charts.margins import make_room
+
 P = ParamSpec("P")
 
 MOST_FIGURES = 300
@@ -29,7 +31,8 @@ class Drawing(go.Figure):
         return self._drawn_from
 
     def finish(self, drawn_from: str) -> Self:
-        """Make its dictionary, which a page asks for at every look, for good."""
+        """Make its margins and its dictionary, which a page asks for at every look, for good."""
+        make_room(self)
         self._finished = json.loads(self.to_json())
         self._drawn_from = drawn_from
         return self

@@ -31,6 +31,7 @@ def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
     nights = [f"{starts[run]:{NIGHT_FORMAT}}, run {run}" for run in table.columns]
     rows = [plain(row) for row in table.index]
     figure = blank(NIGHT_AXIS, "", height=120 + max(7 * len(rows), min(18 * len(rows), 540)))
+    figure.update_layout(margin={"t": 64, "r": 24})  # of the colours' scale
     figure.add_trace(
         go.Heatmap(
             x=nights,
