@@ -25,8 +25,8 @@ SQLITE_PRAGMAS = (
     "foreign_keys = ON",
     "synchronous = NORMAL",
     "cache_size = -32000",
-    # a night recorded whole touches 20 MB of index: several of them share one way into the file
-    "wal_autocheckpoint = 16000",
+    # 160 MB: a night recorded whole touches every page of an index, and several share one way into the file
+    "wal_autocheckpoint = 40000",
 )
 
 NETWORK_FILE_SYSTEMS = frozenset(
