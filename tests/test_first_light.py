@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from kernels.fused import compile as compiler
+from kernels.fused import tiles
+from kernels.fused.estimate import cycles
+from kernels.fused.machine import Machine
+from profiler import suite
 from tests import first_light
 from tests.first_light import Stage, Told, Visit
 
@@ -87,3 +95,80 @@ def test_stages_have_names_of_their_own_and_fit_calls_of_ten_minutes(tmp_path):
     every = list(first_light.stages("cuda", tmp_path))
     assert len({stage.name for stage in every}) == len(every)
     assert max(stage.limit_s for stage in every) < 600
+
+
+def test_a_budget_ends_a_stage_before_its_limit_and_fits_the_time_that_it_waits_for(tmp_path):
+    for stage in first_light.stages("cuda", tmp_path):
+        if "--budget" in stage.command:
+            budget_s = first_light.seconds_of(stage.command[stage.command.index("--budget") + 1])
+            assert budget_s < stage.least_s < stage.limit_s <= 1.5 * budget_s
+
+
+def test_what_failed_does_not_take_the_time_of_what_comes_after_it_again():
+    assert [
+        first_light.may_run_again(Told("stage", state))
+        for state in ("done", "failed", "hung", "cut", "not here")
+    ] == [False, False, False, True, True]
+    assert first_light.may_run_again(None)
+
+
+STAND_IN = Path(__file__).parent / "kernels" / "fused" / "stand_in_gpu"
+NVCC = """#!/bin/sh
+if [ "$1" = --version ]; then echo "Build a stand-in"; exit 0; fi
+echo "ptxas info    : 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
+echo "ptxas info    : Used 99 registers, used 1 barriers"
+echo machine code > kernel.cubin
+"""
+
+
+@pytest.fixture
+def rehearsed(visit, tmp_path, monkeypatch):
+    """`rehearsed(beginnings of names)` runs stages by process, on a GPU and an nvcc that are none."""
+    visit.gpu, visit.until = True, time.monotonic() + 1200
+    nvcc = tmp_path / "toolkit" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text(NVCC)
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "toolkit"))
+    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(STAND_IN), os.environ.get("PYTHONPATH", "")]))
+
+    def run(*beginnings):
+        every = first_light.stages("cuda", visit.out)
+        wanted = [stage for stage in every if stage.name.startswith(beginnings)]
+        return [visit.run(replace(stage, limit_s=600)) for stage in wanted]  # the machine may be a slow one
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_tries_kernels_runs_to_its_end_and_leaves_what_it_saw(rehearsed, visit):
+    told = rehearsed("right", "ladder")
+    assert [(each.name, each.said) for each in told if each.state != "done"] == []
+    outcomes = [json.loads(line) for line in (visit.copy / "right.jsonl").read_text().splitlines()]
+    assert len(outcomes) > 100 and all(outcome["right"] for outcome in outcomes)
+    assert "1.0000" in (visit.copy / "ladder.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_the_compile_stages_leave_serves_the_suites_without_a_compiler(rehearsed, visit, monkeypatch):
+    assert [(each.name, each.state) for each in rehearsed("compile")] == [
+        ("compile trials", "done"),
+        ("compile vit_s16", "done"),
+        ("compile paper", "done"),
+    ]
+    monkeypatch.setattr(compiler, "find_nvcc", lambda: None)
+    machine = Machine(90, 132)
+    problems = [*suite.find("vit_s16").problems(), *list(suite.find("paper").problems())[::25]]
+    for problem in problems:
+        wide = tiles.by_warpgroups(problem, machine)
+        for tile in [tiles.choose(problem, machine), *([wide] if wide and best_is(wide, problem) else [])]:
+            assert compiler.cubin(tile, 90).compiler == "a stand-in"
+
+
+def best_is(wide, problem):
+    """Whether a GPU that is trusted with wgmma would choose it."""
+    machine = Machine(90, 132)
+    return cycles(problem, wide, machine) < cycles(problem, tiles.choose(problem, machine), machine)
