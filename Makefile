@@ -72,7 +72,7 @@ browser: setup-dev chromium
 
 # Which builds the CPU twin, and has Python compile what they import: once, not in each process that tests.
 read: setup-dev
-	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true  # what it says, the tests say too
 
 test-slow: browser  ## the tests that take too long for every change
 	@$(BIN)/python -m pytest -m "slow and not gpu"
