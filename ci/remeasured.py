@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy import special  # importing scipy.stats takes longer than reading a night
 
 from ci.rule import Floats
 
@@ -71,7 +71,7 @@ def decide_in_turns(first: Floats, again: Floats) -> tuple[Decision, float]:
     if len(shares) < FEWEST_PAIRS:
         return "unclear", share
     error = float(np.std(shares, ddof=1)) / np.sqrt(len(shares))
-    reach = error * float(student_t.isf(IN_TURNS_RATE / 2, len(shares) - 1))
+    reach = error * float(-special.stdtrit(len(shares) - 1, IN_TURNS_RATE / 2))
     if share < GONE:
         return ("dismissed" if share + reach < 1 else "unclear"), share
     return ("confirmed" if share > reach and share >= FOUND_AGAIN else "unclear"), share

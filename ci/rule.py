@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special  # importing scipy.stats takes longer than reading a night
 
 from ci.config import CiConfig
 
@@ -30,7 +30,7 @@ _UNITS_AT_FLOOR = 5.0
 # Croux and Rousseeuw (1992), "Time-efficient algorithms for two highly robust estimators of scale",
 # table of the MAD's finite-sample factors for n = 2..9; above it is n / (n - 0.8).
 _MAD_SMALL_SAMPLE = np.array([1.0, 1.0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107])
-_STUDENT_REACH = stats.t.ppf(0.975, np.maximum(np.arange(101) - 1, 1)) / stats.norm.ppf(0.975)
+_STUDENT_REACH = special.stdtrit(np.maximum(np.arange(101) - 1, 1), 0.975) / special.ndtri(0.975)
 """By how many points there are: how much further than the normal distribution Student's t reaches."""
 
 
