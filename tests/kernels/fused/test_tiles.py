@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.fused.estimate import cycles
+from kernels.fused.ladder import CLOCK_HZ, floor_ms
 from kernels.fused.machine import Machine
 from kernels.fused.tile import ceil
 from kernels.fused.tiles import candidates, choose, groupings, vector_bytes
 from kernels.pattern import Pattern
 from kernels.problem import LAYOUTS, PRECISIONS, Problem
+from profiler import suite
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
@@ -94,3 +96,25 @@ def test_rows_that_would_be_padding_cost():
     tiles = {(tile.rows, tile.batch): tile for tile in candidates(problem, machine)}
     assert cycles(problem, tiles[48, 128], machine) < cycles(problem, tiles[64, 128], machine)
     assert choose(problem, machine).rows == 48
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "wanting", "of"), [("paper", 0, 876), ("nightly", 0, 280), ("small_batch", 52, 144)]
+)
+def test_so_many_problems_with_d_of_one_have_fewer_blocks_than_the_gpu_multiprocessors(name, wanting, of):
+    machine = Machine(90, 132)
+    alone = [problem for problem in suite.find(name).problems() if problem.pattern.d == 1]
+    few = [problem for problem in alone if choose(problem, machine).blocks(problem) < machine.multiprocessors]
+    assert (len(few), len(alone)) == (wanting, of)
+    assert min(problem.pattern.b * problem.pattern.c for problem in alone) == 48 * 48
+
+
+@pytest.mark.parametrize(
+    ("size", "precision", "share"), [(8, "fp16", 0.3), (16, "fp16", 0.6), (16, "fp32", 0.98)]
+)
+def test_many_tiny_products_are_as_far_from_their_floor_as_the_log_says(size, precision, share):
+    problem = Problem(Pattern(256, size, size, 1), 25_088, precision, "batch_first")
+    machine = Machine(90, 132)
+    floor_cycles = 1e-3 * floor_ms(problem) * CLOCK_HZ
+    assert floor_cycles / cycles(problem, choose(problem, machine), machine) == pytest.approx(share, abs=0.01)
