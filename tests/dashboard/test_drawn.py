@@ -50,3 +50,14 @@ def test_moving_nights_to_a_zone_leaves_the_shared_figure_in_utc() -> None:
     assert str(in_zone(shared, "Europe/Paris").data[0].x[0]).startswith("2026-07-06T01:30")
     assert str(shared.data[0].x[0]).startswith("2026-07-05T23:30")
     assert in_zone(shared, "Europe/Paris") is in_zone(shared, "Europe/Paris")
+
+
+@drawn_once
+def bars(names: list[str]) -> go.Figure:
+    return blank("share (%)", "").add_trace(go.Bar(x=[1.0] * len(names), y=names, orientation="h"))
+
+
+def test_a_shared_figure_has_room_for_its_longest_name() -> None:
+    short, long = (bars(["fused", "n" * letters]).layout.margin for letters in (6, 14))
+    assert long.l - short.l >= 8 * 7
+    assert short.t == long.t == blank("", "").layout.margin.t  # one trace has no legend

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from simulated_store import NASTY, Plan, fill
 from dashboard import static_page
 from dashboard.sources import SOURCES
 from dashboard.static_facts import read_overview
-from dashboard.static_pieces import sparkline
+from dashboard.static_pieces import sparkline, sparkline_image
 from db.store import Store
 
 ALLOWED = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "section", "span"}
@@ -81,6 +82,14 @@ def test_a_line_of_values_stands_in_its_box_and_few_are_none() -> None:
     drawn = re.search(r'points="([^"]+)"', sparkline([1.0, 2.0, 1.0]))
     assert drawn and drawn[1] == "3.0,33.0 90.0,3.0 177.0,33.0"
     assert "NaN" not in sparkline([1.5, 1.5, 1.5])
+
+
+def test_a_line_as_an_image_says_what_the_line_says_and_is_the_same_line() -> None:
+    assert sparkline_image([1.0, 2.0]) == ""
+    image = sparkline_image([1.0, 2.0, 1.0])
+    assert 'alt="3 nights, from 1.00× to 1.00×, between 1.00× and 2.00×"' in image
+    drawn = b64decode(image.partition("base64,")[2].partition('"')[0]).decode()
+    assert re.search('points="[^"]+"', drawn)[0] == re.search('points="[^"]+"', sparkline([1.0, 2.0, 1.0]))[0]
 
 
 def test_a_device_that_stopped_speaking_is_told(store: Store) -> None:
