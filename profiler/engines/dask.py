@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from profiler.engines.dask_cluster import Cluster
 
 _LOOK_EVERY_S = 0.2
+ANSWER_S = 10.0
+"""How long the scheduler, or a worker, may take to answer; a hung one is asked again, or told no more."""
 
 
 class DaskEngine:
@@ -74,12 +76,12 @@ class DaskEngine:
 
     def _ask(self, task: DistantTask) -> Given:
         future = self._submit(task)
+        seen_s = time.monotonic()
         try:
-            while future.status not in ("finished", "error"):
-                self._wait(future)
+            while (given := self._given(future)) is None:
+                seen_s = self._still_waits(future, seen_s)
                 if future.status in ("lost", "cancelled"):  # the scheduler began anew
                     future = self._submit(task)
-            given: Given = future.result()
         finally:
             with suppress(Exception):  # of no use to anybody any more
                 future.release()
@@ -91,29 +93,38 @@ class DaskEngine:
     def _submit(self, task: DistantTask) -> Any:  # noqa: ANN401  (a Dask future)
         return self._cluster.submit(self._uuid, distant.do, task, self._watchdog_s, self._owner)
 
-    def _wait(self, future: Any) -> None:  # noqa: ANN401
-        """Until the task is over, or whatever else becomes of it.
+    def _given(self, future: Any) -> Given | None:  # noqa: ANN401
+        """What the task gave; None where it is not over yet, or its worker does not hand it out now."""
+        from distributed import CancelledError
+
+        try:
+            given: Given = future.result(timeout=_LOOK_EVERY_S if future.status == "pending" else ANSWER_S)
+        except (CancelledError, TimeoutError):
+            if future.status == "error":  # the task's own
+                raise
+            return None
+        return given
+
+    def _still_waits(self, future: Any, seen_s: float) -> float:  # noqa: ANN401
+        """When the worker was last seen, `seen_s` unless it is here, by the monotonic clock.
 
         Raises:
             Stopped: the run was asked to stop meanwhile.
             WorkerLostError: the worker is gone and did not return in time.
         """
-        over = threading.Event()
-        future.add_done_callback(lambda _: over.set())
-        seen_s = time.monotonic()
-        while not over.wait(_LOOK_EVERY_S):
-            if self._stop.is_set():
-                self._cluster.tell(self._uuid, distant.give_up, self._owner)
-                future.cancel()
-                raise Stopped
-            if self._cluster.is_here(self._uuid):
-                seen_s = time.monotonic()
-            elif time.monotonic() - seen_s > self._absent_s:
-                future.cancel()
-                raise WorkerLostError(
-                    f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
-                    "its run is resumed when it returns: start `kswatch worker` there"
-                )
+        if self._stop.is_set():
+            self._cluster.tell(self._uuid, distant.give_up, self._owner)
+            future.cancel()
+            raise Stopped
+        if self._cluster.is_here(self._uuid):
+            return time.monotonic()
+        if time.monotonic() - seen_s > self._absent_s:
+            future.cancel()
+            raise WorkerLostError(
+                f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
+                "its run is resumed when it returns: start `kswatch worker` there"
+            )
+        return seen_s
 
     def _refuse_another_place(self, place: Place) -> None:
         if self._place and place.environment != self._place.environment:

@@ -16,12 +16,11 @@ from profiler import devices
 from profiler.alive import every, worker_name
 from profiler.devices import Target
 from profiler.engines import distant
-from profiler.engines.dask import DaskEngine
+from profiler.engines.dask import ANSWER_S, DaskEngine
 from profiler.engines.distant import About
 from profiler.environment import revision
 
 LOOK_EVERY_S = 1.0
-ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Cluster:
         self._told = {address: about for address, about in self._told.items() if address in workers}
         new = [address for address in workers if address not in self._told]
         if new:
-            told = self._client.run(distant.about, workers=new, on_error="ignore")
+            told = self._run(distant.about, workers=new)
             self._told.update(told)
 
     def targets(self) -> tuple[Target, ...]:
@@ -122,7 +121,13 @@ class Cluster:
         member = self._members.get(uuid)
         if member:
             with suppress(Exception):
-                self._client.run(act, *arguments, workers=[member.address], on_error="ignore")
+                self._run(act, *arguments, workers=[member.address])
+
+    def _run(self, act: Callable[..., Any], *arguments: object, workers: list[str]) -> Any:  # noqa: ANN401
+        """Bounded: a worker that hangs would hang whoever asks it, with the lease that he keeps."""
+        return self._client.run(
+            act, *arguments, workers=workers, on_error="ignore", callback_timeout=ANSWER_S
+        )
 
 
 def _connect(scheduler: str) -> Any:  # noqa: ANN401  (a Dask client)
