@@ -33,18 +33,13 @@ def upgrade() -> None:
     op.add_column("request", sa.Column("seconds_planned", sa.Double(), nullable=True))
     for name in ("p_value", "smallest_detectable_change", "drift"):
         op.add_column("verdict", sa.Column(name, sa.Double(), nullable=True))
-    op.add_column("series_tail", sa.Column("older", sa.LargeBinary(), nullable=True))
     op.drop_index("ix_verdict_alert_id", "verdict")
     op.create_index("verdict_by_kind", "verdict", ["run_id", "verdict"])
     _create_partial_index("verdict_of_alert", "verdict", ["alert_id"])
     _create_partial_index("measurement_flagged", "measurement", ["run_id", "cell_id", "flags"])
-    _create_partial_index("measurement_code", "measurement", ["run_id", "cell_id", "mode", "code_hash"])
-    op.drop_index("ix_series_tail_newest_run_id", "series_tail")
 
 
 def downgrade() -> None:
-    op.create_index("ix_series_tail_newest_run_id", "series_tail", ["newest_run_id"])
-    op.drop_index("measurement_code", "measurement")
     op.drop_index("measurement_flagged", "measurement")
     op.drop_index("verdict_of_alert", "verdict")
     op.drop_index("verdict_by_kind", "verdict")
@@ -53,7 +48,6 @@ def downgrade() -> None:
         op.drop_column("verdict", name)
     op.drop_column("request", "seconds_planned")
     op.drop_column("run", "by_event")
-    op.drop_column("series_tail", "older")
     for name in ("energy_tick_ms", "second_power_w"):
         op.drop_column("measurement", name)
     for table in NEW_TABLES.split():
