@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,8 @@ from db.leases import Held
 from db.store import Store
 from kswatch_errors import KswatchError
 
-_HOLDER = re.compile(r"process (\d+) of (\S+) since (\d+)")
+_HOLDER = re.compile(r"process (\d+) of (\S+) since ([\d-]+ [\d:]+) UTC")
+_BORN = "%Y-%m-%d %H:%M:%S"
 
 
 @contextmanager
@@ -42,9 +44,9 @@ def holding(store: Store, device_uuid: str, silent_s: float) -> Iterator[Held]:
 
 def this_process() -> str:
     """This process, told so that `is_gone` knows it again and a reader can find it."""
-    born = int(psutil.Process().create_time())
+    born = datetime.fromtimestamp(psutil.Process().create_time(), UTC).strftime(_BORN)
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:100]
-    return f"process {os.getpid()} of {socket.gethostname()} since {born} ({command})"
+    return f"process {os.getpid()} of {socket.gethostname()} since {born} UTC ({command})"
 
 
 def is_gone(holder: str) -> bool:
@@ -56,4 +58,5 @@ def is_gone(holder: str) -> bool:
         born = psutil.Process(int(known[1])).create_time()
     except psutil.NoSuchProcess:
         return True
-    return abs(born - int(known[3])) > 2
+    said = datetime.strptime(known[3], _BORN).replace(tzinfo=UTC)
+    return abs(born - said.timestamp()) > 2
