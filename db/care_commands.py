@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from db.waiting import waiting
 from kswatch_errors import StoreError
 
 app = typer.Typer(
@@ -45,7 +46,8 @@ def check(ctx: typer.Context) -> None:
     from db.store import Store
 
     store = Store.open(ctx.obj["database_url"], create=False)
-    found = faults(store)
+    with waiting(f"reading all of {store.name}"):
+        found = faults(store)
     if found:
         raise StoreError(
             f"store {store.name} is damaged ({'; '.join(found[:3])}); "
@@ -66,7 +68,9 @@ def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
     from db.json_text import to_json_text
     from db.store import Store
 
-    found = stats_of(Store.open(ctx.obj["database_url"], create=False))
+    store = Store.open(ctx.obj["database_url"], create=False)
+    with waiting(f"counting the rows of {store.name}"):
+        found = stats_of(store)
     if as_json:
         typer.echo(to_json_text(found))
         return
@@ -90,13 +94,11 @@ def backup(
     Example:
       kswatch db backup /backups/kswatch-$(date +%F).db
     """  # noqa: D301
-    from rich.console import Console
-
     from db.backup import backup as back_up
     from db.store import Store
 
     store = Store.open(ctx.obj["database_url"], create=False)
-    with Console(stderr=True).status(f"copying {store.name}"):
+    with waiting(f"copying {store.name}"):
         size = back_up(store, file)
     typer.echo(f"store {store.name}: {size / 1e6:.1f} MB copied to {file}, which is whole")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +10,7 @@ import typer
 
 from db import care_commands, queue_commands, run_commands
 from db.choices import ComparedMetric, Layout, Precision
+from db.waiting import waiting
 from kswatch_errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def import_(
     store = Store.open(ctx.obj["database_url"])
     results: list[tuple[Path, ImportResult]] = []
     for path in files:
-        with _waiting(f"importing {path}"):
+        with waiting(f"importing {path}"):
             result = import_file(store, path)
             _predict(ctx, store, result)
         results.append((path, result))
@@ -65,15 +64,6 @@ def import_(
             _tell(path, result)
     if as_json:
         typer.echo(to_json_text(_totals(results)))
-
-
-@contextmanager
-def _waiting(what: str) -> Iterator[None]:
-    """Says what is waited for, where somebody looks at a terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
 
 
 def _predict(ctx: typer.Context, store: Store, result: ImportResult) -> None:
@@ -138,7 +128,7 @@ def export(
     run_ids = run
     if device is not None:
         run_ids = [found.id for found in runs(store, find_device(store, device).id, limit=None)]
-    with _waiting(f"exporting to {file}"):
+    with waiting(f"exporting to {file}"):
         written = export_runs(store, file, (form or _form_of(file)).value, run_ids)
     if as_json:
         typer.echo(to_json_text({"file": file, "measurements": written}))
