@@ -95,16 +95,16 @@ gpu-check:  ## on a GPU machine: correctness, vit_s16, how far its numbers can b
 	@$(BIN)/kswatch profile smoke --device cuda
 	@$(BIN)/kswatch profile vit_s16 --device cuda
 	@$(BIN)/kswatch export --device cuda --format jsonl db/recorded/vit_s16.jsonl
-	@$(BIN)/python tests/measuring.py --into db/recorded
+	@$(BIN)/python tests/benchmarks/measurement_trust.py --into db/recorded
 
 first-light:  ## on a GPU machine without a network: every stage in turn, with limits, told as it goes
-	@$(PYTHON) tests/first_light.py
+	@$(PYTHON) tests/benchmarks/first_light.py
 
 bench: setup-dev  ## the figures that README and CHANGELOG quote
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/benchmarks/bench.py
 
 screenshots: browser  ## pictures of every page into screenshots/, of the store STORE or of simulated nights
-	@$(BIN)/python tests/dashboard/screenshots.py screenshots $(STORE)
+	@$(BIN)/python tests/benchmarks/screenshots.py screenshots $(STORE)
 
 clean:  ## remove the virtual environment and caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

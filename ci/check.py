@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ci.alerts.heuristics import judge_heuristics
-from ci.alerts.raising import Raised, ToldAlert, as_told, raise_alerts
-from ci.answering import take_answer
-from ci.causes import CODE_CAUSES
-from ci.config import CiConfig
-from ci.confirming import KIND
-from ci.evidence import Evidence, gather
-from ci.silence import Silence
-from ci.verdict import SeriesVerdict, verdicts_of
-from db.alert_life import end_mutes
-from db.queries import EnvironmentChange, RunRow, alert, alerts, environment_changes, run
-from db.records import HeuristicVerdictRecord, VerdictRecord
-from db.store import Store
-from db.verdicts import NewestPoint, newest_nights
-from kswatch_errors import UsageError
+from kswatch.ci.alerts.heuristics import judge_heuristics
+from kswatch.ci.alerts.update import Raised, ToldAlert, as_told, raise_alerts
+from kswatch.ci.config import CiConfig
+from kswatch.ci.confirmation.apply import take_answer
+from kswatch.ci.confirmation.request import KIND
+from kswatch.ci.missing_data import Silence
+from kswatch.ci.regression.attribution import CODE_CAUSES
+from kswatch.ci.regression.history import Evidence, gather
+from kswatch.ci.regression.verdicts import SeriesVerdict, verdicts_of
+from kswatch.db.alerts.lifecycle import end_mutes
+from kswatch.db.queries.basic import EnvironmentChange, RunRow, alert, alerts, environment_changes, run
+from kswatch.db.queries.regression_inputs import NewestPoint, newest_nights
+from kswatch.db.records import HeuristicVerdictRecord, VerdictRecord
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
 
 SILENCED = frozenset({"muted", "accepted", "false_alarm", "resolved"})
 """States in which an alert no longer fails a check: somebody decided."""

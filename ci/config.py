@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from kswatch_errors import ConfigurationError
+from kswatch.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from dashboard import visitor
-from dashboard.page_list import navigation
+from kswatch.dashboard.auth import current_user as visitor
+from kswatch.dashboard.navigation import navigation
 
 # drawn here: icons by name are fetched from elsewhere. Two blocks of a Kronecker-sparse support
 _SUPPORT = np.kron(np.eye(2), np.kron(np.ones((2, 2)), np.eye(2))).repeat(8, 0).repeat(8, 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from db.requests import Limits
+    from kswatch.db.request_queue.requests import Limits
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class DbConfig:
     @property
     def limits(self) -> Limits:
         """What one request may cost."""
-        from db.requests import Limits
+        from kswatch.db.request_queue.requests import Limits
 
         return Limits(self.request_cells, self.request_minutes, self.requests_per_hour)

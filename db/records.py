@@ -47,7 +47,7 @@ NO_CONTENDER: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_s
 
 @dataclass(frozen=True, order=True)
 class ProblemKey:
-    """A problem as the store names it (`kernels.problem.Problem`, flattened)."""
+    """A problem as the store names it (`kswatch.kernels.problem.Problem`, flattened)."""
 
     a: int
     b: int

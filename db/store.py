@@ -12,24 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.orm import Session
 
-from db import heuristic_scores, recording, run_writing
-from db.faults import shown, told_plainly
-from db.models import (
-    Canary,
-    Cell,
-    Device,
-    Environment,
-    HeuristicVerdict,
-    Measurement,
-    Problem,
-    Revision,
-    Run,
-    Verdict,
-)
-from db.opening import WRITES, open_engine
-from db.patience import Patience
-from db.recording import RunFacts
-from db.records import (
+from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.engine import WRITES, open_engine
+from kswatch.db.backend.errors import shown, told_plainly
+from kswatch.db.backend.retry import Patience
+from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,
     EnvironmentRecord,
@@ -42,10 +29,25 @@ from db.records import (
     RunState,
     VerdictRecord,
 )
-from db.run_writing import the_run
-from db.statements import insert_rows
-from db.tails import rebuild_tails, write_tails
-from db.vocabulary import Vocabulary
+from kswatch.db.schema.tables import (
+    Canary,
+    Cell,
+    Device,
+    Environment,
+    HeuristicVerdict,
+    Measurement,
+    Problem,
+    Revision,
+    Run,
+    Verdict,
+)
+from kswatch.db.writes import heuristic_scores
+from kswatch.db.writes import measurements as recording
+from kswatch.db.writes import runs as run_writing
+from kswatch.db.writes.identifiers import Vocabulary
+from kswatch.db.writes.measurements import RunFacts
+from kswatch.db.writes.runs import the_run
+from kswatch.db.writes.series_tails import rebuild_tails, write_tails
 
 
 class Store:

@@ -11,7 +11,7 @@ __all__ = ["KSLinear"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562: the type is the attribute's own)
     """Load `KSLinear` on first use, so that importing a pattern never imports torch."""
     if name == "KSLinear":
-        from kernels.linear import KSLinear
+        from kswatch.kernels.linear import KSLinear
 
         return KSLinear
     raise AttributeError(f"module 'kernels' has no attribute {name!r}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from kernels.baselines.bmm import Bmm
-from kernels.baselines.bmm_blockdense import BmmBlockdense
-from kernels.baselines.bmm_strided import BmmStrided
-from kernels.baselines.bsr import Bsr
-from kernels.baselines.csr import Csr
-from kernels.baselines.dense import Dense
-from kernels.baselines.einsum import Einsum
-from kernels.fused.implementation import Fused
-from kernels.implementation import Implementation
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.baselines.bmm import Bmm
+from kswatch.kernels.baselines.bmm_blockdense import BmmBlockdense
+from kswatch.kernels.baselines.bmm_strided import BmmStrided
+from kswatch.kernels.baselines.bsr import Bsr
+from kswatch.kernels.baselines.csr import Csr
+from kswatch.kernels.baselines.dense import Dense
+from kswatch.kernels.baselines.einsum import Einsum
+from kswatch.kernels.fused.implementation import Fused
+from kswatch.kernels.implementation import Implementation
 
 IMPLEMENTATIONS: tuple[Implementation, ...] = (
     Fused(),

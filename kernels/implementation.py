@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from kernels.problem import Problem
+from kswatch.kernels.problem import Problem
 
 Empty = Callable[..., torch.Tensor]
 """Gives an uninitialised tensor, as `torch.empty`; the correctness check passes one full of NaN."""

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from torch.compiler import is_compiling
 
-from kernels.catalogue import implementation
-from kernels.choosing import AUTO, MEASURE
-from kernels.factor import KSFactor
-from kernels.pattern import Pattern, check_chain
-from kernels.problem import LAYOUTS, Layout
-from kernels.projection import chain_matrix, project
-from kernels.shortcuts import Shortcuts, shortcut
-from kernels.torch_operator import is_watched
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE
+from kswatch.kernels.layer.factor import KSFactor
+from kswatch.kernels.layer.fast_path import Shortcuts, shortcut
+from kswatch.kernels.layer.projection import chain_matrix, project
+from kswatch.kernels.layer.torch_operator import is_watched
+from kswatch.kernels.pattern import Pattern, check_chain
+from kswatch.kernels.problem import LAYOUTS, Layout
 
 PatternLike = Pattern | tuple[int, int, int, int] | str
 
@@ -93,7 +93,7 @@ class KSLinear(nn.Module):
         """The layer whose matrix is nearest to that of `linear`; `projection_error` says how near.
 
         Bias, dtype and device are those of `linear`, which stays as it is. The nearest is exact for one
-        and two factors, and where the matrix is such a product (`kernels.projection`).
+        and two factors, and where the matrix is such a product (`kswatch.kernels.layer.projection`).
 
         Raises:
             UsageError: patterns that do not chain, or that make a matrix of another shape.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
 
 
 @dataclass(frozen=True, order=True, slots=True)

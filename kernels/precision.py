@@ -12,7 +12,7 @@ from functools import cache
 
 import torch
 
-from kernels.problem import Precision, Problem
+from kswatch.kernels.problem import Precision, Problem
 
 REDUCTIONS = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
 TF32_CAPABILITY = (8, 0)

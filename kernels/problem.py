@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kernels.pattern import Pattern
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.pattern import Pattern
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Layout = Literal["batch_first", "batch_last"]

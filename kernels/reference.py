@@ -7,8 +7,8 @@ from math import inf, isfinite, sqrt
 
 import torch
 
-from kernels.implementation import STORAGE_DTYPES
-from kernels.problem import Precision, Problem
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.problem import Precision, Problem
 
 RELATIVE_LIMITS: dict[Precision, float] = {"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3}
 """Largest relative Frobenius error of a right answer."""

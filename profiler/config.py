@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kswatch_errors import ConfigurationError
-from profiler.settings import MeasureSettings
+from kswatch.errors import ConfigurationError
+from kswatch.profiler.settings import MeasureSettings
 
 ENGINES = ("local", "dask")
 _ABOVE_0 = (

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from db.columns import Base
-from db.migrations import HEAD
-from db.opening import open_engine
+from kswatch.db.backend.engine import open_engine
+from kswatch.db.migrations import HEAD
+from kswatch.db.schema.base import Base
 
 _numbers = itertools.count()
 

@@ -14,7 +14,7 @@ ALLOWED = {
     "ci": {"db", "kernels"},
     "dashboard": {"db", "kernels"},
 }
-OPEN_KERNELS = ("kernels.pattern", "kernels.problem", "kernels.heuristics")
+OPEN_KERNELS = ("kswatch.kernels.pattern", "kswatch.kernels.problem", "kswatch.kernels.heuristics")
 
 
 @cache

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from profiler.doctor import FOLDERS, foreign_owner
+from kswatch.profiler.diagnostics import FOLDERS, foreign_owner
 
 
 @pytest.mark.parametrize("name", FOLDERS)

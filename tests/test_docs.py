@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-import kswatch
+from kswatch import cli as kswatch
 
 ROOT = Path(__file__).parents[1]
 

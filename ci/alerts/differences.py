@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from statistics import median
 
-from db.queries_code import ResourceRow, counters, resources
-from db.store import Store
-from db.verdicts import CellState, cell_states
+from kswatch.db.queries.compiled_code import ResourceRow, counters, resources
+from kswatch.db.queries.regression_inputs import CellState, cell_states
+from kswatch.db.store import Store
 
 READINGS: tuple[str, ...] = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "cycles")
 """Medians over the cells are told, where both runs have them."""

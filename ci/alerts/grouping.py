@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ci.causes import NEVER_TOLD, Cause
-from ci.verdict import SeriesVerdict
-from db.records import ProblemKey
+from kswatch.ci.regression.attribution import NEVER_TOLD, Cause
+from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.records import ProblemKey
 
 SEVERAL = "several"
 """The implementation of an alert whose cause lies in no single one."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ci.alerts.raising import ToldAlert, as_told
-from ci.config import CiConfig
-from ci.heuristic_verdicts import History, judge_scores, seen_before, series_key
-from db import queries
-from db.alert_life import LIVE, NewAlert, bad_night, dismiss, good_night, open_alert
-from db.queries import AlertRow, ScorePoint
-from db.queries_runs import RunRow
-from db.records import HeuristicVerdictRecord
-from db.store import Store
+from kswatch.ci.alerts.update import ToldAlert, as_told
+from kswatch.ci.config import CiConfig
+from kswatch.ci.regression.heuristic_scores import History, judge_scores, seen_before, series_key
+from kswatch.db.alerts.lifecycle import LIVE, NewAlert, bad_night, dismiss, good_night, open_alert
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries.basic import AlertRow, ScorePoint
+from kswatch.db.queries.runs import RunRow
+from kswatch.db.records import HeuristicVerdictRecord
+from kswatch.db.store import Store
 
 CAUSE = "heuristic"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import ACCENT, group_lines
-from dashboard.charts.style import blank, break_even, log_axis, plain
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import ACCENT, group_lines
+from kswatch.dashboard.charts.style import blank, break_even, log_axis, plain
 
 FEWEST_BINS, MOST_BINS = 6, 30
 

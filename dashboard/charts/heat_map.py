@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import DIVERGING
-from dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, plain, tick_texts
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import DIVERGING
+from kswatch.dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, plain, tick_texts
 
 MOST_ROWS = 120
 MOST_NIGHTS = 90

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import (
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import (
     ACCENT,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
     implementation_colour,
 )
-from dashboard.charts.shape import OUTCOMES
-from dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
-from dashboard.charts.trend import add_band
+from kswatch.dashboard.charts.pattern_shape import OUTCOMES
+from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
+from kswatch.dashboard.charts.trend import add_band
 
 WINNER_ROW = "fastest was"
 

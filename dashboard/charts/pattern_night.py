@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
-from dashboard.charts.style import blank, log_axis, plain
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
+from kswatch.dashboard.charts.style import blank, log_axis, plain
 
 ROW_HEIGHT = 40
 """Pixels for each implementation in charts that stand side by side."""

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS, QUIET
-from dashboard.charts.style import blank, log_axis, plain
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS, QUIET
+from kswatch.dashboard.charts.style import blank, log_axis, plain
 
 CEILING_POINTS = 40
 

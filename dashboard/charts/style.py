@@ -10,8 +10,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import Drawing
-from dashboard.charts.palette import QUIET
+from kswatch.dashboard.charts.figure_cache import Drawing
+from kswatch.dashboard.charts.palette import QUIET
 
 HEIGHT = 340
 MAX_TICKS = 7

@@ -10,9 +10,17 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.drawn import drawn_once
-from dashboard.charts.palette import ACCENT, BAD, GROUP_COLOURS, QUIET, UNSURE, group_lines, translucent
-from dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import (
+    ACCENT,
+    BAD,
+    GROUP_COLOURS,
+    QUIET,
+    UNSURE,
+    group_lines,
+    translucent,
+)
+from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
 
 MOST_LINES = 12
 """More than this many vertical lines would hide the trend; the rest keep their marker and tooltip."""

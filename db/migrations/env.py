@@ -1,9 +1,9 @@
-"""What Alembic runs for every step: our models, on the connection that `db.migrations.migrate` brings."""
+"""What Alembic runs for every step: our models, on the connection that `kswatch.db.migrations.migrate` brings."""
 
 from alembic import context
 
-from db import models
-from db.columns import Base
+from kswatch.db.schema import tables as models
+from kswatch.db.schema.base import Base
 
 assert models.Measurement.metadata is Base.metadata  # the import above fills it
 

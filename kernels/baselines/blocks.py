@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from kernels.implementation import Empty
-from kernels.problem import Layout, Problem
+from kswatch.kernels.implementation import Empty
+from kswatch.kernels.problem import Layout, Problem
 
 
 def weight_blocks(weights: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import (
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.blocks import (
     empty_output,
     gather,
     multiplier,
@@ -16,8 +16,8 @@ from kernels.baselines.blocks import (
     unpermuted,
     weight_blocks,
 )
-from kernels.implementation import Empty, Product
-from kernels.problem import Problem
+from kswatch.kernels.implementation import Empty, Product
+from kswatch.kernels.problem import Problem
 
 
 class Bmm(Baseline):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.bmm import Bmm
-from kernels.implementation import Product
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.bmm import Bmm
+from kswatch.kernels.implementation import Product
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 
 def widened(pattern: Pattern) -> Pattern:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import blocked, empty_output, multiplier, weight_blocks
-from kernels.implementation import Empty, Product
-from kernels.problem import Problem
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.blocks import blocked, empty_output, multiplier, weight_blocks
+from kswatch.kernels.implementation import Empty, Product
+from kswatch.kernels.problem import Problem
 
 
 class BmmStrided(Baseline):

@@ -7,12 +7,12 @@ from math import gcd
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import empty_output, weight_blocks
-from kernels.baselines.sparse import compressed, index_dtype, multiply_into
-from kernels.implementation import Empty, Product
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.blocks import empty_output, weight_blocks
+from kswatch.kernels.baselines.sparse import compressed, index_dtype, multiply_into
+from kswatch.kernels.implementation import Empty, Product
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 
 def side(pattern: Pattern) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import empty_output
-from kernels.baselines.sparse import compressed, index_bytes, index_dtype, multiply_into
-from kernels.implementation import Empty, Product
-from kernels.problem import Problem
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.blocks import empty_output
+from kswatch.kernels.baselines.sparse import compressed, index_bytes, index_dtype, multiply_into
+from kswatch.kernels.implementation import Empty, Product
+from kswatch.kernels.problem import Problem
 
 
 def to_csr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:

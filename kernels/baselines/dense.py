@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from kernels.baselines.baseline import Baseline
-from kernels.baselines.blocks import empty_output
-from kernels.baselines.bmm_blockdense import widened_weights
-from kernels.implementation import Empty, Product
-from kernels.problem import Problem
+from kswatch.kernels.baselines.base import Baseline
+from kswatch.kernels.baselines.blocks import empty_output
+from kswatch.kernels.baselines.bmm_blockdense import widened_weights
+from kswatch.kernels.implementation import Empty, Product
+from kswatch.kernels.problem import Problem
 
 
 def to_dense(weights: torch.Tensor) -> torch.Tensor:

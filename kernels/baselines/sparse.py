@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from kernels.problem import Problem
+from kswatch.kernels.problem import Problem
 
 INT32_MAX = 2**31 - 1
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from kernels.fused import launch, twin
-from kernels.implementation import Implementation, Product
-from kernels.problem import Problem
+from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cuda import launch
+from kswatch.kernels.implementation import Implementation, Product
+from kswatch.kernels.problem import Problem
 
 RELAID_BYTES = 4
 """Of one weight as the twin lays it out; the kernel's own are no wider."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import torch
 
-from kernels.fused import driver, estimate, launch, tuned, twin, twin_build, twin_tiles
-from kernels.fused.tile import Tile
-from kernels.fused.twin_tiles import TwinTile
-from kernels.implementation import Implementation, Product
-from kernels.problem import Problem
+from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
+from kswatch.kernels.fused.artifacts.sources import source_files
+from kswatch.kernels.fused.cpu_twin import build as twin_build
+from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
+from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cpu_twin.tiles import TwinTile
+from kswatch.kernels.fused.cuda import driver, estimate, launch
+from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
+from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.implementation import Implementation, Product
+from kswatch.kernels.problem import Problem
 
 MODEL_FACTOR = 2.0
 """A tile that should take so many times longer than the best is not tried."""
@@ -88,5 +93,5 @@ def architecture(device: torch.device) -> str:
 def source_hash(device: torch.device) -> str:
     """sha256 over the sources whose tiles are searched there."""
     if device.type == "cuda":
-        return tuned.source_hash(*Path(__file__).parent.glob("*.cu*"))
+        return tuned.source_hash(*source_files(SOURCE_FOLDER, "*.cu", "*.cuh"))
     return tuned.source_hash(*twin_build.sources())

@@ -3,9 +3,9 @@
 An extension is one file and one line in `HEURISTICS`.
 """
 
-from kernels.heuristics.heuristic import Heuristic, Prediction
-from kernels.heuristics.learned import COST_MODEL, LEARNED
-from kernels.heuristics.rules import DH_THRESHOLD, GATED_H, H_THRESHOLD, MAJORITY, PERMUTATION
+from kswatch.kernels.heuristics.base import Heuristic, Prediction
+from kswatch.kernels.heuristics.learned import COST_MODEL, LEARNED
+from kswatch.kernels.heuristics.rules import DH_THRESHOLD, GATED_H, H_THRESHOLD, MAJORITY, PERMUTATION
 
 HEURISTICS: tuple[Heuristic, ...] = (
     MAJORITY,

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from kernels.problem import Problem
+from kswatch.kernels.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 
-from kernels.heuristics.heuristic import DeviceFacts
+from kswatch.kernels.heuristics.base import DeviceFacts
 
 STATED_RATES: dict[str, tuple[float, float, float]] = {
     "b200": (8.0, 80, 2500),

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from kernels.heuristics.cost_model import Floats
-from kernels.problem import Problem
+from kswatch.kernels.heuristics.cost_model import Floats
+from kswatch.kernels.problem import Problem
 
 FEATURES: tuple[str, ...] = (
     "log2_a",

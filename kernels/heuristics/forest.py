@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.heuristics.cost_model import Floats
+from kswatch.kernels.heuristics.cost_model import Floats
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from operator import itemgetter
 
 import numpy as np
 
-from kernels.heuristics.families import device_distance
-from kernels.heuristics.heuristic import DeviceFacts, Heuristic, Prediction
-from kernels.heuristics.model_file import learned_sections
-from kernels.heuristics.rules import PERMUTATION
-from kernels.heuristics.section import Section, named_excess
-from kernels.problem import Problem
+from kswatch.kernels.heuristics.base import DeviceFacts, Heuristic, Prediction
+from kswatch.kernels.heuristics.families import device_distance
+from kswatch.kernels.heuristics.model_file import learned_sections
+from kswatch.kernels.heuristics.rules import PERMUTATION
+from kswatch.kernels.heuristics.section import Section, named_excess
+from kswatch.kernels.problem import Problem
 
 METRICS: tuple[str, ...] = ("latency", "energy")
 

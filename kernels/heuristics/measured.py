@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kernels.heuristics.heuristic import Prediction
-from kernels.problem import Problem
+from kswatch.kernels.heuristics.base import Prediction
+from kswatch.kernels.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from kernels.heuristics.section import Section
-from kswatch_errors import ConfigurationError, UsageError
+from kswatch.errors import ConfigurationError, UsageError
+from kswatch.kernels.heuristics.section import Section
 
 FORMAT = "kswatch-heuristics"
 VERSION = 1

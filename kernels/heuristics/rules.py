@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from kernels.heuristics.heuristic import DeviceFacts, Heuristic, Prediction
-from kernels.heuristics.measured import MeasuredProblem, Rule, decided
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.kernels.heuristics.base import DeviceFacts, Heuristic, Prediction
+from kswatch.kernels.heuristics.measured import MeasuredProblem, Rule, decided
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 H_LIMIT = Fraction(1, 192)
 DH_LIMIT = Fraction(5, 128)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.heuristics.cost_model import TERMS, Floats, term_table
-from kernels.heuristics.features import FEATURES, SIZES, feature_table
-from kernels.heuristics.forest import Forest
-from kernels.problem import Problem
+from kswatch.kernels.heuristics.cost_model import TERMS, Floats, term_table
+from kswatch.kernels.heuristics.features import FEATURES, SIZES, feature_table
+from kswatch.kernels.heuristics.forest import Forest
+from kswatch.kernels.problem import Problem
 
 SPREAD_PER_DOUBLING = 0.1
 """Added to the spread of log(speedup) for each doubling between what is asked and what was measured.

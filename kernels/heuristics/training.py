@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from kernels.heuristics.cost_model import Floats, term_table
-from kernels.heuristics.features import SIZES, feature_table
-from kernels.heuristics.forest import NO_TREES, Forest
-from kernels.heuristics.learned import predict_from
-from kernels.heuristics.measured import Fit, MeasuredProblem, Rule, decided
-from kernels.heuristics.rules import PERMUTATION, RANKINGS, fit_majority, fit_threshold
-from kernels.heuristics.section import ImplementationCost, Section, log_speedup_of
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.heuristics.cost_model import Floats, term_table
+from kswatch.kernels.heuristics.features import SIZES, feature_table
+from kswatch.kernels.heuristics.forest import NO_TREES, Forest
+from kswatch.kernels.heuristics.learned import predict_from
+from kswatch.kernels.heuristics.measured import Fit, MeasuredProblem, Rule, decided
+from kswatch.kernels.heuristics.rules import PERMUTATION, RANKINGS, fit_majority, fit_threshold
+from kswatch.kernels.heuristics.section import ImplementationCost, Section, log_speedup_of
 
 LEAST_PROBLEMS = 8
 """With fewer of an implementation its constants are not fitted."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import pynvml
 
-from kernels.problem import Problem
-from profiler.nvml import told
-from profiler.probes.probe import Probe
+from kswatch.kernels.problem import Problem
+from kswatch.profiler.probes.base import Probe
+from kswatch.profiler.probes.nvml import told
 
 READ_EVERY_S = 0.02
 """A reading takes some 0.2 ms: one per visit would cost the short visits a twentieth."""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kswatch_errors import MeasurementError
-from profiler.settings import MeasureSettings
+from kswatch.errors import MeasurementError
+from kswatch.profiler.settings import MeasureSettings
 
 STILL_S = 2.0
 """A counter that does not change for so long under load is broken."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pynvml
 
-from kswatch_errors import MeasurementError
-from profiler.probes.energy import EnergySource, PowerTrapezoid
+from kswatch.errors import MeasurementError
+from kswatch.profiler.probes.energy import EnergySource, PowerTrapezoid
 
 FIELD_ENERGY = 83
 FIELD_INSTANT_POWER = 186

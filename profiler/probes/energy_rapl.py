@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from kswatch_errors import MeasurementError
-from profiler.probes.energy import EnergySource, Load
-from profiler.probes.timing import Work
+from kswatch.errors import MeasurementError
+from kswatch.profiler.probes.energy import EnergySource, Load
+from kswatch.profiler.probes.timing import Work
 
 POWERCAP = Path("/sys/class/powercap")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from profiler.probes.energy import Load
-from profiler.probes.graphs import MAX_LAUNCHES, capture
-from profiler.probes.timing import Work
+from kswatch.profiler.probes.cuda_graphs import MAX_LAUNCHES, capture
+from kswatch.profiler.probes.energy import Load
+from kswatch.profiler.probes.timing import Work
 
 REPLAY_MS = 20.0
 """Long enough that a thread polling NVML keeps up with enqueuing."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from kernels.problem import Problem
-from profiler.probes.probe import Probe
+from kswatch.kernels.problem import Problem
+from kswatch.profiler.probes.base import Probe
 
 
 @dataclass(frozen=True)

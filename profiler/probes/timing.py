@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kernels.problem import Problem
+from kswatch.kernels.problem import Problem
 
 MAX_LAUNCHES = 200
 """Of one visit."""

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import torch
 
-from kswatch_errors import UnsupportedError
-from profiler.probes.graphs import Row, cold_row, hot_row
-from profiler.probes.timing import Timer, Visit, Work
+from kswatch.errors import UnsupportedError
+from kswatch.profiler.probes.cuda_graphs import Row, cold_row, hot_row
+from kswatch.profiler.probes.timing import Timer, Visit, Work
 
 EVENT_TICK_MS = 0.5e-3
 SHORT_TICKS = 100

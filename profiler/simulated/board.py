@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from profiler.simulated.models import MODELS, Model
-from profiler.simulated.spec import Options
-from profiler.simulated.truth import Truth
+from kswatch.profiler.devices.simulated_models import MODELS, Model
+from kswatch.profiler.devices.simulated_spec import Options
+from kswatch.profiler.simulated.cost_model import Truth
 
 DRAWN = 4096
 KEPT_S = 3.0

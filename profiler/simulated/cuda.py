@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
 
-from profiler.simulated.board import Board
-from profiler.simulated.truth import Truth
+from kswatch.profiler.simulated.board import Board
+from kswatch.profiler.simulated.cost_model import Truth
 
 HOST_S = 4e-6
 """What one call takes the host."""

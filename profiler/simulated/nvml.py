@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pynvml
 
-from profiler.simulated.board import Board
+from kswatch.profiler.simulated.board import Board
 
 READ_S = 50e-6
 """What one question takes the host."""

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ci.config import CiConfig
-from db.store import Store
+from kswatch.ci.config import CiConfig
+from kswatch.db.store import Store
 from tests.ci.nights import START
 from tests.ci.shared_nights import Shared, SharedNights
 
@@ -35,7 +35,7 @@ def nights(store, shared) -> SharedNights:
 @pytest.fixture
 def judge_newest(store):
     """Judges the newest night of each device and gives the one judgement."""
-    from ci.check import judge
+    from kswatch.ci.check import judge
 
     def judged(**options):
         found = judge(store, options.pop("run_id", None), CiConfig(), now=START, **options)

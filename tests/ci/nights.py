@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from db.records import (
+from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,
     EnvironmentRecord,
@@ -16,7 +16,7 @@ from db.records import (
     RevisionRecord,
     RunRecord,
 )
-from db.store import Store
+from kswatch.db.store import Store
 
 START = datetime(2026, 1, 1, 2, 0, tzinfo=UTC)
 DEVICE = DeviceRecord(uuid="GPU-1111", kind="cuda", model="Tesla Planted")

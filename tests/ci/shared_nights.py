@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from db.store import Store
+from kswatch.db.store import Store
 from tests.ci.nights import Nights
 
 Given = TypeVar("Given")

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from ci.check import judge
-from ci.config import CiConfig
-from db.alert_life import act
-from db.queries import alert_events, alerts, verdicts
-from kswatch_errors import UsageError
+from kswatch.ci.check import judge
+from kswatch.ci.config import CiConfig
+from kswatch.db.alerts.lifecycle import act
+from kswatch.db.queries.basic import alert_events, alerts, verdicts
+from kswatch.errors import UsageError
 from tests.ci.nights import PROBLEMS, START
 
 SLOWER = {"fused": 1.1}
@@ -228,7 +228,7 @@ def test_another_regression_weeks_later_is_another_alert(nights, judge_newest, s
 def test_an_excluded_run_is_no_history(nights, judge_newest, store):
     from sqlalchemy import update
 
-    from db.models import Run
+    from kswatch.db.schema.tables import Run
 
     nights.quiet(3)
     bad = nights.quiet(5, factors={"fused": 2.0})

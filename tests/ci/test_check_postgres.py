@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ci.alerts.tell import tell
-from ci.check import judge
-from ci.config import CiConfig
-from db import outbox
-from db.alert_life import act
-from db.queries import alert_events, alerts, verdicts
-from db.store import Store
-from kswatch_errors import UsageError
+from kswatch.ci.check import judge
+from kswatch.ci.config import CiConfig
+from kswatch.ci.notifications.sender import tell
+from kswatch.db.alerts import outbox
+from kswatch.db.alerts.lifecycle import act
+from kswatch.db.queries.basic import alert_events, alerts, verdicts
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
 from tests.ci.nights import START, Nights
-from tests.ci.webhook import Webhook
+from tests.ci.notifications.webhook import Webhook
 
 
 @pytest.fixture

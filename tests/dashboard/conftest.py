@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from streamlit.testing.v1 import AppTest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from browsing import chromium_or_reason, launched_browser, page_script, running_dashboard  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
-from simulated_store import Plan, fill  # noqa: E402
-from streamlit.testing.v1 import AppTest  # noqa: E402
-
-from db.store import Store  # noqa: E402
+from kswatch.db.store import Store
+from tests.dashboard.browser_rig import chromium_or_reason, launched_browser, page_script, running_dashboard
+from tests.dashboard.simulated_store import Plan, fill
 
 expect.set_options(timeout=60_000)  # a busy machine draws slowly, but it draws
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulated_store import NASTY
 from sqlalchemy import JSON, Column, String, Table, Text, select, update
 
-from db.columns import Base
-from db.store import Store
+from kswatch.db.schema.base import Base
+from kswatch.db.store import Store
+from tests.dashboard.simulated_store import NASTY
 
 CHOSEN = {
     "device": {"kind"},

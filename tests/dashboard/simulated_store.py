@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
-from ci.alerts.describing import CELLS_LISTED
-from db import alert_life, queries, requests, run_events, run_log, workers
-from db.records import (
+from kswatch.ci.alerts.explanation import CELLS_LISTED
+from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.coordination import run_events, run_log, workers
+from kswatch.db.queries import basic as queries
+from kswatch.db.records import (
     IMPLEMENTATIONS,
     CanaryRecord,
     DeviceRecord,
@@ -29,10 +31,11 @@ from db.records import (
     RunRecord,
     VerdictRecord,
 )
-from db.store import Store
-from kernels.heuristics import HEURISTICS
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.db.request_queue import requests
+from kswatch.db.store import Store
+from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 NASTY = "<b>bold</b> **stars** [link](javascript:alert(1)) <script>window.planted=1</script> :red[x] $x^2$"
 """Planted where people or git write freely: it must appear on the pages exactly like this."""

@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from browsing import open_from_menu, running_dashboard, wait_until_drawn
 from playwright.sync_api import Browser, Page, ViewportSize, expect
-from simulated_store import NASTY
 
-from dashboard.page_list import PAGES
-from db import queries, requests
-from db.store import Store
+from kswatch.dashboard.navigation import PAGES
+from kswatch.db.queries import basic as queries
+from kswatch.db.request_queue import requests
+from kswatch.db.store import Store
+from tests.dashboard.browser_rig import open_from_menu, running_dashboard, wait_until_drawn
+from tests.dashboard.simulated_store import NASTY
 
 pytestmark = pytest.mark.browser
 

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from browsing import wait_until_drawn
 from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.dashboard.browser_rig import wait_until_drawn
 
 pytestmark = pytest.mark.browser
 

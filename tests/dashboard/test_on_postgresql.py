@@ -1,15 +1,15 @@
 """The pages on PostgreSQL: the same queries, the same refusal to write."""
 
 import pytest
-from browsing import page_script
-from simulated_store import Plan, fill
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 from streamlit.testing.v1 import AppTest
 
-from dashboard import connection
-from dashboard.page_list import PAGES
-from db.store import Store
+from kswatch.dashboard.data import store as connection
+from kswatch.dashboard.navigation import PAGES
+from kswatch.db.store import Store
+from tests.dashboard.browser_rig import page_script
+from tests.dashboard.simulated_store import Plan, fill
 
 
 @pytest.fixture(scope="module")

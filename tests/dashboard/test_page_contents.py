@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from simulated_store import FIRST_NIGHT, Plan, fill
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from dashboard.app_pages.overview_card import since_the_run_before
-from dashboard.app_pages.speedup import trend_title
-from db.models import Device, Verdict
-from db.queries_changes import TOO_LITTLE_HISTORY
-from db.store import Store
-from kernels.heuristics.model_file import learned_sections
+from kswatch.dashboard.views.overview.device_card import since_the_run_before
+from kswatch.dashboard.views.speedup import trend_title
+from kswatch.db.queries.verdict_changes import TOO_LITTLE_HISTORY
+from kswatch.db.schema.tables import Device, Verdict
+from kswatch.db.store import Store
+from kswatch.kernels.heuristics.model_file import learned_sections
+from tests.dashboard.simulated_store import FIRST_NIGHT, Plan, fill
 
 Opened = Callable[..., AppTest]
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from simulated_store import NASTY, Plan, fill, fill_queue
 from streamlit.testing.v1 import AppTest
 
-from dashboard.page_list import PAGES
-from dashboard.plain_text import literal
-from db import alert_life, queries
-from db.store import Store
+from kswatch.dashboard.formatting.markdown_escape import literal
+from kswatch.dashboard.navigation import PAGES
+from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.queries import basic as queries
+from kswatch.db.store import Store
+from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
 
 Opened = Callable[..., AppTest]
 NEEDING_RUNS = [entry.path for entry in PAGES if entry.path != "ask"]

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from simulated_years import DEVICES, Years, fill_years
 
-from db import queries
-from db.store import Store
+from kswatch.db.queries import basic as queries
+from kswatch.db.store import Store
+from tests.benchmarks.simulated_years import DEVICES, Years, fill_years
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,17 @@
 import pytest
-from simulated_store import Plan, fill
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from dashboard import cached_queries, connection
-from db import page_queries, queries, queries_cells
-from db.records import ProblemKey
-from db.store import Store
-from kernels.heuristics import HEURISTICS
-from kernels.heuristics.score import Outcome, score
+from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data import store as connection
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries import cells as queries_cells
+from kswatch.db.queries import progress_and_news as page_queries
+from kswatch.db.records import ProblemKey
+from kswatch.db.store import Store
+from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.score import Outcome, score
+from tests.dashboard.simulated_store import Plan, fill
 
 
 @pytest.fixture

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import open_from_menu, page_script, running_dashboard, wait_until_drawn
-from planted_text import plant
 from playwright.sync_api import Browser, Page, expect
-from simulated_store import NASTY, Plan, fill, fill_queue
 from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
-from dashboard import connection
-from dashboard.page_list import PAGES
-from db import alert_life
-from db.models import Counter, Measurement, Resource
-from db.store import Store
+from kswatch.dashboard.data import store as connection
+from kswatch.dashboard.navigation import PAGES
+from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.schema.tables import Counter, Measurement, Resource
+from kswatch.db.store import Store
+from tests.dashboard.browser_rig import open_from_menu, page_script, running_dashboard, wait_until_drawn
+from tests.dashboard.planted_text import plant
+from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
 
 MARKUP = """() => ({
     planted: window.planted ?? null,

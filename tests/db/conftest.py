@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db.store import Store
+from kswatch.db.store import Store
 
 _numbers = itertools.count()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.json_text import to_json_text
-from db.packing import Point
-from tests.db.made_up import CPU, problem
+from kswatch.db.backend.codecs import Point
+from kswatch.db.json_text import to_json_text
+from tests.db.sample_records import CPU, problem
 
 
 def told(value):

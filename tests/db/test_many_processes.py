@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from db import queries
-from db.care import faults
-from db.records import IMPLEMENTATIONS
-from db.store import Store
+from kswatch.db.maintenance.stats_and_prune import faults
+from kswatch.db.queries import basic as queries
+from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.db.store import Store
 
 ROOT = Path(__file__).parents[2]
 

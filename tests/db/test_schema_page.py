@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from db import models
-from db.columns import Base
+from kswatch.db.schema import tables as models
+from kswatch.db.schema.base import Base
 
 PAGE = (Path(models.__file__).parent / "schema.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

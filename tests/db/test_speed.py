@@ -6,9 +6,9 @@ import time
 
 from sqlalchemy import event
 
-from db import queries
-from db.records import IMPLEMENTATIONS
-from tests.db.made_up import measured, problem, run_record
+from kswatch.db.queries import basic as queries
+from kswatch.db.records import IMPLEMENTATIONS
+from tests.db.sample_records import measured, problem, run_record
 
 
 def test_recording_a_problem_takes_few_statements_and_under_5_ms(sqlite_store):

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from db import queries
-from db.records import (
+from kswatch.db.queries import basic as queries
+from kswatch.db.records import (
     CanaryRecord,
     EnvironmentRecord,
     PredictionRecord,
     RevisionRecord,
     VerdictRecord,
 )
-from kswatch_errors import UsageError
-from tests.db.made_up import CPU, GPU, measured, night, problem, run_record
+from kswatch.errors import UsageError
+from tests.db.sample_records import CPU, GPU, measured, night, problem, run_record
 
 
 def cells_of(store, run_id):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from db.records import IMPLEMENTATIONS
-from db.store import Store
-from tests.db.made_up import measured, problem, run_record
+from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.db.store import Store
+from tests.db.sample_records import measured, problem, run_record
 
 
 def main(url: str, problems: int) -> None:

@@ -1,10 +1,10 @@
 import pytest
 
-from db import records
-from kernels.catalogue import IMPLEMENTATIONS, implementation
-from kernels.pattern import Pattern
-from kernels.problem import Problem
-from kswatch_errors import UsageError
+from kswatch.db import records
+from kswatch.errors import UsageError
+from kswatch.kernels.catalogue import IMPLEMENTATIONS, implementation
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 
 def test_the_catalogue_has_the_names_of_the_records_in_their_order() -> None:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.pattern import Pattern
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.pattern import Pattern
 
 sizes = st.integers(1, 2000)
 

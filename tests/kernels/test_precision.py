@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from kernels.pattern import Pattern
-from kernels.precision import allows_tf32, precision_scope, unsupported_precision
-from kernels.problem import Problem
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.precision import allows_tf32, precision_scope, unsupported_precision
+from kswatch.kernels.problem import Problem
 
 CPU = torch.device("cpu")
 MATMUL = torch.backends.cuda.matmul

@@ -1,8 +1,8 @@
 import pytest
 
-from kernels.pattern import Pattern
-from kernels.problem import Problem
-from kswatch_errors import UsageError
+from kswatch.errors import UsageError
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 PATTERN = Pattern(2, 3, 5, 4)
 

@@ -3,10 +3,10 @@ from math import inf
 import pytest
 import torch
 
-from kernels import reference as module
-from kernels.pattern import Pattern
-from kernels.problem import LAYOUTS, Problem
-from kernels.reference import check, make_operands, reference, relative_limit, round_to_tf32
+from kswatch.kernels import reference as module
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, Problem
+from kswatch.kernels.reference import check, make_operands, reference, relative_limit, round_to_tf32
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

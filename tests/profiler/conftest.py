@@ -13,22 +13,22 @@ from threading import Event
 import pytest
 import torch
 
-from db.records import CanaryRecord, DeviceRecord, EnvironmentRecord, MeasurementRecord
-from db.store import Store
-from kernels.implementation import Implementation, Product
-from kernels.problem import Problem
-from kernels.reference import Correctness
-from profiler.canaries import Canary
-from profiler.devices import Target
-from profiler.engines.engine import MeasureTask, Place
-from profiler.interruption import Stopped
-from profiler.probes.timing import Work
-from profiler.session import Surroundings
-from profiler.simulated.bench import SimulatedBench, SimulatedStage
-from profiler.simulated.board import Board
-from profiler.simulated.spec import Options
-from profiler.simulated.truth import Truth
-from profiler.unmeasured import problem_key
+from kswatch.db.records import CanaryRecord, DeviceRecord, EnvironmentRecord, MeasurementRecord
+from kswatch.db.store import Store
+from kswatch.kernels.implementation import Implementation, Product
+from kswatch.kernels.problem import Problem
+from kswatch.kernels.reference import Correctness
+from kswatch.profiler.backends.canaries import Canary
+from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.devices.simulated_spec import Options
+from kswatch.profiler.empty_records import problem_key
+from kswatch.profiler.executors.base import MeasureTask, Place
+from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.runs.session import Surroundings
+from kswatch.profiler.signals import Stopped
+from kswatch.profiler.simulated.backend import SimulatedBench, SimulatedStage
+from kswatch.profiler.simulated.board import Board
+from kswatch.profiler.simulated.cost_model import Truth
 from tests.profiler import scratch_clone
 
 

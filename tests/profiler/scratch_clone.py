@@ -45,11 +45,11 @@ def change(folder: Path, path: str, before: str, after: str, subject: str = "cha
 
 
 def kswatch(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "kswatch.py"), *arguments]
+    command = [sys.executable, "-m", "kswatch", *arguments]
     variables = {**os.environ, "KSWATCH_DATABASE_URL": f"sqlite:///{folder.parent}/none.db"}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, **options)
 
 
 def plant_extra_pass(folder: Path, subject: str = "an extra pass") -> str:
     line = "  return static_cast<const Plan*>(plan)->multiply(x, y, threads);\n"
-    return change(folder, "kernels/fused/twin.cpp", line, EXTRA_PASS + line, subject)
+    return change(folder, "kernels/fused/cpu_twin/source/twin.cpp", line, EXTRA_PASS + line, subject)

@@ -1,1 +1,1 @@
-"""One file per step; their order stands in `db.migrations.REVISIONS`."""
+"""One file per step; their order stands in `kswatch.db.migrations.REVISIONS`."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from db.columns import BigInt as BIG
-from db.columns import UtcDateTime
+from kswatch.db.schema.base import BigInt as BIG
+from kswatch.db.schema.base import UtcDateTime
 
 revision = "0001"
 down_revision = None

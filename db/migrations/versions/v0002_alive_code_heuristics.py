@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from db.columns import UtcDateTime
+from kswatch.db.schema.base import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernels.fused import host
-from kernels.fused.arguments import FORMAT, pack
-from kernels.fused.tile import SUM_THREADS, Tile
-from kernels.fused.twin_build import find_compiler
-from kernels.fused.weights import lay_out
-from kernels.implementation import STORAGE_DTYPES
-from kernels.problem import Problem
-from kernels.reference import Correctness, check, make_operands, reference
-from kswatch_errors import UnsupportedError
+from kswatch.errors import UnsupportedError
+from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
+from kswatch.kernels.fused.cuda.arguments import FORMAT, pack
+from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
+from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile
+from kswatch.kernels.fused.cuda.weight_layout import lay_out
+from kswatch.kernels.fused.host_emulator import emulator as host
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.problem import Problem
+from kswatch.kernels.reference import Correctness, check, make_operands, reference
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
         tile: Tile,
         seed: int = 1,
         order: int = 1,
-        folder: Path = host.FOLDER,
+        folder: Path = CUDA_SOURCES,
         with_bias: bool = False,
     ) -> Correctness:
         weights, x = make_operands(problem, "cpu", seed)
@@ -69,7 +70,7 @@ def launch_on_host(
     x: torch.Tensor,
     bias: torch.Tensor | None = None,
     order: int = 1,
-    folder: Path = host.FOLDER,
+    folder: Path = CUDA_SOURCES,
 ) -> torch.Tensor:
     """Y as the emulated launches leave it, the second pass included where the tile has one."""
     library = host.build(tile, folder)

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from kernels.fused import driver, estimate, launch, trust, tuning, twin, twin_tiles
-from kernels.fused.machine import Machine
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.kernels.fused import tuning
+from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
+from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cuda import driver, estimate, launch
+from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda_checks import trust
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 PROBLEM = Problem(Pattern(1, 128, 128, 3), 4096, "fp32", "batch_first")
 GPU = torch.device("cuda", 0)

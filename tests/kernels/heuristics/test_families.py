@@ -2,14 +2,14 @@
 
 import pytest
 
-from kernels.heuristics.choice import ranked
-from kernels.heuristics.families import balance, device_distance, same_model
-from kernels.heuristics.learned import estimate
-from kernels.heuristics.model_file import write_sections
-from kernels.heuristics.training import fit_sections
-from kernels.pattern import Pattern
-from kernels.problem import Problem
-from tests.kernels.heuristics.made_up import DEVICE, measured, problems
+from kswatch.kernels.heuristics.families import balance, device_distance, same_model
+from kswatch.kernels.heuristics.learned import estimate
+from kswatch.kernels.heuristics.model_file import write_sections
+from kswatch.kernels.heuristics.ranking import ranked
+from kswatch.kernels.heuristics.training import fit_sections
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+from tests.kernels.heuristics.sample_problems import DEVICE, measured, problems
 
 PROBLEM = Problem(Pattern(4, 64, 64, 8), 4096, "fp32", "batch_last")
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from kernels.heuristics.model_file import (
+from kswatch.errors import ConfigurationError, UsageError
+from kswatch.kernels.heuristics.model_file import (
     SHIPPED,
     VERSION,
     learned_sections,
@@ -12,9 +13,8 @@ from kernels.heuristics.model_file import (
     read_sections,
     write_sections,
 )
-from kernels.heuristics.training import fit_sections
-from kswatch_errors import ConfigurationError, UsageError
-from tests.kernels.heuristics.made_up import DEVICE, measured
+from kswatch.kernels.heuristics.training import fit_sections
+from tests.kernels.heuristics.sample_problems import DEVICE, measured
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ci.advice_scoring import HeuristicScore, score_held_out, score_heuristics
-from db.interchange import import_file
-from db.store import Store
-from db.summary import outcomes
-from kernels.heuristics.measured import held_out
-from kernels.heuristics.score import Outcome, score
-from kernels.heuristics.training import fits
-from tests.kernels.heuristics.made_up import DEVICE
+from kswatch.ci.advisor.scoring import HeuristicScore, score_held_out, score_heuristics
+from kswatch.db.interchange.importing import import_file
+from kswatch.db.queries.headline import outcomes
+from kswatch.db.store import Store
+from kswatch.kernels.heuristics.measured import held_out
+from kswatch.kernels.heuristics.score import Outcome, score
+from kswatch.kernels.heuristics.training import fits
+from tests.kernels.heuristics.sample_problems import DEVICE
 
 REFERENCE = os.environ.get("KSWATCH_REFERENCE")
 
@@ -73,7 +73,7 @@ def test_the_cost_model_holds_its_figures(store, precision, layout, accuracy, ba
 
 
 def held_out_score(store: Store, precision: str, layout: str, rule: str):
-    from ci.advice_measured import measured_problems
+    from kswatch.ci.advisor.from_store import measured_problems
 
     measured = measured_problems(found(store, precision, layout), "energy")
     said = held_out(measured, fits(DEVICE, "energy")[rule])

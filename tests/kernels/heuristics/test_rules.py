@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import pytest
 
-from kernels.heuristics import HEURISTICS
-from kernels.heuristics.measured import MeasuredProblem, held_out
-from kernels.heuristics.rules import RANKINGS, fit_limit, fit_majority, fit_threshold
-from kernels.pattern import Pattern
-from kernels.problem import Problem
+from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.measured import MeasuredProblem, held_out
+from kswatch.kernels.heuristics.rules import RANKINGS, fit_limit, fit_majority, fit_threshold
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 
 
 def problem(a: int, b: int, c: int, d: int) -> Problem:

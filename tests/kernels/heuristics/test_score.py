@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.heuristics.score import (
+from kswatch.kernels.heuristics.score import (
     Outcome,
     calibration,
     calibration_error,

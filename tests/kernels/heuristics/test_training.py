@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernels.heuristics.cost_model import term_table
-from kernels.heuristics.features import FEATURES, feature_table
-from kernels.heuristics.forest import Forest
-from kernels.heuristics.learned import estimate, predict_from
-from kernels.heuristics.measured import held_out
-from kernels.heuristics.model_file import write_sections
-from kernels.heuristics.score import Outcome, cost_errors, score
-from kernels.heuristics.section import log_speedup_of
-from kernels.heuristics.training import TREES, fit_constants, fit_forest, fit_sections, fits
-from kernels.pattern import Pattern
-from kernels.problem import Problem
-from tests.kernels.heuristics.made_up import DEVICE, bmm_ms, fused_ms, measured, problems
+from kswatch.kernels.heuristics.cost_model import term_table
+from kswatch.kernels.heuristics.features import FEATURES, feature_table
+from kswatch.kernels.heuristics.forest import Forest
+from kswatch.kernels.heuristics.learned import estimate, predict_from
+from kswatch.kernels.heuristics.measured import held_out
+from kswatch.kernels.heuristics.model_file import write_sections
+from kswatch.kernels.heuristics.score import Outcome, cost_errors, score
+from kswatch.kernels.heuristics.section import log_speedup_of
+from kswatch.kernels.heuristics.training import TREES, fit_constants, fit_forest, fit_sections, fits
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+from tests.kernels.heuristics.sample_problems import DEVICE, bmm_ms, fused_ms, measured, problems
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,8 @@ def test_answers_need_neither_torch_nor_scikit_learn_nor_scipy(section, tmp_path
     path = tmp_path / "model.json"
     write_sections(path, [section])
     code = (
-        "import sys\nfrom kernels.heuristics import HEURISTICS\nfrom kernels.pattern import Pattern\n"
-        "from kernels.problem import Problem\n"
+        "import sys\nfrom kswatch.kernels.heuristics import HEURISTICS\nfrom kswatch.kernels.pattern import Pattern\n"
+        "from kswatch.kernels.problem import Problem\n"
         "said = HEURISTICS[-1].predict(Problem(Pattern(4,64,64,8),4096,'fp32','batch_last'), "
         "{'model': 'Made-up 80GB'})\n"
         "assert said.predicted_speedup\n"

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import torch
 
-from kernels import reference
-from kernels.fused import driver, launch
-from kernels.fused.machine import Machine
-from kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels import reference
+from kswatch.kernels.fused.cuda import driver, launch
+from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.implementation import STORAGE_DTYPES
 
 FILLED_BATCH = 4096
 """The largest that is computed; the ladder's problems would take minutes."""

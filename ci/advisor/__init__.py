@@ -1,0 +1,1 @@
+"""ci/advisor: say in one sentence what lives here."""

@@ -1,0 +1,84 @@
+"""`kswatch heuristics fit`: from the store's measurements to a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kswatch.ci.advisor.from_store import device_facts, measured_problems
+from kswatch.db.queries.basic import devices, find_device
+from kswatch.db.queries.headline import outcomes
+from kswatch.db.queries.rows import DeviceRow
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
+from kswatch.kernels.heuristics.families import balance_facts
+from kswatch.kernels.heuristics.learned import METRICS
+from kswatch.kernels.heuristics.model_file import merged, model_path, read_sections, write_sections
+from kswatch.kernels.heuristics.section import Section
+from kswatch.kernels.heuristics.training import fit_sections
+
+
+@dataclass(frozen=True)
+class FittedSection:
+    """What was fitted for one device, metric, precision and layout."""
+
+    device: str
+    metric: str
+    precision: str
+    layout: str
+    problems: int
+    implementations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The result of a fit."""
+
+    path: Path
+    size_bytes: int
+    sections: tuple[FittedSection, ...]
+
+
+def fit_devices(store: Store, specs: Sequence[str] | None, output: Path | None) -> Fitted:
+    """Fit every device, or the named ones, in each metric, and write the model file.
+
+    Sections of other devices that the file holds are kept.
+
+    Raises:
+        UsageError: an unknown device, too little measured, no scikit-learn, or an unwritable file.
+        ConfigurationError: the file exists and is corrupt or of another version.
+    """
+    chosen = [find_device(store, spec) for spec in specs or ()] or [
+        device for device in devices(store) if not device.simulated
+    ]
+    sections = [section for device in chosen for section in _fit_device(store, device)]
+    if not sections:
+        raise UsageError(
+            "too little is stored to fit: a precision and layout needs 8 problems with fused and a baseline; "
+            "run `kswatch profile paper` or import measurements first"
+        )
+    path = output or model_path()
+    former = read_sections(path) if path.exists() else ()
+    write_sections(path, merged(former, sections))
+    return Fitted(path, path.stat().st_size, tuple(_told(section) for section in sections))
+
+
+def _fit_device(store: Store, device: DeviceRow) -> list[Section]:
+    sections = []
+    for metric in METRICS:
+        found = outcomes(store, device.uuid, metric=metric)
+        facts = balance_facts(device_facts(device))
+        sections += fit_sections(measured_problems(found, metric), facts, metric)
+    return sections
+
+
+def _told(section: Section) -> FittedSection:
+    return FittedSection(
+        device=str(section.device["model"]),
+        metric=section.metric,
+        precision=section.precision,
+        layout=section.layout,
+        problems=section.problems,
+        implementations=tuple(section.implementations),
+    )

@@ -1,0 +1,91 @@
+"""The tables of kernels/heuristics/README.md, from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kswatch.ci.advisor.scoring import HeuristicScore, percent, score_held_out, share
+from kswatch.db.queries.headline import Outcomes, outcomes
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
+
+
+def report_tables(store: Store, device: str | None, metric: str) -> str:
+    """For each precision and layout that the device has: every heuristic, held out by (b, c).
+
+    Raises:
+        UsageError: no or several such devices, nothing compared, or scikit-learn is not installed.
+    """
+    everything = outcomes(store, device, metric=metric)
+    sets = sorted(
+        {(one.problem.precision, one.problem.layout) for one in everything.problems if one.outcome.speedup}
+    )
+    if not sets:
+        raise UsageError(
+            f"no {metric} was compared on {everything.device.model}; run `kswatch nightly` first"
+        )
+    parts = []
+    for precision, layout in sets:
+        found = outcomes(store, everything.device.uuid, metric=metric, precision=precision, layout=layout)
+        parts.append(_section(found, metric, f"{precision} {layout}", score_held_out(found, metric)))
+    return "\n\n".join(parts)
+
+
+def _section(found: Outcomes, metric: str, name: str, rows: Sequence[HeuristicScore]) -> str:
+    problems, majority = rows[0].problems, share(rows[0].majority)
+    return "\n\n".join(
+        [
+            f"#### {found.device.model}, {metric}, {name}",
+            f"{problems} problems, majority {majority}, baselines {', '.join(found.baselines)}.",
+            "\n".join(_score_lines(rows)),
+            "\n".join(_cost_lines(rows[-1])),
+            "\n".join(_calibration_lines(rows[-1])),
+        ]
+    )
+
+
+def _score_lines(rows: Sequence[HeuristicScore]) -> list[str]:
+    lines = [
+        "| heuristic | accuracy | balanced | mean regret | tp / fp / fn / tn | speedup error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        counts = f"{row.tp} / {row.fp} / {row.fn} / {row.tn}"
+        lines.append(
+            f"| {row.heuristic} | {share(row.accuracy)} | {share(row.balanced_accuracy)} "
+            f"| {percent(row.regret)} | {counts} | {percent(row.speedup_error)} |"
+        )
+    return lines
+
+
+def _cost_lines(row: HeuristicScore) -> list[str]:
+    lines = [f"| predicted by {row.heuristic} | R² of the logarithm | median error |", "|---|---|---|"]
+    for name, error in row.cost_errors.items():
+        r2 = "-" if error.r2_log is None else f"{error.r2_log:.4f}"
+        lines.append(f"| {name} | {r2} | {error.median_error:.1%} |")
+    return lines
+
+
+def _calibration_lines(row: HeuristicScore) -> list[str]:
+    lines = [f"| {row.heuristic}'s confidence | right | problems |", "|---|---|---|"]
+    lines += [f"| {one.confidence:.3f} | {one.accuracy:.3f} | {one.problems} |" for one in row.calibration]
+    return lines
+
+
+def write_between_marks(path: Path, text: str, marks: str = "tables") -> None:
+    """Put the text between the marks of this name in a Markdown file.
+
+    Raises:
+        UsageError: the file cannot be read or written, or lacks the marks.
+    """
+    begin, end = f"<!-- {marks} -->", f"<!-- end of {marks} -->"
+    try:
+        page = path.read_text(encoding="utf-8")
+        before, rest = page.split(begin, 1)
+        _, after = rest.split(end, 1)
+        path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    except ValueError as error:
+        raise UsageError(f"{path} lacks the lines {begin} and {end}; add them") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error}); name another file") from error

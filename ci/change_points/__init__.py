@@ -1,0 +1,18 @@
+"""Statistics between runs: where the level of a series changed. Pure functions of one series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kswatch.ci.change_points.detector import change_points, weighted_change_points
+
+__all__ = ["change_points", "weighted_change_points"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:  # on demand, so that importing the package costs no NumPy
+        from kswatch.ci.change_points import detector as levels
+
+        return getattr(levels, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

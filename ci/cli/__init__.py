@@ -1,0 +1,1 @@
+"""ci/cli: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""ci/confirmation: say in one sentence what lives here."""

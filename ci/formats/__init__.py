@@ -1,0 +1,1 @@
+"""ci/formats: say in one sentence what lives here."""

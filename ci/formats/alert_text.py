@@ -1,0 +1,97 @@
+"""Alerts as rows for scripts and as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from kswatch.ci.formats.escape import plain
+from kswatch.db.alerts.precision import Precision
+from kswatch.db.queries.basic import AlertEventRow, AlertRow, DeviceRow
+
+
+def alert_rows(alerts: Iterable[AlertRow], devices: Mapping[int, DeviceRow]) -> list[dict[str, object]]:
+    """One object for each alert, with the glossary's words as keys."""
+    return [_row(one, devices[one.device_id]) for one in alerts]
+
+
+def _row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
+    left_out = {"id", "device_id", "opened_run_id", "newest_run_id"}
+    values = {name: value for name, value in vars(one).items() if name not in left_out}
+    runs = {"opened_run": one.opened_run_id, "newest_run": one.newest_run_id}
+    patterns = {"patterns": one.explanation.get("patterns", [])}
+    return {"alert": one.id, "device": device.uuid, "model": device.model} | runs | values | patterns
+
+
+def alert_lines(alerts: Sequence[AlertRow], devices: Mapping[int, DeviceRow]) -> str:
+    """One line for each alert."""
+    if not alerts:
+        return "no alerts"
+    return "\n".join(
+        f"{one.id:>5}  {one.state:<12} {_sure(one):<11} run {one.opened_run_id}-{one.newest_run_id} "
+        f"on {plain(devices[one.device_id].model)}: {plain(one.title)}"
+        for one in alerts
+    )
+
+
+def _sure(one: AlertRow) -> str:
+    if one.cause in ("environment", "canary"):
+        return one.cause
+    return "confirmed" if one.confirmed else "provisional"
+
+
+def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[int, DeviceRow]) -> str:
+    """Everything that the store knows of an alert."""
+    lines = [alert_lines([one], devices).strip(), f"  version {one.version}, put down to {one.cause}"]
+    if one.assigned_to:
+        lines.append(f"  assigned to {plain(one.assigned_to)}")
+    if one.muted_until:
+        lines.append(f"  muted until {one.muted_until:%Y-%m-%d %H:%M} UTC")
+    lines += [f"  {line}" for line in differences(one)]
+    lines += [f"    {_cell_line(cell)}" for cell in one.explanation.get("cells", [])]
+    lines += [f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {_event_text(event)}" for event in events]
+    return "\n".join(lines)
+
+
+def differences(one: AlertRow) -> Iterable[str]:
+    """What differs between the last good run and the first bad one, as lines."""
+    told = one.explanation
+    if told.get("first_bad_run") is not None:
+        yield f"first bad run {told['first_bad_run']}, last good run {told.get('last_good_run')}"
+    elif told.get("last_good_run") is not None:
+        yield f"last good run {told['last_good_run']}"
+    revisions = told.get("revisions") or {}
+    if revisions.get("good") != revisions.get("bad"):
+        yield f"revisions {revisions.get('good')} -> {revisions.get('bad')}"
+    for change in told.get("environment_changes", []):
+        yield plain(f"{change['name']}: {change['before']} -> {change['after']}")
+
+
+def _cell_line(cell: Mapping[str, object]) -> str:
+    change = cell.get("change")
+    by = f"{100 * change:+.1f} %" if isinstance(change, float) else ""
+    batch = f"batch {cell.get('batch')}"
+    known = [cell.get(name) for name in ("implementation", "metric", "pattern")]
+    known += [batch, *(cell.get(name) for name in ("precision", "layout", "reason"))]
+    return " ".join(plain(str(part)) for part in (by, *known) if part)
+
+
+def _event_text(event: AlertEventRow) -> str:
+    moved = f" -> {event.to_state}" if event.from_state != event.to_state else ""
+    reason = f" ({plain(event.reason)})" if event.reason else ""
+    return f"{event.action}{moved}{reason}"
+
+
+def record_lines(found: Precision, stale: Iterable[tuple[AlertRow, datetime]]) -> list[str]:
+    """How often the detector was right so far, and the mutes that somebody should look at."""
+    lines = []
+    if found.share is not None:
+        decided = found.real + found.false_alarms
+        lines.append(
+            f"precision: {found.real} of {decided} confirmed alerts were real ({100 * found.share:.0f} %), "
+            f"{found.undecided} undecided"
+        )
+    for one, since in stale:
+        until = f"until {one.muted_until:%Y-%m-%d}" if one.muted_until else "without an end"
+        lines.append(f"alert {one.id} is muted {until}, and nothing was seen of it since {since:%Y-%m-%d}")
+    return lines

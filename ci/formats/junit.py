@@ -1,0 +1,80 @@
+"""JUnit XML, in what its two stricter descriptions have in common, so that every consumer takes it.
+
+Those are the schema of Ant's JUnit report (windyroad/JUnit-Schema) and that of Jenkins' xUnit plugin
+(junit-10.xsd).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from kswatch.ci.formats.escape import plain, xml_text
+
+Outcome = Literal["passed", "failure", "error", "skipped"]
+_KIND = {"failure": "regression", "error": "not measured"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test case: a `failure` is a finding, an `error` that nothing could be said."""
+
+    group: str
+    name: str
+    outcome: Outcome = "passed"
+    message: str = ""
+    seconds: float = 0.0
+
+
+def junit_xml(
+    name: str,
+    cases: Sequence[Case],
+    *,
+    seconds: float = 0.0,
+    at: datetime | None = None,
+    facts: Mapping[str, str] = {},  # noqa: B006  (only read)
+    said: str = "",
+) -> str:
+    """One document with one suite; `said` is what a terminal would have shown."""
+    root = Element("testsuites")
+    counts = {word: sum(case.outcome == word for case in cases) for word in ("failure", "error", "skipped")}
+    suite = SubElement(
+        root,
+        "testsuite",
+        {
+            "name": plain(name),
+            "package": "kswatch",
+            "id": "0",
+            "tests": str(len(cases)),
+            "failures": str(counts["failure"]),
+            "errors": str(counts["error"]),
+            "skipped": str(counts["skipped"]),
+            "time": f"{seconds:.3f}",
+            "timestamp": f"{at or datetime.now(UTC):%Y-%m-%dT%H:%M:%S}",
+            "hostname": plain(socket.gethostname()) or "localhost",
+        },
+    )
+    properties = SubElement(suite, "properties")
+    for key, value in facts.items():
+        SubElement(properties, "property", {"name": plain(key), "value": plain(value)})
+    suite.extend(_elements(cases))
+    SubElement(suite, "system-out").text = xml_text(said)
+    SubElement(suite, "system-err")
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _elements(cases: Iterable[Case]) -> Iterable[Element]:
+    for case in cases:
+        attributes = {"classname": plain(case.group), "name": plain(case.name), "time": f"{case.seconds:.3f}"}
+        element = Element("testcase", attributes)
+        if case.outcome != "passed":
+            told = SubElement(element, case.outcome, {"message": plain(case.message)})
+            if case.outcome in _KIND:
+                told.set("type", _KIND[case.outcome])
+                told.text = xml_text(case.message)
+        yield element

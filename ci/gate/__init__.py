@@ -1,0 +1,1 @@
+"""ci/gate: say in one sentence what lives here."""

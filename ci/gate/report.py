@@ -1,0 +1,186 @@
+"""What a gate says: text for a terminal, rows for scripts, Markdown, JUnit XML, GitHub annotations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from kswatch.ci.formats.escape import markdown, plain
+from kswatch.ci.formats.formatter import Telling
+from kswatch.ci.formats.github_commands import annotation
+from kswatch.ci.formats.junit import Case, junit_xml
+from kswatch.ci.gate.cell import CellVerdict
+from kswatch.ci.gate.sequential import GateResult
+from kswatch.db.records import RevisionRecord
+
+LISTED = 20
+NOTHING_CHANGED = (
+    "nothing that feeds the kernels changed, so nothing was measured; "
+    "--force measures all the same (an A/A test)"
+)
+
+
+def gate_text(result: GateResult) -> str:
+    """The whole result for a terminal."""
+    lines = [f"{_names(result)}: {headline(result)}"]
+    lines += [f"  note: {plain(note)}" for note in result.notes]
+    if result.broken:
+        lines += [f"  | {plain(line)}" for line in result.broken.log.splitlines()]
+    told = _worth_telling(result)
+    lines += [f"  {_line(one)}" for one in told[:LISTED]]
+    if len(told) > LISTED:
+        lines.append(f"  and {len(told) - LISTED} more; --json has them all")
+    return "\n".join(lines)
+
+
+def headline(result: GateResult) -> str:
+    """In one line: what became of it."""
+    if result.broken:
+        return f"{result.broken.side} cannot be measured: {plain(result.broken.reason)}"
+    if result.outcome == "nothing changed":
+        return NOTHING_CHANGED
+    if result.outcome == "nothing measured":
+        reasons = Counter(one.reason for one in result.verdicts)
+        return f"could not measure a single cell: {plain(reasons.most_common(1)[0][0] or 'no reason given')}"
+    word = "REGRESSED" if result.regressions else "no confirmed regression"
+    return f"{word}; {_counts(result)} in {result.seconds:.0f} s on {result.device}"
+
+
+def _names(result: GateResult) -> str:
+    return f"{_revision(result.base)} -> {_revision(result.head)}"
+
+
+def _revision(revision: RevisionRecord) -> str:
+    return revision.commit[:12]
+
+
+def _counts(result: GateResult) -> str:
+    by_word = Counter(one.verdict or "not compared" for one in result.verdicts)
+    words = [f"{count} {word}" for word, count in by_word.most_common()]
+    return f"{len(result.verdicts)} cells: {', '.join(words)}"
+
+
+def _worth_telling(result: GateResult) -> list[CellVerdict]:
+    """Regressions, then what changed otherwise, then what stayed unclear; nothing of a broken revision."""
+    if result.broken:
+        return []
+    rest = [one for one in result.verdicts if not one.regressed and one.verdict not in (None, "same")]
+    rest += [one for one in result.verdicts if not one.regressed and one.verdict is None]
+    return result.regressions + sorted(rest, key=lambda one: (one.verdict != "faster", -abs(one.change or 0)))
+
+
+def _line(one: CellVerdict) -> str:
+    reason = f" ({plain(one.reason)})" if one.reason else ""
+    return f"{_word(one)}{_change(one)} {one.implementation} {one.problem.words}{reason}"
+
+
+def _word(one: CellVerdict) -> str:
+    if one.verdict is None:
+        return str(one.head_status if one.regressed else "not compared")
+    return one.verdict
+
+
+def _change(one: CellVerdict) -> str:
+    if one.change is None or one.change_low is None or one.change_high is None:
+        return ""
+    return f" {100 * one.change:+.1f} % [{100 * one.change_low:+.1f}, {100 * one.change_high:+.1f}]"
+
+
+def gate_rows(result: GateResult) -> list[dict[str, object]]:
+    """One object for each cell; for a revision that cannot be measured one that says so."""
+    common = {
+        "base": result.base.commit,
+        "head": result.head.commit,
+        "device": result.device or None,
+        "outcome": result.outcome,
+    }
+    if result.broken:
+        why = {name: getattr(result.broken, name) for name in ("side", "commit", "reason", "log")}
+        return [common | {"verdict": None, "regressed": False} | why]
+    return [common | _row(one) for one in result.verdicts]
+
+
+def _row(one: CellVerdict) -> dict[str, object]:
+    problem = one.problem
+    values = {name: value for name, value in vars(one).items() if name != "problem"}
+    return {
+        "pattern": problem.pattern,
+        "batch": problem.batch,
+        "precision": problem.precision,
+        "layout": problem.layout,
+        "metric": "latency_ms",
+        "regressed": one.regressed,
+        **values,
+    }
+
+
+def gate_markdown(result: GateResult) -> str:
+    """A Markdown page; text from commits, compilers and devices is escaped."""
+    parts = ["# kswatch gate", f"`{_names(result)}`: {markdown(headline(result))}"]
+    parts += [f"{side}: {markdown(one.subject or '')}" for side, one in _sides(result) if one.subject]
+    parts += [f"- {markdown(note)}" for note in result.notes]
+    if result.broken and result.broken.log:
+        parts.append("\n".join(f"> {markdown(line)}  " for line in result.broken.log.splitlines()))
+    told = _worth_telling(result)
+    if told:
+        header = ("verdict", "change", "implementation", "problem", "base ms", "head ms", "reason")
+        lines = [
+            header,
+            ("---",) * len(header),
+            *(tuple(map(markdown, _cells(one))) for one in told[:LISTED]),
+        ]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    if len(told) > LISTED:
+        parts.append(f"and {len(told) - LISTED} more")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sides(result: GateResult) -> Iterable[tuple[str, RevisionRecord]]:
+    return (("base", result.base), ("head", result.head))
+
+
+def _cells(one: CellVerdict) -> tuple[str, ...]:
+    times = ["" if time is None else f"{time:.4g}" for time in (one.base_ms, one.head_ms)]
+    return (
+        _word(one),
+        _change(one).strip(),
+        one.implementation,
+        one.problem.words,
+        *times,
+        one.reason or "",
+    )
+
+
+def gate_junit(result: GateResult) -> str:
+    """One case for each cell."""
+    facts = {"base": result.base.commit, "head": result.head.commit, "device": result.device}
+    if result.broken:
+        case = Case("kswatch.gate", "both revisions build", "error", gate_text(result))
+        cases = [case]
+    else:
+        cases = [_case(one) for one in result.verdicts]
+    return junit_xml("kswatch gate", cases, seconds=result.seconds, facts=facts, said=gate_text(result))
+
+
+def _case(one: CellVerdict) -> Case:
+    group, name = f"kswatch.gate.{one.implementation}", one.problem.words
+    if one.regressed:
+        return Case(group, name, "failure", _line(one))
+    if one.verdict is None or one.verdict == "ambiguous":
+        return Case(group, name, "skipped", _line(one))
+    return Case(group, name)
+
+
+def gate_annotations(result: GateResult) -> str:
+    """Workflow commands: errors for regressions and broken revisions, a warning for what stayed unclear."""
+    title = "kswatch gate"
+    if result.exit_code == 3:
+        return annotation("error", title, headline(result))
+    lines = [annotation("error", title, _line(one)) for one in result.regressions[:LISTED]]
+    unclear = sum(one.verdict == "ambiguous" for one in result.verdicts)
+    if unclear:
+        lines.append(annotation("warning", title, f"{unclear} cells stayed ambiguous within the budget"))
+    return "\n".join(lines)
+
+
+TELLING = Telling(gate_text, gate_rows, gate_junit, gate_markdown, gate_annotations)

@@ -1,0 +1,92 @@
+"""A gate without a GPU: the machine code of two revisions, and of one against its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kswatch.db.compiled_code.resources import CodeFault, Figures
+from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.records import RevisionRecord
+
+FIGURES = ("registers", "spill_bytes", "shared_bytes")
+
+
+@dataclass(frozen=True)
+class CodeChange:
+    """One figure of one kernel that differs from the base; None where one of them lacks the kernel."""
+
+    kernel: str
+    architecture: str
+    what: str
+    """`registers`, `spill_bytes`, `shared_bytes`, `instructions` (all together) or `kernel`."""
+    before: int | None
+    after: int | None
+
+    @property
+    def regressed(self) -> bool:
+        """Spills that the base has not: the others may be the price of something better."""
+        return self.what == "spill_bytes" and (self.after or 0) > (self.before or 0)
+
+
+@dataclass(frozen=True)
+class StaticResult:
+    """What is to be said of the machine code."""
+
+    head: RevisionRecord
+    base: RevisionRecord | None
+    rows: tuple[ResourceRow, ...]
+    faults: tuple[CodeFault, ...]
+    changes: tuple[CodeChange, ...]
+    note: str | None = None
+
+    @property
+    def regressions(self) -> list[CodeChange]:
+        """Changes that fail the gate."""
+        return [one for one in self.changes if one.regressed]
+
+    @property
+    def exit_code(self) -> int:
+        """1 on a kernel over its budget, or one that spills more than the base's."""
+        return int(bool(self.faults or self.regressions))
+
+
+def judge_code(
+    head: tuple[RevisionRecord, Figures], base: tuple[RevisionRecord, Figures | None] | None
+) -> StaticResult:
+    """The head against its budget, and against the base where there is one."""
+    revision, figures = head
+    changes: tuple[CodeChange, ...] = ()
+    note = None
+    if base is not None and base[1] is None:
+        note = f"the base {base[0].commit[:12]} is older than these figures, so nothing is compared with it"
+    elif base is not None and base[1] is not None:
+        if _compilers(base[1]) != _compilers(figures):
+            note = "base and head were compiled by different compilers: their figures are not compared"
+        else:
+            changes = tuple(_changes(_by_kernel(base[1]), _by_kernel(figures)))
+    return StaticResult(revision, base[0] if base else None, figures.rows, figures.faults, changes, note)
+
+
+def _compilers(figures: Figures) -> set[str | None]:
+    return {row.compiler for row in figures.rows}
+
+
+def _by_kernel(figures: Figures) -> dict[tuple[str, str], ResourceRow]:
+    return {(row.kernel, row.architecture): row for row in figures.rows}
+
+
+def _changes(
+    before: Mapping[tuple[str, str], ResourceRow], after: Mapping[tuple[str, str], ResourceRow]
+) -> Iterator[CodeChange]:
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old is None or new is None:
+            yield CodeChange(*key, "kernel", None if old is None else 1, None if new is None else 1)
+            continue
+        for what in FIGURES:
+            if getattr(old, what) != getattr(new, what):
+                yield CodeChange(*key, what, getattr(old, what), getattr(new, what))
+        counts = [sum(row.instructions.values()) for row in (old, new)]
+        if counts[0] != counts[1]:
+            yield CodeChange(*key, "instructions", *counts)

@@ -1,0 +1,1 @@
+"""ci/notifications: say in one sentence what lives here."""

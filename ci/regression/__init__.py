@@ -1,0 +1,1 @@
+"""ci/regression: say in one sentence what lives here."""

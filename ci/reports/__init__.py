@@ -1,0 +1,1 @@
+"""ci/reports: say in one sentence what lives here."""

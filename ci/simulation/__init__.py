@@ -1,0 +1,1 @@
+"""ci/simulation: say in one sentence what lives here."""

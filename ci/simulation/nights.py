@@ -1,0 +1,167 @@
+"""Nights of a device that does not exist, with planted regressions, stored as simulated."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from kswatch.db.records import (
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunKind,
+    RunRecord,
+)
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
+
+DEVICE = DeviceRecord("SIMULATED-0", "cuda", "Simulated GPU", simulated=True, architecture="sm_90")
+ENVIRONMENT = EnvironmentRecord(host="simulated", driver="0.0", cuda="0.0", torch="0.0")
+START = datetime(2026, 1, 1, 2, tzinfo=UTC)
+BASE_MS = {"fused": 0.5, "bmm": 0.8, "bmm_strided": 0.9, "dense": 2.0}
+"""Times of one product; only their changes matter."""
+PROBLEMS = tuple(
+    ProblemKey(a, b, b, d, 4096, precision, layout)
+    for a, b, d in ((1, 48, 1), (2, 64, 4), (4, 96, 2), (8, 32, 32))
+    for precision in ("fp32", "bf16")
+    for layout in ("batch_first", "batch_last")
+)
+WITHIN = 0.002
+"""Standard error of a median within a run."""
+BETWEEN = 0.005
+"""Sigma from night to night, half of whose variance is still there when cells are measured again at once."""
+MACHINE = 0.005
+"""Sigma of what a night does to everything."""
+
+_PLANT = re.compile(r"(\w+):([+-]?\d+(?:\.\d+)?)%@(\d+)(?:-(\d+))?(?::(\w+))?")
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A planted change of an implementation's times, from a night on, up to another."""
+
+    implementation: str
+    change: float
+    first: int
+    last: int | None
+    precision: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Plant:
+        """`IMPLEMENTATION:CHANGE%@FIRST[-LAST][:PRECISION]`, as in fused:+5%@20-40 or fused:+2%@30:bf16.
+
+        Raises:
+            UsageError: the text is no such thing, or the implementation is not simulated.
+        """
+        found = _PLANT.fullmatch(text)
+        if found is None:
+            raise UsageError(
+                f"{text!r} plants nothing; write IMPLEMENTATION:CHANGE%@FIRST-LAST, as fused:+5%@20-40"
+            )
+        name, change, first, last, precision = found.groups()
+        if name not in BASE_MS:
+            raise UsageError(f"{name!r} is not simulated; choose from {', '.join(BASE_MS)}")
+        if precision not in (None, *(problem.precision for problem in PROBLEMS)):
+            raise UsageError(f"{precision!r} is not simulated; choose from fp32, bf16")
+        return cls(name, float(change) / 100, int(first), int(last) if last else None, precision)
+
+    def factor(self, night: int, implementation: str, problem: ProblemKey) -> float:
+        """What a time is multiplied with on this night."""
+        begun = self.first <= night <= (self.last if self.last is not None else night)
+        mine = implementation == self.implementation and self.precision in (None, problem.precision)
+        return 1 + self.change if begun and mine else 1.0
+
+
+class SimulatedNights:
+    """Writes one night after another, and a second measurement of the same night where it is asked for."""
+
+    def __init__(self, store: Store, plants: Sequence[Plant], seed: int) -> None:
+        self._store = store
+        self._plants = plants
+        self._rng = np.random.default_rng(seed)
+        self._own: dict[tuple[ProblemKey, str], float] = {}
+        self._machine = 0.0
+
+    def night(self, night: int) -> int:
+        """Record a whole night and give its run."""
+        self._machine = 0.7 * self._machine + MACHINE * np.sqrt(1 - 0.7**2) * self._rng.standard_normal()
+        for cell in ((problem, name) for problem in PROBLEMS for name in BASE_MS):
+            before = self._own.get(cell, BETWEEN * self._rng.standard_normal())
+            self._own[cell] = 0.6 * before + BETWEEN * np.sqrt(1 - 0.6**2) * self._rng.standard_normal()
+        return self._run(night, PROBLEMS, "nightly", None)
+
+    def again(self, night: int, problems: Sequence[ProblemKey], request_id: int) -> int:
+        """Record these problems measured once more on the same night; gives the run."""
+        return self._run(night, problems, "confirm", request_id)
+
+    def _run(self, night: int, problems: Sequence[ProblemKey], kind: RunKind, request_id: int | None) -> int:
+        at = START + timedelta(days=night)
+        commit = hashlib.sha1(f"simulated night {night}".encode()).hexdigest()
+        revision = RevisionRecord(commit, at, f"simulated revision of night {night}", "simulated")
+        run_id = self._store.begin_run(
+            RunRecord(
+                "simulated",
+                DEVICE,
+                ENVIRONMENT,
+                revision,
+                kind,
+                "simulated",
+                at,
+                seed=night,
+                request_id=request_id,
+            )
+        )
+        self._store.record_problem(
+            run_id, [one for problem in problems for one in self._records(night, problem, kind)]
+        )
+        self._store.record_canaries(run_id, self._canaries())
+        self._store.finish_run(run_id, "finished", 60.0, 1.0, at + timedelta(minutes=1))
+        return run_id
+
+    def _records(self, night: int, problem: ProblemKey, kind: RunKind) -> list[MeasurementRecord]:
+        times = {name: self._time_ms(night, problem, name, kind) for name in BASE_MS}
+        return [self._record(night, problem, name, times) for name in BASE_MS]
+
+    def _time_ms(self, night: int, problem: ProblemKey, name: str, kind: RunKind) -> float:
+        own = self._own[problem, name]
+        if kind == "confirm":
+            own = 0.5 * own + BETWEEN * np.sqrt(0.75) * self._rng.standard_normal()
+        planted = np.prod([plant.factor(night, name, problem) for plant in self._plants])
+        noise = own + self._machine + WITHIN * self._rng.standard_normal()
+        return float(BASE_MS[name] * planted * np.exp(noise))
+
+    def _record(
+        self, night: int, problem: ProblemKey, name: str, times: dict[str, float]
+    ) -> MeasurementRecord:
+        time_ms, ratio = times[name], times[name] / times["fused"]
+        half = 1.96 * WITHIN
+        code = [plant.factor(night, name, problem) for plant in self._plants] if name == "fused" else None
+        return MeasurementRecord(
+            problem,
+            name,
+            "ok",
+            latency_ms=time_ms,
+            latency_low_ms=time_ms * (1 - half),
+            latency_high_ms=time_ms * (1 + half),
+            ratio_to_fused=ratio,
+            ratio_to_fused_low=ratio * (1 - half),
+            ratio_to_fused_high=ratio * (1 + half),
+            sm_clock_mhz=1700.0,
+            temperature_c=60.0,
+            code_hash=hashlib.sha256(f"{problem}{code}".encode()).hexdigest() if code else None,
+        )
+
+    def _canaries(self) -> list[CanaryRecord]:
+        times = [float(np.exp(self._machine + WITHIN * self._rng.standard_normal())) for _ in range(2)]
+        return [
+            CanaryRecord("start", "copy", "fp32", times[0], 1e9 / times[0]),
+            CanaryRecord("start", "gemm", "fp32", times[1], 1e9 / times[1]),
+        ]

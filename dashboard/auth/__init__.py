@@ -1,0 +1,1 @@
+"""dashboard/auth: say in one sentence what lives here."""

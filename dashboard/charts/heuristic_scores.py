@@ -1,0 +1,209 @@
+"""How well heuristics predict: side by side, over the nights, and as a confusion matrix."""
+
+from __future__ import annotations
+
+from math import log10
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, UNSURE, group_lines, translucent
+from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, log_axis, night_axis, plain
+
+FIGURES: tuple[tuple[str, str, str, str], ...] = (
+    ("majority", "majority rate", QUIET, "line-ns-open"),
+    ("accuracy", "accuracy", GOOD, "circle"),
+    ("balanced_accuracy", "balanced accuracy", ACCENT, "diamond"),
+)
+
+FIGURE_TITLES: dict[str, str] = {
+    "accuracy": "accuracy (%)",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "regret": "mean regret (%)",
+}
+"""What `figure_by_night` draws, with its unit; regret is the time or energy lost by following the rule."""
+
+NAMES = ["fused", "a baseline"]
+
+
+@drawn_once
+def side_by_side(frame: pd.DataFrame) -> go.Figure:
+    """Accuracy and balanced accuracy of every heuristic, the majority rate beside them.
+
+    Args:
+        frame: one row a heuristic: `heuristic` (with its version), `accuracy`,
+            `balanced_accuracy`, `majority` (0 to 1), `problems`; `accuracy_low` and `accuracy_high`
+            where they are known.
+    """
+    figure = blank("share of problems (%)", "")
+    ordered = frame.sort_values("accuracy")
+    for column, name, colour, symbol in FIGURES:
+        figure.add_trace(
+            go.Scatter(
+                x=ordered[column] * 100,
+                y=ordered["heuristic"].map(plain),
+                name=name,
+                mode="markers",
+                marker={
+                    "color": colour,
+                    "symbol": symbol,
+                    "size": 18 if column == "majority" else 11,
+                    "line": {"width": 2, "color": colour},
+                },
+                error_x=_accuracy_interval(ordered) if column == "accuracy" else None,
+                customdata=ordered["problems"],
+                hovertemplate=f"%{{y}}: {name} %{{x:.1f}} % of %{{customdata}} problems<extra></extra>",
+            )
+        )
+    figure.update_layout(height=120 + 34 * max(len(ordered), 2))
+    figure.update_xaxes(range=[0, 103])
+    return figure
+
+
+def _accuracy_interval(frame: pd.DataFrame) -> dict[str, object] | None:
+    """What measuring the same problems again could make of the accuracy: those near a tie change sides."""
+    if "accuracy_low" not in frame or frame["accuracy_low"].isna().all():
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (frame["accuracy_high"] - frame["accuracy"]) * 100,
+        "arrayminus": (frame["accuracy"] - frame["accuracy_low"]) * 100,
+        "thickness": 1.5,
+        "width": 4,
+    }
+
+
+@drawn_once
+def figure_by_night(frame: pd.DataFrame, column: str, chosen: str) -> go.Figure:
+    """One figure of every heuristic over the nights, the chosen one in front of the others.
+
+    Args:
+        frame: `started_at`, `run_id`, `heuristic` (with its version), `majority` and the column
+            `column` (0.1 = 10 %).
+        column: a key of `FIGURE_TITLES`.
+        chosen: the heuristic that is drawn thick.
+    """
+    figure = blank(NIGHT_AXIS, FIGURE_TITLES[column], height=320)
+    for line, (name, group) in zip(group_lines(), frame.groupby("heuristic", sort=True), strict=False):
+        nights = group.sort_values("run_id")
+        figure.add_trace(
+            go.Scatter(
+                x=nights["started_at"],
+                y=nights[column] * 100,
+                ids=nights["run_id"].astype(str),
+                name=plain(name),
+                mode="lines+markers",
+                line=line | {"width": 3.5 if name == chosen else 1.5},
+                opacity=1 if name == chosen else 0.65,
+                marker={"size": 6 if name == chosen else 4},
+                customdata=nights["run_id"],
+                hovertemplate=(
+                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata}<br>%{y:.2f} %<extra>%{fullData.name}</extra>"
+                ),
+            )
+        )
+    if column != "regret":
+        figure.add_trace(_majority_line(frame))
+    figure.update_yaxes(rangemode="tozero")
+    night_axis(figure, frame["started_at"])
+    return figure
+
+
+def _majority_line(frame: pd.DataFrame) -> go.Scatter:
+    nights = frame.drop_duplicates("run_id").sort_values("run_id")
+    return go.Scatter(
+        x=nights["started_at"],
+        y=nights["majority"] * 100,
+        name="majority rate",
+        mode="lines",
+        line={"color": QUIET, "width": 2, "dash": "dash"},
+        hovertemplate="%{x|%Y-%m-%d %H:%M} UTC<br>%{y:.2f} %<extra>majority rate</extra>",
+    )
+
+
+@drawn_once
+def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: float) -> go.Figure:
+    """What a threshold rule would score with any other limit; the limit that it has is marked.
+
+    Args:
+        frame: one row a limit: `limit`, `accuracy`, `balanced_accuracy` (0 to 1), `problems`.
+        x_title: what is compared with the limit.
+        limit: that the rule has.
+        majority: what always saying the same would score, 0 to 1.
+    """
+    figure = blank(x_title, "share of problems (%)", height=320)
+    for column, name, colour, _ in FIGURES[1:]:
+        figure.add_trace(
+            go.Scatter(
+                x=frame["limit"],
+                y=frame[column] * 100,
+                name=name,
+                mode="lines+markers",
+                line={"color": colour, "width": 2, "shape": "vh"},
+                marker={"size": 5},
+                customdata=frame["problems"],
+                hovertemplate=(
+                    f"from %{{x:.4g}} on: {name} %{{y:.1f}} % of %{{customdata}} problems<extra></extra>"
+                ),
+            )
+        )
+    figure.add_hline(y=majority * 100, line={"color": QUIET, "width": 2, "dash": "dash"})
+    figure.add_annotation(
+        x=1,
+        xref="paper",
+        y=majority * 100,
+        yanchor="bottom",
+        xanchor="right",
+        text="majority rate",
+        showarrow=False,
+    )
+    if limit > 0:
+        figure.add_vline(x=limit, line={"color": UNSURE, "width": 2})
+        figure.add_annotation(
+            x=log10(limit),
+            y=0,
+            yref="paper",
+            xanchor="left",
+            yanchor="bottom",
+            text=f" its limit, {limit:.4g}",
+            showarrow=False,
+        )
+    figure.update_xaxes(**log_axis([*frame["limit"], limit]))
+    figure.update_yaxes(range=[0, 103])
+    return figure
+
+
+@drawn_once
+def confusion(tp: int, fp: int, fn: int, tn: int) -> go.Figure:
+    """What was said against what was fastest, counts and shares; positive means fused."""
+    figure = blank("fastest", "said", height=340)
+    counts = [[tp, fp], [fn, tn]]
+    problems = max(tp + fp + fn + tn, 1)
+    figure.add_trace(
+        go.Heatmap(
+            x=NAMES,
+            y=NAMES,
+            z=[[tp, -fp], [-fn, tn]],
+            hoverinfo="skip",
+            zmin=-problems,
+            zmax=problems,
+            colorscale=[
+                (0, translucent(BAD, 0.7)),
+                (0.5, translucent(QUIET, 0.1)),
+                (1, translucent(GOOD, 0.7)),
+            ],
+            showscale=False,
+            xgap=3,
+            ygap=3,
+        )
+    )
+    # annotations, not cell texts: these take the page's own text colour, light or dark
+    for said, row in zip(NAMES, counts, strict=True):
+        for fastest, count in zip(NAMES, row, strict=True):
+            text = f"<b>{count}</b><br>{count / problems:.0%}"
+            figure.add_annotation(x=fastest, y=said, text=text, showarrow=False, font={"size": 15})
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return figure

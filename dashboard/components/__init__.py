@@ -1,0 +1,1 @@
+"""dashboard/components: say in one sentence what lives here."""

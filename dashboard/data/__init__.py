@@ -1,0 +1,1 @@
+"""dashboard/data: say in one sentence what lives here."""

@@ -1,0 +1,54 @@
+"""How fast and how frugal each cell of a run was per unit of work, and the roof over it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.formatting.labels import problem_labels
+from kswatch.db.records import HEADLINE_MODES
+
+COLUMNS = ("mode", "latency_ms", "latency_low_ms", "latency_high_ms", "bytes_moved", "flops")
+
+
+def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
+    """Cells of a run with a time and a count of bytes and flops, with what follows from them.
+
+    Adds `intensity` (flops per compulsory byte), `gflops` (a rate, with `gflops_low` and
+    `gflops_high`) and the problem's label; the index counts from 0.
+    """
+    frame = cached_queries.run_cells(run_id, COLUMNS, precision, layout)
+    frame = frame[frame["mode"].isin(HEADLINE_MODES)]
+    frame = frame.dropna(subset=["latency_ms", "bytes_moved", "flops"]).reset_index(drop=True)
+    gflop = frame["flops"] / 1e9
+    return frame.assign(
+        problem=problem_labels(frame),
+        intensity=frame["flops"] / frame["bytes_moved"],
+        gflops=gflop / frame["latency_ms"] * 1e3,
+        gflops_low=gflop / frame["latency_high_ms"] * 1e3,
+        gflops_high=gflop / frame["latency_low_ms"] * 1e3,
+    )
+
+
+def ceilings(run_id: int, precision: str) -> tuple[float | None, float | None]:
+    """Bytes per second of a run's copy canary, flops per second of its GEMM canary of this precision."""
+    readings = cached_queries.canaries((run_id,))
+    copy = readings.loc[readings["name"] == "copy", "rate"]
+    gemm = readings.loc[(readings["name"] == "gemm") & (readings["precision"] == precision), "rate"]
+    return _median(copy), _median(gemm)
+
+
+def _median(values: pd.Series) -> float | None:
+    return None if values.empty else float(values.median())
+
+
+def with_energy_figures(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds energy per GFLOP that the product needs (mJ), and energy times time (mJ·ms).
+
+    The work is that of the pattern, 2·batch·abcd flops: a method that executes more gets no credit.
+    """
+    needed = 2 * frame["batch"] * frame["a"] * frame["b"] * frame["c"] * frame["d"] / 1e9
+    return frame.assign(
+        energy_per_gflop_mj=frame["energy_mj"] / needed,
+        energy_delay=frame["energy_mj"] * frame["latency_ms"],
+    )

@@ -1,0 +1,1 @@
+"""dashboard/formatting: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/static_export: say in one sentence what lives here."""

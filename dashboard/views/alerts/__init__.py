@@ -1,0 +1,1 @@
+"""dashboard/views/alerts: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/views/compare: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/views/devices: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/views/energy: say in one sentence what lives here."""

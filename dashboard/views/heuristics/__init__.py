@@ -1,0 +1,1 @@
+"""dashboard/views/heuristics: say in one sentence what lives here."""

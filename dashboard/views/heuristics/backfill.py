@@ -1,0 +1,50 @@
+"""What today's heuristics would have said of a run that holds no predictions, such as an imported one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from kswatch.dashboard.components.filters import Scope
+from kswatch.dashboard.data import queries as cached_queries
+from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.score import Outcome, score
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+
+
+def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
+    """One row per heuristic and compared problem of the newest run, as `cached_queries.outcomes`.
+
+    Args:
+        scope: which run, precision, layout and baselines.
+        metric: `latency` or `energy`: what decides who won.
+    """
+    compared = cached_queries.run_comparisons(scope.newest.id, metric, *scope.about)
+    compared = compared[compared["speedup"].notna()]
+    facts = {**scope.device.facts, **asdict(scope.device), "metric": metric}
+    problems = [
+        Problem(Pattern(row.a, row.b, row.c, row.d), row.batch, row.precision, row.layout)
+        for row in compared.itertuples()
+    ]
+    frames = [
+        compared.assign(
+            heuristic=f"{rule.name} v{rule.version}",
+            predicts_fused=[rule.predict(problem, facts).predicts_fused for problem in problems],
+        )
+        for rule in HEURISTICS
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def figures(said: pd.DataFrame, scope: Scope) -> pd.DataFrame:
+    """The score of each heuristic, in the columns of `cached_queries.heuristic_nights`."""
+    rows = [
+        asdict(
+            score([Outcome(*pair) for pair in zip(group["predicts_fused"], group["speedup"], strict=True)])
+        )
+        | {"heuristic": name, "run_id": scope.newest.id, "started_at": scope.newest.started_at}
+        for name, group in said.groupby("heuristic", sort=False)
+    ]
+    return pd.DataFrame(rows).astype({"balanced_accuracy": float}) if rows else pd.DataFrame()

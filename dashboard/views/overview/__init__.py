@@ -1,0 +1,1 @@
+"""dashboard/views/overview: say in one sentence what lives here."""

@@ -1,0 +1,140 @@
+"""What the newest runs' verdicts say: a headline, the changes in groups, and each series, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from kswatch.dashboard.components import links
+from kswatch.dashboard.components.panels import choose_row, finding, hint, note, show_table
+from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.formatting.labels import count, metric_label, percent
+from kswatch.db.queries.basic import RunRow
+
+MOST_ROWS = 200
+LIST_HEIGHT = 330
+MOST_ROWS_AT_ONCE = 8
+OPENS = "to open its pattern"
+
+MARKS = {"slower": "▼ slower", "faster": "▲ faster", "ambiguous": "? ambiguous"}
+"""A sign beside the word: nothing is told by colour alone."""
+
+COLUMNS: dict[str, str] = {
+    "verdict": "verdict",
+    "change": "change",
+    "between": "95 % interval",
+    "device": "device",
+    "pattern": "pattern",
+    "implementation": "implementation",
+    "metric": "metric",
+    "batch": "batch",
+    "precision": "precision",
+    "layout": "layout",
+    "cause": "cause",
+    "reason": "reason",
+    "run_id": "run",
+}
+
+
+def are_judged(runs: Sequence[RunRow]) -> bool:
+    """Whether any of these runs has a verdict."""
+    return not _counts(runs).empty
+
+
+def headline(runs: Sequence[RunRow]) -> str:
+    """What changed in these runs, in one sentence."""
+    counts = _counts(runs)
+    if counts.empty:
+        return "The newest runs have not been judged yet"
+    told = counts.groupby("verdict")["series"].sum()
+    slower, faster = (int(told.get(name, 0)) for name in ("slower", "faster"))
+    series, too_new = int(told.sum()), int(counts["too_new"].sum())
+    if too_new == series:
+        return f"Too few nights yet to say what changed in {series:,} series"
+    judged = f"{series - too_new:,} judged series on {count(counts['run_id'].nunique(), 'device')}"
+    if not slower and not faster:
+        return f"Nothing changed last night in {judged}"
+    return f"Last night: {slower:,} slower, {faster:,} faster, of {judged}"
+
+
+def show_changes(runs: Sequence[RunRow]) -> None:
+    """What became faster or slower, in groups, and each series; choosing one opens its pattern."""
+    counts = _counts(runs)
+    if counts.empty:
+        hint("`kswatch check` judges the newest run of each device against its history.")
+        return
+    run_ids = tuple(run.id for run in runs)
+    finding("What changed, the worst first")
+    unclear = int(counts.loc[counts["verdict"] == "ambiguous", "series"].sum())
+    too_new = int(counts["too_new"].sum())
+    if too_new:
+        note(f"{count(too_new, 'series', 'series')} have too few nights behind them to be judged yet.")
+    if too_new == counts["series"].sum():
+        return
+    groups = cached_queries.change_groups(run_ids)
+    if groups.empty:
+        note("Every judged series is within its noise." if not unclear else _unclear(unclear))
+    else:
+        _groups(groups, runs)
+    if len(groups) or unclear:
+        _series(cached_queries.changes(run_ids, MOST_ROWS), counts, runs)
+
+
+def _counts(runs: Sequence[RunRow]) -> pd.DataFrame:
+    return cached_queries.verdict_counts(tuple(run.id for run in runs))
+
+
+def _unclear(series: int) -> str:
+    return f"No step is clear; of {series:,} series the interval is too wide to say."
+
+
+def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
+    """One row for each way in which series changed; the reader with thirty seconds reads only this."""
+    names = {run.id: run.device_model for run in runs}
+    table = pd.DataFrame(
+        {
+            "verdict": groups["verdict"].map(MARKS),
+            "worst": [
+                percent(low if abs(low) > abs(high) else high)
+                for low, high in zip(groups["smallest"], groups["largest"], strict=True)
+            ],
+            "series": groups["series"],
+            "device": groups["run_id"].map(names),
+            "implementation": groups["implementation"],
+            "metric": groups["metric"].map(metric_label),
+            "precision": groups["precision"],
+            "cause": groups["cause"],
+            "all of them": [
+                f"{percent(low)} to {percent(high)}"
+                for low, high in zip(groups["smallest"], groups["largest"], strict=True)
+            ],
+        }
+    )
+    show_table(table, height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content")
+
+
+def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow]) -> None:
+    table = _readable(changed, runs)
+    in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
+    first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
+    note(f"{first}, the worst first.")
+    place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes", OPENS)
+    if place is not None:
+        links.open_problem(table, str(place), device=table.loc[place, "uuid"])
+
+
+def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
+    names = {run.id: run.device_model for run in runs}
+    uuids = {run.id: run.device_uuid for run in runs}
+    return frame.assign(
+        verdict=frame["verdict"].map(MARKS),
+        device=frame["run_id"].map(names),
+        uuid=frame["run_id"].map(uuids),
+        metric=frame["metric"].map(metric_label),
+        change=frame["change"].map(percent),
+        between=[
+            f"{percent(low)} to {percent(high)}"
+            for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
+        ],
+    )

@@ -1,0 +1,1 @@
+"""dashboard/views/pattern: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/views/requests: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""dashboard/views/runs: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""db/alerts: say in one sentence what lives here."""

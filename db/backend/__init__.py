@@ -1,0 +1,1 @@
+"""db/backend: say in one sentence what lives here."""

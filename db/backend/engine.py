@@ -1,0 +1,278 @@
+"""Opening a store: where it may lie, what it holds already, and bringing its schema to the newest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from kswatch.db.backend.errors import shown, told_plainly
+from kswatch.db.json_text import to_json_text
+from kswatch.db.migrations import HEAD, REVISIONS
+from kswatch.errors import ConfigurationError, StoreError
+
+POSTGRES_OPTIONS = "-c timezone=utc -c idle_in_transaction_session_timeout=120s"
+"""Who is cut off in the middle of a transaction gives up what it has locked. A URL's own options win."""
+BUSY_TIMEOUT_MS = 30_000
+"""How long a writer waits for another; transactions are short, so this is never reached in peace."""
+
+SQLITE_PRAGMAS = (
+    "foreign_keys = ON",
+    "synchronous = NORMAL",
+    "cache_size = -32000",
+    # 160 MB: a night recorded whole touches every page of an index, and several share one way into the file
+    "wal_autocheckpoint = 40000",
+)
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "gpfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+    ]
+)
+"""File systems whose locks SQLite's write-ahead log cannot rely on."""
+
+MIGRATION_LOCK = 7_261_947
+"""Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
+
+WRITES = {"writes": True}
+"""Execution options of a transaction that will write: it takes SQLite's lock at once, in turn."""
+
+
+def open_engine(url: str, create: bool = True) -> Engine:
+    """An engine on a store whose schema is the newest.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+        StoreError: the store cannot be there, cannot be written, or is not ours.
+    """
+    parsed = _parsed(url)
+    path = _sqlite_path(parsed)
+    if path is not None and not create and _is_for_reading_only(path):
+        return _open_for_reading(parsed, path)
+    if path is not None:
+        _refuse_place(path, create)
+    engine = _engine(parsed)
+    try:
+        with told_plainly(parsed):
+            _bring_to_head(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _is_for_reading_only(path: Path) -> bool:
+    """Whether the store is there and may be read, but neither it nor its folder may be written."""
+    places = (path.absolute().parent, path)
+    return os.access(path, os.R_OK) and not all(os.access(place, os.W_OK) for place in places)
+
+
+def _open_for_reading(url: URL, path: Path) -> Engine:
+    """An engine that writes nothing, not even the files beside the store by which readers meet writers.
+
+    Raises:
+        StoreError: its schema is not the newest, or a writer left something that only a writer may take in.
+    """
+    if _size(path.with_name(f"{path.name}-wal")):
+        raise StoreError(
+            f"store {path} may only be read here, and its newest nights are not in the file yet; "
+            "read it where it is written, or read a copy made by `kswatch db backup`"
+        )
+    place = f"file:{quote(str(path.absolute()))}"
+    engine = _engine(url.set(database=place, query={"mode": "ro", "immutable": "1", "uri": "true"}))
+    with told_plainly(url), engine.connect() as connection:
+        version = schema_version(connection)
+    _refuse_newer(url, version)
+    if version != HEAD:
+        engine.dispose()
+        raise StoreError(
+            f"store {path} has schema {version} and may only be read here; "
+            f"bring it to {HEAD} where it may be written, by `kswatch db upgrade`"
+        )
+    return engine
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def is_there(url: str) -> bool:
+    """Whether the store's file exists; a server's database is taken to.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+    """
+    path = _sqlite_path(_parsed(url))
+    return path is None or path.exists()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            f"{url!r} is not the URL of a store; write sqlite:///kswatch.db or postgresql://user@host/name"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"{shown(parsed)}: a store is SQLite or PostgreSQL, not {backend}")
+    return parsed.set(drivername="postgresql+psycopg") if backend == "postgresql" else parsed
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    if url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def _refuse_place(path: Path, create: bool) -> None:
+    folder = path.absolute().parent
+    if not os.path.isdir(folder):
+        raise StoreError(f"store {path}: there is no folder {folder}; create it or name another store")
+    if not create and not path.exists():
+        raise StoreError(f"store {path} does not exist; `kswatch nightly` or `kswatch import FILE` makes it")
+    kind = file_system_of(folder)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"store {path} lies on a network file system ({kind}), where SQLite may lose data; "
+            "put it on a local disk, or use PostgreSQL by KSWATCH_DATABASE_URL"
+        )
+    for place in (folder, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise StoreError(
+                f"store {path}: {place} cannot be written; make it writable or name another store"
+            )
+
+
+def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The type of the file system that holds the folder; None where the system does not say."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    real = folder.resolve()
+    points = [
+        (fields[1].replace("\\040", " "), fields[2]) for fields in map(str.split, lines) if len(fields) > 2
+    ]
+    holding = [(len(point), kind) for point, kind in points if real.is_relative_to(point)]
+    # of two mounts on one point the later one is seen
+    return max(reversed(holding), key=lambda found: found[0])[1] if holding else None
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            options = f"{POSTGRES_OPTIONS} {url.query.get('options', '')}"
+            return create_engine(
+                url, json_serializer=_json, pool_pre_ping=True, connect_args={"options": options}
+            )
+        engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"
+        ) from None
+    if url.query.get("mode") != "ro":
+        event.listen(engine, "connect", _keep_a_log)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _json(value: object) -> str:
+    return to_json_text(value, indent=None)
+
+
+def _keep_a_log(connection: object, _entry: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
+
+
+def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
+    # transactions are begun by _begin_sqlite: the driver's own habit leaves reads and DDL outside of them
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def schema_version(connection: Connection) -> str | None:
+    """The revision of the store's schema; None for an empty database.
+
+    Raises:
+        StoreError: the database holds tables of something else.
+    """
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if tables:
+        raise StoreError(
+            f"store {shown(connection.engine.url)} holds tables that are not ours ({', '.join(tables[:3])}); "
+            "name another store"
+        )
+    return None
+
+
+def _bring_to_head(engine: Engine) -> None:
+    with engine.connect() as connection:
+        version = schema_version(connection)
+    _refuse_newer(engine.url, version)
+    if version == HEAD:
+        return
+    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        version = schema_version(connection)  # another process may have migrated while this one waited
+        if version is None:
+            _create_newest(connection)
+        elif version != HEAD:
+            from kswatch.db.migrations.migrate import migrate
+
+            migrate(connection)
+
+
+_VERSION_TABLE = (
+    "CREATE TABLE alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+"""As Alembic makes it."""
+
+
+def _create_newest(connection: Connection) -> None:
+    """What all migrations together would make, in a quarter of the time."""
+    from kswatch.db.schema import tables as models
+
+    models.Base.metadata.create_all(connection, checkfirst=False)
+    connection.execute(text(_VERSION_TABLE))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def _refuse_newer(url: URL, version: str | None) -> None:
+    if version is not None and version not in REVISIONS:
+        raise StoreError(
+            f"store {shown(url)} was written by a newer kswatch (schema {version}, this one knows {HEAD}); "
+            "update kswatch, or name another store"
+        )

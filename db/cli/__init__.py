@@ -1,0 +1,1 @@
+"""db/cli: say in one sentence what lives here."""

@@ -1,0 +1,152 @@
+"""`kswatch runs`: what was run, and what people say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kswatch.db.coordination.run_events import Say
+    from kswatch.db.queries.rows import RunRow
+    from kswatch.db.store import Store
+
+app = typer.Typer(invoke_without_command=True)
+
+TABLE_ROWS = 20
+
+WhoOption = Annotated[str | None, typer.Option(help="Who says so; by default the user's name.")]
+RunArgument = Annotated[int, typer.Argument(help="Number of the run.")]
+
+
+@app.callback()
+def runs(
+    ctx: typer.Context,
+    device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="nightly, ad_hoc, import, ...; repeatable.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many, the newest first; 20 in the table, else all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List the runs, the newest first; exclude a bad one or note something about it.
+
+    \b
+    Examples:
+      kswatch runs
+      kswatch runs --device cpu --kind nightly --json
+      kswatch runs exclude 12 --reason "fan was broken"
+      kswatch runs note 12 "first night with the new driver"
+    """  # noqa: D301  (backslash b keeps the lines apart)
+    if ctx.invoked_subcommand is not None:
+        return
+    from kswatch.db.json_text import to_json_text
+    from kswatch.db.queries import basic as queries
+    from kswatch.db.store import Store
+
+    store = Store.open(ctx.obj["database_url"], create=False)
+    device_id = queries.find_device(store, device).id if device is not None else None
+    found = queries.runs(store, device_id, kinds=kind, limit=limit or (None if as_json else TABLE_ROWS))
+    left_s = _seconds_left(store)
+    if as_json:
+        typer.echo(to_json_text([_as_object(run, left_s.get(run.id)) for run in found]))
+    else:
+        _print_table(found, left_s)
+
+
+def _seconds_left(store: Store) -> dict[int, float]:
+    """Of the runs under way that somebody asked for."""
+    from kswatch.db.queries import basic as queries
+
+    running = queries.requests(store, states=("running",), limit=None)
+    return {one.run_id: one.seconds_left for one in running if one.run_id and one.seconds_left is not None}
+
+
+def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
+    return {
+        "run": run.id,
+        "suite": run.suite,
+        "device": run.device_uuid,
+        "model": run.device_model,
+        "kind": run.kind,
+        "origin": run.origin,
+        "state": run.state,
+        "excluded": run.excluded,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "seconds": run.seconds,
+        "harness_seconds": run.harness_seconds,
+        "cells": run.cells,
+        "planned_cells": run.planned_cells,
+        "by_status": run.by_status,
+        "environment": run.environment,
+        "revision": run.revision,
+        "request": run.request_id,
+        "seconds_left": left_s,
+        "arguments": run.arguments,
+    }
+
+
+def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not found:
+        typer.echo("no runs yet; `kswatch nightly` or `kswatch profile smoke --device cpu` makes one")
+        return
+    table = Table("run", "started (UTC)", "device", "suite", "kind", "state", "cells", "revision", box=None)
+    for run in found:
+        commit = f"{run.revision.commit[:10]}{'+' if run.revision.dirty else ''}" if run.revision else "-"
+        started = run.started_at.strftime("%Y-%m-%d %H:%M")
+        state = f"{run.state}, excluded" if run.excluded else run.state
+        if run.id in left_s:
+            state += f", {left_s[run.id] / 60:.1f} min left"
+        kind = run.kind if run.origin == "measured" else f"{run.kind}, {run.origin}"
+        statuses = ", ".join(f"{count} {status}" for status, count in run.by_status.items()) or "0"
+        table.add_row(str(run.id), started, run.device_model, run.suite, kind, state, statuses, commit)
+    Console().print(table)
+
+
+@app.command()
+def exclude(
+    ctx: typer.Context,
+    run: RunArgument,
+    reason: Annotated[str, typer.Option(help="Why it is bad.")],
+    who: WhoOption = None,
+) -> None:
+    """Leave a run out of headlines and judgement; it stays in the store."""
+    _say(ctx, run, "exclude", who, reason)
+
+
+@app.command()
+def include(
+    ctx: typer.Context,
+    run: RunArgument,
+    reason: Annotated[str, typer.Option(help="Why it is good after all.")],
+    who: WhoOption = None,
+) -> None:
+    """Take an excluded run back."""
+    _say(ctx, run, "include", who, reason)
+
+
+@app.command()
+def note(
+    ctx: typer.Context,
+    run: RunArgument,
+    text: Annotated[str, typer.Argument(help="What others should know.")],
+    who: WhoOption = None,
+) -> None:
+    """Note something about a run; pages show it."""
+    _say(ctx, run, "note", who, text)
+
+
+def _say(ctx: typer.Context, run_id: int, action: Say, who: str | None, text: str) -> None:
+    from getpass import getuser
+
+    from kswatch.db.coordination.run_events import say
+    from kswatch.db.store import Store
+
+    store = Store.open(ctx.obj["database_url"], create=False)
+    say(store, run_id, action, who or getuser(), text)
+    done = {"exclude": "excluded", "include": "included again", "note": "noted"}[action]
+    typer.echo(f"run {run_id} {done}: {text}")

@@ -1,0 +1,1 @@
+"""db/compiled_code: say in one sentence what lives here."""

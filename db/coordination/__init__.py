@@ -1,0 +1,1 @@
+"""db/coordination: say in one sentence what lives here."""

@@ -1,0 +1,62 @@
+"""What a run says of itself while it goes on: few lines, bounded, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import func, select
+
+from kswatch.db.schema.tables import RunLog
+from kswatch.db.store import Store
+
+Level = Literal["info", "warning", "error"]
+
+MOST_LINES = 400
+"""Of one run; of what comes after only the `always` lines are kept."""
+
+LEFT_OUT = "more lines than are kept: those that follow were left out; the measurements tell every cell"
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line that a run said of itself."""
+
+    id: int
+    run_id: int
+    at: datetime
+    level: str
+    text: str
+
+
+def log(store: Store, run_id: int, lines: Sequence[tuple[Level, str]], *, always: bool = False) -> None:
+    """Add lines to a run's log.
+
+    Args:
+        store: Where the run is.
+        run_id: Whose log.
+        lines: Each with its level.
+        always: Keep them however long the log is already: how a run ended, say.
+    """
+    if not lines:
+        return
+    now = datetime.now(UTC)
+    with store.writing() as session:
+        held = session.scalar(select(func.count()).where(RunLog.run_id == run_id)) or 0
+        kept = list(lines) if always else list(lines[: max(0, MOST_LINES - held)])
+        if len(kept) < len(lines) and held <= MOST_LINES:
+            kept.append(("warning", LEFT_OUT))
+        session.add_all(
+            RunLog(run_id=run_id, at=now, level=level, text=text.replace("\0", "")[:2000])
+            for level, text in kept
+        )
+
+
+def run_log(store: Store, run_id: int, after_id: int = 0, limit: int | None = None) -> list[LogLine]:
+    """A run's lines, the oldest first; with `after_id` only what came since that line."""
+    columns = [getattr(RunLog, name) for name in LogLine.__dataclass_fields__]
+    query = select(*columns).where(RunLog.run_id == run_id, RunLog.id > after_id).order_by(RunLog.id)
+    with store.session() as session:
+        return [LogLine(*row) for row in session.execute(query.limit(limit))]

@@ -1,0 +1,1 @@
+"""db/interchange: say in one sentence what lives here."""

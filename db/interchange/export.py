@@ -1,0 +1,128 @@
+"""A run with all that the store holds of it, as records: what an export writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, cast
+
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session
+
+from kswatch.db.backend.codecs import unpack_samples
+from kswatch.db.interchange.ingest import EventRecord, LogRecord, RunHeader
+from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.queries.measurements import PROBLEM_COLUMNS
+from kswatch.db.records import (
+    CanaryRecord,
+    CounterReading,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RunState,
+)
+from kswatch.db.schema.tables import (
+    Canary,
+    Cell,
+    Counter,
+    Measurement,
+    Prediction,
+    Problem,
+    Resource,
+    Run,
+    RunEvent,
+    RunLog,
+    Sample,
+)
+from kswatch.db.store import Store
+from kswatch.db.writes.measurements import PLAIN_COLUMNS
+
+
+def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementRecord]]:
+    """The run and its measurements; the request that it was for stays behind, being another store's."""
+    record = replace(store.run_plan(run_id), request_id=None)
+    with store.session() as session:
+        run = session.get_one(Run, run_id)
+        header = RunHeader(
+            record=record,
+            identity=run.identity,
+            state=cast(RunState, run.state),
+            finished_at=run.finished_at,
+            seconds=run.seconds,
+            harness_seconds=run.harness_seconds,
+            excluded=run.excluded,
+            canaries=tuple(_rows_as(session, CanaryRecord, Canary, run_id)),
+            predictions=tuple(_predictions(session, run_id)),
+            events=tuple(_rows_as(session, EventRecord, RunEvent, run_id)),
+            log=tuple(_rows_as(session, LogRecord, RunLog, run_id)),
+            resources=tuple(_resources(session, run_id)),
+        )
+        return header, _measurements(session, run_id)
+
+
+def _rows_as(session: Session, record: Any, model: Any, run_id: int) -> list[Any]:  # noqa: ANN401
+    names = [field.name for field in fields(record)]
+    query = select(*(getattr(model, name) for name in names)).where(model.run_id == run_id)
+    rows = session.execute(query.order_by(*model.__table__.primary_key))
+    return [record(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
+    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
+    query = (
+        select(*PROBLEM_COLUMNS, *said)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(Prediction.run_id == run_id)
+        .order_by(*Prediction.__table__.primary_key)
+    )
+    return [PredictionRecord(ProblemKey(*row[:7]), *row[7:]) for row in session.execute(query)]
+
+
+def _resources(session: Session, run_id: int) -> list[ResourceRow]:
+    ran = select(Measurement.code_hash).where(Measurement.run_id == run_id)
+    columns = [getattr(Resource, name) for name in ResourceRow._fields]
+    query = select(*columns).where(Resource.code_hash.in_(ran)).order_by(*Resource.__table__.primary_key)
+    return [ResourceRow(*row) for row in session.execute(query)]
+
+
+def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, ...]]:
+    """The counters of each cell that has some."""
+    columns = [getattr(Counter, field.name) for field in fields(CounterReading)]
+    query = select(Counter.cell_id, *columns).where(Counter.run_id == run_id)
+    by_cell: dict[int, tuple[CounterReading, ...]] = defaultdict(tuple)
+    for cell_id, *values in session.execute(query.order_by(Counter.cell_id, Counter.name)):
+        by_cell[cell_id] += (CounterReading(*values),)
+    return by_cell
+
+
+def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
+    sample = and_(
+        Sample.run_id == Measurement.run_id,
+        Sample.cell_id == Measurement.cell_id,
+        Sample.mode == Measurement.mode,
+    )
+    columns = [getattr(Measurement, name) for name in PLAIN_COLUMNS]
+    query = (
+        select(Cell.id, *PROBLEM_COLUMNS, Cell.implementation, Measurement.flags, Sample.samples_ms, *columns)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .outerjoin(Sample, sample)
+        .where(Measurement.run_id == run_id)
+        .order_by(Measurement.cell_id, Measurement.mode)
+    )
+    counters = _counters(session, run_id)
+    # a cell's counters go with its first mode: they belong to the cell
+    return [_record(row._asdict(), counters.pop(row.id, ())) for row in session.execute(query)]
+
+
+def _record(row: Mapping[str, Any], counters: tuple[CounterReading, ...]) -> MeasurementRecord:
+    packed = row["samples_ms"]
+    return MeasurementRecord(
+        problem=ProblemKey(*(row[name] for name in ProblemKey.__dataclass_fields__)),
+        implementation=row["implementation"],
+        flags=tuple(row["flags"].split(",")) if row["flags"] else (),
+        samples_ms=tuple(unpack_samples(packed)) if packed else (),
+        counters=counters,
+        **{name: row[name] for name in PLAIN_COLUMNS},
+    )

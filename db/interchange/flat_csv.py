@@ -1,0 +1,199 @@
+"""CSV files: the published forms, and our own flat form for spreadsheets, one measurement a row.
+
+Our own form has no samples, canaries or predictions, and no free-form facts; JSON lines keep those.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from kswatch.db.interchange.decoding import RowFault, decode
+from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
+from kswatch.db.interchange.published_csv import FORMS, Form
+from kswatch.db.interchange.reader import csv_rows
+from kswatch.db.interchange.validation import checked_header, checked_record
+from kswatch.db.json_text import to_plain
+from kswatch.db.records import (
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunRecord,
+)
+from kswatch.errors import FormatError
+
+FEW_COLUMNS = 2
+"""A file that lacks no more than these is of the form, with columns missing; others are of no form."""
+
+
+def read_table(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+    """The runs of a CSV file; rows that cannot be read are counted as rejected.
+
+    Raises:
+        FormatError: its columns are of no known form.
+    """
+    rows = csv_rows(text)
+    _, header = next(rows, (1, ""))
+    columns = [name.strip() for name in header] if isinstance(header, list) else []
+    columns = ["pattern" if name == "patterns" else name for name in columns]
+    if _OWN_COLUMNS[0] in columns:
+        _refuse_missing(path, columns, frozenset(_NEEDED), "our own export")
+        return _read_own(columns, rows, tally)
+    form = min(FORMS, key=lambda one: len(one.columns - set(columns)))
+    if len(form.columns - set(columns)) > FEW_COLUMNS:
+        names = "; ".join(f"{one.name}: {', '.join(sorted(one.columns))}" for one in FORMS)
+        raise FormatError(f"{path} is of no form that kswatch reads; columns of the known forms are {names}")
+    _refuse_missing(path, columns, form.columns, f"the {form.name} form")
+    return _read_published(path, form, columns, rows, tally)
+
+
+def _refuse_missing(path: Path, columns: Sequence[str], needed: frozenset[str], form: str) -> None:
+    missing = sorted(needed - set(columns))
+    if missing:
+        raise FormatError(f"{path} lacks column {', '.join(missing)} of {form}; add it and import again")
+
+
+CsvRows = Iterator[tuple[int, list[str] | str]]
+
+
+def _good_rows(columns: Sequence[str], rows: CsvRows, tally: Tally) -> Iterator[tuple[int, dict[str, str]]]:
+    for line, found in rows:
+        if isinstance(found, str):
+            tally.rejections.append(Rejection(line, found))
+        elif len(found) != len(columns):
+            reason = f"has {len(found)} fields, the header {len(columns)}"
+            tally.rejections.append(Rejection(line, reason))
+        else:
+            yield line, dict(zip(columns, found, strict=True))
+
+
+def _read_published(
+    path: Path, form: Form, columns: Sequence[str], rows: CsvRows, tally: Tally
+) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+    by_model: dict[str, list[FileRow]] = {}
+    for line, row in _good_rows(columns, rows, tally):
+        try:
+            found = form.read(row)
+        except RowFault as fault:
+            tally.rejections.append(Rejection(line, str(fault)))
+            continue
+        by_model.setdefault(found.device_model, []).append(FileRow(line, found.records))
+    for model, of_device in by_model.items():
+        yield _published_run(path, form, model), of_device
+
+
+def _published_run(path: Path, form: Form, model: str) -> RunHeader:
+    """A run for what is new; the device has no UUID of its own, so its model stands for it."""
+    now = datetime.now(UTC)
+    record = RunRecord(
+        suite="published",
+        device=DeviceRecord(uuid=f"imported:{model}", kind="cuda", model=model),
+        environment=EnvironmentRecord(),
+        revision=None,
+        kind="import",
+        origin="imported",
+        started_at=now,
+        arguments={"file": path.name, "form": form.name},
+    )
+    return RunHeader(record, identity=None, finished_at=now)
+
+
+_DEVICE = [field.name for field in fields(DeviceRecord) if field.name != "facts"]
+_ENVIRONMENT = [field.name for field in fields(EnvironmentRecord) if field.name != "extra"]
+_REVISION = [field.name for field in fields(RevisionRecord)]
+_RUN = ["suite", "kind", "origin", "started_at", "seed", "budget_s", "planned_cells"]
+_ENDING = ["state", "finished_at", "seconds", "harness_seconds", "excluded"]
+_PROBLEM = [field.name for field in fields(ProblemKey)]
+_MEASUREMENT = [
+    field.name
+    for field in fields(MeasurementRecord)
+    if field.name not in {"problem", "samples_ms", "counters"}
+]
+_GROUPS: dict[str, list[str]] = {
+    "run": _RUN,
+    "ending": _ENDING,
+    "device": _DEVICE,
+    "environment": _ENVIRONMENT,
+    "revision": _REVISION,
+}
+_OWN_COLUMNS = [
+    "run.identity",
+    *(f"{group}.{name}" for group, names in _GROUPS.items() for name in names),
+    *_PROBLEM,
+    *_MEASUREMENT,
+]
+_NEEDED = ["run.identity", "run.suite", "run.kind", "run.origin", "run.started_at", "device.uuid"]
+_NEEDED += ["device.kind", "device.model", *_PROBLEM, "implementation", "status"]
+
+
+def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
+    """Write runs in our own flat form, and give the number of rows."""
+    writer = csv.writer(file)  # its "\r\n" ends see to it that a bare "\r" within a field is quoted
+    writer.writerow(_OWN_COLUMNS)
+    written = 0
+    for header, records in runs:
+        start = [header.identity, *map(_field, _run_values(header))]
+        for record in records:
+            values = [getattr(record.problem, name) for name in _PROBLEM]
+            values += [getattr(record, name) for name in _MEASUREMENT]
+            writer.writerow([*start, *map(_field, values)])
+            written += 1
+    return written
+
+
+def _run_values(header: RunHeader) -> list[object]:
+    record = header.record
+    sources = {
+        "run": record,
+        "ending": header,
+        "device": record.device,
+        "environment": record.environment,
+        "revision": record.revision,
+    }
+    return [getattr(sources[group], name, None) for group, names in _GROUPS.items() for name in names]
+
+
+def _field(value: object) -> object:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    plain = to_plain(value)
+    return "" if plain is None else repr(plain) if isinstance(plain, float) else plain
+
+
+def _read_own(
+    columns: Sequence[str], rows: CsvRows, tally: Tally
+) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+    runs: dict[str, tuple[RunHeader, list[FileRow]]] = {}
+    for line, row in _good_rows(columns, rows, tally):
+        try:
+            identity = row["run.identity"]
+            if identity not in runs:
+                runs[identity] = (_own_run(row), [])
+            runs[identity][1].append(FileRow(line, (_own_record(row),)))
+        except RowFault as fault:
+            tally.rejections.append(Rejection(line, str(fault)))
+    yield from runs.values()
+
+
+def _own_run(row: Mapping[str, str]) -> RunHeader:
+    groups = {
+        group: {name: row[f"{group}.{name}"] for name in names if row.get(f"{group}.{name}")}
+        for group, names in _GROUPS.items()
+    }
+    record: dict[str, object] = {**groups.pop("run")}
+    ending = groups.pop("ending")
+    record |= groups | {"revision": groups["revision"] or None}
+    values = {**ending, "record": record, "identity": row["run.identity"]}
+    return checked_header(decode(RunHeader, values, text=True))
+
+
+def _own_record(row: Mapping[str, str]) -> MeasurementRecord:
+    values: dict[str, object] = {name: row[name] for name in _MEASUREMENT if row.get(name)}
+    values["problem"] = {name: row[name] for name in _PROBLEM}
+    return checked_record(decode(MeasurementRecord, values, text=True))

@@ -1,0 +1,229 @@
+"""What a file brings, whatever its form: runs and their rows, recorded at most once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.records import (
+    CanaryRecord,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RunRecord,
+    RunState,
+)
+from kswatch.db.schema.tables import (
+    Canary,
+    Cell,
+    Device,
+    Measurement,
+    Problem,
+    Resource,
+    Run,
+    RunEvent,
+    RunLog,
+)
+from kswatch.db.store import Store
+from kswatch.db.writes import measurements as recording
+from kswatch.db.writes import runs as run_writing
+from kswatch.db.writes.measurements import RunFacts
+from kswatch.db.writes.series_tails import write_tails
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that could not be taken, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """What a person said of a run."""
+
+    at: datetime
+    who: str
+    action: str
+    text: str
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """A line that a run said of itself."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """A run as a file tells of it."""
+
+    record: RunRecord
+    identity: str | None
+    """None where the file has runs of nobody's: what is new in it becomes a new run."""
+    state: RunState = "finished"
+    finished_at: datetime | None = None
+    seconds: float | None = None
+    harness_seconds: float | None = None
+    excluded: bool = False
+    canaries: tuple[CanaryRecord, ...] = ()
+    predictions: tuple[PredictionRecord, ...] = ()
+    events: tuple[EventRecord, ...] = ()
+    log: tuple[LogRecord, ...] = ()
+    resources: tuple[ResourceRow, ...] = ()
+    """What the compiler gave the machine code that the run's cells ran."""
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One row of a file, and the measurements that it holds."""
+
+    line: int
+    records: tuple[MeasurementRecord, ...]
+
+
+@dataclass
+class Tally:
+    """How many rows came to what; read is the sum."""
+
+    recorded: int = 0
+    implausible: int = 0
+    duplicates: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    run_ids: list[int] = field(default_factory=list)
+    """Runs that something was recorded in."""
+
+    def count(self, new: Sequence[MeasurementRecord]) -> None:
+        """Count one row by what of it is new to the store."""
+        if not new:
+            self.duplicates += 1
+        elif any(record.status == "implausible" for record in new):
+            self.implausible += 1
+        else:
+            self.recorded += 1
+
+
+def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: Tally) -> None:
+    """Record a run's rows in one transaction, leaving out those that the store has already."""
+    with store.writing() as session:
+        run = _run_of(session, header)
+        known = _known(session, header, run)
+        records = _new_records(known, rows, tally, any_value=header.identity is not None)
+        if not records and (run is not None or header.identity is None):
+            return
+        is_new = run is None
+        run = run or run_writing.begin(session, header.record, header.identity)
+        tally.run_ids.append(run.id)
+        _write(store, session, header, run, records, is_new)
+
+
+def _run_of(session: Session, header: RunHeader) -> Run | None:
+    if header.identity is None:
+        return None
+    return session.scalars(select(Run).where(Run.identity == header.identity)).one_or_none()
+
+
+MeasurementKey = tuple[ProblemKey, str, str]
+"""(problem, implementation, mode)."""
+_SIGNATURE = ("status", "latency_ms", "energy_mj", "energy_products", "sample_count")
+"""What two rows of one cell must agree in to be the same row."""
+_signature = attrgetter(*_SIGNATURE)
+
+
+def _known(session: Session, header: RunHeader, run: Run | None) -> dict[MeasurementKey, set[tuple]]:
+    """What the store has already: of this run, or of the device's imported runs where it has no identity."""
+    problem = [getattr(Problem, name) for name in ProblemKey.__dataclass_fields__]
+    query = (
+        select(*problem, Cell.implementation, Measurement.mode)
+        .add_columns(*(getattr(Measurement, name) for name in _SIGNATURE))
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .join(Run, Run.id == Measurement.run_id)
+    )
+    if header.identity is not None:
+        query = query.where(Run.identity == header.identity)
+    else:
+        query = query.join(Device, Device.id == Run.device_id)
+        query = query.where(Run.kind == "import", Device.uuid == header.record.device.uuid)
+    known: dict[MeasurementKey, set[tuple]] = defaultdict(set)
+    for row in session.execute(query):
+        known[ProblemKey(*row[:7]), row[7], row[8]].add(tuple(row[9:]))
+    return known
+
+
+def _new_records(
+    known: Mapping[MeasurementKey, set[tuple]], rows: Iterable[FileRow], tally: Tally, any_value: bool
+) -> list[MeasurementRecord]:
+    """The records that the store lacks; counts what became of each row.
+
+    With `any_value` a cell that the run already has is the same row whatever it says.
+    """
+    taken: dict[MeasurementKey, tuple[int, tuple]] = {}
+    records = []
+    for row in rows:
+        clash = _clash(row, taken)
+        if clash:
+            tally.rejections.append(Rejection(row.line, clash))
+            continue
+        new = []
+        for record in row.records:
+            key, signature = _key(record), _signature(record)
+            stored = key in known and (any_value or signature in known[key])
+            if key not in taken and not stored:
+                new.append(record)
+            taken.setdefault(key, (row.line, signature))
+        tally.count(new)
+        records += new
+    return records
+
+
+def _clash(row: FileRow, taken: Mapping[MeasurementKey, tuple[int, tuple]]) -> str | None:
+    """Why a row cannot be taken beside an earlier one: nobody could say which of them is right."""
+    for record in row.records:
+        line, signature = taken.get(_key(record), (0, None))
+        if line and signature != _signature(record):
+            return f"line {line} gives the same cell another value; keep one of them"
+    return None
+
+
+def _key(record: MeasurementRecord) -> MeasurementKey:
+    return record.problem, record.implementation, record.mode
+
+
+def _write(
+    store: Store,
+    session: Session,
+    header: RunHeader,
+    run: Run,
+    records: list[MeasurementRecord],
+    is_new: bool,
+) -> None:
+    facts = RunFacts(run.id, run.device_id, run.kind)
+    connection = session.connection()
+    cells = recording.write_measurements(connection, store.vocabulary, facts, records, replace=not is_new)
+    if facts.keeps_tails:
+        write_tails(connection, run.device_id, run.id, recording.points_of(run.id, cells, records))
+    canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
+    insert_rows(session, Canary, canaries, replace=True)
+    recording.write_predictions(connection, store.vocabulary, run.id, header.predictions)
+    insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
+    for model, said in ((RunEvent, header.events), (RunLog, header.log)):
+        if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):
+            session.add_all(model(run_id=run.id, **vars(one)) for one in said)
+    run.excluded = header.excluded
+    ended = header.finished_at or header.record.started_at
+    placed = recording.placed(connection, store.vocabulary, cells, records) if is_new else None
+    run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended, placed)
+    run.finished_at = header.finished_at

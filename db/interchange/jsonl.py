@@ -1,0 +1,99 @@
+"""JSON lines: our own form that keeps everything. A line for each run, followed by one for each measurement.
+
+    {"type": "run", "identity": ..., "record": {...}, "canaries": [...], "predictions": [...], ...}
+    {"type": "measurement", "run": <identity>, "problem": {...}, "implementation": ..., ...}
+
+Fields are those of `kswatch.db.interchange.ingest.RunHeader` and `kswatch.db.records`; absent ones have their default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from kswatch.db.interchange.decoding import RowFault, decode
+from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
+from kswatch.db.interchange.validation import checked_header, checked_record
+from kswatch.db.json_text import to_json_text
+from kswatch.db.records import MeasurementRecord
+from kswatch.errors import FormatError
+
+
+def write_lines(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
+    """Write runs as JSON lines, and give the number of measurements."""
+    written = 0
+    for header, records in runs:
+        _write(file, {"type": "run", **_brief(header)})
+        for record in records:
+            samples_ms = tuple(float(f"{sample:.9g}") for sample in record.samples_ms)
+            values = _brief(replace(record, samples_ms=samples_ms))
+            _write(file, {"type": "measurement", "run": header.identity, **values})
+        written += len(records)
+    return written
+
+
+def _write(file: TextIO, line: dict[str, object]) -> None:
+    file.write(to_json_text(line, indent=None) + "\n")
+
+
+def _brief(record: Any) -> dict[str, object]:  # noqa: ANN401  (any of our frozen dataclasses)
+    """The record's fields that differ from their default."""
+    values = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if value != default:
+            values[field.name] = value
+    return values
+
+
+def read_lines(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+    """The runs of a file of JSON lines; lines that cannot be read are counted as rejected.
+
+    Raises:
+        FormatError: the first line is of no export of ours.
+    """
+    header: RunHeader | None = None
+    rows: list[FileRow] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            type_, values = _parsed(line)
+            if type_ == "run":
+                if header is not None:
+                    yield header, rows
+                header, rows = None, []
+                header = checked_header(decode(RunHeader, values))
+            else:
+                rows.append(FileRow(number, (_measurement(values, header),)))
+        except RowFault as fault:
+            if number == 1:
+                raise FormatError(
+                    f"{path} is no export of kswatch (line 1: {fault}); "
+                    "write one with `kswatch export --all --format jsonl FILE`"
+                ) from None
+            tally.rejections.append(Rejection(number, str(fault)))
+    if header is not None:
+        yield header, rows
+
+
+def _parsed(line: str) -> tuple[str, dict[str, Any]]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RowFault(f"is not JSON ({error})") from None
+    type_ = values.pop("type", None) if isinstance(values, dict) else None
+    if type_ not in ("run", "measurement"):
+        raise RowFault('has no "type" run or measurement')
+    return type_, values
+
+
+def _measurement(values: dict[str, Any], header: RunHeader | None) -> MeasurementRecord:
+    identity = values.pop("run", None)
+    if header is None or identity != header.identity:
+        raise RowFault(f"its run {identity} is not the one that was read last")
+    return checked_record(decode(MeasurementRecord, values))

@@ -1,0 +1,184 @@
+"""The CSV forms in which measurements of the Kronecker-sparse product were published.
+
+energy  pattern, batch-size, algo, bs_position, precision, device_name, nruns, median (mJ for nruns products)
+time    pattern(s), batch-size, algo, bs_position, precision, device_name, median (s), times (list of s)
+sample  a, b, c, d, kernel_s, bmm_s: fp32, batch_last, batch 25,088, on an A100 PCIe 40 GB
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from statistics import quantiles
+
+from kswatch.db.interchange.decoding import LARGEST, RowFault
+from kswatch.db.records import PRECISIONS, MeasurementRecord, ProblemKey
+
+IMPLEMENTATION_OF_ALGO: dict[str, str] = {"kernel": "fused", "monarch": "bmm"}
+"""What the authors call otherwise; our own names mean themselves."""
+KNOWN_ALGOS = ("kernel", "monarch", "fused", "bmm", "einsum", "bsr", "csr", "dense")
+LAYOUT_OF_POSITION: dict[str, str] = {
+    "bs_first": "batch_first",
+    "bs_last": "batch_last",
+    "batch_first": "batch_first",
+    "batch_last": "batch_last",
+}
+
+SAMPLE_DEVICE = "NVIDIA A100-PCIE-40GB"
+SAMPLE_BATCH = 25_088
+
+LEAST_PJ_PER_BYTE = 30.0
+"""Moving a compulsory byte through HBM alone costs about this much: less energy was a failed launch."""
+MOST_BYTES_PER_S = 20e12
+"""No device memory is this fast: less time per compulsory byte was a failed launch."""
+
+LARGEST_INTEGER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row: whose device, and what it measured there."""
+
+    device_model: str
+    records: tuple[MeasurementRecord, ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A published form: its columns, and how a row is read (which may raise `RowFault`)."""
+
+    name: str
+    columns: frozenset[str]
+    read: Callable[[Mapping[str, str]], PublishedRow]
+
+
+def _read_energy(row: Mapping[str, str]) -> PublishedRow:
+    products = _integer(row, "nruns")
+    energy_mj = _positive(row, "median") / products
+    record = MeasurementRecord(
+        problem=_problem(row),
+        implementation=_implementation(row),
+        status="ok",
+        mode="unknown",
+        energy_mj=energy_mj,
+        energy_products=products,
+        energy_source="published",
+    )
+    return PublishedRow(_device(row), (_plausible(record),))
+
+
+def _read_time(row: Mapping[str, str]) -> PublishedRow:
+    samples_ms = _samples_ms(row.get("times", ""))
+    record = MeasurementRecord(
+        problem=_problem(row),
+        implementation=_implementation(row),
+        status="ok",
+        mode="unknown",
+        latency_ms=1e3 * _positive(row, "median"),
+        sample_count=len(samples_ms) or None,
+        samples_ms=samples_ms,
+    )
+    if len(samples_ms) > 1:  # an iqr of 0 over one sample is no quiet measurement
+        quartiles = quantiles(samples_ms, n=4, method="inclusive")
+        record = replace(record, latency_p25_ms=quartiles[0], latency_p75_ms=quartiles[2])
+    return PublishedRow(_device(row), (_plausible(record),))
+
+
+def _read_sample(row: Mapping[str, str]) -> PublishedRow:
+    a, b, c, d = (_integer(row, letter) for letter in "abcd")
+    problem = ProblemKey(a, b, c, d, batch=SAMPLE_BATCH, precision="fp32", layout="batch_last")
+    records = (
+        MeasurementRecord(problem, name, "ok", "unknown", latency_ms=1e3 * _positive(row, column))
+        for name, column in (("fused", "kernel_s"), ("bmm", "bmm_s"))
+    )
+    return PublishedRow(SAMPLE_DEVICE, tuple(map(_plausible, records)))
+
+
+_SHARED = frozenset({"pattern", "batch-size", "algo", "bs_position", "precision", "device_name", "median"})
+
+FORMS: tuple[Form, ...] = (
+    Form("energy", _SHARED | {"nruns"}, _read_energy),
+    Form("time", _SHARED | {"times"}, _read_time),
+    Form("sample", frozenset({"a", "b", "c", "d", "kernel_s", "bmm_s"}), _read_sample),
+)
+
+
+def _plausible(record: MeasurementRecord) -> MeasurementRecord:
+    """The record, or the same as `implausible` with the reason where no device could have done it."""
+    bytes_ = record.problem.compulsory_bytes
+    if record.energy_mj is not None and record.energy_mj * 1e9 < LEAST_PJ_PER_BYTE * bytes_:
+        spent = f"{record.energy_mj * 1e9 / bytes_:.2g} pJ per compulsory byte"
+        reason = f"{spent}; memory alone costs about {LEAST_PJ_PER_BYTE:g}: a failed launch"
+        return replace(record, status="implausible", reason=reason)
+    if record.latency_ms is not None and record.latency_ms * 1e-3 * MOST_BYTES_PER_S < bytes_:
+        rate = f"{bytes_ / record.latency_ms / 1e9:.3g} TB/s of compulsory bytes"
+        reason = f"{rate}; no memory is faster than {MOST_BYTES_PER_S / 1e12:g}: a failed launch"
+        return replace(record, status="implausible", reason=reason)
+    return record
+
+
+def _problem(row: Mapping[str, str]) -> ProblemKey:
+    return _problem_of(row["pattern"], row["bs_position"], row["precision"].strip(), row["batch-size"])
+
+
+@lru_cache(maxsize=8192)
+def _problem_of(pattern: str, position: str, precision: str, batch: str) -> ProblemKey:
+    """The problem that these texts name; several rows are about the same one."""
+    parts = re.findall(r"[^][(),\s]+", pattern)
+    if len(parts) != 4:
+        raise RowFault(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
+    a, b, c, d = (_integer({"pattern": part}, "pattern") for part in parts)
+    layout = LAYOUT_OF_POSITION.get(position.strip())
+    if layout is None:
+        raise RowFault(f"bs_position {position!r} is neither bs_first nor bs_last")
+    if precision not in PRECISIONS:
+        raise RowFault(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    size = _integer({"batch-size": batch}, "batch-size")
+    return ProblemKey(a, b, c, d, batch=size, precision=precision, layout=layout)
+
+
+def _implementation(row: Mapping[str, str]) -> str:
+    algo = row["algo"].strip()
+    if algo not in KNOWN_ALGOS:
+        raise RowFault(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
+    return IMPLEMENTATION_OF_ALGO.get(algo, algo)
+
+
+def _device(row: Mapping[str, str]) -> str:
+    model = row["device_name"].replace("_", " ").strip()
+    if not model:
+        raise RowFault("device_name is empty")
+    return model
+
+
+def _integer(row: Mapping[str, str], column: str) -> int:
+    number = _number(row, column)
+    if not number.is_integer() or not 1 <= number <= LARGEST_INTEGER:
+        raise RowFault(f"{column} {row[column].strip()!r} is not an integer >= 1")
+    return int(number)
+
+
+def _positive(row: Mapping[str, str], column: str) -> float:
+    number = _number(row, column)
+    if not 0 < number < LARGEST:
+        raise RowFault(f"{column} {row[column].strip()!r} is not above 0")
+    return number
+
+
+def _number(row: Mapping[str, str], column: str) -> float:
+    text = row[column].strip()
+    try:
+        number = float(text)
+    except ValueError:
+        raise RowFault(f"{column} {text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise RowFault(f"{column} is {text}, not a number")
+    return number
+
+
+def _samples_ms(times: str) -> tuple[float, ...]:
+    parts = times.strip().strip("[]").replace(",", " ").split()
+    return tuple(1e3 * _positive({"times": part}, "times") for part in parts)

@@ -1,0 +1,1 @@
+"""db/maintenance: say in one sentence what lives here."""

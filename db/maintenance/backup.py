@@ -1,0 +1,48 @@
+"""A copy of a store that others may be writing to."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from kswatch.db.store import Store
+from kswatch.errors import StoreError, UsageError
+
+
+def backup(store: Store, file: Path) -> int:
+    """Copy a SQLite store while others write to it, and give the copy's bytes.
+
+    The copy is one consistent state, whole and checked, or there is none: it gets its name at the end.
+
+    Raises:
+        UsageError: the store is a server's, whose own tool does that, or the file exists.
+        StoreError: the copy cannot be written, or is damaged.
+    """
+    url = store.engine.url
+    if url.get_backend_name() != "sqlite" or not url.database:
+        command = f"pg_dump --format=custom --file={file} {url.set(drivername='postgresql', password=None)}"
+        raise UsageError(f"store {store.name} is a server's database: back it up by `{command}`")
+    if file.exists():
+        raise UsageError(f"{file} exists; name a new file, such as one with today's date")
+    part = file.with_name(f"{file.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        _copy(store, part)
+        part.replace(file)
+    except (OSError, sqlite3.Error) as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"backup {file}: {error}; free some space, or name another place") from error
+    return file.stat().st_size
+
+
+def _copy(store: Store, part: Path) -> None:
+    with closing(sqlite3.connect(part)) as copy:
+        with store.engine.connect() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            # all in one step: one state of the store; a writer goes on in its log meanwhile
+            source.backup(copy, pages=-1)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, that may lie on a disk without writers
+        if (said := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {said}")

@@ -1,0 +1,1 @@
+"""db/paired_runs: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""db/queries: say in one sentence what lives here."""

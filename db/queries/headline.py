@@ -1,0 +1,206 @@
+"""`kswatch summary`: how fused stands against the best baseline on one device, in a few numbers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, select
+
+from kswatch.db.queries.measurements import PROBLEM_COLUMNS, problem_filters
+from kswatch.db.queries.rows import DeviceRow
+from kswatch.db.queries.runs import find_device, run, run_filters
+from kswatch.db.records import BASELINE_SETS, COMPARABLE, HEADLINE_MODES, ProblemKey
+from kswatch.db.schema.tables import Cell, Measurement, Problem, Run
+from kswatch.db.store import Store
+from kswatch.db.writes.measurements import COMPARED_COLUMNS, held_implementations
+from kswatch.db.writes.run_summary import headline
+from kswatch.db.writes.speedup import COMPARED_METRICS, Measured, Outcome, compare
+from kswatch.errors import UsageError
+
+SUMMARISED_KINDS: tuple[str, ...] = ("nightly", "ad_hoc", "import")
+"""Confirming, gate and bisect runs are selected samples or other revisions: only when named by --run."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The contract of `kswatch summary --json`; ratios are fused over the best baseline."""
+
+    problems: int
+    fused_wins: int
+    median_ratio: float | None
+    median_speedup: float | None
+    geomean_speedup: float | None
+    left_out: int
+    left_out_reasons: dict[str, int]
+    not_converged: int
+    """Problems that count although fused or the best baseline did not converge."""
+    device: str
+    model: str
+    run: int | None
+    metric: str
+    precision: str | None
+    layout: str | None
+    baselines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProblemOutcome:
+    """One problem's newest measurements by implementation, and how fused did."""
+
+    problem: ProblemKey
+    measured: Mapping[str, Measured]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a device's runs say of each problem."""
+
+    device: DeviceRow
+    baselines: tuple[str, ...]
+    problems: tuple[ProblemOutcome, ...]
+    """Those that are left out too, with the reason in their outcome."""
+
+
+def summary(
+    store: Store,
+    device: str | None = None,
+    *,
+    run_id: int | None = None,
+    metric: str = "latency",
+    precision: str | None = None,
+    layout: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Summary:
+    """Each problem's newest good measurement on a device, fused against the best baseline; see `outcomes`.
+
+    Raises:
+        UsageError: no or several such devices, no such run, metric or baseline.
+    """
+    found = outcomes(
+        store,
+        device,
+        run_id=run_id,
+        metric=metric,
+        precision=precision,
+        layout=layout,
+        baselines=baselines,
+    )
+    compared = [one.outcome for one in found.problems]
+    numbers = headline([one.speedup for one in compared if one.speedup is not None])
+    reasons = Counter(one.left_out for one in compared if one.left_out is not None)
+    return Summary(
+        problems=numbers.problems,
+        fused_wins=numbers.fused_wins,
+        median_ratio=numbers.median_ratio,
+        median_speedup=numbers.median_speedup,
+        geomean_speedup=numbers.geomean_speedup,
+        left_out=reasons.total(),
+        left_out_reasons=dict(sorted(reasons.items())),
+        not_converged=sum(_is_flagged(one.measured, one.outcome) for one in found.problems),
+        device=found.device.uuid,
+        model=found.device.model,
+        run=run_id,
+        metric=metric,
+        precision=precision,
+        layout=layout,
+        baselines=found.baselines,
+    )
+
+
+def outcomes(
+    store: Store,
+    device: str | None = None,
+    *,
+    run_id: int | None = None,
+    metric: str = "latency",
+    precision: str | None = None,
+    layout: str | None = None,
+    baselines: Sequence[str] | None = None,
+) -> Outcomes:
+    """Each problem's newest good measurements on a device, fused against the best baseline.
+
+    Args:
+        store: to read from.
+        device: UUID, unique prefix or model name; may be None where there is one, or with `run_id`.
+        run_id: only measurements of this run, whatever its kind, excluded or not.
+        metric: latency or energy.
+        precision: only problems of this one.
+        layout: only problems of this one.
+        baselines: who must be beaten; by default all that the device's runs hold.
+
+    Raises:
+        UsageError: no or several such devices, no such run, metric or baseline.
+    """
+    if metric not in COMPARED_METRICS:
+        raise UsageError(f"unknown metric {metric!r}; choose from {', '.join(COMPARED_METRICS)}")
+    chosen = find_device(store, device if run_id is None or device else run(store, run_id).device_uuid)
+    rivals = _baselines(store, chosen.id, run_id, baselines)
+    which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
+    which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
+    measured = _newest(store, which, metric)
+    with store.session() as session:
+        query = select(Problem.id, *PROBLEM_COLUMNS).where(
+            *problem_filters(precision=precision, layout=layout)
+        )
+        keys = {id_: ProblemKey(*key) for id_, *key in session.execute(query)}
+    problems = (
+        ProblemOutcome(keys[id_], rows, compare(rows, metric, rivals)) for id_, rows in measured.items()
+    )
+    return Outcomes(chosen, rivals, tuple(sorted(problems, key=lambda one: one.problem)))
+
+
+def _baselines(
+    store: Store, device_id: int, run_id: int | None, asked: Sequence[str] | None
+) -> tuple[str, ...]:
+    known = BASELINE_SETS["all"]
+    if asked is None:
+        with store.session() as session:
+            held = held_implementations(session.connection(), device_id, run_id)
+        return tuple(name for name in known if name in held)
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"unknown baseline {name!r}; choose from {', '.join(known)}")
+    return tuple(dict.fromkeys(asked))
+
+
+def _newest(store: Store, which: Collection[Any], metric: str) -> dict[int, dict[str, Row]]:
+    """Each cell's newest measurement with a number, else its newest of any status, by problem and name."""
+    value = getattr(Measurement, COMPARED_METRICS[metric])
+    good = [Measurement.status.in_(COMPARABLE), value.is_not(None)]
+    found: dict[int, dict[str, Row]] = defaultdict(dict)
+    with store.session() as session:
+        for wanted in ([], good):
+            for row in session.execute(_newest_query(which, wanted)):
+                found[row.problem_id][row.implementation] = row
+    return found
+
+
+def _newest_query(which: Collection[Any], wanted: Collection[Any]) -> Select:
+    wanted = [*wanted, Measurement.mode.in_(HEADLINE_MODES)]
+    newest = (
+        select(Measurement.cell_id, func.max(Measurement.run_id).label("run_id"))
+        .join(Run, Run.id == Measurement.run_id)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(*which, *wanted)
+        .group_by(Measurement.cell_id)
+        .subquery()
+    )
+    same = and_(newest.c.cell_id == Measurement.cell_id, newest.c.run_id == Measurement.run_id)
+    return (
+        select(Cell.problem_id, Cell.implementation, *COMPARED_COLUMNS)
+        .join(newest, same)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .where(*wanted)
+        .order_by(Measurement.mode.desc())  # unknown first, so that cold replaces it
+    )
+
+
+def _is_flagged(rows: Mapping[str, Measured], outcome: Outcome) -> bool:
+    if outcome.best_baseline is None:
+        return False
+    return "not_converged" in (rows["fused"].status, rows[outcome.best_baseline].status)

@@ -1,0 +1,281 @@
+"""What judging a night reads, in as few queries as there are tables.
+
+Written for arrays: the tails of a device come back as one structured array, not as 25,000 lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import bindparam, case, func, null, select
+
+from kswatch.db.backend.codecs import RECENT_POINTS, in_one
+from kswatch.db.backend.fetch import driver_rows
+from kswatch.db.queries.runs import RunRow
+from kswatch.db.records import ProblemKey
+from kswatch.db.schema.tables import (
+    Canary,
+    Cell,
+    Comparison,
+    Device,
+    Measurement,
+    Problem,
+    Revision,
+    Run,
+    SeriesTail,
+    Verdict,
+)
+from kswatch.db.store import Store
+from kswatch.db.writes.series_tails import KINDS_WITH_TAILS
+
+POINT_DTYPE = np.dtype([("run_id", "<u4"), ("value", "<f4"), ("low", "<f4"), ("high", "<f4")])
+"""A point of a tail, as `kswatch.db.backend.codecs` packs it."""
+
+
+class Night(NamedTuple):
+    """A nightly run before the judged one."""
+
+    run_id: int
+    environment_id: int
+    commit: str | None
+
+
+class NewestPoint(NamedTuple):
+    """What one cell gave in the judged run, in its first headline mode."""
+
+    cell_id: int
+    problem: ProblemKey
+    implementation: str
+    status: str
+    reason: str | None
+    flags: frozenset[str]
+    latency_ms: tuple[float | None, float | None, float | None]
+    """Value, low, high."""
+    energy_mj: tuple[float | None, float | None, float | None]
+    speedup: tuple[float | None, float | None, float | None]
+    """Of a problem's `fused` cell, over the best of all baselines."""
+    best_baseline: str | None
+    cycles: float | None = None
+
+
+class CellState(NamedTuple):
+    """The state of the machine while a cell was measured, and the code that ran."""
+
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    temperature_c: float | None
+    power_w: float | None
+    cycles: float | None
+    code_hash: str | None
+
+
+class Tails(NamedTuple):
+    """Tails of many series: `points` holds them one after another, `lengths` says how many each has."""
+
+    keys: list[tuple[int, str]]
+    """(cell id, metric) of each series."""
+    lengths: NDArray[np.int64]
+    points: NDArray[np.void]
+
+
+class CanaryReading(NamedTuple):
+    """The median time of one canary over the positions of one run."""
+
+    run_id: int
+    name: str
+    precision: str
+    latency_ms: float
+
+
+class AlertNight(NamedTuple):
+    """A point that belongs to an alert."""
+
+    run_id: int
+    cell_id: int
+    metric: str
+    alert_id: int
+
+
+_ENDED = Run.state.in_(("finished", "interrupted"))
+
+
+def newest_nights(store: Store, device_id: int | None = None) -> list[int]:
+    """Ids of the newest nightly run of each device, or of one; simulated devices only when named."""
+    query = select(func.max(Run.id)).join(Device, Device.id == Run.device_id)
+    query = query.where(Run.kind == "nightly", _ENDED, Run.excluded.is_(False))
+    if device_id is None:
+        query = query.where(Run.origin == "measured", Device.simulated.is_(False))
+    else:
+        query = query.where(Run.origin != "imported", Run.device_id == device_id)
+    with store.session() as session:
+        return sorted(session.scalars(query.group_by(Run.device_id)))
+
+
+def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
+    """Up to `most` nightly runs of the same device and origin before this one, oldest first."""
+    query = (
+        select(Run.id, Run.environment_id, Revision.commit)
+        .outerjoin(Revision, Revision.id == Run.revision_id)
+        .where(Run.device_id == run.device_id, Run.kind == "nightly", Run.origin == run.origin)
+        .where(_ENDED, Run.excluded.is_(False), Run.id < run.id)
+        .order_by(Run.id.desc())
+        .limit(most)
+    )
+    with store.session() as session:
+        return [Night(*row) for row in session.execute(query)][::-1]
+
+
+def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
+    """What each cell gave in the run, in its first headline mode (cold, else unknown; never hot)."""
+    with store.session() as session:
+        rows = driver_rows(session, _POINTS, {"run": run_id})
+        ratios = driver_rows(session, _RATIOS, {"run": run_id})
+        keys = driver_rows(session, _PROBLEMS)
+    problems = {id_: ProblemKey(*key) for id_, *key in keys}
+    ratio_of = {problem_id: ratio for problem_id, *ratio in ratios}
+    first = {row[0]: row for row in reversed(rows)}
+    return [_newest_point(row, problems[row[2]], ratio_of.get(row[2])) for row in reversed(first.values())]
+
+
+_MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
+_COMPARISON = Comparison.__table__
+_PROBLEMS = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in ProblemKey.__dataclass_fields__))
+_RATIOS = select(
+    _COMPARISON.c.problem_id,
+    _COMPARISON.c.speedup,
+    _COMPARISON.c.speedup_low,
+    _COMPARISON.c.speedup_high,
+    _COMPARISON.c.best_baseline,
+).where(
+    _COMPARISON.c.run_id == bindparam("run"),
+    _COMPARISON.c.metric == "latency",
+    _COMPARISON.c.baselines == "all",
+)
+_POINTS = (
+    select(
+        _MEASUREMENT.c.cell_id,
+        _CELL.c.implementation,
+        _CELL.c.problem_id,
+        _MEASUREMENT.c.status,
+        _MEASUREMENT.c.reason,
+        _MEASUREMENT.c.flags,
+        _MEASUREMENT.c.latency_ms,
+        _MEASUREMENT.c.latency_low_ms,
+        _MEASUREMENT.c.latency_high_ms,
+        _MEASUREMENT.c.energy_mj,
+        _MEASUREMENT.c.energy_low_mj,
+        _MEASUREMENT.c.energy_high_mj,
+        _MEASUREMENT.c.cycles,
+    )
+    .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
+    .where(_MEASUREMENT.c.run_id == bindparam("run"), _MEASUREMENT.c.mode != "hot")
+    .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # as the key has them: cold before unknown
+)
+
+
+def _newest_point(row: Sequence[Any], problem: ProblemKey, ratio: Sequence[Any] | None) -> NewestPoint:
+    cell_id, implementation, _, status, reason, flags, *numbers = row
+    fused = ratio if implementation == "fused" else None
+    return NewestPoint(
+        cell_id=cell_id,
+        problem=problem,
+        implementation=implementation,
+        status=status,
+        reason=reason,
+        flags=frozenset(flags.split(",")) if flags else frozenset(),
+        latency_ms=(numbers[0], numbers[1], numbers[2]),
+        energy_mj=(numbers[3], numbers[4], numbers[5]),
+        speedup=(fused[0], fused[1], fused[2]) if fused else (None, None, None),
+        best_baseline=fused[3] if fused else None,
+        cycles=numbers[6],
+    )
+
+
+def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
+    """The tails of a device's series that have a point at or after a run, from about that run on."""
+    nights = select(func.count()).where(
+        Run.device_id == device_id, Run.kind.in_(KINDS_WITH_TAILS), Run.id >= since_run_id
+    )
+    with store.session() as session:
+        # no series has more points than there were nights: years of older ones need not be carried
+        most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
+        length = func.length(SeriesTail.points)
+        begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
+        stored = (func.substr(SeriesTail.points, begin), *_older_than(most_bytes))
+        query = select(SeriesTail.cell_id, SeriesTail.metric, *stored).where(
+            SeriesTail.device_id == device_id,
+            SeriesTail.metric.in_(metrics),
+            SeriesTail.newest_run_id >= since_run_id,
+        )
+        rows = driver_rows(session, query)
+    keys = [(cell_id, metric) for cell_id, metric, *_ in rows]
+    packed = [in_one(*row[2:])[-most_bytes:] for row in rows]
+    lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
+    points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
+    return Tails(keys, lengths, points)
+
+
+def _older_than(most_bytes: int) -> list[Any]:
+    """The column of older points, where so many bytes reach beyond the recent ones."""
+    beyond = most_bytes > RECENT_POINTS * POINT_DTYPE.itemsize
+    return [SeriesTail.older if beyond else null()]
+
+
+def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:
+    """(run id, cell id) of measurements that carry one of these labels."""
+    query = select(Measurement.run_id, Measurement.cell_id, Measurement.flags).where(
+        Measurement.run_id.in_(run_ids), Measurement.flags.is_not(None)
+    )
+    wanted = set(labels)
+    with store.session() as session:
+        return {
+            (run_id, cell_id)
+            for run_id, cell_id, flags in session.execute(query)
+            if wanted.intersection((flags or "").split(","))
+        }
+
+
+def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], str]:
+    """The hash of the machine code that ran, by run and cell, for cells that the last run has one of."""
+    of = _MEASUREMENT.c
+    query = select(of.run_id, of.cell_id, of.code_hash).where(
+        of.run_id.in_(run_ids), of.code_hash.is_not(None), of.mode != "hot"
+    )
+    with store.session() as session:
+        rows = driver_rows(session, query)
+    found = {(run_id, cell_id): code for run_id, cell_id, code in rows}
+    return {key: code for key, code in found.items() if (run_ids[-1], key[1]) in found}
+
+
+def cell_states(
+    store: Store, run_ids: Collection[int], cell_ids: Collection[int]
+) -> dict[tuple[int, int], CellState]:
+    """The state in which cells were measured, by run and cell."""
+    query = select(
+        Measurement.run_id, Measurement.cell_id, *(getattr(Measurement, name) for name in CellState._fields)
+    ).where(Measurement.run_id.in_(run_ids), Measurement.cell_id.in_(cell_ids), Measurement.mode != "hot")
+    with store.session() as session:
+        return {(row[0], row[1]): CellState(*row[2:]) for row in session.execute(query)}
+
+
+def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:
+    """Each run's canaries, the median over their positions."""
+    query = select(Canary.run_id, Canary.name, Canary.precision, Canary.latency_ms).where(
+        Canary.run_id.in_(run_ids)
+    )
+    by_canary: dict[tuple[int, str, str], list[float]] = {}
+    with store.session() as session:
+        for run_id, name, precision, latency_ms in driver_rows(session, query):
+            by_canary.setdefault((run_id, name, precision), []).append(latency_ms)
+    return [CanaryReading(*key, float(np.median(values))) for key, values in sorted(by_canary.items())]
+
+
+def alert_nights(store: Store, alert_ids: Collection[int]) -> list[AlertNight]:
+    """The points that belong to these alerts."""
+    query = select(Verdict.run_id, Verdict.cell_id, Verdict.metric, Verdict.alert_id)
+    with store.session() as session:
+        rows: list[Any] = list(session.execute(query.where(Verdict.alert_id.in_(alert_ids))))
+    return [AlertNight(*row) for row in rows]

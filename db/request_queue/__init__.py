@@ -1,0 +1,1 @@
+"""db/request_queue: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""db/schema: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""db/writes: say in one sentence what lives here."""

@@ -1,0 +1,296 @@
+"""Writing measurements, and with them what pages and `check` read instead of history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from itertools import groupby
+from operator import attrgetter, is_not
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, String, bindparam, or_, select
+
+from kswatch.db.backend.bulk_insert import insert_rows, insert_tuples, parts
+from kswatch.db.backend.codecs import pack_samples
+from kswatch.db.records import (
+    BASELINE_SETS,
+    HEADLINE_MODES,
+    IMPLEMENTATIONS,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+)
+from kswatch.db.schema.tables import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
+from kswatch.db.writes.identifiers import Vocabulary
+from kswatch.db.writes.series_tails import (
+    KINDS_WITH_TAILS,
+    ComparedRow,
+    SeriesPoint,
+    cell_points,
+    ratio_points,
+)
+from kswatch.db.writes.speedup import COMPARED_METRICS, Measured, compare
+
+PLAIN_COLUMNS: tuple[str, ...] = tuple(
+    field.name
+    for field in fields(MeasurementRecord)
+    if field.name not in {"problem", "implementation", "flags", "samples_ms", "counters"}
+)
+"""Fields of a record that are columns of `measurement` as they are."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What writing a measurement must know of its run."""
+
+    run_id: int
+    device_id: int
+    kind: str
+
+    @property
+    def keeps_tails(self) -> bool:
+        """Whether its points belong to the series that are judged: those of nights alone."""
+        return self.kind in KINDS_WITH_TAILS
+
+
+def write_measurements(
+    connection: Connection,
+    vocabulary: Vocabulary,
+    run: RunFacts,
+    records: Sequence[MeasurementRecord],
+    replace: bool = True,
+) -> list[int]:
+    """Write measurements with samples and counters, in place of those of the same cell and mode.
+
+    Gives the cell of each record. Without `replace` the run has none of them yet, which is faster.
+    """
+    cells = vocabulary.cell_ids(connection, [(record.problem, record.implementation) for record in records])
+    placed = list(zip(cells, records, strict=True))
+    for some in parts(placed, _ROWS_AT_ONCE):
+        known = _known_columns(run, some)
+        absent = tuple(name for name in _COLUMNS if name not in known)
+        rows = list(zip(*known.values(), strict=True))
+        insert_tuples(connection, Measurement, tuple(known), rows, absent=absent, replace=replace)
+    samples = [
+        (run.run_id, cell_id, record.mode, pack_samples(record.samples_ms))
+        for cell_id, record in placed
+        if record.samples_ms
+    ]
+    insert_tuples(connection, Sample, ("run_id", "cell_id", "mode", "samples_ms"), samples)
+    counters = [
+        {"run_id": run.run_id, "cell_id": cell_id, **asdict(counter)}
+        for cell_id, record in placed
+        for counter in record.counters
+    ]
+    insert_rows(connection, Counter, counters, replace=True)
+    return cells
+
+
+_COLUMNS = tuple(Measurement.__table__.columns.keys())
+_values = attrgetter(*PLAIN_COLUMNS)
+_is_known = partial(is_not, None)
+_ROWS_AT_ONCE = 250
+"""So few stay in the processor's cache while they are turned into columns and back."""
+
+
+def _known_columns(
+    run: RunFacts, placed: Sequence[tuple[int, MeasurementRecord]]
+) -> dict[str, tuple[Any, ...]]:
+    """The values of each column that some record has one for, such as every database takes."""
+    cells, records = zip(*placed, strict=True)
+    columns = {
+        "run_id": (run.run_id,) * len(cells),
+        "cell_id": cells,
+        "device_id": (run.device_id,) * len(cells),
+        **dict(zip(PLAIN_COLUMNS, zip(*map(_values, records), strict=True), strict=True)),
+        "flags": tuple([",".join(record.flags) or None for record in records]),
+    }
+    # in the table's order, in which statements want them
+    known = {name: columns[name] for name in _COLUMNS if any(map(_is_known, columns[name]))}
+    for name in known.keys() & _LENGTHS:
+        length = _LENGTHS[name]
+        if not all(text is None or _is_plain(text, length) for text in set(known[name])):
+            known[name] = tuple(None if text is None else _storable(text, length) for text in known[name])
+    return known
+
+
+_LENGTHS: dict[str, int] = {
+    column.name: column.type.length
+    for column in Measurement.__table__.columns
+    if isinstance(column.type, String) and column.type.length
+}
+"""How long each text may be."""
+
+
+def _is_plain(text: str, length: int) -> bool:
+    return len(text) <= length and text.isascii() and "\0" not in text
+
+
+def _storable(text: str, length: int) -> str:
+    """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
+
+
+def points_of(
+    run_id: int, cell_ids: Iterable[int], records: Iterable[MeasurementRecord]
+) -> Iterator[SeriesPoint]:
+    """What measurements say of the series of their cells."""
+    for cell_id, record in zip(cell_ids, records, strict=True):
+        yield from cell_points(run_id, cell_id, record)
+
+
+def write_comparisons(
+    connection: Connection, run_id: int, held: Collection[str], cells: Iterable[PlacedCell]
+) -> list[SeriesPoint]:
+    """Compare fused with the baselines on each problem; gives what that says of the headline's series.
+
+    Args:
+        connection: of the transaction that wrote the measurements.
+        run_id: whose measurements.
+        held: implementations that the device holds rows of; only these must have one for a comparison.
+        cells: all that the run holds of the problems to compare.
+    """
+    baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
+    rows: list[ComparedRow] = []
+    points: list[SeriesPoint] = []
+    for problem_id, measured in _by_problem(cells).items():
+        new = comparison_rows(run_id, problem_id, measured.headline, baselines)
+        points += ratio_points(new, measured.fused_cell)
+        rows += new
+    insert_tuples(connection, Comparison, ComparedRow._fields, rows)
+    return points
+
+
+class StoredCell(NamedTuple):
+    """What a comparison must know of one measurement."""
+
+    problem_id: int
+    cell_id: int
+    implementation: str
+    mode: str
+    run_id: int
+    status: str
+    latency_ms: float | None
+    energy_mj: float | None
+    energy_low_mj: float | None
+    energy_high_mj: float | None
+    ratio_to_fused: float | None
+    ratio_to_fused_low: float | None
+    ratio_to_fused_high: float | None
+
+
+COMPARED_COLUMNS = tuple(getattr(Measurement, name) for name in StoredCell._fields[4:])
+_OF_RUN = (
+    select(Cell.problem_id, Cell.id, Cell.implementation, Measurement.mode, *COMPARED_COLUMNS)
+    .join(Cell, Cell.id == Measurement.cell_id)
+    .where(Measurement.run_id == bindparam("run_id"))
+    .where(or_(*(Measurement.mode == mode for mode in HEADLINE_MODES)))
+)
+_OF_PROBLEMS = _OF_RUN.where(Cell.problem_id.in_(bindparam("problem_ids", expanding=True)))
+
+
+class ProblemCells(NamedTuple):
+    """A problem's measurements in one run."""
+
+    headline: dict[str, Measured]
+    """By implementation, in the first headline mode that the problem has."""
+    fused_cell: int | None
+
+
+PlacedCell = tuple[int, int, Measured]
+"""(problem id, cell id, its measurement)."""
+
+
+def stored(
+    connection: Connection, run_id: int, problem_ids: Collection[int] | None = None
+) -> Iterator[PlacedCell]:
+    """What the store holds of a run now: of these problems, or of all."""
+    if problem_ids is None:
+        found = connection.execute(_OF_RUN, {"run_id": run_id}).all()
+    else:
+        asked = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
+        found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one).all()]
+    return ((row.problem_id, row.cell_id, row) for row in map(StoredCell._make, found))
+
+
+def placed(
+    connection: Connection, vocabulary: Vocabulary, cells: Sequence[int], records: Sequence[MeasurementRecord]
+) -> Iterator[PlacedCell]:
+    """What a run holds that has nothing but these records, without reading it back."""
+    grouped = [(key, list(some)) for key, some in groupby(zip(cells, records, strict=True), key=_problem_of)]
+    ids = vocabulary.problem_ids(connection, (key for key, _ in grouped))
+    return ((ids[key], cell_id, record) for key, some in grouped for cell_id, record in some)
+
+
+def _problem_of(cell: tuple[int, MeasurementRecord]) -> ProblemKey:
+    return cell[1].problem
+
+
+def _by_problem(cells: Iterable[PlacedCell]) -> dict[int, ProblemCells]:
+    problems: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
+    for problem_id, cell_id, measured in cells:
+        modes = problems.setdefault(problem_id, {})
+        modes.setdefault(measured.mode, {})[measured.implementation] = (cell_id, measured)
+    headlines = ((problem_id, _headline(problems[problem_id])) for problem_id in sorted(problems))
+    return {problem_id: headline for problem_id, headline in headlines if headline.headline}
+
+
+def _headline(modes: Mapping[str, dict[str, tuple[int, Measured]]]) -> ProblemCells:
+    shown = [modes[mode] for mode in HEADLINE_MODES if mode in modes]
+    fused = next((cells["fused"][0] for cells in shown if "fused" in cells), None)
+    return ProblemCells({name: one for name, (_, one) in shown[0].items()} if shown else {}, fused)
+
+
+def comparison_rows(
+    run_id: int, problem_id: int, measured: Mapping[str, Measured], baselines: Mapping[str, Sequence[str]]
+) -> list[ComparedRow]:
+    """Rows of `comparison` for one problem: each metric that was read, each named set of baselines."""
+    return [
+        ComparedRow(run_id, problem_id, metric, name, *compare(measured, metric, names))
+        for metric in metrics_read(measured.values())
+        for name, names in baselines.items()
+    ]
+
+
+def metrics_read(measured: Collection[Measured]) -> list[str]:
+    """Metrics that at least one measurement has; latency when there is none, to say why it is left out."""
+    read = [
+        metric
+        for metric, column in COMPARED_METRICS.items()
+        if any(getattr(row, column) is not None for row in measured)
+    ]
+    return read or ["latency"]
+
+
+def write_predictions(
+    connection: Connection, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
+) -> None:
+    """Write what heuristics say for the run's problems."""
+    ids = vocabulary.problem_ids(connection, (record.problem for record in records))
+    rows = [(run_id, ids[record.problem], *_said(record)) for record in records]
+    insert_tuples(connection, Prediction, ("run_id", "problem_id", *_SAID), rows)
+
+
+_SAID = ("heuristic", "version", "predicts_fused", "predicted_speedup")
+_said = attrgetter(*_SAID)
+
+_HELD = (
+    select(Cell.id)
+    .where(Cell.implementation == bindparam("implementation"))
+    # cells first, each probed in the index by series: the other way round would walk the device's history
+    .where(
+        select(Measurement.run_id)
+        .join(Run, Run.id == Measurement.run_id)
+        .where(Measurement.device_id == bindparam("device_id"), Measurement.cell_id == Cell.id)
+        .where(or_(Run.excluded.is_(False), Run.id == bindparam("run_id")))
+        .exists()
+    )
+    .limit(1)
+)
+
+
+def held_implementations(connection: Connection, device_id: int, run_id: int | None = None) -> set[str]:
+    """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
+    asked = {"device_id": device_id, "run_id": run_id}
+    return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **asked})}

@@ -1,0 +1,107 @@
+"""A run's beginning and end, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from kswatch.db.records import RunRecord, RunState
+from kswatch.db.schema.tables import Measurement, Prediction, Run
+from kswatch.db.writes import heuristic_scores
+from kswatch.db.writes import measurements as recording
+from kswatch.db.writes.identifiers import device_id, environment_id, revision_id
+from kswatch.db.writes.measurements import PlacedCell, RunFacts
+from kswatch.db.writes.run_summary import write_run_summary
+from kswatch.db.writes.series_tails import write_tails
+from kswatch.errors import UsageError
+
+
+def begin(session: Session, record: RunRecord, identity: str | None = None) -> Run:
+    """Write the run's beginning; `identity` is that of a run that comes from elsewhere."""
+    run = Run(
+        suite=record.suite,
+        device_id=device_id(session, record.device),
+        environment_id=environment_id(session, record.environment),
+        revision_id=revision_id(session, record.revision),
+        request_id=record.request_id,
+        kind=record.kind,
+        origin=record.origin,
+        state="running",
+        started_at=record.started_at,
+        budget_s=record.budget_s,
+        planned_cells=record.planned_cells,
+        seed=record.seed,
+        arguments=record.arguments,
+        identity=identity or uuid4().hex,
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def finish(
+    session: Session,
+    run: Run,
+    state: RunState,
+    seconds: float | None,
+    harness_seconds: float | None,
+    finished_at: datetime,
+    cells: Iterable[PlacedCell] | None = None,
+) -> None:
+    """Write how the run ended, its comparisons against one set of baselines, headlines and scores.
+
+    `cells` is all that the run holds, where the caller has it at hand; else it is read.
+    """
+    run.state, run.seconds, run.harness_seconds, run.finished_at = (
+        state,
+        seconds,
+        harness_seconds,
+        finished_at,
+    )
+    run.by_status, run.by_event = count_outcomes(session, run.id)
+    connection = session.connection()
+    held = recording.held_implementations(connection, run.device_id, run.id)
+    # a baseline that came late in the run was not yet asked of its first problems
+    compared = recording.stored(connection, run.id) if cells is None else cells
+    ratios = recording.write_comparisons(connection, run.id, held, compared)
+    if RunFacts(run.id, run.device_id, run.kind).keeps_tails:
+        write_tails(connection, run.device_id, run.id, ratios)
+    write_run_summary(session, run.id)
+    heuristic_scores.write(session, run.id)
+
+
+def count_outcomes(session: Session, run_id: int) -> tuple[dict[str, int], dict[str, int]]:
+    """How many cells of the run have which status, and how many measurements which event reason held back.
+
+    Several reasons can hold back one.
+    """
+    kinds = (Measurement.status, Measurement.mode, Measurement.event_reasons)
+    query = select(*kinds, func.count()).where(Measurement.run_id == run_id).group_by(*kinds)
+    statuses: Counter[str] = Counter()
+    events: Counter[str] = Counter()
+    for status, mode, reasons, count in session.execute(query):
+        statuses[status] += count * (mode != "hot")  # else a cell would count twice
+        events.update({reason.strip(): count for reason in (reasons or "").split(",") if reason.strip()})
+    return dict(sorted((+statuses).items())), dict(sorted(events.items()))
+
+
+def holds_predictions(session: Session, run_id: int) -> bool:
+    """Whether the run has predictions already."""
+    return session.scalar(select(Prediction.run_id).where(Prediction.run_id == run_id).limit(1)) is not None
+
+
+def the_run(session: Session, run_id: int) -> Run:
+    """The run of this id.
+
+    Raises:
+        UsageError: there is none.
+    """
+    run = session.get(Run, run_id)
+    if run is None:
+        raise UsageError(f"there is no run {run_id}; `kswatch runs` lists them")
+    return run

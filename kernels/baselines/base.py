@@ -1,0 +1,66 @@
+"""What the baselines share: whether torch computes them is asked of torch itself, not guessed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from kswatch.errors import UnsupportedError
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.precision import precision_scope, unsupported_precision
+from kswatch.kernels.problem import Problem
+
+
+class Baseline(Implementation):
+    """A method of stock torch."""
+
+    def unsupported(self, problem: Problem, device: torch.device) -> str | None:
+        """The method's own limit, the device's, or what torch said to a tiny problem of this kind."""
+        return (
+            self.refusal(problem)
+            or unsupported_precision(problem.precision, device)
+            or _torch_refusal(self, self.probe(problem), device)
+        )
+
+    def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """A closure over the re-laid weights; call it without autograd, inside `precision_scope`.
+
+        Raises:
+            UnsupportedError: `unsupported` would have said so.
+        """
+        if reason := self.unsupported(problem, weights.device):
+            raise UnsupportedError(f"{self.name} cannot compute {problem} on {weights.device}: {reason}")
+        return self.build(problem, weights.detach())
+
+    @abstractmethod
+    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+        """`prepare` without the question whether torch can."""
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Why the method itself does not exist for this problem; None where it does."""
+        del problem
+        return None
+
+    def probe(self, problem: Problem) -> Problem:
+        """A tiny problem that torch computes or refuses as it would this one."""
+        return replace(problem, pattern=Pattern(2, 16, 16, min(problem.pattern.d, 2)), batch=16)
+
+
+@cache
+def _torch_refusal(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
+    dtype = STORAGE_DTYPES[probe.precision]
+    weights = torch.zeros(probe.pattern.as_tuple(), dtype=dtype, device=device)
+    x = torch.zeros(probe.input_shape, dtype=dtype, device=device)
+    try:
+        with torch.no_grad(), precision_scope(probe):
+            baseline.build(probe, weights)(x).sum().item()
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # torch's refusals have no common type: RuntimeError, ValueError, Triton's own
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        return f"torch {torch.__version__} refuses {probe.precision} on {device.type}: {said[0]}"
+    return None

@@ -1,0 +1,1 @@
+"""What the fused product keeps between processes: the cache of compiled code, tables of tuned tiles."""

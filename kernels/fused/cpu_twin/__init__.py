@@ -1,0 +1,1 @@
+"""kernels/fused/cpu_twin: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""kernels/fused/cuda: say in one sentence what lives here."""

@@ -1,0 +1,85 @@
+"""The tensor map of X, by which TMA brings boxes of it; by ctypes, since PyCUDA has none."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+from kswatch.errors import UnsupportedError
+from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.problem import Problem
+
+BYTES = 128
+ALIGNMENT_BYTES = 64
+ADDRESS_BYTES = 16
+"""What the address of X and its strides must be multiples of."""
+SPAN_BYTES = 128
+"""Of a row of a box, as the swizzle knows it."""
+
+DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11}
+"""TFLOAT32 rounds fp32 on its way, which wgmma itself would cut."""
+SWIZZLE_128B, PROMOTE_L2_128B = 3, 2
+"""Values of the driver API's enumerations CUtensorMap..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A tensor of four axes, innermost first, and the box that one copy brings."""
+
+    extents: tuple[int, int, int, int]
+    stride_bytes: tuple[int, int, int]
+    """Of the axes but the innermost."""
+    box: tuple[int, int, int, int]
+
+
+def fields(problem: Problem, tile: Tile) -> Fields:
+    """X as hopper.cu names its places: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1."""
+    a, _, c, d = problem.pattern.as_tuple()
+    span = SPAN_BYTES // problem.element_bytes
+    if problem.layout == "batch_last":
+        row = problem.element_bytes * problem.batch
+        return Fields((problem.batch, d, c, a), (row, d * row, c * d * row), (span, 1, tile.depth, 1))
+    row = problem.element_bytes * c
+    return Fields((c, 1, a, problem.batch), (row, row, a * row), (span, 1, 1, tile.batch))
+
+
+def encode(problem: Problem, tile: Tile, x: int) -> bytes:
+    """The map of X at an address, as the kernel takes it.
+
+    Raises:
+        UnsupportedError: no driver, one without tensor maps, or one that refuses this.
+    """
+    wanted = fields(problem, tile)
+    storage = ctypes.create_string_buffer(BYTES + ALIGNMENT_BYTES)
+    start = -ctypes.addressof(storage) % ALIGNMENT_BYTES
+    code = _encoder()(
+        ctypes.addressof(storage) + start,
+        DATA_TYPES[problem.precision],
+        4,
+        ctypes.c_void_p(x),
+        (ctypes.c_uint64 * 4)(*wanted.extents),
+        (ctypes.c_uint64 * 3)(*wanted.stride_bytes),
+        (ctypes.c_uint32 * 4)(*wanted.box),
+        (ctypes.c_uint32 * 4)(1, 1, 1, 1),
+        0,  # not interleaved
+        SWIZZLE_128B,
+        PROMOTE_L2_128B,
+        0,  # zeros outside
+    )
+    if code:
+        raise UnsupportedError(f"the driver makes no tensor map of X for {problem}: CUDA error {code}")
+    return storage.raw[start : start + BYTES]
+
+
+@cache
+def _encoder() -> ctypes._NamedFuncPointer:
+    try:
+        function = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
+    except (OSError, AttributeError) as error:
+        raise UnsupportedError(
+            f"no driver that makes tensor maps ({error}); wgmma needs NVIDIA's driver 525 or newer"
+        ) from error
+    function.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p]
+    function.argtypes += [ctypes.c_void_p] * 4 + [ctypes.c_int] * 4
+    return function

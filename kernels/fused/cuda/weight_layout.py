@@ -1,0 +1,56 @@
+"""Weights as a tile of the kernel reads them: re-laid out once, at prepare time."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import pad
+
+from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.reference import round_to_tf32
+
+
+def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """A flat tensor: for each i, group of j's, tile of rows and step of c, one contiguous piece.
+
+    A block reads its pieces one after the other in whole 16-byte units, without a bound to check,
+    since they are padded with zeros.
+
+    Args:
+        weights: Of shape (a, b, c, d), in the problem's storage type.
+        tile: Whose rows, depth and neighbours cut them, and whose family orders a piece.
+    """
+    if tile.precision == "tf32":
+        weights = round_to_tf32(weights)
+    a, b, c, d = weights.shape
+    padded = pad(weights, (0, -d % tile.neighbours, 0, -c % tile.depth, 0, -b % tile.rows))
+    rows, columns, groups = (
+        size // part
+        for size, part in zip(padded.shape[1:], (tile.rows, tile.depth, tile.neighbours), strict=True)
+    )
+    cut = padded.reshape(a, rows, tile.rows, columns, tile.depth, groups, tile.neighbours)
+    pieces = cut.permute(0, 5, 1, 3, 6, 2, 4)  # ..., j, row, column
+    order = {"cores": lambda pieces: pieces.mT, "tensor_cores": _fragments, "warpgroups": _swizzled}
+    return order[tile.family](pieces).reshape(-1)
+
+
+def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
+    """Rows of 128 bytes whose eight 16-byte units change places, as in wgmma's 128-byte swizzle."""
+    row = torch.arange(8, device=pieces.device)
+    *outer, rows, columns = pieces.shape
+    units = pieces.reshape(*outer, rows // 8, 8, 8, columns // 8)
+    return units[..., row[:, None], row ^ row[:, None], :]
+
+
+def _fragments(pieces: torch.Tensor) -> torch.Tensor:
+    """Rows and columns as the lanes of a warp hold operand A of mma.m16n8k16 (k8 in tf32).
+
+    Lane 4g + t takes the rows g, g + 8 and the columns t, t + 4, counted in 32-bit words, as four
+    consecutive words (PTX ISA, "Matrix Fragments for mma.m16n8k16").
+    """
+    *outer, rows, columns = pieces.shape
+    elements = 4 // pieces.element_size()
+    split = pieces.reshape(*outer, rows // 16, 2, 8, columns // (8 * elements), 2, 4, elements)
+    first = len(outer)
+    # (rows/16, half, g, columns/8, quad, t, element) -> (rows/16, columns/8, g, t, quad, half, element)
+    order = [first + axis for axis in (0, 3, 2, 5, 4, 1, 6)]
+    return split.permute(*range(first), *order)

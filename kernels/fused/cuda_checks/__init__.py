@@ -1,0 +1,1 @@
+"""kernels/fused/cuda_checks: say in one sentence what lives here."""

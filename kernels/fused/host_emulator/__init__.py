@@ -1,0 +1,1 @@
+"""kernels/fused/host_emulator: say in one sentence what lives here."""

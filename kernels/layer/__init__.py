@@ -1,0 +1,1 @@
+"""kernels/layer: say in one sentence what lives here."""

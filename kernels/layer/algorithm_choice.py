@@ -1,0 +1,92 @@
+"""Which implementation a layer uses: the one that is named, predicted (`auto`) or timed (`measure`)."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Iterable
+from functools import cache
+from itertools import islice
+
+import torch
+
+from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.heuristics.ranking import ranked
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
+from kswatch.kernels.problem import Problem
+
+AUTO, MEASURE = "auto", "measure"
+
+TIMED = 2
+"""How many of the ranked implementations `measure` times."""
+REPETITIONS = 7
+
+Question = tuple[Problem, torch.device]
+_remembered: dict[Question, str] = {}
+
+
+def choose(algorithm: str, problem: Problem, device: torch.device, weights: torch.Tensor) -> Implementation:
+    """The implementation to prepare; the answers of `auto` and `measure` are kept for the process's life.
+
+    `measure` launches the two best ranked ones a few times, so it must not be met first inside the
+    capture of a CUDA graph.
+
+    Raises:
+        UsageError: there is no such algorithm.
+    """
+    if algorithm == AUTO:
+        return implementation(_predicted(problem, device))
+    if algorithm == MEASURE:
+        question = (problem, device)
+        if question not in _remembered:
+            _remembered[question] = _fastest(problem, device, weights)
+        return implementation(_remembered[question])
+    return implementation(algorithm)
+
+
+@cache
+def _predicted(problem: Problem, device: torch.device) -> str:
+    return next(iter(_supported(problem, device)), "bmm")
+
+
+def _supported(problem: Problem, device: torch.device) -> Iterable[str]:
+    names = ranked(problem, _facts(device))
+    return (name for name in names if not implementation(name).unsupported(problem, device))
+
+
+@cache
+def _facts(device: torch.device) -> dict[str, object]:
+    if device.type != "cuda":
+        return {"kind": "cpu", "model": platform.processor() or "cpu"}
+    return {"kind": "cuda", "model": torch.cuda.get_device_name(device)}
+
+
+def _fastest(problem: Problem, device: torch.device, weights: torch.Tensor) -> str:
+    names = list(islice(_supported(problem, device), TIMED))
+    if len(names) < 2:
+        return names[0] if names else "bmm"
+    x = torch.randn(problem.input_shape, device=device).to(STORAGE_DTYPES[problem.precision])
+    products = {name: implementation(name).prepare(problem, weights) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    with torch.no_grad():
+        for repetition in range(REPETITIONS + 1):
+            for name, product in products.items():
+                seconds = _seconds(product, x)
+                if repetition:  # the first warms up
+                    times[name].append(seconds)
+    return min(names, key=lambda name: statistics.median(times[name]))
+
+
+def _seconds(product: Product, x: torch.Tensor) -> float:
+    """Of one product, until the device has done it."""
+    _wait(x.device)
+    start = time.perf_counter()
+    product(x)
+    _wait(x.device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

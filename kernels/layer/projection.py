@@ -1,0 +1,124 @@
+"""The nearest product of Kronecker-sparse factors to a dense matrix.
+
+Two factors have a closed form: the product's blocks are disjoint, and each is best approximated by its
+truncated singular value decomposition (Dao et al., "Monarch", ICML 2022, algorithm 1, for rank 1; Le et al.,
+"Spurious valleys, NP-hardness, and tractability of sparse matrix factorization with fixed support",
+SIMAX 2023, for any rank). Longer chains are split one factor after the other (Le, Zheng, Riccietti,
+Gribonval, "Fast learning of fast transforms, with guarantees", ICASSP 2022; chains of any patterns: Zheng's
+and their "Butterfly factorization with error guarantees", arXiv 2411.04506): exact where the matrix is such a
+product, not always the nearest one elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from kswatch.errors import UsageError
+from kswatch.kernels.baselines.dense import to_dense
+from kswatch.kernels.pattern import Pattern, check_chain
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Factors that approximate a matrix."""
+
+    weights: tuple[torch.Tensor, ...]
+    """One per pattern, (a, b, c, d) each, in float64."""
+    relative_error: float
+    """Frobenius norm of what is left over that of the matrix; 0 for a matrix of zeros."""
+
+
+def project(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Projection:
+    """The matrix (features out, features in) as K_n ... K_1, `patterns[0]` being of K_1, the right-most.
+
+    Computed in float64 where the matrix lies.
+
+    Raises:
+        UsageError: patterns that do not chain, or that do not make a matrix of this shape.
+    """
+    check_chain(patterns)
+    shape = (patterns[-1].rows, patterns[0].columns)
+    if tuple(matrix.shape) != shape:
+        raise UsageError(
+            f"these patterns make a matrix of {shape[0]} x {shape[1]}, not "
+            f"{' x '.join(map(str, matrix.shape))}; choose others, whose abd and acd are its sides"
+        )
+    exact = matrix.detach().double()
+    weights = _split_all(_restricted(exact, product_pattern(patterns)), patterns)
+    norm = torch.linalg.norm(exact).item()
+    left = torch.linalg.norm(exact - chain_matrix(weights)).item()
+    return Projection(weights, left / norm if norm else 0.0)
+
+
+def chain_matrix(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """K_n ... K_1 as one dense matrix (features out, features in)."""
+    matrix = to_dense(weights[0])
+    for weight in weights[1:]:
+        a, _, c, d = weight.shape
+        columns = matrix.view(a, c, d, -1)
+        matrix = torch.einsum("iklj,iljn->ikjn", weight, columns).flatten(0, 2)
+    return matrix
+
+
+def product_pattern(patterns: Sequence[Pattern]) -> Pattern:
+    """The pattern that the product of a chain has, `patterns[0]` being the right-most factor's.
+
+    Of two, left (a1, b1, c1, d1) and right (a2, b2, c2, d2): (a1, b1·d1/d2, c2·a2/a1, d2)
+    (arXiv 2411.04506, on chainable patterns).
+
+    Raises:
+        UsageError: the product has none, since its blocks would overlap.
+    """
+    whole = patterns[0]
+    for left in patterns[1:]:
+        if whole.a % left.a or left.d % whole.d or left.a * left.c % whole.a:
+            raise UsageError(
+                f"({left}) times ({whole}) is of no pattern, so that nothing can be projected on it; "
+                "take a of the left one that divides a of the right one, d the other way round, and a·c of "
+                "the left one that a of the right one divides"
+            )
+        whole = Pattern(left.a, left.b * left.d // whole.d, whole.c * whole.a // left.a, whole.d)
+    return whole
+
+
+def _restricted(matrix: torch.Tensor, pattern: Pattern) -> torch.Tensor:
+    """The matrix's entries on the pattern, as weights: the nearest matrix of one factor."""
+    a, b, c, d = pattern.as_tuple()
+    blocks = matrix.reshape(a, b, d, a, c, d).diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3)
+    return blocks.permute(2, 0, 1, 3)
+
+
+def _split_all(weights: torch.Tensor, patterns: Sequence[Pattern]) -> tuple[torch.Tensor, ...]:
+    if len(patterns) == 1:
+        return (weights.contiguous(),)
+    left, right = _split(weights, patterns[-1], product_pattern(patterns[:-1]))
+    return (*_split_all(right, patterns[:-1]), left)
+
+
+def _split(weights: torch.Tensor, left: Pattern, right: Pattern) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best two factors of a product's weights, the singular values shared evenly between them.
+
+    The columns of the left factor and the rows of the right one that meet in one b1×c2 block are
+    rank = a1·c1/a2 in number; no two blocks overlap.
+    """
+    rank, outer, inner = left.a * left.c // right.a, left.d // right.d, right.a // left.a
+    # (a1, b1, outer, inner, c2, d2): one b1×c2 block for each of the others
+    blocks = weights.reshape(left.a, left.b, outer, inner, right.c, right.d).permute(0, 2, 3, 5, 1, 4)
+    u, s, vh = torch.linalg.svd(blocks, full_matrices=False)
+    kept = min(rank, s.shape[-1])
+    roots = s[..., :kept].sqrt()
+    lefts = _padded(u[..., :kept] * roots[..., None, :], -1, rank)
+    rights = _padded(roots[..., None] * vh[..., :kept, :], -2, rank)
+    return (
+        lefts.permute(0, 4, 2, 5, 1, 3).reshape(left.as_tuple()).contiguous(),
+        rights.permute(0, 2, 4, 1, 5, 3).reshape(right.as_tuple()).contiguous(),
+    )
+
+
+def _padded(factors: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+    """With zeros where a factor has more columns than its blocks have ranks."""
+    missing = size - factors.shape[axis]
+    return torch.nn.functional.pad(factors, (0, missing) if axis == -1 else (0, 0, 0, missing))

@@ -1,0 +1,1 @@
+"""profiler/ab_runs: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""profiler/backends: say in one sentence what lives here."""

@@ -1,0 +1,208 @@
+"""One problem set up on a device: operands, rotated input sets, the float64 truth, the checks."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from kswatch.kernels.implementation import Implementation, Product
+from kswatch.kernels.precision import precision_scope
+from kswatch.kernels.problem import Problem
+from kswatch.kernels.reference import Correctness, check, make_operands, reference
+from kswatch.profiler.probes.timing import Rotation, Work
+
+ROTATED_CACHES = 2
+"""Input sets together fill the last cache this many times over, so that no launch finds its input there."""
+GRAPH_CACHES = 4
+"""The same for sets of operands in a graph, where nothing else passes through the cache in between."""
+MAX_SETS = 1024
+SETS_BYTES = 8 << 30
+"""What all sets of one cell may take, with what its products allocate."""
+
+FEW_FLOPS = 4_000_000_000
+
+
+class Stage(ABC):
+    """What the loop asks of a problem that is set up; a simulated device has its own."""
+
+    @abstractmethod
+    def unsupported(self, implementation: Implementation) -> str | None:
+        """Why the implementation cannot compute this problem here; None where it can."""
+
+    @abstractmethod
+    def prepare(self, implementation: Implementation) -> Work:
+        """Re-lay the weights, untimed.
+
+        Raises:
+            UnsupportedError: the implementation cannot compute this problem here.
+        """
+
+    @abstractmethod
+    def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
+        """Hash of the machine code that ran, and the tile it chose; None each for libraries."""
+
+    @abstractmethod
+    def check(self, work: Work, bmm_error: float | None) -> Correctness:
+        """Launch once into an output full of NaN and compare with float64; operands must be unchanged."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+def rotated_sets(problem: Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
+    """How many sets of operands a graph runs over, and whether they exceed four times the last cache.
+
+    Args:
+        problem: Whose input, weights and output make a set.
+        cache_bytes: The last cache.
+        set_bytes: What one set takes with everything that a product allocates.
+    """
+    wanted = 1 + GRAPH_CACHES * cache_bytes // problem.compulsory_bytes
+    count = max(1, min(wanted, MAX_SETS, SETS_BYTES // set_bytes))
+    return count, count == wanted
+
+
+class TorchStage(Stage):
+    """A problem on a device of torch's.
+
+    `cache_bytes` is the cache to be defeated by rotating sets of input and output; 0 where the timer
+    flushes it. The input sets are copies: fresh memory with equal values. Weights do not rotate: every
+    launch uses the same ones, as in any layer that is called again and again. Where the timer flushes
+    a cache of `flushed_cache_bytes`, launches too short for it run over sets of input, weights and output.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        device: torch.device,
+        seed: int,
+        cache_bytes: int = 0,
+        flushed_cache_bytes: int = 0,
+    ) -> None:
+        self.problem = problem
+        self._flushed_cache_bytes = flushed_cache_bytes
+        self._rotations: dict[str, Rotation] = {}
+        self._copies: list[torch.Tensor] = []
+        self._device = device
+        with ExitStack() as scope:
+            scope.enter_context(torch.inference_mode())
+            scope.enter_context(precision_scope(problem))
+            with _few_threads(problem):
+                self._weights, self._x = make_operands(problem, device, seed)
+                self._truth = reference(problem, self._weights, self._x)
+                self._pristine = (self._weights.clone(), self._x.clone())
+                count = 1 + ROTATED_CACHES * cache_bytes // (self._x.nbytes + problem.output_bytes)
+                self._inputs = [self._x, *(self._x.clone() for _ in range(count - 1))]
+            self._scope = scope.pop_all()
+        self._outputs: list[torch.Tensor | None] = [None] * count
+        self._products: dict[str, Product] = {}
+
+    @staticmethod
+    def memory_bytes(problem: Problem, cache_bytes: int) -> int:
+        """About what a problem takes once set up: operands twice, rotated sets, a float64 truth."""
+        truth_bytes = 8 * problem.output_bytes // problem.element_bytes
+        return 2 * problem.input_bytes + ROTATED_CACHES * cache_bytes + truth_bytes
+
+    def unsupported(self, implementation: Implementation) -> str | None:
+        """See `Stage`."""
+        return implementation.unsupported(self.problem, self._device)
+
+    def prepare(self, implementation: Implementation) -> Work:
+        """See `Stage`."""
+        with _few_threads(self.problem):
+            product = implementation.prepare(self.problem, self._weights)
+        self._products[implementation.name] = product
+        inputs, outputs, count = self._inputs, self._outputs, len(self._inputs)
+
+        def launch(turn: int) -> None:
+            # The output is kept until its set's turn comes again: so outputs rotate through memory too.
+            outputs[turn % count] = product(inputs[turn % count])
+
+        rotate = partial(self._rotation, implementation) if self._flushed_cache_bytes else None
+        return Work(implementation.name, launch, self.problem, rotate)
+
+    def _rotation(self, implementation: Implementation) -> Rotation:
+        """Copies of the input, shared by all cells, and as many products with weights of their own."""
+        if implementation.name not in self._rotations:
+            count, complete = rotated_sets(
+                self.problem, self._flushed_cache_bytes, implementation.memory_bytes(self.problem)
+            )
+            self._copies += [self._x.clone() for _ in range(count - len(self._copies))]
+            products = [implementation.prepare(self.problem, self._weights.clone()) for _ in range(count)]
+            outputs: list[torch.Tensor | None] = [None] * count
+
+            def launch(turn: int) -> None:
+                place = turn % count
+                outputs[place] = products[place](self._copies[place])
+
+            self._rotations[implementation.name] = Rotation(launch, count, complete)
+        return self._rotations[implementation.name]
+
+    def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
+        """See `Stage`."""
+        arguments = (self.problem, self._device)
+        return implementation.code_hash(*arguments), implementation.tile(*arguments)
+
+    def check(self, work: Work, bmm_error: float | None) -> Correctness:
+        """See `Stage`."""
+        y = self._products[work.name](self._x, empty=_poisoned)
+        with _few_threads(self.problem):
+            return self._judged(check(self.problem, y, self._truth, bmm_error))
+
+    def _judged(self, correctness: Correctness) -> Correctness:
+        """Wrong, whatever the output is, where an operand was changed; then it is put back."""
+        changed = [name for name, *pair in self._operands() if not _same_bytes(*pair)]
+        if not changed:
+            return correctness
+        self._weights.copy_(self._pristine[0])
+        self._x.copy_(self._pristine[1])
+        reason = f"it changed its {' and '.join(changed)}"
+        return Correctness(correctness.relative_error, correctness.max_error, False, reason)
+
+    def _operands(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        yield "weights", self._weights, self._pristine[0]
+        yield "input", self._x, self._pristine[1]
+
+    def close(self) -> None:
+        """See `Stage`."""
+        self._products.clear()
+        self._rotations.clear()
+        self._copies.clear()
+        self._inputs.clear()
+        self._outputs.clear()
+        self._scope.close()
+
+
+@contextmanager
+def _few_threads(problem: Problem) -> Iterator[None]:
+    """One CPU thread for the small things around a small product.
+
+    On a busy machine each meeting of threads waits for the one whose core is taken: setting up and
+    checking a small problem took three to five times longer with two threads than with one.
+    """
+    threads = torch.get_num_threads()
+    if problem.flops > FEW_FLOPS:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _poisoned(*shape: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401  (as torch.empty)
+    """An output full of NaN: what is never written stays visible."""
+    return torch.empty(*shape, **options).fill_(math.nan)
+
+
+def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal bit for bit; comparing floats would take -0.0 for 0.0."""
+    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

@@ -1,0 +1,1 @@
+"""profiler/cli: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""profiler/devices: say in one sentence what lives here."""

@@ -1,0 +1,182 @@
+"""Which device is meant: the host's CPU or a GPU by its UUID, as NVML and CUDA both know it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from kswatch.db.records import DeviceRecord
+from kswatch.errors import MeasurementError
+from kswatch.profiler.devices.simulated_spec import is_simulated, parse
+from kswatch.profiler.probes import nvml
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device that can be measured from this process."""
+
+    record: DeviceRecord
+    torch_device: str
+    """`cpu` or `cuda:N`; N counts as CUDA does, not as NVML; `simulated` for none of torch's."""
+    spec: str = ""
+    """What another process finds it by: the UUID, or a simulated device's name with its options."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.spec or self.record.uuid)
+
+
+def find(spec: str) -> Target:
+    """The one device that is meant by `cpu`, `cuda`, `cuda:1`, a UUID, its unique prefix or a model name.
+
+    A simulated device is meant by `sim:h200` and the like, see `kswatch.profiler.devices.simulated_spec`.
+
+    Raises:
+        UsageError: there is no such simulated device.
+        MeasurementError: no device, or more than one, answers to it.
+    """
+    wanted = spec.strip()
+    if _plain(wanted) == "cpu":
+        return cpu_target()
+    if is_simulated(wanted):
+        simulated = parse(wanted)
+        return Target(simulated.device(), "simulated", simulated.text)
+    return choose(wanted, list_targets())
+
+
+def choose(spec: str, targets: tuple[Target, ...]) -> Target:
+    """The one of these devices that is meant, as `find` understands it.
+
+    Raises:
+        MeasurementError: none or more than one answers to it.
+    """
+    if is_simulated(spec):  # by its whole name: `sim:h200` is no prefix of `sim:h200:2`
+        matches = [target for target in targets if target.record.uuid == parse(spec).uuid]
+    else:
+        matches = _matches(spec.strip(), targets)
+    if len(matches) == 1:
+        return matches[0]
+    known = "; ".join(f"{t.torch_device} = {t.record.model} ({t.record.uuid})" for t in targets) or "nothing"
+    if matches:
+        raise MeasurementError(f"device {spec!r} may mean several; name one by its UUID: {known}")
+    raise MeasurementError(f"there is no device {spec!r} here; this machine has: {known}")
+
+
+def list_targets() -> tuple[Target, ...]:
+    """The CPU, then every GPU that CUDA shows to this process."""
+    return (cpu_target(), *_cuda_targets())
+
+
+def _matches(wanted: str, targets: tuple[Target, ...]) -> list[Target]:
+    """By exact name, else by prefix of the UUID; `cuda` is the first GPU."""
+    if wanted == "cuda":
+        return [target for target in targets if target.torch_device.startswith("cuda")][:1]
+    names = [{t.torch_device, t.record.uuid, _plain(t.record.model)} for t in targets]
+    exact = [t for t, known in zip(targets, names, strict=True) if {wanted, _plain(wanted)} & known]
+    if exact or len(wanted) < 3:
+        return exact
+    prefixes = (wanted.lower(), f"gpu-{wanted.lower()}")
+    return [target for target in targets if target.record.uuid.lower().startswith(prefixes)]
+
+
+def _plain(model: str) -> str:
+    """Model names are equal whatever their case and whether spaces are written `_`."""
+    return model.replace("_", " ").casefold().strip()
+
+
+def cpu_target() -> Target:
+    """The host's CPU, known by model, core count and machine."""
+    model = _cpu_model()
+    facts: dict[str, object] = {"threads": cpu_threads(), "logical_cores": os.cpu_count()}
+    record = DeviceRecord(
+        uuid=f"cpu-{_fingerprint(model, str(os.cpu_count()), _machine())}",
+        kind="cpu",
+        model=model,
+        architecture=platform.machine(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cache_bytes=_cpu_cache_bytes(),
+        multiprocessors=len(physical_cores()),
+        facts=facts,
+    )
+    return Target(record, "cpu")
+
+
+def physical_cores() -> tuple[int, ...]:
+    """One logical core of each physical one that this process may run on."""
+    first_of: dict[str, int] = {}
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    for core in sorted(allowed):
+        siblings = _read(CPU_FOLDER / f"cpu{core}/topology/thread_siblings_list") or str(core)
+        first_of.setdefault(siblings, core)
+    return tuple(first_of.values())
+
+
+def cpu_threads() -> int:
+    """Threads to compute with: physical cores, less where a container's quota or OMP_NUM_THREADS says so."""
+    threads = len(physical_cores())
+    quota = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
+    if quota[0].isdigit() and len(quota) == 2:
+        threads = min(threads, max(1, -(-int(quota[0]) // int(quota[1]))))
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(threads, int(asked)) if asked.isdigit() and int(asked) > 0 else threads
+
+
+def _cpu_model() -> str:
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_cache_bytes() -> int | None:
+    """The largest cache that core 0 sees."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    sizes = [_read(path) or "" for path in CPU_FOLDER.glob("cpu0/cache/index*/size")]
+    known = [int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units and size[:-1].isdigit()]
+    return max(known, default=None)
+
+
+def _machine() -> str:
+    return _read(Path("/etc/machine-id")) or socket.gethostname()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _fingerprint(*parts: str) -> str:
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def _cuda_targets() -> tuple[Target, ...]:
+    if nvml.start():
+        return ()  # asked first: importing torch to hear "no" costs seconds
+    import torch
+
+    return tuple(_cuda_target(index) for index in range(torch.cuda.device_count()))
+
+
+def _cuda_target(index: int) -> Target:
+    """The GPU that CUDA calls `index`; what NVML knows of it is looked up by UUID alone."""
+    import torch
+
+    facts = torch.cuda.get_device_properties(index)
+    uuid = str(getattr(facts, "uuid", index))
+    record = DeviceRecord(
+        uuid=uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}",
+        kind="cuda",
+        model=facts.name,
+        architecture=f"sm_{facts.major}{facts.minor}",
+        memory_bytes=facts.total_memory,
+        cache_bytes=getattr(facts, "L2_cache_size", None),
+        multiprocessors=facts.multi_processor_count,
+    )
+    return Target(record, f"cuda:{index}")

@@ -1,0 +1,106 @@
+"""How fast a product could be: the floor from what was measured here, the limit from the datasheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kswatch.db.records import CanaryRecord, DeviceRecord
+from kswatch.kernels.problem import Problem
+
+IMPLAUSIBLE_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Rates that the canaries reached in this run."""
+
+    bytes_per_s: float | None = None
+    flops_per_s: Mapping[str, float] = field(default_factory=dict)
+    """By precision."""
+    launch_ms: float = 0.0
+
+    @classmethod
+    def from_canaries(cls, canaries: Iterable[CanaryRecord], launch_ms: float = 0.0) -> Roofline:
+        """The best over the positions in the run: a floor is what the machine can do undisturbed."""
+        rates: dict[tuple[str, str], list[float]] = {}
+        for canary in canaries:
+            rates.setdefault((canary.name, canary.precision), []).append(canary.rate)
+        copies = [max(values) for (name, _), values in rates.items() if name == "copy"]
+        gemms = {precision: max(values) for (name, precision), values in rates.items() if name == "gemm"}
+        return cls(max(copies, default=None), gemms, launch_ms)
+
+    def floor_ms(self, problem: Problem) -> float | None:
+        """Compulsory bytes or flops at the measured rate, whichever takes longer; None if one is unknown."""
+        flops_per_s = self.flops_per_s.get(problem.precision)
+        if not self.bytes_per_s or not flops_per_s:
+            return None
+        seconds = max(problem.compulsory_bytes / self.bytes_per_s, problem.flops / flops_per_s)
+        return 1e3 * seconds + self.launch_ms
+
+    def fastest_ms(self, precision: str, flops: int) -> float | None:
+        """The least time of that many operations at the measured rate; None where it is unknown."""
+        flops_per_s = self.flops_per_s.get(precision)
+        return 1e3 * flops / flops_per_s if flops_per_s else None
+
+
+@dataclass(frozen=True)
+class Datasheet:
+    """What the maker states of a board, dense (no sparsity): the rates that nothing can exceed."""
+
+    bytes_per_s: float
+    fp32_flops_per_s: float
+    tf32_flops_per_s: float | None
+    half_flops_per_s: float
+
+    def flops_per_s(self, precision: str) -> float | None:
+        """Peak of a precision; fp32 may be computed as three tf32 products (3xTF32), which can be faster."""
+        if precision == "fp32":
+            return max(self.fp32_flops_per_s, (self.tf32_flops_per_s or 0.0) / 3)
+        return self.tf32_flops_per_s if precision == "tf32" else self.half_flops_per_s
+
+
+DATASHEETS: tuple[tuple[str, Datasheet], ...] = (
+    ("B200", Datasheet(8.0e12, 80e12, 1.2e15, 2.5e15)),
+    ("H200", Datasheet(4.8e12, 67e12, 494.7e12, 989.4e12)),
+    ("H100 PCIe", Datasheet(2.04e12, 51.2e12, 378e12, 756e12)),
+    ("H100", Datasheet(3.94e12, 67e12, 494.7e12, 989.4e12)),
+    ("L40S", Datasheet(0.864e12, 91.6e12, 183e12, 362e12)),
+    ("L4", Datasheet(0.3e12, 30.3e12, 60e12, 121e12)),
+    ("A100", Datasheet(2.04e12, 19.5e12, 156e12, 312e12)),
+    ("A10", Datasheet(0.6e12, 31.2e12, 62.5e12, 125e12)),
+    ("RTX 4090", Datasheet(1.01e12, 82.6e12, 82.6e12, 330.3e12)),
+    ("RTX 3090", Datasheet(0.936e12, 35.6e12, 35.6e12, 142e12)),
+    ("V100", Datasheet(0.9e12, 15.7e12, None, 125e12)),
+    ("T4", Datasheet(0.32e12, 8.1e12, None, 65e12)),
+)
+"""The first whose words the model name holds counts. Of variants the fastest: the limit holds for all."""
+
+
+def datasheet(device: DeviceRecord) -> Datasheet | None:
+    """The board's rates on paper; None for a CPU or an unknown board, where no limit is applied."""
+    if device.kind != "cuda":
+        return None
+    words = device.model.replace("-", " ").casefold().split()
+    for model, sheet in DATASHEETS:
+        if all(part in words for part in model.casefold().split()):
+            return sheet
+    return None
+
+
+def implausible_below_ms(problem: Problem, device: DeviceRecord, mode: str = "cold") -> float | None:
+    """The time under which a measurement is not believed; None where no datasheet is known.
+
+    Bytes that caches can hide are not counted: outputs that fit in L2 need not reach DRAM, and hot
+    inputs need not come from there.
+    """
+    sheet = datasheet(device)
+    flops_per_s = sheet.flops_per_s(problem.precision) if sheet else None
+    if sheet is None or flops_per_s is None:
+        return None
+    cache_bytes = device.cache_bytes or 0
+    if mode != "cold":  # hot, or of a protocol that does not care
+        dram_bytes = max(0, problem.compulsory_bytes - cache_bytes)
+    else:
+        dram_bytes = problem.input_bytes + max(0, problem.output_bytes - cache_bytes)
+    return 1e3 * IMPLAUSIBLE_SHARE * max(dram_bytes / sheet.bytes_per_s, problem.flops / flops_per_s)

@@ -1,0 +1,62 @@
+"""One Dask worker process per device of this host, started again when it dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+from kswatch.errors import ConfigurationError, MeasurementError
+from kswatch.profiler.child_environment import child_environment
+from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.executors.dask_worker import EXIT_NO_DEVICE
+
+RESTART_S = 2.0
+
+
+def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Event) -> None:
+    """Keep a worker for each device until told to stop.
+
+    Raises:
+        ConfigurationError: Dask is not installed.
+        MeasurementError: a device cannot be used.
+    """
+    _require_dask()
+    processes = {target.record.uuid: _start(scheduler, target) for target in targets}
+    try:
+        while not stop.wait(RESTART_S):
+            for target in targets:
+                code = processes[target.record.uuid].poll()
+                if code == EXIT_NO_DEVICE:
+                    raise MeasurementError(f"device {target.spec} cannot be served; see the line before")
+                if code is not None:
+                    said = f"the worker of {target.record.uuid} ended ({code}); starting another"
+                    print(f"kswatch worker: {said}", file=sys.stderr, flush=True)
+                    processes[target.record.uuid] = _start(scheduler, target)
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.wait()
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"a worker needs the Python package {error.name}; install kswatch[cluster]"
+        ) from None
+
+
+def _start(scheduler: str, target: Target) -> subprocess.Popen[bytes]:
+    """A worker that sees its own GPU alone, and ends when this process does."""
+    on_gpu = target.record.kind == "cuda" and not target.record.simulated
+    variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
+    return subprocess.Popen(
+        [sys.executable, "-m", "kswatch.profiler.executors.dask_worker", scheduler, target.spec],
+        env=child_environment({**variables, "KSWATCH_ENDS_WITH_STDIN": "1"}),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )

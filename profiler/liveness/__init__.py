@@ -1,0 +1,1 @@
+"""profiler/liveness: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""profiler/measurement: say in one sentence what lives here."""

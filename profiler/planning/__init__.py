@@ -1,0 +1,1 @@
+"""profiler/planning: say in one sentence what lives here."""

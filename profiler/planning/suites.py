@@ -1,0 +1,187 @@
+"""Suites: named rules that yield problems, always the same ones in the same order.
+
+The rules are those of the paper (Gonon et al., ICML 2025) and of the models that use its matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+
+from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.errors import UsageError
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
+
+PAPER_BATCH = 25_088
+"""128 images of 196 patches: the paper's batch."""
+SMOKE_BATCH = 1_024
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named rule that yields cells: its problems by each of its implementations."""
+
+    name: str
+    statement: str
+    """The rule in one line, as shown to people."""
+    problems: Callable[[], tuple[Problem, ...]]
+    energy_problems: int | None = None
+    """Of how many problems, the first ones in stratified order, energy is measured too; None: of all."""
+    within_s: float | None = None
+    """Seconds that the problems of a run should take on a small CPU: cells are capped so that they do."""
+    implementations: tuple[str, ...] = IMPLEMENTATIONS
+
+
+def find(name: str) -> Suite:
+    """The suite of that name.
+
+    Raises:
+        UsageError: there is none; the message names all.
+    """
+    for suite in SUITES:
+        if suite.name == name:
+            return suite
+    known = ", ".join(suite.name for suite in SUITES)
+    raise UsageError(f"there is no suite {name!r}; choose from {known}, or give --pattern a,b,c,d alone")
+
+
+def paper_patterns() -> tuple[Pattern, ...]:
+    """The 750 patterns of the paper's rule, sorted by family, then by (b, c, a, d).
+
+    A pattern belongs where each of X, Y and W has fewer than 2³¹ elements at batch 25,088.
+    """
+    sizes = [(b, c) for b, c in product(_SIZES, repeat=2) if c in (b, 4 * b) or b == 4 * c]
+    repeats = (
+        [(a, 1) for a in _REPEATS]
+        + [(1, d) for d in _REPEATS if d > 1]
+        + [(a, d) for a in _REPEATS if a > 1 for d in _INNER_REPEATS]
+    )
+    patterns = [
+        Pattern(a, b, c, d)
+        for (b, c), (a, d) in product(sizes, repeats)
+        if (max(b, c), min(b, c)) not in _LEFT_OUT
+    ]
+    return tuple(sorted(filter(_fits_32_bit_indices, patterns), key=_by_family))
+
+
+def _by_family(pattern: Pattern) -> tuple[int, int, int, int, int]:
+    family = ("d=1", "a=1", "both>1").index(pattern.family)
+    return (family, pattern.b, pattern.c, pattern.a, pattern.d)
+
+
+_SIZES = (48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_LEFT_OUT = frozenset({(1024, 256), (512, 128), (256, 64)})
+_REPEATS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_INNER_REPEATS = (4, 16, 64)
+
+
+def _fits_32_bit_indices(pattern: Pattern) -> bool:
+    activations = PAPER_BATCH * max(pattern.rows, pattern.columns)
+    return max(activations, pattern.nonzeros) < 2**31
+
+
+def sample(patterns: tuple[Pattern, ...], count: int) -> tuple[Pattern, ...]:
+    """`count` patterns at equal distances: each family and each (b, c) in proportion."""
+    step = len(patterns) / count
+    return tuple(patterns[int((place + 0.5) * step)] for place in range(count))
+
+
+def cross(
+    patterns: Iterable[Pattern],
+    batches: Iterable[int] = (PAPER_BATCH,),
+    precisions: Iterable[Precision] = PRECISIONS,
+) -> tuple[Problem, ...]:
+    """Each pattern at each batch and precision in both layouts."""
+    return tuple(
+        Problem(pattern, batch, precision, layout)
+        for pattern, batch, precision, layout in product(patterns, batches, precisions, LAYOUTS)
+    )
+
+
+VIT_S16_PATTERNS: tuple[Pattern, ...] = (
+    Pattern(2, 48, 192, 1),
+    Pattern(1, 192, 48, 2),
+    Pattern(6, 64, 64, 1),
+    Pattern(1, 768, 192, 2),
+    Pattern(6, 64, 256, 1),
+    Pattern(1, 128, 128, 3),
+)
+"""Factors of the linear layers of ViT-S/16 in the paper."""
+
+GPT2_MEDIUM_CHAINS: tuple[tuple[Pattern, Pattern], ...] = (
+    (Pattern(1, 1024, 1024, 1), Pattern(16, 64, 256, 1)),
+    (Pattern(1, 512, 512, 2), Pattern(16, 64, 256, 1)),
+    (Pattern(1, 256, 256, 4), Pattern(16, 64, 256, 1)),
+    (Pattern(1, 128, 128, 8), Pattern(16, 64, 256, 1)),
+    (Pattern(1, 64, 64, 16), Pattern(16, 64, 256, 1)),
+    (Pattern(1, 128, 512, 8), Pattern(64, 64, 64, 1)),
+    (Pattern(1, 64, 256, 16), Pattern(64, 64, 64, 1)),
+    (Pattern(1, 64, 256, 16), Pattern(32, 128, 128, 1)),
+    (Pattern(1, 64, 256, 16), Pattern(16, 256, 256, 1)),
+    (Pattern(1, 64, 256, 16), Pattern(8, 512, 512, 1)),
+)
+"""Products that replace the 1024×4096 down-projections of GPT-2 medium in the paper's end-to-end table."""
+
+SMOKE_PATTERNS: tuple[Pattern, ...] = (
+    Pattern(2, 48, 192, 1),
+    Pattern(6, 64, 64, 1),
+    Pattern(1, 256, 256, 1),
+    Pattern(1, 192, 48, 2),
+    Pattern(1, 128, 128, 3),
+    Pattern(1, 64, 64, 16),
+    Pattern(1, 48, 48, 12),
+    Pattern(4, 64, 64, 4),
+    Pattern(2, 96, 96, 4),
+    Pattern(3, 48, 192, 2),
+)
+
+
+def smoke_problems() -> tuple[Problem, ...]:
+    """Ten small patterns in fp32, one of each family in bf16 too."""
+    in_bf16 = (Pattern(6, 64, 64, 1), Pattern(1, 128, 128, 3), Pattern(4, 64, 64, 4))
+    return cross(SMOKE_PATTERNS, (SMOKE_BATCH,), ("fp32",)) + cross(in_bf16, (SMOKE_BATCH,), ("bf16",))
+
+
+def gpt2_medium_patterns() -> tuple[Pattern, ...]:
+    """Every factor of the chains, once."""
+    return tuple(dict.fromkeys(factor for chain in GPT2_MEDIUM_CHAINS for factor in chain))
+
+
+SUITES: tuple[Suite, ...] = (
+    Suite(
+        "smoke",
+        "ten small patterns of all families, batch 1,024, fp32 and some bf16",
+        smoke_problems,
+        within_s=75.0,
+    ),
+    Suite(
+        "nightly",
+        "120 patterns spread evenly over those of `paper`, four precisions",
+        lambda: cross(sample(paper_patterns(), 120)),
+        energy_problems=200,
+    ),
+    Suite(
+        "paper",
+        "the 750 patterns of the paper, batch 25,088, fp32 and fp16",
+        lambda: cross(paper_patterns(), precisions=("fp32", "fp16")),
+        energy_problems=500,
+    ),
+    Suite(
+        "small_batch",
+        "30 patterns of `paper` at batch 1, 8, 64 and 256, fp32 and fp16",
+        lambda: cross(sample(paper_patterns(), 30), (1, 8, 64, 256), ("fp32", "fp16")),
+        energy_problems=60,
+    ),
+    Suite(
+        "vit_s16",
+        "six patterns of ViT-S/16, batch 25,088, four precisions",
+        lambda: cross(VIT_S16_PATTERNS),
+    ),
+    Suite(
+        "gpt2_medium",
+        "the factors of GPT-2 medium's chains, batch 25,088, four precisions",
+        lambda: cross(gpt2_medium_patterns()),
+    ),
+)

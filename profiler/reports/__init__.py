@@ -1,0 +1,1 @@
+"""profiler/reports: say in one sentence what lives here."""

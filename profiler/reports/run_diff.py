@@ -1,0 +1,106 @@
+"""`kswatch compare`: two runs of one device side by side, as `kswatch.db.queries.run_diff` tells steps from chance."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Literal
+
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries.basic import EnvironmentChange
+from kswatch.db.queries.rows import CellDifference
+from kswatch.db.queries.run_diff import cell_differences, silent_cells
+from kswatch.db.store import Store
+from kswatch.errors import UsageError
+
+Verdict = Literal["faster", "slower", "same"]
+
+LEAST_STEP = 0.02
+"""A smaller step is the same, however sure it is: machines move about as much between two runs."""
+
+
+@dataclass(frozen=True)
+class CellChange:
+    """One cell in both runs; `ratio` is time after over time before, < 1 means faster."""
+
+    pattern: str
+    batch: int
+    precision: str
+    layout: str
+    implementation: str
+    mode: str
+    before_ms: float
+    after_ms: float
+    ratio: float
+    ratio_low: float | None
+    """Lower end of the 95 % interval; None where a run knows none."""
+    ratio_high: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """All cells that both runs measured, the most changed first."""
+
+    before: int
+    after: int
+    cells: tuple[CellChange, ...]
+    only_before: int
+    only_after: int
+    environment_changes: tuple[EnvironmentChange, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        """Cells with this verdict."""
+        return sum(cell.verdict == verdict for cell in self.cells)
+
+    @property
+    def median_ratio(self) -> float | None:
+        """Over all cells; None without any."""
+        return statistics.median(cell.ratio for cell in self.cells) if self.cells else None
+
+
+def compare_runs(store: Store, before: int, after: int) -> RunComparison:
+    """The second run against the first.
+
+    Raises:
+        UsageError: a run does not exist, or both are of different devices.
+    """
+    first, second = queries.run(store, before), queries.run(store, after)
+    if first.device_uuid != second.device_uuid:
+        raise UsageError(
+            f"run {before} is of {first.device_model}, run {after} of {second.device_model}; "
+            "only runs of one device can be compared"
+        )
+    changes = [_change(cell) for cell in cell_differences(store, before, after)]
+    changes.sort(key=lambda change: (-abs(change.ratio - 1), change.pattern, change.implementation))
+    return RunComparison(
+        before,
+        after,
+        tuple(changes),
+        only_before=sum(silent.cells for silent in silent_cells(store, before, after)),
+        only_after=sum(silent.cells for silent in silent_cells(store, after, before)),
+        environment_changes=tuple(queries.environment_changes(store, before, after)),
+    )
+
+
+def _change(cell: CellDifference) -> CellChange:
+    told = cell.clear and abs(cell.change) >= LEAST_STEP
+    return CellChange(
+        pattern=f"{cell.a},{cell.b},{cell.c},{cell.d}",
+        batch=cell.batch,
+        precision=cell.precision,
+        layout=cell.layout,
+        implementation=cell.implementation,
+        mode=cell.mode,
+        before_ms=cell.before,
+        after_ms=cell.after,
+        ratio=1 + cell.change,
+        ratio_low=_ratio(cell.change_low),
+        ratio_high=_ratio(cell.change_high),
+        verdict="same" if not told else "faster" if cell.change < 0 else "slower",
+    )
+
+
+def _ratio(change: float) -> float | None:
+    return None if math.isnan(change) else 1 + change

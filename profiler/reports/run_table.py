@@ -1,0 +1,156 @@
+"""What a run gave, as tables for people: fused against the best baseline, problem by problem."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
+from kswatch.db.records import BASELINE_SETS, COMPARABLE
+from kswatch.db.store import Store
+
+MOST_ROWS = 40
+"""Of a run with more problems only the best and the worst are shown."""
+
+WIDTH = 150
+
+Times = dict[tuple[int, str], MeasurementRow]
+
+
+def console() -> Console:
+    """Stdout; where it is no terminal, tables are as wide as they need."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def print_run(store: Store, run_id: int, console: Console) -> None:
+    """Print the run's problems, its headlines, and what could not be measured, with reasons."""
+    measured = queries.measurements(store, run_id)
+    comparisons = queries.comparisons(store, run_id)
+    headlines = [
+        row
+        for name in BASELINE_SETS
+        for row in queries.summaries(store, run_id, metric="latency", baselines=name)
+    ]
+    console.print(_report(comparisons, measured, headlines))
+
+
+def _report(
+    comparisons: Sequence[ComparisonRow],
+    measured: Sequence[MeasurementRow],
+    headlines: Sequence[SummaryRow],
+) -> RenderableType:
+    times = {(row.problem_id, row.implementation): row for row in measured if row.mode != "hot"}
+    parts: list[RenderableType] = [_problem_table(comparisons, times), _headline_table(headlines)]
+    failures = _failures(measured)
+    if failures:
+        parts.append(failures)
+    return Group(*parts)
+
+
+def _problem_table(comparisons: Sequence[ComparisonRow], times: Times) -> Table:
+    table = Table(title="time per product: fused against the fastest baseline", title_justify="left")
+    for name in ("pattern", "batch", "precision", "layout"):
+        table.add_column(name, no_wrap=True)
+    for name in ("fused", "fastest baseline", "speedup", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = sorted(comparisons, key=lambda row: -(row.speedup or 0.0))
+    half = MOST_ROWS // 2
+    for row in shown if len(shown) <= MOST_ROWS else shown[:half]:
+        table.add_row(*_problem_cells(row, times))
+    if len(shown) > MOST_ROWS:
+        table.add_row(f"... {len(shown) - 2 * half} more ...")
+        for row in shown[-half:]:
+            table.add_row(*_problem_cells(row, times))
+    return table
+
+
+def _problem_cells(row: ComparisonRow, times: Times) -> Iterable[str]:
+    yield f"{row.a},{row.b},{row.c},{row.d}"
+    yield str(row.batch)
+    yield row.precision
+    yield row.layout
+    yield _time(times.get((row.problem_id, "fused")))
+    if row.speedup is None or row.best_baseline is None:
+        yield f"left out ({row.left_out})"
+        return
+    yield f"{row.best_baseline} {_time(times.get((row.problem_id, row.best_baseline)))}"
+    yield f"[{_style(row)}]{row.speedup:.2f}×[/]"
+    if row.speedup_low is not None and row.speedup_high is not None:
+        yield f"{row.speedup_low:.2f} - {row.speedup_high:.2f}"
+
+
+def _style(row: ComparisonRow) -> str:
+    """Coloured only where the whole interval is on one side of 1."""
+    if row.speedup_low is not None and row.speedup_low > 1:
+        return "green"
+    return "red" if row.speedup_high is not None and row.speedup_high < 1 else "default"
+
+
+def _time(row: MeasurementRow | None) -> str:
+    if row is None:
+        return "not measured"
+    if row.latency_ms is None or row.status not in COMPARABLE:
+        return row.status
+    low, high = row.latency_low_ms or row.latency_ms, row.latency_high_ms or row.latency_ms
+    percent = 50 * (high - low) / row.latency_ms
+    return f"{row.latency_ms:.3g} ms " + (f"±{percent:.1f} %" if percent < 100 else "± much")
+
+
+def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
+    table = Table(
+        title="headline (speedup > 1: fused is faster than the fastest of these baselines)",
+        title_justify="left",
+        caption="paper: " + ", ".join(BASELINE_SETS["paper"]) + "; all: with bmm_strided and bmm_blockdense",
+        caption_justify="left",
+    )
+    for name in ("baselines", "precision", "layout"):
+        table.add_column(name)
+    for name in ("problems", "fused wins", "median speedup", "quartiles", "left out"):
+        table.add_column(name, justify="right")
+    for row in sorted(headlines, key=lambda row: (row.precision, row.layout, row.baselines)):
+        known = row.median_speedup is not None
+        table.add_row(
+            row.baselines,
+            row.precision,
+            row.layout,
+            str(row.problems),
+            str(row.fused_wins),
+            f"{row.median_speedup:.2f}×" if known else "",
+            f"{row.speedup_p25:.2f} - {row.speedup_p75:.2f}" if known else "",
+            str(row.left_out),
+        )
+    return table
+
+
+def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
+    """How many cells have no number or an uncertain one, by status, with implementations and a reason."""
+    groups: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
+    for row in measured:
+        if row.status != "ok":
+            # reasons of `unsupported` are few and differ by implementation, others hold each cell's figures
+            groups[row.status, row.reason or "" if row.status == "unsupported" else ""].append(row)
+    if not groups:
+        return None
+    table = Table(title="cells that are not ok", title_justify="left")
+    table.add_column("cells", justify="right")
+    for name in ("status", "implementations", "reason"):
+        table.add_column(name)
+    for (status, _), rows in sorted(groups.items()):
+        names = Counter(row.implementation for row in rows)
+        table.add_row(str(len(rows)), status, ", ".join(names), _reason(rows))
+    return table
+
+
+def _reason(rows: Sequence[MeasurementRow]) -> str:
+    """The cells' reason, or the first one's where each has its own."""
+    if rows[0].status == "not_converged":
+        return (
+            "too few samples for an interval as narrow and sure as wanted; the median counts, with this flag"
+        )
+    several = len({row.reason for row in rows}) > 1
+    return f"{rows[0].reason or ''}{'; others alike' if several else ''}"

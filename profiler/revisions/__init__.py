@@ -1,0 +1,1 @@
+"""profiler/revisions: say in one sentence what lives here."""

@@ -1,0 +1,1 @@
+"""profiler/runs: say in one sentence what lives here."""

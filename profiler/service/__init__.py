@@ -1,0 +1,1 @@
+"""profiler/service: say in one sentence what lives here."""

@@ -1,0 +1,103 @@
+"""The true time and power of a cell on a simulated board: a roofline of its datasheet.
+
+Not a prediction of any real board: plausible sizes, whose only use is that they are known.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from kswatch.kernels.problem import Problem
+from kswatch.profiler.devices.roofline import Datasheet, datasheet
+from kswatch.profiler.devices.simulated_spec import Spec
+
+BANDWIDTH_SHARE = 0.9
+CACHE_SPEEDUP = 2.5
+"""How many times faster than memory the last cache is read."""
+LAUNCH_MS = 2e-3
+SPREAD = 0.15
+"""Cells of the same size differ by so much, each always by the same."""
+
+FLOPS_SHARE = {"fused": 0.55, "bsr": 0.3, "csr": 0.03, "einsum": 0.6, "dense": 0.75}
+"""Of the peak, by implementation; others 0.65."""
+PERMUTING = ("bmm", "einsum", "bsr")
+"""Those that read and write X and Y once more where d > 1."""
+STRIDED_SHARE = 0.5
+"""Share of the bandwidth that `bmm_strided` reaches between blocks."""
+
+
+class Operations(Protocol):
+    """What is asked of an implementation: its name and its operations."""
+
+    name: str
+
+    def flops(self, problem: Problem) -> int:
+        """Operations really executed."""
+        ...
+
+
+@dataclass
+class Truth:
+    """What one cell takes."""
+
+    time_ms: float = 1.0
+    """Its true median, cold."""
+    hot_ms: float | None = None
+    """The same with its operands in the last cache; as cold where None."""
+    power_w: float = 400.0
+    noise: float = 0.01
+    memory: float = 0.0
+    second_mode: float | None = None
+    """The time in ms that half of the samples take instead."""
+
+
+def truth_of(spec: Spec, problem: Problem, implementation: Operations) -> Truth:
+    """Time and power of a cell; the same for every board of the model, whatever its options' noise."""
+    sheet = datasheet(spec.device())
+    assert sheet is not None
+    flops_ms = _flops_ms(sheet, problem, implementation)
+    moved = _bytes_moved(problem, implementation)
+    memory_ms = 1e3 * moved / (BANDWIDTH_SHARE * spec.model.bytes_per_s)
+    own = 1 + SPREAD * _share(f"{problem} {implementation.name}")
+    options = spec.options
+    factor = own * options.slower.get(implementation.name, 1.0)
+    cold_ms = factor * (max(memory_ms, flops_ms) + 0.2 * min(memory_ms, flops_ms)) + LAUNCH_MS
+    hot_ms = factor * max(memory_ms / CACHE_SPEEDUP, flops_ms) + LAUNCH_MS
+    return Truth(
+        time_ms=cold_ms,
+        hot_ms=hot_ms,
+        power_w=_power_w(spec, memory_ms / cold_ms, flops_ms / cold_ms),
+        noise=options.noise,
+        memory=options.memory,
+        second_mode=options.bimodal * cold_ms if options.bimodal != 1.0 else None,
+    )
+
+
+def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Operations) -> float:
+    peak = sheet.flops_per_s(problem.precision) or sheet.fp32_flops_per_s
+    share = FLOPS_SHARE.get(implementation.name, 0.65)
+    return 1e3 * implementation.flops(problem) / (share * peak)
+
+
+def _bytes_moved(problem: Problem, implementation: Operations) -> float:
+    activations = problem.element_bytes * problem.batch * (problem.pattern.rows + problem.pattern.columns)
+    weights = problem.element_bytes * problem.pattern.nonzeros
+    work = max(1, implementation.flops(problem) // max(1, problem.flops))
+    passes = 1.0
+    if problem.pattern.d > 1 and implementation.name in PERMUTING:
+        passes = 3.0
+    if problem.pattern.d > 1 and implementation.name == "bmm_strided":
+        passes = 1 / STRIDED_SHARE
+    return passes * activations + work * weights
+
+
+def _power_w(spec: Spec, memory_share: float, flops_share: float) -> float:
+    used = min(1.0, 0.2 + 0.45 * min(1.0, memory_share) + 0.5 * min(1.0, flops_share))
+    return spec.model.idle_w + used * (spec.model.limit_w - spec.model.idle_w)
+
+
+def _share(name: str) -> float:
+    """Between 0 and 1, always the same for a name."""
+    return zlib.crc32(name.encode()) / 2**32

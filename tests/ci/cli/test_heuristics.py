@@ -1,0 +1,205 @@
+"""`kswatch heuristics` and `advise` as they are typed, on stores with a known truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from kswatch.ci.cli.heuristics import app
+from kswatch.errors import ConfigurationError, KswatchError, UsageError
+from kswatch.kernels.heuristics import HEURISTICS
+from tests.ci.cli.advice_stores import GPU, record
+
+SCORE_FIELDS = {
+    "heuristic", "version", "problems", "majority", "accuracy", "balanced_accuracy", "tp", "fp", "fn", "tn",
+    "regret",
+}  # fmt: skip
+ADVICE_FIELDS = {"implementation", "predicted_speedup", "confidence", "why", "nearest_measured"}
+WHERE = ("--precision", "fp32", "--layout", "batch_last", "--batch", "4096")
+
+
+@pytest.fixture
+def run(store):
+    """Runs a command of heuristics on the store."""
+
+    def command(*arguments: str, url: str = str(store.engine.url)) -> str:
+        result = CliRunner().invoke(app, list(arguments), obj={"database_url": url})
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return command
+
+
+@pytest.fixture
+def model_file(tmp_path, monkeypatch):
+    """A model file of the test's own, in use; it does not exist yet."""
+    path = tmp_path / "model.json"
+    monkeypatch.setenv("KSWATCH_HEURISTICS", str(path))
+    return path
+
+
+def test_list_names_every_heuristic(run):
+    rows = json.loads(run("heuristics", "list", "--json"))
+    assert [row["heuristic"] for row in rows] == [rule.name for rule in HEURISTICS]
+    assert "permutation v1: fused where d > 1" in run("heuristics", "list")
+
+
+def test_score_keeps_its_contract_and_counts_what_was_measured(run, store):
+    record(store)
+    rows = {row["heuristic"]: row for row in json.loads(run("heuristics", "score", "--json"))}
+    assert rows.keys() == {rule.name for rule in HEURISTICS}
+    for row in rows.values():
+        assert row.keys() >= SCORE_FIELDS
+        assert row["problems"] == 108 == row["tp"] + row["fp"] + row["fn"] + row["tn"]
+    # d > 1 in two of three problems, and always fused is right wherever fused won
+    assert rows["permutation"]["tp"] + rows["permutation"]["fp"] == 72
+    assert rows["majority"]["accuracy"] == pytest.approx(rows["majority"]["tp"] / 108)
+
+
+def test_held_out_scores_of_a_law_are_perfect_and_say_what_they_are(run, store):
+    record(store, energy_per_ms=100.0, largest_b=96)
+    learned = json.loads(run("heuristics", "score", "--held-out", "--json", "--metric", "energy"))[-1]
+    assert (learned["heuristic"], learned["held_out"]) == ("learned", "block")
+    assert learned["accuracy"] == 1.0 and learned["regret"] == 0
+    assert learned["cost_errors"]["fused"]["r2_log"] > 0.999
+    assert learned["speedup_error"] < 0.01
+
+
+def test_another_device_of_the_same_law_teaches_this_one(run, store):
+    record(store)
+    assert json.loads(run("heuristics", "score", "--other-device", "--json"))[-1]["accuracy"] is None
+    record(store, replace(GPU, uuid="GPU-bbbb", model="Other"))
+    rows = json.loads(run("heuristics", "score", "--device", "Other", "--other-device", "--json"))
+    assert (rows[-1]["held_out"], rows[-1]["accuracy"]) == ("device", 1.0)
+
+
+def test_filters_that_leave_nothing_give_no_figures(run, store):
+    record(store)
+    rows = json.loads(run("heuristics", "score", "--precision", "bf16", "--json"))
+    assert {row["problems"] for row in rows} == {0}
+    assert "cost_model" in run("heuristics", "score", "--precision", "bf16")
+
+
+def test_an_empty_store_says_what_to_do(run, model_file):
+    for command in ("score", "report"):
+        with pytest.raises(UsageError, match="kswatch nightly"):
+            run("heuristics", command)
+    with pytest.raises(UsageError, match="too little is stored to fit"):
+        run("heuristics", "fit")
+    assert not model_file.exists()
+
+
+def test_what_is_fitted_is_advised(run, store, model_file):
+    record(store, energy_per_ms=100.0)
+    fitted = json.loads(run("heuristics", "fit", "--json"))
+    assert {(one["metric"], one["problems"]) for one in fitted["sections"]} == {
+        ("latency", 108),
+        ("energy", 108),
+    }
+    assert model_file.stat().st_size == fitted["size_bytes"]
+    said = json.loads(run("advise", "4,32,32,8", *WHERE, "--json"))
+    assert said.keys() >= ADVICE_FIELDS
+    assert said["implementation"] == "fused"
+    assert said["predicted_speedup"] == said["latency_gain"]
+    assert said["energy_gain"] == pytest.approx(said["latency_gain"], rel=1e-3)
+    assert said["confidence"] > 0.9
+    nearest = said["nearest_measured"][0]
+    assert (nearest["pattern"], nearest["doublings"]) == ("4,32,32,8", 0)
+    assert nearest["speedup"] == pytest.approx(said["predicted_speedup"], rel=0.05)
+
+
+def test_simulated_devices_are_fitted_only_when_named(run, store, model_file):
+    record(store, replace(GPU, simulated=True))
+    with pytest.raises(UsageError, match="too little"):
+        run("heuristics", "fit")
+    assert "108 problems" in run("heuristics", "fit", "--device", "GPU-aaaa")
+
+
+def test_a_device_never_measured_is_answered_by_the_nearest_and_told_so(run, store, model_file):
+    record(store)
+    run("heuristics", "fit")
+    told = run("advise", "4,32,32,8", *WHERE, "--device", "H200")
+    assert "use fused" in told
+    assert "H200 was never measured: the nearest that was is NVIDIA Made-up 80GB" in told
+    near, far = (
+        json.loads(run("advise", "4,64,64,1", *WHERE, "--device", name, "--json"))
+        for name in ("Made-up 80GB", "H200")
+    )
+    assert far["confidence"] < near["confidence"]
+
+
+def test_without_a_store_the_shipped_model_answers(run, tmp_path):
+    url = f"sqlite:///{tmp_path / 'nothing.db'}"
+    said = json.loads(run("advise", "1,768,192,2", *WHERE, "--device", "V100", "--json", url=url))
+    assert said["nearest_measured"] == [] and said["implementation"] and said["why"]
+    with pytest.raises(UsageError, match="name a device"):
+        run("advise", "1,768,192,2", *WHERE, url=url)
+    assert not (tmp_path / "nothing.db").exists()
+
+
+def test_a_cpu_that_was_never_learned_gets_the_rule_and_is_told_so(run, store):
+    said = json.loads(run("advise", "4,32,32,8", *WHERE, "--device", "cpu", "--json"))
+    assert (said["implementation"], said["heuristic"], said["confidence"]) == ("fused", "permutation", None)
+    assert "rule d > 1" in said["caveats"][0]
+
+
+def test_a_chain_is_advised_factor_by_factor(run):
+    said = json.loads(run("advise", "1,192,48,2", "2,48,192,1", *WHERE, "--device", "H200", "--json"))
+    assert len(said["factors"]) == 2
+    product = said["factors"][0]["confidence"] * said["factors"][1]["confidence"]
+    assert said["confidence"] == pytest.approx(product)
+    with pytest.raises(UsageError, match="do not chain"):
+        run("advise", "1,192,48,2", "1,192,48,2", *WHERE, "--device", "H200")
+
+
+@pytest.mark.parametrize("arguments", [("4,64,64",), ("4,64,64,0",), ("4,32,32,8", "--batch", "0")])
+def test_what_is_no_problem_is_refused(run, arguments):
+    with pytest.raises(KswatchError):
+        run("advise", arguments[0], *WHERE, *arguments[1:], "--device", "H200")
+
+
+def test_a_corrupt_model_file_is_told_with_its_cure(run, model_file):
+    model_file.write_text("{")
+    with pytest.raises(ConfigurationError, match="kswatch heuristics fit"):
+        run("advise", "4,32,32,8", *WHERE, "--device", "H200")
+
+
+def test_a_report_is_put_between_the_marks_and_nowhere_else(run, store, tmp_path):
+    record(store, largest_b=64)  # too few for trees, which take long to hold out
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- tables -->\nformer text\n<!-- end of tables -->\nafter\n")
+    run("heuristics", "report", "--write", str(page))
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "former text" not in text
+    assert "| learned | 1.000 | 1.000 | 0.00% |" in text
+    page.write_text("no marks")
+    with pytest.raises(UsageError, match="lacks the lines"):
+        run("heuristics", "report", "--write", str(page))
+
+
+def test_advice_is_quick_and_loads_neither_torch_nor_scikit_learn(store):
+    record(store)
+    code = f"""
+import sys, time
+from kswatch.ci.advisor.recommend import advise
+from kswatch.db.store import Store
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+store = Store.open({str(store.engine.url)!r})
+problems = [Problem(Pattern(a, 64, 64, 8), 4096, "fp32", "batch_last") for a in range(1, 12)]
+advise(store, problems[0], "V100")
+start = time.process_time()
+for problem in problems[1:]:
+    advise(store, problem, "V100")
+print((time.process_time() - start) / 10)
+assert not {{"torch", "sklearn", "scipy", "pandas"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.05

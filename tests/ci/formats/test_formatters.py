@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kswatch.ci.check import Judged, judge
+from kswatch.ci.config import CiConfig
+from kswatch.ci.formats.escape import annotation_property, annotation_text, markdown, plain
+from kswatch.ci.formats.github_commands import append_step_summary
+from kswatch.ci.reports.github import workflow_commands
+from kswatch.ci.reports.json_rows import check_rows
+from kswatch.ci.reports.text_and_markdown import NOTHING, markdown_report, text_report
+from kswatch.db.json_text import to_json_text
+from kswatch.db.records import DeviceRecord
+from kswatch.db.store import Store
+from kswatch.errors import ConfigurationError
+from tests.ci.nights import PROBLEMS, START, Nights
+
+NASTY = "evil | `x` <script>alert(1)</script> [a](http://b) @ops\n::error::owned\r\x1b[31m*b*"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A night on a device of ill-chosen name: fused is slower, and incorrect on one problem."""
+    device = DeviceRecord(uuid="GPU-2", kind="cuda", model=NASTY)
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('nasty') / 'kswatch.db'}")
+    nights = Nights(store, device=device)
+    nights.quiet(6)
+    nights.night({"fused": 1.2}, statuses={("fused", PROBLEMS[0]): "incorrect"})
+    yield judge(store, None, CiConfig(), now=START)
+    store.close()
+
+
+def test_the_text_report_names_what_moved_and_counts_what_it_leaves_out(judged):
+    text = text_report(judged, rows=3)
+    assert "REGRESSED" in text
+    assert "alert 1 open, confirmed, new: opened: fused slower: 5 problems" in text
+    assert "fused is incorrect on" in text
+    assert "and 7 more" in text
+
+
+def test_the_text_report_cannot_be_steered_by_a_name(judged):
+    text = text_report(judged, rows=3)
+    assert "\x1b" not in text and "\r" not in text
+    assert not any(line.strip().startswith("::") for line in text.splitlines())
+
+
+def test_the_markdown_report_escapes_names(judged):
+    page = markdown_report(judged, rows=50)
+    assert "<script>" not in page
+    assert "@ops" not in page and "http://" not in page
+    assert "\\`x\\`" in page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    cells = {line.replace("\\|", "").count("|") for line in rows}
+    assert cells == {4, 9}  # a table of alerts, a table of verdicts
+
+
+def test_annotations_are_one_escaped_line_each(judged):
+    lines = workflow_commands(judged).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("::error title=kswatch alert ") for line in lines)
+    assert all("%0A" not in line.split("::")[1] for line in lines)
+    assert "+20" in lines[0] + lines[1] and "%25" in lines[0] + lines[1]
+
+
+def test_annotation_escapes_are_those_of_the_workflow_command_syntax():
+    assert annotation_text("5 % of\r\na: b, c") == "5 %25 of%0D%0Aa: b, c"
+    assert annotation_property("5 % of\na: b, c") == "5 %25 of%0Aa%3A b%2C c"
+
+
+def test_plain_text_is_one_line_without_control_characters():
+    assert plain("a\n b\t\x07c\x1b[0m‮") == "a b c[0m"
+
+
+def test_markdown_shows_text_as_it_is():
+    assert markdown("a|b *c* _d_ #1 <i>") == r"a\|b \*c\* \_d\_ \#1 \<i\>"
+    assert markdown("@ann see www.x.org") == "@<!-- -->ann see www<!-- -->.x.org"
+
+
+def test_a_provisional_alert_is_a_warning_and_a_faster_one_a_notice(nights, store):
+    nights.quiet(8)
+    nights.night({"fused": 0.8})
+    found = judge(store, None, CiConfig(), now=START)
+    assert workflow_commands(found) == ""  # accepted as the new level at once: told by report and channel
+    nights.night({"fused": 0.8, "bmm": 1.5})
+    found = judge(store, None, CiConfig(), now=START)
+    assert workflow_commands(found).startswith("::warning title=kswatch alert 2::baseline bmm slower")
+
+
+def test_the_step_summary_is_appended_where_github_asks_for_it(tmp_path, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    append_step_summary("# kswatch check\n")
+    assert summary.read_text() == "before\n# kswatch check\n"
+
+
+def test_a_step_summary_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
+    with pytest.raises(ConfigurationError, match="GITHUB_STEP_SUMMARY"):
+        append_step_summary("x")
+
+
+def test_json_rows_have_the_words_of_the_glossary(judged):
+    rows = json.loads(to_json_text(check_rows(judged)))
+    incorrect = [row for row in rows if row["status"] == "incorrect"]
+    assert [(row["verdict"], row["cause"], row["news"]) for row in incorrect] == [
+        (None, "incorrect", "opened")
+    ]
+    slower = [row for row in rows if row["verdict"] == "slower"]
+    words = {
+        "device",
+        "run",
+        "pattern",
+        "batch",
+        "precision",
+        "layout",
+        "implementation",
+        "metric",
+        "verdict",
+    }
+    assert words | {"change", "change_low", "change_high", "cause", "confirmed", "alert"} <= slower[0].keys()
+    assert slower[0]["change_low"] < slower[0]["change"] < slower[0]["change_high"]
+
+
+def test_nothing_to_judge_says_what_to_do():
+    assert text_report(Judged([]), 5) == NOTHING
+    assert NOTHING in markdown_report(Judged([]), 5)

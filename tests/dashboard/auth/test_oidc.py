@@ -1,0 +1,119 @@
+"""Sign-in by an OpenID Connect provider, a mock one on loopback, over real HTTP."""
+
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from http.cookiejar import CookieJar
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.dashboard.auth.test_middleware import ENDPOINTS, asked, stream
+from tests.dashboard.browser_rig import free_port, running_dashboard
+
+READER, ACTOR, STRANGER = "reader@kswatch.example", "actor@other.example", "stranger@other.example"
+UNVERIFIED = "unverified@kswatch.example"
+
+
+class Client:
+    """A browser without scripts: keeps cookies, follows redirects."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.jar = address, CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self.jar))
+
+    def get(self, path: str, data: bytes | None = None) -> HTTPResponse | HTTPError:
+        headers = {"Accept": "text/html"} | ({"Origin": self.address} if data is not None else {})
+        url = path if path.startswith("http") else self.address + path
+        try:
+            return self._opener.open(Request(url, data, headers), timeout=20)
+        except HTTPError as answer:
+            return answer
+
+    def sign_in(self, who: str) -> HTTPResponse | HTTPError:
+        """To the provider, say who we are there, and back."""
+        form = self.get("/sign-in")
+        assert form.status == 200, form.read()
+        return self.get(form.url, urlencode({"sub": who}).encode())
+
+    @property
+    def cookies(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.jar)
+
+
+@pytest.fixture(scope="module")
+def provided(simulated_url: str) -> Iterator[str]:
+    """The dashboard behind a provider that knows four people, of whom two are let in."""
+    from oidc_provider_mock import User, run_server_in_thread
+
+    people = [
+        User(sub=who, claims={"email": who, "email_verified": who != UNVERIFIED})
+        for who in (READER, ACTOR, STRANGER, UNVERIFIED)
+    ]
+    with run_server_in_thread(user_claims=people) as provider:
+        port = free_port()
+        settings = {
+            "CLIENT_ID": "kswatch",
+            "CLIENT_SECRET": "a secret of the test",
+            "METADATA_URL": f"http://localhost:{provider.server_port}/.well-known/openid-configuration",
+            "REDIRECT_URI": f"http://127.0.0.1:{port}/oauth2callback",
+            "READERS": "@KSwatch.example",
+            "ACTORS": f"somebody@else.example, {ACTOR}",
+        }
+        named = {f"KSWATCH_OIDC_{name}": value for name, value in settings.items()}
+        with running_dashboard(simulated_url, port, **named) as at:
+            yield at
+
+
+@pytest.mark.parametrize("path", [path for path in ENDPOINTS if path not in ("/sign-out",)])
+def test_no_endpoint_answers_without_the_providers_cookie(provided: str, path: str) -> None:
+    answer = asked(provided + path)
+    if path in ("/auth/login", "/oauth2callback"):  # without a state these only lead back to the start
+        assert (answer.status, answer.headers["Location"]) == (302, "/")
+    else:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    "cookies", ["", "_streamlit_user=forged", '_streamlit_user="eyJlbWFpbCI6IjEifQ.x.y"']
+)
+def test_the_websocket_does_not_open_for_a_forged_cookie(provided: str, cookies: str) -> None:
+    with pytest.raises(InvalidStatus):
+        stream(provided, Cookie=cookies)
+
+
+@pytest.mark.parametrize("who", [READER, ACTOR])
+def test_whoever_is_on_a_list_comes_in_and_lands_where_they_wanted(provided: str, who: str) -> None:
+    client = Client(provided)
+    assert client.get("/speedup?precision=bf16").status == 401
+    landed = client.sign_in(who)
+    assert (landed.status, landed.url) == (200, f"{provided}/speedup?precision=bf16")
+    assert client.get("/_stcore/health").status == 200
+    with stream(provided, Cookie=client.cookies) as opened:
+        assert opened.state.name == "OPEN"
+
+
+def test_a_stranger_is_told_by_name_and_sees_nothing(provided: str) -> None:
+    client = Client(provided)
+    answer = client.sign_in(STRANGER)
+    assert answer.status == 403
+    assert STRANGER in answer.read().decode()
+    assert client.get("/_stcore/health").status == 403
+    with pytest.raises(InvalidStatus):
+        stream(provided, Cookie=client.cookies)
+
+
+def test_an_address_that_the_provider_did_not_verify_is_nobodys(provided: str) -> None:
+    client = Client(provided)
+    assert client.sign_in(UNVERIFIED).status == 401
+
+
+def test_a_copy_of_the_cookie_opens_nothing_after_signing_out(provided: str) -> None:
+    client = Client(provided)
+    client.sign_in(READER)
+    copied = client.cookies
+    assert asked(f"{provided}/_stcore/health", Cookie=copied).status == 200
+    client.get("/sign-out", b"")
+    assert asked(f"{provided}/_stcore/health", Cookie=copied).status == 401

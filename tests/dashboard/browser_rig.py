@@ -1,0 +1,139 @@
+"""A real dashboard on loopback and a real Chromium to look at it; both bounded and ended by their user."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from kswatch.dashboard.cli import streamlit_arguments
+from kswatch.dashboard.navigation import PAGES, PageEntry
+
+ROOT = Path(__file__).parents[2]
+START_WITHIN_S = 60.0
+DRAWN_WITHIN_MS = 120_000
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium_or_reason() -> tuple[str | None, str]:
+    """Where a Chromium is, or None and why there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found, ""
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    if Path(own).exists():
+        return own, ""
+    return None, "no Chromium: tests/dashboard/get-chromium.sh brings one"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_dashboard(url: str, port: int | None = None, **settings: str) -> Iterator[str]:
+    """The dashboard on a store, as `kswatch dashboard` starts it; gives its address.
+
+    Args:
+        url: of the store.
+        port: to listen on; any free one where None.
+        settings: more of the environment.
+    """
+    port = port or free_port()
+    environment = os.environ | {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), **settings}
+    process = subprocess.Popen(
+        streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_healthy(process, address)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
+    """Wait until the server answers; raises with what it said where it has ended instead."""
+    ends = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < ends:
+        if process.poll() is not None:
+            assert process.stderr is not None
+            raise RuntimeError(f"the dashboard ended: {process.stderr.read().decode()}")
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                return
+        except HTTPError as answer:
+            if answer.code == 401:  # it answers, and lets nobody in
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the dashboard did not answer within {START_WITHIN_S:.0f} s")
+
+
+@contextmanager
+def launched_browser(executable: str) -> Iterator[Browser]:
+    """One headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait until the page's script has ended and every chart on it has been drawn."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=DRAWN_WITHIN_MS)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')]"
+        ".every(chart => chart.querySelector('.main-svg'))"
+        " && !document.querySelector('[data-testid=stSkeleton]')",
+        timeout=DRAWN_WITHIN_MS,
+    )
+
+
+def page_script(first: str) -> None:
+    """What `AppTest` runs to draw one page without a browser."""
+    from kswatch.dashboard.navigation import navigation
+
+    navigation(first).run()
+
+
+def open_from_menu(page: Page, entry: PageEntry) -> None:
+    """Click a page's name in the menu and wait until that page has been drawn."""
+    wait_until_drawn(page)
+    path = "" if entry is PAGES[0] else entry.path
+    page.get_by_role("link", name=entry.title, exact=True).first.click()
+    # the address changes when the server begins to run the page: what is drawn is no longer the last one
+    page.wait_for_url(re.compile(rf"^https?://[^/]+/{path}(\?.*)?$"))
+    wait_until_drawn(page)

@@ -1,0 +1,66 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kswatch.dashboard.cli import HOST, refuse_taken_port, server_environment, streamlit_arguments
+from kswatch.dashboard.navigation import PAGES
+from kswatch.dashboard.views.requests import submit as sending
+from kswatch.db.request_queue.requests import Limits
+from kswatch.errors import UsageError
+from tests.dashboard.browser_rig import free_port, wait_until_healthy
+
+
+def test_a_taken_port_is_refused_with_another_to_try() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"--port {port + 1}"):
+            refuse_taken_port(port)
+
+
+def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
+    arguments = streamlit_arguments(9000)
+    assert "--server.address=127.0.0.1" in arguments
+    assert "--browser.gatherUsageStats=false" in arguments
+    assert "--server.port=9000" in arguments
+
+
+def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = Limits(cells=8, minutes=20.0, requests_per_hour=2)
+    monkeypatch.setenv(sending.LIMITS, server_environment("sqlite://", (), configured)[sending.LIMITS])
+    assert sending.limits() == configured
+    monkeypatch.delenv(sending.LIMITS)
+    assert sending.limits() == Limits()
+
+
+def test_the_command_serves_the_store_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    port = free_port()
+    environment = os.environ | {"KSWATCH_DATABASE_URL": f"sqlite:///{tmp_path / 'kswatch.db'}"}
+    command = [sys.executable, "-m", "kswatch", "dashboard", "--port", str(port)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as server:
+        try:
+            wait_until_healthy(server, f"http://127.0.0.1:{port}")
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=20)
+    assert (tmp_path / "kswatch.db").exists()
+
+
+def test_the_pages_import_no_torch() -> None:
+    code = "import sys, kswatch.dashboard.navigation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+def test_no_page_is_named_like_a_module_of_the_language_or_a_folder_of_ours() -> None:
+    names = {entry.show.__module__.rpartition(".")[2] for entry in PAGES}
+    assert not names & (
+        set(sys.stdlib_module_names) | {"profiler", "kernels", "dashboard", "db", "ci", "tests"}
+    )

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import kswatch.db.cli.store
+from kswatch.db.config import DbConfig
+from kswatch.db.migrations import HEAD
+from kswatch.db.queries import basic as queries
+from kswatch.db.request_queue import requests
+from kswatch.db.store import Store
+from kswatch.errors import KswatchError, StoreError, UsageError
+from tests.db.sample_records import GPU, night, run_record
+
+ENERGY = (
+    "pattern,batch-size,algo,bs_position,precision,device_name,median,nruns\n"
+    '"[[1, 48, 48, 2]]",25088,kernel,bs_last,fp32,My_GPU,6012.5,512\n'
+    '"[[1, 48, 48, 2]]",25088,monarch,bs_last,fp32,My_GPU,oops,512\n'
+)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "kswatch.db"
+
+
+@pytest.fixture
+def store(path):
+    opened = Store.open(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def predicted() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def kswatch(path, predicted):
+    """Runs a command of this folder and gives what it wrote; expected failures are raised."""
+    app = typer.Typer()
+    app.add_typer(kswatch.db.cli.store.app)
+
+    @app.callback()
+    def prepare(ctx: typer.Context) -> None:
+        ctx.obj = {
+            "database_url": f"sqlite:///{path}",
+            "predict": lambda store, run_id: predicted.append(run_id),
+            "config": {"db": DbConfig(request_cells=500)},
+            "size_of_run": lambda suite, arguments: (1_000 if suite == "paper" else 10, None),
+        }
+
+    def run(*arguments: object):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if isinstance(result.exception, KswatchError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def energy_csv(tmp_path) -> Path:
+    path = tmp_path / "energy.csv"
+    path.write_text(ENERGY)
+    return path
+
+
+def test_import_tells_its_contract_as_json_and_has_heuristics_predict(kswatch, energy_csv, predicted):
+    told = json.loads(kswatch("import", energy_csv, "--json").stdout)
+    counts = {name: told[name] for name in ("read", "recorded", "implausible", "rejected", "duplicates")}
+    assert counts == {"read": 2, "recorded": 1, "implausible": 0, "rejected": 1, "duplicates": 0}
+    assert told["rejections"] == [
+        {"file": str(energy_csv), "line": 3, "reason": "median 'oops' is not a number"}
+    ]
+    assert predicted == told["runs"] == [1]
+
+
+def test_import_tells_rejections_on_stderr(kswatch, energy_csv):
+    result = kswatch("import", energy_csv)
+    assert result.stderr == f"{energy_csv} line 3: median 'oops' is not a number\n"
+    assert "read 2, recorded 1, implausible 0, rejected 1, duplicates 0" in result.stdout
+
+
+def test_several_files_are_counted_together(kswatch, energy_csv):
+    told = json.loads(kswatch("import", energy_csv, energy_csv, "--json").stdout)
+    assert (told["read"], told["recorded"], told["duplicates"], told["rejected"]) == (4, 1, 1, 2)
+
+
+def test_summary_tells_its_contract_as_json(kswatch, store):
+    night(store, {"fused": 1.0, "bmm": 2.0, "dense": 4.0})
+    told = json.loads(kswatch("summary", "--json").stdout)
+    contract = ("problems", "fused_wins", "median_ratio", "median_speedup", "geomean_speedup", "left_out")
+    assert [told[name] for name in contract] == [1, 1, 0.5, 2.0, 2.0, 0]
+    told = json.loads(kswatch("summary", "--json", "--baselines", "dense", "--precision", "fp32").stdout)
+    assert told["median_speedup"] == 4.0
+
+
+def test_summary_says_why_problems_are_left_out(kswatch, store):
+    night(store, {"bmm": 2.0})
+    said = kswatch("summary").stdout
+    assert "fused wins 0 of 0 problems, 1 left out" in said
+    assert "left out: 1 (fused: no row)" in said
+
+
+def test_summary_of_several_devices_asks_which(kswatch, store):
+    night(store, {"fused": 1.0})
+    night(store, {"fused": 1.0}, device=GPU)
+    with pytest.raises(UsageError, match="name one with --device"):
+        kswatch("summary")
+
+
+def test_who_only_reads_makes_no_store(kswatch, path):
+    for command in (["summary"], ["runs"], ["db", "stats"], ["export", "--all", "x.jsonl"]):
+        with pytest.raises(StoreError, match="does not exist"):
+            kswatch(*command)
+    assert not path.exists()
+
+
+def test_runs_lists_the_newest_first(kswatch, store):
+    assert "no runs yet; `kswatch nightly`" in kswatch("runs").stdout
+    for device in (GPU, GPU):
+        night(store, {"fused": 1.0}, device=device)
+    told = json.loads(kswatch("runs", "--json", "--device", "cuda", "--limit", "1").stdout)
+    assert [(run["run"], run["device"], run["by_status"]) for run in told] == [(2, GPU.uuid, {"ok": 1})]
+    assert told[0]["started_at"] == "2026-03-01T12:00:00Z"
+    assert "Made-up GPU" in kswatch("runs").stdout
+
+
+def test_runs_are_excluded_included_and_noted(kswatch, store):
+    night(store, {"fused": 1.0})
+    kswatch("runs", "exclude", 1, "--reason", "fan was broken", "--who", "me")
+    assert queries.run(store, 1).excluded
+    kswatch("runs", "include", 1, "--reason", "was good", "--who", "me")
+    kswatch("runs", "note", 1, "new driver", "--who", "me")
+    assert not queries.run(store, 1).excluded
+    assert [event.action for event in queries.run_events(store, 1)] == ["exclude", "include", "note"]
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "run.csv", "run.jsonl.gz", "run.csv.gz"])
+def test_an_export_is_imported_by_another_store(kswatch, store, tmp_path, path, name):
+    night(store, {"fused": 1.0, "bmm": 2.0})
+    told = json.loads(kswatch("export", "--run", 1, tmp_path / name, "--json").stdout)
+    assert told["measurements"] == 2
+    store.close()
+    path.unlink()
+    told = json.loads(kswatch("import", tmp_path / name, "--json").stdout)
+    assert told["recorded"] == 2
+    assert json.loads(kswatch("summary", "--json").stdout)["median_speedup"] == 2.0
+
+
+def test_export_takes_the_runs_of_one_device(kswatch, store, tmp_path):
+    night(store, {"fused": 1.0})
+    night(store, {"fused": 1.0}, device=GPU)
+    assert "1 measurements" in kswatch("export", "--device", "cpu", tmp_path / "cpu.jsonl").stdout
+    with pytest.raises(UsageError, match="say what to export"):
+        kswatch("export", tmp_path / "cpu.jsonl")
+
+
+def test_a_run_is_asked_for_listed_and_cancelled(kswatch):
+    asked = json.loads(kswatch("request", "smoke", "--pattern", "6,64,64,1", "--who", "me", "--json").stdout)
+    assert (asked["request"], asked["state"], asked["arguments"]) == (1, "queued", {"pattern": ["6,64,64,1"]})
+    assert (
+        "request 1: smoke on cpu, queued, 0 of 10 cells, asked by me" in kswatch("request", "--list").stdout
+    )
+    kswatch("request", "--cancel", 1, "--who", "you", "--why", "wrong device")
+    (found,) = json.loads(kswatch("request", "--list", "--json").stdout)
+    assert (found["state"], found["message"]) == ("cancelled", "cancelled by you: wrong device")
+    with pytest.raises(UsageError, match="name a suite"):
+        kswatch("request")
+
+
+def test_a_run_is_asked_for_again_by_its_number(kswatch, store):
+    run_id = night(store, {"fused": 1.0})
+    asked = json.loads(kswatch("request", "--like", run_id, "--why", "was that noise?", "--json").stdout)
+    assert (asked["suite"], asked["device"]) == ("smoke", "cpu-made-up")
+    assert asked["arguments"] == {"precision": ["fp32"]}
+    with pytest.raises(UsageError, match="leave suite and filters away"):
+        kswatch("request", "smoke", "--like", run_id)
+    assert "cancelled by you" in kswatch("cancel", asked["request"], "--who", "you").stdout
+
+
+def test_what_one_request_may_cost_is_configured(kswatch):
+    with pytest.raises(UsageError, match="1,000 cells are more than one request may ask for .500."):
+        kswatch("request", "paper")
+    assert json.loads(kswatch("request", "--pattern", "6,64,64,1", "--json").stdout)["suite"] == "ad_hoc"
+
+
+def test_a_run_under_way_tells_the_time_that_is_left(kswatch, store):
+    asked = requests.ask(store, "smoke", "cpu", asked_by="me")
+    requests.take(store, asked)
+    store.begin_run(run_record(request_id=asked))
+    requests.progress(store, asked, 5, 10, seconds_left=90.0)
+    assert json.loads(kswatch("runs", "--json").stdout)[0]["seconds_left"] == 90.0
+    assert "about 1.5 minutes left" in kswatch("request", "--list").stdout
+
+
+def test_the_store_is_looked_after(kswatch, store, path):
+    night(store, {"fused": 1.0})
+    assert "is whole" in kswatch("db", "check").stdout
+    told = json.loads(kswatch("db", "stats", "--json").stdout)
+    assert (told["rows"]["measurement"], told["schema"]) == (1, HEAD)
+    assert "let the samples of 0 measurements go" in kswatch("db", "prune", "--older-than-days", 1).stdout
+    assert f"schema {HEAD}, the newest" in kswatch("db", "upgrade").stdout
+
+
+def test_commands_load_nothing_heavy_before_they_run():
+    code = "import sys, db.commands; print(*{'sqlalchemy', 'numpy', 'rich.table', 'torch'} & {*sys.modules})"
+    root = Path(__file__).parents[3]
+    told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert told.stdout == "\n"

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from kswatch.db.interchange.importing import import_file
+from kswatch.db.queries import basic as queries
+from kswatch.db.store import Store
+
+REFERENCE = os.environ.get("KSWATCH_REFERENCE")
+needs_reference = pytest.mark.skipif(
+    not REFERENCE, reason="KSWATCH_REFERENCE names no folder of published data"
+)
+
+ENERGY = "pattern,batch-size,algo,bs_position,precision,device_name,median,nruns,ecs"
+TIME = "patterns,batch-size,algo,mean,median,iqr,times,bs_position,precision,device_name"
+GOOD_ENERGY = '"[[1, 48, 48, 2]]",25088,kernel,bs_last,fp32,Tesla_V100-PCIE-16GB,6012.5,512.0,'
+OTHER_ENERGY = '"[[1, 48, 48, 2]]",25088,monarch,bs_last,fp32,Tesla_V100-PCIE-16GB,5701.0,256.0,'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(*lines: str, encoding: str = "utf-8", name: str = "data.csv") -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n", encoding=encoding)
+        return path
+
+    return written
+
+
+def counts(result) -> tuple[int, int, int, int, int]:
+    return (result.read, result.recorded, result.implausible, result.rejected, result.duplicates)
+
+
+def measurements(store: Store, run_id: int = 1):
+    return queries.measurements(store, run_id)
+
+
+@needs_reference
+def test_the_published_energies_are_recorded_once_and_the_impossible_ones_marked(store):
+    path = Path(REFERENCE) / "ksmm_energy_v100.csv"
+    began = time.process_time()
+    assert counts(import_file(store, path)) == (14823, 14817, 6, 0, 0)
+    assert time.process_time() - began < 5
+    assert counts(import_file(store, path)) == (14823, 0, 0, 0, 14823)
+    impossible = [row for row in measurements(store) if row.status == "implausible"]
+    assert {(row.implementation, row.precision) for row in impossible} == {("fused", "fp16")}
+    assert all("a failed launch" in row.reason and row.energy_mj for row in impossible)
+    assert len(queries.runs(store)) == 1
+
+
+@needs_reference
+def test_the_published_time_sample_is_recorded_once(sqlite_store):
+    path = Path(REFERENCE) / "ksmm_time_a100_sample.csv"
+    assert counts(import_file(sqlite_store, path)) == (133, 133, 0, 0, 0)
+    assert counts(import_file(sqlite_store, path)) == (133, 0, 0, 0, 133)
+    first = measurements(sqlite_store)[0]
+    assert (first.batch, first.precision, first.layout) == (25088, "fp32", "batch_last")
+    assert queries.find_device(sqlite_store, "nvidia a100-pcie-40gb").newest_run_id == 1
+
+
+def test_energy_is_that_of_one_product(sqlite_store, write):
+    import_file(sqlite_store, write(ENERGY, GOOD_ENERGY))
+    (row,) = measurements(sqlite_store)
+    assert (row.implementation, row.layout, row.mode) == ("fused", "batch_last", "unknown")
+    assert (row.energy_mj, row.energy_products, row.latency_ms) == (6012.5 / 512, 512, None)
+    (run,) = queries.runs(sqlite_store)
+    assert (run.kind, run.origin, run.device_model) == ("import", "imported", "Tesla V100-PCIE-16GB")
+
+
+def test_times_are_in_milliseconds_with_their_samples(sqlite_store, write):
+    row = '"[[2, 48, 192, 1]]",1024,einsum,0.0031,0.003,0.001,"[0.002, 0.003, 0.004]",bs_first,fp16,My_GPU'
+    assert counts(import_file(sqlite_store, write(TIME, row, encoding="utf-8-sig"))) == (1, 1, 0, 0, 0)
+    (found,) = measurements(sqlite_store)
+    assert (found.latency_ms, found.sample_count) == (3.0, 3)
+    assert (found.latency_p25_ms, found.latency_p75_ms) == (2.5, 3.5)
+    assert list(queries.samples(sqlite_store, 1, found.cell_id, "unknown")) == [2.0, 3.0, 4.0]
+
+
+def test_one_sample_is_no_quiet_measurement(sqlite_store, write):
+    row = '"[[2, 48, 192, 1]]",1024,dense,0.03,0.03,0.0,[0.03],bs_first,fp32,My_GPU'
+    import_file(sqlite_store, write(TIME.replace("patterns", "pattern"), row))
+    (found,) = measurements(sqlite_store)
+    assert (found.sample_count, found.latency_p25_ms, found.latency_low_ms) == (1, None, None)
+
+
+def test_a_time_that_no_memory_allows_is_implausible(sqlite_store, write):
+    row = '"[[1, 768, 768, 64]]",25088,kernel,4e-6,4e-6,0,[4e-6],bs_last,fp16,My_GPU'
+    assert counts(import_file(sqlite_store, write(TIME, row))) == (1, 0, 1, 0, 0)
+    assert "TB/s of compulsory bytes" in measurements(sqlite_store)[0].reason
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (GOOD_ENERGY.replace("6012.5", "nan"), "median is nan, not a number"),
+        (GOOD_ENERGY.replace("6012.5", "-3"), "median '-3' is not above 0"),
+        (GOOD_ENERGY.replace("6012.5", "inf"), "median is inf, not a number"),
+        (GOOD_ENERGY.replace("6012.5", "fast"), "median 'fast' is not a number"),
+        (GOOD_ENERGY.replace("6012.5", ""), "median '' is not a number"),
+        (GOOD_ENERGY.replace("512.0", "0"), "nruns '0' is not an integer >= 1"),
+        (GOOD_ENERGY.replace("25088", "0"), "batch-size '0' is not an integer >= 1"),
+        (GOOD_ENERGY.replace("25088", "1.5"), "batch-size '1.5' is not an integer >= 1"),
+        (GOOD_ENERGY.replace("kernel", "magic"), "algo 'magic' is not one of kernel, "),
+        (GOOD_ENERGY.replace("bs_last", "sideways"), "bs_position 'sideways' is neither"),
+        (GOOD_ENERGY.replace("fp32", "fp12"), "precision 'fp12' is not one of fp32, "),
+        (GOOD_ENERGY.replace("48, 2]]", "48]]"), "pattern '[[1, 48, 48]]' is not one pattern"),
+        (GOOD_ENERGY.replace("]]", "], [1, 2, 3, 4]]"), "is not one pattern"),
+        (GOOD_ENERGY.replace("[[1,", "[[-1,"), "pattern '-1' is not an integer >= 1"),
+        (GOOD_ENERGY.replace("Tesla_V100-PCIE-16GB", " "), "device_name is empty"),
+        (GOOD_ENERGY + ",,,", "has 12 fields, the header 9"),
+        (GOOD_ENERGY.replace(']]",', "]],"), "is not CSV"),
+        ("just some words", "has 1 fields, the header 9"),
+    ],
+)
+def test_a_broken_row_is_told_with_its_line_and_the_good_ones_go_in(sqlite_store, write, row, reason):
+    result = import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, "", row, OTHER_ENERGY))
+    assert counts(result) == (3, 2, 0, 1, 0)
+    assert result.rejections[0].line == 4
+    assert reason in result.rejections[0].reason
+
+
+def test_a_mended_file_records_only_what_was_broken(sqlite_store, write):
+    import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY.replace("5701.0", "??")))
+    assert counts(import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY))) == (2, 1, 0, 0, 1)
+
+
+def test_a_row_said_twice_is_a_duplicate_and_one_contradicted_is_rejected(sqlite_store, write):
+    again = GOOD_ENERGY.replace("6012.5", "7000.5")
+    result = import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, GOOD_ENERGY, again))
+    assert counts(result) == (3, 1, 0, 1, 1)
+    assert result.rejections[0].reason == "line 2 gives the same cell another value; keep one of them"
+
+
+def test_another_measurement_of_a_cell_from_another_file_is_a_newer_run(sqlite_store, write):
+    import_file(sqlite_store, write(ENERGY, GOOD_ENERGY))
+    import_file(sqlite_store, write(ENERGY, GOOD_ENERGY.replace("6012.5", "7000.5")))
+    assert len(queries.runs(sqlite_store)) == 2
+
+
+def test_each_device_of_a_file_is_a_run_of_its_own(sqlite_store, write):
+    import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY.replace("Tesla_V100", "Other_V100")))
+    models = {run.device_model for run in queries.runs(sqlite_store)}
+    assert models == {"Tesla V100-PCIE-16GB", "Other V100-PCIE-16GB"}

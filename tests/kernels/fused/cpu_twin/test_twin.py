@@ -1,0 +1,286 @@
+"""The CPU twin against a dense float64 matrix built from the definition."""
+
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kswatch.errors import UnsupportedError, UsageError
+from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
+from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
+from kswatch.kernels.reference import make_operands
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+
+pytestmark = [
+    pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load())),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+# Each has tails of its own: in b and c (odd, over and under a tile), in d (all powers of two up to 8
+# and their sums), in the batch (under a vector, under and over a panel of them).
+TAILS = [
+    ((1, 1, 1, 1), 1),
+    ((3, 5, 7, 1), 1),
+    ((1, 9, 3, 2), 2),
+    ((2, 3, 5, 3), 33),
+    ((1, 13, 2, 4), 17),
+    ((2, 4, 3, 7), 47),
+    ((1, 17, 19, 8), 16),
+    ((1, 25, 6, 12), 49),
+    ((2, 2, 9, 16), 15),
+    ((1, 6, 4, 31), 7),
+    ((1, 65, 33, 1), 70),
+    ((1, 49, 50, 2), 96),
+    ((5, 48, 16, 1), 131),
+]
+
+
+def problems() -> list[Problem]:
+    return [
+        Problem(Pattern(*pattern), batch, precision, layout)
+        for pattern, batch in TAILS
+        for precision in PRECISIONS
+        for layout in LAYOUTS
+    ]
+
+
+def a_problem(precision: Precision = "fp32", layout: Layout = "batch_first") -> Problem:
+    return Problem(Pattern(2, 5, 7, 3), 9, precision, layout)
+
+
+def full_of_nan(*shape: object, **options: object) -> torch.Tensor:
+    return torch.empty(*shape, **options).fill_(torch.nan)
+
+
+@pytest.mark.parametrize("problem", problems(), ids=str)
+def test_every_precision_and_layout_is_right_on_shapes_with_tails(
+    problem: Problem, assert_product: Callable[..., None]
+):
+    weights, x = make_operands(problem, "cpu", seed=1)
+
+    y = twin.prepare(problem, weights)(x, empty=full_of_nan)
+
+    assert_product(y, weights, x, problem.layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pattern", [(2, 13, 7, 1), (1, 9, 5, 11)], ids=str)
+def test_every_tile_that_may_be_chosen_is_right(
+    pattern: tuple[int, int, int, int], layout: Layout, assert_product: Callable[..., None]
+):
+    problem = Problem(Pattern(*pattern), 37, "fp32", layout)
+    weights, x = make_operands(problem, "cpu", seed=1)
+    tiles = list(twin_tiles.candidates(problem, twin.loaded().limits))
+
+    for tile in tiles:
+        assert_product(twin.prepare(problem, weights, tile)(x, empty=full_of_nan), weights, x, layout)
+
+    assert len({str(tile) for tile in tiles}) == len(tiles) > 1
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    pattern=st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 20)),
+    batch=st.integers(1, 70),
+    precision=st.sampled_from(PRECISIONS),
+    layout=st.sampled_from(LAYOUTS),
+)
+def test_any_small_shape_agrees_with_the_definition(pattern, batch, precision, layout):
+    problem = Problem(Pattern(*pattern), batch, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=2)
+    equation = "nilj,iklj->nikj" if layout == "batch_first" else "iljn,iklj->ikjn"
+    a, _, c, d = pattern
+    shape = (batch, a, c, d) if layout == "batch_first" else (a, c, d, batch)
+    truth = torch.einsum(equation, x.double().view(shape), weights.double()).reshape(problem.output_shape)
+
+    y = twin.prepare(problem, weights)(x, empty=full_of_nan)
+
+    roundoff = {"fp32": 1e-6, "bf16": 2**-8, "fp16": 2**-11}[precision]
+    assert torch.allclose(y.double(), truth, rtol=roundoff, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("pattern", [(2, 9, 5, 1), (1, 6, 5, 11), (1, 50, 5, 2)], ids=str)
+def test_nothing_outside_the_output_is_written(
+    pattern: tuple[int, int, int, int], precision: Precision, layout: Layout
+):
+    problem = Problem(Pattern(*pattern), 21, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=3)
+    rows, columns = problem.output_shape
+    guard = 4096
+    room = full_of_nan(rows * columns + 2 * guard, dtype=STORAGE_DTYPES[precision])
+
+    twin.prepare(problem, weights)(x, empty=lambda shape, **_: room[guard:-guard].view(shape))
+
+    assert room[:guard].isnan().all()
+    assert room[-guard:].isnan().all()
+    assert room[guard:-guard].isfinite().all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_weights_and_inputs_stay_as_they_were(precision: Precision, layout: Layout):
+    problem = a_problem(precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=4)
+    before = weights.clone(), x.clone()
+
+    twin.prepare(problem, weights)(x)
+
+    assert torch.equal(weights, before[0])
+    assert torch.equal(x, before[1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_nan_reaches_the_outputs_that_depend_on_it_and_no_other(precision: Precision, layout: Layout):
+    problem = Problem(Pattern(2, 3, 5, 2), 4, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=5)
+    sample, column = 2, 1 * 5 * 2 + 4 * 2 + 1  # i = 1, l = 4, j = 1
+    (x if layout == "batch_first" else x.t())[sample, column] = torch.nan
+
+    y = twin.prepare(problem, weights)(x)
+
+    by_sample = y if layout == "batch_first" else y.t()
+    reached = [(sample, 1 * 3 * 2 + k * 2 + 1) for k in range(3)]
+    assert by_sample.isnan().nonzero().tolist() == [list(place) for place in reached]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_sum_of_one_term_is_rounded_to_nearest_even(precision: Precision, layout: Layout):
+    problem = Problem(Pattern(1, 40, 1, 1), 50, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=6)
+    in_float32 = weights.float().view(40, 1), x.float()  # exact: 24 bits hold the product of two 11s
+
+    y = twin.prepare(problem, weights)(x)
+
+    exact = in_float32[0] @ in_float32[1] if layout == "batch_last" else in_float32[1] @ in_float32[0].t()
+    assert torch.equal(y, exact.to(y.dtype))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("d", [1, 3])
+def test_what_an_earlier_product_left_behind_does_not_leak(d: int, precision: Precision, layout: Layout):
+    problem = Problem(Pattern(1, 9, 5, d), 13, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=7)
+    wider = Problem(Pattern(1, 9, 6, d), 13, precision, layout)
+    wider_weights, wider_x = make_operands(wider, "cpu", seed=7)
+    twin.prepare(wider, wider_weights)(wider_x.fill_(torch.nan))
+
+    assert twin.prepare(problem, weights)(x).isfinite().all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_number_of_threads_changes_no_bit(layout: Layout):
+    problem = Problem(Pattern(2, 40, 24, 3), 100, "fp32", layout)
+    weights, x = make_operands(problem, "cpu", seed=6)
+    product = twin.prepare(problem, weights)
+    threads = torch.get_num_threads()
+    try:
+        answers = []
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            answers.append(product(x))
+    finally:
+        torch.set_num_threads(threads)
+
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+
+
+def test_the_weights_may_go_once_they_are_prepared():
+    problem = a_problem()
+    weights, x = make_operands(problem, "cpu", seed=7)
+    product = twin.prepare(problem, weights)
+    y = product(x)
+    weights.fill_(torch.nan)
+
+    assert torch.equal(product(x), y)
+
+
+def test_weights_in_any_strides_are_taken():
+    problem = a_problem()
+    weights, x = make_operands(problem, "cpu", seed=8)
+    strided = weights.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+
+    assert torch.equal(twin.prepare(problem, strided)(x), twin.prepare(problem, weights)(x))
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (torch.zeros(9, 41), "has shape"),
+        (torch.zeros(42, 9).t(), "contiguous"),
+        (torch.zeros(9, 42, dtype=torch.float64), "float64"),
+        (torch.zeros(9, 42, device="meta"), "meta"),
+        (torch.zeros(9, 42, requires_grad=True), "KSLinear"),
+    ],
+    ids=["shape", "strides", "dtype", "device", "gradient"],
+)
+def test_an_input_that_it_would_misread_is_refused(bad: torch.Tensor, complaint: str):
+    weights, _ = make_operands(a_problem(), "cpu", seed=9)
+    product = twin.prepare(a_problem(), weights)
+
+    with pytest.raises(UsageError, match=complaint):
+        product(bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(2, 5, 7, 4), torch.zeros(2, 5, 7, 3, dtype=torch.float16)], ids=["shape", "dtype"]
+)
+def test_weights_of_another_problem_are_refused(bad: torch.Tensor):
+    with pytest.raises(UsageError, match="weights"):
+        twin.prepare(a_problem(), bad)
+
+
+@contextmanager
+def little_memory(more_bytes: int):
+    """As if the machine had so many bytes left."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
+def test_out_of_memory_says_for_what_and_the_next_smaller_product_works():
+    heavy = Problem(Pattern(1, 1, 2**24, 1), 1, "fp32", "batch_last")
+    deep = Problem(Pattern(1, 1, 2**20, 1), 1, "fp32", "batch_last")
+    heavy_weights, _ = make_operands(heavy, "cpu", seed=1)
+    weights, x = make_operands(deep, "cpu", seed=1)
+    product = twin.prepare(deep, weights)
+    with little_memory(48 * 2**20):
+        with pytest.raises(MemoryError, match="weights; use a smaller problem"):
+            twin.prepare(heavy, heavy_weights)
+        with pytest.raises(MemoryError, match="panels; use a smaller problem"):
+            product(x)
+    assert product(x).isfinite().all()
+
+
+def test_tf32_is_refused_with_the_reason():
+    problem = a_problem("tf32")
+
+    assert "tensor cores" in str(twin.unsupported(problem))
+    with pytest.raises(UnsupportedError, match="tensor cores"):
+        twin.prepare(problem, torch.zeros(2, 5, 7, 3))
+
+
+def test_the_code_has_a_hash_and_the_tile_a_description():
+    assert len(twin.code_hash(a_problem())) == 64
+    assert "vectors of" in twin.tile(a_problem(layout="batch_last"))
+    assert "up to 2 j's" in twin.tile(a_problem())  # d = 3 is 2 and 1

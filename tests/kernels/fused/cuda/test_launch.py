@@ -1,0 +1,371 @@
+"""The launcher on a GPU made of the CPU emulation, behind PyCUDA's interface.
+
+The stand-in refuses what the driver refuses: a call without a context, more shared memory than was
+asked for, arguments that do not pack. What it launches really computes.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import struct
+import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kswatch.errors import UnsupportedError, UsageError
+from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
+from kswatch.kernels.fused.cuda import compile as compiler
+from kswatch.kernels.fused.cuda import driver, launch, tensor_map
+from kswatch.kernels.fused.cuda import raw_launch as start
+from kswatch.kernels.fused.cuda.arguments import FORMAT
+from kswatch.kernels.fused.cuda.compile import Cubin
+from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.nvcc import Resources
+from kswatch.kernels.fused.cuda.tile import SUM_THREADS
+from kswatch.kernels.fused.cuda_checks import trust
+from kswatch.kernels.fused.host_emulator import emulator as host
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, Problem
+from kswatch.kernels.reference import check, make_operands, reference
+
+CPU = torch.device("cpu", 0)
+PLAIN_SHARED_BYTES = 48 * 1024
+
+
+class Gpu:
+    """`pycuda.driver` as far as we use it, and torch's stream that is current."""
+
+    Error = RuntimeError
+    function_attribute = SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
+
+    def __init__(self) -> None:
+        self.contexts = 0
+        self.tiles = {}
+        self.log = []
+        self.stream = SimpleNamespace(
+            cuda_stream=0,
+            wait_stream=lambda other: self.log.append("torch waits"),
+            synchronize=lambda: None,
+        )
+
+    def compile(self, tile, architecture):
+        code = repr((tile, architecture)).encode()
+        self.tiles[code] = tile
+        return Cubin(code, hashlib.sha256(code).hexdigest(), "none", Resources(99, 0, 0, tile.shared_bytes))
+
+    def Device(self, index):
+        return SimpleNamespace(retain_primary_context=lambda: SimpleNamespace(push=self.push, pop=self.pop))
+
+    def push(self):
+        self.contexts += 1
+
+    def pop(self):
+        self.contexts -= 1
+
+    def module_from_buffer(self, code):
+        assert self.contexts == 1
+        return SimpleNamespace(get_function=lambda name: Function(self, self.tiles[code], name))
+
+    def Stream(self, flags):
+        assert self.contexts == 1
+        return SimpleNamespace(handle=4096 + flags)
+
+    def external(self, handle, device):
+        return SimpleNamespace(cuda_stream=handle, wait_stream=lambda other: self.log.append("ours waits"))
+
+
+class Function:
+    def __init__(self, gpu, tile, name):
+        self.gpu, self.tile, self.shared_bytes = gpu, tile, PLAIN_SHARED_BYTES
+        self.second_pass = {"ks_product": False, "ks_sum_parts": True}[name]
+
+    def set_attribute(self, attribute, value):
+        assert attribute == 8
+        self.shared_bytes = value
+
+    def _launch_kernel(self, grid, block, packed, shared_size, stream):
+        assert shared_size <= self.shared_bytes, "CUDA_ERROR_INVALID_VALUE"
+        assert block == (SUM_THREADS if self.second_pass else self.tile.threads, 1, 1)
+        assert grid[1:] == (1, 1)
+        self.gpu.log.append(stream.handle if stream else None)
+        shape = (grid[0], block[0], shared_size)
+        values = struct.unpack(FORMAT, packed)
+        library = host.build(self.tile)
+        host.execute(library, packed, shape, self.arrays(values), 1, second_pass=self.second_pass)
+
+    def arrays(self, values):
+        """Global memory that the arguments name, as long as the problem has it."""
+        x, w, bias, y, batch, a, b, c, d, parts, _ = values
+        tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
+        pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
+        sums = 4 * parts * batch * a * b * d
+        bytes_ = {
+            x: size * batch * a * c * d,
+            w: size * pieces * tile.weight_elements,
+            bias: size * a * b * d,
+        }
+        if self.second_pass:
+            bytes_[x] = sums
+        y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
+        return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
+
+
+class Memory:
+    def __init__(self, address, nbytes):
+        self.address, self.nbytes = address, nbytes
+
+    def data_ptr(self):
+        return self.address
+
+
+@pytest.fixture
+def gpu(monkeypatch, host_compiler):
+    gpu = Gpu()
+    monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
+    monkeypatch.setattr(driver, "_streams", {0: None})
+    monkeypatch.setattr(compiler, "cubin", gpu.compile)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(driver, "current_device", lambda: 0)
+    monkeypatch.setattr(driver, "empty_there", torch._C._dynamo.guards._empty_strided_cpu)
+    monkeypatch.setattr(driver, "current_stream_handle", lambda index: gpu.stream.cuda_stream)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
+    monkeypatch.setattr(launch, "indexed", lambda device: device)
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: "never checked")
+    yield gpu
+    for cached in (driver.load, driver._retained, driver._side_stream, launch._chosen):
+        cached.cache_clear()
+    assert gpu.contexts == 0, "a context that is left on PyCUDA's stack aborts the process at exit"
+
+
+def answer(problem, product, x, weights):
+    y = product(x, empty=lambda *size, **options: torch.empty(*size, **options).fill_(torch.nan))
+    return check(problem, y, reference(problem, weights, x))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(Pattern(2, 20, 24, 1), 40, "fp32", "batch_last"),
+        Problem(Pattern(1, 33, 17, 3), 37, "bf16", "batch_first"),
+    ],
+    ids=str,
+)
+def test_a_launch_computes_the_product(gpu, problem):
+    weights, x = make_operands(problem, "cpu", seed=1)
+    assert answer(problem, launch.prepare(problem, weights), x, weights).ok
+
+
+def test_a_tile_that_needs_much_shared_memory_asks_for_it(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, multiprocessors=1))
+    problem = Problem(Pattern(1, 64, 40, 16), 64, "fp16", "batch_first")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    product = launch.prepare(problem, weights)
+    assert launch.chosen(problem, CPU).launch_bytes > PLAIN_SHARED_BYTES
+    assert answer(problem, product, x, weights).ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_bias_is_added_in_the_kernel(gpu, layout):
+    problem = Problem(Pattern(2, 20, 24, 2), 40, "fp16", layout)
+    weights, x = make_operands(problem, "cpu", seed=1)
+    bias = torch.randn(problem.pattern.rows).half()
+    product = launch.prepare(problem, weights, bias)
+    truth = reference(problem, weights, x) + (bias if layout == "batch_first" else bias[:, None])
+    bias.zero_()  # the product has its own
+    assert check(problem, product(x), truth).ok
+    assert len(gpu.log) == 1
+
+
+def test_a_product_in_parts_is_added_up_by_a_second_launch(gpu):
+    problem = Problem(Pattern(1, 16, 512, 1), 16, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    bias = torch.randn(problem.pattern.rows).half()
+    assert launch.chosen(problem, CPU).parts > 1
+    product = launch.prepare(problem, weights, bias)
+    assert check(problem, product(x), reference(problem, weights, x) + bias[:, None]).ok
+    assert len(gpu.log) == 2
+    assert torch.equal(product(x), product(x))
+
+
+def test_a_product_that_goes_takes_its_weights_along(gpu, monkeypatch):
+    owned = []
+
+    def laying_out(weights, tile):
+        owned.append(weakref.ref(laid_out := weights.clone()))
+        return laid_out
+
+    monkeypatch.setattr(start, "lay_out", laying_out)
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    gc.disable()
+    try:
+        product = launch.prepare(problem, weights)
+        assert owned[0]() is not None
+        del product
+        assert owned[0]() is None  # at once, not when garbage is next collected: memory of a GPU is short
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(torch.zeros(7).half(), "bias has shape"), (torch.zeros(80), "bias is torch.float32")],
+)
+def test_a_bias_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+    problem = Problem(Pattern(2, 20, 24, 2), 40, "fp16", "batch_last")
+    with pytest.raises(UsageError, match=words):
+        launch.prepare(problem, make_operands(problem, "cpu", seed=1)[0], wrong)
+
+
+def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    shifted = torch.empty(x.numel() + 1, dtype=x.dtype)[1:].view_as(x).copy_(x)
+    assert shifted.data_ptr() % 16 == 2
+    assert answer(problem, launch.prepare(problem, weights), shifted, weights).ok
+    assert sorted(tile.vector_bytes for tile in gpu.tiles.values()) == [2, 16]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda x: x[:, :-1], "shape"),
+        (lambda x: x.half(), "torch.float16"),
+        (lambda x: x.T.contiguous().T, "contiguous"),
+        (lambda x: x.to("meta"), "meta"),
+        (lambda x: x.requires_grad_(), "use KSLinear or torch.no_grad"),
+    ],
+)
+def test_an_input_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp32", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    product = launch.prepare(problem, weights)
+    with pytest.raises(UsageError, match=words):
+        product(wrong(x))
+    assert gpu.log == []
+
+
+def test_without_memory_for_y_nothing_is_launched_and_the_next_product_works(gpu, small):
+    product, x = small
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        product(x, empty=full)
+    assert gpu.log == []
+    assert product(x).isfinite().all()
+
+
+@pytest.fixture
+def small(gpu):
+    problem = Problem(Pattern(1, 16, 16, 1), 16, "fp32", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    return launch.prepare(problem, weights), x
+
+
+def test_torchs_default_stream_is_the_drivers(gpu, small):
+    product, x = small
+    product(x)
+    assert gpu.log == [None]
+
+
+def test_a_stream_of_ours_is_launched_on_directly(gpu, small):
+    product, x = small
+    gpu.stream = driver.new_stream(CPU)
+    product(x)
+    assert gpu.log == [gpu.stream.cuda_stream]
+
+
+def test_a_foreign_stream_waits_for_ours_and_ours_for_it(gpu, small):
+    product, x = small
+    gpu.stream.cuda_stream = 77
+    product(x)
+    assert gpu.log == ["ours waits", 4097, "torch waits"]
+
+
+def test_the_hash_and_the_tile_are_of_what_runs(gpu):
+    problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
+    assert launch.code_hash(problem, CPU) == hashlib.sha256(next(iter(gpu.tiles))).hexdigest()
+    assert launch.tile(problem, CPU).startswith("tensor_cores ")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "precision", "words"),
+    [(70, "fp32", "needs sm_75"), (75, "tf32", "choose fp32"), (75, "fp16", None), (90, "tf32", None)],
+)
+def test_an_old_gpu_says_what_it_lacks(gpu, monkeypatch, architecture, precision, words):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(architecture))
+    reason = launch.unsupported(Problem(Pattern(1, 64, 64, 1), 64, precision, "batch_last"), CPU)
+    assert reason is None if words is None else words in reason
+
+
+def test_an_old_gpu_computes_on_its_cuda_cores_and_says_why(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "machine", lambda device: Machine(75))
+    families = launch.available(Problem(Pattern(1, 64, 64, 1), 64, "fp16", "batch_last"), CPU)
+    assert families["cores"] is None
+    assert "the GPU is sm_75; tensor cores are used from sm_80 on" in families["tensor_cores"]
+
+
+WIDE = Problem(Pattern(1, 512, 512, 1), 4096, "fp16", "batch_last")
+
+
+def test_a_tile_in_the_table_of_the_architecture_is_taken(gpu, monkeypatch, tmp_path):
+    monkeypatch.setenv("KSWATCH_TILES", str(tmp_path))
+    other = launch.candidates(WIDE, CPU)[3]
+    assert other != launch.chosen(WIDE, CPU)
+    tuned.write(tuned.table_path("sm_90"), "a GPU", {WIDE: str(other)})
+    assert launch.chosen(WIDE, CPU) == other
+
+
+def test_wgmma_is_chosen_only_where_it_was_seen_to_be_right(gpu, monkeypatch):
+    assert launch.chosen(WIDE, CPU).family == "tensor_cores"
+    assert launch.available(WIDE, CPU)["warpgroups"] == "never checked"
+    launch._chosen.cache_clear()
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
+    assert launch.chosen(WIDE, CPU).family == "warpgroups"
+    assert launch.available(WIDE, CPU)["warpgroups"] is None
+
+
+def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkeypatch):
+    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
+    monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
+    taken = []
+    monkeypatch.setattr(
+        Function,
+        "_launch_kernel",
+        lambda self, grid, block, packed, shared_size, stream: taken.append(packed),
+    )
+    product = launch.prepare(WIDE, torch.zeros(WIDE.pattern.as_tuple()).half())
+    x = torch.zeros(WIDE.pattern.columns * WIDE.batch + 1).half()
+    product(x[:-1].view(WIDE.input_shape))
+    product(x[1:].view(WIDE.input_shape))
+    wide, plain = taken
+    assert wide[:3] == b"map"
+    assert len(wide) == 128 + len(plain) == 128 + struct.calcsize(FORMAT)
+
+
+def test_without_a_gpu_the_reason_says_so(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    problem = Problem(Pattern(1, 64, 64, 1), 64, "fp32", "batch_last")
+    assert "no NVIDIA GPU" in launch.unsupported(problem, torch.device("cuda"))
+
+
+def test_without_pycuda_the_reason_names_the_cure(gpu, monkeypatch):
+    def missing():
+        raise UnsupportedError("PyCUDA cannot be imported; install it")
+
+    monkeypatch.setattr(driver, "pycuda_driver", missing)
+    problem = Problem(Pattern(1, 64, 64, 1), 64, "fp32", "batch_last")
+    assert "PyCUDA" in launch.unsupported(problem, CPU)
+    with pytest.raises(UnsupportedError, match="PyCUDA"):
+        launch.prepare(problem, torch.zeros(1, 64, 64, 1))

@@ -1,0 +1,62 @@
+"""Where every weight goes when it is laid out for a tile."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
+from kswatch.kernels.fused.cuda.weight_layout import lay_out
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import PRECISIONS, Problem
+
+
+def first_tile(problem, architecture=90):
+    return next(iter(candidates(problem, Machine(architecture))))
+
+
+def numbered(problem):
+    """Weights 0, 1, 2, ..., few enough for every precision to tell them apart."""
+    count = torch.arange(problem.pattern.nonzeros, dtype=STORAGE_DTYPES[problem.precision])
+    return count.reshape(problem.pattern.as_tuple())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
+def test_every_weight_appears_once_and_the_rest_is_zero(precision, layout):
+    problem = Problem(Pattern(1, 10, 12, 2), 64, precision, layout)
+    tile = choose(problem, Machine(90))
+    weights = numbered(problem) + 1
+    laid_out = lay_out(weights, tile)
+    present = laid_out[laid_out != 0]
+    assert laid_out.numel() % tile.weight_elements == 0
+    assert torch.equal(present.sort().values, weights.flatten())
+
+
+def test_cuda_cores_read_rows_side_by_side():
+    problem = Problem(Pattern(1, 16, 24, 1), 64, "fp32", "batch_last")
+    tile = first_tile(problem)
+    weights = torch.randn(1, 16, 24, 1)
+    piece = lay_out(weights, tile)[: tile.weight_elements].view(tile.depth, tile.rows)
+    assert torch.equal(piece[:, :16], weights[0, :, : tile.depth, 0].T)
+
+
+@pytest.mark.parametrize(("precision", "elements"), [("fp16", 2), ("tf32", 1)])
+def test_a_lane_holds_what_the_instruction_wants_of_it(precision, elements):
+    """PTX ISA, fragments of A: lane 4g + t has rows g, g + 8 and words t, t + 4 of 32 bytes."""
+    problem = Problem(Pattern(1, 16, 8 * elements, 1), 64, precision, "batch_last")
+    tile = first_tile(problem)
+    weights = numbered(problem)
+    lanes = lay_out(weights, tile)[: 16 * 8 * elements].view(32, 4, elements)
+    g, t = 5, 3
+    for word, (row, column) in enumerate([(g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)]):
+        wanted = weights[0, row, column * elements : (column + 1) * elements, 0]
+        assert torch.equal(lanes[4 * g + t, word], wanted)
+
+
+def test_tf32_weights_are_rounded_once_here():
+    problem = Problem(Pattern(1, 16, 16, 1), 64, "tf32", "batch_last")
+    laid_out = lay_out(torch.full((1, 16, 16, 1), 1 + 2.0**-11), first_tile(problem))
+    assert set(laid_out.unique().tolist()) <= {0.0, 1 + 2.0**-10}

@@ -1,0 +1,61 @@
+"""The real nvcc on the real source, per architecture: it compiles, and no register spills."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from kswatch.kernels.fused.cuda import nvcc
+from kswatch.kernels.fused.cuda.compile import cubin
+from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.tile_candidates import choose
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
+
+pytestmark = pytest.mark.skipif(
+    nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]', or a CUDA toolkit"
+)
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+PATTERNS = [(6, 64, 64, 1), (1, 128, 128, 3), (1, 192, 48, 2), (2, 384, 384, 16), (4, 48, 192, 64)]
+BATCHES = (1, 64, 25_088)
+
+
+def chosen_tiles(architecture, patterns, batches):
+    """The distinct tiles that these problems get on that architecture."""
+    kinds = itertools.product(patterns, batches, PRECISIONS, LAYOUTS)
+    problems = (
+        Problem(Pattern(*pattern), batch, precision, layout) for pattern, batch, precision, layout in kinds
+    )
+    machine = Machine(architecture)
+    wanted = (problem for problem in problems if architecture >= 80 or problem.precision != "tf32")
+    return sorted({choose(problem, machine) for problem in wanted}, key=repr)
+
+
+def assert_no_spills(architecture, tiles):
+    spilling = {
+        f"{tile.precision} {tile.layout} {tile}": cubin(tile, architecture).resources for tile in tiles
+    }
+    assert not [(name, found) for name, found in spilling.items() if found.spill_bytes or found.stack_bytes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_tiles_of_many_problems_compile_without_spills(architecture):
+    assert_no_spills(architecture, chosen_tiles(architecture, PATTERNS, BATCHES))
+
+
+def test_a_source_compiles_to_the_same_bytes_again(tmp_path, monkeypatch):
+    tile = chosen_tiles(90, PATTERNS[:1], [64])[0]
+    first = cubin(tile, 90)
+    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
+    cubin.cache_clear()
+    assert cubin(tile, 90).sha256 == first.sha256
+
+
+def test_pycuda_compiles_to_the_bytes_that_nvcc_alone_gives():
+    pytest.importorskip("pycuda.driver", reason="no PyCUDA with a driver", exc_type=ImportError)
+    source = chosen_tiles(90, PATTERNS[:1], [64])[0].source
+    found = nvcc.find_nvcc()
+    assert nvcc.by_pycuda(source, "sm_90", found)[0] == nvcc.by_nvcc(source, "sm_90", found)[0]

@@ -1,0 +1,142 @@
+"""What the real compiler gives the kernels, per architecture, held against the budget."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+
+import pytest
+
+from kswatch.db.schema.code_tables import Resource
+from kswatch.errors import UnsupportedError, UsageError
+from kswatch.kernels.fused.cuda import compile as compiler
+from kswatch.kernels.fused.cuda.nvcc import find_tool
+from kswatch.kernels.fused.cuda.tile import FAMILIES
+from kswatch.kernels.fused.cuda_checks import resources
+from kswatch.kernels.fused.cuda_checks.budget import faults, read_budget
+from kswatch.kernels.fused.cuda_checks.resources import ResourceRow, count, listing
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+
+needs_nvcc = pytest.mark.skipif(
+    find_tool("nvcc") is None or find_tool("nvdisasm") is None,
+    reason="no nvcc and nvdisasm: pip install 'kswatch[static]'",
+)
+
+ROW = ResourceRow(
+    "a" * 64,
+    "fp16 batch_last a tile",
+    "sm_90",
+    "tensor_cores",
+    "none",
+    126,
+    0,
+    4096,
+    {"HMMA": 32, "LDGSTS": 4},
+)
+BUDGET = {
+    "tensor_cores": {
+        "registers": 128,
+        "spill_bytes": 0,
+        "contains": ["HMMA", "LDGSTS"],
+        "lacks": ["STL"],
+        "sm_75": {"contains": ["HMMA"]},
+    }
+}
+
+
+FEW = [
+    Problem(Pattern(6, 64, 64, 16), 25_088, "fp32", "batch_first"),  # CUDA cores
+    Problem(Pattern(1, 128, 128, 3), 25_088, "fp16", "batch_first"),
+    Problem(Pattern(1, 512, 512, 1), 25_088, "fp16", "batch_last"),  # wgmma, in every size
+]
+"""One for every family; all others are compiled in the slow run."""
+
+
+@needs_nvcc
+@pytest.mark.timeout(900)
+def test_every_family_is_within_its_budget_and_a_second_listing_takes_no_compiler():
+    rows = listing([90], FEW)
+    assert {row.family for row in rows} == set(FAMILIES)
+    assert not [str(fault) for fault in faults(rows, read_budget())]
+    compiler.cubin.cache_clear()
+    start = time.process_time()  # of this process: compilers would not count, but read files do
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "compile_into", None)
+        patch.setattr(resources, "disassemble", None)
+        assert listing([90], FEW) == rows
+    assert time.process_time() - start < 2
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, 100, 120])
+def test_every_architecture_is_within_its_budget(architecture):
+    assert not [str(fault) for fault in faults(listing([architecture]), read_budget())]
+
+
+def test_a_row_within_its_budget_has_no_fault():
+    assert faults([ROW], BUDGET) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ({"spill_bytes": 8}, "spill_bytes 8, allowed at most 0"),
+        ({"registers": 168}, "registers 168, allowed at most 128"),
+        ({"instructions": {"FFMA": 32, "LDGSTS": 4}}, "HMMA 0, allowed at least 1"),
+        ({"instructions": {"HMMA": 32, "LDG": 4}}, "LDGSTS 0, allowed at least 1"),
+        ({"instructions": {"HMMA": 32, "LDGSTS": 4, "STL": 2}}, "STL 2, allowed none"),
+        ({"family": "new"}, "family new, allowed tensor_cores"),
+    ],
+)
+def test_a_planted_fault_names_the_kernel_what_was_allowed_and_what_was_found(planted, said):
+    found = faults([replace(ROW, **planted)], BUDGET)
+    assert [str(fault) for fault in found] == [f"sm_90 fp16 batch_last a tile: {said}"]
+
+
+def test_an_architecture_may_have_a_budget_of_its_own():
+    turing = replace(ROW, architecture="sm_75", instructions={"HMMA": 32})
+    assert faults([turing], BUDGET) == []
+
+
+def test_a_budget_with_a_limit_that_there_is_not_is_refused(tmp_path):
+    (tmp_path / "budget.toml").write_text("[cores]\nregister = 5\n")
+    with pytest.raises(UsageError, match="register"):
+        read_budget(tmp_path / "budget.toml")
+
+
+def test_a_budget_that_is_no_toml_is_refused(tmp_path):
+    (tmp_path / "budget.toml").write_text("[cores")
+    with pytest.raises(UsageError, match="cannot read the budget"):
+        read_budget(tmp_path / "budget.toml")
+
+
+def test_predicates_and_modifiers_do_not_change_a_mnemonic():
+    sass = """
+    .text.ks_product:
+        /*0000*/                   LDC.64 R2, c[0x0][0x210] ;
+        /*0010*/              @!P0 LDGSTS.E.BYPASS.128 [R5], [R2.64] ;
+        /*0020*/             @!UP0 UMOV UR4, 0x1 ;
+        /*10000*/                  HMMA.16816.F32 R4, R8, R12, R4 ;
+        /*10010*/              @P1 BRA `(.L_x_1) ;
+    """
+    assert count(sass) == {"LDC": 1, "LDGSTS": 1, "UMOV": 1, "HMMA": 1, "BRA": 1}
+
+
+def test_without_a_disassembler_the_cure_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(resources, "find_tool", lambda name: None)
+    with pytest.raises(UnsupportedError, match=r"kswatch\[static\]"):
+        resources.disassemble(b"code")
+
+
+def test_a_row_has_the_columns_of_the_store():
+    assert {field.name for field in fields(ResourceRow)} == set(Resource.__table__.columns.keys())
+
+
+def test_listing_needs_no_torch():
+    program = "import sys, kernels.fused.budget; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,0 +1,86 @@
+"""Which implementation `auto` and `measure` take, and that they decide once."""
+
+import pytest
+import torch
+
+from kswatch.kernels import KSLinear
+from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.implementation import Product
+from kswatch.kernels.layer import algorithm_choice as choosing
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "_remembered", {})
+    choosing._predicted.cache_clear()
+    yield
+    choosing._predicted.cache_clear()
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return Problem(Pattern(2, 8, 8, 4), 16, "fp32", "batch_first")
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds that each implementation seems to take; products that were timed are real."""
+    seconds = {"fused": 1.0, "bmm": 2.0, "einsum": 3.0}
+    names: dict[int, str] = {}
+    for name in seconds:
+        candidate = implementation(name)
+
+        def prepare(problem: Problem, weights: torch.Tensor, name: str = name) -> Product:
+            product = implementation("dense").prepare(problem, weights)
+            names[id(product)] = name
+            return product
+
+        monkeypatch.setattr(candidate, "prepare", prepare)
+        monkeypatch.setattr(candidate, "unsupported", lambda problem, device: None)
+    monkeypatch.setattr(choosing, "_seconds", lambda product, x: seconds[names[id(product)]])
+    return seconds
+
+
+def weights(problem: Problem) -> torch.Tensor:
+    return torch.randn(problem.pattern.as_tuple())
+
+
+@pytest.mark.parametrize("faster", ["fused", "bmm"])
+def test_measure_takes_the_faster_of_the_first_two(faster: str, problem: Problem, timed) -> None:
+    timed[faster] = 0.5
+    assert choosing.choose("measure", problem, CPU, weights(problem)).name == faster
+
+
+def test_measure_times_once_per_problem_and_remembers(problem: Problem, timed) -> None:
+    first = choosing.choose("measure", problem, CPU, weights(problem))
+    timed["bmm"] = 0.1
+    assert choosing.choose("measure", problem, CPU, weights(problem)) is first
+    other = Problem(problem.pattern, 17, "fp32", "batch_first")
+    assert choosing.choose("measure", other, CPU, weights(problem)).name == "bmm"
+
+
+def test_what_is_not_to_be_had_here_is_never_taken(problem: Problem, monkeypatch) -> None:
+    monkeypatch.setattr(implementation("fused"), "unsupported", lambda problem, device: "no compiler")
+    for algorithm in ("auto", "measure"):
+        assert choosing.choose(algorithm, problem, CPU, weights(problem)).name == "bmm"
+
+
+def test_auto_takes_the_best_ranked_one_and_asks_once(problem: Problem, monkeypatch, timed) -> None:
+    asked = []
+    monkeypatch.setattr(choosing, "ranked", lambda problem, facts: asked.append(facts) or ("einsum", "bmm"))
+    for _ in range(2):
+        assert choosing.choose("auto", problem, CPU, weights(problem)).name == "einsum"
+    assert [facts["kind"] for facts in asked] == ["cpu"]
+
+
+def test_a_layer_that_measures_gives_the_right_product() -> None:
+    chosen, plain = (KSLinear([(2, 8, 8, 4)], algorithm=name) for name in ("measure", "bmm"))
+    plain.load_state_dict(chosen.state_dict())
+    x = torch.randn(16, 64)
+    torch.testing.assert_close(chosen(x), plain(x), rtol=1e-4, atol=1e-5)

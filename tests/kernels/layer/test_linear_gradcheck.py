@@ -1,0 +1,116 @@
+"""Gradients against finite differences in float64, and arithmetic under autocast."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+
+from kswatch.errors import UsageError
+from kswatch.kernels import KSLinear
+from kswatch.kernels.layer import torch_operator
+from kswatch.kernels.layer.prepared_products import prepared_for
+from kswatch.kernels.pattern import Pattern
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CHAIN = [(2, 2, 3, 2), (1, 3, 4, 2)]
+LAYOUTS = ["batch_first", "batch_last"]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradcheck_of_the_operator_to_the_second_order(layout: str, transposed: bool) -> None:
+    weight = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    pattern = Pattern(2, 2, 3, 2).transposed if transposed else Pattern(2, 2, 3, 2)
+    shape = (3, pattern.columns) if layout == "batch_first" else (pattern.columns, 3)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(pattern.rows, dtype=torch.float64, requires_grad=True)
+
+    def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return torch_operator.product(x, weight, bias, transposed, "fused", layout)
+
+    assert gradcheck(product, (x, weight, bias))
+    assert gradgradcheck(product, (x, weight, bias))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradcheck_of_a_chain_in_float64(layout: str) -> None:
+    layer = KSLinear(CHAIN, layout=layout, dtype=torch.float64)
+    x = torch.randn((3, 12) if layout == "batch_first" else (12, 3), dtype=torch.float64, requires_grad=True)
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+
+    def of_all(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    assert gradcheck(of_all, (x, *parameters))
+    assert gradgradcheck(of_all, (x, *parameters))
+
+
+def test_a_layer_turned_to_float64_is_the_same_layer_more_exact() -> None:
+    layer = KSLinear(CHAIN, algorithm="bmm")
+    x = torch.randn(5, 12)
+    exact = copy.deepcopy(layer).double()(x.double())
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(layer(x).double(), exact, rtol=1e-5, atol=1e-6)
+
+
+# ---- autocast -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_autocast_computes_in_its_dtype_and_gives_gradients_in_the_parameters(
+    layout: str, dtype: torch.dtype
+) -> None:
+    layer = KSLinear(CHAIN, layout=layout)
+    x = torch.randn((16, 12) if layout == "batch_first" else (12, 16), requires_grad=True)
+    with torch.autocast("cpu", dtype=dtype):
+        y = layer(x)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.float(), layer(x), rtol=5e-2, atol=5e-2)
+    y.float().square().sum().backward()
+    assert x.grad.dtype == torch.float32
+    assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
+
+
+def test_autocast_is_as_it_is_for_linear_in_every_dtype_of_the_input() -> None:
+    layer, linear = KSLinear([(1, 12, 12, 1)]), nn.Linear(12, 12)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        x = torch.randn(4, 12).to(dtype)
+        for enabled in (True, False):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled), torch.no_grad():
+                if not enabled and dtype != torch.float32:
+                    with pytest.raises(UsageError, match="convert either"):
+                        layer(x)
+                else:
+                    assert layer(x).dtype == linear(x).dtype
+    with torch.autocast("cpu"), pytest.raises(UsageError, match="float64"):
+        layer(torch.randn(4, 12).double())
+
+
+def test_autocast_rounds_the_weights_once_not_at_every_call() -> None:
+    layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm")
+    x = torch.randn(3, 16)
+    with torch.autocast("cpu"), torch.no_grad():
+        layer(x)
+        kept = prepared_for(layer.factors[0].weight)._products
+        ((_, product),) = kept.values()
+        layer(x)
+        assert [again for _, again in kept.values()] == [product]
+
+
+def test_autocast_and_compile_together_keep_the_operator() -> None:
+    layer = KSLinear(CHAIN)
+    x = torch.randn(8, 12)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    with torch.autocast("cpu"):
+        assert torch.equal(compiled(x), layer(x))

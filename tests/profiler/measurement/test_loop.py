@@ -1,0 +1,197 @@
+"""The loop against simulated devices of known truth."""
+
+import math
+
+import pytest
+import torch
+
+from kswatch.db.records import CanaryRecord, DeviceRecord
+from kswatch.errors import MeasurementError, UnsupportedError
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+from kswatch.kernels.reference import Correctness
+from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.measurement.loop import measure_problem
+from kswatch.profiler.settings import MeasureSettings
+
+PROBLEM = Problem(Pattern(2, 64, 64, 2), 1024, "fp32", "batch_first")
+WRONG = Correctness(math.inf, math.inf, False, "3 elements are NaN")
+
+
+@pytest.fixture
+def measure(simulated):
+    def run(truths, *, drift=0.0, settings=None, target=simulated.target, answers=True, seed=0, **options):
+        bench = simulated.bench(truths, seed=seed, drift=drift)
+        bench.answers = answers
+        implementations = [simulated.implementation(name) for name in truths]
+        records = measure_problem(
+            PROBLEM,
+            implementations,
+            target,
+            settings or MeasureSettings(),
+            seed=seed,
+            bench=bench,
+            **options,
+        )
+        assert bench.closed == 1
+        return {record.implementation: record for record in records}
+
+    return run
+
+
+def test_the_interval_holds_the_truth_and_the_ratio_is_that_of_the_truths(measure, simulated):
+    records = measure({"fused": simulated.Truth(1.0), "bmm": simulated.Truth(1.5)})
+    bmm = records["bmm"]
+    assert [record.status for record in records.values()] == ["ok", "ok"]
+    assert bmm.latency_low_ms < 1.5 < bmm.latency_high_ms
+    assert bmm.latency_high_ms - bmm.latency_low_ms < 2.1 * 0.005 * 1.5
+    assert bmm.ratio_to_fused_low < 1.5 < bmm.ratio_to_fused_high
+    assert records["fused"].ratio_to_fused is None
+    assert bmm.sample_count == len(bmm.samples_ms) >= 30
+    assert bmm.latency_p05_ms < bmm.latency_p25_ms < bmm.latency_ms < bmm.latency_p75_ms < bmm.latency_p95_ms
+
+
+def test_a_cell_that_fails_is_a_row_with_its_status_and_the_others_go_on(measure, simulated):
+    records = measure(
+        {
+            "fused": simulated.Truth(1.0),
+            "bmm": simulated.Truth(prepare_error=MemoryError("no 3 GB")),
+            "einsum": simulated.Truth(prepare_error=UnsupportedError("not here")),
+            "bsr": simulated.Truth(prepare_error=torch.OutOfMemoryError("CUDA out of memory")),
+            "csr": simulated.Truth(launch_error=RuntimeError("boom"), fails_after=100),
+            "dense": simulated.Truth(launch_error=ValueError("out of memory, it says")),
+        }
+    )
+    assert {name: record.status for name, record in records.items()} == {
+        "fused": "ok",
+        "bmm": "out_of_memory",
+        "einsum": "unsupported",
+        "bsr": "out_of_memory",
+        "csr": "crashed",
+        "dense": "crashed",
+    }
+    assert records["csr"].reason == "RuntimeError: boom"
+    assert records["csr"].latency_ms is None
+    assert records["einsum"].reason == "not here"
+
+
+def test_a_wrong_product_is_incorrect_whether_before_or_after_timing(measure, simulated):
+    before, after = simulated.Truth(1.0, checks=[WRONG]), simulated.Truth(1.0, checks=[RIGHT, WRONG])
+    records = measure({"fused": before, "bmm": after})
+    assert [record.status for record in records.values()] == ["incorrect", "incorrect"]
+    assert records["fused"].reason == "before timing: 3 elements are NaN"
+    assert records["bmm"].reason == "after timing: 3 elements are NaN"
+    assert before.launches == 0
+    assert records["bmm"].latency_ms is None
+    assert records["bmm"].relative_error is None
+
+
+def test_a_cell_far_behind_the_best_gets_few_samples_and_the_interval_they_give(measure, simulated):
+    records = measure({"fused": simulated.Truth(1.0), "dense": simulated.Truth(7.0)})
+    dense = records["dense"]
+    assert dense.status == "ok"
+    assert "slow" in dense.flags
+    assert 5 <= dense.sample_count <= 8
+    half_tick_ms = 0.00025
+    assert dense.latency_low_ms == pytest.approx(min(dense.samples_ms) - half_tick_ms)
+    assert dense.latency_high_ms == pytest.approx(max(dense.samples_ms) + half_tick_ms)
+    assert dense.ratio_to_fused_low < dense.ratio_to_fused < dense.ratio_to_fused_high
+
+
+def test_a_cell_predicted_too_slow_is_never_run(measure, simulated):
+    gemm = CanaryRecord("start", "gemm", "fp32", 1.0, rate=1e6)
+    truth = simulated.Truth(1.0)
+    record = measure({"dense": truth}, canaries=[gemm])["dense"]
+    assert record.status == "too_slow"
+    assert "predicted" in record.reason
+    assert truth.launches == 0
+
+
+def test_a_cell_whose_first_call_is_too_slow_is_not_timed(measure, simulated):
+    truth = simulated.Truth(900.0)
+    record = measure({"fused": simulated.Truth(1.0), "dense": truth})["dense"]
+    assert record.status == "too_slow"
+    assert truth.launches == 1
+    assert record.latency_ms is None
+
+
+def test_noise_that_does_not_settle_ends_at_the_cap_with_the_interval_reached(measure, simulated):
+    settings = MeasureSettings(cell_cap_ms=100.0)
+    record = measure({"fused": simulated.Truth(1.0, noise=0.2)}, settings=settings)["fused"]
+    assert record.status == "not_converged"
+    assert record.latency_low_ms < 1.0 < record.latency_high_ms
+    assert "wanted: ±0.5 % after 30 samples" in record.reason
+    assert 90 <= sum(record.samples_ms) <= 130
+
+
+def test_the_problem_cap_ends_all_its_cells(measure, simulated):
+    truths = {name: simulated.Truth(1.0, noise=0.3) for name in ("fused", "bmm", "einsum")}
+    records = measure(truths, settings=MeasureSettings(problem_cap_ms=200.0))
+    assert {record.status for record in records.values()} == {"not_converged"}
+    assert sum(sum(record.samples_ms) for record in records.values()) < 260
+
+
+def test_a_cell_of_two_modes_is_labelled_and_both_are_given(measure, simulated):
+    record = measure({"fused": simulated.Truth(1.0, second_mode=1.2, noise=0.005)})["fused"]
+    assert "bimodal" in record.flags
+    assert "two modes, 0.99" in record.reason or "two modes, 1" in record.reason
+    assert "1.2" in record.reason or "1.19" in record.reason
+
+
+def test_what_no_board_can_do_is_implausible(measure, simulated):
+    h200 = Target(DeviceRecord("GPU-1", "cuda", "NVIDIA H200", cache_bytes=50 << 20), "cuda:0")
+    records = measure({"fused": simulated.Truth(1e-4), "bmm": simulated.Truth(1.0)}, target=h200)
+    assert records["fused"].status == "implausible"
+    assert "NVIDIA H200" in records["fused"].reason
+    assert records["bmm"].status == "ok"
+    assert records["bmm"].ratio_to_fused is None
+
+
+def test_the_floor_comes_from_the_canaries_of_the_run(measure, simulated):
+    canaries = [
+        CanaryRecord("start", "copy", "fp32", 1.0, 1e10),
+        CanaryRecord("start", "gemm", "fp32", 1.0, 1e12),
+    ]
+    record = measure({"fused": simulated.Truth(1.0)}, canaries=canaries)["fused"]
+    assert record.floor_ms == pytest.approx(1e3 * PROBLEM.compulsory_bytes / 1e10)
+    assert record.floor_ratio == pytest.approx(record.floor_ms / record.latency_ms)
+
+
+def test_a_device_that_is_lost_ends_the_problem_and_names_the_cell(measure, simulated):
+    truths = {
+        "fused": simulated.Truth(1.0),
+        "bmm": simulated.Truth(launch_error=RuntimeError("illegal access")),
+    }
+    with pytest.raises(MeasurementError, match="bmm: RuntimeError: illegal access"):
+        measure(truths, answers=False)
+
+
+def test_operands_that_do_not_fit_are_told_by_every_cell(simulated, monkeypatch):
+    bench = simulated.bench({})
+
+    def no_room(problem, seed):
+        raise MemoryError("operands need 99 GB")
+
+    monkeypatch.setattr(bench, "stage", no_room)
+    implementations = [simulated.implementation(name) for name in ("fused", "bmm")]
+    records = measure_problem(PROBLEM, implementations, simulated.target, bench=bench)
+    assert [(record.status, record.reason) for record in records] == [
+        ("out_of_memory", "operands need 99 GB")
+    ] * 2
+
+
+def test_the_same_seed_gives_the_same_records(measure, simulated):
+    def once():
+        return measure({"fused": simulated.Truth(1.0), "bmm": simulated.Truth(1.1)}, seed=7)
+
+    assert once() == once()
+
+
+def test_each_cell_is_announced_before_it_runs(measure, simulated):
+    told: list[str] = []
+    measure({"fused": simulated.Truth(1.0), "bmm": simulated.Truth(1.0)}, announce=told.append)
+    assert told[:2] == ["bmm", "fused"]
+    assert told.count("fused") > 4
+
+
+RIGHT = Correctness(1e-7, 1e-6, True)

@@ -1,0 +1,105 @@
+"""Simulated devices: what their names say, and mishaps through the real child process."""
+
+import threading
+
+import pytest
+
+from kswatch.errors import MeasurementError, UsageError
+from kswatch.kernels import catalogue
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
+from kswatch.profiler.devices import discovery as devices
+from kswatch.profiler.devices.environment import environment
+from kswatch.profiler.devices.preflight import preflight
+from kswatch.profiler.devices.simulated_spec import Options, parse
+from kswatch.profiler.executors.base import MeasureTask
+from kswatch.profiler.executors.local import local_engine
+from kswatch.profiler.measurement.loop import measure_problem
+from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.simulated.backend import SimulatedBench
+from kswatch.profiler.simulated.board import Board
+
+PROBLEM = Problem(Pattern(6, 64, 64, 4), 25_088, "fp16", "batch_last")
+QUICK = MeasureSettings(half_width=0.05)
+
+
+def test_the_name_is_the_board_and_the_options_are_how_it_behaves_now():
+    one, other = devices.find("sim:h200"), devices.find("sim:h200?noise=0.1&fused=1.5")
+    assert one.record == other.record
+    assert one.record.uuid == "sim-h200"
+    assert one.record.simulated
+    assert "Simulated" in one.record.model
+    assert other.spec == "sim:h200?noise=0.1&fused=1.5"
+    assert devices.find("sim-a100-3").record == devices.find("sim:a100:3").record
+
+
+def test_it_is_said_before_a_run_and_in_its_environment_that_nothing_is_measured():
+    target = devices.find("sim:v100")
+    assert "SIMULATED" in preflight(target).notes[0]
+    assert environment(target).driver == "simulated"
+
+
+@pytest.mark.parametrize("name", ["sim:h300", "sim:h200?colour=blue", "sim:h200?noise=loud", "sim:h200:1:2"])
+def test_a_name_that_means_nothing_is_refused_with_what_there_is(name):
+    with pytest.raises(UsageError):
+        parse(name)
+
+
+def test_energy_of_a_board_is_what_its_work_took():
+    board = Board(Options(seed=1))
+    board.run(2.0, 400.0)
+    board.clock.advance(3.0)
+    idle_mj = 1e3 * board.model.idle_w
+    assert board.energy_mj(board.clock.now_s) == pytest.approx(2e3 * 400.0 + idle_mj)
+    assert board.power_w(1.5) == pytest.approx(400.0)
+    assert board.power_w(2.5, over_s=1.0) == pytest.approx((400.0 + board.model.idle_w) / 2)
+
+
+NAMES = ("fused", "bmm", "einsum")
+
+
+def measured_in_a_child(spec, watchdog_s=60.0, place=0):
+    engine = local_engine(devices.find(spec), watchdog_s, threading.Event())
+    try:
+        records = engine.measure(MeasureTask(PROBLEM, NAMES, QUICK, seed=place))
+        return {record.implementation: record for record in records}, engine
+    finally:
+        engine.close()
+
+
+@pytest.mark.slow
+def test_an_error_that_stays_with_the_process_costs_the_one_cell_that_made_it():
+    found, _ = measured_in_a_child("sim:h200?seed=1&sticky_at=10", place=1)  # `bmm` of the second problem
+    assert {name: record.status for name, record in found.items()} == {
+        "fused": "ok",
+        "bmm": "crashed",
+        "einsum": "ok",
+    }
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_is_ended_and_the_others_are_measured():
+    # `einsum` of the first problem; a busy machine may well keep a process waiting for seconds
+    found, engine = measured_in_a_child("sim:h200?seed=1&hang_at=5", watchdog_s=15.0)
+    assert found["einsum"].status == "crashed"
+    assert "no step" in found["einsum"].reason
+    assert (found["fused"].status, found["bmm"].status) == ("ok", "ok")
+    assert engine.busy_s > 0
+
+
+def measured(spec):
+    target, implementations = devices.find(spec), [catalogue.implementation(name) for name in NAMES]
+    bench = SimulatedBench.of(spec)
+    found = measure_problem(PROBLEM, implementations, target, QUICK, bench=bench)
+    return {record.implementation: record for record in found}
+
+
+def test_a_wrong_result_is_incorrect_and_a_slower_one_is_slower():
+    changed, usual = measured("sim:h200?seed=1&wrong_at=1&bmm=2"), measured("sim:h200?seed=1")
+    assert changed["fused"].status == "incorrect"
+    assert changed["bmm"].latency_ms == pytest.approx(2 * usual["bmm"].latency_ms, rel=0.05)
+
+
+def test_a_board_whose_process_is_broken_ends_the_problem():
+    with pytest.raises(MeasurementError, match="illegal memory access"):
+        measured("sim:h200?seed=1&sticky_at=2")
