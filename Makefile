@@ -1,22 +1,24 @@
-# One command for each thing that people do; `make help` lists them. Needs Python >= 3.11 and make.
+# The tasks of the project; `make help` lists them. Needs Python >= 3.11 and make.
 
 PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?=
-# The URL of a store to take pictures of; simulated nights without one.
+# The URL of the store for screenshots; simulated nights by default.
 STORE      ?=
-# What a gate compares with, and whose kernels/.
+# Names of figures for `make bench`; all of them by default.
+FIGURES    ?=
+# The base revision of a gate, and the repository whose kernels it compares.
 BASE       ?= HEAD~1
 REPOSITORY ?= .
 BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
-# What is imported is compiled then: to compile all that lies in the packages takes a minute.
+# Byte-compiling all packages would take a minute; modules are compiled when they are imported.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# Tests share the cores; more than four processes would rather need memory.
+# At most four processes: more would need too much memory.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 comma := ,
-# One stamp for each set of extras, so that asking for another set installs it.
+# One stamp per set of extras, so that another set is installed when requested.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
 .PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots clean
@@ -41,16 +43,16 @@ $(STAMP)-dev: pyproject.toml constraints.txt
 	@$(PIP) -e ".[dev,static$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@touch $(STAMP) $@
 
-nightly: setup  ## measure on this machine, judge, and say what to open
+nightly: setup  ## measure this machine, judge, and print what to open
 	@$(BIN)/kswatch nightly
 
 judge: setup  ## the newest night's verdicts as CI annotations; fails on a confirmed regression
 	@$(BIN)/kswatch check --format github
 
-gate: setup  ## this commit's kernels against those of BASE, measured in turns on this machine
+gate: setup  ## compare this commit's kernels with those of BASE, interleaved on this machine
 	@$(BIN)/kswatch gate --repository $(REPOSITORY) --base $(BASE) --format github
 
-gate-static:  ## the same without a GPU: registers, spills and instructions of the machine code
+gate-static:  ## compare registers, spills and instructions of the machine code, without a GPU
 	@$(MAKE) --no-print-directory setup EXTRAS=static
 	@$(BIN)/kswatch gate --static --repository $(REPOSITORY) --base $(BASE) --format github
 
@@ -61,7 +63,7 @@ test:  ## every test but the slow and the GPU ones
 	@$(MAKE) --no-print-directory -j2 prepared
 	@$(PYTEST) -m "not slow and not gpu"
 
-# In two at a time: Debian's Chromium comes beside the packages, the tests are read beside the types.
+# Two at a time: Chromium and the packages, then test collection and the type check.
 prepared: static browser read
 
 chromium:
@@ -70,15 +72,15 @@ chromium:
 browser: setup-dev chromium
 	@tests/dashboard/get-chromium.sh $(BIN)/python
 
-# Which builds the CPU twin, and has Python compile what they import: once, not in each process that tests.
+# Builds the CPU twin and byte-compiles the imported modules once, not in each test process.
 read: setup-dev
-	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true  # what it says, the tests say too
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true  # errors show in the tests
 
 test-slow: browser  ## the tests that take too long for every change
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
-check: static  ## format, lint, types, arrows
-	@$(BIN)/python -m pytest -q tests/test_arrows.py
+check: static  ## format, lint, types, import rules, words
+	@$(BIN)/python -m pytest -q tests/test_arrows.py tests/test_words.py
 
 static: setup-dev
 	@$(BIN)/ruff format --check --quiet .
@@ -88,23 +90,23 @@ static: setup-dev
 format: setup-dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-gpu-check:  ## on a GPU machine: correctness, vit_s16, how far its numbers can be trusted, a nightly; exported
+gpu-check:  ## on a GPU machine: correctness, vit_s16, repeatability, a nightly run; exported
 	@$(MAKE) --no-print-directory setup-dev EXTRAS=gpu
 	@$(BIN)/kswatch doctor
 	@$(BIN)/python -m pytest -m gpu
 	@$(BIN)/kswatch profile smoke --device cuda
 	@$(BIN)/kswatch profile vit_s16 --device cuda
 	@$(BIN)/kswatch export --device cuda --format jsonl db/recorded/vit_s16.jsonl
-	@$(BIN)/python tests/benchmarks/measurement_trust.py --into db/recorded
+	@$(BIN)/python -m tests.benchmarks.measurement_trust --into db/recorded
 
-first-light:  ## on a GPU machine without a network: every stage in turn, with limits, told as it goes
-	@$(PYTHON) tests/benchmarks/first_light.py
+first-light:  ## first measurements on a GPU machine without a network, in stages with time limits
+	@$(PYTHON) -m tests.benchmarks.first_light
 
-bench: setup-dev  ## the figures that README and CHANGELOG quote
-	@$(BIN)/python tests/benchmarks/bench.py
+bench: setup-dev  ## the figures that README and CHANGELOG quote, or those named in FIGURES
+	@$(BIN)/python -m tests.benchmarks.bench $(FIGURES)
 
-screenshots: browser  ## pictures of every page into screenshots/, of the store STORE or of simulated nights
-	@$(BIN)/python tests/benchmarks/screenshots.py screenshots $(STORE)
+screenshots: browser  ## screenshots of every page into screenshots/, from the store STORE or simulated nights
+	@$(BIN)/python -m tests.dashboard.screenshots screenshots $(STORE)
 
 clean:  ## remove the virtual environment and caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Judgement and alarm: verdicts on the newest points, the life and telling of alerts, reports, advice."""
+"""Judgement and alerting: verdicts on the newest runs, alerts and notifications, gates, reports, advice."""

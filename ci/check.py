@@ -1,80 +1,80 @@
-"""The story of judging: a run's series, a verdict on each, one alert for each cause.
+"""Checking runs: verdicts on a run's series, alerts by likely cause, and the exit code.
 
-    newest point + comparable history  ->  rule  ->  verdict and cause  ->  groups  ->  alerts
+    newest points + history  ->  threshold test  ->  significance  ->  verdicts with causes  ->  alerts
 
-Read `judge_run` first; ci/README.md says the rule in words.
+Read `judge_run` first; ci/README.md describes the procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kswatch.ci.alerts.heuristics import judge_heuristics
-from kswatch.ci.alerts.update import Raised, ToldAlert, as_told, raise_alerts
+from kswatch.ci.alerts.update import AlertChange, AlertUpdate, changes_since, update_alerts
 from kswatch.ci.config import CiConfig
-from kswatch.ci.confirmation.apply import take_answer
-from kswatch.ci.confirmation.request import KIND
-from kswatch.ci.missing_data import Silence
+from kswatch.ci.confirmation.apply import apply_confirmation
+from kswatch.ci.missing_data import MissingDataAlert
 from kswatch.ci.regression.attribution import CODE_CAUSES
-from kswatch.ci.regression.history import Evidence, gather
-from kswatch.ci.regression.verdicts import SeriesVerdict, verdicts_of
-from kswatch.db.alerts.lifecycle import end_mutes
-from kswatch.db.queries.basic import EnvironmentChange, RunRow, alert, alerts, environment_changes, run
+from kswatch.ci.regression.history import read_judging_inputs
+from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
+from kswatch.db.alerts.lifecycle import unmute_expired
+from kswatch.db.queries.basic import EnvironmentChange, RunRow, alerts, run
 from kswatch.db.queries.regression_inputs import NewestPoint, newest_nights
-from kswatch.db.records import HeuristicVerdictRecord, VerdictRecord
+from kswatch.db.records import CONFIRM, HeuristicVerdictRecord
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
-SILENCED = frozenset({"muted", "accepted", "false_alarm", "resolved"})
-"""States in which an alert no longer fails a check: somebody decided."""
+DECIDED_STATES = frozenset({"muted", "accepted", "false_alarm", "resolved"})
+"""States of an alert that no longer fails a check."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What is to be said of one run."""
+class RunJudgement:
+    """The result of judging one run."""
 
     run: RunRow
-    verdicts: list[SeriesVerdict]
-    alert_of: dict[tuple[int, str], int]
-    """Which alert a series (cell id, metric) belongs to."""
-    alerts: list[ToldAlert]
-    incorrect: list[NewestPoint]
-    environment_changes: list[EnvironmentChange]
-    """What differs from the history's environment, on the first night after a change."""
-    canary_change: float | None
-    heuristics: list[HeuristicVerdictRecord]
-    """On the accuracy and the regret of every heuristic."""
+    verdicts: Sequence[SeriesVerdict] = ()
+    alerts: Sequence[AlertChange] = ()
+    incorrect: Sequence[NewestPoint] = ()
+    """Cells of `fused` with an incorrect result."""
+    environment_changes: Sequence[EnvironmentChange] = ()
+    """Differences from the history's environment, on the first night after a change."""
+    canary_change: float | None = None
+    heuristics: Sequence[HeuristicVerdictRecord] = ()
+    """Verdicts on the accuracy and the regret of every heuristic."""
 
     @property
     def regressed(self) -> bool:
-        """Whether a regression is confirmed, or a result incorrect, and nobody has decided on it."""
-        decided = {told.alert.id for told in self.alerts if told.alert.state in SILENCED}
-        incorrect_alert = next((one.alert.id for one in self.alerts if one.alert.cause == "incorrect"), None)
+        """Whether an undecided alert has a confirmed regression or an incorrect result."""
+        found = [change.alert for change in self.alerts]
+        decided = {alert.id for alert in found if alert.state in DECIDED_STATES}
+        incorrect_alert = next((alert.id for alert in found if alert.cause == "incorrect"), None)
         if self.incorrect and incorrect_alert not in decided:
             return True
-        confirmed = {
-            told.alert.id for told in self.alerts if told.alert.confirmed and told.alert.id not in decided
-        }
-        if self.run.kind == KIND:  # it has no verdicts of its own
-            worse = {told.alert.id for told in self.alerts if told.alert.verdict == "slower"}
-            failing = {told.alert.id for told in self.alerts if told.alert.cause in CODE_CAUSES}
-            return bool(confirmed & worse & failing)
+        confirmed = {alert.id for alert in found if alert.confirmed and alert.id not in decided}
+        if self.run.kind == CONFIRM:  # it has no verdicts of its own
+            return any(
+                alert.id in confirmed and alert.verdict == "slower" and alert.cause in CODE_CAUSES
+                for alert in found
+            )
         return any(
-            (one.confirmed or alert_id in confirmed) and one.verdict == "slower" and one.cause in CODE_CAUSES
+            (one.confirmed or one.alert_id in confirmed)
+            and one.verdict == "slower"
+            and one.cause in CODE_CAUSES
+            and one.alert_id not in decided
             for one in self.verdicts
-            if (alert_id := self.alert_of.get((one.series.cell_id, one.series.metric))) not in decided
         )
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckResult:
     """The judgements of one check, a device each."""
 
-    judgements: list[Judgement]
-    silences: Sequence[Silence] = ()
-    """What is no longer measured; it fails no check."""
+    judgements: Sequence[RunJudgement]
+    missing_data: Sequence[MissingDataAlert] = ()
+    """Alerts on missing data, which fail no check."""
 
     @property
     def exit_code(self) -> int:
@@ -84,77 +84,48 @@ class Judged:
 
 def judge(
     store: Store, run_id: int | None, config: CiConfig, *, now: datetime, device_id: int | None = None
-) -> Judged:
+) -> CheckResult:
     """Judge one run, or the newest night of each device (of one device, if named).
 
-    Verdicts are stored for every run; alerts only move with the newest night of a device.
+    Verdicts are stored for every run; alerts only change with the newest night of a device.
 
     Raises:
         UsageError: there is no such run, or it is still being measured.
     """
-    end_mutes(store, now)
-    run_ids = [run_id] if run_id is not None else newest_nights(store, device_id)
-    return Judged([judge_run(store, one, config) for one in run_ids])
-
-
-def judge_run(store: Store, run_id: int, config: CiConfig) -> Judgement:
-    """Judge one run: read its evidence, say what moved, raise alerts, store the verdicts."""
+    unmute_expired(store, now)
+    if run_id is None:
+        newest = newest_nights(store, device_id)
+        return CheckResult([judge_run(store, run(store, one), config, is_newest=True) for one in newest])
     judged = run(store, run_id)
+    is_newest = run_id in newest_nights(store, judged.device_id)
+    return CheckResult([judge_run(store, judged, config, is_newest=is_newest)])
+
+
+def judge_run(store: Store, judged: RunRow, config: CiConfig, *, is_newest: bool) -> RunJudgement:
+    """Judge one run: read its inputs, judge each series, update the alerts, store the verdicts."""
     if judged.state == "running":
-        raise UsageError(f"run {run_id} is still being measured; judge it when it has finished")
-    if judged.kind == KIND:
+        raise UsageError(f"run {judged.id} is still being measured; judge it when it has finished")
+    if judged.kind == CONFIRM:
         return _judge_confirmation(store, judged, config)
-    evidence = gather(store, judged, config)
-    verdicts = verdicts_of(evidence, config)
-    newest = run_id in newest_nights(store, judged.device_id)
-    raised = raise_alerts(store, evidence, verdicts) if newest else Raised([], {})
-    store.record_verdicts(run_id, [record_of(one, raised.alert_of) for one in verdicts])
-    comparable = evidence.nights_alike()
-    heuristics, told = judge_heuristics(store, judged, comparable, config, is_newest=newest)
-    return Judgement(
+    inputs = read_judging_inputs(store, judged, config)
+    found = judge_series(inputs, config)
+    update = update_alerts(store, inputs, found) if is_newest else AlertUpdate([], {})
+    verdicts = [replace(one, alert_id=update.alert_of.get(one.key)) for one in found]
+    store.record_verdicts(judged.id, verdicts)
+    heuristics, of_heuristics = judge_heuristics(store, inputs, config, is_newest=is_newest)
+    return RunJudgement(
         run=judged,
         verdicts=verdicts,
-        alert_of=raised.alert_of,
-        alerts=[*raised.alerts, *told],
-        incorrect=evidence.incorrect,
-        environment_changes=_environment_changes(store, evidence),
-        canary_change=evidence.canary_change,
+        alerts=[*update.changes, *of_heuristics],
+        incorrect=inputs.incorrect,
+        environment_changes=inputs.environment_changes,
+        canary_change=inputs.canary_change,
         heuristics=heuristics,
     )
 
 
-def _judge_confirmation(store: Store, judged: RunRow, config: CiConfig) -> Judgement:
-    """What measuring again did to the alerts of the run that it was asked for."""
-    before = {one.id: one for one in alerts(store, device_id=judged.device_id)}
-    answers = take_answer(store, judged, config)
-    told = [as_told(before[one.alert_id], alert(store, one.alert_id)) for one in answers]
-    return Judgement(judged, [], {}, told, [], [], None, [])
-
-
-def _environment_changes(store: Store, evidence: Evidence) -> list[EnvironmentChange]:
-    if evidence.environment_before is None or evidence.night_before is None:
-        return []
-    return environment_changes(store, evidence.night_before.run_id, evidence.run.id)
-
-
-def record_of(verdict: SeriesVerdict, alert_of: Mapping[tuple[int, str], int]) -> VerdictRecord:
-    """The verdict as it is stored, with the alert that it belongs to."""
-    series = verdict.series
-    return VerdictRecord(
-        problem=series.problem,
-        implementation=series.implementation,
-        metric=series.metric,
-        verdict=verdict.verdict,
-        value=verdict.value,
-        cause=verdict.cause,
-        level=verdict.level,
-        change=verdict.change,
-        change_low=verdict.change_low,
-        change_high=verdict.change_high,
-        comparable_runs=verdict.comparable_runs,
-        p_value=verdict.p_value,
-        smallest_detectable_change=verdict.smallest_detectable_change,
-        drift=verdict.drift,
-        reason=verdict.reason,
-        alert_id=alert_of.get((series.cell_id, series.metric)),
-    )
+def _judge_confirmation(store: Store, judged: RunRow, config: CiConfig) -> RunJudgement:
+    """The changes of alerts that a confirming run caused."""
+    before = {alert.id: alert for alert in alerts(store, device_id=judged.device_id)}
+    results = apply_confirmation(store, judged, config)
+    return RunJudgement(judged, alerts=changes_since(store, before, [one.alert_id for one in results]))

@@ -1,15 +1,16 @@
-"""How strict judging is: the `[ci]` table of kswatch.toml."""
+"""Limits of judging: the `[ci]` table of kswatch.toml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 from kswatch.errors import ConfigurationError
+from kswatch.services import JudgementLimits
 
 
 @dataclass(frozen=True)
 class CiConfig:
-    """Limits of the rule in ci/README.md; the defaults are what was simulated there."""
+    """Limits of the procedure in ci/README.md; the defaults are those of its simulations."""
 
     comparable_runs: int = 10
     """The level is the median of at most this many comparable runs."""
@@ -21,38 +22,38 @@ class CiConfig:
     """With fewer comparable runs a series is `same`: too little history, never an alert."""
 
     floor: float = 0.02
-    """The smallest relative change that is ever called faster or slower."""
+    """The smallest relative change that is called faster or slower."""
 
     noise_factor: float = 3.0
     """A change must exceed this many noise units of its series, and the floor."""
 
     confirm_units: float = 10.0
-    """A series that changed by so many noise units may be confirmed at once, a pool by half as many; a
-    smaller change must be found again, by measuring the cells once more or on the next nights."""
+    """Noise units that confirm a series at once, and half of which confirm a pool; a smaller change must
+    reproduce when the cells are measured again, or on the next nights."""
 
     false_discovery_rate: float = 0.05
-    """An alert opens on what stands at this rate when all series of the night are looked at together."""
+    """An alert opens on findings that are significant at this rate among all series of the night."""
 
     false_confirmation_rate: float = 0.001
-    """A finding is confirmed when it stands at this rate: so often may a quiet night confirm anything."""
+    """The share of quiet nights that may confirm a finding."""
 
     drift_floor: float = 0.03
-    """A level further than this from the best of 90 nights has drifted, though no night stood out."""
+    """Change from the best level of 90 nights that is a drift, though no single night was significant."""
 
     confirm_minutes: float = 10.0
-    """So long, at most, the flagged cells of one run are measured again at once; 0 leaves it out."""
+    """The longest time to measure the flagged cells of one run again at once; 0 disables it."""
 
-    canary_floor: float = 0.05
-    """A canary further than this from its own history says that the machine moved, not the code."""
+    canary_floor: float = JudgementLimits.canary_floor
+    """Change of a canary from its own history beyond which the machine has changed, not the code."""
 
-    silent_hours: float = 60.0
-    """A device without a nightly run for so long is an alert of its own: silence looks like quiet."""
+    silent_hours: float = JudgementLimits.silent_hours
+    """Hours without a nightly run after which a device has an alert on missing data."""
 
     stale_mute_days: float = 30.0
-    """A muted alert of which nothing was seen for so long is named by `alerts` and `check`."""
+    """Days without a finding after which `alerts` and `check` list a muted alert as stale."""
 
     report_rows: int = 20
-    """Rows that a table of the text and Markdown reports shows; the rest is counted."""
+    """Rows of a table in the text and Markdown reports; the others are counted."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum_runs <= self.comparable_runs:
@@ -63,3 +64,8 @@ class CiConfig:
         for field in fields(self):
             if getattr(self, field.name) <= 0 and field.name != "confirm_minutes":
                 raise ConfigurationError(f"ci.{field.name} = {getattr(self, field.name)} must be above 0")
+
+    @property
+    def judgement_limits(self) -> JudgementLimits:
+        """The limits that pages and the static report show too."""
+        return JudgementLimits(self.silent_hours, self.canary_floor)

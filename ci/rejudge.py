@@ -1,86 +1,83 @@
-"""Judging the stored nights anew, after the rule has changed: verdicts are replaced, alerts stay."""
+"""Judging stored nights again, after the procedure has changed: verdicts are replaced, alerts stay."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kswatch.ci.check import record_of
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.history import gather
-from kswatch.ci.regression.verdicts import verdicts_of
-from kswatch.db.queries.basic import run, runs, verdicts
+from kswatch.ci.regression.history import read_judging_inputs
+from kswatch.ci.regression.verdicts import judge_series
+from kswatch.db.queries.basic import RunRow, runs, verdicts
 from kswatch.db.store import Store
 
 
 @dataclass(frozen=True)
-class Rejudged:
-    """What the present rule says of one night, beside what was stored."""
+class RejudgedRun:
+    """The difference between the new verdicts on one night and the stored ones."""
 
     run: int
     device: str
     series: int
     changed: dict[str, int]
-    """How many verdicts changed, as `same -> slower`; `none -> same` where there was none."""
+    """The number of changed verdicts, by change as in `same -> slower`; `none -> same` for a new one."""
 
 
 def rejudge(
     store: Store,
     config: CiConfig,
     device_id: int | None = None,
-    told: Callable[[int, int], None] = lambda *_: None,
-) -> list[Rejudged]:
-    """Judge every nightly run anew, the oldest first, each against what came before it.
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[RejudgedRun]:
+    """Judge every nightly run again, the oldest first, each against the runs before it.
 
-    A series stays with the alert that it belonged to, so that what was a bad night stays out of the level.
+    A series stays with the alert that it belonged to, so that a bad night stays out of the level.
 
     Args:
-        store: whose nights.
+        store: holds the nights.
         config: the limits.
         device_id: only this device's; of all measured devices unless given.
-        told: hears how many nights are judged, and how many there are.
+        progress: receives the number of judged nights, and of all nights.
     """
-    origins = ("measured",) if device_id is None else ("measured", "simulated")
-    states = ("finished", "interrupted")
     rows = runs(
         store,
         device_id=device_id,
         kinds=("nightly",),
-        origins=origins,
-        states=states,
+        origins=("measured",) if device_id is None else ("measured", "simulated"),
+        states=("finished", "interrupted"),
         limit=None,
         excluded=False,
     )
     found = []
-    for done, one in enumerate(sorted(rows, key=lambda row: row.id), 1):
-        found.append(_rejudge(store, one.id, config))
-        told(done, len(rows))
+    for done, row in enumerate(sorted(rows, key=lambda row: row.id), 1):
+        found.append(_rejudge(store, row, config))
+        progress(done, len(rows))
     return found
 
 
-def _rejudge(store: Store, run_id: int, config: CiConfig) -> Rejudged:
-    before = {(row.cell_id, row.metric): row for row in verdicts(store, run_id)}
-    judged = run(store, run_id)
-    now = verdicts_of(gather(store, judged, config), config)
-    alert_of = {key: row.alert_id for key, row in before.items() if row.alert_id is not None}
-    store.record_verdicts(run_id, [record_of(one, alert_of) for one in now])
-    words = Counter(
-        f"{before[key].verdict if key in before else 'none'} -> {one.verdict}"
-        for one in now
-        if (key := (one.series.cell_id, one.series.metric)) not in before
-        or before[key].verdict != one.verdict
+def _rejudge(store: Store, run: RunRow, config: CiConfig) -> RejudgedRun:
+    before = {(row.cell_id, row.metric): row for row in verdicts(store, run.id)}
+    alert_of = {key: row.alert_id for key, row in before.items()}
+    now = [
+        replace(one, alert_id=alert_of.get(one.key))
+        for one in judge_series(read_judging_inputs(store, run, config), config)
+    ]
+    store.record_verdicts(run.id, now)
+    was = {key: row.verdict for key, row in before.items()}
+    changes = Counter(
+        f"{was.get(one.key, 'none')} -> {one.verdict}" for one in now if was.get(one.key) != one.verdict
     )
-    return Rejudged(run_id, judged.device_model, len(now), dict(sorted(words.items())))
+    return RejudgedRun(run.id, run.device_model, len(now), dict(sorted(changes.items())))
 
 
-def rejudged_text(found: Sequence[Rejudged]) -> str:
-    """A line per night whose verdicts changed, and how many did not."""
+def format_rejudged(found: Sequence[RejudgedRun]) -> str:
+    """A line for each night with changed verdicts, and the number of the others."""
     if not found:
-        return "no stored nights to judge anew; those of a simulated device are judged when --device names it"
+        return "no stored nights to judge again; --device names a simulated device whose nights are judged"
     lines = [
         f"run {one.run} on {one.device}: "
-        + ", ".join(f"{count} {word}" for word, count in one.changed.items())
+        + ", ".join(f"{count} {change}" for change, count in one.changed.items())
         for one in found
         if one.changed
     ]
@@ -89,7 +86,7 @@ def rejudged_text(found: Sequence[Rejudged]) -> str:
     return "\n".join(
         [
             *lines,
-            f"{len(found)} nights judged anew, {same} of them with the same verdicts; {changed} of {series} "
-            "verdicts changed, no alert moved",
+            f"{len(found)} nights judged again, {same} of them with the same verdicts; {changed} of {series} "
+            "verdicts changed, no alert changed",
         ]
     )

@@ -1,1 +1,1 @@
-"""Pictures of what the store holds: Streamlit pages over pure Plotly charts. No statistics beyond sums."""
+"""The dashboard of a store: Streamlit pages over pure Plotly charts. No statistics beyond sums."""

@@ -1,4 +1,4 @@
-"""What `streamlit run` serves: the pages behind the guard. Started by `kswatch dashboard`."""
+"""The application of `streamlit run`: the pages behind the authentication. Started by `kswatch dashboard`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import streamlit
 from starlette.middleware import Middleware
 from streamlit import App
 
-from kswatch.dashboard.auth import current_user as visitor
-from kswatch.dashboard.auth.middleware import Guard, allowed_hosts
-from kswatch.dashboard.auth.providers import door
-from kswatch.dashboard.auth.settings import is_loopback, read_access, refuse_open_door
-
-HOSTS = "KSWATCH_DASHBOARD_HOSTS"
+from kswatch.dashboard.auth import current_user
+from kswatch.dashboard.auth.factory import make_provider
+from kswatch.dashboard.auth.middleware import AuthMiddleware, allowed_hosts
+from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
+from kswatch.dashboard.data.server_settings import host_names
 
 
 def content_policy() -> str:
-    """Everything from this server alone; the scripts that Streamlit writes into its page by their digests."""
+    """A policy that allows this server alone, and the inline scripts of Streamlit's page by their digests."""
     index = Path(streamlit.__file__).with_name("static") / "index.html"
     inline = re.findall(rb"<script>(.*?)</script>", index.read_bytes(), re.DOTALL)
     digests = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in inline)
@@ -43,20 +42,20 @@ def content_policy() -> str:
 
 
 _address = streamlit.get_option("server.address") or "0.0.0.0"
-_hosts = tuple(filter(None, os.environ.get(HOSTS, "").split(",")))
-_access = read_access(os.environ)
-refuse_open_door(_access, _address, _hosts)
-_door = door(_access)
-visitor.set_door(_door)
+_hosts = host_names()
+_settings = read_auth_settings(os.environ)
+require_sign_in_unless_local(_settings, _address, _hosts)
+_provider = make_provider(_settings)
+current_user.set_provider(_provider)
 
 app = App(
     Path(__file__).with_name("app.py"),
-    secrets=_door.secrets(),
-    routes=_door.routes(),
+    secrets=_provider.secrets(),
+    routes=_provider.routes(),
     middleware=[
         Middleware(
-            Guard,
-            door=_door,
+            AuthMiddleware,
+            provider=_provider,
             hosts=allowed_hosts(_hosts, is_loopback(_address)),
             content_policy=content_policy(),
         )

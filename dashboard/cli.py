@@ -1,18 +1,18 @@
-"""`kswatch dashboard`: starts Streamlit on this store, for this machine only unless visitors sign in."""
+"""`kswatch dashboard`: starts Streamlit on this store, for this machine only unless users sign in."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from kswatch.dashboard.config import DashboardConfig
+from kswatch.db.config import DbConfig
 from kswatch.errors import UsageError
-
-if TYPE_CHECKING:
-    from kswatch.db.request_queue.requests import Limits
+from kswatch.services import services
 
 app = typer.Typer()
 
@@ -26,7 +26,7 @@ SETTINGS: dict[str, str] = {
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "type",
 }
-"""Given on Streamlit's command line, so that no settings file of the user's can undo them."""
+"""Passed on Streamlit's command line, which overrides any settings file of the user."""
 
 
 @app.command()
@@ -37,7 +37,7 @@ def dashboard(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Address to listen on; 127.0.0.1 by default. Any other demands sign-in."),
+        typer.Option(help="Address to listen on; 127.0.0.1 by default. Any other requires sign-in."),
     ] = None,
 ) -> None:
     """Open the dashboard on http://127.0.0.1:8501; Ctrl-C stops it.
@@ -49,46 +49,42 @@ def dashboard(
       KSWATCH_DATABASE_URL=sqlite:///other.db kswatch dashboard
       KSWATCH_TOKEN_READ=... KSWATCH_TOKEN_ACT=... kswatch dashboard --address 0.0.0.0
 
-    From another machine, reach it by a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
+    From another machine, connect by a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
-    from kswatch.dashboard.auth.settings import is_loopback, read_access, refuse_open_door
+    from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
+    from kswatch.dashboard.data.server_settings import server_environment
     from kswatch.db.store import Store
 
-    config = ctx.obj["config"]["dashboard"]
-    chosen, where = port or config.port, address or config.address
-    refuse_open_door(read_access(os.environ), where, config.hosts)
-    refuse_taken_port(chosen, where)
-    if not is_loopback(where):
-        typer.echo("kswatch: names and tokens travel as they are; put a proxy with TLS before it", err=True)
-    # opened once here: a missing store is made, an older one brought to the newest schema
-    Store.open(ctx.obj["database_url"]).close()
-    arguments = streamlit_arguments(chosen, where)
-    passed = server_environment(ctx.obj["database_url"], config.hosts, ctx.obj["config"]["db"].limits)
-    os.execve(arguments[0], arguments, os.environ | passed)
-
-
-def server_environment(url: str, hosts: tuple[str, ...], limits: Limits) -> dict[str, str]:
-    """What the server must know of the configuration, which it does not read itself."""
-    return {
-        "KSWATCH_DATABASE_URL": url,
-        "KSWATCH_DASHBOARD_HOSTS": ",".join(hosts),
-        "KSWATCH_DASHBOARD_LIMITS": f"{limits.cells},{limits.minutes},{limits.requests_per_hour}",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])),
-    }
+    config = services(ctx).table(DashboardConfig)
+    port, address = port or config.port, address or config.address
+    require_sign_in_unless_local(read_auth_settings(os.environ), address, config.hosts)
+    refuse_taken_port(port, address)
+    if not is_loopback(address):
+        typer.echo("kswatch: credentials are sent unencrypted; put a proxy with TLS in front", err=True)
+    # opened once here: creates a missing store, upgrades an older schema
+    Store.open(services(ctx).database_url).close()
+    arguments = streamlit_arguments(port, address)
+    environment = server_environment(
+        services(ctx).database_url,
+        config.hosts,
+        services(ctx).table(DbConfig).limits,
+        services(ctx).judgement_limits,
+    )
+    os.execve(arguments[0], arguments, os.environ | environment)
 
 
 def streamlit_arguments(port: int, address: str = HOST) -> list[str]:
-    """The command line that starts the server; `SETTINGS` hold whatever the user's own settings say."""
-    where = {"server.port": str(port), "server.address": address}
-    settings = [f"--{name}={value}" for name, value in (SETTINGS | where).items()]
-    return [sys.executable, "-m", "streamlit", "run", str(HERE / "asgi.py"), *settings]
+    """The command line that starts the server; `SETTINGS` override the user's own."""
+    settings = SETTINGS | {"server.port": str(port), "server.address": address}
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    return [sys.executable, "-m", "streamlit", "run", str(HERE / "asgi.py"), *options]
 
 
 def refuse_taken_port(port: int, address: str = HOST) -> None:
-    """Say so, in words, where something else listens on the port.
+    """Check that the port is free.
 
     Raises:
-        UsageError: it cannot be bound.
+        UsageError: the port cannot be bound.
     """
     import socket
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DashboardConfig:
-    """Where the dashboard listens. On another address than loopback it demands that visitors sign in."""
+    """The address of the dashboard; on any other than loopback users must sign in."""
 
     port: int = 8501
     """The port; `kswatch dashboard --port` overrides it."""
@@ -16,4 +16,4 @@ class DashboardConfig:
     """The address to listen on; `kswatch dashboard --address` overrides it."""
 
     hosts: tuple[str, ...] = ()
-    """Names under which it is reached through a proxy; beside this machine's own, no other is answered."""
+    """Host names that it is reached by through a proxy; besides this machine's own, no other is served."""

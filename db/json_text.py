@@ -20,7 +20,7 @@ def to_json_text(value: object, indent: int | None = 2) -> str:
 
 
 def to_plain(value: object) -> Plain:
-    """The value in the types that JSON knows; NaN and infinities become None.
+    """The value in the types of JSON; NaN and infinities become None.
 
     Raises:
         TypeError: the value, or something inside it, has no plain form.

@@ -1,4 +1,4 @@
-"""Every metric that is stored, judged or drawn: its unit and which direction is better."""
+"""Every metric that is stored, judged or drawn, with its unit and direction of better."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("latency_ms", "time per product", "ms", "lower", True, "latency_low_ms", "latency_high_ms"),
+    Metric("latency_ms", "latency", "ms", "lower", True, "latency_low_ms", "latency_high_ms"),
     Metric("energy_mj", "energy per product", "mJ", "lower", True, "energy_low_mj", "energy_high_mj"),
     Metric("speedup", "speedup over the best baseline", "×", "higher", True, "speedup_low", "speedup_high"),
     Metric("energy_ratio", "energy of the best baseline over fused", "×", "higher"),

@@ -1,4 +1,4 @@
-"""What is handed to the store: plain frozen values that also travel between processes.
+"""The values that the store records: plain, frozen, and sent between processes as they are.
 
 Units stand in names. None means "not known", never 0; a reason stands beside it where there is one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 Status = Literal[
     "ok",
@@ -24,6 +24,14 @@ Mode = Literal["cold", "hot", "unknown"]
 RunKind = Literal["nightly", "ad_hoc", "confirm", "gate", "bisect", "import"]
 Origin = Literal["measured", "imported", "simulated"]
 RunState = Literal["running", "finished", "interrupted", "failed"]
+CanaryPosition = Literal["start", "middle", "end"]
+
+AD_HOC: Final = "ad_hoc"
+"""The kind of a run that was requested, and the suite name of one over given patterns alone."""
+CONFIRM: Final = "confirm"
+"""The kind of a run that measures a provisional alert's cells again."""
+FUSED: Final = "fused"
+"""The implementation that every other one is paired and compared with."""
 
 PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
@@ -36,12 +44,12 @@ BASELINE_SETS: dict[str, tuple[str, ...]] = {
 IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
 
 HEADLINE_MODES: tuple[str, ...] = ("cold", "unknown")
-"""Modes that are compared and judged, the first that a problem has; never hot."""
+"""Modes that are compared and judged, by preference; never hot."""
 
 COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
 """Statuses that carry a number to compare."""
 
-NO_CONTENDER: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
+CANNOT_COMPETE: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
 """A baseline with one of these is beaten; any other status, or no row, leaves the problem out."""
 
 
@@ -64,12 +72,12 @@ class ProblemKey:
 
     @property
     def words(self) -> str:
-        """The problem in one line, for people."""
+        """The problem as one line of text."""
         return f"{self.pattern} batch {self.batch} {self.precision} {self.layout}"
 
     @property
     def compulsory_bytes(self) -> int:
-        """Bytes that no way can avoid: input and weights read once, output written once."""
+        """Bytes that every implementation must move: input and weights read once, output written once."""
         activations = self.batch * self.a * (self.b + self.c) * self.d
         return ELEMENT_BYTES[self.precision] * (activations + self.a * self.b * self.c * self.d)
 
@@ -91,7 +99,7 @@ class DeviceRecord:
 
 @dataclass(frozen=True)
 class EnvironmentRecord:
-    """What must be equal for two nights to be comparable; equal values are one row."""
+    """Everything that must be equal for two nights to be comparable; equal values are one row."""
 
     host: str | None = None
     os: str | None = None
@@ -148,14 +156,14 @@ class CounterReading:
 
 @dataclass(frozen=True)
 class MeasurementRecord:
-    """What one cell gave in one run; a failed cell is one too, with status and reason."""
+    """One cell's result in one run; a failed cell has one too, with its status and reason."""
 
     problem: ProblemKey
     implementation: str
     status: Status
     mode: Mode = "cold"
     reason: str | None = None
-    # time: the median of the samples with its 95 % interval
+    # latency: the median of the samples with its 95 % interval
     latency_ms: float | None = None
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
@@ -166,7 +174,7 @@ class MeasurementRecord:
     sample_count: int | None = None
     effective_samples: float | None = None
     cycles: float | None = None
-    # paired with `fused` in the same rounds: this one's time over fused's
+    # paired with `fused` in the same rounds: this one's latency over fused's
     ratio_to_fused: float | None = None
     ratio_to_fused_low: float | None = None
     ratio_to_fused_high: float | None = None
@@ -188,7 +196,7 @@ class MeasurementRecord:
     memory_clock_mhz: float | None = None
     temperature_c: float | None = None
     event_reasons: str | None = None
-    # how good that is
+    # quality: distance to the roofline, error, memory
     bytes_moved: int | None = None
     flops: int | None = None
     floor_ms: float | None = None
@@ -196,7 +204,7 @@ class MeasurementRecord:
     relative_error: float | None = None
     max_error: float | None = None
     memory_peak_bytes: int | None = None
-    # what ran
+    # the machine code that ran, and its raw samples
     code_hash: str | None = None
     tile: str | None = None
     flags: tuple[str, ...] = ()
@@ -208,7 +216,7 @@ class MeasurementRecord:
 class CanaryRecord:
     """One reading of a kernel that never changes, at the start, middle or end of a run."""
 
-    position: Literal["start", "middle", "end"]
+    position: CanaryPosition
     name: Literal["copy", "gemm"]
     precision: str
     latency_ms: float
@@ -220,7 +228,7 @@ class CanaryRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedPoint:
-    """What was said of the newest point of a series."""
+    """The verdict on the newest point of a series."""
 
     verdict: Literal["faster", "slower", "same", "ambiguous"]
     value: float
@@ -264,7 +272,7 @@ class HeuristicVerdictRecord(JudgedPoint):
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """What a heuristic said for a problem."""
+    """One heuristic's prediction for a problem."""
 
     problem: ProblemKey
     heuristic: str

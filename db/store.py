@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.engine import WRITES, open_engine
-from kswatch.db.backend.errors import shown, told_plainly
-from kswatch.db.backend.retry import Patience
+from kswatch.db.backend.errors import shown, translate_db_errors
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, record_of
+from kswatch.db.backend.retry import ConnectRetry
 from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,
@@ -44,27 +44,27 @@ from kswatch.db.schema.tables import (
 from kswatch.db.writes import heuristic_scores
 from kswatch.db.writes import measurements as recording
 from kswatch.db.writes import runs as run_writing
-from kswatch.db.writes.identifiers import Vocabulary
+from kswatch.db.writes.identifiers import IdentifierCache
 from kswatch.db.writes.measurements import RunFacts
-from kswatch.db.writes.runs import the_run
-from kswatch.db.writes.series_tails import rebuild_tails, write_tails
+from kswatch.db.writes.runs import get_run
+from kswatch.db.writes.series_tails import write_tails
 
 
 class Store:
-    """An open store. Any number of processes may have it open; not to be shared by threads that write."""
+    """An open store. Any number of processes may open it; threads that write must not share one `Store`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(**WRITES)
-        self.vocabulary = Vocabulary()
+        self.identifiers = IdentifierCache()
         self._facts: dict[int, RunFacts] = {}
         self._held: dict[int, set[str]] = {}
         self._guard: Callable[[Session], None] | None = None
-        self._patience = Patience(0)
+        self._retry = ConnectRetry(0)
 
     @classmethod
     def open(cls, url: str, create: bool = True) -> Store:
-        """The store at this URL, its schema brought to the newest.
+        """The store at this URL, its schema upgraded to the newest.
 
         Raises:
             ConfigurationError: the URL is not one, or its driver is not installed.
@@ -75,7 +75,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The store's name for people: a path, or a URL without its password."""
+        """The store's display name: a path, or a URL without its password."""
         return shown(self.engine.url)
 
     def close(self) -> None:
@@ -90,37 +90,37 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that is one short transaction: waits its turn, commits at the end, all or nothing."""
+        """A session that is one short transaction: it waits for its turn and commits at the end."""
         try:
             with self._connected(self._writer) as session, session.begin():
                 if self._guard:
                     self._guard(session)
                 yield session
         except BaseException:
-            self.vocabulary.forget()
+            self.identifiers.forget()
             raise
 
     @contextmanager
     def _connected(self, engine: Engine) -> Iterator[Session]:
         with (
-            self._patience.connect(engine) as connection,
-            told_plainly(engine.url),
+            self._retry.connect(engine) as connection,
+            translate_db_errors(engine.url),
             Session(connection) as session,
         ):
             yield session
 
     @contextmanager
-    def patient(self, seconds: float) -> Iterator[None]:
-        """Transactions inside wait so long for a server that does not answer before they fail."""
-        former, self._patience = self._patience, Patience(seconds)
+    def retrying(self, seconds: float) -> Iterator[None]:
+        """Inside, a transaction waits up to `seconds` for a server that does not answer before it fails."""
+        former, self._retry = self._retry, ConnectRetry(seconds)
         try:
             yield
         finally:
-            self._patience = former
+            self._retry = former
 
     @contextmanager
     def guarded(self, guard: Callable[[Session], None]) -> Iterator[None]:
-        """Every transaction that writes inside begins with the guard, which may refuse it by raising."""
+        """Inside, every transaction that writes calls the guard first, which may refuse it by raising."""
         former, self._guard = self._guard, guard
         try:
             yield
@@ -128,7 +128,7 @@ class Store:
             self._guard = former
 
     def begin_run(self, record: RunRecord, identity: str | None = None) -> int:
-        """Write the run's beginning and give its id; `identity` is that of an imported run."""
+        """Record that a run began, and return its id; `identity` is that of an imported run."""
         with self.writing() as session:
             return run_writing.begin(session, record, identity).id
 
@@ -144,43 +144,17 @@ class Store:
             connection = session.connection()
             run = self._run_facts(session, run_id)
             held = self._held_with(connection, run, records)
-            cells = recording.write_measurements(connection, self.vocabulary, run, records)
-            problems = self.vocabulary.problem_ids(connection, (record.problem for record in records))
+            cells = recording.write_measurements(connection, self.identifiers, run, records)
+            problems = self.identifiers.problem_ids(connection, (record.problem for record in records))
             stored = recording.stored(connection, run_id, problems.values())
             ratios = recording.write_comparisons(connection, run_id, held, stored)
-            if run.keeps_tails:
+            if run.has_tails:
                 points = recording.points_of(run_id, cells, records)
                 write_tails(connection, run.device_id, run_id, chain(points, ratios))
 
-    def record_run(
-        self,
-        record: RunRecord,
-        records: Sequence[MeasurementRecord],
-        seconds: float | None = None,
-        harness_seconds: float | None = None,
-    ) -> int:
-        """Record a whole run that is finished, each cell and mode once, in one transaction; give its id.
-
-        The tails of its cells are left to `rebuild_tails` after the last of such runs.
-        """
-        with self.writing() as session:
-            connection = session.connection()
-            run = run_writing.begin(session, record)
-            facts = RunFacts(run.id, run.device_id, run.kind)
-            cells = recording.write_measurements(connection, self.vocabulary, facts, records, replace=False)
-            placed = recording.placed(connection, self.vocabulary, cells, records)
-            at = datetime.now(UTC)
-            run_writing.finish(session, run, "finished", seconds, harness_seconds, at, placed)
-            return run.id
-
-    def rebuild_tails(self, device_id: int) -> None:
-        """Write the tails of a device's series anew, after runs that were recorded whole."""
-        with self.writing() as session:
-            rebuild_tails(session, device_id)
-
     def _run_facts(self, session: Session, run_id: int) -> RunFacts:
         if run_id not in self._facts:
-            run = the_run(session, run_id)
+            run = get_run(session, run_id)
             self._facts[run_id] = RunFacts(run.id, run.device_id, run.kind)
         return self._facts[run_id]
 
@@ -193,31 +167,31 @@ class Store:
         return self._held[run.run_id]
 
     def record_canaries(self, run_id: int, records: Sequence[CanaryRecord]) -> None:
-        """Record canary readings; one at the same position replaces the former."""
+        """Record canary readings; one at the same position replaces the former one."""
         with self.writing() as session:
             insert_rows(session, Canary, [{"run_id": run_id} | asdict(one) for one in records], replace=True)
 
     def record_predictions(self, run_id: int, records: Sequence[PredictionRecord]) -> None:
-        """Record what heuristics say for the run's problems; a run that ended is scored at once."""
+        """Record the heuristics' predictions for the run's problems; a run that ended is scored at once."""
         with self.writing() as session:
-            recording.write_predictions(session.connection(), self.vocabulary, run_id, records)
-            if the_run(session, run_id).state != "running":
+            recording.write_predictions(session.connection(), self.identifiers, run_id, records)
+            if get_run(session, run_id).state != "running":
                 heuristic_scores.write(session, run_id)
 
     def record_verdicts(self, run_id: int, records: Sequence[VerdictRecord]) -> None:
-        """Record the judgement on the run's series; judging again replaces it."""
+        """Record the verdicts on the run's series; judging the run again replaces them."""
         with self.writing() as session:
             keys = [(record.problem, record.implementation) for record in records]
-            cells = self.vocabulary.cell_ids(session.connection(), keys)
+            cells = self.identifiers.cell_ids(session.connection(), keys)
             rows = [
-                {name: value for name, value in vars(record).items() if name not in _CELL_FIELDS}
+                {name: getattr(record, name) for name in _VERDICT_FIELDS}
                 | {"run_id": run_id, "cell_id": cell_id}
                 for cell_id, record in zip(cells, records, strict=True)
             ]
             insert_rows(session, Verdict, rows, replace=True)
 
     def record_heuristic_verdicts(self, run_id: int, records: Sequence[HeuristicVerdictRecord]) -> None:
-        """Record the judgement on the run's heuristics; judging again replaces it."""
+        """Record the verdicts on the run's heuristics; judging the run again replaces them."""
         with self.writing() as session:
             session.execute(delete(HeuristicVerdict).where(HeuristicVerdict.run_id == run_id))
             insert_rows(session, HeuristicVerdict, [asdict(one) for one in records], replace=True)
@@ -230,22 +204,22 @@ class Store:
         harness_seconds: float | None = None,
         finished_at: datetime | None = None,
     ) -> None:
-        """Write how the run ended, and its headlines."""
+        """Record how the run ended, and write its summary and scores."""
         with self.writing() as session:
-            run = the_run(session, run_id)
+            run = get_run(session, run_id)
             at = finished_at or datetime.now(UTC)
             run_writing.finish(session, run, state, seconds, harness_seconds, at)
 
     def reopen_run(self, run_id: int) -> None:
-        """Say that the run goes on, when it is resumed."""
+        """Mark a run that is resumed as running."""
         with self.writing() as session:
-            run = the_run(session, run_id)
+            run = get_run(session, run_id)
             run.state, run.finished_at, run.by_status = "running", None, None
 
     def run_problems(self, run_id: int) -> list[ProblemKey]:
-        """Problems that the run holds a row of, whatever its status, in order."""
+        """The sorted problems that the run has a measurement of, whatever its status."""
         query = (
-            select(*_PROBLEM_COLUMNS)
+            select(*PROBLEM_COLUMNS)
             .join(Cell, Cell.problem_id == Problem.id)
             .join(Measurement, Measurement.cell_id == Cell.id)
             .where(Measurement.run_id == run_id)
@@ -255,9 +229,9 @@ class Store:
             return sorted(ProblemKey(*values) for values in session.execute(query).all())
 
     def done_cells(self, run_id: int) -> set[tuple[ProblemKey, str]]:
-        """Cells that a resumed run need not repeat: those with a row, unless it says `skipped`."""
+        """Cells that a resumed run need not repeat: those with a measurement that was not skipped."""
         query = (
-            select(Cell.implementation, *_PROBLEM_COLUMNS)
+            select(Cell.implementation, *PROBLEM_COLUMNS)
             .join(Problem, Problem.id == Cell.problem_id)
             .join(Measurement, Measurement.cell_id == Cell.id)
             .where(Measurement.run_id == run_id, Measurement.status != "skipped")
@@ -266,9 +240,9 @@ class Store:
             return {(ProblemKey(*values), name) for name, *values in session.execute(query)}
 
     def resumable_run(self, device_uuid: str | None = None) -> int | None:
-        """The newest run that did not come to its end, on this device or on any.
+        """The id of the newest unfinished nightly or ad-hoc run, on this device or on any.
 
-        What belongs to a gate or a request of the detector's is asked for again by whoever wanted it.
+        Runs of other kinds are started anew by the gate, bisection or confirmation that needs them.
         """
         query = select(Run.id).where(Run.state.in_(("running", "interrupted")), Run.kind.in_(_RESUMED_KINDS))
         if device_uuid is not None:
@@ -277,23 +251,20 @@ class Store:
             return session.scalars(query.order_by(Run.id.desc()).limit(1)).one_or_none()
 
     def run_plan(self, run_id: int) -> RunRecord:
-        """The run as it was begun, enough to plan the same cells again."""
+        """The run's record as it began, enough to plan the same cells again."""
         with self.session() as session:
-            run = the_run(session, run_id)
+            run = get_run(session, run_id)
             revision = session.get(Revision, run.revision_id) if run.revision_id else None
-            return RunRecord(
-                device=_as(DeviceRecord, session.get_one(Device, run.device_id)),
-                environment=_as(EnvironmentRecord, session.get_one(Environment, run.environment_id)),
-                revision=_as(RevisionRecord, revision) if revision else None,
-                **{name: getattr(run, name) for name in _RUN_FIELDS},
+            return record_of(
+                RunRecord,
+                run,
+                device=record_of(DeviceRecord, session.get_one(Device, run.device_id)),
+                environment=record_of(EnvironmentRecord, session.get_one(Environment, run.environment_id)),
+                revision=record_of(RevisionRecord, revision) if revision else None,
             )
 
 
 _RESUMED_KINDS = ("nightly", "ad_hoc")
-_PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
-_CELL_FIELDS = frozenset({"problem", "implementation"})
-_RUN_FIELDS = tuple(name for name in RunRecord.__dataclass_fields__ if name in Run.__table__.columns)
-
-
-def _as(record: Any, row: object) -> Any:  # noqa: ANN401
-    return record(**{name: getattr(row, name) for name in record.__dataclass_fields__})
+_VERDICT_FIELDS = tuple(
+    field.name for field in fields(VerdictRecord) if field.name not in ("problem", "implementation")
+)

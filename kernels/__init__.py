@@ -1,6 +1,6 @@
-"""What is measured: Kronecker-sparse products and the ways to compute them.
+"""Kronecker-sparse products and the implementations that compute them.
 
-Knows torch, numpy and PyCUDA; nothing of time, energy or stores.
+Uses torch, numpy and PyCUDA; independent of measurement and of the store.
 """
 
 from typing import Any
@@ -9,9 +9,9 @@ __all__ = ["KSLinear"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562: the type is the attribute's own)
-    """Load `KSLinear` on first use, so that importing a pattern never imports torch."""
+    """Load `KSLinear` on first use, so that importing a pattern does not import torch."""
     if name == "KSLinear":
         from kswatch.kernels.linear import KSLinear
 
         return KSLinear
-    raise AttributeError(f"module 'kernels' has no attribute {name!r}")
+    raise AttributeError(f"module 'kswatch.kernels' has no attribute {name!r}")

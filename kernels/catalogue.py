@@ -1,4 +1,4 @@
-"""The one list of the ways to compute a Kronecker-sparse product; a new one is a line here."""
+"""The one explicit list of implementations. A new one is a file and a line here."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = (
 
 
 def implementation(name: str) -> Implementation:
-    """The implementation of that name.
+    """The implementation with the given name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no implementation has this name.
     """
     for candidate in IMPLEMENTATIONS:
         if candidate.name == name:

@@ -13,9 +13,9 @@ from kswatch.errors import UsageError
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE
 from kswatch.kernels.layer.factor import KSFactor
-from kswatch.kernels.layer.fast_path import Shortcuts, shortcut
+from kswatch.kernels.layer.fast_path import FastPaths, make_fast_path
 from kswatch.kernels.layer.projection import chain_matrix, project
-from kswatch.kernels.layer.torch_operator import is_watched
+from kswatch.kernels.layer.torch_operator import needs_dispatcher
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, Layout
 
@@ -25,23 +25,24 @@ PatternLike = Pattern | tuple[int, int, int, int] | str
 class KSLinear(nn.Module):
     """y = K_n ... K_2 K_1 x + bias, with `patterns[0]`, the right-most factor, applied first.
 
-    Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes
-    come out as they went in. `algorithm` is an implementation's name; or `auto`: the one that
-    heuristics name, of those to be had here; or `measure`: the faster of their first two, timed when
-    a batch size is first met. Both decide once per problem and device. All algorithms have gradients.
-    float32 is multiplied in TF32 where torch is set so; float64 by the definition, whatever the
-    algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
+    Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes keep
+    their sizes. `algorithm` is the name of an implementation; or `auto`: the best available one according
+    to the heuristics; or `measure`: the faster of their first two, timed on the first use of a batch size.
+    Both decide once per problem and device. All algorithms have gradients. float32 is multiplied in TF32
+    if torch's switch allows it; float64 by the definition, whatever the algorithm. Under autocast the layer
+    computes in autocast's dtype, as `nn.Linear` does.
 
-    Weights edited behind autograd's back, through `weight.data[...] = ` or a replayed CUDA graph, are
-    not noticed.
+    Changes of the weights that autograd does not see, through `weight.data[...] = ` or a replayed CUDA
+    graph, are not noticed.
 
     Attributes:
         factors: One `KSFactor` per pattern, with a `weight` of shape (a, b, c, d).
         bias: Parameter of shape (out_features,), or None.
-        projection_error: Relative Frobenius error of the matrix that `from_linear` made; None elsewhere.
+        projection_error: Relative Frobenius error of a matrix made by `from_linear`; None otherwise.
 
     Raises:
-        UsageError: patterns that do not chain, an unknown algorithm or layout, a dtype without a precision.
+        UsageError: the patterns do not chain, the algorithm or layout is unknown, or the dtype has no
+            precision.
     """
 
     def __init__(
@@ -62,17 +63,17 @@ class KSLinear(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         self.algorithm, self.layout = algorithm, layout
         self.projection_error: float | None = None
-        self._shortcuts = Shortcuts()
+        self._fast_paths = FastPaths()
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
         self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw fresh weights, so that the layer's outputs have the variance that `nn.Linear`'s have.
+        """Draw new weights, so that the layer's outputs have the same variance as those of `nn.Linear`.
 
-        That is a third of the input's: all factors but the last keep it, the last has nn.Linear's
-        bound with the c inputs that each of its outputs sees.
+        That is a third of the input's variance: all factors but the last preserve the variance, the last
+        has nn.Linear's bound for its c inputs per output.
         """
         gains = [1.0] * (len(self.patterns) - 1) + [1 / 3]
         for pattern, weight, gain in zip(self.patterns, self.factors.parameters(), gains, strict=True):
@@ -90,13 +91,14 @@ class KSLinear(nn.Module):
         algorithm: str = AUTO,
         layout: Layout = "batch_first",
     ) -> KSLinear:
-        """The layer whose matrix is nearest to that of `linear`; `projection_error` says how near.
+        """The layer whose matrix is nearest to that of `linear`; `projection_error` is the distance.
 
-        Bias, dtype and device are those of `linear`, which stays as it is. The nearest is exact for one
-        and two factors, and where the matrix is such a product (`kswatch.kernels.layer.projection`).
+        Bias, dtype and device are those of `linear`, which is not changed. The result is the nearest matrix
+        for one and two factors, and for any chain whose product equals the matrix
+        (`kswatch.kernels.layer.projection`).
 
         Raises:
-            UsageError: patterns that do not chain, or that make a matrix of another shape.
+            UsageError: the patterns do not chain, or make a matrix of another shape.
         """
         chain = _chain(patterns)
         projection = project(linear.weight, chain)
@@ -112,7 +114,7 @@ class KSLinear(nn.Module):
         return layer
 
     def to_linear(self) -> nn.Linear:
-        """A dense layer with the same matrix and bias, in (..., features) whatever this layer's layout."""
+        """A dense layer with the same matrix and bias; its layout is (..., features) in any case."""
         weights = [weight.detach().double() for weight in self.factors.parameters()]
         dense = nn.Linear(
             self.in_features,
@@ -128,10 +130,10 @@ class KSLinear(nn.Module):
         return dense
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`forward` and its hooks; the same by a shortcut where one is open, before torch's own machinery."""
+        """Run `forward` and its hooks, or the fast path for this shape where it is valid."""
         if not is_compiling():
-            take = self._shortcuts.get(x.shape)
-            if take is not None and (y := take(self, x)) is not None:
+            fast_path = self._fast_paths.get(x.shape)
+            if fast_path is not None and (y := fast_path(self, x)) is not None:
                 return y
         return super().__call__(x)
 
@@ -139,12 +141,12 @@ class KSLinear(nn.Module):
         """The layer applied to x.
 
         Raises:
-            UsageError: x has another feature count, dtype or device than the weights.
+            UsageError: x has a feature count, dtype or device that differs from the weights.
             UnsupportedError: the algorithm cannot compute this product here.
         """
         y = self._by_factors(x)
-        if not (is_compiling() or torch.is_grad_enabled() or is_watched(x)):
-            self._shortcuts.keep(x.shape, shortcut(self, x, y.shape))
+        if not (is_compiling() or torch.is_grad_enabled() or needs_dispatcher(x)):
+            self._fast_paths.add(x.shape, make_fast_path(self, x, y.shape))
         return y
 
     def _by_factors(self, x: torch.Tensor) -> torch.Tensor:
@@ -166,16 +168,16 @@ class KSLinear(nn.Module):
         return y.view((*shape[:-1], self.out_features) if features_last else (self.out_features, *shape[1:]))
 
     def biases(self) -> list[torch.Tensor | None]:
-        """What is added to each factor's product: the bias to the last."""
+        """The bias of each factor: None for all but the last."""
         return [*([None] * (len(self.patterns) - 1)), self.bias]
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> KSLinear:
-        """Behind `.to()`, `.cuda()`, `.half()`: what was prepared for the former weights is let go."""
-        self._shortcuts.clear()
+        """Called by `.to()`, `.cuda()`, `.half()`; drops the fast paths for the previous weights."""
+        self._fast_paths.clear()
         return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
-        """The arguments but for the patterns, which `print` shows below them."""
+        """The arguments except for the patterns, which `print` shows below them."""
         return f"bias={self.bias is not None}, algorithm={self.algorithm!r}, layout={self.layout!r}"
 
 
@@ -196,4 +198,4 @@ def _as_pattern(pattern: PatternLike) -> Pattern:
         return Pattern.parse(pattern)
     if isinstance(pattern, Sequence) and len(pattern) == 4:
         return Pattern(*pattern)
-    raise UsageError(f"{pattern!r} is no pattern; KSLinear takes a list of them, as in [(6, 64, 64, 1)]")
+    raise UsageError(f"{pattern!r} is not a pattern; KSLinear takes a list of them, as in [(6, 64, 64, 1)]")

@@ -33,7 +33,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """The pattern written as `a,b,c,d` (spaces, brackets and parentheses are allowed).
+        """The pattern from a text `a,b,c,d` (spaces, brackets and parentheses are allowed).
 
         Raises:
             UsageError: the text is not four integers >= 1.
@@ -56,12 +56,12 @@ class Pattern:
 
     @property
     def rows(self) -> int:
-        """M = abd, the features that come out."""
+        """M = abd, the number of output features."""
         return self.a * self.b * self.d
 
     @property
     def columns(self) -> int:
-        """N = acd, the features that go in."""
+        """N = acd, the number of input features."""
         return self.a * self.c * self.d
 
     @property
@@ -76,31 +76,26 @@ class Pattern:
 
     @property
     def h(self) -> Fraction:
-        """(b+c)/(bc), the paper's ranking number: activations moved per multiplication."""
+        """(b+c)/(bc), by which the paper ranks patterns: activations moved per multiplication."""
         return Fraction(self.b + self.c, self.b * self.c)
 
     @property
     def family(self) -> str:
-        """`d=1`, `a=1` or `both>1`: which of the permutations the stock methods pay."""
+        """`d=1`, `a=1` or `both>1`: it determines which permutations the stock methods need."""
         if self.d == 1:
             return "d=1"
         return "a=1" if self.a == 1 else "both>1"
 
-    @property
-    def transposed(self) -> Pattern:
-        """The pattern of Kᵀ: (a, c, b, d)."""
-        return Pattern(self.a, self.c, self.b, self.d)
-
 
 def check_chain(patterns: Sequence[Pattern]) -> None:
-    """Whether factors multiply, `patterns[0]`, the right-most, being applied first.
+    """Check that factors can be multiplied; `patterns[0]`, the right-most factor, is applied first.
 
     Raises:
-        UsageError: one gives another number of features than the next one takes.
+        UsageError: the output features of a factor are not the input features of the next one.
     """
-    for first, then in pairwise(patterns):
-        if then.columns != first.rows:
+    for first, second in pairwise(patterns):
+        if second.columns != first.rows:
             raise UsageError(
-                f"patterns do not chain: ({first}) gives {first.rows} features, ({then}) takes "
-                f"{then.columns}; list them right-most factor first"
+                f"patterns do not chain: ({first}) gives {first.rows} features, ({second}) takes "
+                f"{second.columns}; list them right-most factor first"
             )

@@ -1,7 +1,7 @@
-"""torch's process-wide arithmetic switches, set to what a precision means and put back afterwards.
+"""Sets torch's process-wide arithmetic switches for a precision, and restores them.
 
-fp32 means TF32 off; fp16 and bf16 mean sums in fp32. torch keeps these as global state, so whoever
-measures or checks a problem enters `precision_scope` once around all its products.
+fp32 means TF32 off; fp16 and bf16 mean sums in fp32. torch keeps these as global state, so measuring or
+checking a problem happens inside one `precision_scope` around all its products.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TF32_CAPABILITY = (8, 0)
 
 @contextmanager
 def precision_scope(problem: Problem) -> Iterator[None]:
-    """Arithmetic as the problem's precision says, for every product launched inside; not thread-safe.
+    """Set the arithmetic of the problem's precision for every product launched inside; not thread-safe.
 
-    TF32 is on for `tf32` alone. Sums in half precision (cuBLAS's reduced-precision reductions and
-    fp16 accumulation) are off in all precisions. The former settings come back at the end.
+    TF32 is on only for `tf32`. Sums in half precision (cuBLAS's reduced-precision reductions and
+    fp16 accumulation) are off in all precisions. The previous settings are restored at the end.
     """
     matmul = torch.backends.cuda.matmul
     float32 = _float32_settings()
@@ -45,7 +45,7 @@ def precision_scope(problem: Problem) -> Iterator[None]:
 
 
 def unsupported_precision(precision: Precision, device: torch.device) -> str | None:
-    """Why no library computes in this precision there, as a sentence; None where one does."""
+    """Why no library computes in this precision on the device, as a sentence; None where one does."""
     if precision != "tf32":
         return None
     if device.type != "cuda":
@@ -56,11 +56,11 @@ def unsupported_precision(precision: Precision, device: torch.device) -> str | N
 
 
 def allows_tf32(device: torch.device) -> bool:
-    """Whether torch is set to multiply fp32 matrices in TF32 there."""
+    """Whether torch's settings allow TF32 for fp32 matrix products on the device."""
     if not _has_tf32(device):
         return False
-    # The older switch raises after somebody has used the newer one (torch 2.9).
-    if _newer_switch is not None:  # `cuda.matmul.fp32_precision`, whose look-up takes longer
+    # Reading the older switch raises once the newer one has been used (torch 2.9).
+    if _newer_switch is not None:  # `cuda.matmul.fp32_precision`, without its slower look-up
         return _newer_switch("cuda", "matmul") == "tf32"
     return torch.backends.cuda.matmul.allow_tf32
 
@@ -70,7 +70,7 @@ _newer_switch = getattr(torch._C, "_get_fp32_precision_getter", None)
 
 @cache
 def _has_tf32(device: torch.device) -> bool:
-    """Asked at every product; the driver would be asked for the capability each time."""
+    """Cached: it is needed for every product, and each query of the capability would go to the driver."""
     return unsupported_precision("tf32", device) is None
 
 
@@ -82,7 +82,7 @@ def _reduction(name: str) -> bool | tuple[bool, bool]:
 
 
 def _float32_settings() -> tuple[str, dict[str, str]]:
-    """The older switch, and the newer ones (torch 2.9) per backend, which mean the same thing."""
+    """The older switch, and the newer ones per backend (torch 2.9) with the same meaning."""
     newer = {
         name: backend.matmul.fp32_precision
         for name, backend in (("cuda", torch.backends.cuda), ("mkldnn", torch.backends.mkldnn))

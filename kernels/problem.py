@@ -1,4 +1,4 @@
-"""A problem: one product to compute, and what any way of computing it must move and do."""
+"""A problem: one product to compute, with the bytes and operations that every implementation needs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Problem:
 
     @property
     def compulsory_bytes(self) -> int:
-        """Bytes that no way can avoid: X, W read once, Y written once."""
+        """Bytes that no implementation can avoid: X and W read once, Y written once."""
         return self.input_bytes + self.output_bytes
 
     @property

@@ -1,4 +1,4 @@
-"""The truth that every product is held against: float64, and how far off an answer may be."""
+"""The float64 reference of every product, and the errors that are allowed against it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.problem import Precision, Problem
 
 RELATIVE_LIMITS: dict[Precision, float] = {"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3}
-"""Largest relative Frobenius error of a right answer."""
+"""Largest relative Frobenius error of a correct product."""
 
 MAX_ERROR_FACTOR = 16
-"""The largest absolute error may be this often the relative limit, times RMS(reference)."""
+"""The largest absolute error may be this multiple of the relative limit, times RMS(reference)."""
 
 BMM_FACTOR = 2
-"""Twice the error of `bmm` is right too: long sums round more in every library."""
+"""Twice the error of `bmm` is allowed as well, because long sums round more in every library ..."""
 
 BMM_LIMIT = 4
-"""... but never more than this often the limit, or a broken `bmm` would excuse any answer."""
+"""... but never more than this multiple of the limit, so that a broken `bmm` cannot excuse any error."""
 
 CHUNK_ELEMENTS = 2**25
-"""float64 temporaries stay under some 256 MB each."""
+"""Keeps each float64 temporary below some 256 MB."""
 
 TF32_DROPPED_BITS = 13
 
 
 @dataclass(frozen=True)
 class Correctness:
-    """How far a product is from the truth, and whether that is right; `reason` says why not."""
+    """The errors of a product against the reference, and whether it is correct; if not, with the reason."""
 
     relative_error: float
     """Frobenius norm of the difference over that of the reference; inf where y is not finite."""
@@ -43,7 +43,7 @@ class Correctness:
 def make_operands(
     problem: Problem, device: torch.device | str, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fresh (weights, x): X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1), in the storage type."""
+    """New (weights, x) in the storage type: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1)."""
     generator = torch.Generator(device).manual_seed(seed)
     dtype, pattern = STORAGE_DTYPES[problem.precision], problem.pattern
     weights = torch.randn(pattern.as_tuple(), generator=generator, device=device) / sqrt(pattern.c)
@@ -52,9 +52,9 @@ def make_operands(
 
 
 def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The product in float64, of `output_shape`, of the operands rounded to the precision.
+    """The product, of `output_shape`, in float64 for operands rounded to the precision.
 
-    Computed where x lies, a part of the batch at a time.
+    Computed on the device of x, in chunks of the batch.
     """
     batch_axis = 0 if problem.layout == "batch_first" else 1
     y = torch.empty(problem.output_shape, dtype=torch.float64, device=x.device)
@@ -69,12 +69,12 @@ def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch
 def check(
     problem: Problem, y: torch.Tensor, reference: torch.Tensor, bmm_error: float | None = None
 ) -> Correctness:
-    """Whether y is right: a relative limit on the norm, an absolute one on every element.
+    """Compare y with the reference: a relative limit on the norm, an absolute one on every element.
 
     Args:
-        problem: What y is the answer to.
-        y: The answer, of `output_shape`.
-        reference: From `reference`, of the same operands.
+        problem: The problem that y was computed for.
+        y: The product, of `output_shape`.
+        reference: The result of `reference` for the same operands.
         bmm_error: Relative error of `bmm` on the same operands, which may widen the limit.
     """
     if y.shape != reference.shape or y.dtype != STORAGE_DTYPES[problem.precision]:
@@ -94,7 +94,7 @@ def check(
 
 
 def relative_limit(precision: Precision, bmm_error: float | None = None) -> float:
-    """Largest relative error of a right answer in a precision, beside a `bmm` that errs by so much."""
+    """Largest relative error of a correct product in a precision, given the error of `bmm`."""
     limit = RELATIVE_LIMITS[precision]
     if bmm_error is None or not isfinite(bmm_error):
         return limit
@@ -130,14 +130,14 @@ def _product(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.
 
 
 def _rounded(problem: Problem, operand: torch.Tensor) -> torch.Tensor:
-    """The operand in float64, after rounding to the precision; storage has rounded all but tf32."""
+    """The operand in float64, after rounding to the precision; all but tf32 are rounded by their storage."""
     if problem.precision != "tf32":
         return operand.double()
     return round_to_tf32(operand).double()
 
 
 def round_to_tf32(operand: torch.Tensor) -> torch.Tensor:
-    """float32 with 10 bits of fraction, to nearest, ties away from zero (PTX: cvt.rna.tf32.f32)."""
+    """float32 rounded to 10 bits of fraction, ties away from zero (PTX: cvt.rna.tf32.f32)."""
     half = 1 << (TF32_DROPPED_BITS - 1)
     bits = operand.contiguous().view(torch.int32) + half
     return (bits >> TF32_DROPPED_BITS << TF32_DROPPED_BITS).view(torch.float32)

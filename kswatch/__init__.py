@@ -1,7 +1,7 @@
 """Kronecker-sparse products: the layer, the nightly profiler of its kernel, and the command line.
 
-`from kswatch import KSLinear` is what a model needs. The folders of the repository are packages below this one
-(`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`, `kswatch.dashboard`).
+`from kswatch import KSLinear` is what a model needs. The folders of the repository are packages below this
+one (`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`, `kswatch.dashboard`).
 """
 
 from typing import TYPE_CHECKING, Any

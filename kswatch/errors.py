@@ -1,22 +1,22 @@
-"""The one error root and its children: every failure that a user can cure.
+"""The root of all expected errors and its children: each is a failure that a user can correct.
 
-Each folder raises these; `kswatch/cli.py` catches the root once and turns it into one sentence and
-an exit code. A message says what happened, to what, and what to do next.
+Each folder raises these; `kswatch.cli` catches the root once and turns it into one sentence and an exit
+code. A message names the failure, its subject and the cure.
 """
 
 
 class KswatchError(Exception):
-    """A failure with a cure; anything else that escapes is a defect and exits with 4."""
+    """A failure with a cure; any other exception that escapes is a defect and exits with 4."""
 
     exit_code = 2
 
 
 class UsageError(KswatchError):
-    """What was asked for does not exist or makes no sense (pattern, suite, device, option)."""
+    """An argument that does not exist or makes no sense (pattern, suite, device, option)."""
 
 
 class ConfigurationError(KswatchError):
-    """kswatch.toml or an environment variable is wrong."""
+    """An error in kswatch.toml or in an environment variable."""
 
 
 class StoreError(KswatchError):
@@ -24,11 +24,11 @@ class StoreError(KswatchError):
 
 
 class FormatError(KswatchError):
-    """A file handed to import is not in a form that kswatch reads."""
+    """A file for import that has none of the supported formats."""
 
 
 class MeasurementError(KswatchError):
-    """Nothing could be measured (no such device, no driver, neighbour on the GPU)."""
+    """Nothing could be measured (no such device, no driver, another process on the GPU)."""
 
     exit_code = 3
 

@@ -1,1 +1,1 @@
-"""From kernels to numbers to the store: suites, the measuring loop, probes, runs, the schedule."""
+"""The profiler: measures kernels on devices and records the results in the store."""

@@ -1,4 +1,4 @@
-"""How runs are measured and when: the `[profiler]` table of kswatch.toml."""
+"""Configuration of measurements and schedule: the `[profiler]` table of kswatch.toml."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _ABOVE_0 = (
 
 @dataclass(frozen=True)
 class ProfilerConfig:
-    """What `profile`, `nightly` and `serve` do unless their options say otherwise."""
+    """Defaults of `profile`, `nightly` and `serve`, which their options override."""
 
     devices: tuple[str, ...] = ()
     """Devices of the nightly run, each by UUID, unique prefix, model name, cuda:N or cpu; empty: every
     GPU of the host, or the CPU where there is none."""
 
     gpu_suite: str = "nightly"
-    """What the nightly run measures on a GPU."""
+    """Suite of the nightly run on a GPU."""
 
     cpu_suite: str = "smoke"
-    """What the nightly run measures on a CPU."""
+    """Suite of the nightly run on a CPU."""
 
     nightly_cron: str = "0 2 * * *"
-    """When `kswatch serve` runs the nightly: minute, hour, day of month, month, day of week."""
+    """Schedule of the nightly run of `kswatch serve`: minute, hour, day of month, month, day of week."""
 
     timezone: str = "UTC"
     """Time zone of `nightly_cron`, as in Europe/Paris."""
 
     nightly_budget: str = "3h"
-    """Longest nightly run per device, as 90s, 8m or 3h; what does not fit is recorded as skipped."""
+    """Time budget of the nightly run per device, as 90s, 8m or 3h; the remaining cells are skipped."""
 
     half_width: float = 0.005
     """A cell is measured until the 95 % interval of its median lies within this share of the median."""
@@ -50,16 +50,16 @@ class ProfilerConfig:
     """Time in launches of one cell after which it is `not_converged`."""
 
     too_slow_ms: float = 500.0
-    """A product predicted to take longer is not timed but recorded as `too_slow`."""
+    """Predicted latency above which a product is not timed but recorded as `too_slow`."""
 
     hot: bool = False
     """Whether every run also times products with warm caches, as `kswatch profile --hot` does."""
 
     watchdog_s: float = 300.0
-    """A measuring process that takes no step for so long is ended, and its cell recorded as `crashed`."""
+    """Timeout of a measuring process without progress; it is killed, and its cell recorded as `crashed`."""
 
     lease_s: float = 120.0
-    """A process that measures on a device and gives no sign for so long loses it to the next one."""
+    """Time without a heartbeat after which a process loses its lease of a device."""
 
     engine: str = "local"
     """Where `serve` and `nightly` measure: `local`, on this host, or `dask`, on a scheduler's workers."""
@@ -68,16 +68,16 @@ class ProfilerConfig:
     """Address of the Dask scheduler, as tcp://host:8786; for `dask` and `kswatch worker`."""
 
     worker_absent_s: float = 600.0
-    """A run whose worker is gone for so long is told as interrupted, and resumed when the worker returns."""
+    """Absence of a worker after which its run is interrupted; the run is resumed when the worker returns."""
 
     store_absent_s: float = 60.0
-    """A run waits so long for a database server that does not answer; then its request is queued again."""
+    """Time that a run waits for an unreachable database server; then its request is queued again."""
 
     heartbeat_url_variable: str = ""
-    """Name of the environment variable with the URL that is called after each night, for an outside watch."""
+    """Environment variable with the URL to call after each nightly run, for an external dead-man switch."""
 
     poll_s: float = 2.0
-    """How often `kswatch serve` looks for requests."""
+    """Interval at which `kswatch serve` checks for requests."""
 
     def __post_init__(self) -> None:
         for name in _ABOVE_0:
@@ -89,7 +89,7 @@ class ProfilerConfig:
 
     @property
     def settings(self) -> MeasureSettings:
-        """How carefully the loop measures."""
+        """Settings of the measuring loop."""
         return MeasureSettings(
             half_width=self.half_width, cell_cap_ms=self.cell_cap_ms, too_slow_ms=self.too_slow_ms
         )

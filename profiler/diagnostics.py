@@ -1,7 +1,7 @@
-"""What this machine has for measuring, and the cure for what it lacks: `kswatch doctor`.
+"""`kswatch doctor`: what this machine has for measuring, and the cure for what is missing.
 
-Each check is a function that returns what it found and changes nothing. A thing that is fine to be
-without (a GPU, an energy counter) is ok, and says what it means not to have it.
+Each check is a function that returns its findings and changes nothing. Something that measuring can do
+without (a GPU, an energy counter) is ok; the text then states the consequence of its absence.
 """
 
 from __future__ import annotations
@@ -11,34 +11,38 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
+import kswatch
 from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.probes import nvml
 
+NAME = "kswatch"
+"""The distribution and its one import name."""
 FOLDERS = ("kernels", "profiler", "db", "ci", "dashboard")
-OURS = "kswatch"
+"""Packages below `kswatch`: in a checkout links to the folders beside it, in an installation real folders."""
 OLDEST_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `cure` is empty where nothing is to be done."""
+    """The result of one check; `cure` is empty where nothing is to be done."""
 
     name: str
     ok: bool
     what: str
+    """The finding."""
     cure: str = ""
 
 
 def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Check]:
-    """Everything that measuring needs, in the order in which one would mend it."""
+    """Every check, in the order in which failures are best repaired."""
     return [
         python(),
-        *import_names(),
+        *import_name(),
         torch(),
         compiler(),
         *gpus(),
@@ -50,17 +54,27 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
 
 
 def python() -> Check:
-    """Its version."""
-    have = ".".join(map(str, sys.version_info[:3]))
+    """Whether the Python version is supported."""
+    version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info >= OLDEST_PYTHON:
-        return Check("python", True, have)
-    return Check("python", False, f"{have} is too old", "install Python 3.11 or newer, then run make setup")
+        return Check("python", True, version)
+    return Check(
+        "python", False, f"{version} is too old", "install Python 3.11 or newer, then run make setup"
+    )
 
 
-def foreign_owner(name: str) -> str | None:
-    """The other installed distribution that provides this import name; None where only we do."""
-    others = [owner for owner in _owners().get(name, []) if owner.lower() != OURS]
-    return others[0] if others else None
+def import_name(package: Path | None = None) -> Iterator[Check]:
+    """Whether `import kswatch` gives this project, complete; `package` is the imported folder."""
+    package = package or Path(kswatch.__file__).resolve().parent
+    failures = [*_other_owners(), *_other_copies(package), *_lost_links(package)]
+    yield from failures or [Check("import name", True, f"{NAME} is imported from {package}")]
+
+
+def _other_owners() -> Iterator[Check]:
+    """A failure for each other distribution that also provides a package called `kswatch`."""
+    for owner in sorted({owner for owner in _owners().get(NAME, []) if owner.lower() != NAME}):
+        cure = f"pip uninstall {owner}, or use a virtual environment of kswatch's own (make setup)"
+        yield Check("import name", False, f"{owner} also provides a package called {NAME}", cure)
 
 
 @cache
@@ -68,18 +82,35 @@ def _owners() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def import_names() -> Iterator[Check]:
-    """That our short folder names are ours alone."""
-    foreign = {name: owner for name in FOLDERS if (owner := foreign_owner(name))}
-    for name, owner in foreign.items():
-        cure = f"pip uninstall {owner}, or use a virtual environment of kswatch's own (make setup)"
-        yield Check("import names", False, f"{owner} also provides a package called {name}", cure)
-    if not foreign:
-        yield Check("import names", True, f"{', '.join(FOLDERS)} are ours alone")
+def _other_copies(package: Path) -> Iterator[Check]:
+    """A failure for each installed copy of the project that is not the imported one."""
+    for installed in distributions(name=NAME):
+        for file in installed.files or ():
+            folder = Path(str(file.locate())).resolve().parent
+            if file.as_posix() == f"{NAME}/__init__.py" and folder != package:
+                finding = f"{NAME} is imported from {package}, but version {installed.version} is in {folder}"
+                cure = f"pip uninstall {NAME}, or run it outside {package.parent}"
+                yield Check("import name", False, finding, cure)
+
+
+def _lost_links(package: Path) -> Iterator[Check]:
+    """A failure where a checkout holds a text file or a copy in place of the link to a folder."""
+    root = package.parent
+    if not (root / "pyproject.toml").is_file():
+        return  # an installation holds the folders themselves
+    lost = [name for name in FOLDERS if (package / name).resolve() != (root / name).resolve()]
+    if lost:
+        names = ", ".join(f"{NAME}/{name}" for name in lost)
+        finding = f"{names}: no links to the folders beside {NAME}/ (lost by zip files and on Windows)"
+        cure = (
+            f"clone with git, then: git config core.symlinks true && git checkout -- {NAME} "
+            "(on Windows in developer mode)"
+        )
+        yield Check("import name", False, finding, cure)
 
 
 def torch() -> Check:
-    """That it can be imported."""
+    """Whether torch can be imported."""
     try:
         import torch as installed
     except (ImportError, OSError) as error:
@@ -88,7 +119,7 @@ def torch() -> Check:
 
 
 def compiler() -> Check:
-    """That the CPU twin of the fused product can be built, by building it."""
+    """Whether the CPU twin of the fused product can be built; builds it to find out."""
     from kswatch.kernels.fused.cpu_twin import twin
 
     found = twin.load()
@@ -98,13 +129,13 @@ def compiler() -> Check:
 
 
 def gpus() -> Iterator[Check]:
-    """The driver, and that torch and PyCUDA can use it."""
+    """The driver, each GPU, and whether torch and PyCUDA can use them."""
     if reason := nvml.start():
         yield Check("GPU", True, f"none ({reason}); the CPU is measured")
         return
     found = devices.list_targets()[1:]
     if not found:
-        cure = "install a torch built for CUDA (pytorch.org says which), and look at CUDA_VISIBLE_DEVICES"
+        cure = "install a torch built for CUDA (see pytorch.org), and check CUDA_VISIBLE_DEVICES"
         yield Check("GPU", False, "there is a driver, but torch sees no GPU", cure)
     for target in found:
         yield _gpu(target)
@@ -132,19 +163,19 @@ def _pycuda() -> Check:
 
 
 def energy() -> Check:
-    """What tells energy here."""
+    """The energy counter of each device, or the reason why there is none."""
     from kswatch.profiler.devices.preflight import energy_refusal
     from kswatch.profiler.probes.energy_rapl import rapl_refusal
 
-    told = []
+    findings = []
     for target in devices.list_targets():
         refusal = rapl_refusal() if target.record.kind == "cpu" else energy_refusal(target)
-        told.append(f"{target.torch_device}: {refusal or 'counted'}")
-    return Check("energy", True, "; ".join(told))
+        findings.append(f"{target.torch_device}: {refusal or 'counted'}")
+    return Check("energy", True, "; ".join(findings))
 
 
 def configured_devices(config: ProfilerConfig) -> Iterator[Check]:
-    """That the devices of the nightly run are here."""
+    """Whether the devices of the nightly run are present."""
     for spec in config.devices:
         try:
             target = devices.find(spec)
@@ -155,7 +186,7 @@ def configured_devices(config: ProfilerConfig) -> Iterator[Check]:
 
 
 def store(database_url: str | None) -> Iterator[Check]:
-    """That measurements can be written; a store that is not there yet is not made."""
+    """Whether measurements can be written; a store that does not exist yet is not created."""
     if database_url is None:
         return
     from kswatch.db.store import Store
@@ -163,23 +194,24 @@ def store(database_url: str | None) -> Iterator[Check]:
     path = Path(database_url.removeprefix("sqlite:///"))
     if database_url.startswith("sqlite:///") and not path.exists():
         writable = os.access(path.parent, os.W_OK)
-        what = f"{path} will be made" if writable else f"{path.parent} cannot be written"
-        yield Check("store", writable, what, "" if writable else "set KSWATCH_DATABASE_URL to another place")
+        finding = f"{path} will be created" if writable else f"{path.parent} cannot be written"
+        cure = "" if writable else "set KSWATCH_DATABASE_URL to another place"
+        yield Check("store", writable, finding, cure)
         return
     try:
         opened = Store.open(database_url, create=False)
     except KswatchError as error:
-        yield Check("store", False, str(error), "see the sentence before; nothing was changed")
+        yield Check("store", False, str(error), "follow the message; nothing was changed")
     else:
         yield Check("store", True, opened.name)
         opened.close()
 
 
 def quiet() -> Check:
-    """Whether something else is computing now."""
+    """Whether other programs are computing now."""
     from kswatch.profiler.devices.preflight import preflight
 
     notes = preflight(devices.cpu_target()).notes
     if notes:
         return Check("quiet machine", True, "; ".join(notes))
-    return Check("quiet machine", True, "nothing else computes")
+    return Check("quiet machine", True, "no other program is computing")

@@ -1,4 +1,4 @@
-"""How carefully the loop measures: every threshold of the stopping rule, with its unit."""
+"""Settings of the measuring loop: thresholds of the stopping rule and time caps, with their units."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ PROTOCOLS = ("own", "paper")
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """What ends the measuring of a cell, and what it may cost."""
+    """Conditions that finish a cell, and limits of its cost."""
 
     protocol: str = "own"
-    """`paper` times and counts energy as the paper's authors did, for comparison with their numbers."""
+    """`own`, or `paper`: the paper's protocol, for comparison with its published numbers."""
     counters: bool = False
-    """Whether hardware counters are read too, in a pass of their own."""
+    """Whether hardware counters are read too, in a separate pass."""
     hot: bool = False
-    """Whether cells whose operands fit into the caches are timed hot too, as a measurement of its own."""
+    """Whether cells whose operands fit into the caches are timed hot too, as separate measurements."""
     hot_caches: float = 4.0
-    """Hot is measured only where the operands are smaller than so many last caches."""
-    plateau_s: float = 60.0
-    """Longest warm-up of the board until clock and temperature are flat; once per run, again after rest."""
+    """Size limit of the operands of hot cells, in units of the last cache."""
+    warm_up_limit_s: float = 60.0
+    """Limit of the board's warm-up until clock and temperature are stable."""
     rest_s: float = 1.0
-    """A board that did nothing for so long is warmed up again."""
-    slowdown_visits: int = 40
-    """Visits of one problem that may be set aside because heat or hardware slowed the board down."""
+    """Idle time after which the board is warmed up again."""
+    throttled_visits_limit: int = 40
+    """Number of throttled visits of one problem that may be discarded."""
     cool_down_s: float = 0.5
-    """Pause after each of them."""
+    """Pause after each discarded visit."""
     warm_up_ms: float = 50.0
-    """Per problem, shared by its implementations; each gets at least two launches."""
+    """Warm-up time per problem, shared by its implementations; each gets at least one launch."""
     visit_ms: float = 5.0
-    """What one visit to one implementation should last; an ABBA round has two of each."""
+    """Duration of one visit to one implementation; an ABBA round has two visits of each."""
     visit_launches: int = 200
-    """Most launches of one visit: what fits in a queue behind a spin kernel."""
+    """Maximum number of launches of one visit: those that fit into a queue behind a spin kernel."""
     min_samples: int = 30
     min_timed_ms: float = 30.0
     min_effective_samples: float = 25.0
     half_width: float = 0.005
-    """The interval of the median ends the cell when it lies within this share of the median."""
-    look_growth: float = 1.3
-    """The rule looks again when the samples have grown by this factor: peeking costs coverage."""
+    """A cell is finished when the interval of its median lies within this share of the median."""
+    check_growth: float = 1.3
+    """Growth of the number of samples between two checks of the stopping rule: each check costs coverage."""
     max_samples: int = 10_000
     cell_cap_ms: float = 2_000.0
-    """Time in visits to one cell after which it is `not_converged` with the interval reached."""
+    """Time in visits to one cell after which it is finished as `not_converged`."""
     problem_cap_ms: float = 30_000.0
     """The same for all visits to one problem together."""
     slow_factor: float = 2.0
-    """A cell this many times slower than the problem's best gets `slow_samples` and no more."""
+    """A cell slower than the problem's best by this factor gets `slow_samples` only."""
     slow_samples: int = 5
     too_slow_ms: float = 500.0
-    """Predicted time of one product above which it is not timed at all."""
+    """Predicted latency above which a cell is not timed at all."""
     memory_share: float = 0.9
-    """A cell that would need more than this share of the free memory is not tried."""
+    """A cell that needs more than this share of the free memory is not measured."""
     energy_settle_s: float = 0.5
     energy_window_s: float = 1.0
     energy_ticks: int = 10
     """A window lasts at least `energy_window_s` and at least this many ticks of the counter."""
     energy_spread: float = 0.01
-    """Three windows that differ by more than this are followed by five of twice the length."""
+    """Relative difference of three windows above which five windows of twice the length are measured."""

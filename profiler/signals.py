@@ -1,4 +1,4 @@
-"""A polite end: SIGINT and SIGTERM ask a run to stop, a second one stops it at once."""
+"""Graceful stop: the first SIGINT or SIGTERM requests a stop of the run, a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+EXIT_INTERRUPTED = 130
+"""Exit code of a command that a signal has stopped: 128 + SIGINT, as shells have it."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
-    """A problem was given up because the run was asked to stop; nothing of it is recorded."""
+class Stopped(Exception):  # noqa: N818 (not an error: the stop was requested)
+    """A problem was abandoned because of a stop request; none of its cells is recorded."""
 
 
 class EitherStop(threading.Event):
-    """Set by itself, for one run, or by the stop of the process that runs it."""
+    """A stop event of one run that is also set by the stop event of its process."""
 
     def __init__(self, outer: threading.Event) -> None:
         super().__init__()
         self._outer = outer
 
     def is_set(self) -> bool:
-        """Whether either asked to stop."""
+        """Whether either event is set."""
         return super().is_set() or self._outer.is_set()
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the former handlers come back with the second.
+    """An event that the first SIGINT or SIGTERM sets; the previous handlers are restored for the second.
 
     Outside the main thread, where Python allows no handlers, the event is simply never set.
     """
@@ -39,7 +41,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         return
     former = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
         _restore()
@@ -49,7 +51,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     for number in _SIGNALS:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:

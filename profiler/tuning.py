@@ -1,7 +1,7 @@
-"""The search for tiles: a problem's candidates race as implementations do, and the fastest right one is kept.
+"""Tuning: measure a problem's candidate tiles like implementations, and keep the fastest correct one.
 
-The measuring loop checks every candidate against float64 before it is timed and after, visits them in
-turns and gives each median an interval: a wrong tile is refused like any wrong result.
+The measuring loop checks every candidate against float64 before and after timing, interleaves their visits
+and gives each median an interval; an incorrect tile is refused like any incorrect result.
 """
 
 from __future__ import annotations
@@ -17,64 +17,62 @@ import torch
 from kswatch.db.compiled_code import tuned_tiles
 from kswatch.db.compiled_code.tuned_tiles import TunedTileRecord
 from kswatch.db.coordination import leases
-from kswatch.db.records import COMPARABLE, MeasurementRecord, ProblemKey
+from kswatch.db.records import COMPARABLE, FUSED, MeasurementRecord
 from kswatch.db.store import Store
 from kswatch.kernels.fused import tuning
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
 from kswatch.kernels.fused.tuning import Candidate, TiledFused
-from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.base import Bench
+from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.empty_records import problem_key
-from kswatch.profiler.liveness.device_lease import holding
-from kswatch.profiler.measurement.cell import REFERENCE
+from kswatch.profiler.empty_records import problem_key, problem_of
+from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.measurement.loop import measure_problem
-from kswatch.profiler.planning.budget import Budget
+from kswatch.profiler.planning.budget import TimeBudget
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.settings import MeasureSettings
 
-SILENT_S = 600.0
-"""How long the device is held without a sign: one problem's compiling and measuring."""
+LEASE_S = 600.0
+"""Lease of the device without a heartbeat: time to compile and measure one problem."""
 
 Candidates = Callable[[Problem, torch.device, int], list[Candidate]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """The fastest right tile of a problem."""
+class TunedTile:
+    """The fastest correct tile of a problem."""
 
     problem: str
     tile: str
     latency_ms: float
     speedup_over_model: float | None
-    """The time of the tile that goes by the model over this one's, paired in rounds; 1 where it stays."""
+    """Latency of the cost model's tile over this one's, paired in rounds; 1 for the model's own tile."""
     candidates: int
     refused: int
 
 
 @dataclass(frozen=True)
-class Search:
-    """What a search did."""
+class TuningResult:
+    """Result of a search."""
 
     device: str
     architecture: str
     source_hash: str
-    found: list[Found] = field(default_factory=list)
+    found: list[TunedTile] = field(default_factory=list)
     known: int = 0
-    """Problems passed over, since the store has their tiles."""
+    """Number of problems that were skipped because the store has their tiles."""
     without: list[str] = field(default_factory=list)
-    """Problems that no tile was right and fast enough for."""
+    """Problems without a correct tile that is fast enough, each with the reason."""
     left: int = 0
-    """Problems that the budget or a signal left for the next time."""
+    """Number of problems that the budget or a signal left for the next search."""
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How far a search goes."""
+class TuningLimits:
+    """Extent of a search."""
 
     most: int = 12
-    """Candidates of a problem."""
+    """Maximum number of candidates per problem."""
     settings: MeasureSettings = MeasureSettings()
     candidates: Candidates = tuning.candidates
 
@@ -84,73 +82,73 @@ def tune(
     target: Target,
     problems: Sequence[Problem],
     *,
-    rules: Rules = Rules(),  # noqa: B008 (frozen)
-    budget: Budget | None = None,
+    limits: TuningLimits = TuningLimits(),  # noqa: B008 (frozen)
+    budget: TimeBudget | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
-    bench: Bench | None = None,
-) -> Search:
-    """Search tiles for the problems that the store has none of, problem by problem.
+    backend: Backend | None = None,
+) -> TuningResult:
+    """Find tiles for the problems that have none in the store.
 
     Args:
-        store: Where each tile is kept as soon as it is found.
-        target: The device to search on; nobody else may be measuring there.
-        problems: In the order of the search.
-        rules: How far it goes.
-        budget: After it what is left is left.
-        progress: Told what happens.
-        stop: When set, the search ends after the problem under way.
-        bench: The device as the loop sees it; made from `target` unless given.
+        store: Receives each tile as soon as it is found.
+        target: The device, which no other process may be measuring.
+        problems: Problems in the order of the search.
+        limits: Extent of the search.
+        budget: Time limit; remaining problems are left.
+        progress: Shows the progress.
+        stop: When set, the search ends after the current problem.
+        backend: The backend of the device; that of this process unless given.
 
     Raises:
-        MeasurementError: somebody else holds the device, or it no longer answers.
-        UnsupportedError: there is no fused product to be had here.
+        MeasurementError: another process holds the device, or the device no longer responds.
+        UnsupportedError: the fused product is not available here.
     """
     device = torch.device(target.torch_device)
-    search = Search(target.record.uuid, tuning.architecture(device), tuning.source_hash(device))
-    known = {one.problem for one in tuned_tiles.of_device(store, search.device, search.source_hash)}
+    result = TuningResult(target.record.uuid, tuning.architecture(device), tuning.source_hash(device))
+    known = {record.problem for record in tuned_tiles.of_device(store, result.device, result.source_hash)}
     todo = [problem for problem in problems if problem_key(problem) not in known]
-    search = replace(search, known=len(problems) - len(todo), left=len(todo))
-    budget, progress = budget or Budget(None), progress or Progress()
-    progress.begin(f"tune {search.architecture}", len(todo), len(todo) * rules.most)
-    with holding(store, target.record.uuid, SILENT_S) as held:
+    result = replace(result, known=len(problems) - len(todo), left=len(todo))
+    budget, progress = budget or TimeBudget(None), progress or Progress()
+    progress.begin(f"tune {result.architecture}", len(todo), len(todo) * limits.most)
+    with hold_device(store, target.record.uuid, LEASE_S) as lease:
         for place, problem in enumerate(todo):
             if (stop and stop.is_set()) or not budget.holds(budget.spent_s / place if place else 0.0):
                 break
             progress.starting(problem)
-            tried, records = _race(problem, target, rules, place, bench)
-            search = _kept(store, target, search, problem, tried, records)
-            leases.heartbeat(store, held, SILENT_S)
+            candidates, records = _measure_candidates(problem, target, limits, place, backend)
+            result = _with_tile(store, target, result, problem, candidates, records)
+            leases.heartbeat(store, lease, LEASE_S)
             progress.recorded(records)
-    progress.end(f"{len(search.found)} tiles found, {search.known} were known, {search.left} are left")
-    return search
+    progress.end(f"{len(result.found)} tiles found, {result.known} known before, {result.left} left")
+    return result
 
 
-def _race(
-    problem: Problem, target: Target, rules: Rules, seed: int, bench: Bench | None
+def _measure_candidates(
+    problem: Problem, target: Target, limits: TuningLimits, seed: int, backend: Backend | None
 ) -> tuple[list[Candidate], list[MeasurementRecord]]:
-    """The candidates with their measurements; the first one is the model's, to which all are paired."""
-    tried = rules.candidates(problem, torch.device(target.torch_device), rules.most)
-    names = [REFERENCE, *(candidate.name for candidate in tried[1:])]
-    racers = [TiledFused(candidate, name) for candidate, name in zip(tried, names, strict=True)]
-    records = measure_problem(problem, racers, target, rules.settings, seed=seed, bench=bench)
-    return tried, records[: len(racers)]  # beyond them: what was timed hot too
+    """The candidates with their measurements; all ratios are to the first one, the cost model's."""
+    candidates = limits.candidates(problem, torch.device(target.torch_device), limits.most)
+    names = [FUSED, *(candidate.name for candidate in candidates[1:])]
+    tiled = [TiledFused(candidate, name) for candidate, name in zip(candidates, names, strict=True)]
+    records = measure_problem(problem, tiled, target, limits.settings, seed=seed, backend=backend)
+    return candidates, records[: len(tiled)]  # further records are hot measurements
 
 
-def _kept(
+def _with_tile(
     store: Store,
     target: Target,
-    search: Search,
+    result: TuningResult,
     problem: Problem,
-    tried: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     records: Sequence[MeasurementRecord],
-) -> Search:
-    """The search with this problem's tile, which is in the store by then."""
-    left = search.left - 1
-    right = [pair for pair in zip(tried, records, strict=True) if pair[1].status in COMPARABLE]
-    if not right:
-        return replace(search, left=left, without=[*search.without, f"{problem}: {records[0].reason}"])
-    best, measured = fastest(right)
+) -> TuningResult:
+    """The result with this problem's tile, after it was stored."""
+    left = result.left - 1
+    correct = [pair for pair in zip(candidates, records, strict=True) if pair[1].status in COMPARABLE]
+    if not correct:
+        return replace(result, left=left, without=[*result.without, f"{problem}: {records[0].reason}"])
+    best, measured = fastest(correct)
     assert measured.latency_ms is not None
     found = TunedTileRecord(
         problem=problem_key(problem),
@@ -159,32 +157,32 @@ def _kept(
         latency_low_ms=measured.latency_low_ms,
         latency_high_ms=measured.latency_high_ms,
         model_latency_ms=_model_ms(best, target),
-        candidates=len(right),
-        refused=len(records) - len(right),
+        candidates=len(correct),
+        refused=len(records) - len(correct),
         tuned_at=tuned_tiles.now(),
     )
-    tuned_tiles.record(store, target.record, search.source_hash, found)
-    speedup = 1.0 if measured.implementation == REFERENCE else None
+    tuned_tiles.record(store, target.record, result.source_hash, found)
+    speedup = 1.0 if measured.implementation == FUSED else None
     if measured.ratio_to_fused:
         speedup = 1 / measured.ratio_to_fused
-    told = Found(str(problem), best.name, found.latency_ms, speedup, found.candidates, found.refused)
-    return replace(search, left=left, found=[*search.found, told])
+    tile = TunedTile(str(problem), best.name, found.latency_ms, speedup, found.candidates, found.refused)
+    return replace(result, left=left, found=[*result.found, tile])
 
 
 def fastest(
-    right: Sequence[tuple[Candidate, MeasurementRecord]],
+    correct: Sequence[tuple[Candidate, MeasurementRecord]],
 ) -> tuple[Candidate, MeasurementRecord]:
-    """The fastest; the model's own tile, where it is right and the other is not surely faster."""
-    best = min(right, key=lambda pair: pair[1].latency_ms or float("inf"))
-    model = right[0]
+    """The fastest candidate; the cost model's tile unless another one is significantly faster."""
+    best = min(correct, key=lambda pair: pair[1].latency_ms or float("inf"))
+    model = correct[0]
     high = best[1].ratio_to_fused_high
-    if model[1].implementation == REFERENCE and (high is None or high >= 1):
+    if model[1].implementation == FUSED and (high is None or high >= 1):
         return model
     return best
 
 
 def _model_ms(candidate: Candidate, target: Target) -> float | None:
-    """The estimate as time, where the clock is known."""
+    """The cost model's estimate in ms; None where the clock is unknown."""
     mhz = _clock_mhz(target)
     cores = (target.record.multiprocessors or 1) if target.record.kind == "cpu" else 1
     return candidate.cycles / cores / mhz / 1e3 if mhz else None
@@ -198,17 +196,12 @@ def _clock_mhz(target: Target) -> float | None:
     return khz / 1e3 if khz else None
 
 
-def export(store: Store, search: Search, path: Path) -> int:
-    """Write all tiles that the store has of the device and its sources to a table; gives how many it holds.
+def export(store: Store, result: TuningResult, path: Path) -> int:
+    """Write all tiles of the device and its kernel sources to a table; returns their number.
 
     Raises:
-        UsageError: the file is there and is no table.
+        UsageError: the file exists and is not a table of tiles.
     """
-    found = tuned_tiles.of_device(store, search.device, search.source_hash)
-    tiles = {_problem(one.problem): one.tile for one in found}
-    return tuned.write(path, search.architecture, tiles)
-
-
-def _problem(key: ProblemKey) -> Problem:
-    pattern = Pattern(key.a, key.b, key.c, key.d)
-    return Problem(pattern, key.batch, key.precision, key.layout)  # type: ignore[arg-type]
+    found = tuned_tiles.of_device(store, result.device, result.source_hash)
+    tiles = {problem_of(record.problem): record.tile for record in found}
+    return tuned.write(path, result.architecture, tiles)

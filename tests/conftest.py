@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import sqlalchemy
 
 from kswatch.db.backend.engine import open_engine
-from kswatch.db.migrations import HEAD
+from kswatch.db.migrations.revisions import HEAD
 from kswatch.db.schema.base import Base
+from tests.import_graph import FOLDERS
 
 _numbers = itertools.count()
 
@@ -73,6 +75,13 @@ class Postgres:
         self.migrated.dispose()
         self.engine.dispose()
         self.server.cleanup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules_under_one_name() -> Iterator[None]:
+    """Fails the session if a test loaded one of our folders as a module of its own, apart from `kswatch`."""
+    yield
+    assert not {name.split(".")[0] for name in sys.modules} & set(FOLDERS)
 
 
 @pytest.fixture(scope="session")

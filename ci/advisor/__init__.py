@@ -1,1 +1,1 @@
-"""ci/advisor: say in one sentence what lives here."""
+"""Advice on which implementation to use, and scoring, fitting and reporting on heuristics."""

@@ -1,4 +1,4 @@
-"""`kswatch heuristics fit`: from the store's measurements to a model file."""
+"""Fitting of heuristics to the store's measurements, for `kswatch heuristics fit`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kswatch.db.queries.headline import outcomes
 from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
-from kswatch.kernels.heuristics.families import balance_facts
+from kswatch.kernels.heuristics.device_distance import balance_facts
 from kswatch.kernels.heuristics.learned import METRICS
-from kswatch.kernels.heuristics.model_file import merged, model_path, read_sections, write_sections
-from kswatch.kernels.heuristics.section import Section
+from kswatch.kernels.heuristics.model_file import merge_sections, model_path, read_sections, write_sections
+from kswatch.kernels.heuristics.section import ModelSection
 from kswatch.kernels.heuristics.training import fit_sections
 
 
 @dataclass(frozen=True)
 class FittedSection:
-    """What was fitted for one device, metric, precision and layout."""
+    """The fit for one device, metric, precision and layout."""
 
     device: str
     metric: str
@@ -60,11 +60,11 @@ def fit_devices(store: Store, specs: Sequence[str] | None, output: Path | None) 
         )
     path = output or model_path()
     former = read_sections(path) if path.exists() else ()
-    write_sections(path, merged(former, sections))
-    return Fitted(path, path.stat().st_size, tuple(_told(section) for section in sections))
+    write_sections(path, merge_sections(former, sections))
+    return Fitted(path, path.stat().st_size, tuple(_fitted_section(section) for section in sections))
 
 
-def _fit_device(store: Store, device: DeviceRow) -> list[Section]:
+def _fit_device(store: Store, device: DeviceRow) -> list[ModelSection]:
     sections = []
     for metric in METRICS:
         found = outcomes(store, device.uuid, metric=metric)
@@ -73,7 +73,7 @@ def _fit_device(store: Store, device: DeviceRow) -> list[Section]:
     return sections
 
 
-def _told(section: Section) -> FittedSection:
+def _fitted_section(section: ModelSection) -> FittedSection:
     return FittedSection(
         device=str(section.device["model"]),
         metric=section.metric,

@@ -1,10 +1,10 @@
-"""What the store holds, in the words of `kswatch.kernels.heuristics`."""
+"""The store's problems, devices and measurements as types of `kswatch.kernels.heuristics`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from kswatch.db.queries.headline import Outcomes
+from kswatch.db.queries.headline import DeviceComparison
 from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.records import COMPARABLE, ProblemKey
 from kswatch.db.writes.speedup import COMPARED_METRICS
@@ -27,14 +27,14 @@ def as_problem(key: ProblemKey) -> Problem:
 
 
 def device_facts(device: DeviceRow) -> DeviceFacts:
-    """What heuristics may know of a device."""
+    """The facts of a device that heuristics may use."""
     values = asdict(device)
     origin = "imported" if device.uuid.startswith("imported:") else "measured"
     return {**device.facts, **{name: values[name] for name in KEPT_FACTS}, "origin": origin}
 
 
-def measured_problems(found: Outcomes, metric: str) -> list[MeasuredProblem]:
-    """Every problem with its good measurements in the metric."""
+def measured_problems(found: DeviceComparison, metric: str) -> list[MeasuredProblem]:
+    """Every problem with its valid measurements of the metric."""
     column = COMPARED_METRICS[metric]
     return [
         MeasuredProblem(

@@ -1,15 +1,15 @@
-"""The measured problems that are most like the one that is asked about."""
+"""The measured problems nearest to a given problem."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from kswatch.ci.advisor.target_device import AskedDevice
+from kswatch.ci.advisor.target_device import TargetDevice
 from kswatch.db.queries.basic import ComparisonRow, DeviceRow, comparisons, devices, summaries
 from kswatch.db.store import Store
-from kswatch.kernels.heuristics.families import same_model
-from kswatch.kernels.heuristics.learned import METRICS, Estimate
+from kswatch.kernels.heuristics.device_distance import same_model
+from kswatch.kernels.heuristics.learned import METRICS, CostEstimate
 from kswatch.kernels.problem import Problem
 
 SHOWN = 3
@@ -28,17 +28,17 @@ class NearestMeasured:
     speedup: float
     """Best baseline over fused, in the metric."""
     doublings: float
-    """Between the two, summed over a, b, c, d and batch; 0 is the very problem."""
+    """Distance to the problem: doublings summed over a, b, c, d and batch; 0 is the problem itself."""
 
 
 def nearest_measured(
-    store: Store | None, problem: Problem, asked: AskedDevice, said: Estimate | None
+    store: Store | None, problem: Problem, target: TargetDevice, estimate: CostEstimate | None
 ) -> tuple[NearestMeasured, ...]:
-    """From the newest run with such problems, on the device or on the one that the answer is from."""
-    device = store and (asked.row or _device_of(store, said))
+    """The nearest problems in the newest run with such problems, on the device or on that of the estimate."""
+    device = store and (target.row or _device_of(store, estimate))
     if store is None or not device:
         return ()
-    metrics = [said.section.metric] if said else []
+    metrics = [estimate.section.metric] if estimate else []
     for metric in dict.fromkeys([*metrics, *METRICS]):
         rows = _newest_comparisons(store, device, problem, metric)
         if rows:
@@ -47,11 +47,11 @@ def nearest_measured(
     return ()
 
 
-def _device_of(store: Store, said: Estimate | None) -> DeviceRow | None:
-    if said is None:
+def _device_of(store: Store, estimate: CostEstimate | None) -> DeviceRow | None:
+    if estimate is None:
         return None
     return next(
-        (row for row in devices(store) if same_model({"model": row.model}, said.section.device)), None
+        (row for row in devices(store) if same_model({"model": row.model}, estimate.section.device)), None
     )
 
 
@@ -67,9 +67,9 @@ def _newest_comparisons(
 
 
 def _doublings(problem: Problem, row: ComparisonRow) -> float:
-    asked = (*problem.pattern.as_tuple(), problem.batch)
+    target = (*problem.pattern.as_tuple(), problem.batch)
     measured = (row.a, row.b, row.c, row.d, row.batch)
-    return sum(abs(math.log2(x / y)) for x, y in zip(asked, measured, strict=True))
+    return sum(abs(math.log2(x / y)) for x, y in zip(target, measured, strict=True))
 
 
 def _as_nearest(problem: Problem, device: DeviceRow, row: ComparisonRow) -> NearestMeasured:

@@ -1,4 +1,4 @@
-"""Which implementation to use for a problem, what that gains, how sure that is, and why."""
+"""Recommendation of an implementation for a problem, with its gain, confidence and reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 from kswatch.ci.advisor.nearest import NearestMeasured, nearest_measured
-from kswatch.ci.advisor.target_device import AskedDevice, find_asked_device
+from kswatch.ci.advisor.target_device import TargetDevice, find_target_device
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.base import DeviceFacts
-from kswatch.kernels.heuristics.learned import METRICS, Estimate, estimate
+from kswatch.kernels.heuristics.learned import METRICS, CostEstimate, estimate_costs
 from kswatch.kernels.heuristics.rules import PERMUTATION
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Layout, Precision, Problem
@@ -18,7 +18,7 @@ from kswatch.kernels.problem import Layout, Precision, Problem
 
 @dataclass(frozen=True)
 class Advice:
-    """The contract of `kswatch advise --json`; gains and speedups above 1 are good, None is not known."""
+    """The contract of `kswatch advise --json`; gains and speedups above 1 are good, None is unknown."""
 
     problem: str
     implementation: str
@@ -34,7 +34,7 @@ class Advice:
     caveats: tuple[str, ...]
     heuristic: str
     metric: str | None
-    """What decided: latency or energy; None where a rule over the pattern did."""
+    """The metric that decided, latency or energy; None where a rule over the pattern did."""
     nearest_measured: tuple[NearestMeasured, ...]
 
 
@@ -48,19 +48,19 @@ class ChainAdvice:
 
 
 def advise(store: Store | None, problem: Problem, device: str | None, metric: str = METRICS[0]) -> Advice:
-    """What to use for a problem on a device, measured or not.
+    """The recommendation for a problem on a device, measured or not.
 
     Args:
         store: for the device's facts and the nearest measured problems; None where there is none.
-        problem: what is asked about.
+        problem: the product to compute.
         device: UUID, unique prefix, model name or cpu; may be None where the store holds one device.
-        metric: what shall be least.
+        metric: the metric to minimise.
 
     Raises:
         UsageError: no device is named and the store does not hold just one, or the name is ambiguous.
         ConfigurationError: the model file in use cannot be read.
     """
-    return _advise(store, problem, find_asked_device(store, device), metric)
+    return _advise(store, problem, find_target_device(store, device), metric)
 
 
 def advise_chain(
@@ -72,38 +72,38 @@ def advise_chain(
     device: str | None,
     metric: str = METRICS[0],
 ) -> ChainAdvice:
-    """What to use for each factor of a chain, `patterns[0]`, the right-most, being applied first.
+    """The recommendation for each factor of a chain; `patterns[0]`, the right-most, is applied first.
 
     Raises:
         UsageError: the patterns do not chain, or as `advise`.
     """
     check_chain(patterns)
-    asked = find_asked_device(store, device)
+    target = find_target_device(store, device)
     factors = tuple(
-        _advise(store, Problem(pattern, batch, precision, layout), asked, metric) for pattern in patterns
+        _advise(store, Problem(pattern, batch, precision, layout), target, metric) for pattern in patterns
     )
     known = [one.confidence for one in factors if one.confidence is not None]
     return ChainAdvice(factors, prod(known) if len(known) == len(factors) else None)
 
 
-def _advise(store: Store | None, problem: Problem, asked: AskedDevice, metric: str) -> Advice:
-    said = estimate(problem, asked.facts, _first(metric))
-    nearest = nearest_measured(store, problem, asked, said)
-    if said is None:
-        return _by_rule(problem, asked, nearest)
-    implementation = next(iter(said.costs))
-    gains = {name: _gain(problem, asked.facts, name, said, implementation) for name in METRICS}
+def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric: str) -> Advice:
+    estimate = estimate_costs(problem, target.facts, _first(metric))
+    nearest = nearest_measured(store, problem, target, estimate)
+    if estimate is None:
+        return _by_rule(problem, target, nearest)
+    implementation = next(iter(estimate.costs))
+    gains = {name: _gain(problem, target.facts, name, estimate, implementation) for name in METRICS}
     return Advice(
         problem=str(problem),
         implementation=implementation,
-        predicted_speedup=said.predicted_speedup,
+        predicted_speedup=estimate.predicted_speedup,
         latency_gain=gains["latency"],
         energy_gain=gains["energy"],
-        confidence=said.confidence,
+        confidence=estimate.confidence,
         why=_why(problem, implementation),
-        caveats=said.caveats,
+        caveats=estimate.caveats,
         heuristic="learned",
-        metric=said.section.metric,
+        metric=estimate.section.metric,
         nearest_measured=nearest,
     )
 
@@ -113,8 +113,8 @@ def _first(metric: str) -> tuple[str, ...]:
     return (metric, *(other for other in METRICS if other != metric))
 
 
-def _by_rule(problem: Problem, asked: AskedDevice, nearest: tuple[NearestMeasured, ...]) -> Advice:
-    implementation = "fused" if PERMUTATION.predict(problem, asked.facts).predicts_fused else "bmm"
+def _by_rule(problem: Problem, target: TargetDevice, nearest: tuple[NearestMeasured, ...]) -> Advice:
+    implementation = "fused" if PERMUTATION.predict(problem, target.facts).predicts_fused else "bmm"
     return Advice(
         problem=str(problem),
         implementation=implementation,
@@ -123,7 +123,7 @@ def _by_rule(problem: Problem, asked: AskedDevice, nearest: tuple[NearestMeasure
         energy_gain=None,
         confidence=None,
         why=_why(problem, implementation),
-        caveats=(f"nothing was learned of devices like {asked.name}: this is the rule d > 1",),
+        caveats=(f"no fitted model covers devices like {target.name}: this is the rule d > 1",),
         heuristic=PERMUTATION.name,
         metric=None,
         nearest_measured=nearest,
@@ -131,23 +131,24 @@ def _by_rule(problem: Problem, asked: AskedDevice, nearest: tuple[NearestMeasure
 
 
 def _gain(
-    problem: Problem, facts: DeviceFacts, metric: str, deciding: Estimate, implementation: str
+    problem: Problem, facts: DeviceFacts, metric: str, deciding: CostEstimate, implementation: str
 ) -> float | None:
     """The best alternative over the implementation, where the deciding device was measured in the metric."""
-    said = estimate(problem, facts, (metric,))
-    about = (deciding.section.device, deciding.section.precision, deciding.section.layout)
-    if said is None or (said.section.device, said.section.precision, said.section.layout) != about:
+    estimate = estimate_costs(problem, facts, (metric,))
+    if estimate is None or implementation not in estimate.costs:
         return None
-    if implementation not in said.costs:
+    if any(
+        getattr(estimate.section, name) != getattr(deciding.section, name)
+        for name in ("device", "precision", "layout")
+    ):
         return None
-    return (
-        min(cost for name, cost in said.costs.items() if name != implementation) / said.costs[implementation]
-    )
+    alternatives = [cost for name, cost in estimate.costs.items() if name != implementation]
+    return min(alternatives) / estimate.costs[implementation]
 
 
 def _why(problem: Problem, implementation: str) -> str:
     needed_mb, gflop = problem.compulsory_bytes / 1e6, problem.flops / 1e9
-    work = f"{gflop:.3g} GFLOP over {needed_mb:.3g} MB that nobody can avoid"
+    work = f"{gflop:.3g} GFLOP over {needed_mb:.3g} MB of compulsory traffic"
     pattern = problem.pattern
     if implementation == "dense":
         return f"{work}: so small a product that {pattern.a * pattern.d} times the operations cost less"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kswatch.ci.advisor.scoring import HeuristicScore, percent, score_held_out, share
-from kswatch.db.queries.headline import Outcomes, outcomes
+from kswatch.ci.advisor.scoring import HeuristicReport, format_percent, format_share, score_held_out
+from kswatch.db.queries.headline import DeviceComparison, outcomes
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
@@ -32,8 +32,8 @@ def report_tables(store: Store, device: str | None, metric: str) -> str:
     return "\n\n".join(parts)
 
 
-def _section(found: Outcomes, metric: str, name: str, rows: Sequence[HeuristicScore]) -> str:
-    problems, majority = rows[0].problems, share(rows[0].majority)
+def _section(found: DeviceComparison, metric: str, name: str, rows: Sequence[HeuristicReport]) -> str:
+    problems, majority = rows[0].problems, format_share(rows[0].majority)
     return "\n\n".join(
         [
             f"#### {found.device.model}, {metric}, {name}",
@@ -45,7 +45,7 @@ def _section(found: Outcomes, metric: str, name: str, rows: Sequence[HeuristicSc
     )
 
 
-def _score_lines(rows: Sequence[HeuristicScore]) -> list[str]:
+def _score_lines(rows: Sequence[HeuristicReport]) -> list[str]:
     lines = [
         "| heuristic | accuracy | balanced | mean regret | tp / fp / fn / tn | speedup error |",
         "|---|---|---|---|---|---|",
@@ -53,13 +53,13 @@ def _score_lines(rows: Sequence[HeuristicScore]) -> list[str]:
     for row in rows:
         counts = f"{row.tp} / {row.fp} / {row.fn} / {row.tn}"
         lines.append(
-            f"| {row.heuristic} | {share(row.accuracy)} | {share(row.balanced_accuracy)} "
-            f"| {percent(row.regret)} | {counts} | {percent(row.speedup_error)} |"
+            f"| {row.heuristic} | {format_share(row.accuracy)} | {format_share(row.balanced_accuracy)} "
+            f"| {format_percent(row.regret)} | {counts} | {format_percent(row.speedup_error)} |"
         )
     return lines
 
 
-def _cost_lines(row: HeuristicScore) -> list[str]:
+def _cost_lines(row: HeuristicReport) -> list[str]:
     lines = [f"| predicted by {row.heuristic} | R² of the logarithm | median error |", "|---|---|---|"]
     for name, error in row.cost_errors.items():
         r2 = "-" if error.r2_log is None else f"{error.r2_log:.4f}"
@@ -67,7 +67,7 @@ def _cost_lines(row: HeuristicScore) -> list[str]:
     return lines
 
 
-def _calibration_lines(row: HeuristicScore) -> list[str]:
+def _calibration_lines(row: HeuristicReport) -> list[str]:
     lines = [f"| {row.heuristic}'s confidence | right | problems |", "|---|---|---|"]
     lines += [f"| {one.confidence:.3f} | {one.accuracy:.3f} | {one.problems} |" for one in row.calibration]
     return lines

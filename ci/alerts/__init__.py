@@ -1,1 +1,1 @@
-"""Alerts: verdicts with one likely cause, raised once, told once."""
+"""Alerts: verdicts grouped by likely cause, matched to open alerts, and their lifecycle after each run."""

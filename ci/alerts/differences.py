@@ -1,4 +1,4 @@
-"""What else differs between the last good run and the first bad one, in the cells that an alert is about."""
+"""Differences between the last good run and the first bad one in the cells of an alert."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from kswatch.db.queries.regression_inputs import CellState, cell_states
 from kswatch.db.store import Store
 
 READINGS: tuple[str, ...] = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "cycles")
-"""Medians over the cells are told, where both runs have them."""
-_TOLD_FROM = 0.001
-"""Relative changes under this are the same."""
+"""Readings whose medians over the cells are compared, where both runs have them."""
+RESOURCES: tuple[str, ...] = ("registers", "spill_bytes", "shared_bytes")
+"""Resources of the machine code that are compared."""
+_MIN_CHANGE = 0.001
+"""Relative change below which two readings are equal."""
 
 
 def differences(
     store: Store, good_run_id: int, bad_run_id: int, cell_ids: Collection[int]
 ) -> dict[str, object]:
-    """Clocks, temperature and counters, machine code and what it is made of; only what the store knows."""
+    """Readings such as clocks and temperature, machine code with its resources, and hardware counters."""
     states = cell_states(store, (good_run_id, bad_run_id), cell_ids)
     good, bad = (
         {cell: one for (run, cell), one in states.items() if run == of} for of in (good_run_id, bad_run_id)
@@ -42,7 +44,7 @@ def _reading(
 
 
 def _changed(name: str, before: float, after: float) -> dict[str, object] | None:
-    if abs(after - before) <= _TOLD_FROM * abs(before):
+    if abs(after - before) <= _MIN_CHANGE * abs(before):
         return None
     return {"name": name, "before": before, "after": after}
 
@@ -50,23 +52,23 @@ def _changed(name: str, before: float, after: float) -> dict[str, object] | None
 def _code(
     store: Store, good: Mapping[int, CellState], bad: Mapping[int, CellState], cells: Collection[int]
 ) -> dict[str, object]:
-    """In how many cells the machine code changed, and what became of its registers and spills."""
+    """The number of cells with changed machine code, and the changes of its resources."""
     hashes = [(good[one].code_hash, bad[one].code_hash) for one in cells]
     known = [(before, after) for before, after in hashes if before and after]
     changed = [pair for pair in known if pair[0] != pair[1]]
-    of: dict[str, ResourceRow] = {}
-    for row in resources(store, {one for pair in changed for one in pair}):
-        of.setdefault(row.code_hash, row)
-    made_of = []
+    row_of: dict[str, ResourceRow] = {}
+    for row in resources(store, {code_hash for pair in changed for code_hash in pair}):
+        row_of.setdefault(row.code_hash, row)
+    found = []
     for before, after in dict.fromkeys(changed):
-        if before in of and after in of:
-            for name in ("registers", "spill_bytes", "shared_bytes"):
-                numbers = (getattr(of[before], name), getattr(of[after], name))
-                if None not in numbers and numbers[0] != numbers[1]:
-                    made_of.append(
-                        {"kernel": of[after].kernel, "name": name, "before": numbers[0], "after": numbers[1]}
-                    )
-    return {"cells_known": len(known), "cells_changed": len(changed), "resources": made_of}
+        if before not in row_of or after not in row_of:
+            continue
+        for name in RESOURCES:
+            numbers = (getattr(row_of[before], name), getattr(row_of[after], name))
+            if None not in numbers and numbers[0] != numbers[1]:
+                kernel = row_of[after].kernel
+                found.append({"kernel": kernel, "name": name, "before": numbers[0], "after": numbers[1]})
+    return {"cells_known": len(known), "cells_changed": len(changed), "resources": found}
 
 
 def _counters(

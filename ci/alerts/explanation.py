@@ -1,126 +1,114 @@
-"""What an alert says of itself: its title, and the differences that may explain it."""
+"""The explanation of an alert: its title, its cells, and what else changed since the last good run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kswatch.ci.alerts.differences import differences
-from kswatch.ci.alerts.grouping import Group
-from kswatch.ci.regression.history import Evidence
-from kswatch.ci.regression.onset import began
+from kswatch.ci.alerts.grouping import VerdictGroup
+from kswatch.ci.formats.problem_fields import problem_fields
+from kswatch.ci.regression.history import JudgingInputs
+from kswatch.ci.regression.onset import find_onset
 from kswatch.ci.regression.verdicts import SeriesVerdict
 from kswatch.db.metrics import METRIC_BY_NAME
-from kswatch.db.queries.basic import AlertRow, environment_changes
+from kswatch.db.queries.basic import AlertRow
 from kswatch.db.queries.regression_inputs import NewestPoint
+from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 
 CELLS_LISTED = 50
-"""An explanation lists so many cells, the worst first, and counts the rest."""
+"""Cells that an explanation lists, the worst first; the others are counted."""
+_CELL_FIELDS = (
+    *("implementation", "metric", "level", "value", "change", "change_low", "change_high"),
+    *("noise_units", "reason", "confirmed"),
+)
 
 
-def title_of(found: Group) -> str:
-    """One line: who, what, how many, the worst."""
-    worst = found.leading[0]
-    count = len({one.series.problem for one in found.leading})
-    problems = "1 problem" if count == 1 else f"{count} problems"
+def title_of(group: VerdictGroup) -> str:
+    """One line: implementation and direction, number of problems, the worst change."""
+    worst = group.leading[0]
+    count = _counted({one.problem for one in group.leading})
     change = f"{worst.change or 0:+.1%}".replace("%", " %")
-    what = METRIC_BY_NAME[worst.series.metric].label
-    return f"{_subject(found)}: {problems}, worst {what} {change} on {worst.series.problem.words}"
+    metric = METRIC_BY_NAME[worst.metric].label
+    return f"{_subject(group)}: {count}, worst {metric} {change} on {worst.problem.words}"
 
 
-def _subject(found: Group) -> str:
-    if found.cause == "environment":
-        return f"environment changed, {found.implementation} {found.verdict}"
-    if found.cause == "canary":
-        return f"the machine moved (canary), {found.implementation} {found.verdict}"
-    if found.cause == "drift":
-        return f"{found.implementation} has drifted slower"
-    if found.cause == "baseline":
-        return (
-            f"baseline {found.implementation} {found.verdict}"
-            if found.implementation != "fused"
-            else (f"fused {found.verdict} against its baselines, which moved")
-        )
-    return f"{found.implementation} {found.verdict}"
+def _counted(problems: Iterable[ProblemKey]) -> str:
+    count = len(list(problems))
+    return "1 problem" if count == 1 else f"{count} problems"
+
+
+def _subject(group: VerdictGroup) -> str:
+    change = f"{group.implementation} {group.verdict}"
+    if group.cause == "environment":
+        return f"environment changed, {change}"
+    if group.cause == "canary":
+        return f"machine changed (canary), {change}"
+    if group.cause == "drift":
+        return f"{group.implementation} has drifted slower"
+    if group.cause == "baseline":
+        of_fused = group.implementation == "fused"
+        return f"{change} because its baselines changed" if of_fused else f"baseline {change}"
+    return change
 
 
 def explanation_of(
-    store: Store, evidence: Evidence, found: Group, known: AlertRow | None
+    store: Store, inputs: JudgingInputs, group: VerdictGroup, known: AlertRow | None
 ) -> dict[str, object]:
     """The cells, and what else differs between the last good run and the first bad one."""
     cells = {
-        "problems": len(found.problems),
-        "patterns": list(dict.fromkeys(problem.pattern for problem in found.problems)),
-        "cells": [_cell(one) for one in found.verdicts[:CELLS_LISTED]],
-        "canary_change": evidence.canary_change,
+        "problems": len(group.problems),
+        "patterns": _patterns(group.problems),
+        "cells": [_cell(one) for one in group.verdicts[:CELLS_LISTED]],
+        "canary_change": inputs.canary_change,
     }
-    if known is not None:  # when it began does not change with another night
+    if known is not None:  # the onset is that of the first night
         return dict(known.explanation) | cells
-    good, first_bad = began(evidence, found.verdicts)
-    bad_commit = evidence.run.revision.commit if evidence.run.revision else None
+    good, first_bad = find_onset(inputs, group.verdicts)
+    bad_commit = inputs.run.revision.commit if inputs.run.revision else None
     return cells | {
-        "first_bad_run": first_bad.run_id if first_bad else evidence.run.id,
+        "first_bad_run": first_bad.run_id if first_bad else inputs.run.id,
         "last_good_run": good.run_id if good else None,
         "revisions": {
             "good": good.commit if good else None,
             "bad": first_bad.commit if first_bad else bad_commit,
         },
-        "differences": differences(store, good.run_id, evidence.run.id, _cells_of(found)) if good else {},
+        "differences": differences(store, good.run_id, inputs.run.id, _cell_ids(group)) if good else {},
         "environment_changes": [
             {"name": change.name, "before": str(change.before), "after": str(change.after)}
-            for change in (environment_changes(store, good.run_id, evidence.run.id) if good else [])
+            for change in inputs.environment_changes
         ],
     }
 
 
-def _cells_of(found: Group) -> list[int]:
-    cells = dict.fromkeys(one.series.cell_id for one in found.verdicts)
-    return list(cells)[:CELLS_LISTED]
+def _patterns(problems: Iterable[ProblemKey]) -> list[str]:
+    return list(dict.fromkeys(problem.pattern for problem in problems))
+
+
+def _cell_ids(group: VerdictGroup) -> list[int]:
+    return list(dict.fromkeys(one.cell_id for one in group.verdicts))[:CELLS_LISTED]
 
 
 def _cell(verdict: SeriesVerdict) -> dict[str, object]:
-    problem = verdict.series.problem
-    return {
-        "pattern": problem.pattern,
-        "batch": problem.batch,
-        "precision": problem.precision,
-        "layout": problem.layout,
-        "implementation": verdict.series.implementation,
-        "metric": verdict.series.metric,
-        "level": verdict.level,
-        "value": verdict.value,
-        "change": verdict.change,
-        "change_low": verdict.change_low,
-        "change_high": verdict.change_high,
-        "noise_units": verdict.noise_units,
-        "reason": verdict.reason,
-        "confirmed": verdict.confirmed,
-    }
+    return problem_fields(verdict.problem) | {name: getattr(verdict, name) for name in _CELL_FIELDS}
 
 
 def incorrect_title(points: Sequence[NewestPoint]) -> str:
-    """One line on the cells of `fused` whose result was wrong."""
-    count = "1 problem" if len(points) == 1 else f"{len(points)} problems"
+    """One line on the cells of `fused` with an incorrect result."""
+    count = _counted(point.problem for point in points)
     return f"fused is incorrect: {count}, first {points[0].problem.words}"
 
 
-def incorrect_explanation(evidence: Evidence) -> dict[str, object]:
-    """The cells with the reason that the check gave."""
-    points = evidence.incorrect
+def incorrect_explanation(inputs: JudgingInputs) -> dict[str, object]:
+    """The incorrect cells with their reasons."""
+    points = inputs.incorrect
     return {
         "problems": len(points),
-        "patterns": list(dict.fromkeys(point.problem.pattern for point in points)),
+        "patterns": _patterns(point.problem for point in points),
         "cells": [
-            {
-                "pattern": point.problem.pattern,
-                "batch": point.problem.batch,
-                "precision": point.problem.precision,
-                "layout": point.problem.layout,
-                "implementation": "fused",
-                "reason": point.reason,
-            }
+            problem_fields(point.problem) | {"implementation": "fused", "reason": point.reason}
             for point in points[:CELLS_LISTED]
         ],
-        "first_bad_run": evidence.run.id,
-        "last_good_run": evidence.night_before.run_id if evidence.night_before else None,
+        "first_bad_run": inputs.run.id,
+        "last_good_run": inputs.night_before.run_id if inputs.night_before else None,
     }

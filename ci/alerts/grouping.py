@@ -1,23 +1,24 @@
-"""One cause, one alert: which of a night's verdicts belong together."""
+"""Grouping of a night's verdicts by their likely cause, so that one cause makes one alert."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kswatch.ci.regression.attribution import NEVER_TOLD, Cause
+from kswatch.ci.regression.attribution import NEVER_ALERTED
 from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.alerts.causes import Cause
 from kswatch.db.records import ProblemKey
 
 SEVERAL = "several"
 """The implementation of an alert whose cause lies in no single one."""
 
-Key = tuple[str, str, str, str]
+GroupKey = tuple[str, str, str, str]
 """Implementation, metric, verdict, cause."""
 
 
 @dataclass
-class Group:
+class VerdictGroup:
     """Verdicts of one night with one likely cause, the worst first."""
 
     implementation: str
@@ -27,14 +28,14 @@ class Group:
     verdicts: list[SeriesVerdict] = field(default_factory=list)
 
     @property
-    def key(self) -> Key:
-        """What two groups of the same cause have in common."""
+    def key(self) -> GroupKey:
+        """The identity of the group's cause."""
         return (self.implementation, self.metric, self.verdict, self.cause)
 
     @property
     def leading(self) -> list[SeriesVerdict]:
         """The verdicts in the group's own metric: one for each problem."""
-        return [one for one in self.verdicts if one.series.metric == self.metric] or self.verdicts
+        return [one for one in self.verdicts if one.metric == self.metric] or self.verdicts
 
     @property
     def confirmed(self) -> bool:
@@ -43,68 +44,68 @@ class Group:
 
     @property
     def worth_an_alert(self) -> bool:
-        """Whether any of the verdicts is more than what chance finds among so many series."""
+        """Whether any of the verdicts is significant or confirmed."""
         return any(one.confirmed or one.significant for one in self.verdicts)
 
     @property
     def problems(self) -> list[ProblemKey]:
         """The problems, the worst first."""
-        return list(dict.fromkeys(one.series.problem for one in self.verdicts))
+        return list(dict.fromkeys(one.problem for one in self.verdicts))
 
 
-def group(verdicts: Iterable[SeriesVerdict]) -> list[Group]:
-    """Group what moved; noise of the machine is never told.
+def group_verdicts(verdicts: Iterable[SeriesVerdict]) -> list[VerdictGroup]:
+    """Group the verdicts that moved; those caused by noise of the machine are left out.
 
-    Speedup and energy follow the time of the same implementation where that moved the same way; a
-    speedup that changed with a baseline follows that baseline, and is not told where none moved. What came
-    with a moved machine or a new environment is one group, whatever it touched.
+    Speedup and energy join the latency of the same implementation where that moved in the same direction. A
+    speedup that changed with a baseline joins that baseline's latency, and is left out where none moved. All
+    verdicts of a changed machine or of a new environment are one group.
     """
-    moved = [one for one in verdicts if one.moved and one.cause not in NEVER_TOLD]
-    times = [one for one in moved if one.series.metric == "latency_ms"]
-    names = {(one.series.implementation, one.verdict) for one in times}
-    baselines = {(one.series.problem, str(one.verdict)): one for one in times if one.cause == "baseline"}
-    groups: dict[Key, Group] = {}
+    moved = [one for one in verdicts if one.moved and one.cause not in NEVER_ALERTED]
+    latencies = [one for one in moved if one.metric == "latency_ms"]
+    names = {(one.implementation, one.verdict) for one in latencies}
+    baselines = {(one.problem, str(one.verdict)): one for one in latencies if one.cause == "baseline"}
+    groups: dict[GroupKey, VerdictGroup] = {}
     for one in sorted(moved, key=_worst_first):
         key = _key(one, names, baselines)
         if key is not None:
-            groups.setdefault(key, Group(*key)).verdicts.append(one)
+            groups.setdefault(key, VerdictGroup(*key)).verdicts.append(one)
     machine = [_merged(cause, groups) for cause in ("environment", "canary")]
     code = [found for found in groups.values() if found.cause not in ("environment", "canary")]
     return [*code, *(found for found in machine if found)]
 
 
-def _worst_first(verdict: SeriesVerdict) -> tuple[float, Key]:
-    series = verdict.series
-    return (-abs(verdict.change or 0.0), (str(series.problem), series.implementation, series.metric, ""))
+def _worst_first(verdict: SeriesVerdict) -> tuple[float, GroupKey]:
+    return (-abs(verdict.change or 0.0), (str(verdict.problem), verdict.implementation, verdict.metric, ""))
 
 
 def _key(
     verdict: SeriesVerdict,
     names: Collection[tuple[str, str]],
     baselines: Mapping[tuple[ProblemKey, str], SeriesVerdict],
-) -> Key | None:
-    """What the verdict is grouped by, if it is told.
+) -> GroupKey | None:
+    """The group that the verdict belongs to; None where it is left out.
 
-    `names` says which implementations' times moved which way, `baselines` which baseline's on each problem.
+    `names` holds the implementations whose latency moved with the direction, `baselines` the latency verdicts
+    of baselines by problem and direction.
     """
-    series, word, cause = verdict.series, verdict.verdict, str(verdict.cause)
-    if cause == "baseline" and series.metric == "speedup":
-        opposite = "faster" if word == "slower" else "slower"
-        baseline = baselines.get((series.problem, opposite))
-        return (baseline.series.implementation, "latency_ms", opposite, cause) if baseline else None
-    name = series.implementation
-    return (name, "latency_ms" if (name, word) in names else series.metric, word, cause)
+    direction, cause = verdict.verdict, str(verdict.cause)
+    if cause == "baseline" and verdict.metric == "speedup":
+        opposite = "faster" if direction == "slower" else "slower"
+        baseline = baselines.get((verdict.problem, opposite))
+        return (baseline.implementation, "latency_ms", opposite, cause) if baseline else None
+    name = verdict.implementation
+    return (name, "latency_ms" if (name, direction) in names else verdict.metric, direction, cause)
 
 
-def _merged(cause: Cause, groups: dict[Key, Group]) -> Group | None:
-    """All groups of a cause that lies outside the code as one, named after the larger direction."""
+def _merged(cause: Cause, groups: dict[GroupKey, VerdictGroup]) -> VerdictGroup | None:
+    """All groups of a cause outside the code as one, with the direction of most verdicts."""
     parts = [found for found in groups.values() if found.cause == cause]
     if not parts:
         return None
     verdicts = sorted((one for part in parts for one in part.verdicts), key=_worst_first)
     slower = sum(one.verdict == "slower" for one in verdicts)
-    names = {one.series.implementation for one in verdicts}
-    return Group(
+    names = {one.implementation for one in verdicts}
+    return VerdictGroup(
         implementation=names.pop() if len(names) == 1 else SEVERAL,
         metric="latency_ms",
         verdict="slower" if 2 * slower >= len(verdicts) else "faster",

@@ -1,7 +1,7 @@
-"""One alert for a night on which heuristics got worse: told, explained, ended by itself.
+"""The alert of heuristics that became worse in a night.
 
-It never fails a check: what changed is which implementation wins, and the rule that says so, not the
-kernel. A kernel that got slower has an alert of its own.
+It never fails a check: the winning implementation has changed, not the kernel. A kernel that became slower
+has an alert of its own.
 """
 
 from __future__ import annotations
@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from kswatch.ci.alerts.update import ToldAlert, as_told
+from kswatch.ci.alerts.update import AlertChange, changes_since
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.heuristic_scores import History, judge_scores, seen_before, series_key
-from kswatch.db.alerts.lifecycle import LIVE, NewAlert, bad_night, dismiss, good_night, open_alert
+from kswatch.ci.regression.heuristic_scores import ScoreHistory, judge_scores, score_key, worse_on
+from kswatch.ci.regression.history import JudgingInputs
+from kswatch.db.alerts.lifecycle import (
+    LIVE,
+    NewAlert,
+    dismiss,
+    open_alert,
+    record_clean_run,
+    record_recurrence,
+)
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, ScorePoint
 from kswatch.db.queries.runs import RunRow
@@ -23,28 +31,26 @@ CAUSE = "heuristic"
 
 
 def judge_heuristics(
-    store: Store, run: RunRow, comparable: Sequence[int], config: CiConfig, *, is_newest: bool
-) -> tuple[list[HeuristicVerdictRecord], list[ToldAlert]]:
+    store: Store, inputs: JudgingInputs, config: CiConfig, *, is_newest: bool
+) -> tuple[list[HeuristicVerdictRecord], list[AlertChange]]:
     """Judge a run's heuristics and store the verdicts; alerts move with the newest night only.
 
     Args:
         store: holds the scores.
-        run: the judged run.
-        comparable: ids of comparable runs before it, the oldest first.
-        config: the rule's limits.
+        inputs: of judging the run.
+        config: limits of the threshold test.
         is_newest: whether this is the device's newest night.
     """
-    alerts = [one for one in queries.alerts(store, device_id=run.device_id) if one.cause == CAUSE]
+    run, comparable = inputs.run, inputs.comparable_run_ids()
+    alerts = [alert for alert in inputs.alerts if alert.cause == CAUSE]
     scores = queries.score_points(store, [run.id])
     history = _history(store, scores, comparable, alerts, config.noise_runs)
     verdicts = judge_scores(run, scores, history, config)
-    told: list[ToldAlert] = []
-    if is_newest and verdicts:
-        told = _raise(store, run, verdicts, history, alerts)
-    worse_in = next((one.alert.id for one in told if one.alert.state in LIVE), None)
-    verdicts = [replace(one, alert_id=worse_in) if one.verdict == "slower" else one for one in verdicts]
+    changes = _update_alert(store, run, verdicts, history, alerts) if is_newest and verdicts else []
+    alert_id = next((change.alert.id for change in changes if change.alert.state in LIVE), None)
+    verdicts = [replace(one, alert_id=alert_id) if one.verdict == "slower" else one for one in verdicts]
     store.record_heuristic_verdicts(run.id, verdicts)
-    return verdicts, told
+    return verdicts, changes
 
 
 def _history(
@@ -53,11 +59,11 @@ def _history(
     comparable: Sequence[int],
     alerts: Sequence[AlertRow],
     noise_runs: int,
-) -> History:
-    moved = queries.heuristic_verdicts(store, run_ids=comparable, verdict="slower")
-    told = {(one.run_id, _series_of(one)) for one in moved if one.alert_id is not None}
-    return History(
-        scores=_newest_scores(store, scores, comparable, told, noise_runs),
+) -> ScoreHistory:
+    moved = queries.heuristic_verdicts(store, comparable, verdict="slower")
+    alerted = {(one.run_id, _series_of(one)) for one in moved if one.alert_id is not None}
+    return ScoreHistory(
+        scores=_newest_scores(store, scores, comparable, alerted, noise_runs),
         verdicts=[one for one in moved if one.level is not None],
         accepted={one.id for one in alerts if one.state == "accepted"},
     )
@@ -67,10 +73,10 @@ def _newest_scores(
     store: Store,
     scores: Sequence[ScorePoint],
     comparable: Sequence[int],
-    told: Collection[tuple[int, tuple[str | int, ...]]],
+    alerted: Collection[tuple[int, tuple[str | int, ...]]],
     enough: int,
 ) -> list[ScorePoint]:
-    """Scores of the newest of these runs: as many that every series has enough points of no alert."""
+    """Scores of the newest runs, as far back as every series needs to have enough points outside alerts."""
     found: list[ScorePoint] = []
     points = dict.fromkeys(map(_series_of, scores), 0)
     for end in range(len(comparable), 0, -enough):
@@ -79,7 +85,7 @@ def _newest_scores(
         for one in part:
             series = _series_of(one)
             if series in points and None not in (one.accuracy, one.regret):
-                points[series] += (one.run_id, series) not in told
+                points[series] += (one.run_id, series) not in alerted
         if min(points.values(), default=0) >= enough:
             break
     return found
@@ -89,13 +95,13 @@ def _series_of(one: ScorePoint | HeuristicVerdictRecord) -> tuple[str | int, ...
     return one.metric, one.precision, one.layout, one.heuristic, one.version
 
 
-def _raise(
+def _update_alert(
     store: Store,
     run: RunRow,
     verdicts: Sequence[HeuristicVerdictRecord],
-    history: History,
+    history: ScoreHistory,
     alerts: Sequence[AlertRow],
-) -> list[ToldAlert]:
+) -> list[AlertChange]:
     worse = sorted(
         (one for one in verdicts if one.verdict == "slower"), key=lambda one: -abs(one.change or 0)
     )
@@ -103,22 +109,22 @@ def _raise(
     if not worse:
         return [] if known is None else _recover(store, run, known)
     last_night = max((one.run_id for one in history.scores), default=0)
-    again = seen_before(history.verdicts, last_night)
-    new = _new_alert(run, worse, confirmed=any(series_key(one) in again for one in worse))
+    again = worse_on(history.verdicts, last_night)
+    new = _new_alert(run, worse, confirmed=any(score_key(one) in again for one in worse))
     if known is None:
-        return [as_told(None, queries.alert(store, open_alert(store, new)))]
-    bad_night(store, known.id, new)
-    return [as_told(known, queries.alert(store, known.id))]
+        return changes_since(store, {}, [open_alert(store, new)])
+    record_recurrence(store, known.id, new)
+    return changes_since(store, {known.id: known}, [known.id])
 
 
-def _recover(store: Store, run: RunRow, known: AlertRow) -> list[ToldAlert]:
+def _recover(store: Store, run: RunRow, known: AlertRow) -> list[AlertChange]:
     if known.opened_run_id >= run.id:
         return []
     if not known.confirmed:
         dismiss(store, known.id, f"not seen again in run {run.id}")
     else:
-        good_night(store, known.id, run.id)
-    return [as_told(known, queries.alert(store, known.id))]
+        record_clean_run(store, known.id, run.id)
+    return changes_since(store, {known.id: known}, [known.id])
 
 
 def _new_alert(run: RunRow, worse: Sequence[HeuristicVerdictRecord], confirmed: bool) -> NewAlert:

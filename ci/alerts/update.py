@@ -1,144 +1,153 @@
-"""From groups of verdicts to alerts in the store: opened once, seen again, recovered, resolved.
+"""Updating alerts after a run: verdict groups open, continue, resolve or dismiss them.
 
-Nothing here decides whether something moved; it only finds out which alert a finding belongs to.
+Whether something changed is decided before; this module only finds the alert that each finding belongs to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kswatch.ci.alerts.explanation import explanation_of, incorrect_explanation, incorrect_title, title_of
-from kswatch.ci.alerts.grouping import Group, group
-from kswatch.ci.alerts.matching import by_alert, is_good_night, is_of_another_environment, takes_part
-from kswatch.ci.regression.history import LEVEL_CAUSES, Evidence
+from kswatch.ci.alerts.grouping import VerdictGroup, group_verdicts
+from kswatch.ci.alerts.matching import accepts_findings, has_new_environment, is_clean_run, split_by_alert
+from kswatch.ci.regression.families import SeriesKey
+from kswatch.ci.regression.history import JudgingInputs
 from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import (
     LIVE,
     NewAlert,
     accept_as_level,
-    bad_night,
     dismiss,
-    good_night,
     open_alert,
+    record_clean_run,
+    record_recurrence,
 )
-from kswatch.db.queries.basic import AlertRow, alert
+from kswatch.db.queries.basic import AlertRow, alerts
 from kswatch.db.store import Store
 
-News = Literal["opened", "confirmed", "resolved"]
+Transition = Literal["opened", "confirmed", "resolved"]
 
 
 @dataclass(frozen=True)
-class ToldAlert:
-    """An alert that concerns the judged run, and what is new about it: None when it was told before."""
+class AlertChange:
+    """An alert that the judged run concerns, and its transition in this run; None where nothing is new."""
 
     alert: AlertRow
-    news: News | None
+    transition: Transition | None
 
 
 @dataclass(frozen=True)
-class Raised:
-    """The alerts of a night, and which alert each moved verdict belongs to."""
+class AlertUpdate:
+    """The alerts of a night, and the alert that each moved verdict belongs to."""
 
-    alerts: list[ToldAlert]
-    alert_of: dict[tuple[int, str], int]
-    """By cell id and metric."""
+    changes: list[AlertChange]
+    alert_of: dict[SeriesKey, int]
 
 
-def raise_alerts(store: Store, evidence: Evidence, verdicts: Iterable[SeriesVerdict]) -> Raised:
-    """Open and continue alerts for what moved or was incorrect, and let the others recover."""
-    verdicts = list(verdicts)
-    before = {one.id: one for one in evidence.alerts}
-    alert_of: dict[tuple[int, str], int] = {}
+def update_alerts(store: Store, inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict]) -> AlertUpdate:
+    """Open and continue alerts for changes and incorrect results, and let the others recover."""
+    alert_of: dict[SeriesKey, int] = {}
     seen: set[int] = set()
-    for found in group(verdicts):
-        for alert_id, part in by_alert(evidence, found).items():
-            if alert_id is None and not part.worth_an_alert:
+    for group in group_verdicts(verdicts):
+        for known_id, part in split_by_alert(inputs, group).items():
+            if known_id is None and not part.worth_an_alert:
                 continue
-            told = _tell(store, evidence, alert_id, part)
-            seen.add(told)
-            alert_of |= {(one.series.cell_id, one.series.metric): told for one in part.verdicts}
-    if evidence.incorrect:
-        seen.add(_tell_incorrect(store, evidence))
-    recovered = _recover(store, evidence, verdicts, seen)
-    told_alerts = [as_told(before.get(one), alert(store, one)) for one in sorted(seen | recovered)]
-    return Raised(told_alerts, alert_of)
+            alert_id = _open_or_continue(store, inputs, known_id, part)
+            seen.add(alert_id)
+            alert_of |= {verdict.key: alert_id for verdict in part.verdicts}
+    if inputs.incorrect:
+        seen.add(_update_incorrect_alert(store, inputs))
+    recovered = _recover(store, inputs, verdicts, seen)
+    before = {alert.id: alert for alert in inputs.alerts}
+    return AlertUpdate(changes_since(store, before, seen | recovered), alert_of)
 
 
-def _tell(store: Store, evidence: Evidence, alert_id: int | None, part: Group) -> int:
-    """Open the alert or say that it was seen again; gives its id."""
-    known = next((one for one in evidence.alerts if one.id == alert_id), None)
+def changes_since(
+    store: Store, before: Mapping[int, AlertRow], alert_ids: Collection[int]
+) -> list[AlertChange]:
+    """The present state of these alerts, read at once, with their transitions since `before`."""
+    found = alerts(store, ids=alert_ids) if alert_ids else []
+    return [
+        AlertChange(alert, _transition(before.get(alert.id), alert))
+        for alert in sorted(found, key=lambda alert: alert.id)
+    ]
+
+
+def _transition(before: AlertRow | None, now: AlertRow) -> Transition | None:
+    if before is None:
+        return "opened"
+    if before.state in LIVE and now.state == "resolved":
+        return "resolved"
+    return "confirmed" if now.confirmed and not before.confirmed else None
+
+
+def _open_or_continue(store: Store, inputs: JudgingInputs, alert_id: int | None, part: VerdictGroup) -> int:
+    """Open an alert, or record that it recurred; returns its id."""
+    known = next((one for one in inputs.alerts if one.id == alert_id), None)
     new = NewAlert(
-        device_id=evidence.run.device_id,
-        run_id=evidence.run.id,
+        device_id=inputs.run.device_id,
+        run_id=inputs.run.id,
         verdict=part.verdict,
         cause=part.cause,
         metric=part.metric,
         implementation=part.implementation,
         title=title_of(part),
         worst_change=part.leading[0].change,
-        explanation=explanation_of(store, evidence, part, known),
+        explanation=explanation_of(store, inputs, part, known),
         confirmed=part.confirmed,
     )
+    if known is not None and known.state not in LIVE:
+        return known.id
     if known is None:
         alert_id = open_alert(store, new)
-    elif known.state in LIVE:
-        bad_night(store, known.id, new)
-        alert_id = known.id
     else:
-        return known.id
+        alert_id = known.id
+        record_recurrence(store, alert_id, new)
     if part.verdict == "faster" and part.confirmed and part.cause in LEVEL_CAUSES:
         accept_as_level(store, alert_id, "confirmed faster: the new level")
     return alert_id
 
 
-def _tell_incorrect(store: Store, evidence: Evidence) -> int:
-    known = [one for one in evidence.alerts if one.cause == "incorrect" and takes_part(evidence, one)]
+def _update_incorrect_alert(store: Store, inputs: JudgingInputs) -> int:
+    known = [one for one in inputs.alerts if one.cause == "incorrect" and accepts_findings(inputs, one)]
     new = NewAlert(
-        device_id=evidence.run.device_id,
-        run_id=evidence.run.id,
+        device_id=inputs.run.device_id,
+        run_id=inputs.run.id,
         verdict="incorrect",
         cause="incorrect",
         metric="relative_error",
         implementation="fused",
-        title=incorrect_title(evidence.incorrect),
-        explanation=incorrect_explanation(evidence),
+        title=incorrect_title(inputs.incorrect),
+        explanation=incorrect_explanation(inputs),
         confirmed=True,
     )
     if not known:
         return open_alert(store, new)
     if known[-1].state in LIVE:
-        bad_night(store, known[-1].id, new)
+        record_recurrence(store, known[-1].id, new)
     return known[-1].id
 
 
-def _recover(store: Store, evidence: Evidence, verdicts: list[SeriesVerdict], seen: set[int]) -> set[int]:
-    """Count a good night for every alert whose finding is gone; gives those that it ended."""
+def _recover(
+    store: Store, inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict], seen: Collection[int]
+) -> set[int]:
+    """Record a clean run for every alert whose finding is absent; returns the alerts that ended."""
     ended = set()
-    for one in evidence.alerts:
+    for one in inputs.alerts:
         if one.cause == "heuristic" or one.id in seen or one.state not in LIVE:
-            continue  # heuristics' alerts live in ci.alerts.heuristics
-        if is_of_another_environment(evidence, one):
-            dismiss(store, one.id, f"run {evidence.run.id} begins to be judged in another environment")
+            continue  # kswatch.ci.alerts.heuristics updates those of heuristics
+        if has_new_environment(inputs, one):
+            dismiss(store, one.id, f"run {inputs.run.id} is judged in another environment")
             ended.add(one.id)
             continue
-        if not is_good_night(evidence, one, verdicts):
+        if not is_clean_run(inputs, one, verdicts):
             continue
         if one.cause in LEVEL_CAUSES and not one.confirmed:
-            dismiss(store, one.id, f"not seen again in run {evidence.run.id}")
+            dismiss(store, one.id, f"not seen again in run {inputs.run.id}")
             ended.add(one.id)
-        elif good_night(store, one.id, evidence.run.id) == "resolved":
+        elif record_clean_run(store, one.id, inputs.run.id) == "resolved":
             ended.add(one.id)
     return ended
-
-
-def as_told(before: AlertRow | None, now: AlertRow) -> ToldAlert:
-    """The alert with what is new about it since `before`, None if there was none."""
-    if before is None:
-        return ToldAlert(now, "opened")
-    if before.state in LIVE and now.state == "resolved":
-        return ToldAlert(now, "resolved")
-    if now.confirmed and not before.confirmed:
-        return ToldAlert(now, "confirmed")
-    return ToldAlert(now, None)

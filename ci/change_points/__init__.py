@@ -1,4 +1,4 @@
-"""Statistics between runs: where the level of a series changed. Pure functions of one series."""
+"""Change-point detection: the indices at which the level of one series changed, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["change_points", "weighted_change_points"]
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:  # on demand, so that importing the package costs no NumPy
-        from kswatch.ci.change_points import detector as levels
+    if name in __all__:  # on demand, so that importing the package does not import NumPy
+        from kswatch.ci.change_points import detector
 
-        return getattr(levels, name)
+        return getattr(detector, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

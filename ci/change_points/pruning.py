@@ -1,6 +1,6 @@
-"""Which changes of a fine partition stand out, weighed against noise that is correlated in time.
+"""Pruning of a fine partition: changes that are insignificant against noise correlated in time are removed.
 
-The weakest change is dropped, its neighbours are weighed anew, until every one that is left holds.
+The weakest change is removed and its neighbours are tested again, until all remaining ones are significant.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 NEAREST = 60
-"""Points on either side that speak for a change: a slow drift must not add up to one."""
-LEAST_T = 6.0
+"""Points on either side that count for a change, so that a slow drift does not add up to one."""
+MIN_T = 6.0
 """Standard errors that a change between long levels must reach."""
 SHORT_LEVEL = 4.0
-"""A level of n points must reach LEAST_T (1 + 4 / n): chance makes short episodes out of correlated noise."""
-LEAST_SIZE = 1.2
-"""Sigma of the points that a change must reach, however many speak for it."""
-LEAST_SPREAD = 0.7
-"""Of the whole series' sigma: a spell that is quiet by chance does not make a change of every ripple."""
+"""A level of n points must reach MIN_T (1 + 4 / n), as correlated noise makes short episodes."""
+MIN_SIZE = 1.2
+"""Standard deviations of the points that a change must reach, whatever their number."""
+MIN_SPREAD = 0.7
+"""Share of the whole series' sigma that a section has at least, since some sections are quiet by chance."""
 
 _BLOCK = 10
-"""Points whose mean shows how noise adds up; at least six blocks are needed."""
+"""Points of a block, whose means show slow correlation; at least six blocks are needed."""
 _MOST_CORRELATION = 0.95
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise around the levels: its sigma, and how much correlation adds to the variance of means."""
+    """The noise of levels: its standard deviation, and the factor by which correlation inflates means."""
 
     sigma: float
     inflation: float
 
 
-class Step(NamedTuple):
-    """A change, as the nearest points on both sides see it."""
+class LevelChange(NamedTuple):
+    """A change, estimated from the nearest points on both sides."""
 
     size: float
     """The smaller of the differences of medians and of means."""
     sigma: float
-    """Of the points around their two means."""
+    """Standard deviation of the points from their two means."""
     before: int
     after: int
     over_line: float
-    """The squares left by a straight line, over those left by the step: under 1 it is a drift."""
+    """The residual of a straight line over that of the step; below 1 it is a drift."""
 
 
-def keep_what_stands_out(values: Floats, changes: Sequence[int]) -> list[int]:
-    """The changes that hold, ascending; `changes` are the first indices of the finest levels."""
+def prune_change_points(values: Floats, changes: Sequence[int]) -> list[int]:
+    """The significant changes, ascending; `changes` are the first indices of the finest levels."""
     kept = list(changes)
     if not kept:
         return []
-    finest = noise_around(values, kept)
+    finest = noise_of_levels(values, kept)
     steps = np.array([_step(values, kept, index) for index in range(len(kept))])
     while kept:
-        standing = _standing(steps, _between(finest, noise_around(values, kept)))
-        weakest = int(np.argmin(standing))
-        if standing[weakest] >= 1:
+        margins = _margins(steps, _between(finest, noise_of_levels(values, kept)))
+        weakest = int(np.argmin(margins))
+        if margins[weakest] >= 1:
             break
         del kept[weakest]
         steps = np.delete(steps, weakest, axis=0)
@@ -72,16 +72,16 @@ def keep_what_stands_out(values: Floats, changes: Sequence[int]) -> list[int]:
     return kept
 
 
-def _standing(steps: Floats, noise: Noise) -> Floats:
-    """How well each `Step`, a row of the array, holds; at least 1 is enough."""
+def _margins(steps: Floats, noise: Noise) -> Floats:
+    """The margin of each `LevelChange`, a row of the array; it is significant from 1."""
     size, sigma, before, after, over_line = steps.T
-    sigma = np.maximum(sigma, LEAST_SPREAD * noise.sigma)
+    sigma = np.maximum(sigma, MIN_SPREAD * noise.sigma)
     error = sigma * np.sqrt(noise.inflation * (1 / before + 1 / after))
-    least_t = LEAST_T * (1 + SHORT_LEVEL / np.minimum(before, after))
-    return np.minimum(np.minimum(size / error / least_t, size / sigma / LEAST_SIZE), over_line)
+    least_t = MIN_T * (1 + SHORT_LEVEL / np.minimum(before, after))
+    return np.minimum(np.minimum(size / error / least_t, size / sigma / MIN_SIZE), over_line)
 
 
-def _step(values: Floats, changes: Sequence[int], index: int) -> Step:
+def _step(values: Floats, changes: Sequence[int], index: int) -> LevelChange:
     first = changes[index - 1] if index else 0
     last = changes[index + 1] if index + 1 < len(changes) else len(values)
     change = changes[index]
@@ -91,31 +91,31 @@ def _step(values: Floats, changes: Sequence[int], index: int) -> Step:
     below, above = float(before.sum()), float(after.sum())
     squares = float(both @ both)
     least = np.finfo(float).eps * squares  # a noise-free step leaves no squares at all
-    around_step = max(squares - below**2 / len(before) - above**2 / len(after), least)
-    around_line = max(squares - (below + above) ** 2 / len(both) - _squares_of_slope(both), least)
+    step_residual = max(squares - below**2 / len(before) - above**2 / len(after), least)
+    line_residual = max(squares - (below + above) ** 2 / len(both) - _squares_of_slope(both), least)
     by_mean = above / len(after) - below / len(before)
     by_median = statistics.median(after.tolist()) - statistics.median(before.tolist())
-    return Step(
+    return LevelChange(
         size=min(abs(by_mean), abs(by_median)),
-        sigma=math.sqrt(around_step / len(both)),
+        sigma=math.sqrt(step_residual / len(both)),
         before=len(before),
         after=len(after),
-        over_line=around_line / around_step,
+        over_line=line_residual / step_residual,
     )
 
 
 def _squares_of_slope(values: Floats) -> float:
-    """The squares that a straight line explains beyond the mean."""
+    """The sum of squares that a straight line explains beyond the mean."""
     count = len(values)
     time = np.arange(count) - (count - 1) / 2
     return float(time @ values) ** 2 / (count * (count**2 - 1) / 12)
 
 
-def noise_around(values: Floats, changes: Sequence[int]) -> Noise:
-    """The noise around the means of these levels.
+def noise_of_levels(values: Floats, changes: Sequence[int]) -> Noise:
+    """The noise relative to the means of these levels.
 
-    Its inflation is the larger of two: (1 + r) / (1 - r) of the neighbours' correlation r, and what
-    the means of blocks show, which also see a slow wander.
+    Its inflation is the larger of two: (1 + r) / (1 - r) of the neighbours' correlation r, and the variance
+    of block means, which also reflects slow wandering.
     """
     lengths = np.diff([0, *changes, len(values)])
     means = np.add.reduceat(values, [0, *changes]) / lengths

@@ -1,1 +1,1 @@
-"""ci/cli: say in one sentence what lives here."""
+"""The commands of ci: check, report, alerts, gate, bisect, simulate, heuristics and advise."""

@@ -1,20 +1,17 @@
-"""`kswatch advise`: which implementation to use for a problem or a chain, and what that gains."""
+"""`kswatch advise`: the recommended implementation for a problem or a chain, and its speedup."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Annotated
+from contextlib import closing, nullcontext
+from typing import Annotated
 
 import typer
 
+from kswatch.ci.cli.stores import open_store_if_exists
 from kswatch.db.cli.enums import ComparedMetric, Layout, Precision
-
-if TYPE_CHECKING:
-    from kswatch.db.store import Store
+from kswatch.db.cli.options import JsonOption
 
 app = typer.Typer()
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @app.command()
@@ -22,18 +19,21 @@ def advise(
     ctx: typer.Context,
     patterns: Annotated[
         list[str],
-        typer.Argument(metavar="A,B,C,D...", help="A pattern, or a chain, right-most factor first."),
+        typer.Argument(
+            metavar="A,B,C,D...", help="One pattern, or a chain with the right-most factor first."
+        ),
     ],
-    batch: Annotated[int, typer.Option(help="How many columns or rows X has for each product.")],
+    batch: Annotated[int, typer.Option(help="Batch size: the number of vectors in X.")],
     precision: Annotated[Precision, typer.Option(help="Storage and arithmetic.")] = Precision.FP32,
     layout: Annotated[Layout, typer.Option(help="Which axis of X is the batch.")] = Layout.BATCH_FIRST,
     device: Annotated[
-        str | None, typer.Option(help="UUID, unique prefix, model name or cpu; also one never measured.")
+        str | None,
+        typer.Option(help="UUID, unique prefix, model name or cpu; a device without measurements too."),
     ] = None,
-    metric: Annotated[ComparedMetric, typer.Option(help="What shall be least.")] = ComparedMetric.LATENCY,
+    metric: Annotated[ComparedMetric, typer.Option(help="Metric to minimise.")] = ComparedMetric.LATENCY,
     as_json: JsonOption = False,
 ) -> None:
-    """Which implementation to use, how sure that is, why, and the nearest problems that were measured.
+    """Recommend an implementation, with confidence, reason and the nearest measured problems.
 
     \b
     Examples:
@@ -49,22 +49,12 @@ def advise(
     from kswatch.kernels.problem import Problem
 
     chain = [Pattern.parse(text) for text in patterns]
-    with ExitStack() as stack:
-        store = _store_if_any(ctx.obj["database_url"])
-        if store is not None:
-            stack.enter_context(closing(store))
+    store = open_store_if_exists(ctx)  # advice needs no measurements
+    with closing(store) if store else nullcontext():
         if len(chain) == 1:
             problem = Problem(chain[0], batch, precision.value, layout.value)
-            said = advise_one(store, problem, device, metric.value)
-            typer.echo(to_json_text(said) if as_json else advice_text(said))
+            advice = advise_one(store, problem, device, metric.value)
+            typer.echo(to_json_text(advice) if as_json else advice_text(advice))
             return
-        all_said = advise_chain(store, chain, batch, precision.value, layout.value, device, metric.value)
-    typer.echo(to_json_text(all_said) if as_json else chain_text(all_said))
-
-
-def _store_if_any(url: str) -> Store | None:
-    """The store, or None where nothing was measured yet: advice can be had without one."""
-    from kswatch.db.backend.engine import is_there
-    from kswatch.db.store import Store
-
-    return Store.open(url, create=False) if is_there(url) else None
+        chain_advice = advise_chain(store, chain, batch, precision.value, layout.value, device, metric.value)
+    typer.echo(to_json_text(chain_advice) if as_json else chain_text(chain_advice))

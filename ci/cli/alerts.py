@@ -1,4 +1,4 @@
-"""`kswatch alerts`: list them, look at one, and decide on it."""
+"""`kswatch alerts`: list, show, acknowledge, mute and resolve alerts."""
 
 from __future__ import annotations
 
@@ -8,44 +8,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kswatch.ci.cli.stores import open_store
+from kswatch.ci.config import CiConfig
+from kswatch.db.cli.options import JsonOption, UserOption
+from kswatch.db.user_name import user_name
+from kswatch.services import services
+
 if TYPE_CHECKING:
     from kswatch.db.store import Store
 
 alerts_app = typer.Typer(
     invoke_without_command=True,
-    help="List alerts, look at one, and decide on it.",
+    help="List, show, acknowledge, mute and resolve alerts.",
     epilog='Examples: kswatch alerts --all · kswatch alerts show 7 · kswatch alerts ack 7 --reason "looking"',
 )
 
-DeviceOption = Annotated[
-    str | None, typer.Option(help="Only this device: UUID, unique prefix or model name.")
+OnlyDeviceOption = Annotated[
+    str | None, typer.Option(help="Only this device: UUID, unique prefix, model name or cpu.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Those that have ended too.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-AlertArgument = Annotated[int, typer.Argument(help="The alert's number, as `kswatch alerts` lists it.")]
-WhoOption = Annotated[
-    str | None, typer.Option(help="Who decides; by default the name you are logged in with.")
-]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; others will ask.")]
-WhyOption = Annotated[str, typer.Option("--reason", help="Why; others will ask.")]
-DaysOption = Annotated[int | None, typer.Option(help="Only alerts opened in the last so many days.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Include ended alerts.")]
+AlertArgument = Annotated[int, typer.Argument(help="Number of the alert, from `kswatch alerts`.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Reason, shown with the alert.")]
+RequiredReasonOption = Annotated[str, typer.Option("--reason", help="Reason, shown with the alert.")]
+DaysOption = Annotated[int | None, typer.Option(help="Only alerts opened in this number of days before now.")]
 SeenOption = Annotated[
-    int | None, typer.Option(help="The version of the alert that you looked at; refused if it changed since.")
+    int | None,
+    typer.Option(help="Version of the alert that you saw; the command is refused if it has changed since."),
 ]
 
 
 @alerts_app.callback()
 def alerts(
     ctx: typer.Context,
-    device: DeviceOption = None,
+    device: OnlyDeviceOption = None,
     everything: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List alerts, look at one, and decide on it.
+    """List, show, acknowledge, mute and resolve alerts.
 
     \b
     Examples:
-      kswatch alerts                                      # those that live
+      kswatch alerts                                      # live alerts
       kswatch alerts --all --json
       kswatch alerts show 7
       kswatch alerts ack 7
@@ -60,11 +63,11 @@ def alerts(
 @alerts_app.command("list")
 def list_(
     ctx: typer.Context,
-    device: DeviceOption = None,
+    device: OnlyDeviceOption = None,
     everything: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List alerts, the newest first."""
+    """List alerts, newest first."""
     _list(ctx, device, everything, as_json)
 
 
@@ -78,47 +81,47 @@ def _list(ctx: typer.Context, device: str | None, everything: bool, as_json: boo
         device_id = find_device(store, device).id if device is not None else None
         found = alerts(store, None if everything else LIVE, device_id)
         known = {one.id: one for one in devices(store)}
-        beside = [] if as_json else record_of_alerts(ctx, store)
+        summary = [] if as_json else alert_summary_lines(ctx, store)
     if as_json:
         typer.echo(to_json_text(alert_rows(found, known)))
     else:
-        typer.echo("\n".join([alert_lines(found, known), *beside]))
+        typer.echo("\n".join([alert_lines(found, known), *summary]))
 
 
-def record_of_alerts(ctx: typer.Context, store: Store) -> list[str]:
-    """What a reader should know of all alerts together: precision, and stale mutes."""
-    from kswatch.ci.formats.alert_text import record_lines
-    from kswatch.db.alerts.precision import precision, stale_mutes
+def alert_summary_lines(ctx: typer.Context, store: Store) -> list[str]:
+    """The precision of all alerts, and stale mutes, as lines."""
+    from kswatch.ci.formats.alert_text import precision_lines
+    from kswatch.db.alerts.precision import alert_precision, stale_mutes
 
-    after = timedelta(days=ctx.obj["config"]["ci"].stale_mute_days)
-    return record_lines(precision(store), stale_mutes(store, datetime.now(UTC), after))
+    after = timedelta(days=services(ctx).table(CiConfig).stale_mute_days)
+    return precision_lines(alert_precision(store), stale_mutes(store, datetime.now(UTC), after))
 
 
 @alerts_app.command("precision")
 def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption = False) -> None:
-    """How often the detector was right: real among those confirmed alerts on which the word is spoken.
+    """Precision of confirmed alerts: the share of true positives among those that people decided on.
 
     \b
     Examples:
       kswatch alerts precision
       kswatch alerts precision --days 90 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.formats.alert_text import record_lines
-    from kswatch.db.alerts.precision import precision
+    from kswatch.ci.formats.alert_text import precision_lines
+    from kswatch.db.alerts.precision import alert_precision
     from kswatch.db.json_text import to_json_text
 
     since = datetime.now(UTC) - timedelta(days=days) if days else None
     with closing(open_store(ctx)) as store:
-        found = precision(store, since)
+        found = alert_precision(store, since)
     if as_json:
         typer.echo(to_json_text(vars(found) | {"precision": found.share}))
     else:
-        typer.echo("\n".join(record_lines(found, ())) or "no confirmed alert was decided on yet")
+        typer.echo("\n".join(precision_lines(found, ())) or "no confirmed alert was decided on yet")
 
 
 @alerts_app.command()
 def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) -> None:
-    """One alert: what it says, what differs, and everything that happened to it."""
+    """Show one alert: explanation, differences and history."""
     from kswatch.ci.formats.alert_text import alert_page, alert_rows
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.basic import alert as find
@@ -133,97 +136,78 @@ def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) 
         typer.echo(alert_page(found, events, known))
 
 
-@alerts_app.command()
-def ack(
-    ctx: typer.Context,
-    alert: AlertArgument,
-    reason: ReasonOption = None,
-    who: WhoOption = None,
-    seen_version: SeenOption = None,
-) -> None:
-    """Say that you have seen it and take care."""
-    _act(ctx, alert, "acknowledge", who, reason, seen_version)
+def _add_decision(name: str, action: str, help: str, *, needs_reason: bool = False) -> None:
+    """Register a command that decides on an alert and takes nothing but a reason."""
+    if needs_reason:
+
+        @alerts_app.command(name, help=help)
+        def decide_with_reason(
+            ctx: typer.Context,
+            alert: AlertArgument,
+            reason: RequiredReasonOption,
+            user: UserOption = None,
+            seen_version: SeenOption = None,
+        ) -> None:
+            _act(ctx, alert, action, user, reason, seen_version)
+
+        return
+
+    @alerts_app.command(name, help=help)
+    def decide(
+        ctx: typer.Context,
+        alert: AlertArgument,
+        reason: ReasonOption = None,
+        user: UserOption = None,
+        seen_version: SeenOption = None,
+    ) -> None:
+        _act(ctx, alert, action, user, reason, seen_version)
+
+
+_add_decision("ack", "acknowledge", "Acknowledge an alert.")
 
 
 @alerts_app.command()
 def assign(
     ctx: typer.Context,
     alert: AlertArgument,
-    to: Annotated[str, typer.Option(help="Whose it is now.")],
+    to: Annotated[str, typer.Option(help="New assignee.")],
     reason: ReasonOption = None,
-    who: WhoOption = None,
+    user: UserOption = None,
     seen_version: SeenOption = None,
 ) -> None:
-    """Give it to somebody."""
-    _act(ctx, alert, "assign", who, reason, seen_version, assigned_to=to)
+    """Assign an alert."""
+    _act(ctx, alert, "assign", user, reason, seen_version, assigned_to=to)
 
 
 @alerts_app.command()
 def mute(
     ctx: typer.Context,
     alert: AlertArgument,
-    until: Annotated[datetime, typer.Option(help="When it speaks again, in UTC.")],
-    reason: WhyOption,
-    who: WhoOption = None,
+    until: Annotated[datetime, typer.Option(help="Mute until this time (UTC).")],
+    reason: RequiredReasonOption,
+    user: UserOption = None,
     seen_version: SeenOption = None,
 ) -> None:
-    """Keep it quiet until a date."""
-    _act(ctx, alert, "mute", who, reason, seen_version, muted_until=until.replace(tzinfo=UTC))
+    """Mute an alert until a given time."""
+    _act(ctx, alert, "mute", user, reason, seen_version, muted_until=until.replace(tzinfo=UTC))
 
 
-@alerts_app.command()
-def accept(
-    ctx: typer.Context,
-    alert: AlertArgument,
-    reason: WhyOption,
-    who: WhoOption = None,
-    seen_version: SeenOption = None,
-) -> None:
-    """Take the new level as the level from now on."""
-    _act(ctx, alert, "accept", who, reason, seen_version)
-
-
-@alerts_app.command("false-alarm")
-def false_alarm(
-    ctx: typer.Context,
-    alert: AlertArgument,
-    reason: WhyOption,
-    who: WhoOption = None,
-    seen_version: SeenOption = None,
-) -> None:
-    """Say that nothing had changed; its nights count as history again."""
-    _act(ctx, alert, "false_alarm", who, reason, seen_version)
-
-
-@alerts_app.command()
-def resolve(
-    ctx: typer.Context,
-    alert: AlertArgument,
-    reason: ReasonOption = None,
-    who: WhoOption = None,
-    seen_version: SeenOption = None,
-) -> None:
-    """Say that it is over, without waiting for three good nights."""
-    _act(ctx, alert, "resolve", who, reason, seen_version)
-
-
-@alerts_app.command()
-def reopen(
-    ctx: typer.Context,
-    alert: AlertArgument,
-    reason: WhyOption,
-    who: WhoOption = None,
-    seen_version: SeenOption = None,
-) -> None:
-    """Take a decision back."""
-    _act(ctx, alert, "reopen", who, reason, seen_version)
+_add_decision("accept", "accept", "Accept the change as the new baseline.", needs_reason=True)
+_add_decision(
+    "false-alarm",
+    "false_alarm",
+    "Mark an alert as a false positive; its nights count as history again.",
+    needs_reason=True,
+)
+_add_decision("resolve", "resolve", "Resolve an alert without waiting for three clean nights.")
+_add_decision("reopen", "reopen", "Reopen a closed alert.", needs_reason=True)
 
 
 def _act(
     ctx: typer.Context,
     alert_id: int,
     action: str,
-    who: str | None,
+    user: str | None,
     reason: str | None,
     seen_version: int | None,
     *,
@@ -235,32 +219,7 @@ def _act(
 
     with closing(open_store(ctx)) as store:
         seen = alert(store, alert_id).version if seen_version is None else seen_version
-        person = who or _user()
-        act(
-            store,
-            alert_id,
-            action,
-            person,
-            reason,
-            seen,
-            assigned_to=assigned_to,
-            muted_until=muted_until,
-        )
+        decision = (action, user or user_name(), reason, seen)
+        act(store, alert_id, *decision, assigned_to=assigned_to, muted_until=muted_until)
         now = alert(store, alert_id)
     typer.echo(f"alert {alert_id} is {now.state} (version {now.version})")
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a user database
-        return "unknown user"
-
-
-def open_store(ctx: typer.Context) -> Store:
-    """The configured store, which must exist."""
-    from kswatch.db.store import Store
-
-    return Store.open(ctx.obj["database_url"], create=False)

@@ -1,4 +1,4 @@
-"""`kswatch bisect`: which commit made it slower."""
+"""`kswatch bisect`: find the commit that caused a regression."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kswatch.ci.cli.gate import (
-    BatchOption,
-    DeviceOption,
-    ImplementationOption,
+from kswatch.ci.cli.gate import DIMENSIONS, RepositoryOption, SuiteOption, filters_of, recording_store
+from kswatch.ci.cli.stores import open_store
+from kswatch.ci.config import CiConfig
+from kswatch.ci.formats.problem_fields import problem_fields
+from kswatch.db.cli.options import (
+    BatchesOption,
+    ImplementationsOption,
     JsonOption,
-    LayoutOption,
-    PatternOption,
-    PrecisionOption,
-    RepositoryOption,
-    SuiteOption,
-    store_if_any,
+    LayoutsOption,
+    MeasuredDeviceOption,
+    PatternsOption,
+    PrecisionsOption,
 )
 from kswatch.errors import UsageError
+from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.ci.gate.bisection import Bisection
     from kswatch.ci.gate.cell import CellVerdict
-    from kswatch.ci.gate.sequential import Care, GateResult
+    from kswatch.ci.gate.config import GateConfig
+    from kswatch.ci.gate.sequential import GateResult
     from kswatch.db.store import Store
 
 app = typer.Typer()
@@ -34,25 +37,25 @@ app = typer.Typer()
 @app.command()
 def bisect(
     ctx: typer.Context,
-    good: Annotated[str | None, typer.Option(help="A revision that is fine.")] = None,
-    bad: Annotated[str | None, typer.Option(help="A later one that is not.")] = None,
+    good: Annotated[str | None, typer.Option(help="Revision without the regression.")] = None,
+    bad: Annotated[str | None, typer.Option(help="Later revision with the regression.")] = None,
     alert: Annotated[
-        int | None, typer.Option(help="Take both, the device and the cell from this alert.")
+        int | None, typer.Option(help="Take revisions, device and cell from this alert.")
     ] = None,
-    device: DeviceOption = None,
+    device: MeasuredDeviceOption = None,
     suite: SuiteOption = None,
-    pattern: PatternOption = None,
-    batch: BatchOption = None,
-    precision: PrecisionOption = None,
-    layout: LayoutOption = None,
-    implementation: ImplementationOption = None,
-    budget: Annotated[str, typer.Option(help="Longest time for one commit, as 90s or 10m.")] = "10m",
+    pattern: PatternsOption = None,
+    batch: BatchesOption = None,
+    precision: PrecisionsOption = None,
+    layout: LayoutsOption = None,
+    implementation: ImplementationsOption = None,
+    budget: Annotated[str, typer.Option(help="Time limit per commit, as 90s or 10m.")] = "10m",
     repository: RepositoryOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Find the commit that made a cell slower, wrong or lost: binary search with the gate as the test.
+    """Find the commit that made a cell slower, incorrect or fail: a binary search with the gate as test.
 
-    Only commits that touch kernels/ are looked at; one that does not build is passed over.
+    Only commits that change kernels/ are tested; those that do not build are skipped.
 
     \b
     Examples:
@@ -62,75 +65,71 @@ def bisect(
     from kswatch.ci.gate.bisection import bisection_row, bisection_text
     from kswatch.db.json_text import to_json_text
 
-    names = ("pattern", "batch", "precision", "layout", "implementation")
-    values = (pattern, batch, precision, layout, implementation)
-    filters: dict[str, Any] = {name: value for name, value in zip(names, values, strict=True) if value}
-    asked: dict[str, Any] = {"good": good, "bad": bad, "device": device, "filters": filters}
+    filters = filters_of(pattern, batch, precision, layout, implementation)
+    selection: dict[str, Any] = {"good": good, "bad": bad, "device": device, "filters": filters}
     if alert is not None:
         if good or bad:
-            raise UsageError("--alert says what is good and bad; leave --good and --bad away")
-        asked |= _of_alert(ctx, alert)
-    if not asked["good"] or not asked["bad"]:
-        raise UsageError("say --good REV and --bad REV, or --alert N")
-    common = {"repository": repository, "device": asked["device"], "suite": suite, "budget": budget}
-    found, subjects = _found(ctx, asked, common)
+            raise UsageError("--alert implies both revisions; omit --good and --bad")
+        selection |= _of_alert(ctx, alert)
+    if not selection["good"] or not selection["bad"]:
+        raise UsageError("name --good REV and --bad REV, or --alert N")
+    common = {"repository": repository, "device": selection["device"], "suite": suite, "budget": budget}
+    found, subjects = _found(ctx, selection, common)
     typer.echo(to_json_text(bisection_row(found)) if as_json else bisection_text(found, subjects))
 
 
 def _of_alert(ctx: typer.Context, alert_id: int) -> dict[str, Any]:
     """Revisions, device and worst cell of an alert."""
     from kswatch.db.queries.basic import alert, devices
-    from kswatch.db.store import Store
 
-    with closing(Store.open(ctx.obj["database_url"], create=False)) as store:
+    with closing(open_store(ctx)) as store:
         one = alert(store, alert_id)
         device = next(device.uuid for device in devices(store) if device.id == one.device_id)
     revisions = one.explanation.get("revisions") or {}
     cells = one.explanation.get("cells") or []
     if not revisions.get("good") or not revisions.get("bad") or not cells:
         raise UsageError(
-            f"alert {alert_id} does not know a good revision, a bad one and a cell; give --good and --bad"
+            f"alert {alert_id} names no good revision, bad revision and cell; give --good and --bad"
         )
-    names = ("pattern", "batch", "precision", "layout", "implementation")
-    filters = {name: [cells[0][name]] for name in names if cells[0].get(name) is not None}
+    filters = {name: [cells[0][name]] for name in DIMENSIONS if cells[0].get(name) is not None}
     return {"good": revisions["good"], "bad": revisions["bad"], "device": device, "filters": filters}
 
 
 def _found(
-    ctx: typer.Context, asked: dict[str, Any], common: dict[str, Any]
+    ctx: typer.Context, selection: dict[str, Any], common: dict[str, Any]
 ) -> tuple[Bisection, dict[str, str]]:
     from kswatch.ci.gate.bisection import bisect as search
-    from kswatch.ci.gate.sequential import Care
+    from kswatch.ci.gate.config import GateConfig
 
-    history = ctx.obj["revisions"](common["repository"])
-    good, bad = history.commit(asked["good"]), history.commit(asked["bad"])
-    with store_if_any(ctx) as store:
+    history = services(ctx).open_history(common["repository"])
+    good, bad = history.commit(selection["good"]), history.commit(selection["bad"])
+    with recording_store(ctx) as store:
 
-        def compare(commit: str, care: Care, cell: CellVerdict | None) -> GateResult:
-            filters = asked["filters"] if cell is None else _of_cell(cell)
-            return _compared(ctx, store, care, common | {"base": good, "head": commit, "filters": filters})
+        def compare(commit: str, config: GateConfig, cell: CellVerdict | None) -> GateResult:
+            filters = selection["filters"] if cell is None else _of_cell(cell)
+            return _compared(ctx, store, config, common | {"base": good, "head": commit, "filters": filters})
 
-        care = Care(floor=ctx.obj["config"]["ci"].floor)
-        found = search(good, bad, history.suspects, compare, care, _say)
+        config = GateConfig(floor=services(ctx).table(CiConfig).floor)
+        found = search(good, bad, history.suspects, compare, config, _echo_progress)
     return found, {commit: history.subject(commit) for commit in found.suspects}
 
 
-def _compared(ctx: typer.Context, store: Store | None, care: Care, asked: dict[str, Any]) -> GateResult:
+def _compared(
+    ctx: typer.Context, store: Store | None, config: GateConfig, selection: dict[str, Any]
+) -> GateResult:
     from dataclasses import replace
 
-    from kswatch.ci.gate.sequential import decide
+    from kswatch.ci.gate.sequential import compare_revisions
 
-    config = ctx.obj["config"]["profiler"]
-    with ctx.obj["open_gate"](config, store=store, kind="bisect", **asked) as session:
-        return decide(session, replace(care, budget_s=session.budget_s))
+    with services(ctx).open_gate(store=store, kind="bisect", **selection) as session:
+        return compare_revisions(session, replace(config, budget_s=session.budget_s))
 
 
 def _of_cell(cell: CellVerdict) -> dict[str, list[Any]]:
-    problem = cell.problem
-    values = (problem.pattern, problem.batch, problem.precision, problem.layout, cell.implementation)
-    names = ("pattern", "batch", "precision", "layout", "implementation")
-    return {name: [value] for name, value in zip(names, values, strict=True)}
+    return {name: [value] for name, value in problem_fields(cell.problem).items()} | {
+        "implementation": [cell.implementation]
+    }
 
 
-def _say(sentence: str) -> None:
+def _echo_progress(sentence: str) -> None:
     typer.echo(f"kswatch bisect: {sentence}", err=True)

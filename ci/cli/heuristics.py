@@ -1,25 +1,32 @@
-"""`kswatch heuristics`: list, score, fit and report on the rules; `kswatch advise` is in advice_commands."""
+"""`kswatch heuristics`: list, score, fit and report on the rules that predict the winner."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kswatch.ci.cli import advise as advice_commands
-from kswatch.ci.cli.advise import JsonOption
-from kswatch.db.cli.enums import ComparedMetric, Layout, Precision
+from kswatch.ci.cli import advise
+from kswatch.ci.cli.stores import open_store
+from kswatch.db.cli.enums import ComparedMetric
+from kswatch.db.cli.options import (
+    BaselinesOption,
+    DeviceOption,
+    JsonOption,
+    LayoutOption,
+    MetricOption,
+    PrecisionOption,
+    RunOption,
+)
 from kswatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kswatch.db.store import Store
-
 app = typer.Typer()
-app.add_typer(advice_commands.app)
+app.add_typer(advise.app)
 heuristics_app = typer.Typer(
     no_args_is_help=True,
     help="List, score and fit the rules that predict the winner.",
@@ -27,9 +34,9 @@ heuristics_app = typer.Typer(
 )
 app.add_typer(heuristics_app, name="heuristics")
 
-DeviceOption = Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")]
 HeldOutOption = Annotated[
-    bool, typer.Option("--held-out", help="Fit anew for each (b, c), without it; needs the extra `fit`.")
+    bool,
+    typer.Option("--held-out", help="Cross-validate: leave out each (b, c) in turn; needs the extra `fit`."),
 ]
 OtherDeviceOption = Annotated[
     bool,
@@ -39,7 +46,7 @@ OtherDeviceOption = Annotated[
 
 @heuristics_app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Every heuristic with its version and its rule in one line.
+    """List the heuristics, each with its version and rule.
 
     \b
     Examples:
@@ -47,7 +54,7 @@ def list_(as_json: JsonOption = False) -> None:
       kswatch heuristics list --json
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.db.json_text import to_json_text
-    from kswatch.kernels.heuristics import HEURISTICS
+    from kswatch.kernels.heuristics.catalogue import HEURISTICS
 
     rules = [
         {"heuristic": rule.name, "version": rule.version, "statement": rule.statement} for rule in HEURISTICS
@@ -63,18 +70,16 @@ def list_(as_json: JsonOption = False) -> None:
 def score_(
     ctx: typer.Context,
     device: DeviceOption = None,
-    run: Annotated[int | None, typer.Option(help="Only measurements of this run.")] = None,
-    metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
-    precision: Annotated[Precision | None, typer.Option(help="Only this one.")] = None,
-    layout: Annotated[Layout | None, typer.Option(help="Only this one.")] = None,
-    baselines: Annotated[
-        str | None, typer.Option(help="Comma-separated; by default all that the device's runs hold.")
-    ] = None,
+    run: RunOption = None,
+    metric: MetricOption = ComparedMetric.LATENCY,
+    precision: PrecisionOption = None,
+    layout: LayoutOption = None,
+    baselines: BaselinesOption = None,
     held_out: HeldOutOption = False,
     other_device: OtherDeviceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """How well each heuristic predicts the winners that were measured; filters as in `kswatch summary`.
+    """Score how well each heuristic predicts the measured winners; filters as in `kswatch summary`.
 
     \b
     Examples:
@@ -83,13 +88,13 @@ def score_(
       kswatch heuristics score --metric energy --held-out
       kswatch heuristics score --device H200 --other-device
     """  # noqa: D301
-    from kswatch.ci.advisor import scoring as advice_scoring
+    from kswatch.ci.advisor import scoring
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.headline import outcomes
 
     if held_out and other_device:
         raise UsageError("--held-out and --other-device are two ways to score; choose one")
-    with _store(ctx) as store:
+    with closing(open_store(ctx)) as store:
         found = outcomes(
             store,
             device,
@@ -100,12 +105,12 @@ def score_(
             baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
         )
         if held_out:
-            rows = advice_scoring.score_held_out(found, metric.value)
+            rows = scoring.score_held_out(found, metric.value)
         elif other_device:
-            rows = advice_scoring.score_on_other_device(found, store, metric.value)
+            rows = scoring.score_on_other_device(found, store, metric.value)
         else:
-            rows = advice_scoring.score_heuristics(found, metric.value)
-    typer.echo(to_json_text(rows) if as_json else advice_scoring.score_table(found, rows))
+            rows = scoring.score_heuristics(found, metric.value)
+    typer.echo(to_json_text(rows) if as_json else scoring.score_table(found, rows))
 
 
 @heuristics_app.command()
@@ -113,13 +118,14 @@ def fit(
     ctx: typer.Context,
     device: Annotated[list[str] | None, typer.Option(help="Only this device; repeatable.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where to; by default the model file in use, whose rest is kept.")
+        Path | None,
+        typer.Option(help="File to write; by default the model file in use, whose other sections are kept."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit cost_model and learned on every device's newest measurements, in time and in energy.
+    """Fit cost_model and learned to every device's newest measurements, for latency and energy.
 
-    Simulated devices take part only when they are named.
+    Simulated devices are included only if they are named.
 
     \b
     Examples:
@@ -130,7 +136,7 @@ def fit(
     from kswatch.ci.advisor.fitting import fit_devices
     from kswatch.db.json_text import to_json_text
 
-    with _store(ctx) as store, _waiting("fitting"):
+    with closing(open_store(ctx)) as store, _spinner("fitting"):
         fitted = fit_devices(store, device, output)
     if as_json:
         typer.echo(to_json_text(fitted))
@@ -148,15 +154,15 @@ def fit(
 def report(
     ctx: typer.Context,
     device: DeviceOption = None,
-    metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
+    metric: MetricOption = ComparedMetric.LATENCY,
     write: Annotated[
-        Path | None, typer.Option(help="Put it between the marks of this Markdown file.")
+        Path | None, typer.Option(help="Write the tables between the markers of this Markdown file.")
     ] = None,
     marks: Annotated[
-        str, typer.Option(help="Their name: <!-- NAME --> and <!-- end of NAME -->.")
+        str, typer.Option(help="Name of the markers: <!-- NAME --> and <!-- end of NAME -->.")
     ] = "tables",
 ) -> None:
-    """The tables of kernels/heuristics/README.md: every heuristic, held out, by precision and layout.
+    """Print the tables of kernels/heuristics/README.md: cross-validated scores by precision and layout.
 
     \b
     Examples:
@@ -165,7 +171,7 @@ def report(
     """  # noqa: D301
     from kswatch.ci.advisor.report import report_tables, write_between_marks
 
-    with _store(ctx) as store:
+    with closing(open_store(ctx)) as store:
         text = report_tables(store, device, metric.value)
     if write is None:
         typer.echo(text)
@@ -174,20 +180,9 @@ def report(
 
 
 @contextmanager
-def _waiting(what: str) -> Iterator[None]:
-    """Says what is waited for, where somebody looks at a terminal."""
+def _spinner(task: str) -> Iterator[None]:
+    """Show the running task on a terminal."""
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(task):
         yield
-
-
-@contextmanager
-def _store(ctx: typer.Context) -> Iterator[Store]:
-    from kswatch.db.store import Store
-
-    store = Store.open(ctx.obj["database_url"], create=False)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -1,4 +1,4 @@
-"""`kswatch alerts outbox` and `send`: what is still to be told, and telling it now."""
+"""`kswatch alerts outbox` and `send`: notifications that wait for delivery, and delivering them now."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from kswatch.ci.cli.alerts import JsonOption, alerts_app, open_store
+from kswatch.ci.cli.alerts import alerts_app
+from kswatch.ci.cli.stores import open_store
+from kswatch.db.cli.options import JsonOption
 from kswatch.errors import ConfigurationError
 
 
 @alerts_app.command()
 def outbox(
     ctx: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Those that were sent, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include delivered notifications.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What is still to be told: messages that no channel took yet, and when each is tried again.
+    """List the notifications that were not delivered yet, with the time of the next attempt.
 
     \b
     Examples:
@@ -42,17 +44,17 @@ def outbox(
 
 @alerts_app.command()
 def send(ctx: typer.Context) -> None:
-    """Send what waits in the outbox now, without waiting for its next try.
+    """Deliver all waiting notifications now, before their next attempt is due.
 
-    The channels are the Apprise URLs in KSWATCH_NOTIFY; `nightly` and `serve` send by themselves.
+    The channels are the Apprise URLs in KSWATCH_NOTIFY; `nightly` and `serve` deliver on their own.
 
     \b
     Examples:
       KSWATCH_NOTIFY="json://hook.example/kswatch" kswatch alerts send
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.ci.notifications.channels import CHANNELS, channels
-    from kswatch.ci.notifications.sender import tell
-    from kswatch.db.alerts.outbox import try_now
+    from kswatch.ci.notifications.sender import deliver_pending
+    from kswatch.db.alerts.outbox import retry_now
 
     found, faults = channels()
     if not found and not faults:
@@ -61,8 +63,8 @@ def send(ctx: typer.Context) -> None:
             "(github.com/caronc/apprise lists them)"
         )
     with closing(open_store(ctx)) as store:
-        try_now(store)
-        told = tell(store)
-    typer.echo(f"{told.sent} sent, {told.waiting} wait")
-    if told.faults:
-        raise ConfigurationError("; ".join(told.faults))
+        retry_now(store)
+        result = deliver_pending(store)
+    typer.echo(f"{result.sent} sent, {result.waiting} wait")
+    if result.faults:
+        raise ConfigurationError("; ".join(result.faults))

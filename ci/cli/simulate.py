@@ -1,4 +1,4 @@
-"""`kswatch simulate`: what the alerts would be, on nights whose truth is known."""
+"""`kswatch simulate`: the alerts on simulated nights with planted regressions."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kswatch.ci.config import CiConfig
+from kswatch.db.cli.options import JsonOption
 from kswatch.errors import UsageError
+from kswatch.services import services
 
 if TYPE_CHECKING:
-    from kswatch.ci.simulation.season import SimulatedNews
+    from kswatch.ci.simulation.season import SimulatedAlertChange
     from kswatch.db.store import Store
 
 app = typer.Typer()
 
 DEFAULT_PLANT = "fused:+5%@20-40"
-_TOLD_EVERY = 10
+_PROGRESS_EVERY = 10
 """Nights between two lines of progress."""
 
 
 @app.command()
 def simulate(
     ctx: typer.Context,
-    nights: Annotated[int, typer.Option(min=1, max=400, help="How many nights.")] = 60,
+    nights: Annotated[int, typer.Option(min=1, max=400, help="Number of nights.")] = 60,
     plant: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeatable: IMPLEMENTATION:CHANGE%@FIRST[-LAST][:PRECISION]; `none` for quiet nights."
+            help="IMPLEMENTATION:CHANGE%@FIRST[-LAST][:PRECISION], repeatable; `none` for quiet nights."
         ),
     ] = None,
     store: Annotated[
-        Path, typer.Option(help="A new SQLite file for the simulated nights; never the store in use.")
+        Path, typer.Option(help="New SQLite file for the simulated nights; never the store in use.")
     ] = Path("kswatch-simulated.db"),
-    seed: Annotated[int, typer.Option(help="Another one gives other noise.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Judge simulated nights with planted regressions, by the same code as real ones, on a virtual clock.
+    """Judge simulated nights with planted regressions, by the code that judges real ones.
 
     \b
     Examples:
@@ -60,40 +63,46 @@ def simulate(
         )
     url = f"sqlite:///{store.resolve()}"
     with closing(Store.open(url)) as opened:
-        news = simulated(opened, nights, plants, ctx.obj["config"]["ci"], seed, _progress(nights))
-        typer.echo(_as_json(opened, store, texts, nights, news) if as_json else _as_text(opened, news))
+        events = simulated(opened, nights, plants, services(ctx).table(CiConfig), seed, _progress(nights))
+        typer.echo(_as_json(opened, store, texts, nights, events) if as_json else _as_text(opened, events))
     if not as_json:
         typer.echo(f"Simulated nights are in {store}: KSWATCH_DATABASE_URL={url} kswatch alerts --all")
 
 
 def _progress(nights: int) -> Callable[[int], None]:
-    def told(night: int) -> None:
-        if (night + 1) % _TOLD_EVERY == 0:
+    def report(night: int) -> None:
+        if (night + 1) % _PROGRESS_EVERY == 0:
             print(f"kswatch simulate: night {night + 1} of {nights}", file=sys.stderr, flush=True)
 
-    return told
+    return report
 
 
-def _as_text(store: Store, news: list[SimulatedNews]) -> str:
-    from kswatch.ci.formats.alert_text import differences
+def _as_text(store: Store, events: list[SimulatedAlertChange]) -> str:
+    from kswatch.ci.formats.alert_text import difference_lines
     from kswatch.ci.formats.escape import plain
     from kswatch.db.queries.basic import alerts
 
     lines = [
         f"night {one.night}: alert {one.alert} {one.news}, "
         f"{'confirmed' if one.confirmed else 'provisional'}, {one.state}: {plain(one.title)}"
-        for one in news
+        for one in events
     ]
     confirmed = [one for one in alerts(store) if one.confirmed]
     for one in confirmed:
         code = one.explanation.get("differences", {}).get("code", {}).get("cells_changed", 0)
-        told = [f"put down to {one.cause}", *differences(one), f"machine code changed in {code} cells"]
-        lines.append(f"alert {one.id}: {'; '.join(told)}")
+        parts = [
+            f"attributed to {one.cause}",
+            *difference_lines(one),
+            f"machine code changed in {code} cells",
+        ]
+        lines.append(f"alert {one.id}: {'; '.join(parts)}")
     counts = f"{len(confirmed)} confirmed alert{'s' if len(confirmed) != 1 else ''}"
     return "\n".join([*lines, f"{counts}, {len(alerts(store)) - len(confirmed)} provisional (simulated)"])
 
 
-def _as_json(store: Store, path: Path, plants: list[str], nights: int, news: list[SimulatedNews]) -> str:
+def _as_json(
+    store: Store, path: Path, plants: list[str], nights: int, events: list[SimulatedAlertChange]
+) -> str:
     from dataclasses import asdict
 
     from kswatch.db.json_text import to_json_text
@@ -105,7 +114,7 @@ def _as_json(store: Store, path: Path, plants: list[str], nights: int, news: lis
             "store": str(path),
             "nights": nights,
             "planted": [] if plants == ["none"] else plants,
-            "news": [asdict(one) for one in news],
+            "news": [asdict(one) for one in events],
             "alerts": [asdict(one) for one in alerts(store)][::-1],
         }
     )

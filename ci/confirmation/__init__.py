@@ -1,1 +1,1 @@
-"""ci/confirmation: say in one sentence what lives here."""
+"""Confirmation of provisional alerts: requesting a repeated measurement, its decision, and applying it."""

@@ -1,85 +1,91 @@
-"""Asking to measure again at once what a night flagged, in turns with the last good revision.
+"""Confirmation requests: measuring again, at once, the cells that a night flagged.
 
-What the answer does to the alerts is in `kswatch.ci.confirmation.apply`.
+The result is applied to the alerts by `kswatch.ci.confirmation.apply`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from kswatch.ci.alerts.explanation import CELLS_LISTED
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.history import LEVEL_CAUSES
+from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import DETECTOR, LIVE
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, RunRow, VerdictRow, alerts, requests, verdicts
-from kswatch.db.request_queue.requests import ask
+from kswatch.db.records import CONFIRM, ProblemKey
+from kswatch.db.request_queue.confirmation import ConfirmationRequest
+from kswatch.db.request_queue.requests import submit
 from kswatch.db.store import Store
 
 PRIORITY = 100
-"""Before anything else that waits: the machine is still in the night's state."""
-KIND: Final = "confirm"
+"""Ahead of all other requests, while the machine is still in the night's state."""
 
 
-def ask_again(store: Store, run: RunRow, config: CiConfig) -> int | None:
-    """Ask once for what a night's provisional alerts are made of; gives the request, None for no need.
+def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | None:
+    """Queue a confirmation of a night's provisional alerts once; the request's id, None where none is needed.
 
-    Such a run enters no baseline, since only nightly runs do.
+    The confirming runs enter no baseline, since only nightly runs do.
     """
     flagged = [one for one in _provisional(store, run) if run.kind == "nightly" and run.origin != "imported"]
-    if not flagged or not config.confirm_minutes or _asked_already(store, run):
+    if not flagged or not config.confirm_minutes or _is_requested(store, run):
         return None
     rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
-    problems = list(dict.fromkeys(_problem_text(row) for row in rows))[:CELLS_LISTED]
-    implementations = sorted({row.implementation for row in rows if row.metric == "latency_ms"})
-    return ask(
+    good, bad, why_alone = _revisions(store, run, flagged)
+    confirmation = ConfirmationRequest(
+        of_run=run.id,
+        problem=tuple(dict.fromkeys(_problem(row) for row in rows))[:CELLS_LISTED],
+        flagged=tuple(sorted({row.implementation for row in rows if row.metric == "latency_ms"})),
+        budget=f"{config.confirm_minutes:g}m",
+        good_revision=good,
+        bad_revision=bad,
+        why_alone=why_alone,
+    )
+    return submit(
         store,
         "ad_hoc",
         run.device_uuid,
         asked_by=DETECTOR,
-        why=f"measure again what run {run.id} flagged: alert {', '.join(str(one.id) for one in flagged)}",
-        arguments={
-            "problem": problems,
-            "budget": f"{config.confirm_minutes:g}m",
-            "of_run": run.id,
-            "flagged": implementations,
-            **_revisions(store, run, flagged),
-        },
-        kind=KIND,
+        why=f"confirm run {run.id}: alert {', '.join(str(one.id) for one in flagged)}",
+        arguments=confirmation.as_arguments(),
+        kind=CONFIRM,
         priority=PRIORITY,
     )
 
 
 def _provisional(store: Store, run: RunRow) -> list[AlertRow]:
     """Alerts of this run that measuring again may confirm."""
-    found = alerts(store, LIVE, run.device_id)
     return [
         one
-        for one in found
+        for one in alerts(store, LIVE, run.device_id)
         if not one.confirmed and one.newest_run_id == run.id and one.cause in LEVEL_CAUSES
     ]
 
 
-def _revisions(store: Store, run: RunRow, flagged: Sequence[AlertRow]) -> Mapping[str, object]:
-    """The commits to measure in turns, or why there are no two: what was not committed is in no worktree."""
+def _revisions(
+    store: Store, run: RunRow, flagged: Sequence[AlertRow]
+) -> tuple[str | None, str | None, str | None]:
+    """The good and the bad commit, or the reason why there are no two.
+
+    Uncommitted changes exclude a comparison, since no worktree has them.
+    """
     good_run = max((one.explanation.get("last_good_run") or 0 for one in flagged), default=0)
     good = queries.run(store, good_run).revision if good_run else None
     bad = run.revision
     if good is None or bad is None:
-        return {"why_alone": "no revision is known of the last good night, or of this one"}
+        return None, None, "the revision of the last good night, or of this one, is unknown"
     if good.dirty or bad.dirty:
-        return {"why_alone": "one of both nights measured changes that were not committed"}
+        return None, None, "one of the two nights measured uncommitted changes"
     if good.commit == bad.commit:
-        return {"why_alone": f"both nights are of revision {bad.commit[:12]}"}
-    return {"good_revision": good.commit, "bad_revision": bad.commit}
+        return None, None, f"both nights measured revision {bad.commit[:12]}"
+    return good.commit, bad.commit, None
 
 
-def _asked_already(store: Store, run: RunRow) -> bool:
+def _is_requested(store: Store, run: RunRow) -> bool:
     return any(
-        one.kind == KIND and one.arguments.get("of_run") == run.id for one in requests(store, limit=1000)
+        one.kind == CONFIRM and one.arguments.get("of_run") == run.id for one in requests(store, limit=1000)
     )
 
 
-def _problem_text(row: VerdictRow) -> str:
-    return f"{row.a},{row.b},{row.c},{row.d},{row.batch},{row.precision},{row.layout}"
+def _problem(row: VerdictRow) -> ProblemKey:
+    return ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout)

@@ -1,1 +1,1 @@
-"""ci/formats: say in one sentence what lives here."""
+"""Output formats and escaping: alert text, JUnit XML, GitHub workflow commands, formatters."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kswatch.ci.formats.escape import plain
-from kswatch.db.alerts.precision import Precision
+from kswatch.db.alerts.precision import AlertPrecision
 from kswatch.db.queries.basic import AlertEventRow, AlertRow, DeviceRow
 
 
@@ -41,29 +41,30 @@ def _sure(one: AlertRow) -> str:
 
 
 def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[int, DeviceRow]) -> str:
-    """Everything that the store knows of an alert."""
-    lines = [alert_lines([one], devices).strip(), f"  version {one.version}, put down to {one.cause}"]
+    """All details of an alert."""
+    lines = [alert_lines([one], devices).strip(), f"  version {one.version}, attributed to {one.cause}"]
     if one.assigned_to:
         lines.append(f"  assigned to {plain(one.assigned_to)}")
     if one.muted_until:
         lines.append(f"  muted until {one.muted_until:%Y-%m-%d %H:%M} UTC")
-    lines += [f"  {line}" for line in differences(one)]
+    lines += [f"  {line}" for line in difference_lines(one)]
     lines += [f"    {_cell_line(cell)}" for cell in one.explanation.get("cells", [])]
     lines += [f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {_event_text(event)}" for event in events]
     return "\n".join(lines)
 
 
-def differences(one: AlertRow) -> Iterable[str]:
-    """What differs between the last good run and the first bad one, as lines."""
-    told = one.explanation
-    if told.get("first_bad_run") is not None:
-        yield f"first bad run {told['first_bad_run']}, last good run {told.get('last_good_run')}"
-    elif told.get("last_good_run") is not None:
-        yield f"last good run {told['last_good_run']}"
-    revisions = told.get("revisions") or {}
+def difference_lines(one: AlertRow) -> Iterable[str]:
+    """The differences between the last good run and the first bad one, as lines."""
+    explanation = one.explanation
+    if explanation.get("first_bad_run") is not None:
+        good = explanation.get("last_good_run")
+        yield f"first bad run {explanation['first_bad_run']}, last good run {good}"
+    elif explanation.get("last_good_run") is not None:
+        yield f"last good run {explanation['last_good_run']}"
+    revisions = explanation.get("revisions") or {}
     if revisions.get("good") != revisions.get("bad"):
         yield f"revisions {revisions.get('good')} -> {revisions.get('bad')}"
-    for change in told.get("environment_changes", []):
+    for change in explanation.get("environment_changes", []):
         yield plain(f"{change['name']}: {change['before']} -> {change['after']}")
 
 
@@ -82,8 +83,8 @@ def _event_text(event: AlertEventRow) -> str:
     return f"{event.action}{moved}{reason}"
 
 
-def record_lines(found: Precision, stale: Iterable[tuple[AlertRow, datetime]]) -> list[str]:
-    """How often the detector was right so far, and the mutes that somebody should look at."""
+def precision_lines(found: AlertPrecision, stale: Iterable[tuple[AlertRow, datetime]]) -> list[str]:
+    """The precision of the detector so far, and stale mutes."""
     lines = []
     if found.share is not None:
         decided = found.real + found.false_alarms

@@ -1,24 +1,25 @@
-"""Text that came from commits, files or people, made harmless in each place that it is shown."""
+"""Escaping of text from commits, files and users, for each place in which it is shown."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 _NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-"""What XML 1.0 cannot hold (its production Char); compiled when it is first used, which takes a while."""
+"""Characters that XML 1.0 cannot hold (its production Char); compiled on first use, since that is slow."""
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
 _BROKEN_WORD = "<!-- -->"
-"""A comment between two characters: GitHub then sees neither a mention nor a link to follow."""
+"""A comment between two characters, which prevents GitHub from making a mention or a link."""
 
 
 def plain(text: str) -> str:
-    """Text in one line without control characters: it can neither end the line nor steer a terminal."""
+    """The text in one line without control characters, so that it cannot steer a terminal."""
     shown = (character for character in text if character.isprintable() or character.isspace())
     return " ".join("".join(shown).split())
 
 
 def markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in one line: no markup, link or mention, and no table cell ends."""
+    """The text in one line that Markdown shows literally: no markup, link, mention or end of a table cell."""
     escaped = _MARKUP.sub(r"\\\1", plain(text).replace("&", "&amp;"))
     for word, broken in (
         ("@", "@" + _BROKEN_WORD),
@@ -29,8 +30,14 @@ def markdown(text: str) -> str:
     return escaped
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the cells are escaped."""
+    lines = [header, ["---"] * len(header), *([markdown(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def xml_text(text: str) -> str:
-    """Text of several lines that an XML document can hold; whoever writes the document escapes it."""
+    """The text, which may have several lines, without characters that XML cannot hold; not escaped."""
     return re.sub(_NOT_XML, "\ufffd", text)
 
 
@@ -40,5 +47,5 @@ def annotation_text(text: str) -> str:
 
 
 def annotation_property(text: str) -> str:
-    """A property's value of a GitHub workflow command."""
+    """The value of a property of a GitHub workflow command."""
     return annotation_text(text).replace(":", "%3A").replace(",", "%2C")

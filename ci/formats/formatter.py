@@ -1,4 +1,4 @@
-"""How a gate's result is told: the same five ways for a measured gate and for a static one."""
+"""The output formats of a result, the same five for a check, a measured gate and a static gate."""
 
 from __future__ import annotations
 
@@ -6,17 +6,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kswatch.ci.formats.github_commands import append_step_summary
+from kswatch.db.json_text import to_json_text
+
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Telling(Generic[Result]):
-    """A function for each way; all text of other people is escaped in each."""
+class ResultFormatter(Generic[Result]):
+    """A function for each format; each escapes text that comes from outside."""
 
     text: Callable[[Result], str]
     rows: Callable[[Result], list[dict[str, object]]]
-    """For JSON: one object for each thing that was judged."""
+    """For JSON: one object for each judged cell or kernel."""
     junit: Callable[[Result], str]
     markdown: Callable[[Result], str]
     annotations: Callable[[Result], str]
     """GitHub workflow commands, one a line."""
+
+    def render(self, result: Result, output_format: str) -> str:
+        """The result as `text`, `json`, `junit`, `markdown` or `github`; the last appends a step summary."""
+        if output_format == "json":
+            return to_json_text(self.rows(result))
+        if output_format == "junit":
+            return self.junit(result)
+        if output_format == "markdown":
+            return self.markdown(result)
+        text = self.text(result)
+        if output_format == "text":
+            return text
+        append_step_summary(self.markdown(result))
+        return "\n".join(part for part in (text, self.annotations(result)) if part)

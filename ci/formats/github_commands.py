@@ -15,7 +15,7 @@ def annotation(level: str, title: str, message: str) -> str:
 
 
 def append_step_summary(markdown: str) -> None:
-    """Append the report to the page that GitHub shows for this step, where it asks for one.
+    """Append the report to the step's summary page, where GITHUB_STEP_SUMMARY is set.
 
     Raises:
         ConfigurationError: the file that GITHUB_STEP_SUMMARY names cannot be written.

@@ -1,4 +1,4 @@
-"""JUnit XML, in what its two stricter descriptions have in common, so that every consumer takes it.
+"""JUnit XML within the intersection of its two stricter schemas, so that every consumer accepts it.
 
 Those are the schema of Ant's JUnit report (windyroad/JUnit-Schema) and that of Jenkins' xUnit plugin
 (junit-10.xsd).
@@ -16,17 +16,17 @@ from xml.etree.ElementTree import Element, SubElement
 
 from kswatch.ci.formats.escape import plain, xml_text
 
-Outcome = Literal["passed", "failure", "error", "skipped"]
-_KIND = {"failure": "regression", "error": "not measured"}
+CaseOutcome = Literal["passed", "failure", "error", "skipped"]
+_FAILURE_TYPE = {"failure": "regression", "error": "not measured"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test case: a `failure` is a finding, an `error` that nothing could be said."""
+    """One test case: a `failure` is a finding, an `error` a measurement that failed."""
 
     group: str
     name: str
-    outcome: Outcome = "passed"
+    outcome: CaseOutcome = "passed"
     message: str = ""
     seconds: float = 0.0
 
@@ -38,9 +38,9 @@ def junit_xml(
     seconds: float = 0.0,
     at: datetime | None = None,
     facts: Mapping[str, str] = {},  # noqa: B006  (only read)
-    said: str = "",
+    system_out: str = "",
 ) -> str:
-    """One document with one suite; `said` is what a terminal would have shown."""
+    """One document with one suite; `system_out` is the report as a terminal shows it."""
     root = Element("testsuites")
     counts = {word: sum(case.outcome == word for case in cases) for word in ("failure", "error", "skipped")}
     suite = SubElement(
@@ -63,7 +63,7 @@ def junit_xml(
     for key, value in facts.items():
         SubElement(properties, "property", {"name": plain(key), "value": plain(value)})
     suite.extend(_elements(cases))
-    SubElement(suite, "system-out").text = xml_text(said)
+    SubElement(suite, "system-out").text = xml_text(system_out)
     SubElement(suite, "system-err")
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
@@ -73,8 +73,8 @@ def _elements(cases: Iterable[Case]) -> Iterable[Element]:
         attributes = {"classname": plain(case.group), "name": plain(case.name), "time": f"{case.seconds:.3f}"}
         element = Element("testcase", attributes)
         if case.outcome != "passed":
-            told = SubElement(element, case.outcome, {"message": plain(case.message)})
-            if case.outcome in _KIND:
-                told.set("type", _KIND[case.outcome])
-                told.text = xml_text(case.message)
+            detail = SubElement(element, case.outcome, {"message": plain(case.message)})
+            if case.outcome in _FAILURE_TYPE:
+                detail.set("type", _FAILURE_TYPE[case.outcome])
+                detail.text = xml_text(case.message)
         yield element

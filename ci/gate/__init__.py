@@ -1,1 +1,1 @@
-"""ci/gate: say in one sentence what lives here."""
+"""The gate: two revisions of the kernels compared, by measuring or by their machine code, and bisection."""

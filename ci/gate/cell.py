@@ -1,31 +1,29 @@
-"""One cell of a gate: its readings by fresh pairs of processes, and what they add up to."""
+"""One cell of a gate: its readings by fresh pairs of processes, and the verdict that follows from them."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from kswatch.ci.gate.estimators import Estimate, of_pairs, of_rounds
+from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.estimators import GateEstimate, estimate_from_pairs, estimate_from_rounds
 from kswatch.db.paired_runs.paired_record import PairedReading
 from kswatch.db.records import COMPARABLE, MeasurementRecord, ProblemKey
 
-if TYPE_CHECKING:
-    from kswatch.ci.gate.sequential import Care
-
-Key = tuple[ProblemKey, str]
-Verdict = Literal["faster", "slower", "same", "ambiguous"]
+GateCellKey = tuple[ProblemKey, str]
+GateVerdict = Literal["faster", "slower", "same", "ambiguous"]
 CONFIRMED_LOSSES = 2
-"""A result that the head no longer gives is believed when fresh processes lose it again."""
+"""Pairs of processes in which the head must lose a result before the loss is confirmed."""
 
 
 @dataclass(frozen=True)
 class CellVerdict:
-    """The judgement on one cell; `verdict` is None where there were no times to compare."""
+    """The verdict on one cell; `verdict` is None where there were no latencies to compare."""
 
     problem: ProblemKey
     implementation: str
-    verdict: Verdict | None
+    verdict: GateVerdict | None
     confirmed: bool
     change: float | None
     change_low: float | None
@@ -41,28 +39,28 @@ class CellVerdict:
 
     @property
     def regressed(self) -> bool:
-        """A confirmed slowdown, a wrong result, or one that the head no longer gives."""
+        """Whether a slowdown, an incorrect or a lost result is confirmed."""
         return self.confirmed and self.verdict in (None, "slower")
 
 
-class Cell:
-    """What is known of one cell so far."""
+class GateCell:
+    """The readings of one cell so far, and its state: open, suspected, confirmed or settled."""
 
     def __init__(self, problem: ProblemKey, implementation: str) -> None:
         self.problem, self.implementation = problem, implementation
         self.settled = False
-        """Whether asking again can change nothing."""
+        """Whether further measuring cannot change the verdict."""
         self.confirmed = False
         self.suspected: Literal["slower", "faster"] | None = None
-        self.pooled: Estimate | None = None
+        self.pooled: GateEstimate | None = None
         """From the rounds of all pairs."""
         self._readings: list[PairedReading] = []
-        self._pairs: list[Estimate] = []
-        self._before = 0
+        self._pairs: list[GateEstimate] = []
+        self._pairs_before_suspicion = 0
         self._losses = 0
 
-    def takes(self, reading: PairedReading) -> None:
-        """Add what one more pair of processes gave."""
+    def add_reading(self, reading: PairedReading) -> None:
+        """Add the reading of one more pair of processes."""
         self._readings.append(reading)
         if _lost(reading):
             self._losses += 1
@@ -72,42 +70,45 @@ class Cell:
         if not _timed(reading):
             self.settled = True
             return
-        of_pair = of_rounds(reading.ratios)
+        of_pair = estimate_from_rounds(reading.ratios)
         if of_pair is not None:
             self._pairs.append(of_pair)
-        self.pooled = of_rounds([ratio for one in self._readings for ratio in one.ratios])
+        self.pooled = estimate_from_rounds([ratio for one in self._readings for ratio in one.ratios])
 
-    def suspects(self, side: Literal["slower", "faster"]) -> None:
-        """From here on pairs vouch for it, or do not."""
-        self.suspected, self._before = side, len(self._pairs)
+    def mark_suspected(self, side: Literal["slower", "faster"]) -> None:
+        """Suspect a change; only pairs measured from now on can confirm it."""
+        self.suspected, self._pairs_before_suspicion = side, len(self._pairs)
 
     @property
     def lost(self) -> bool:
-        """Whether the head gave no right result where the base did."""
+        """Whether the head gave no correct result where the base did."""
         return self._losses > 0
 
     @property
-    def since(self) -> int:
-        """Pairs measured since it was suspected."""
-        return len(self._pairs) - self._before if self.suspected else 0
+    def pairs_since_suspicion(self) -> int:
+        """Pairs measured since the cell was suspected."""
+        return len(self._pairs) - self._pairs_before_suspicion if self.suspected else 0
 
     @property
-    def confirming(self) -> Estimate | None:
-        """From the pairs since it was suspected; None before there are any."""
-        return of_pairs(self._pairs[self._before :]) if self.since else None
+    def confirming(self) -> GateEstimate | None:
+        """The estimate of the pairs measured since suspicion; None before the first."""
+        if not self.pairs_since_suspicion:
+            return None
+        return estimate_from_pairs(self._pairs[self._pairs_before_suspicion :])
 
     def clock_agrees(self, floor: float) -> bool:
-        """Whether cycles say what time says; where they are not counted, time alone decides."""
-        counted = [one for one in self._readings[-self.since :] if one.base.cycles and one.head.cycles]
+        """Whether cycles changed in the direction of the latency; True where cycles are not counted."""
+        recent = self._readings[-self.pairs_since_suspicion :]
+        counted = [one for one in recent if one.base.cycles and one.head.cycles]
         if not counted or self.pooled is None:
             return True
         change = statistics.median((one.head.cycles or 0) / (one.base.cycles or 1) for one in counted) - 1
         return change * self.pooled.change > 0 and abs(change) >= floor / 2
 
-    def verdict(self, care: Care) -> CellVerdict:
-        """What is to be told."""
-        best = self.confirming if self.since >= care.confirming_pairs else self.pooled
-        word, reason = self._word(care)
+    def verdict(self, config: GateConfig) -> CellVerdict:
+        """The verdict by the readings so far."""
+        best = self.confirming if self.pairs_since_suspicion >= config.confirming_pairs else self.pooled
+        word, reason = self._verdict_and_reason(config)
         last = self._readings[-1] if self._readings else None
         return CellVerdict(
             problem=self.problem,
@@ -127,25 +128,25 @@ class Cell:
             rounds=sum(len(one.ratios) for one in self._readings),
         )
 
-    def _word(self, care: Care) -> tuple[Verdict | None, str | None]:
+    def _verdict_and_reason(self, config: GateConfig) -> tuple[GateVerdict | None, str | None]:
         if not self._readings:
-            return None, "the budget was spent before its turn"
+            return None, "not measured: the budget was spent first"
         last = self._readings[-1]
         if _lost(last):
             return None, last.head.reason or f"the head's result is {last.head.status}"
         if not _timed(last):
-            return None, last.base.reason or last.head.reason or "it gave no times"
+            return None, last.base.reason or last.head.reason or "no latency was measured"
         if self.confirmed:
             return self.suspected, None
         if self.pooled is None:
-            return "ambiguous", f"fewer than {len(last.ratios) + 1} rounds are no evidence"
+            return "ambiguous", f"{len(last.ratios)} rounds are too few for an interval"
         if self.settled:
             return "same", None
-        if self.suspected and not self.clock_agrees(care.floor):
-            return "ambiguous", f"{self.suspected} in time, not in cycles: the clock moved"
+        if self.suspected and not self.clock_agrees(config.floor):
+            return "ambiguous", f"{self.suspected} in latency, not in cycles: the clock changed"
         if self.suspected:
-            return "ambiguous", f"it looked {self.suspected} at first, and fresh processes did not confirm it"
-        return "ambiguous", f"its interval reaches beyond the floor of {100 * care.floor:g} %"
+            return "ambiguous", f"{self.suspected} at first, not confirmed by fresh processes"
+        return "ambiguous", f"its interval reaches beyond the floor of {100 * config.floor:g} %"
 
 
 def _timed(reading: PairedReading) -> bool:
@@ -153,7 +154,7 @@ def _timed(reading: PairedReading) -> bool:
 
 
 def _lost(reading: PairedReading) -> bool:
-    """A wrong result, or none where the base has one."""
+    """Whether the head's result is incorrect, or missing where the base has one."""
     head = reading.head.status
     return head == "incorrect" or (reading.base.status in COMPARABLE and head not in COMPARABLE)
 

@@ -1,40 +1,40 @@
-"""What a gate says: text for a terminal, rows for scripts, Markdown, JUnit XML, GitHub annotations."""
+"""A gate's result as text for a terminal, rows for scripts, Markdown, JUnit XML and GitHub annotations."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-from kswatch.ci.formats.escape import markdown, plain
-from kswatch.ci.formats.formatter import Telling
+from kswatch.ci.formats.escape import markdown, markdown_table, plain
+from kswatch.ci.formats.formatter import ResultFormatter
 from kswatch.ci.formats.github_commands import annotation
 from kswatch.ci.formats.junit import Case, junit_xml
+from kswatch.ci.formats.problem_fields import problem_fields
 from kswatch.ci.gate.cell import CellVerdict
 from kswatch.ci.gate.sequential import GateResult
 from kswatch.db.records import RevisionRecord
 
 LISTED = 20
 NOTHING_CHANGED = (
-    "nothing that feeds the kernels changed, so nothing was measured; "
-    "--force measures all the same (an A/A test)"
+    "nothing that affects the kernels changed, so nothing was measured; --force measures anyway (an A/A test)"
 )
 
 
 def gate_text(result: GateResult) -> str:
     """The whole result for a terminal."""
-    lines = [f"{_names(result)}: {headline(result)}"]
+    lines = [f"{_names(result)}: {gate_headline(result)}"]
     lines += [f"  note: {plain(note)}" for note in result.notes]
     if result.broken:
         lines += [f"  | {plain(line)}" for line in result.broken.log.splitlines()]
-    told = _worth_telling(result)
-    lines += [f"  {_line(one)}" for one in told[:LISTED]]
-    if len(told) > LISTED:
-        lines.append(f"  and {len(told) - LISTED} more; --json has them all")
+    shown = _notable(result)
+    lines += [f"  {_line(one)}" for one in shown[:LISTED]]
+    if len(shown) > LISTED:
+        lines.append(f"  and {len(shown) - LISTED} more; --json has them all")
     return "\n".join(lines)
 
 
-def headline(result: GateResult) -> str:
-    """In one line: what became of it."""
+def gate_headline(result: GateResult) -> str:
+    """The outcome in one line."""
     if result.broken:
         return f"{result.broken.side} cannot be measured: {plain(result.broken.reason)}"
     if result.outcome == "nothing changed":
@@ -60,8 +60,8 @@ def _counts(result: GateResult) -> str:
     return f"{len(result.verdicts)} cells: {', '.join(words)}"
 
 
-def _worth_telling(result: GateResult) -> list[CellVerdict]:
-    """Regressions, then what changed otherwise, then what stayed unclear; nothing of a broken revision."""
+def _notable(result: GateResult) -> list[CellVerdict]:
+    """Regressions, then improvements, ambiguous and not compared cells; empty where a revision is broken."""
     if result.broken:
         return []
     rest = [one for one in result.verdicts if not one.regressed and one.verdict not in (None, "same")]
@@ -71,7 +71,7 @@ def _worth_telling(result: GateResult) -> list[CellVerdict]:
 
 def _line(one: CellVerdict) -> str:
     reason = f" ({plain(one.reason)})" if one.reason else ""
-    return f"{_word(one)}{_change(one)} {one.implementation} {one.problem.words}{reason}"
+    return f"{_word(one)}{_change_text(one)} {one.implementation} {one.problem.words}{reason}"
 
 
 def _word(one: CellVerdict) -> str:
@@ -80,14 +80,14 @@ def _word(one: CellVerdict) -> str:
     return one.verdict
 
 
-def _change(one: CellVerdict) -> str:
+def _change_text(one: CellVerdict) -> str:
     if one.change is None or one.change_low is None or one.change_high is None:
         return ""
     return f" {100 * one.change:+.1f} % [{100 * one.change_low:+.1f}, {100 * one.change_high:+.1f}]"
 
 
 def gate_rows(result: GateResult) -> list[dict[str, object]]:
-    """One object for each cell; for a revision that cannot be measured one that says so."""
+    """One object for each cell; a single one with the reason where a revision cannot be measured."""
     common = {
         "base": result.base.commit,
         "head": result.head.commit,
@@ -101,37 +101,23 @@ def gate_rows(result: GateResult) -> list[dict[str, object]]:
 
 
 def _row(one: CellVerdict) -> dict[str, object]:
-    problem = one.problem
     values = {name: value for name, value in vars(one).items() if name != "problem"}
-    return {
-        "pattern": problem.pattern,
-        "batch": problem.batch,
-        "precision": problem.precision,
-        "layout": problem.layout,
-        "metric": "latency_ms",
-        "regressed": one.regressed,
-        **values,
-    }
+    return problem_fields(one.problem) | {"metric": "latency_ms", "regressed": one.regressed} | values
 
 
 def gate_markdown(result: GateResult) -> str:
     """A Markdown page; text from commits, compilers and devices is escaped."""
-    parts = ["# kswatch gate", f"`{_names(result)}`: {markdown(headline(result))}"]
+    parts = ["# kswatch gate", f"`{_names(result)}`: {markdown(gate_headline(result))}"]
     parts += [f"{side}: {markdown(one.subject or '')}" for side, one in _sides(result) if one.subject]
     parts += [f"- {markdown(note)}" for note in result.notes]
     if result.broken and result.broken.log:
         parts.append("\n".join(f"> {markdown(line)}  " for line in result.broken.log.splitlines()))
-    told = _worth_telling(result)
-    if told:
+    shown = _notable(result)
+    if shown:
         header = ("verdict", "change", "implementation", "problem", "base ms", "head ms", "reason")
-        lines = [
-            header,
-            ("---",) * len(header),
-            *(tuple(map(markdown, _cells(one))) for one in told[:LISTED]),
-        ]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    if len(told) > LISTED:
-        parts.append(f"and {len(told) - LISTED} more")
+        parts.append(markdown_table(header, map(_cells, shown[:LISTED])))
+    if len(shown) > LISTED:
+        parts.append(f"and {len(shown) - LISTED} more")
     return "\n\n".join(parts) + "\n"
 
 
@@ -143,7 +129,7 @@ def _cells(one: CellVerdict) -> tuple[str, ...]:
     times = ["" if time is None else f"{time:.4g}" for time in (one.base_ms, one.head_ms)]
     return (
         _word(one),
-        _change(one).strip(),
+        _change_text(one).strip(),
         one.implementation,
         one.problem.words,
         *times,
@@ -152,14 +138,14 @@ def _cells(one: CellVerdict) -> tuple[str, ...]:
 
 
 def gate_junit(result: GateResult) -> str:
-    """One case for each cell."""
+    """JUnit XML with one case for each cell."""
     facts = {"base": result.base.commit, "head": result.head.commit, "device": result.device}
     if result.broken:
         case = Case("kswatch.gate", "both revisions build", "error", gate_text(result))
         cases = [case]
     else:
         cases = [_case(one) for one in result.verdicts]
-    return junit_xml("kswatch gate", cases, seconds=result.seconds, facts=facts, said=gate_text(result))
+    return junit_xml("kswatch gate", cases, seconds=result.seconds, facts=facts, system_out=gate_text(result))
 
 
 def _case(one: CellVerdict) -> Case:
@@ -172,15 +158,15 @@ def _case(one: CellVerdict) -> Case:
 
 
 def gate_annotations(result: GateResult) -> str:
-    """Workflow commands: errors for regressions and broken revisions, a warning for what stayed unclear."""
+    """Workflow commands: errors for regressions and broken revisions, a warning for ambiguous cells."""
     title = "kswatch gate"
     if result.exit_code == 3:
-        return annotation("error", title, headline(result))
+        return annotation("error", title, gate_headline(result))
     lines = [annotation("error", title, _line(one)) for one in result.regressions[:LISTED]]
     unclear = sum(one.verdict == "ambiguous" for one in result.verdicts)
     if unclear:
-        lines.append(annotation("warning", title, f"{unclear} cells stayed ambiguous within the budget"))
+        lines.append(annotation("warning", title, f"{unclear} cells are still ambiguous after the budget"))
     return "\n".join(lines)
 
 
-TELLING = Telling(gate_text, gate_rows, gate_junit, gate_markdown, gate_annotations)
+FORMATTER = ResultFormatter(gate_text, gate_rows, gate_junit, gate_markdown, gate_annotations)

@@ -1,9 +1,9 @@
-"""The story of a gate: measure every cell, ask again where something may have moved, tell what stands.
+"""The sequential test of a gate: measure every cell once, then repeat those that may have changed.
 
     one pair of processes, all cells  ->  suspected or unclear  ->  fresh pairs for those  ->  verdicts
 
-A change is told only when pairs measured after it was suspected say the same: what was measured first
-chose it, so it cannot also vouch for it. ci/README.md says the rule in words.
+A change is confirmed only by pairs measured after it was suspected: the first pair selected it, so it would
+be a biased sample. ci/README.md describes the whole procedure.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from kswatch.ci.gate.cell import Cell, CellVerdict, Key
-from kswatch.ci.gate.estimators import stand
+from kswatch.ci.gate.cell import CellVerdict, GateCell, GateCellKey
+from kswatch.ci.gate.config import GateConfig
 from kswatch.db.paired_runs.paired_record import BrokenRevision, PairedReading
 from kswatch.db.records import ProblemKey, RevisionRecord
+from kswatch.db.statistics import benjamini_hochberg
 
-Cells = Mapping[ProblemKey, Sequence[str]]
-Outcome = Literal["nothing changed", "measured", "broken", "nothing measured"]
+CellSelection = Mapping[ProblemKey, Sequence[str]]
+GateOutcome = Literal["nothing changed", "measured", "broken", "nothing measured"]
 
 
-class Session(Protocol):
-    """Two revisions that can be measured in turns; the profiler's side of a gate."""
+class PairedSession(Protocol):
+    """Two revisions whose measurements interleave; implemented by the profiler."""
 
     base: RevisionRecord
     head: RevisionRecord
@@ -36,37 +37,19 @@ class Session(Protocol):
     budget_s: float
 
     def readings(
-        self, cells: Cells, rounds: int, swapped: bool = False
+        self, cells: CellSelection, rounds: int, swapped: bool = False
     ) -> Iterator[PairedReading | BrokenRevision]:
-        """Each cell once, by a fresh pair of processes."""
+        """Measure each cell once, by a fresh pair of processes."""
         ...
 
 
 @dataclass(frozen=True)
-class Care:
-    """How carefully a gate decides."""
-
-    floor: float = 0.02
-    """The smallest relative change that is called faster or slower."""
-    rounds: int = 12
-    """ABBA rounds of one cell by one pair of processes."""
-    suspicion_rate: float = 0.05
-    """Cells are asked again on what stands at this rate when all are looked at together."""
-    confirmation_rate: float = 0.01
-    """A suspected change is told when it stands at this rate in pairs measured since."""
-    confirming_pairs: int = 4
-    most_pairs: int = 10
-    """After so many pairs what is still unclear is told as ambiguous."""
-    budget_s: float = 600.0
-
-
-@dataclass(frozen=True)
 class GateResult:
-    """What is to be said of two revisions."""
+    """The comparison of two revisions."""
 
     base: RevisionRecord
     head: RevisionRecord
-    outcome: Outcome
+    outcome: GateOutcome
     device: str = ""
     changed: tuple[str, ...] = ()
     verdicts: tuple[CellVerdict, ...] = ()
@@ -77,32 +60,34 @@ class GateResult:
 
     @property
     def regressions(self) -> list[CellVerdict]:
-        """Confirmed ones, the worst first: wrong or lost results, then slower ones."""
+        """Confirmed regressions, the worst first: incorrect or lost results, then slower cells."""
         found = [one for one in self.verdicts if one.regressed]
         return sorted(found, key=lambda one: (one.verdict == "slower", -(one.change or 0.0)))
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 a regression or an incorrect result, 3 could not measure."""
+        """1 on a regression or an incorrect result, 3 where nothing could be measured, else 0."""
         if self.regressions:
             return 1
         return 3 if self.outcome in ("broken", "nothing measured") else 0
 
 
-def decide(session: Session, care: Care, clock: Callable[[], float] = time.monotonic) -> GateResult:
-    """Compare two revisions, as often as it takes and the budget allows.
+def compare_revisions(
+    session: PairedSession, config: GateConfig, clock: Callable[[], float] = time.monotonic
+) -> GateResult:
+    """Compare two revisions until every cell is settled or the budget is spent.
 
     Raises:
         MeasurementError: the device was lost.
     """
-    began_s = clock()
+    started_s = clock()
     if not session.cells:
         return GateResult(
             session.base, session.head, "nothing changed", changed=session.changed, notes=session.notes
         )
-    judging = _Judging(session, care, lambda: care.budget_s - (clock() - began_s))
-    broken = judging.run()
-    verdicts = tuple(one.verdict(care) for one in judging.cells.values())
+    test = _SequentialTest(session, config, lambda: config.budget_s - (clock() - started_s))
+    broken = test.run()
+    verdicts = tuple(cell.verdict(config) for cell in test.cells.values())
     measured = any(one.verdict is not None or one.regressed for one in verdicts)
     return GateResult(
         session.base,
@@ -114,73 +99,79 @@ def decide(session: Session, care: Care, clock: Callable[[], float] = time.monot
         broken,
         session.notes,
         dict(session.runs),
-        clock() - began_s,
+        clock() - started_s,
     )
 
 
-class _Judging:
-    """Cells, with what is known of each so far."""
+class _SequentialTest:
+    """The cells of a gate, measured in passes."""
 
-    def __init__(self, session: Session, care: Care, left_s: Callable[[], float]) -> None:
-        self._session, self._care, self._left_s = session, care, left_s
-        self.cells: dict[Key, Cell] = {
-            (problem, name): Cell(problem, name) for problem, names in session.cells.items() for name in names
+    def __init__(self, session: PairedSession, config: GateConfig, left_s: Callable[[], float]) -> None:
+        self._session, self._config, self._left_s = session, config, left_s
+        self.cells: dict[GateCellKey, GateCell] = {
+            (problem, name): GateCell(problem, name)
+            for problem, names in session.cells.items()
+            for name in names
         }
 
     def run(self) -> BrokenRevision | None:
-        """Ask for pairs until every cell is settled, or time or patience is over."""
-        for pair in range(self._care.most_pairs + 1):
+        """Measure pairs until every cell is settled, or the budget or the number of pairs is spent."""
+        for pair in range(self._config.most_pairs + 1):
             waiting = self._waiting()
             if not waiting or self._left_s() <= 0:
                 break
-            if broken := self._ask(waiting, swapped=pair % 2 == 1):
+            if broken := self._measure(waiting, swapped=pair % 2 == 1):
                 return broken
             self._suspect()
             self._confirm()
         return None
 
-    def _waiting(self) -> list[Cell]:
-        """What is suspected alone, while there is any: it decides the gate; then what is unclear.
+    def _waiting(self) -> list[GateCell]:
+        """The suspected cells, which decide the gate; where there are none, all open cells.
 
-        Once a regression is confirmed nothing unclear can change the answer.
+        Once a regression is confirmed, an unclear cell cannot change the result.
         """
-        open_cells = [one for one in self.cells.values() if not one.settled]
-        suspected = [one for one in open_cells if one.suspected or one.lost]
-        decided = any(one.confirmed and one.suspected != "faster" for one in self.cells.values())
+        open_cells = [cell for cell in self.cells.values() if not cell.settled]
+        suspected = [cell for cell in open_cells if cell.suspected or cell.lost]
+        decided = any(cell.confirmed and cell.suspected != "faster" for cell in self.cells.values())
         return suspected or ([] if decided else open_cells)
 
-    def _ask(self, waiting: Sequence[Cell], swapped: bool) -> BrokenRevision | None:
+    def _measure(self, waiting: Sequence[GateCell], swapped: bool) -> BrokenRevision | None:
         by_problem: dict[ProblemKey, list[str]] = {}
-        for one in waiting:
-            by_problem.setdefault(one.problem, []).append(one.implementation)
-        # a generator that is left early must end its processes now, not when it is collected
-        with closing(self._session.readings(by_problem, self._care.rounds, swapped)) as readings:  # type: ignore[type-var]
+        for cell in waiting:
+            by_problem.setdefault(cell.problem, []).append(cell.implementation)
+        # closing: a generator that is left early must end its processes now, not when it is collected
+        with closing(self._session.readings(by_problem, self._config.rounds, swapped)) as readings:  # type: ignore[type-var]
             for reading in readings:
                 if isinstance(reading, BrokenRevision):
                     return reading
-                self.cells[reading.problem, reading.implementation].takes(reading)
+                self.cells[reading.problem, reading.implementation].add_reading(reading)
                 if self._left_s() <= 0:
                     break
         return None
 
     def _suspect(self) -> None:
-        """What stands among all cells is suspected; what is surely no change that matters is settled."""
-        known = [(one, one.pooled) for one in self.cells.values() if one.pooled and not one.suspected]
-        stands = stand([each.p_value for _, each in known], self._care.suspicion_rate)
-        for (one, pooled), significant in zip(known, stands, strict=True):
-            if significant and pooled.beyond(self._care.floor):
-                one.suspects("slower" if pooled.change > 0 else "faster")
-            elif pooled.within(self._care.floor):
-                one.settled = True
+        """Suspect the cells that changed significantly; settle those whose interval lies within the floor."""
+        known = [(cell, cell.pooled) for cell in self.cells.values() if cell.pooled and not cell.suspected]
+        significant = benjamini_hochberg([each.p_value for _, each in known], self._config.suspicion_rate)
+        for (cell, estimate), is_significant in zip(known, significant, strict=True):
+            if is_significant and estimate.beyond(self._config.floor):
+                cell.mark_suspected("slower" if estimate.change > 0 else "faster")
+            elif estimate.within(self._config.floor):
+                cell.settled = True
 
     def _confirm(self) -> None:
-        care = self._care
-        ready = [one for one in self.cells.values() if one.suspected and one.since >= care.confirming_pairs]
-        told = [(one, each) for one in ready if (each := one.confirming)]
-        stands = stand([each.p_value for _, each in told], care.confirmation_rate)
-        for (one, each), significant in zip(told, stands, strict=True):
-            as_suspected = (each.change > 0) == (one.suspected == "slower")
-            if significant and as_suspected and each.beyond(care.floor) and one.clock_agrees(care.floor):
-                one.confirmed = one.settled = True
-            elif each.within(care.floor):
-                one.settled = True
+        """Confirm suspected cells whose new pairs agree; settle those with an interval within the floor."""
+        config = self._config
+        enough = [
+            cell for cell in self.cells.values() if cell.pairs_since_suspicion >= config.confirming_pairs
+        ]
+        known = [(cell, estimate) for cell in enough if (estimate := cell.confirming)]
+        significant = benjamini_hochberg([each.p_value for _, each in known], config.confirmation_rate)
+        for (cell, estimate), is_significant in zip(known, significant, strict=True):
+            as_suspected = (estimate.change > 0) == (cell.suspected == "slower")
+            matters = estimate.beyond(config.floor) and cell.clock_agrees(config.floor)
+            if is_significant and as_suspected and matters:
+                cell.confirmed = cell.settled = True
+            elif estimate.within(config.floor):
+                cell.settled = True

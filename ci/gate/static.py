@@ -1,4 +1,4 @@
-"""A gate without a GPU: the machine code of two revisions, and of one against its budget."""
+"""The static gate, which needs no GPU: machine code against its budget and against another revision."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ FIGURES = ("registers", "spill_bytes", "shared_bytes")
 
 @dataclass(frozen=True)
 class CodeChange:
-    """One figure of one kernel that differs from the base; None where one of them lacks the kernel."""
+    """One figure of one kernel that differs from the base; None where that revision lacks the kernel."""
 
     kernel: str
     architecture: str
-    what: str
-    """`registers`, `spill_bytes`, `shared_bytes`, `instructions` (all together) or `kernel`."""
+    figure: str
+    """`registers`, `spill_bytes`, `shared_bytes`, `instructions` (their total) or `kernel`."""
     before: int | None
     after: int | None
 
     @property
     def regressed(self) -> bool:
-        """Spills that the base has not: the others may be the price of something better."""
-        return self.what == "spill_bytes" and (self.after or 0) > (self.before or 0)
+        """Whether the head spills more; other figures may grow for the sake of speed."""
+        return self.figure == "spill_bytes" and (self.after or 0) > (self.before or 0)
 
 
 @dataclass(frozen=True)
 class StaticResult:
-    """What is to be said of the machine code."""
+    """The head's machine code, its faults against the budget and its changes from the base."""
 
     head: RevisionRecord
     base: RevisionRecord | None
@@ -47,14 +47,14 @@ class StaticResult:
 
     @property
     def exit_code(self) -> int:
-        """1 on a kernel over its budget, or one that spills more than the base's."""
+        """1 on a kernel over its budget, or one that spills more than the base's; else 0."""
         return int(bool(self.faults or self.regressions))
 
 
 def judge_code(
     head: tuple[RevisionRecord, Figures], base: tuple[RevisionRecord, Figures | None] | None
 ) -> StaticResult:
-    """The head against its budget, and against the base where there is one."""
+    """Compare the head with its budget, and with the base where there is one."""
     revision, figures = head
     changes: tuple[CodeChange, ...] = ()
     note = None
@@ -84,9 +84,9 @@ def _changes(
         if old is None or new is None:
             yield CodeChange(*key, "kernel", None if old is None else 1, None if new is None else 1)
             continue
-        for what in FIGURES:
-            if getattr(old, what) != getattr(new, what):
-                yield CodeChange(*key, what, getattr(old, what), getattr(new, what))
+        for figure in FIGURES:
+            if getattr(old, figure) != getattr(new, figure):
+                yield CodeChange(*key, figure, getattr(old, figure), getattr(new, figure))
         counts = [sum(row.instructions.values()) for row in (old, new)]
         if counts[0] != counts[1]:
             yield CodeChange(*key, "instructions", *counts)

@@ -1,11 +1,11 @@
-"""What a static gate says: text, rows, Markdown, JUnit XML, GitHub annotations."""
+"""A static gate's result as text, rows for scripts, Markdown, JUnit XML and GitHub annotations."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from kswatch.ci.formats.escape import markdown, plain
-from kswatch.ci.formats.formatter import Telling
+from kswatch.ci.formats.escape import markdown, markdown_table, plain
+from kswatch.ci.formats.formatter import ResultFormatter
 from kswatch.ci.formats.github_commands import annotation
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.gate.static import CodeChange, StaticResult
@@ -16,17 +16,19 @@ LISTED = 40
 
 def static_text(result: StaticResult) -> str:
     """The whole result for a terminal."""
-    lines = [headline(result)]
+    lines = [static_headline(result)]
     lines += [f"  note: {plain(result.note)}"] if result.note else []
     lines += [f"  over budget: {_fault(one)}" for one in result.faults]
-    lines += [f"  {'REGRESSED' if one.regressed else 'changed'}: {_change(one)}" for one in _shown(result)]
+    lines += [
+        f"  {'REGRESSED' if one.regressed else 'changed'}: {_change_text(one)}" for one in _shown(result)
+    ]
     if len(result.changes) > LISTED:
         lines.append(f"  and {len(result.changes) - LISTED} more; --json has them all")
     return "\n".join(lines)
 
 
-def headline(result: StaticResult) -> str:
-    """In one line: what was compiled, and whether it may stay."""
+def static_headline(result: StaticResult) -> str:
+    """The compiled kernels and the outcome in one line."""
     architectures = sorted({row.architecture for row in result.rows})
     word = "REGRESSED" if result.exit_code else "within its budget"
     against = f"{result.base.commit[:12]} -> " if result.base else ""
@@ -42,11 +44,11 @@ def _fault(one: CodeFault) -> str:
     return plain(f"{one.architecture} {one.kernel}: {one.what} {one.found}, allowed {one.allowed}")
 
 
-def _change(one: CodeChange) -> str:
+def _change_text(one: CodeChange) -> str:
     where = f"{one.architecture} {one.kernel}"
-    if one.what == "kernel":
-        return plain(f"{where}: {'is gone' if one.after is None else 'is new'}")
-    return plain(f"{where}: {one.what} {one.before} -> {one.after}")
+    if one.figure == "kernel":
+        return plain(f"{where}: {'removed' if one.after is None else 'added'}")
+    return plain(f"{where}: {one.figure} {one.before} -> {one.after}")
 
 
 def static_rows(result: StaticResult) -> list[dict[str, object]]:
@@ -57,8 +59,8 @@ def static_rows(result: StaticResult) -> list[dict[str, object]]:
             {name: getattr(fault, name) for name in ("what", "allowed", "found")}
         )
     for change in result.changes:
-        told = {name: getattr(change, name) for name in ("what", "before", "after", "regressed")}
-        changes[change.kernel, change.architecture].append(told)
+        values = {name: getattr(change, name) for name in ("before", "after", "regressed")}
+        changes[change.kernel, change.architecture].append({"what": change.figure} | values)
     revisions = {"base": result.base.commit if result.base else None, "head": result.head.commit}
     return [
         revisions
@@ -70,48 +72,47 @@ def static_rows(result: StaticResult) -> list[dict[str, object]]:
 
 def static_markdown(result: StaticResult) -> str:
     """A Markdown page."""
-    parts = ["# kswatch gate --static", markdown(headline(result))]
+    parts = ["# kswatch gate --static", markdown(static_headline(result))]
     parts += [f"- {markdown(result.note)}"] if result.note else []
     parts += [f"- **over budget**: {markdown(_fault(one))}" for one in result.faults]
     if result.changes:
         header = ("architecture", "kernel", "figure", "base", "head")
         cells = [
-            (one.architecture, one.kernel, one.what, str(one.before), str(one.after))
+            (one.architecture, one.kernel, one.figure, str(one.before), str(one.after))
             for one in _shown(result)
         ]
-        lines = [header, ("---",) * len(header), *(tuple(map(markdown, row)) for row in cells)]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append(markdown_table(header, cells))
     return "\n\n".join(parts) + "\n"
 
 
 def static_junit(result: StaticResult) -> str:
-    """One case for each kernel and architecture."""
-    told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    """JUnit XML with one case for each kernel and architecture."""
+    failures: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fault in result.faults:
-        told[fault.kernel, fault.architecture].append(_fault(fault))
+        failures[fault.kernel, fault.architecture].append(_fault(fault))
     for change in result.regressions:
-        told[change.kernel, change.architecture].append(_change(change))
+        failures[change.kernel, change.architecture].append(_change_text(change))
     cases = [
         Case(
             f"kswatch.static.{row.architecture}",
             row.kernel,
-            "failure" if told[row.kernel, row.architecture] else "passed",
-            "\n".join(told[row.kernel, row.architecture]),
+            "failure" if failures[row.kernel, row.architecture] else "passed",
+            "\n".join(failures[row.kernel, row.architecture]),
         )
         for row in result.rows
     ]
     facts = {"head": result.head.commit} | ({"base": result.base.commit} if result.base else {})
-    return junit_xml("kswatch gate --static", cases, facts=facts, said=static_text(result))
+    return junit_xml("kswatch gate --static", cases, facts=facts, system_out=static_text(result))
 
 
 def static_annotations(result: StaticResult) -> str:
-    """Workflow commands: an error for each fault and new spill, one notice for the rest."""
+    """Workflow commands: an error for each fault and new spill, one notice for all other changes."""
     title = "kswatch gate --static"
     lines = [annotation("error", title, _fault(one)) for one in result.faults[:LISTED]]
-    lines += [annotation("error", title, _change(one)) for one in result.regressions[:LISTED]]
+    lines += [annotation("error", title, _change_text(one)) for one in result.regressions[:LISTED]]
     if result.changes:
-        lines.append(annotation("notice", title, headline(result)))
+        lines.append(annotation("notice", title, static_headline(result)))
     return "\n".join(lines)
 
 
-TELLING = Telling(static_text, static_rows, static_junit, static_markdown, static_annotations)
+FORMATTER = ResultFormatter(static_text, static_rows, static_junit, static_markdown, static_annotations)

@@ -1,1 +1,1 @@
-"""ci/notifications: say in one sentence what lives here."""
+"""Notifications: the configured channels, and delivery of the outbox to them."""

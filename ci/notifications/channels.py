@@ -1,4 +1,4 @@
-"""The channels that people are told through: Apprise URLs of the environment, which hold secrets.
+"""The notification channels: Apprise URLs of the environment, which hold secrets.
 
 Only a channel's scheme and number are ever shown or stored; Apprise's own log is kept from the terminal,
 since it quotes URLs.
@@ -31,22 +31,22 @@ class Channel:
     _target: Any
 
     def send(self, title: str, body: str) -> str | None:
-        """Send, and give why it was not taken; None when it was."""
+        """Send a message; returns the reason where it was not accepted, else None."""
         import apprise
 
-        with _apprise_log() as said:
+        with _apprise_log() as logged:
             try:
                 taken = self._target.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT)
             except Exception as error:  # a plugin's defect; its text may quote the URL
                 return f"sending raised {type(error).__name__}"
         if taken:
             return None
-        status = _HTTP_STATUS.search(said.getvalue())
+        status = _HTTP_STATUS.search(logged.getvalue())
         return f"it answered HTTP {status[1]}" if status else "it could not be reached, or refused"
 
 
 def channels() -> tuple[list[Channel], list[str]]:
-    """The channels of the environment; and a sentence on each URL that is none, without its secret."""
+    """The channels of the environment, and a sentence on each invalid URL, without its secret."""
     import apprise
 
     found: list[Channel] = []
@@ -66,7 +66,7 @@ def channels() -> tuple[list[Channel], list[str]]:
 
 
 def _fault(number: int, url: str) -> str:
-    """What is wrong with a URL, told by nothing but its scheme."""
+    """The problem of a URL, of which nothing but the scheme is quoted."""
     where = f"channel {number} in {CHANNELS}"
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -76,8 +76,8 @@ def _fault(number: int, url: str) -> str:
     if name in known:
         return f"{where} is no {name}:// URL as Apprise wants it; see github.com/caronc/apprise"
     close = difflib.get_close_matches(name, known, n=1)
-    meant = f"; did you mean {close[0]}://?" if close else "; see github.com/caronc/apprise"
-    return f"{where} begins with {name}://, which Apprise does not know{meant}"
+    suggestion = f"; did you mean {close[0]}://?" if close else "; see github.com/caronc/apprise"
+    return f"{where} begins with {name}://, which Apprise does not know{suggestion}"
 
 
 def _schemes() -> list[str]:
@@ -88,15 +88,15 @@ def _schemes() -> list[str]:
 
 @contextmanager
 def _apprise_log() -> Iterator[io.StringIO]:
-    """What Apprise logs, kept from everyone else."""
-    said = io.StringIO()
+    """Capture the log of Apprise, which quotes URLs."""
+    logged = io.StringIO()
     logger = logging.getLogger("apprise")
-    handler = logging.StreamHandler(said)
+    handler = logging.StreamHandler(logged)
     before = (logger.propagate, logger.level, logger.handlers[:])
     logger.propagate, logger.handlers = False, [handler]
     logger.setLevel(logging.WARNING)
     try:
-        yield said
+        yield logged
     finally:
         logger.propagate, logger.handlers = before[0], before[2]
         logger.setLevel(before[1])

@@ -1,1 +1,1 @@
-"""ci/regression: say in one sentence what lives here."""
+"""Regression detection: history of a run, threshold test, significance, and verdicts with their causes."""

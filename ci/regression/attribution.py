@@ -1,64 +1,62 @@
-"""What a change is put down to; the machine's state comes before the code."""
+"""Attribution: the likely cause of a change; the machine's state is considered before the code."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
-from kswatch.ci.regression.families import Series
-from kswatch.ci.regression.history import Evidence
-from kswatch.ci.regression.threshold import Ruling
+from kswatch.ci.regression.families import JudgedSeries
+from kswatch.ci.regression.history import JudgingInputs
+from kswatch.ci.regression.threshold import ThresholdTest
+from kswatch.db.alerts.causes import Cause
 from kswatch.db.records import ProblemKey
 
-Cause = Literal["code", "baseline", "environment", "canary", "throttled", "clock", "same_code", "drift"]
-
-NEVER_TOLD: frozenset[str] = frozenset({"throttled", "clock", "same_code"})
-"""Noise of the machine, not news of the code."""
+NEVER_ALERTED: frozenset[str] = frozenset({"throttled", "clock", "same_code"})
+"""Causes that are noise of the machine."""
 CODE_CAUSES: frozenset[str] = frozenset({"code", "drift"})
 """Causes that fail a check."""
 
 CLOCK_SHARE = 1 / 3
-"""Of the change in time: if the cycles changed by less, the clock did it."""
+"""Share of the latency's change below which a change of the cycles means that the clock changed."""
 
 Latencies = Mapping[tuple[ProblemKey, str], float]
-"""By problem and implementation, how far the time is from its level."""
+"""The latency's change from its level, by problem and implementation."""
 
 
-def cause_of(evidence: Evidence, index: int, change: float, latencies: Latencies) -> Cause:
-    """The likeliest cause of a series' change, which is slower or faster."""
-    series = evidence.series[index]
-    if evidence.throttled[index]:
+def likely_cause(inputs: JudgingInputs, index: int, change: float, latencies: Latencies) -> Cause:
+    """The likeliest cause of a series that is slower or faster."""
+    series = inputs.series[index]
+    if inputs.throttled[index]:
         return "throttled"
-    if evidence.environment_before is not None:
+    if inputs.environment_before is not None:
         return "environment"
-    if evidence.canary_change is not None:
+    if inputs.canary_change is not None:
         return "canary"
-    if series.metric == "latency_ms" and _by_the_clock(evidence.cycles_change[index], change):
+    if series.metric == "latency_ms" and _by_the_clock(inputs.cycles_change[index], change):
         return "clock"
     if series.implementation != "fused":
         return "baseline"
     if series.metric == "speedup" and not _by_fused(series, change, latencies):
         return "baseline"
-    return "same_code" if evidence.same_code[index] else "code"
+    return "same_code" if inputs.same_code[index] else "code"
 
 
-def latency_changes(evidence: Evidence, ruling: Ruling) -> dict[tuple[ProblemKey, str], float]:
-    """How far each cell's time is from its level, where it has one."""
+def latency_changes(inputs: JudgingInputs, test: ThresholdTest) -> dict[tuple[ProblemKey, str], float]:
+    """Each cell's change of latency from its level, where it has one."""
     return {
         (series.problem, series.implementation): float(change)
-        for series, change in zip(evidence.series, ruling.change, strict=True)
+        for series, change in zip(inputs.series, test.change, strict=True)
         if series.metric == "latency_ms" and np.isfinite(change)
     }
 
 
 def _by_the_clock(cycles_change: float, change: float) -> bool:
-    """Whether the time changed without its cycles."""
+    """Whether the latency changed without its cycles."""
     return bool(np.isfinite(cycles_change)) and abs(cycles_change) < CLOCK_SHARE * abs(change)
 
 
-def _by_fused(series: Series, change: float, latencies: Latencies) -> bool:
-    """Whether fused's own time makes up at least half of a speedup's change."""
+def _by_fused(series: JudgedSeries, change: float, latencies: Latencies) -> bool:
+    """Whether the latency of `fused` makes up at least half of a speedup's change."""
     own = 1 / (1 + latencies.get((series.problem, "fused"), 0.0)) - 1
     return own / change >= 0.5

@@ -1,4 +1,4 @@
-"""Which series a cause would move together: families, and the pools inside them."""
+"""Series families: the series that one cause would change together, and the pools within each family."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from kswatch.db.records import ProblemKey
 
 Ints = NDArray[np.int64]
+SeriesKey = tuple[int, str]
+"""Cell id and metric."""
 
-LEAST_POOLED = 4
-"""Fewer series are judged by themselves alone."""
+MIN_POOL_SIZE = 4
+"""Series that a pool must have at least."""
 
 
 @dataclass(frozen=True)
-class Series:
+class JudgedSeries:
     """One metric of one cell on the judged run's device."""
 
     cell_id: int
@@ -25,25 +27,30 @@ class Series:
     implementation: str
     metric: str
     best_baseline: str | None = None
-    """Of a speedup: which baseline it was against."""
+    """Of a speedup: the baseline that it compares with."""
+
+    @property
+    def key(self) -> SeriesKey:
+        """The series' identity on its device: cell id and metric."""
+        return (self.cell_id, self.metric)
 
 
 @dataclass(frozen=True)
-class Kin:
-    """What may move together."""
+class SeriesFamilies:
+    """Families of one implementation and metric, and pools of series that share something more."""
 
     family: Ints
-    """`(series,)`: the number of each series' implementation and metric."""
+    """`(series,)`: the index of each series' family."""
     names: list[tuple[str, str]]
     """Implementation and metric of each family."""
     pools: list[Ints]
     """Indices of series of one family that share a precision, a layout, a kind of pattern or a batch."""
     pool_family: Ints
     pool_labels: list[str]
-    """What each pool's series share, in words; empty for a whole family."""
+    """The attribute that the series of each pool share; empty for a whole family."""
 
 
-def kin_of(series: Sequence[Series]) -> Kin:
+def group_series(series: Sequence[JudgedSeries]) -> SeriesFamilies:
     """The families of these series and their pools."""
     names = sorted({(one.implementation, one.metric) for one in series})
     number = {name: index for index, name in enumerate(names)}
@@ -51,14 +58,14 @@ def kin_of(series: Sequence[Series]) -> Kin:
     members: dict[tuple[int, str], list[int]] = {}
     for index, one in enumerate(series):
         if one.metric == "speedup":
-            continue  # it moves with two implementations; their times are pooled
+            continue  # it depends on two implementations, whose latencies are pooled
         for label in _labels(one.problem):
             members.setdefault((int(family[index]), label), []).append(index)
     distinct: dict[tuple[int, ...], tuple[int, str]] = {}
     for key, indices in members.items():
-        if len(indices) >= LEAST_POOLED:
+        if len(indices) >= MIN_POOL_SIZE:
             distinct.setdefault(tuple(indices), key)
-    return Kin(
+    return SeriesFamilies(
         family=family,
         names=names,
         pools=[np.array(indices) for indices in distinct],
@@ -68,7 +75,7 @@ def kin_of(series: Sequence[Series]) -> Kin:
 
 
 def _labels(problem: ProblemKey) -> Iterator[str]:
-    """What a change of the code may depend on: the widest first, and it is kept where two are the same."""
+    """Attributes that a code change may depend on, the widest first: it names a pool of the same members."""
     kind = "d > 1" if problem.d > 1 else "d = 1"
     yield ""
     yield problem.precision

@@ -1,7 +1,7 @@
-"""How noisy a series' nights are, believed in view of its kin.
+"""Variance shrinkage: the noise of a series, shrunk towards that of its family (empirical Bayes).
 
-A noise unit made of few nights errs by as much as it is large: a series whose nights happened to agree would
-be called moved by an ordinary night. So what few nights explain of a family's differences is taken out.
+A noise unit estimated from few nights has a large error: a series whose nights happened to agree would be
+called slower on any ordinary night. So the share of a family's spread that sampling explains is removed.
 """
 
 from __future__ import annotations
@@ -10,54 +10,55 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kswatch.ci.regression.families import LEAST_POOLED, Ints
-from kswatch.ci.regression.threshold import MAD_TO_SIGMA, Floats, Level
+from kswatch.ci.regression.families import MIN_POOL_SIZE, Ints
+from kswatch.ci.regression.threshold import Floats, SeriesLevel
+from kswatch.db.statistics import MAD_TO_SIGMA
 
 ERROR_OF_TWO_NIGHTS = 1.2
-"""The sigma of a noise unit's logarithm, times the root of its nights but one; simulated, 1.0 for independent
-nights and 1.2 for those that are correlated by 0.6 (`tests/ci/regression/test_noise_shrinkage.py`)."""
-WILD = 3.0
-"""So many of those sigmas above its kin, a series is wild indeed, and stays so."""
+"""The standard deviation of a noise unit's logarithm, times the root of its nights less one; simulated: 1.0
+for independent nights, 1.2 for a correlation of 0.6 (`tests/ci/regression/test_noise_shrinkage.py`)."""
+OUTLIER_SIGMAS = 3.0
+"""A noise unit this many of those standard deviations above its family's is not shrunk."""
 
 
 @dataclass(frozen=True)
-class SharedNoise:
-    """What each series' kin says of its noise unit's logarithm, `(series,)` each."""
+class FamilyNoise:
+    """The distribution of the logarithm of noise units in each series' family, `(series,)` each."""
 
     middle: Floats
-    """NaN where there is too little kin."""
+    """The median; NaN where the family is too small."""
     spread: Floats
-    """Sigma of the family's, by chance or in truth."""
+    """The standard deviation, from sampling and true differences together."""
 
-    def of(self, rows: slice, nights: int) -> SharedNoise:
-        """The same for so many nights of some series, one night below another."""
-        return SharedNoise(np.repeat(self.middle[rows], nights), np.repeat(self.spread[rows], nights))
+    def of(self, rows: slice, nights: int) -> FamilyNoise:
+        """The values of some series, each repeated for `nights` nights."""
+        return FamilyNoise(np.repeat(self.middle[rows], nights), np.repeat(self.spread[rows], nights))
 
 
-def shared_noise(level: Level, family: Ints) -> SharedNoise:
-    """What the families' series have in common; `family` is the number of each series' kin."""
+def family_noise(level: SeriesLevel, family: Ints) -> FamilyNoise:
+    """The noise of each series' family; `family` is its index, `(series,)`."""
     middle, spread = np.full(len(family), np.nan), np.ones(len(family))
     known = np.isfinite(level.value)
     for name in np.unique(family[known]):
-        kin = np.flatnonzero(known & (family == name))
-        if len(kin) >= LEAST_POOLED:
-            logarithms = np.log(level.noise[kin])
-            middle[kin] = np.median(logarithms)
-            spread[kin] = MAD_TO_SIGMA * np.median(np.abs(logarithms - middle[kin]))
-    return SharedNoise(middle, spread)
+        members = np.flatnonzero(known & (family == name))
+        if len(members) >= MIN_POOL_SIZE:
+            logarithms = np.log(level.noise[members])
+            middle[members] = np.median(logarithms)
+            spread[members] = MAD_TO_SIGMA * np.median(np.abs(logarithms - middle[members]))
+    return FamilyNoise(middle, spread)
 
 
-def drawn_together(level: Level, kin: SharedNoise) -> Level:
-    """The level with its noise unit drawn towards its kin by the share of their spread that chance explains.
+def shrink_to_family(level: SeriesLevel, prior: FamilyNoise) -> SeriesLevel:
+    """The level with its noise units shrunk by the share of the family's spread that sampling explains.
 
     An empirical Bayes estimate of variances (Smyth 2004, "Linear models and empirical Bayes methods for
-    assessing differential expression in microarray experiments", section 6), robust: what is far above its
-    kin stays as it is.
+    assessing differential expression in microarray experiments", section 6), made robust: an outlier above
+    its family is not shrunk.
     """
     logarithm = np.log(level.noise)
-    by_chance = ERROR_OF_TWO_NIGHTS / np.sqrt(np.maximum(level.noise_nights - 1, 1))
-    share = (by_chance / np.maximum(kin.spread, by_chance)) ** 2
-    above = np.maximum(logarithm - kin.middle, 0.0) / by_chance
-    share *= np.maximum(1 - (above / WILD) ** 2, 0.0)
-    drawn = np.exp(logarithm + share * (kin.middle - logarithm))
-    return replace(level, noise=np.where(np.isfinite(drawn), drawn, level.noise))
+    sampling = ERROR_OF_TWO_NIGHTS / np.sqrt(np.maximum(level.noise_nights - 1, 1))
+    share = (sampling / np.maximum(prior.spread, sampling)) ** 2
+    above = np.maximum(logarithm - prior.middle, 0.0) / sampling
+    share *= np.maximum(1 - (above / OUTLIER_SIGMAS) ** 2, 0.0)
+    shrunk = np.exp(logarithm + share * (prior.middle - logarithm))
+    return replace(level, noise=np.where(np.isfinite(shrunk), shrunk, level.noise))

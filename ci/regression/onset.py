@@ -1,4 +1,4 @@
-"""When a finding began: a change that stands out tonight may have been there on the nights before."""
+"""The onset of a finding: a significant change may have been present, unnoticed, on earlier nights."""
 
 from __future__ import annotations
 
@@ -6,50 +6,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kswatch.ci.regression.families import Series
-from kswatch.ci.regression.history import LEVEL_CAUSES, Evidence
-from kswatch.ci.regression.significance import WITNESSES
+from kswatch.ci.regression.history import JudgingInputs
+from kswatch.ci.regression.significance import HOLDOUT_NIGHTS
 from kswatch.ci.regression.verdicts import SeriesVerdict
-from kswatch.db.queries.regression_inputs import Night
+from kswatch.db.alerts.causes import LEVEL_CAUSES
+from kswatch.db.queries.regression_inputs import PriorNight
 
-BEGUN = 0.5
-"""Of tonight's change: a night on which the series were out by that much was bad already."""
+ONSET_SHARE = 0.5
+"""Share of the newest night's change from which an earlier night counts as bad."""
 
 
-def began(evidence: Evidence, verdicts: Sequence[SeriesVerdict]) -> tuple[Night | None, Night | None]:
-    """The last good night, and the first bad one before tonight if there was any.
+def find_onset(
+    inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict]
+) -> tuple[PriorNight | None, PriorNight | None]:
+    """The last good night, and the first bad one before the newest night, if any.
 
-    Nights before the witnesses make the level, so that they are good by definition. A night on which none of
+    Nights before the holdout nights make the level, so they are good by definition. A night on which none of
     the series was measured is neither.
     """
-    if not evidence.nights or verdicts[0].cause not in LEVEL_CAUSES:
-        return evidence.night_before, None
-    row_of = {(one.cell_id, one.metric): row for row, one in enumerate(evidence.series)}
+    if not inputs.nights or verdicts[0].cause not in LEVEL_CAUSES:
+        return inputs.night_before, None
+    row_of = {series.key: row for row, series in enumerate(inputs.series)}
     judged = [one for one in verdicts if one.level and one.change]
-    rows = [row_of[one.series.cell_id, one.series.metric] for one in judged]
+    rows = [row_of[one.key] for one in judged]
     level, change = (np.array([getattr(one, name) for one in judged], float) for name in ("level", "change"))
     first_bad = None
-    newest_first = evidence.past.value[rows, ::-1].T
-    for night, values in zip(evidence.nights[::-1][:WITNESSES], newest_first, strict=False):
+    newest_first = inputs.past.value[rows, ::-1].T
+    for night, values in zip(inputs.nights[::-1][:HOLDOUT_NIGHTS], newest_first, strict=False):
         share = (values / level - 1) / change
         share = share[np.isfinite(share)]
-        if len(share) and np.median(share) < BEGUN:
+        if len(share) and np.median(share) < ONSET_SHARE:
             return night, first_bad
         first_bad = night if len(share) else first_bad
-    apart = evidence.nights[:-WITNESSES]
-    return (apart[-1] if apart else None), first_bad
+    before_holdout = inputs.nights[:-HOLDOUT_NIGHTS]
+    return (before_holdout[-1] if before_holdout else None), first_bad
 
 
-def out_since(evidence: Evidence, verdict: SeriesVerdict, run_id: int) -> bool:
-    """Whether the series was out by half of tonight's change on most nights from that run on."""
-    since = [column for column, night in enumerate(evidence.nights) if night.run_id >= run_id]
+def deviating_since(inputs: JudgingInputs, verdict: SeriesVerdict, run_id: int) -> bool:
+    """Whether the series deviated by half of its present change on most nights from that run on."""
+    since = [column for column, night in enumerate(inputs.nights) if night.run_id >= run_id]
     if not since or not verdict.level or not verdict.change:
         return False
-    row = next(row for row, one in enumerate(evidence.series) if _is(one, verdict))
-    share = (evidence.past.value[row, since] / verdict.level - 1) / verdict.change
+    row = next(row for row, series in enumerate(inputs.series) if series.key == verdict.key)
+    share = (inputs.past.value[row, since] / verdict.level - 1) / verdict.change
     share = share[np.isfinite(share)]
-    return bool(len(share)) and float(np.median(share)) >= BEGUN
-
-
-def _is(series: Series, verdict: SeriesVerdict) -> bool:
-    return (series.cell_id, series.metric) == (verdict.series.cell_id, verdict.series.metric)
+    return bool(len(share)) and float(np.median(share)) >= ONSET_SHARE

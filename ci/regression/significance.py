@@ -1,8 +1,8 @@
-"""How sure a finding is: against what quiet nights do by themselves, with the nights before it and its kin.
+"""Significance of findings: p-values against the null distribution of quiet nights, for series and pools.
 
-One night that is far out, two nights that are out, or three that are a little out on the same side:
-each way the finding is as strong as the weakest of its nights, and the same is asked of past nights
-to learn how often that happens by chance. A pool of series is judged in the same way as one series.
+Evidence comes from one night, from two nights in a row, or from three on the same side. The strength of a
+sequence is that of its weakest night, and its null distribution comes from the same sequences of quiet
+nights. A pool of series is assessed in the same way as one series.
 """
 
 from __future__ import annotations
@@ -14,157 +14,166 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.families import Ints, Kin
-from kswatch.ci.regression.noise_shrinkage import SharedNoise, drawn_together, shared_noise
-from kswatch.ci.regression.null_distribution import chance_of, survivors
+from kswatch.ci.regression.families import Ints, SeriesFamilies
+from kswatch.ci.regression.noise_shrinkage import FamilyNoise, family_noise, shrink_to_family
+from kswatch.ci.regression.null_distribution import empirical_p_values
 from kswatch.ci.regression.pooling import pooled
 from kswatch.ci.regression.threshold import (
     Bools,
     Floats,
-    Level,
     Points,
-    Ruling,
-    closed_up,
-    level_of,
-    level_of_closed,
-    rule,
+    SeriesLevel,
+    ThresholdTest,
+    apply_threshold,
+    estimate_level,
+    estimate_level_aligned,
+    right_aligned,
 )
+from kswatch.db.statistics import benjamini_hochberg
 
-WITNESSES = 2
-"""Nights before the judged one that may speak with it; they are left out of its level."""
-QUIET_NIGHTS = (10, 60)
-"""At least and at most so many past nights teach chance ..."""
-QUIET_POINTS = 20_000
-"""... as many of them as give so many points."""
+HOLDOUT_NIGHTS = 2
+"""Nights before the judged one that may support its finding; they are held out of its level."""
+NULL_NIGHTS = (10, 60)
+"""Minimum and maximum number of past nights in the null distribution ..."""
+NULL_POINTS = 20_000
+"""... and the number of points that it aims at."""
 ONE_NIGHT_SHAPE = 0.25
-"""The lightest tail that is believed: that of Student's t with four degrees of freedom, since some weeks
-never show that a tail is lighter, and wild nights and second modes that were not met yet lie beyond all that
-was. Two wild nights in a row are as rare as one is, squared: the tail of n nights is n times as light."""
-_ROWS_AT_ONCE = 2_000
-"""Series whose past nights are judged at once: more would only take memory."""
+"""The lightest tail that is assumed: that of Student's t with four degrees of freedom. A few weeks are no
+evidence of a lighter one, since outliers and second modes that have not occurred yet lie beyond all points.
+Two outlying nights in a row are as rare as one, squared: the tail of n nights is n times as light."""
+_BATCH_SIZE = 2_000
+"""Series whose past nights are judged together: it bounds the memory."""
 POOLED_SHARE = 0.75
-"""Of the floor: what a pool must change, since a mean change of the floor itself must not be missed."""
+"""Share of the floor that a pool must change, so that a mean change of the floor itself is not missed."""
 POOLED_UNITS = 0.5
-"""Of the units that confirm one series at once: what confirms a pool, in which a wild night has no weight."""
-MEMBERS_SHARE = 0.5
-"""Of the floor: what a series must change to be told with its pool."""
+"""Share of `confirm_units` that confirms a pool, in which an outlying night has no weight."""
+POOL_MEMBER_SHARE = 0.5
+"""Share of the floor that a series must change to be reported with its pool."""
 
 
 @dataclass(frozen=True)
-class Weighed:
+class Significance:
     """A night's findings, `(series,)` each."""
 
-    level: Level
-    ruling: Ruling
+    level: SeriesLevel
+    test: ThresholdTest
     significant: Bools
-    """Slower or faster, and more than what chance finds among so many series."""
+    """Slower or faster, and significant at the false-discovery rate."""
     confirmed: Bools
-    """The same so surely that a quiet night as good as never says so."""
-    chance: Floats
-    """How often a quiet night goes as far as this one, by itself."""
+    """Slower or faster, and significant at the false-confirmation rate."""
+    p_value: Floats
+    """The probability of a night as extreme without a cause."""
 
 
 @dataclass(frozen=True)
-class WithPools:
+class PooledSignificance:
     """A night's findings with those of the pools."""
 
-    weighed: Weighed
-    pools: Weighed
+    per_series: Significance
+    pools: Significance
     pool_history: Points
     """`(pools, nights + 1)`, from `kswatch.ci.regression.pooling.pooled`."""
     pool_in_level: Bools
     """`(pools, nights)`."""
     by_itself: Bools
     """`(series,)`: significant without its pool."""
-    carried_by: Ints
-    """`(series,)`: the pool with which a series is told; -1 for none."""
+    pool_of: Ints
+    """`(series,)`: the pool with which a series is reported; -1 for none."""
 
 
-def weigh(
+def assess(
     newest: Points,
     past: Points,
     in_level: Bools,
     higher_is_better: Bools,
-    kin: Kin,
+    families: SeriesFamilies,
     config: CiConfig,
     throttled: Bools | None = None,
     quiet: Bools | None = None,
-) -> WithPools:
-    """Judge the newest points of a night and say how sure that is.
+) -> PooledSignificance:
+    """Test the newest points of a night and rate the significance of the findings.
 
     Args:
         newest: the night's points, `(series,)`.
         past: comparable points before it, `(series, nights)`, a column being one night.
         in_level: which of them may make the level: not those that belong to an alert.
         higher_is_better: of each series.
-        kin: the series that could move together; chance is weighed within each family, so that what
-            moved in one does not make findings of another cheap.
+        families: the families of the series; the false-discovery rate is controlled within each, so that
+            findings in one do not make those of another more significant.
         config: the limits.
-        throttled: points that take no part in a pool.
-        quiet: which past nights teach chance, `(series, nights)`: those on which no alert of the same
-            implementation was seen. All of them unless given.
+        throttled: points that are left out of the pools.
+        quiet: which past nights make the null distribution, `(series, nights)`: those without an alert of
+            the same implementation. All of them unless given.
     """
     quiet = np.ones_like(in_level) if quiet is None else quiet
-    alone = _weigh(newest, past, in_level, quiet, higher_is_better, kin.family, config)
+    alone = _assess(newest, past, in_level, quiet, higher_is_better, families.family, config)
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
-    fair = newest if throttled is None else newest.where(~throttled)
-    history, pool_in_level = pooled(fair, past, in_level, worse_sign, alone.level, kin)
+    unthrottled = newest if throttled is None else newest.where(~throttled)
+    history, pool_in_level = pooled(unthrottled, past, in_level, worse_sign, alone.level, families)
     nights = past.value.shape[1]
     before = Points(*(part[:, :nights] for part in vars(history).values()))
-    never = np.zeros(len(kin.pools), dtype=bool)
-    together = _weigh(
+    lower_is_better = np.zeros(len(families.pools), dtype=bool)
+    together = _assess(
         history.night(nights),
         before,
         pool_in_level,
-        quiet[[pool[0] for pool in kin.pools]],
-        never,
-        kin.pool_family,
+        quiet[[pool[0] for pool in families.pools]],
+        lower_is_better,
+        families.pool_family,
         replace(config, floor=POOLED_SHARE * config.floor, confirm_units=POOLED_UNITS * config.confirm_units),
     )
-    carried_by = _carriers(alone, together, worse_sign, kin, config)
-    weighed = _told_together(alone, together, carried_by, worse_sign)
-    return WithPools(
-        weighed, together, history, pool_in_level, alone.significant | alone.confirmed, carried_by
+    pool_of = _assign_pools(alone, together, worse_sign, families, config)
+    per_series = _add_pool_findings(alone, together, pool_of, worse_sign)
+    return PooledSignificance(
+        per_series, together, history, pool_in_level, alone.significant | alone.confirmed, pool_of
     )
 
 
-def _carriers(alone: Weighed, together: Weighed, worse_sign: Floats, kin: Kin, config: CiConfig) -> Ints:
-    """With which pool each series is told: the one of its family that stands out most."""
-    carried_by = np.full(len(kin.family), -1)
-    standing = np.flatnonzero(together.significant | together.confirmed)
-    worse = np.nan_to_num(alone.ruling.change * worse_sign)
-    for family in np.unique(kin.pool_family[standing]):
-        of_family = standing[kin.pool_family[standing] == family]
-        strongest = of_family[np.argmax(together.ruling.units[of_family])]
-        pool = kin.pools[strongest]
-        along = worse[pool] * np.sign(together.ruling.change[strongest])
-        told = (along > MEMBERS_SHARE * config.floor) & ~alone.ruling.too_little_history[pool]
-        carried_by[pool[told]] = strongest
-    return carried_by
+def _assign_pools(
+    alone: Significance,
+    together: Significance,
+    worse_sign: Floats,
+    families: SeriesFamilies,
+    config: CiConfig,
+) -> Ints:
+    """The pool with which each series is reported: the most significant one of its family."""
+    pool_of = np.full(len(families.family), -1)
+    significant = np.flatnonzero(together.significant | together.confirmed)
+    worse = np.nan_to_num(alone.test.change * worse_sign)
+    for family in np.unique(families.pool_family[significant]):
+        of_family = significant[families.pool_family[significant] == family]
+        strongest = of_family[np.argmax(together.test.units[of_family])]
+        pool = families.pools[strongest]
+        same_direction = worse[pool] * np.sign(together.test.change[strongest])
+        reported = (same_direction > POOL_MEMBER_SHARE * config.floor) & ~alone.test.too_little_history[pool]
+        pool_of[pool[reported]] = strongest
+    return pool_of
 
 
-def _told_together(alone: Weighed, together: Weighed, carried_by: Ints, worse_sign: Floats) -> Weighed:
-    """The findings of each series, with those that only its pool shows."""
-    carried = carried_by >= 0
-    if not carried.any():
+def _add_pool_findings(
+    alone: Significance, together: Significance, pool_of: Ints, worse_sign: Floats
+) -> Significance:
+    """The findings of each series, including those that only its pool shows."""
+    pooled_too = pool_of >= 0
+    if not pooled_too.any():
         return alone
-    worse = carried & (alone.ruling.change * worse_sign > 0)
-    ruling = replace(
-        alone.ruling,
-        slower=alone.ruling.slower | worse,
-        faster=alone.ruling.faster | (carried & ~worse),
-        ambiguous=alone.ruling.ambiguous & ~carried,
+    worse = pooled_too & (alone.test.change * worse_sign > 0)
+    test = replace(
+        alone.test,
+        slower=alone.test.slower | worse,
+        faster=alone.test.faster | (pooled_too & ~worse),
+        ambiguous=alone.test.ambiguous & ~pooled_too,
     )
     return replace(
         alone,
-        ruling=ruling,
-        significant=alone.significant | (carried & together.significant[carried_by]),
-        confirmed=alone.confirmed | (carried & together.confirmed[carried_by]),
-        chance=np.where(carried, np.fmin(alone.chance, together.chance[carried_by]), alone.chance),
+        test=test,
+        significant=alone.significant | (pooled_too & together.significant[pool_of]),
+        confirmed=alone.confirmed | (pooled_too & together.confirmed[pool_of]),
+        p_value=np.where(pooled_too, np.fmin(alone.p_value, together.p_value[pool_of]), alone.p_value),
     )
 
 
-def _weigh(
+def _assess(
     newest: Points,
     past: Points,
     in_level: Bools,
@@ -172,104 +181,99 @@ def _weigh(
     higher_is_better: Bools,
     family: Ints,
     config: CiConfig,
-) -> Weighed:
-    most = int(np.clip(QUIET_POINTS // max(len(family), 1), *QUIET_NIGHTS)) + config.noise_runs + WITNESSES
+) -> Significance:
+    most = int(np.clip(NULL_POINTS // max(len(family), 1), *NULL_NIGHTS)) + config.noise_runs + HOLDOUT_NIGHTS
     level = _level(past, in_level, config)
-    common = shared_noise(level, family)
-    level = drawn_together(level, common)
-    ruling = rule(newest, level, higher_is_better, config)
-    witnesses = _witnesses(closed_up(past, WITNESSES), past.value.shape[1])
-    strength = _strengths([newest, *witnesses], level, higher_is_better, config)
-    learnt = _quiet_strengths(closed_up(past.where(in_level & quiet), most), common, higher_is_better, config)
-    chances = [
-        chance_of(found, seen, ONE_NIGHT_SHAPE / nights)
-        for nights, (found, seen) in enumerate(zip(strength, learnt, strict=True), 1)
+    prior = family_noise(level, family)
+    level = shrink_to_family(level, prior)
+    test = apply_threshold(newest, level, higher_is_better, config)
+    holdout = _holdout_nights(right_aligned(past, HOLDOUT_NIGHTS), past.value.shape[1])
+    strength = _run_strengths([newest, *holdout], level, higher_is_better, config)
+    null = _null_strengths(right_aligned(past.where(in_level & quiet), most), prior, higher_is_better, config)
+    p_values = [
+        empirical_p_values(found, quiet_strength, ONE_NIGHT_SHAPE / nights)
+        for nights, (found, quiet_strength) in enumerate(zip(strength, null, strict=True), 1)
     ]
-    family = np.where(ruling.too_little_history, -1, family)
-    found = ruling.slower | ruling.faster
-    one_night = (ruling.units >= config.confirm_units) & ruling.unseen
-    rate = config.false_confirmation_rate / len(chances)  # each of the ways may err
-    one, *several = (_stand(chance, family, rate) for chance in chances)
-    sure = np.any([one & one_night, *several], axis=0)
-    discovered = _stand(chances[0], family, config.false_discovery_rate)
-    return Weighed(level, ruling, found & discovered, found & sure, chances[0])
+    family = np.where(test.too_little_history, -1, family)
+    moved = test.slower | test.faster
+    extreme = (test.units >= config.confirm_units) & test.outside_history
+    rate = config.false_confirmation_rate / len(p_values)  # shared by one, two and three nights in a row
+    one, *several = (_significant_in_families(p_value, family, rate) for p_value in p_values)
+    sure = np.any([one & extreme, *several], axis=0)
+    discovered = _significant_in_families(p_values[0], family, config.false_discovery_rate)
+    return Significance(level, test, moved & discovered, moved & sure, p_values[0])
 
 
-def _stand(chances: Floats, family: Ints, rate: float) -> Bools:
-    """What stands at this rate among all families together; the family -1 is not judged."""
-    stand = np.zeros(len(chances), dtype=bool)
+def _significant_in_families(p_values: Floats, family: Ints, rate: float) -> Bools:
+    """Which findings are significant at a rate shared by all families; those of family -1 are not judged."""
+    significant = np.zeros(len(p_values), dtype=bool)
     names = np.unique(family[family >= 0])
     for name in names:
-        stand[family == name] = survivors(chances[family == name], rate / len(names))
-    return stand
+        members = family == name
+        significant[members] = benjamini_hochberg(p_values[members].tolist(), rate / len(names))
+    return significant
 
 
-def _level(past: Points, in_level: Bools, config: CiConfig) -> Level:
-    """The level for judging tonight: without its witnesses, where enough is left."""
+def _level(past: Points, in_level: Bools, config: CiConfig) -> SeriesLevel:
+    """The level without the holdout nights, where enough nights remain."""
     known = np.isfinite(past.value)
     newer = np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
-    apart = in_level & (newer > WITNESSES)
-    enough = (apart & known).sum(axis=1) >= config.minimum_runs
-    return level_of(past.where(np.where(enough[:, None], apart, in_level)), config)
+    before_holdout = in_level & (newer > HOLDOUT_NIGHTS)
+    enough = (before_holdout & known).sum(axis=1) >= config.minimum_runs
+    return estimate_level(past.where(np.where(enough[:, None], before_holdout, in_level)), config)
 
 
-def _witnesses(past: Points, nights: int) -> list[Points]:
-    """The newest known points of each series, the last first."""
-    return [past.night(-back) for back in range(1, min(WITNESSES, nights) + 1)]
+def _holdout_nights(past: Points, nights: int) -> list[Points]:
+    """The newest known points of each series, the newest first."""
+    return [past.night(-back) for back in range(1, min(HOLDOUT_NIGHTS, nights) + 1)]
 
 
-def _strengths(
-    nights: Sequence[Points], level: Level, higher_is_better: Bools, config: CiConfig
+def _run_strengths(
+    nights: Sequence[Points], level: SeriesLevel, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
-    """By how many nights speak, the newest first: the noise units of the weakest, 0 where they disagree."""
-    worse_by = [rule(night, level, higher_is_better, config).worse_by for night in nights]
-    worse_by += [np.zeros(len(level.value))] * (WITNESSES + 1 - len(worse_by))
-    together = [np.column_stack(worse_by[: count + 1]) for count in range(WITNESSES + 1)]
+    """Noise units of the weakest of the newest one, two and three nights; 0 where their signs differ."""
+    worse_by = [apply_threshold(night, level, higher_is_better, config).worse_by for night in nights]
+    worse_by += [np.zeros(len(level.value))] * (HOLDOUT_NIGHTS + 1 - len(worse_by))
+    together = [np.column_stack(worse_by[: count + 1]) for count in range(HOLDOUT_NIGHTS + 1)]
     return [np.fmax(np.fmax(each.min(axis=1), -each.max(axis=1)), 0.0) for each in together]
 
 
-def _quiet_strengths(
-    past: Points, common: SharedNoise, higher_is_better: Bools, config: CiConfig
+def _null_strengths(
+    past: Points, prior: FamilyNoise, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
-    """The same of past nights that belong to no alert, each judged as it was on its own day.
-
-    `past` has each row's known points to the right.
-    """
-    seen: list[list[Floats]] = [[np.zeros(0)] for _ in range(WITNESSES + 1)]
-    for first in range(0, len(past.value), _ROWS_AT_ONCE):
-        rows = slice(first, first + _ROWS_AT_ONCE)
+    """The strengths of quiet past nights, each judged by the nights before it; `past` is right-aligned."""
+    null_strengths: list[list[Floats]] = [[np.zeros(0)] for _ in range(HOLDOUT_NIGHTS + 1)]
+    for first in range(0, len(past.value), _BATCH_SIZE):
+        rows = slice(first, first + _BATCH_SIZE)
         part = Points(*(values[rows] for values in vars(past).values()))
-        strengths = _quiet_rows(part, rows, common, higher_is_better[rows], config)
-        for collected, strength in zip(seen, strengths, strict=True):
+        strengths = _null_rows(part, rows, prior, higher_is_better[rows], config)
+        for collected, strength in zip(null_strengths, strengths, strict=True):
             collected.append(strength)
-    return [np.concatenate(collected) for collected in seen]
+    return [np.concatenate(collected) for collected in null_strengths]
 
 
-def _quiet_rows(
-    past: Points, rows: slice, common: SharedNoise, higher_is_better: Bools, config: CiConfig
+def _null_rows(
+    past: Points, rows: slice, prior: FamilyNoise, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
-    lead = config.noise_runs + WITNESSES
-    nights = min(past.value.shape[1], max(past.value.shape[1] - lead, QUIET_NIGHTS[0]))
+    """The strengths of a batch of series, whose `rows` are those of the prior."""
+    lead = config.noise_runs + HOLDOUT_NIGHTS
+    nights = min(past.value.shape[1], max(past.value.shape[1] - lead, NULL_NIGHTS[0]))
     padding = np.full((len(past.value), max(lead + nights - past.value.shape[1], 0)), np.nan)
     padded = Points(*(np.column_stack([padding, part]) for part in vars(past).values()))
     judged = [
-        _one_below_another(part[:, lead - back : lead - back + nights])
-        for back in range(WITNESSES + 1)
+        part[:, lead - back : lead - back + nights].reshape(-1)
+        for back in range(HOLDOUT_NIGHTS + 1)
         for part in vars(padded).values()
     ]
     windows = Points(*(_windows(part, config.noise_runs, nights) for part in vars(padded).values()))
-    level = drawn_together(level_of_closed(windows, config), common.of(rows, nights))
-    points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(WITNESSES + 1)]
-    strengths = _strengths(points, level, np.repeat(higher_is_better, nights), config)
+    level = shrink_to_family(estimate_level_aligned(windows, config), prior.of(rows, nights))
+    points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(HOLDOUT_NIGHTS + 1)]
+    strengths = _run_strengths(points, level, np.repeat(higher_is_better, nights), config)
     known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)
     return [strength[known] for strength in strengths]
 
 
 def _windows(part: Floats, length: int, nights: int) -> Floats:
-    """The `length` points before the witnesses of each night, one night below another."""
+    """The `length` points before the holdout nights of each night, one night below another."""
     windows = sliding_window_view(part, length, axis=1)[:, :nights]
     return windows.reshape(-1, length)
-
-
-def _one_below_another(part: Floats) -> Floats:
-    return part.reshape(-1)

@@ -1,37 +1,35 @@
-"""The plain rule: a point of each series against the median of its comparable runs.
+"""The threshold test: a point of each series against the median of its comparable runs.
 
-Everything here is arithmetic on arrays, one row per series, so that a whole night is judged at once.
-ci/README.md says the rule in words; how sure a finding is, `kswatch.ci.regression.significance` says.
+Pure functions of arrays with one row per series, so that a whole night is judged at once. ci/README.md
+describes the test; `kswatch.ci.regression.significance` rates its findings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # importing scipy.stats takes longer than reading a night
 
 from kswatch.ci.config import CiConfig
+from kswatch.db.statistics import MAD_TO_SIGMA, Z_95
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+VerdictWord = Literal["faster", "slower", "same", "ambiguous"]
 
-MAD_TO_SIGMA = 1.4826
-"""Of a normal distribution."""
-
-_INTERVAL_HALF_WIDTHS = 1.96
-"""Half of a 95 % interval in standard errors."""
 _OUTER_DECILE = 1.2816
-"""The outer tenth of a normal distribution begins this many sigma from its middle."""
+"""The distance of a normal distribution's outer decile from its mean, in standard deviations."""
 _UNITS_AT_FLOOR = 5.0
-"""A noise unit is at least floor / 5: nobody's nights are quieter than a fifth of what matters."""
+"""Noise units in the floor at most: few quiet nights must not make a series look quieter than that."""
 
 # Croux and Rousseeuw (1992), "Time-efficient algorithms for two highly robust estimators of scale",
-# table of the MAD's finite-sample factors for n = 2..9; above it is n / (n - 0.8).
+# table of the MAD's finite-sample factors for n = 2..9; for larger n it is n / (n - 0.8).
 _MAD_SMALL_SAMPLE = np.array([1.0, 1.0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107])
 _STUDENT_REACH = special.stdtrit(np.maximum(np.arange(101) - 1, 1), 0.975) / special.ndtri(0.975)
-"""By how many points there are: how much further than the normal distribution Student's t reaches."""
+"""By the number of points: the 97.5 % quantile of Student's t over that of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Level:
-    """What a series is judged against, `(series,)` each."""
+class SeriesLevel:
+    """The usual value of each series and its noise, `(series,)` each."""
 
     value: Floats
     """Median of the newest comparable runs."""
@@ -65,16 +63,16 @@ class Level:
     noise: Floats
     """One noise unit, relative to the level."""
     noise_nights: NDArray[np.int64]
-    """Of how many nights it is made."""
-    least: Floats
-    most: Floats
-    """Between these all comparable points lay that the noise unit is made of."""
+    """The number of nights that it is estimated from."""
+    lowest: Floats
+    highest: Floats
+    """The range of those nights' values."""
     comparable_runs: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """What the rule says of each series' point, `(series,)` each."""
+class ThresholdTest:
+    """The result of the test for each series' point, `(series,)` each."""
 
     slower: Bools
     faster: Bools
@@ -87,43 +85,58 @@ class Ruling:
     units: Floats
     """The change in noise units."""
     worse_by: Floats
-    """In noise units, negative for better; 0 within the floor and where the intervals overlap."""
-    unseen: Bools
-    """Whether no comparable point ever lay as far out."""
-    smallest: Floats
-    """The smallest change that would be called slower or faster, with an interval as wide as tonight's."""
+    """In noise units, negative for better; 0 within half of the floor and where the intervals overlap."""
+    outside_history: Bools
+    """Whether the point lies outside the range of all comparable points."""
+    smallest_detectable: Floats
+    """The smallest change that would be called slower or faster, with an interval as wide as this point's."""
+
+    def verdict(self, row: int) -> VerdictWord:
+        """The verdict on one series."""
+        if self.slower[row]:
+            return "slower"
+        if self.faster[row]:
+            return "faster"
+        return "ambiguous" if self.ambiguous[row] else "same"
 
 
-def level_of(history: Points, config: CiConfig) -> Level:
+def estimate_level(history: Points, config: CiConfig) -> SeriesLevel:
     """The median of each series' newest comparable runs, its interval and its noise unit."""
-    return level_of_closed(closed_up(history, config.noise_runs), config)
+    return estimate_level_aligned(right_aligned(history, config.noise_runs), config)
 
 
-def level_of_closed(history: Points, config: CiConfig) -> Level:
-    """The same where each row's known points lie to the right, `noise_runs` of them at most."""
+def estimate_level_aligned(history: Points, config: CiConfig) -> SeriesLevel:
+    """As `estimate_level`, where each row's known points are right-aligned, `noise_runs` of them at most."""
     recent = Points(*(part[:, -config.comparable_runs :] for part in vars(history).values()))
     value = _positive(row_median(recent.value))
     low = row_median(np.where(np.isnan(recent.low), recent.value, recent.low))
     high = row_median(np.where(np.isnan(recent.high), recent.value, recent.high))
-    within_run = (high - low) / 2 / _INTERVAL_HALF_WIDTHS / value
-    between, least, most = _between_nights(history.value)
+    within_run = (high - low) / 2 / Z_95 / value
+    between, lowest, highest = _between_nights(history.value)
     noise = np.fmax(np.fmax(between, within_run), config.floor / _UNITS_AT_FLOOR)
     count = np.isfinite(recent.value).sum(axis=1)
     nights = np.isfinite(history.value).sum(axis=1)
-    return Level(value, _positive(low), _positive(high), noise, nights, least, most, count)
+    return SeriesLevel(value, _positive(low), _positive(high), noise, nights, lowest, highest, count)
 
 
-def closed_up(points: Points, most: int) -> Points:
-    """Each row's known points to the right, in their order, the newest `most` of them."""
+def right_aligned(points: Points, most: int) -> Points:
+    """Each row's newest `most` known points, in their order and right-aligned."""
     known = np.isfinite(points.value)
     if known.all():
         return Points(*(part[:, -most:] for part in vars(points).values()))
-    order = np.argsort(known, axis=1, kind="stable")[:, -most:]
+    order = right_aligning_order(points.value)[:, -most:]
     return Points(*(np.take_along_axis(part, order, axis=1) for part in vars(points).values()))
 
 
-def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig) -> Ruling:
-    """Slower or faster where the point lies beyond the threshold and its interval leaves the level's."""
+def right_aligning_order(values: Floats) -> NDArray[np.int64]:
+    """The column order of each row that moves its known values to the right, in their order."""
+    return np.argsort(np.isfinite(values), axis=1, kind="stable")
+
+
+def apply_threshold(
+    point: Points, level: SeriesLevel, higher_is_better: Bools, config: CiConfig
+) -> ThresholdTest:
+    """Test each point: slower or faster where it is beyond the threshold and the intervals do not overlap."""
     low = np.where(np.isnan(point.low), point.value, point.low)
     high = np.where(np.isnan(point.high), point.value, point.high)
     change = point.value / level.value - 1
@@ -136,7 +149,7 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
     half_widths = (high - low) / 2 / _positive(point.value) + (level.high - level.low) / 2 / level.value
     worse = np.where((change > 0) ^ higher_is_better, units, -units)
     worse_by = np.where((np.abs(change) > config.floor / 2) & gap & ~unjudged, worse, 0.0)
-    return Ruling(
+    return ThresholdTest(
         slower=beyond_floor & (worse_by > config.noise_factor),
         faster=beyond_floor & (worse_by < -config.noise_factor),
         ambiguous=beyond_floor & ~gap & (units > config.noise_factor),
@@ -146,16 +159,16 @@ def rule(point: Points, level: Level, higher_is_better: Bools, config: CiConfig)
         change_high=change_high,
         units=units,
         worse_by=worse_by,
-        unseen=(point.value > level.most) | (point.value < level.least),
-        smallest=np.where(unjudged, np.nan, np.fmax(least_change, half_widths)),
+        outside_history=(point.value > level.highest) | (point.value < level.lowest),
+        smallest_detectable=np.where(unjudged, np.nan, np.fmax(least_change, half_widths)),
     )
 
 
 def _between_nights(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """The sigma of each series' nights, relative to their median, and the least and most value.
+    """The standard deviation of each series' nights, relative to their median, and their range.
 
-    The larger of two robust measures: the MAD is blind to a second mode with under half of the points; the
-    outer deciles are not. Both are corrected for few nights, as Student's t reaches further than the normal
+    The larger of two robust measures: the MAD misses a second mode with less than half of the points, the
+    outer deciles do not. Both are corrected for few nights by the ratio of Student's t to the normal
     distribution.
     """
     ordered = np.sort(values, axis=1)  # NaN last
@@ -164,16 +177,16 @@ def _between_nights(values: Floats) -> tuple[Floats, Floats, Floats]:
     mad = MAD_TO_SIGMA * row_median(np.abs(values - middle[:, None])) * _mad_correction(count)
     above, below = _quantile(ordered, count, 0.9) - middle, middle - _quantile(ordered, count, 0.1)
     outer = np.fmax(above, below) / _OUTER_DECILE
-    least, most = _quantile(ordered, count, 0.0), _quantile(ordered, count, 1.0)
+    lowest, highest = _quantile(ordered, count, 0.0), _quantile(ordered, count, 1.0)
     return (
         np.fmax(mad, outer) * _STUDENT_REACH[np.minimum(count, len(_STUDENT_REACH) - 1)] / middle,
-        least,
-        most,
+        lowest,
+        highest,
     )
 
 
 def _quantile(ordered: Floats, count: NDArray[np.int64], share: float) -> Floats:
-    """Of rows in order, NaN last; in the outer parts the inner neighbour, so that one outlier is none."""
+    """A quantile of sorted rows, NaN last; rounded inwards, so that one outlier does not count."""
     if ordered.shape[1] == 0:
         return np.full(len(ordered), np.nan)
     place = share * np.maximum(count - 1, 0)
@@ -196,6 +209,6 @@ def _positive(values: Floats) -> Floats:
 
 
 def _mad_correction(count: NDArray[np.int64]) -> Floats:
-    """By how much the MAD of so few points understates."""
+    """The factor by which the MAD of few points underestimates."""
     few = np.minimum(count, len(_MAD_SMALL_SAMPLE) - 1)
     return np.where(count > few, count / np.maximum(count - 0.8, 0.1), _MAD_SMALL_SAMPLE[few])

@@ -1,145 +1,138 @@
-"""From what the rule says to a verdict on each series, with what it is put down to."""
+"""Verdicts: the significance and the likely cause of each series' newest point, as they are stored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.attribution import Cause, Latencies, cause_of, latency_changes
-from kswatch.ci.regression.drift import Drift, drift_of
-from kswatch.ci.regression.families import Series
-from kswatch.ci.regression.history import LEVEL_CAUSES, NIGHTS_LOOKED_AT, Evidence, canary_moves
-from kswatch.ci.regression.machine_normalisation import as_of_tonight, machine_shift, overall_shift
-from kswatch.ci.regression.significance import WithPools, weigh
-from kswatch.ci.regression.threshold import Ruling
+from kswatch.ci.regression.attribution import Latencies, latency_changes, likely_cause
+from kswatch.ci.regression.drift import Drift, measure_drift
+from kswatch.ci.regression.families import SeriesKey
+from kswatch.ci.regression.history import HISTORY_NIGHTS, JudgingInputs, canary_changes_beyond_limit
+from kswatch.ci.regression.machine_normalisation import machine_shift, overall_shift, rescale_past
+from kswatch.ci.regression.significance import PooledSignificance, assess
+from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import LIVE
-from kswatch.db.queries.verdict_changes import TOO_LITTLE_HISTORY as TOO_LITTLE_HISTORY
+from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY as TOO_LITTLE_HISTORY
+from kswatch.db.records import VerdictRecord
 
-Word = Literal["faster", "slower", "same", "ambiguous"]
-_FURTHER = 1.5
-"""Times its pool's change: a series that moved further has a cause of its own."""
+_OWN_CAUSE_FACTOR = 1.5
+"""A series that changed by more than this times its pool's change has a cause of its own."""
 
 
-@dataclass(frozen=True)
-class SeriesVerdict:
-    """The judgement on one series' newest point; `slower` means worse, whatever the metric."""
+@dataclass(frozen=True, kw_only=True)
+class SeriesVerdict(VerdictRecord):
+    """The verdict on one series' newest point; `slower` means worse, whatever the metric."""
 
-    series: Series
-    verdict: Word
-    cause: Cause | None
+    cell_id: int
     confirmed: bool
     significant: bool
-    """Whether it survives when all series of the night are looked at together."""
-    value: float
-    level: float | None
-    change: float | None
-    """value / level - 1."""
-    change_low: float | None
-    change_high: float | None
+    """Whether the change is significant among all series of the night."""
     noise_units: float | None
-    comparable_runs: int
-    reason: str | None
     by_itself: bool = False
     """Whether it is significant without its pool."""
-    p_value: float | None = None
-    """How often a quiet night goes as far, by itself or with its pool."""
-    smallest_detectable_change: float | None = None
-    """The smallest change that this series alone would have been told for tonight."""
-    drift: float | None = None
-    """value / best level of 90 nights - 1."""
+
+    @property
+    def key(self) -> SeriesKey:
+        """The series' identity on its device: cell id and metric."""
+        return (self.cell_id, self.metric)
 
     @property
     def moved(self) -> bool:
-        """Whether it says faster or slower."""
+        """Whether it is faster or slower."""
         return self.verdict in ("faster", "slower")
 
 
-def verdicts_of(evidence: Evidence, config: CiConfig) -> list[SeriesVerdict]:
+def judge_series(inputs: JudgingInputs, config: CiConfig) -> list[SeriesVerdict]:
     """Judge every series of a night."""
-    evidence = on_tonights_machine(evidence, config)
-    arrays = (evidence.newest, evidence.past, evidence.in_level, evidence.higher_is_better, evidence.kin)
-    found = weigh(*arrays, config, evidence.throttled, evidence.quiet)
-    drift = drift_of(*arrays, found.pool_history, found.pool_in_level, config)
-    latencies = latency_changes(evidence, found.weighed.ruling)
-    came = [_known(one) for one in drift.drift]
-    verdicts = (_verdict(evidence, found, index, latencies, one, config) for index, one in enumerate(came))
-    return [_drifted(evidence, drift, index, one, config) or one for index, one in enumerate(verdicts)]
+    inputs = normalise_machine_drift(inputs, config)
+    arrays = (inputs.newest, inputs.past, inputs.in_level, inputs.higher_is_better, inputs.families)
+    found = assess(*arrays, config, inputs.throttled, inputs.quiet)
+    drift = measure_drift(*arrays, found.pool_history, found.pool_in_level, config)
+    latencies = latency_changes(inputs, found.per_series.test)
+    verdicts = []
+    for row in range(len(inputs.series)):
+        verdict = _verdict(inputs, found, row, latencies, _known(drift.drift[row]), config)
+        verdicts.append(_as_drift(inputs, drift, row, verdict, config) or verdict)
+    return verdicts
 
 
-def on_tonights_machine(evidence: Evidence, config: CiConfig) -> Evidence:
-    """The same with what each night's machine did to everything taken out of the past.
+def normalise_machine_drift(inputs: JudgingInputs, config: CiConfig) -> JudgingInputs:
+    """The inputs with each night's common change removed from the past.
 
-    Where a canary or the environment says that the machine is another one, nothing is taken out; where all
-    implementations moved together as far as a canary may not, they count as one.
+    Nothing is removed where a canary or the environment shows that the machine has changed. Where all
+    implementations changed together by more than a canary's limit, that counts as a canary's change.
     """
-    if evidence.canary_change is not None or evidence.environment_before is not None:
-        return evidence
-    fair = evidence.newest.where(~evidence.throttled)
-    shift = machine_shift(fair, evidence.past, evidence.in_level, evidence.kin, evidence.canaries)
-    overall = dict(enumerate(1 + overall_shift(shift, evidence.kin)))
-    moved = canary_moves(overall, config).get(len(overall) - 1)
+    if inputs.canary_change is not None or inputs.environment_before is not None:
+        return inputs
+    unthrottled = inputs.newest.where(~inputs.throttled)
+    shift = machine_shift(unthrottled, inputs.past, inputs.in_level, inputs.families, inputs.canaries)
+    overall = dict(enumerate(1 + overall_shift(shift, inputs.families)))
+    moved = canary_changes_beyond_limit(overall, config).get(len(overall) - 1)
     if moved is not None:
-        return replace(evidence, canary_change=moved)
-    return replace(evidence, past=as_of_tonight(evidence.past, shift, evidence.kin))
+        return replace(inputs, canary_change=moved)
+    return replace(inputs, past=rescale_past(inputs.past, shift, inputs.families))
 
 
 def _verdict(
-    evidence: Evidence,
-    found: WithPools,
-    index: int,
+    inputs: JudgingInputs,
+    found: PooledSignificance,
+    row: int,
     latencies: Latencies,
     drift: float | None,
     config: CiConfig,
 ) -> SeriesVerdict:
-    weighed = found.weighed
-    level, ruling = weighed.level, weighed.ruling
-    word = _word(ruling, index)
-    moved = word in ("slower", "faster")
-    cause = cause_of(evidence, index, float(ruling.change[index]), latencies) if moved else None
+    series, significance = inputs.series[row], found.per_series
+    level, test = significance.level, significance.test
+    verdict = test.verdict(row)
+    moved = verdict in ("slower", "faster")
+    cause = likely_cause(inputs, row, float(test.change[row]), latencies) if moved else None
     return SeriesVerdict(
-        series=evidence.series[index],
-        verdict=word,
+        series.problem,
+        series.implementation,
+        series.metric,
+        cell_id=series.cell_id,
+        verdict=verdict,
         cause=cause,
-        confirmed=cause in ("code", "baseline") and bool(weighed.confirmed[index]),
-        significant=bool(weighed.significant[index]),
-        by_itself=_by_itself(found, index),
-        value=float(evidence.newest.value[index]),
-        level=_known(level.value[index]),
-        change=_known(ruling.change[index]),
-        change_low=_known(ruling.change_low[index]),
-        change_high=_known(ruling.change_high[index]),
-        noise_units=_known(ruling.units[index]),
-        comparable_runs=int(level.comparable_runs[index]),
-        reason=_reason(evidence, found, index, config),
-        p_value=None if ruling.too_little_history[index] else float(weighed.chance[index]),
-        smallest_detectable_change=_known(ruling.smallest[index]),
+        confirmed=cause in LEVEL_CAUSES and bool(significance.confirmed[row]),
+        significant=bool(significance.significant[row]),
+        by_itself=_by_itself(found, row),
+        value=float(inputs.newest.value[row]),
+        level=_known(level.value[row]),
+        change=_known(test.change[row]),
+        change_low=_known(test.change_low[row]),
+        change_high=_known(test.change_high[row]),
+        noise_units=_known(test.units[row]),
+        comparable_runs=int(level.comparable_runs[row]),
+        reason=_reason(inputs, found, row, config),
+        p_value=None if test.too_little_history[row] else float(significance.p_value[row]),
+        smallest_detectable_change=_known(test.smallest_detectable[row]),
         drift=drift,
     )
 
 
-def _by_itself(found: WithPools, index: int) -> bool:
-    """Whether a series is significant without its pool, or has moved further than that."""
-    pool = found.carried_by[index]
-    if pool < 0 or not found.by_itself[index]:
-        return bool(found.by_itself[index])
-    own, shared = found.weighed.ruling.change[index], found.pools.ruling.change[pool]
-    return bool(abs(own) > _FURTHER * abs(shared))
+def _by_itself(found: PooledSignificance, row: int) -> bool:
+    """Whether a series is significant without its pool, and changed far more than the pool if it has one."""
+    pool = found.pool_of[row]
+    if pool < 0 or not found.by_itself[row]:
+        return bool(found.by_itself[row])
+    own, shared = found.per_series.test.change[row], found.pools.test.change[pool]
+    return bool(abs(own) > _OWN_CAUSE_FACTOR * abs(shared))
 
 
-def _drifted(
-    evidence: Evidence, drift: Drift, index: int, verdict: SeriesVerdict, config: CiConfig
+def _as_drift(
+    inputs: JudgingInputs, drift: Drift, row: int, verdict: SeriesVerdict, config: CiConfig
 ) -> SeriesVerdict | None:
-    """The verdict whose finding is its drift, where the night alone shows none."""
-    told = drift.told[index] or (
-        drift.recent[index] > config.drift_floor / 2 and _in_living_drift(evidence, index)
-    )
-    quarantined = evidence.throttled[index] or evidence.canary_change is not None
-    if verdict.moved or not told or quarantined or _is_told_already(evidence, index):
+    """The verdict with the drift as its finding; None where there is none, or where the night has its own."""
+    continues = drift.recent[row] > config.drift_floor / 2 and _in_live_drift_alert(inputs, row)
+    quarantined = inputs.throttled[row] or inputs.canary_change is not None
+    if not (drift.drifted[row] or continues):
         return None
-    point, best = evidence.newest, float(drift.best[index])
+    if verdict.moved or quarantined or _has_live_step_alert(inputs, row):
+        return None
+    point, best = inputs.newest, float(drift.best[row])
     return replace(
         verdict,
         verdict="slower",
@@ -148,53 +141,43 @@ def _drifted(
         significant=True,
         level=best,
         change=verdict.drift,
-        change_low=_known(point.low[index] / best - 1),
-        change_high=_known(point.high[index] / best - 1),
-        reason=f"its level is {100 * drift.recent[index]:.1f} % from the best of {NIGHTS_LOOKED_AT} nights",
+        change_low=_known(point.low[row] / best - 1),
+        change_high=_known(point.high[row] / best - 1),
+        reason=f"its level is {100 * drift.recent[row]:.1f} % from the best of {HISTORY_NIGHTS} nights",
     )
 
 
-def _is_told_already(evidence: Evidence, index: int) -> bool:
-    """Whether a step of the same implementation is being told, of which a drift would be the echo."""
-    series = evidence.series[index]
+def _has_live_step_alert(inputs: JudgingInputs, row: int) -> bool:
+    """Whether a step of the same implementation has an open alert, since a drift would only repeat it."""
+    series = inputs.series[row]
     named = (series.implementation, series.metric)
     return any(
-        (one.implementation, one.metric) == named and one.state in LIVE and one.cause in LEVEL_CAUSES
-        for one in evidence.alerts
+        (alert.implementation, alert.metric) == named and alert.state in LIVE and alert.cause in LEVEL_CAUSES
+        for alert in inputs.alerts
     )
 
 
-def _in_living_drift(evidence: Evidence, index: int) -> bool:
-    series = evidence.series[index]
-    ids = evidence.members.get((series.cell_id, series.metric), set())
-    return any(one.id in ids and one.state in LIVE and one.cause == "drift" for one in evidence.alerts)
+def _in_live_drift_alert(inputs: JudgingInputs, row: int) -> bool:
+    ids = inputs.alert_ids_of.get(inputs.series[row].key, set())
+    return any(alert.id in ids and alert.state in LIVE and alert.cause == "drift" for alert in inputs.alerts)
 
 
-def _word(ruling: Ruling, index: int) -> Word:
-    if ruling.slower[index]:
-        return "slower"
-    if ruling.faster[index]:
-        return "faster"
-    return "ambiguous" if ruling.ambiguous[index] else "same"
-
-
-def _reason(evidence: Evidence, found: WithPools, index: int, config: CiConfig) -> str | None:
-    weighed, pool = found.weighed, found.carried_by[index]
-    if weighed.ruling.too_little_history[index]:
-        runs = weighed.level.comparable_runs[index]
+def _reason(inputs: JudgingInputs, found: PooledSignificance, row: int, config: CiConfig) -> str | None:
+    significance, pool = found.per_series, found.pool_of[row]
+    if significance.test.too_little_history[row]:
+        runs = significance.level.comparable_runs[row]
         return f"{TOO_LITTLE_HISTORY}: {runs} comparable runs, {config.minimum_runs} are needed"
-    if evidence.throttled[index]:
-        return "the device was slowed down while this was measured"
-    if weighed.ruling.ambiguous[index]:
+    if inputs.throttled[row]:
+        return "the device was throttled during the measurement"
+    if significance.test.ambiguous[row]:
         return "beyond the threshold, but its interval overlaps that of the level"
-    if pool >= 0:
-        label = evidence.kin.pool_labels[pool]
-        change = 100 * found.pools.ruling.change[pool]
-        return (
-            f"all {len(evidence.kin.pools[pool])} series{label and ' of ' + label}: {abs(change):.1f} % "
-            + ("worse" if change > 0 else "better")
-        )
-    return None
+    if pool < 0:
+        return None
+    label = inputs.families.pool_labels[pool]
+    change = 100 * found.pools.test.change[pool]
+    direction = "worse" if change > 0 else "better"
+    members = f"{len(inputs.families.pools[pool])} series{label and ' of ' + label}"
+    return f"all {members}: {abs(change):.1f} % {direction}"
 
 
 def _known(number: float) -> float | None:

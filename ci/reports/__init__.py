@@ -1,1 +1,1 @@
-"""ci/reports: say in one sentence what lives here."""
+"""Reports of a check as text, Markdown, JSON rows, JUnit XML and GitHub annotations."""

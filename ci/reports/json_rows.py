@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kswatch.ci.check import Judged, Judgement
+from kswatch.ci.check import CheckResult, RunJudgement
 from kswatch.ci.formats.alert_text import alert_rows
-from kswatch.ci.regression.history import Series
-from kswatch.ci.regression.verdicts import SeriesVerdict
-from kswatch.db.records import ProblemKey
+from kswatch.ci.formats.problem_fields import problem_fields
+
+_INCORRECT: dict[str, object] = {
+    "implementation": "fused",
+    "metric": "relative_error",
+    "verdict": None,
+    "cause": "incorrect",
+    "confirmed": True,
+}
+_NOT_IN_ROWS = frozenset({"problem", "cell_id", "run_id", "alert_id"})
 
 
-def check_rows(judged: Judged) -> list[dict[str, object]]:
-    """Every verdict, on cells and on heuristics, every incorrect result of `fused`, every silence, flat."""
-    rows = [row for one in judged.judgements for row in _rows(one)]
-    for one in judged.silences:
+def check_rows(result: CheckResult) -> list[dict[str, object]]:
+    """Every verdict on cells and heuristics, incorrect result of `fused` and missing-data alert, flat."""
+    rows = [row for one in result.judgements for row in _rows(one)]
+    for one in result.missing_data:
         rows += [
             {"run": one.alert.newest_run_id} | row
             for row in alert_rows([one.alert], {one.device.id: one.device})
@@ -22,7 +29,7 @@ def check_rows(judged: Judged) -> list[dict[str, object]]:
     return rows
 
 
-def _rows(judgement: Judgement) -> Iterable[dict[str, object]]:
+def _rows(judgement: RunJudgement) -> Iterable[dict[str, object]]:
     run = {
         "run": judgement.run.id,
         "device": judgement.run.device_uuid,
@@ -31,37 +38,21 @@ def _rows(judgement: Judgement) -> Iterable[dict[str, object]]:
         "origin": judgement.run.origin,
         "revision": judgement.run.revision.commit if judgement.run.revision else None,
     }
-    news = {told.alert.id: told.news for told in judgement.alerts}
+    transitions = {change.alert.id: change.transition for change in judgement.alerts}
+
+    def alert(alert_id: int | None) -> dict[str, object]:
+        return {"alert": alert_id, "news": transitions.get(alert_id or 0)}
+
     incorrect_alert = next((one.alert.id for one in judgement.alerts if one.alert.cause == "incorrect"), None)
     for point in judgement.incorrect:
-        told = {"alert": incorrect_alert, "news": news.get(incorrect_alert or 0)}
-        cell = _cell(Series(point.cell_id, point.problem, "fused", "relative_error"))
-        yield run | cell | _INCORRECT | {"status": point.status, "reason": point.reason} | told
+        result = {"status": point.status, "reason": point.reason}
+        yield run | problem_fields(point.problem) | _INCORRECT | result | alert(incorrect_alert)
     for verdict in judgement.verdicts:
-        alert_id = judgement.alert_of.get((verdict.series.cell_id, verdict.series.metric))
-        told = {"alert": alert_id, "news": news.get(alert_id or 0)}
-        yield run | _cell(verdict.series) | {"status": "ok"} | _judged(verdict) | told
-    for judged in judgement.heuristics:
-        told = {"alert": judged.alert_id, "news": news.get(judged.alert_id or 0)}
-        said = {name: value for name, value in vars(judged).items() if name not in ("run_id", "alert_id")}
-        yield run | said | told
+        cell = problem_fields(verdict.problem) | {"status": "ok"}
+        yield run | cell | _values(verdict) | alert(verdict.alert_id)
+    for of_heuristic in judgement.heuristics:
+        yield run | _values(of_heuristic) | alert(of_heuristic.alert_id)
 
 
-_INCORRECT: dict[str, object] = {"verdict": None, "cause": "incorrect", "confirmed": True}
-
-
-def _cell(series: Series) -> dict[str, object]:
-    return _problem(series.problem) | {"implementation": series.implementation, "metric": series.metric}
-
-
-def _problem(problem: ProblemKey) -> dict[str, object]:
-    return {
-        "pattern": problem.pattern,
-        "batch": problem.batch,
-        "precision": problem.precision,
-        "layout": problem.layout,
-    }
-
-
-def _judged(verdict: SeriesVerdict) -> dict[str, object]:
-    return {name: value for name, value in vars(verdict).items() if name != "series"}
+def _values(verdict: object) -> dict[str, object]:
+    return {name: value for name, value in vars(verdict).items() if name not in _NOT_IN_ROWS}

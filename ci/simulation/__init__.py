@@ -1,1 +1,1 @@
-"""ci/simulation: say in one sentence what lives here."""
+"""Simulated nights with planted regressions, judged by the same code as real ones."""

@@ -1,4 +1,4 @@
-"""Nights of a device that does not exist, with planted regressions, stored as simulated."""
+"""Simulated nights of a fictitious device with planted regressions, stored with origin `simulated`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kswatch.db.records import (
     RunKind,
     RunRecord,
 )
+from kswatch.db.statistics import Z_95
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
@@ -27,7 +28,7 @@ DEVICE = DeviceRecord("SIMULATED-0", "cuda", "Simulated GPU", simulated=True, ar
 ENVIRONMENT = EnvironmentRecord(host="simulated", driver="0.0", cuda="0.0", torch="0.0")
 START = datetime(2026, 1, 1, 2, tzinfo=UTC)
 BASE_MS = {"fused": 0.5, "bmm": 0.8, "bmm_strided": 0.9, "dense": 2.0}
-"""Times of one product; only their changes matter."""
+"""Latencies of one product; only their changes matter."""
 PROBLEMS = tuple(
     ProblemKey(a, b, b, d, 4096, precision, layout)
     for a, b, d in ((1, 48, 1), (2, 64, 4), (4, 96, 2), (8, 32, 32))
@@ -37,16 +38,16 @@ PROBLEMS = tuple(
 WITHIN = 0.002
 """Standard error of a median within a run."""
 BETWEEN = 0.005
-"""Sigma from night to night, half of whose variance is still there when cells are measured again at once."""
+"""Standard deviation between nights; half of a night's deviation persists when it is measured again."""
 MACHINE = 0.005
-"""Sigma of what a night does to everything."""
+"""Standard deviation of the change that all latencies of a night share."""
 
 _PLANT = re.compile(r"(\w+):([+-]?\d+(?:\.\d+)?)%@(\d+)(?:-(\d+))?(?::(\w+))?")
 
 
 @dataclass(frozen=True)
 class Plant:
-    """A planted change of an implementation's times, from a night on, up to another."""
+    """A planted change of an implementation's latencies from a first night to a last one."""
 
     implementation: str
     change: float
@@ -59,12 +60,12 @@ class Plant:
         """`IMPLEMENTATION:CHANGE%@FIRST[-LAST][:PRECISION]`, as in fused:+5%@20-40 or fused:+2%@30:bf16.
 
         Raises:
-            UsageError: the text is no such thing, or the implementation is not simulated.
+            UsageError: the text is malformed, or the implementation is not simulated.
         """
         found = _PLANT.fullmatch(text)
         if found is None:
             raise UsageError(
-                f"{text!r} plants nothing; write IMPLEMENTATION:CHANGE%@FIRST-LAST, as fused:+5%@20-40"
+                f"{text!r} is no planted change; write IMPLEMENTATION:CHANGE%@FIRST-LAST, as fused:+5%@20-40"
             )
         name, change, first, last, precision = found.groups()
         if name not in BASE_MS:
@@ -74,14 +75,14 @@ class Plant:
         return cls(name, float(change) / 100, int(first), int(last) if last else None, precision)
 
     def factor(self, night: int, implementation: str, problem: ProblemKey) -> float:
-        """What a time is multiplied with on this night."""
-        begun = self.first <= night <= (self.last if self.last is not None else night)
-        mine = implementation == self.implementation and self.precision in (None, problem.precision)
-        return 1 + self.change if begun and mine else 1.0
+        """The factor of a latency on this night."""
+        active = self.first <= night <= (self.last if self.last is not None else night)
+        affected = implementation == self.implementation and self.precision in (None, problem.precision)
+        return 1 + self.change if active and affected else 1.0
 
 
-class SimulatedNights:
-    """Writes one night after another, and a second measurement of the same night where it is asked for."""
+class NightSimulator:
+    """Records one night after another, and confirming runs of the same night."""
 
     def __init__(self, store: Store, plants: Sequence[Plant], seed: int) -> None:
         self._store = store
@@ -90,16 +91,16 @@ class SimulatedNights:
         self._own: dict[tuple[ProblemKey, str], float] = {}
         self._machine = 0.0
 
-    def night(self, night: int) -> int:
-        """Record a whole night and give its run."""
+    def record_night(self, night: int) -> int:
+        """Record a whole night; returns its run id."""
         self._machine = 0.7 * self._machine + MACHINE * np.sqrt(1 - 0.7**2) * self._rng.standard_normal()
         for cell in ((problem, name) for problem in PROBLEMS for name in BASE_MS):
             before = self._own.get(cell, BETWEEN * self._rng.standard_normal())
             self._own[cell] = 0.6 * before + BETWEEN * np.sqrt(1 - 0.6**2) * self._rng.standard_normal()
         return self._run(night, PROBLEMS, "nightly", None)
 
-    def again(self, night: int, problems: Sequence[ProblemKey], request_id: int) -> int:
-        """Record these problems measured once more on the same night; gives the run."""
+    def record_confirmation(self, night: int, problems: Sequence[ProblemKey], request_id: int) -> int:
+        """Record these problems, measured again on the same night; returns the run id."""
         return self._run(night, problems, "confirm", request_id)
 
     def _run(self, night: int, problems: Sequence[ProblemKey], kind: RunKind, request_id: int | None) -> int:
@@ -142,7 +143,7 @@ class SimulatedNights:
         self, night: int, problem: ProblemKey, name: str, times: dict[str, float]
     ) -> MeasurementRecord:
         time_ms, ratio = times[name], times[name] / times["fused"]
-        half = 1.96 * WITHIN
+        half = Z_95 * WITHIN
         code = [plant.factor(night, name, problem) for plant in self._plants] if name == "fused" else None
         return MeasurementRecord(
             problem,

@@ -1,4 +1,4 @@
-"""A season of simulated nights, each judged by the real `judge`: what the alerts would have been."""
+"""A season of simulated nights, each judged by the real `judge`, and the resulting changes of alerts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from kswatch.ci.alerts.update import ToldAlert
 from kswatch.ci.check import judge
 from kswatch.ci.config import CiConfig
-from kswatch.ci.confirmation.request import ask_again
-from kswatch.ci.simulation.nights import START, Plant, SimulatedNights
+from kswatch.ci.confirmation.request import request_confirmation
+from kswatch.ci.simulation.nights import START, NightSimulator, Plant
 from kswatch.db.queries.basic import request, run
-from kswatch.db.records import ProblemKey
 from kswatch.db.request_queue import requests
+from kswatch.db.request_queue.confirmation import ConfirmationRequest
 from kswatch.db.store import Store
 
 
 @dataclass(frozen=True)
-class SimulatedNews:
-    """What one night's judgement said of an alert."""
+class SimulatedAlertChange:
+    """One change of an alert by a night's judgement."""
 
     night: int
     run: int
@@ -37,41 +36,37 @@ def simulate(
     config: CiConfig,
     seed: int = 0,
     progress: Callable[[int], None] = lambda night: None,
-) -> list[SimulatedNews]:
-    """Write and judge so many nights, measuring again what is provisional; gives the alerts' news."""
-    simulated = SimulatedNights(store, plants, seed)
-    news: list[SimulatedNews] = []
+) -> list[SimulatedAlertChange]:
+    """Record and judge these nights, confirming provisional alerts; returns the changes of alerts."""
+    simulator = NightSimulator(store, plants, seed)
+    events: list[SimulatedAlertChange] = []
     for night in range(nights):
-        run_id = simulated.night(night)
-        news += _judged(store, night, run_id, config)
-        asked = ask_again(store, run(store, run_id), config)
-        if asked is not None:
-            problems = [_problem(text) for text in _texts(store, asked)]
-            requests.take(store, asked)
-            confirming = simulated.again(night, problems, asked)
-            news += _judged(store, night, confirming, config)
-            requests.finish(store, asked, "done", f"run {confirming}")
+        run_id = simulator.record_night(night)
+        events += _judge(store, night, run_id, config)
+        request_id = request_confirmation(store, run(store, run_id), config)
+        if request_id is not None:
+            events += _confirm(store, simulator, night, request_id, config)
         progress(night)
-    return news
+    return events
 
 
-def _judged(store: Store, night: int, run_id: int, config: CiConfig) -> Iterator[SimulatedNews]:
-    judged = judge(store, run_id, config, now=START + timedelta(days=night, hours=1))
-    for told in (one for judgement in judged.judgements for one in judgement.alerts):
-        if told.news is not None:
-            yield _news(night, run_id, told)
+def _confirm(
+    store: Store, simulator: NightSimulator, night: int, request_id: int, config: CiConfig
+) -> list[SimulatedAlertChange]:
+    """Measure the flagged cells again on the same night, and judge that."""
+    confirmation = ConfirmationRequest.from_arguments(request(store, request_id).arguments)
+    requests.take(store, request_id)
+    run_id = simulator.record_confirmation(night, confirmation.problem if confirmation else (), request_id)
+    events = list(_judge(store, night, run_id, config))
+    requests.finish(store, request_id, "done", f"run {run_id}")
+    return events
 
 
-def _news(night: int, run_id: int, told: ToldAlert) -> SimulatedNews:
-    alert = told.alert
-    return SimulatedNews(night, run_id, alert.id, str(told.news), alert.state, alert.confirmed, alert.title)
-
-
-def _texts(store: Store, request_id: int) -> list[str]:
-    return list(request(store, request_id).arguments["problem"])
-
-
-def _problem(text: str) -> ProblemKey:
-    *numbers, precision, layout = text.split(",")
-    a, b, c, d, batch = map(int, numbers)
-    return ProblemKey(a, b, c, d, batch, precision, layout)
+def _judge(store: Store, night: int, run_id: int, config: CiConfig) -> Iterator[SimulatedAlertChange]:
+    result = judge(store, run_id, config, now=START + timedelta(days=night, hours=1))
+    for change in (change for judgement in result.judgements for change in judgement.alerts):
+        if change.transition is not None:
+            alert = change.alert
+            yield SimulatedAlertChange(
+                night, run_id, alert.id, change.transition, alert.state, alert.confirmed, alert.title
+            )

@@ -1,1 +1,1 @@
-"""dashboard/auth: say in one sentence what lives here."""
+"""Sign-in: providers by token or OpenID Connect, sessions, and the middleware before every endpoint."""

@@ -1,4 +1,4 @@
-"""Sign in by an OpenID Connect provider: Streamlit's own `st.login` routes, with a guard before them."""
+"""Sign-in by an OpenID Connect provider, through the routes of Streamlit's own `st.login`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from kswatch.dashboard.auth import pages as sign_in_pages
-from kswatch.dashboard.auth.providers import Door, ask_before_signing_out, own_path, redirect, wanted_page
-from kswatch.dashboard.auth.sessions import LASTS_S, MOST_SESSIONS, Visitor
+from kswatch.dashboard.auth.providers import (
+    AuthProvider,
+    confirm_sign_out,
+    local_path,
+    redirect,
+    requested_page,
+)
+from kswatch.dashboard.auth.sessions import MOST_SESSIONS, SESSION_LIFETIME_S, User
 from kswatch.dashboard.auth.settings import OidcSettings
 from kswatch.errors import ConfigurationError
 
 PROVIDER = "default"
-WANTED_COOKIE = "kswatch_wanted"
-WANTED_FOR_S = 600
+NEXT_PAGE_COOKIE = "kswatch_wanted"
+SIGN_IN_WITHIN_S = 600
 
 
-class OidcDoor(Door):
-    """Whoever the provider vouches for and one of the lists names is let in, under their address."""
+class OidcAuth(AuthProvider):
+    """Signs in users whom the provider authenticates and a list names, under their e-mail address."""
 
     open_paths = frozenset({"/sign-in", "/sign-out", "/auth/login", "/auth/logout", "/oauth2callback"})
 
@@ -42,42 +48,46 @@ class OidcDoor(Door):
         self._cookie_secret = secrets.token_urlsafe(32)
         self._ended: OrderedDict[bytes, None] = OrderedDict()
 
-    def visitor(self, cookies: Mapping[str, str]) -> Visitor | None:
-        """Whom the provider vouched for, where a list names them."""
+    def authenticate(self, cookies: Mapping[str, str]) -> User | None:
+        """The user whom the provider authenticated, where a list names them."""
         address = self._address(cookies)
         right = self._settings.right_of(address) if address else None
-        return Visitor(address, may_act=right) if address and right is not None else None
+        return User(address, may_act=right) if address and right is not None else None
 
     def refusal(self, connection: HTTPConnection) -> Response:
-        """The way to the provider; a stranger is told that they are one."""
+        """The link to the provider, or the refusal of a user whom no list names."""
         address = self._address(connection.cookies)
         if address:
-            return sign_in_pages.stranger(address)
-        answer = sign_in_pages.provider_link()
-        answer.set_cookie(
-            WANTED_COOKIE, quote(wanted_page(connection)), WANTED_FOR_S, httponly=True, samesite="lax"
+            return sign_in_pages.not_permitted(address)
+        response = sign_in_pages.provider_link()
+        response.set_cookie(
+            NEXT_PAGE_COOKIE,
+            quote(requested_page(connection)),
+            SIGN_IN_WITHIN_S,
+            httponly=True,
+            samesite="lax",
         )
-        return answer
+        return response
 
-    def welcome(self, connection: HTTPConnection) -> Response | None:
-        """Back to the page that was asked for before signing in: the provider leads to the first one."""
-        wanted = connection.cookies.get(WANTED_COOKIE)
-        if wanted is None or connection.url.path != "/":
+    def redirect_signed_in(self, connection: HTTPConnection) -> Response | None:
+        """A redirect to the page requested before signing in: the provider leads to the first page."""
+        next_page = connection.cookies.get(NEXT_PAGE_COOKIE)
+        if next_page is None or connection.url.path != "/":
             return None
-        answer = redirect(own_path(unquote(wanted)))
-        answer.delete_cookie(WANTED_COOKIE, httponly=True, samesite="lax")
-        return answer
+        response = redirect(local_path(unquote(next_page)))
+        response.delete_cookie(NEXT_PAGE_COOKIE, httponly=True, samesite="lax")
+        return response
 
     def routes(self) -> list[Route]:
-        """To the provider, and the way out; Streamlit has the rest."""
+        """The routes to the provider and to sign out; Streamlit has the rest."""
         return [
             Route("/sign-in", self._to_provider, methods=["GET"]),
-            Route("/sign-out", ask_before_signing_out, methods=["GET"]),
+            Route("/sign-out", confirm_sign_out, methods=["GET"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
         ]
 
     def secrets(self) -> dict[str, Any]:
-        """Streamlit's [auth] section; the cookies' key is new with each start, which signs everyone out."""
+        """Streamlit's [auth] section; the cookie key is new with each start, which signs all users out."""
         settings = self._settings
         return {
             "auth": {
@@ -90,23 +100,23 @@ class OidcDoor(Door):
         }
 
     def _address(self, cookies: Mapping[str, str]) -> str | None:
-        """The e-mail address in Streamlit's signed cookie; None where it is old, ended or not verified."""
+        """The e-mail address in Streamlit's signed cookie; None where expired, ended or not verified."""
         if sha256(cookies.get(USER_COOKIE_NAME, "").encode()).digest() in self._ended:
             return None
 
-        def one(name: str) -> bytes | None:
+        def signed_value(name: str) -> bytes | None:
             value = cookies.get(name)
             return decode_signed_value(self._cookie_secret, name, value.encode("latin-1")) if value else None
 
-        packed = get_cookie_with_chunks(one, USER_COOKIE_NAME)
+        packed = get_cookie_with_chunks(signed_value, USER_COOKIE_NAME)
         user = json.loads(packed) if packed else {}
         uri = urlsplit(self._settings.redirect_uri)
         valid = (
             user.get("is_logged_in") is True
             and user.get("origin") == f"{uri.scheme}://{uri.netloc}"
-            # a provider that lets people claim any address says by this that it did not look
+            # false where a provider lets users claim any address without checking it
             and user.get("email_verified", True) is True
-            and time.time() - float(user.get("iat", 0)) < LASTS_S
+            and time.time() - float(user.get("iat", 0)) < SESSION_LIFETIME_S
         )
         return str(user["email"]) if valid and user.get("email") else None
 
@@ -115,7 +125,7 @@ class OidcDoor(Door):
         return redirect(f"/auth/login?provider={quote(encode_provider_token(PROVIDER))}")
 
     async def _sign_out(self, request: Request) -> Response:
-        """Let the cookie open nothing any more, wherever a copy of it is, then tell the provider."""
+        """Invalidate the cookie, copies of it included, then sign out at the provider."""
         self._ended[sha256(request.cookies.get(USER_COOKIE_NAME, "").encode()).digest()] = None
         while len(self._ended) > MOST_SESSIONS:
             self._ended.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The few pages that are shown outside of Streamlit: plain HTML without a script, everything escaped."""
+"""The sign-in pages, which are shown outside of Streamlit: plain HTML without a script, all escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 24rem; margin: 15vh auto
 label { display: block; margin: 1rem 0 }
 input { display: block; width: 100%; box-sizing: border-box; font: inherit; padding: .4rem }
 button, .button { font: inherit; padding: .4rem 1rem; margin-top: .5rem }
-.told { color: light-dark(#a11, #f99) }
+.error { color: light-dark(#a11, #f99) }
 """
 
 
@@ -32,32 +32,32 @@ def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(html, status, headers)
 
 
-def token_form(wanted: str, told: str = "", status: int = 401) -> HTMLResponse:
-    """Asks for a name and a token; `wanted` is the page to go to then."""
-    said = f'<p class="told" role="alert">{escape(told)}</p>' if told else ""
+def token_form(next_page: str, error: str = "", status: int = 401) -> HTMLResponse:
+    """The form for a name and a token; signing in leads to `next_page`."""
+    alert = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
     body = (
-        f'{said}<form method="post" action="/sign-in">'
-        f'<input type="hidden" name="next" value="{escape(wanted)}">'
+        f'{alert}<form method="post" action="/sign-in">'
+        f'<input type="hidden" name="next" value="{escape(next_page)}">'
         '<label>Your name <input name="name" required maxlength="80" autocomplete="name"></label>'
         '<label>Token <input name="token" type="password" required maxlength="200" '
         'autocomplete="current-password"></label><button>Sign in</button></form>'
-        "<p>The name stands beside what you do; the token says whether you may read or also act.</p>"
+        "<p>Your name is recorded with every action; the token decides whether you may read or also act.</p>"
     )
     return page("kswatch", body, status)
 
 
 def provider_link() -> HTMLResponse:
-    """Sends to the provider; a link, since a form may not leave this host."""
+    """The link to the provider; not a form, which must not leave this host."""
     return page("kswatch", '<p><a class="button" href="/sign-in">Sign in</a></p>', 401)
 
 
-def stranger(name: str) -> HTMLResponse:
-    """Tells somebody whom the provider knows that this dashboard does not."""
-    said = f"<p>{escape(name)} may not read this dashboard. Ask who runs it.</p>"
-    return page("kswatch", said + '<p><a href="/sign-out">Sign out</a></p>', 403)
+def not_permitted(name: str) -> HTMLResponse:
+    """The refusal of a user that the provider knows but no list of this dashboard names."""
+    message = f"<p>{escape(name)} has no access to this dashboard. Ask its administrator.</p>"
+    return page("kswatch", message + '<p><a href="/sign-out">Sign out</a></p>', 403)
 
 
 def sign_out_form() -> HTMLResponse:
-    """Asks once more: signing out is an act, which a mere link must not do."""
+    """The form that confirms signing out, which a mere link must not do."""
     form = '<form method="post" action="/sign-out"><button>Sign out</button></form>'
     return page("kswatch", f'{form}<p><a href="/">Back</a></p>')

@@ -1,8 +1,7 @@
-"""The ways in: an open door, tokens, or an OpenID Connect provider; each tells a visitor by their cookies."""
+"""What every authentication provider offers, and the provider of a dashboard without sign-in."""
 
 from __future__ import annotations
 
-import getpass
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -12,47 +11,47 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kswatch.dashboard.auth import pages as sign_in_pages
-from kswatch.dashboard.auth.sessions import Visitor
-from kswatch.dashboard.auth.settings import Access
+from kswatch.dashboard.auth.sessions import User
+from kswatch.db.user_name import user_name
 
 SEE_OTHER = 303
 
 
-class Door(ABC):
-    """A way in."""
+class AuthProvider(ABC):
+    """A way to sign in."""
 
     open_paths: frozenset[str] = frozenset()
-    """What is answered to everyone: where one signs in."""
+    """Paths that need no sign-in: those of the sign-in itself."""
 
     @abstractmethod
-    def visitor(self, cookies: Mapping[str, str]) -> Visitor | None:
-        """Who has these cookies; None for nobody who was let in."""
+    def authenticate(self, cookies: Mapping[str, str]) -> User | None:
+        """The user of these cookies; None without a session."""
 
     @abstractmethod
     def refusal(self, connection: HTTPConnection) -> Response:
-        """What somebody without a right is told who opens a page: how to sign in."""
+        """The page for a browser without a session: how to sign in."""
 
-    def welcome(self, connection: HTTPConnection) -> Response | None:
-        """Where somebody who was let in is sent instead of what they asked for; None where nowhere."""
+    def redirect_signed_in(self, connection: HTTPConnection) -> Response | None:
+        """A redirect for a signed-in user instead of the requested page; None where none is due."""
         del connection
         return None
 
     def routes(self) -> list[Route]:
-        """Where one signs in and out."""
+        """The routes to sign in and out."""
         return []
 
     def secrets(self) -> dict[str, Any] | None:
-        """What Streamlit itself must know to sign people in."""
+        """The secrets that Streamlit itself needs to sign users in."""
         return None
 
 
-class OpenDoor(Door):
-    """Nobody is asked: only for this machine's own loopback address."""
+class NoAuth(AuthProvider):
+    """No sign-in: only for this machine's own loopback address."""
 
-    def visitor(self, cookies: Mapping[str, str]) -> Visitor:
-        """Whoever runs the dashboard, by a name that pages let them change."""
+    def authenticate(self, cookies: Mapping[str, str]) -> User:
+        """The user who runs the dashboard; pages let them change the name."""
         del cookies
-        return Visitor(_user(), may_act=True, signed_in=False)
+        return User(user_name(""), may_act=True, signed_in=False)
 
     def refusal(self, connection: HTTPConnection) -> Response:
         """Never shown."""
@@ -60,48 +59,24 @@ class OpenDoor(Door):
         return PlainTextResponse("not signed in", 401)
 
 
-def door(access: Access) -> Door:
-    """The way in that is demanded.
-
-    Raises:
-        ConfigurationError: a provider is set but the extra `auth` is not installed.
-    """
-    if access.tokens:
-        from kswatch.dashboard.auth.token_auth import TokenDoor
-
-        return TokenDoor(access.tokens)
-    if access.oidc:
-        from kswatch.dashboard.auth.oidc import OidcDoor
-
-        return OidcDoor(access.oidc)
-    return OpenDoor()
-
-
-def wanted_page(connection: HTTPConnection) -> str:
-    """The page that was asked for, with its choices, as a path of this host."""
+def requested_page(connection: HTTPConnection) -> str:
+    """The requested page with its query, as a path of this host."""
     query = connection.url.query
     return connection.url.path + (f"?{query}" if query else "")
 
 
-def own_path(text: str) -> str:
-    """The text where it is a path of this host, else `/`: a form must not send people elsewhere."""
-    elsewhere = not text.startswith("/") or text.startswith(("//", "/\\"))
-    return "/" if elsewhere or any(ord(character) < 32 for character in text) else text
+def local_path(text: str) -> str:
+    """The text where it is a path of this host, else `/`: a form must not redirect to another site."""
+    foreign = not text.startswith("/") or text.startswith(("//", "/\\"))
+    return "/" if foreign or any(ord(character) < 32 for character in text) else text
 
 
 def redirect(path: str) -> RedirectResponse:
-    """Go there, by GET."""
+    """A redirect to a path, by GET."""
     return RedirectResponse(path, SEE_OTHER, {"Cache-Control": "no-store"})
 
 
-async def ask_before_signing_out(request: Request) -> Response:
+async def confirm_sign_out(request: Request) -> Response:
     """The form at /sign-out."""
     del request
     return sign_in_pages.sign_out_form()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name behind this user id
-        return ""

@@ -1,4 +1,4 @@
-"""Who is signed in, and who has failed to: kept in this process alone, so that a restart signs out."""
+"""Sessions and failed sign-ins, kept in this process alone, so that a restart signs all users out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-LASTS_S = 12 * 3600.0
+SESSION_LIFETIME_S = 12 * 3600.0
 MOST_SESSIONS = 2_000
 MOST_FAILURES = 5
 FAILURES_COUNT_FOR_S = 300.0
@@ -20,46 +20,46 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """Somebody who was let in."""
+class User:
+    """A user of the dashboard."""
 
     name: str
     may_act: bool
     signed_in: bool = True
-    """False on a dashboard that asks nobody: the name is only a suggestion then."""
+    """False on a dashboard without sign-in: the name is only a suggestion then."""
 
 
 class Sessions:
-    """Visitors by the secret in their cookie, of which only a digest is kept."""
+    """Users by the secret in their cookie, of which only a digest is kept."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._held: OrderedDict[bytes, tuple[Visitor, float]] = OrderedDict()
+        self._held: OrderedDict[bytes, tuple[User, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, visitor: Visitor) -> str:
-        """Sign a visitor in and give the secret for the cookie."""
+    def begin(self, user: User) -> str:
+        """Sign a user in; returns the secret for the cookie."""
         secret = secrets.token_urlsafe(32)
         with self._lock:
-            self._held[_digest(secret)] = visitor, self._clock() + LASTS_S
+            self._held[_digest(secret)] = user, self._clock() + SESSION_LIFETIME_S
             while len(self._held) > MOST_SESSIONS:
                 self._held.popitem(last=False)
         return secret
 
-    def visitor(self, secret: str) -> Visitor | None:
-        """Whose secret this is; None where it is nobody's or its time is over."""
+    def find(self, secret: str) -> User | None:
+        """The user of a secret; None where it is unknown or expired."""
         with self._lock:
             found = self._held.get(_digest(secret))
         return found[0] if found and found[1] > self._clock() else None
 
     def end(self, secret: str) -> None:
-        """Sign out: the secret opens nothing from now on, wherever a copy of it is."""
+        """Sign out: invalidate the secret, copies of the cookie included."""
         with self._lock:
             self._held.pop(_digest(secret), None)
 
 
-class Failures:
-    """How often each address failed to sign in lately."""
+class FailedAttempts:
+    """Recent failed sign-ins by client address."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -67,7 +67,7 @@ class Failures:
         self._lock = threading.Lock()
 
     def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 where it may now."""
+        """Seconds until this address may try again; 0 for now."""
         with self._lock:
             times = self._recent(address)
             return times[0] + FAILURES_COUNT_FOR_S - self._clock() if len(times) >= MOST_FAILURES else 0.0

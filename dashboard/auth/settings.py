@@ -1,4 +1,4 @@
-"""Who may come in: settings from the environment, read once when the dashboard starts."""
+"""Authentication settings from the environment, read once when the dashboard starts."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True)
 class Tokens:
-    """Two shared words, one to read and one to act; whoever may act may read. None opens nothing."""
+    """Two shared secrets, one to read and one to read and act; None grants no access."""
 
     read: str | None = None
     act: str | None = None
 
     def right_of(self, given: str) -> bool | None:
-        """True for one that may act, False for one that may read, None for neither, in constant time."""
-        acts, reads = _equal(given, self.act), _equal(given, self.read)
-        return True if acts else False if reads else None
+        """True for the token to act, False for the token to read, None for neither, in constant time."""
+        may_act, may_read = _equal(given, self.act), _equal(given, self.read)
+        return True if may_act else False if may_read else None
 
 
 @dataclass(frozen=True)
 class OidcSettings:
-    """An OpenID Connect provider, and whose addresses may read and act: `who@host`, `@host` or `*`."""
+    """An OpenID Connect provider, and the addresses that may read and act: `user@host`, `@host` or `*`."""
 
     client_id: str
     client_secret: str
@@ -44,27 +44,27 @@ class OidcSettings:
     actors: tuple[str, ...] = ()
 
     def right_of(self, address: str) -> bool | None:
-        """True for one who may act, False for one who may read, None for a stranger."""
+        """True for an address that may act, False for one that may read, None for one on no list."""
         if _named(address, self.actors):
             return True
         return False if _named(address, self.readers) else None
 
 
 @dataclass(frozen=True)
-class Access:
-    """What is demanded of a visitor; neither tokens nor a provider is an open door."""
+class AuthSettings:
+    """How users sign in; with neither tokens nor a provider there is no sign-in."""
 
     tokens: Tokens | None = None
     oidc: OidcSettings | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked who they are."""
+        """Whether there is no sign-in."""
         return self.tokens is None and self.oidc is None
 
 
-def read_access(environment: Mapping[str, str]) -> Access:
-    """What the environment demands of visitors.
+def read_auth_settings(environment: Mapping[str, str]) -> AuthSettings:
+    """The authentication settings of the environment.
 
     Raises:
         ConfigurationError: a token is short, both are equal, the provider's settings are incomplete,
@@ -75,21 +75,21 @@ def read_access(environment: Mapping[str, str]) -> Access:
         raise ConfigurationError(
             f"both {TOKEN_READ}/{TOKEN_ACT} and {OIDC}… are set; choose one way to sign in"
         )
-    return Access(tokens, oidc)
+    return AuthSettings(tokens, oidc)
 
 
-def refuse_open_door(access: Access, address: str, hosts: tuple[str, ...]) -> None:
-    """Refuse to listen where others reach it while nobody is asked who they are.
+def require_sign_in_unless_local(settings: AuthSettings, address: str, hosts: tuple[str, ...]) -> None:
+    """Refuse to listen without sign-in where other machines can connect.
 
     Args:
-        access: what is demanded of visitors.
+        settings: of the sign-in.
         address: to listen on.
-        hosts: names under which it is reached, beside this machine's own.
+        hosts: names that it is reached by, beside this machine's own.
 
     Raises:
         ConfigurationError: it would be open to others.
     """
-    if access.is_open and (hosts or not is_loopback(address)):
+    if settings.is_open and (hosts or not is_loopback(address)):
         where = address if not is_loopback(address) else ", ".join(hosts)
         raise ConfigurationError(
             f"the dashboard would be open to everyone who reaches {where}: set {TOKEN_READ} and {TOKEN_ACT} "
@@ -98,7 +98,7 @@ def refuse_open_door(access: Access, address: str, hosts: tuple[str, ...]) -> No
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Whether only this machine can connect to the address."""
     try:
         return ipaddress.ip_address(address.strip("[]")).is_loopback
     except ValueError:
@@ -114,7 +114,9 @@ def _read_tokens(environment: Mapping[str, str]) -> Tokens | None:
                 "python -c 'import secrets; print(secrets.token_urlsafe())'"
             )
     if read is not None and read == act:
-        raise ConfigurationError(f"{TOKEN_READ} and {TOKEN_ACT} are equal; reading and acting are two rights")
+        raise ConfigurationError(
+            f"{TOKEN_READ} and {TOKEN_ACT} are equal; reading and acting need two tokens"
+        )
     return Tokens(read, act) if read or act else None
 
 
@@ -143,14 +145,15 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip().lower() for part in text.split(",") if part.strip())
 
 
-def _named(address: str, wanted: tuple[str, ...]) -> bool:
+def _named(address: str, entries: tuple[str, ...]) -> bool:
     folded = address.lower()
     return any(
-        one == "*" or folded == one or (one.startswith("@") and folded.endswith(one)) for one in wanted
+        entry == "*" or folded == entry or (entry.startswith("@") and folded.endswith(entry))
+        for entry in entries
     )
 
 
 def _equal(given: str, token: str | None) -> bool:
-    """Compared as digests, so that neither content nor length is told by the time it takes."""
+    """Compared as digests, so that the time reveals neither content nor length."""
     same = hmac.compare_digest(sha256(given.encode()).digest(), sha256((token or "").encode()).digest())
     return same and token is not None

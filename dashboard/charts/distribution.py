@@ -1,4 +1,4 @@
-"""How a ratio is distributed over the problems of one run: ECDF and histogram."""
+"""The distribution of a ratio over the problems of one run: ECDF and histogram."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import ACCENT, group_lines
 from kswatch.dashboard.charts.style import blank, break_even, log_axis, plain
 
 FEWEST_BINS, MOST_BINS = 6, 30
 
 
-@drawn_once
+@cached_figure
 def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
-    """Share of problems with a ratio of at most x, one line per group of `by`.
+    """The empirical distribution (ECDF) of the ratio over the problems, one line per group of `by`.
 
     Args:
-        frame: columns `speedup`, `problem` and, where named, `by`; points are known by its index.
-        x_title: what the ratio is, with its unit.
+        frame: columns `speedup`, `problem` and, where given, `by`; its index identifies the points.
+        x_title: the name of the ratio, with its unit.
         by: the column whose values become lines.
     """
     figure = blank(x_title, "share of problems (%)")
@@ -45,7 +45,7 @@ def _steps(name: str, group: pd.DataFrame, line: dict[str, object]) -> go.Scatte
         ids=ordered.index.astype(str),
         name=plain(f"{name} (median {ordered['speedup'].median():.2f}×)"),
         customdata=ordered["problem"].map(plain),
-        hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % are at or below<extra></extra>",
+        hovertemplate="%{customdata}<br>%{x:.2f}×, %{y:.0f} % of problems at or below<extra></extra>",
         mode="lines",
         line=line | {"shape": "hv"},
     )
@@ -64,9 +64,9 @@ def _median_point(median: float) -> go.Scatter:
     )
 
 
-@drawn_once
+@cached_figure
 def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
-    """Number of problems per bin of the ratio, bins equal on a logarithmic axis, with the median marked."""
+    """The number of problems per bin of the ratio, in logarithmic bins, with the median marked."""
     figure = blank(x_title, "problems")
     ratios = frame["speedup"].dropna()
     if ratios.empty:
@@ -76,7 +76,7 @@ def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
     edges = np.geomspace(low * 0.999, high * 1.001, bins + 1)
     counts, _ = np.histogram(ratios, edges)
     labels = [f"{left:.2f}× to {right:.2f}×" for left, right in zip(edges, edges[1:], strict=False)]
-    # One closed outline instead of bars: bar widths in data units do not survive a logarithmic axis.
+    # one closed outline instead of bars: bar widths in data units do not work on a logarithmic axis
     figure.add_trace(
         go.Scatter(
             x=np.repeat(edges, 2)[1:-1],

@@ -1,4 +1,4 @@
-"""Figures that are drawn once for all who look: drawing takes longer than everything else on a page."""
+"""Figures cached for all sessions: drawing takes longer than everything else on a page."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from typing import Any, ParamSpec, Self
 import plotly.graph_objects as go
 import streamlit as st
 
-from kswatch.dashboard.charts.margins import make_room
+from kswatch.dashboard.charts.margins import set_margins
 
 P = ParamSpec("P")
 
 MOST_FIGURES = 300
 
 
-class Drawing(go.Figure):
-    """A figure; once it is finished all sessions share it, and it is not to be changed any more."""
+class SharedFigure(go.Figure):
+    """A figure that all sessions share once it is finished; it must not be changed afterwards."""
 
-    _drawn_from: str | None = None
+    _source_key: str | None = None
     _finished: dict[str, Any] | None = None
 
     @property
-    def drawn_from(self) -> str | None:
-        """Stands for everything that a finished figure was drawn from."""
-        return self._drawn_from
+    def source_key(self) -> str | None:
+        """The hash of the arguments of a finished figure; None before."""
+        return self._source_key
 
-    def finish(self, drawn_from: str) -> Self:
-        """Make its margins and its dictionary, which a page asks for at every look, for good."""
-        make_room(self)
+    def finish(self, source_key: str) -> Self:
+        """Set the margins and serialise the figure once, for every page that shows it."""
+        set_margins(self)
         self._finished = json.loads(self.to_json())
-        self._drawn_from = drawn_from
+        self._source_key = source_key
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as a dictionary; of a finished one always the same."""
+        """The figure as a dictionary; cached for a finished one."""
         return self._finished or super().to_dict()
 
 
-def drawn_once(draw: Callable[P, go.Figure]) -> Callable[P, go.Figure]:
-    """The same function, which draws only where it has not drawn from equal arguments yet."""
+def cached_figure(draw: Callable[P, go.Figure]) -> Callable[P, go.Figure]:
+    """The same function, which returns a cached figure for equal arguments."""
 
     @wraps(draw)
     def figure(*args: P.args, **kwargs: P.kwargs) -> go.Figure:
-        given = [getattr(value, "drawn_from", None) or value for value in args]
-        told = pickle.dumps((draw.__module__, draw.__name__, given, sorted(kwargs.items())), protocol=5)
-        key = blake2b(told, digest_size=16).hexdigest()
-        return _remembered(key, lambda: draw(*args, **kwargs))
+        given = [getattr(value, "source_key", None) or value for value in args]
+        packed = pickle.dumps((draw.__module__, draw.__name__, given, sorted(kwargs.items())), protocol=5)
+        key = blake2b(packed, digest_size=16).hexdigest()
+        return _cached(key, lambda: draw(*args, **kwargs))
 
     return figure
 
 
 @st.cache_resource(show_spinner=False, max_entries=MOST_FIGURES)
-def _remembered(key: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+def _cached(key: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     figure = _draw()
-    return figure.finish(key) if isinstance(figure, Drawing) else figure
+    return figure.finish(key) if isinstance(figure, SharedFigure) else figure

@@ -1,4 +1,4 @@
-"""Speedup of every problem on every night, as one image."""
+"""The speedup of every problem on every night, as a heat map."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import DIVERGING
 from kswatch.dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, blank, plain, tick_texts
 
@@ -16,14 +16,14 @@ LIMIT = 2.0
 """Colours saturate at 2^2 = 4 × and 1/4 ×."""
 
 
-@drawn_once
+@cached_figure
 def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
-    """One row a problem, ordered by its newest ratio, one column a night, colour the ratio.
+    """A heat map of the ratio: one row per problem, ordered by the newest ratio, one column per night.
 
     Args:
-        frame: `problem`, `run_id`, `started_at`, `speedup`; beyond the last `MOST_NIGHTS` nights
-            and the `MOST_ROWS` rows furthest from break-even nothing is drawn.
-        label: what the ratio is, for tooltips.
+        frame: `problem`, `run_id`, `started_at`, `speedup`; limited to the last `MOST_NIGHTS` nights
+            and to the `MOST_ROWS` problems with the largest difference from break-even.
+        label: of the ratio, for tooltips.
     """
     table = _table(frame)
     ratios = table.to_numpy(dtype=np.float32)
@@ -31,7 +31,7 @@ def pattern_by_night(frame: pd.DataFrame, label: str) -> go.Figure:
     nights = [f"{starts[run]:{NIGHT_FORMAT}}, run {run}" for run in table.columns]
     rows = [plain(row) for row in table.index]
     figure = blank(NIGHT_AXIS, "", height=120 + max(7 * len(rows), min(18 * len(rows), 540)))
-    figure.update_layout(margin={"t": 64, "r": 24})  # of the colours' scale
+    figure.update_layout(margin={"t": 64, "r": 24})  # for the colour scale
     figure.add_trace(
         go.Heatmap(
             x=nights,
@@ -76,5 +76,5 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
     )
     table = table.reindex(columns=sorted(frame["run_id"].unique())[-MOST_NIGHTS:])
     newest = table.ffill(axis=1).iloc[:, -1]
-    furthest = np.log2(newest).abs().sort_values(ascending=False).index[:MOST_ROWS]
-    return table.loc[newest.loc[furthest].sort_values(ascending=False).index]
+    largest = np.log2(newest).abs().sort_values(ascending=False).index[:MOST_ROWS]
+    return table.loc[newest.loc[largest].sort_values(ascending=False).index]

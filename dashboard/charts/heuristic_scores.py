@@ -1,4 +1,4 @@
-"""How well heuristics predict: side by side, over the nights, and as a confusion matrix."""
+"""Scores of heuristics: side by side, over the nights, by threshold, and as a confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from math import log10
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, UNSURE, group_lines, translucent
-from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, log_axis, night_axis, plain
+from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, error_bars, log_axis, night_axis, plain
+from kswatch.dashboard.charts.traces import night_line
 
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("majority", "majority rate", QUIET, "line-ns-open"),
@@ -22,14 +23,14 @@ FIGURE_TITLES: dict[str, str] = {
     "balanced_accuracy": "balanced accuracy (%)",
     "regret": "mean regret (%)",
 }
-"""What `figure_by_night` draws, with its unit; regret is the time or energy lost by following the rule."""
+"""The columns of `figure_by_night` with their units; regret is the latency or energy lost by the rule."""
 
-NAMES = ["fused", "a baseline"]
+NAMES = ["fused", "baseline"]
 
 
-@drawn_once
+@cached_figure
 def side_by_side(frame: pd.DataFrame) -> go.Figure:
-    """Accuracy and balanced accuracy of every heuristic, the majority rate beside them.
+    """Accuracy, balanced accuracy and majority rate of every heuristic.
 
     Args:
         frame: one row a heuristic: `heuristic` (with its version), `accuracy`,
@@ -62,46 +63,35 @@ def side_by_side(frame: pd.DataFrame) -> go.Figure:
 
 
 def _accuracy_interval(frame: pd.DataFrame) -> dict[str, object] | None:
-    """What measuring the same problems again could make of the accuracy: those near a tie change sides."""
+    """Error bars of the accuracy by measurement noise: problems near break-even may change sides."""
     if "accuracy_low" not in frame or frame["accuracy_low"].isna().all():
         return None
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": (frame["accuracy_high"] - frame["accuracy"]) * 100,
-        "arrayminus": (frame["accuracy"] - frame["accuracy_low"]) * 100,
-        "thickness": 1.5,
-        "width": 4,
-    }
+    bounds = (frame[name] * 100 for name in ("accuracy", "accuracy_low", "accuracy_high"))
+    return error_bars(*bounds, thickness=1.5, width=4)
 
 
-@drawn_once
+@cached_figure
 def figure_by_night(frame: pd.DataFrame, column: str, chosen: str) -> go.Figure:
-    """One figure of every heuristic over the nights, the chosen one in front of the others.
+    """One score of every heuristic over the nights, with the chosen heuristic emphasised.
 
     Args:
         frame: `started_at`, `run_id`, `heuristic` (with its version), `majority` and the column
             `column` (0.1 = 10 %).
         column: a key of `FIGURE_TITLES`.
-        chosen: the heuristic that is drawn thick.
+        chosen: the heuristic with the thick line.
     """
     figure = blank(NIGHT_AXIS, FIGURE_TITLES[column], height=320)
     for line, (name, group) in zip(group_lines(), frame.groupby("heuristic", sort=True), strict=False):
         nights = group.sort_values("run_id")
         figure.add_trace(
-            go.Scatter(
-                x=nights["started_at"],
-                y=nights[column] * 100,
-                ids=nights["run_id"].astype(str),
-                name=plain(name),
-                mode="lines+markers",
-                line=line | {"width": 3.5 if name == chosen else 1.5},
+            night_line(
+                nights,
+                nights[column] * 100,
+                name,
+                line | {"width": 3.5 if name == chosen else 1.5},
+                "%{y:.2f} %<extra>%{fullData.name}</extra>",
                 opacity=1 if name == chosen else 0.65,
                 marker={"size": 6 if name == chosen else 4},
-                customdata=nights["run_id"],
-                hovertemplate=(
-                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata}<br>%{y:.2f} %<extra>%{fullData.name}</extra>"
-                ),
             )
         )
     if column != "regret":
@@ -123,15 +113,15 @@ def _majority_line(frame: pd.DataFrame) -> go.Scatter:
     )
 
 
-@drawn_once
+@cached_figure
 def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: float) -> go.Figure:
-    """What a threshold rule would score with any other limit; the limit that it has is marked.
+    """The accuracy of a threshold rule by threshold; its actual threshold is marked.
 
     Args:
-        frame: one row a limit: `limit`, `accuracy`, `balanced_accuracy` (0 to 1), `problems`.
-        x_title: what is compared with the limit.
-        limit: that the rule has.
-        majority: what always saying the same would score, 0 to 1.
+        frame: one row per threshold: `limit`, `accuracy`, `balanced_accuracy` (0 to 1), `problems`.
+        x_title: the quantity compared with the threshold.
+        limit: the actual threshold of the rule.
+        majority: the accuracy of always predicting the more frequent winner, 0 to 1.
     """
     figure = blank(x_title, "share of problems (%)", height=320)
     for column, name, colour, _ in FIGURES[1:]:
@@ -145,7 +135,7 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
                 marker={"size": 5},
                 customdata=frame["problems"],
                 hovertemplate=(
-                    f"from %{{x:.4g}} on: {name} %{{y:.1f}} % of %{{customdata}} problems<extra></extra>"
+                    f"threshold %{{x:.4g}}: {name} %{{y:.1f}} % of %{{customdata}} problems<extra></extra>"
                 ),
             )
         )
@@ -167,7 +157,7 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
             yref="paper",
             xanchor="left",
             yanchor="bottom",
-            text=f" its limit, {limit:.4g}",
+            text=f" threshold in use, {limit:.4g}",
             showarrow=False,
         )
     figure.update_xaxes(**log_axis([*frame["limit"], limit]))
@@ -175,10 +165,10 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
     return figure
 
 
-@drawn_once
+@cached_figure
 def confusion(tp: int, fp: int, fn: int, tn: int) -> go.Figure:
-    """What was said against what was fastest, counts and shares; positive means fused."""
-    figure = blank("fastest", "said", height=340)
+    """The confusion matrix, counts and shares: prediction against the fastest; positive means fused."""
+    figure = blank("fastest", "predicted", height=340)
     counts = [[tp, fp], [fn, tn]]
     problems = max(tp + fp + fn + tn, 1)
     figure.add_trace(
@@ -199,11 +189,11 @@ def confusion(tp: int, fp: int, fn: int, tn: int) -> go.Figure:
             ygap=3,
         )
     )
-    # annotations, not cell texts: these take the page's own text colour, light or dark
-    for said, row in zip(NAMES, counts, strict=True):
+    # annotations, not cell texts: they take the text colour of the page, light or dark
+    for predicted, row in zip(NAMES, counts, strict=True):
         for fastest, count in zip(NAMES, row, strict=True):
             text = f"<b>{count}</b><br>{count / problems:.0%}"
-            figure.add_annotation(x=fastest, y=said, text=text, showarrow=False, font={"size": 15})
+            figure.add_annotation(x=fastest, y=predicted, text=text, showarrow=False, font={"size": 15})
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     return figure

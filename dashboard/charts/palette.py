@@ -1,8 +1,7 @@
-"""The colours, once: an implementation looks the same on every chart, light or dark.
+"""The colours: an implementation looks the same on every chart, light or dark.
 
-Chosen by search so that any two stay apart in normal vision and under simulated protanopia,
-deuteranopia and tritanopia, and stand out on a white and on a nearly black page; the symbols
-repeat what the colours say.
+Chosen by search so that any two can be distinguished in normal vision and under simulated protanopia,
+deuteranopia and tritanopia, and contrast with a white and a nearly black page. Symbols repeat the colours.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ IMPLEMENTATION_SYMBOLS: dict[str, str] = {
 }
 
 ACCENT = IMPLEMENTATION_COLOURS["fused"]
-"""What is about the fused product: its speedup, its trend."""
+"""The fused kernel: its speedup, its trend."""
 
 QUIET = "#8A919C"
-"""Reference lines, counts and whatever must not shout; readable on both pages."""
+"""Reference lines, counts and secondary text; readable on light and dark pages."""
 
 GOOD = "#3C8DF5"
 BAD = "#E4572E"
@@ -48,7 +47,7 @@ DASHES: tuple[str, ...] = ("solid", "dash", "dot")
 
 
 def group_lines() -> Iterator[dict[str, object]]:
-    """Colour and dash for one group after another; when the colours are used up the dash changes."""
+    """Line styles of successive groups; after the last colour the dash changes."""
     for dash in DASHES:
         for colour in GROUP_COLOURS:
             yield {"color": colour, "dash": dash, "width": 2}
@@ -61,11 +60,11 @@ DIVERGING: list[tuple[float, str]] = [
     (0.75, "#82B4F0"),
     (1.0, "#1F56B3"),
 ]
-"""Slower than the best baseline to faster, break-even in the middle."""
+"""From slower than the best baseline to faster, break-even in the middle."""
 
 
 def implementation_colour(name: str) -> str:
-    """The fixed colour of an implementation; the quiet one for a name this version does not know."""
+    """The colour of an implementation; grey for a name this version does not know."""
     return IMPLEMENTATION_COLOURS.get(name, QUIET)
 
 

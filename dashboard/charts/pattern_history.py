@@ -1,11 +1,11 @@
-"""One problem over the nights: its ratio, all implementations, and what the heuristics said."""
+"""One problem over the nights: its ratio, all implementations, and the predictions of heuristics."""
 
 from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import (
     ACCENT,
     IMPLEMENTATION_COLOURS,
@@ -13,37 +13,41 @@ from kswatch.dashboard.charts.palette import (
     implementation_colour,
 )
 from kswatch.dashboard.charts.pattern_shape import OUTCOMES
-from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, break_even, log_axis, night_axis, plain
+from kswatch.dashboard.charts.style import (
+    NIGHT_AXIS,
+    blank,
+    break_even,
+    error_bars,
+    log_axis,
+    night_axis,
+    plain,
+)
+from kswatch.dashboard.charts.traces import NIGHT, night_line
 from kswatch.dashboard.charts.trend import add_band
 
-WINNER_ROW = "fastest was"
+WINNER_ROW = "fastest"
 
 
-@drawn_once
+@cached_figure
 def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
-    """The problem's ratio with its 95 % interval.
+    """The ratio of the problem by night, with its 95 % interval.
 
     Args:
         frame: `started_at`, `run_id`, `speedup`, `speedup_low`, `speedup_high`, `best_baseline`.
-        y_title: what the ratio is, with its unit.
+        y_title: the name of the ratio, with its unit.
     """
     figure = blank(NIGHT_AXIS, y_title, height=260)
     nights = frame.sort_values("run_id")
     add_band(figure, nights, "speedup_low", "speedup_high", ACCENT, "95 % interval")
     figure.add_trace(
-        go.Scatter(
-            x=nights["started_at"],
-            y=nights["speedup"],
-            ids=nights["run_id"].astype(str),
-            name="measured",
-            mode="lines+markers",
-            line={"color": ACCENT, "width": 2},
-            marker={"size": 6},
-            customdata=nights[["run_id", "best_baseline", "speedup_low", "speedup_high"]],
-            hovertemplate=(
-                "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>%{y:.3f}× over %{customdata[1]} "
-                "(95 %: %{customdata[2]:.3f}–%{customdata[3]:.3f})<extra></extra>"
-            ),
+        night_line(
+            nights,
+            nights["speedup"],
+            "measured",
+            {"color": ACCENT, "width": 2},
+            "%{y:.3f}× over %{customdata[1]} "
+            "(95 %: %{customdata[2]:.3f}–%{customdata[3]:.3f})<extra></extra>",
+            ("best_baseline", "speedup_low", "speedup_high"),
         )
     )
     break_even(figure, "y")
@@ -51,15 +55,15 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
     return figure
 
 
-@drawn_once
+@cached_figure
 def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
-    """Every implementation of one problem over the nights, with its interval.
+    """Every implementation of one problem by night, with 95 % intervals.
 
     Args:
         frame: `started_at`, `run_id`, `implementation`, `value`, `value_low`, `value_high`; the
             last two may be missing values.
-        value: the column drawn, as `latency_ms`.
-        y_title: what it is, with its unit.
+        value: the column, as `latency_ms`.
+        y_title: its name, with its unit.
     """
     figure = blank(NIGHT_AXIS, y_title)
     known = frame.dropna(subset=[value])
@@ -74,38 +78,26 @@ def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> g
 
 def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
     colour = IMPLEMENTATION_COLOURS[name]
-    return go.Scatter(
-        x=nights["started_at"],
-        y=nights[value],
-        ids=nights["run_id"].astype(str),
-        name=name,
-        mode="lines+markers",
-        line={"color": colour, "width": 3 if name == "fused" else 1.5},
+    bounds = (nights[value], nights["value_low"], nights["value_high"])
+    return night_line(
+        nights,
+        nights[value],
+        name,
+        {"color": colour, "width": 3 if name == "fused" else 1.5},
+        "%{y:.4g} (95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})<extra>%{fullData.name}</extra>",
+        ("value_low", "value_high"),
         marker={"symbol": IMPLEMENTATION_SYMBOLS[name], "size": 7},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": (nights["value_high"] - nights[value]).clip(lower=0),
-            "arrayminus": (nights[value] - nights["value_low"]).clip(lower=0),
-            "color": colour,
-            "thickness": 1,
-            "width": 3,
-        },
-        customdata=nights[["run_id", "value_low", "value_high"]],
-        hovertemplate=(
-            "%{x|%Y-%m-%d} UTC, run %{customdata[0]}<br>%{y:.4g} "
-            "(95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})<extra>%{fullData.name}</extra>"
-        ),
+        error_y=error_bars(*bounds, color=colour, thickness=1, width=3),
     )
 
 
-@drawn_once
+@cached_figure
 def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
-    """What each heuristic said by night, right or wrong, over a row with the implementation that won.
+    """The prediction of each heuristic by night, correct or not, below a row with the fastest implementation.
 
     Args:
         frame: `run_id`, `started_at`, `heuristic` (with its version), `outcome` (a name of
-            `shape.OUTCOMES`), `said`, `happened` (names of winners).
+            `pattern_shape.OUTCOMES`), `predicted`, `fastest` (names of winners).
     """
     figure = blank(NIGHT_AXIS, "")
     figure.update_layout(height=140 + 26 * frame["heuristic"].nunique())
@@ -121,10 +113,9 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
                 name=name,
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
-                customdata=group[["run_id", "said", "happened"]],
+                customdata=group[["run_id", "predicted", "fastest"]],
                 hovertemplate=(
-                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>said %{customdata[1]}, "
-                    "fastest was %{customdata[2]}<extra>%{y}</extra>"
+                    NIGHT + "predicted %{customdata[1]}, fastest: %{customdata[2]}<extra>%{y}</extra>"
                 ),
             )
         )
@@ -146,12 +137,12 @@ def _winners(nights: pd.DataFrame) -> go.Scatter:
         showlegend=False,
         mode="markers",
         marker={
-            "color": [implementation_colour(name) for name in nights["happened"]],
-            "symbol": [IMPLEMENTATION_SYMBOLS.get(name, "circle") for name in nights["happened"]],
+            "color": [implementation_colour(name) for name in nights["fastest"]],
+            "symbol": [IMPLEMENTATION_SYMBOLS.get(name, "circle") for name in nights["fastest"]],
             "size": 10,
         },
-        customdata=nights[["run_id", "happened"]],
+        customdata=nights[["run_id", "fastest"]],
         hovertemplate=(
-            "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>fastest was %{customdata[1]}<extra></extra>"
+            "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>fastest: %{customdata[1]}<extra></extra>"
         ),
     )

@@ -1,30 +1,30 @@
-"""One night of one problem: its samples, how near it came to the floor, what warm caches change."""
+"""One night of one problem: its samples, its share of the roofline, cold and hot caches."""
 
 from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
-from kswatch.dashboard.charts.style import blank, log_axis, plain
+from kswatch.dashboard.charts.style import blank, error_bars, log_axis, plain
 
 ROW_HEIGHT = 40
-"""Pixels for each implementation in charts that stand side by side."""
+"""Pixels per implementation in charts side by side."""
 
 MODES: tuple[tuple[str, str], ...] = (("cold", "circle"), ("hot", "circle-open"))
 
 
-@drawn_once
+@cached_figure
 def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
-    """Box and strip of one night's raw samples, one row an implementation.
+    """Box and strip plots of one night's raw samples, one row per implementation.
 
     Args:
-        frame: `implementation`, `sample_ms`, `off_median` (per cent of the implementation's own median).
-        relative: draws the spread around each median instead of the times.
+        frame: `implementation`, `sample_ms`, `off_median` (deviation from its median, per cent).
+        relative: draws the deviation from each median instead of latencies.
     """
     column, unit = ("off_median", "%") if relative else ("sample_ms", "ms")
-    figure = blank("off its own median (%)" if relative else "time per product (ms)", "")
+    figure = blank("deviation from median (%)" if relative else "latency (ms)", "")
     present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
     for name in reversed(present):
         own = frame[frame["implementation"] == name]
@@ -49,14 +49,14 @@ def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
     return figure
 
 
-@drawn_once
-def floor_bars(frame: pd.DataFrame) -> go.Figure:
-    """How near each implementation came to the floor that no way can beat, in per cent.
+@cached_figure
+def roofline_bars(frame: pd.DataFrame) -> go.Figure:
+    """The share of the roofline that each implementation reaches: the minimum latency over the measured one.
 
     Args:
         frame: `implementation`, `floor_ratio` (0 to 1), `latency_ms`, `floor_ms`.
     """
-    figure = blank("floor over measured time (%)", "")
+    figure = blank("% of roofline", "")
     known = frame.dropna(subset=["floor_ratio"]).sort_values("floor_ratio")
     figure.add_trace(
         go.Bar(
@@ -69,7 +69,7 @@ def floor_bars(frame: pd.DataFrame) -> go.Figure:
             customdata=known[["latency_ms", "floor_ms"]],
             hovertemplate=(
                 "%{y}: %{x:.1f} %<br>measured %{customdata[0]:.4g} ms, "
-                "floor %{customdata[1]:.4g} ms<extra></extra>"
+                "roofline %{customdata[1]:.4g} ms<extra></extra>"
             ),
         )
     )
@@ -78,14 +78,14 @@ def floor_bars(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-@drawn_once
+@cached_figure
 def cold_and_hot(frame: pd.DataFrame) -> go.Figure:
-    """Time with cold caches beside time with hot ones, with their intervals.
+    """Latency with cold and with hot caches, with 95 % intervals.
 
     Args:
         frame: `implementation`, `mode`, `latency_ms`, `latency_low_ms`, `latency_high_ms`.
     """
-    figure = blank("time per product (ms)", "")
+    figure = blank("latency (ms)", "")
     for mode, symbol in MODES:
         rows = frame[frame["mode"] == mode]
         colours = [implementation_colour(name) for name in rows["implementation"]]
@@ -96,14 +96,11 @@ def cold_and_hot(frame: pd.DataFrame) -> go.Figure:
                 name=mode,
                 mode="markers",
                 marker={"color": colours, "symbol": symbol, "size": 11, "line": {"width": 2}},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (rows["latency_high_ms"] - rows["latency_ms"]).clip(lower=0),
-                    "arrayminus": (rows["latency_ms"] - rows["latency_low_ms"]).clip(lower=0),
-                    "color": QUIET,
-                    "thickness": 1,
-                },
+                error_x=error_bars(
+                    *(rows[name] for name in ("latency_ms", "latency_low_ms", "latency_high_ms")),
+                    color=QUIET,
+                    thickness=1,
+                ),
                 customdata=rows[["latency_low_ms", "latency_high_ms"]],
                 hovertemplate=(
                     "%{y}, %{fullData.name}: %{x:.4g} ms "

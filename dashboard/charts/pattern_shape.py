@@ -1,11 +1,11 @@
-"""How the ratio depends on the pattern's shape: h, d and b·c."""
+"""The ratio by the shape of the pattern: h, d and b·c."""
 
 from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import BAD, GOOD, GROUP_COLOURS, QUIET, UNSURE
 from kswatch.dashboard.charts.style import blank, break_even, log_axis, plain
 
@@ -19,22 +19,23 @@ SHAPE_TITLES: dict[str, str] = {
 }
 
 OUTCOMES: tuple[tuple[str, str, str], ...] = (
-    ("rightly fused", GOOD, "circle"),
-    ("rightly a baseline", QUIET, "circle-open"),
-    ("wrongly fused", BAD, "x"),
-    ("wrongly a baseline", UNSURE, "cross"),
+    ("correct: fused", GOOD, "circle"),
+    ("correct: baseline", QUIET, "circle-open"),
+    ("false fused (FP)", BAD, "x"),
+    ("missed fused (FN)", UNSURE, "cross"),
 )
+"""Names with colour and symbol: true positive, true negative, false positive, false negative."""
 
 
-@drawn_once
+@cached_figure
 def ratio_by_shape(frame: pd.DataFrame, by: str, y_title: str) -> go.Figure:
-    """Ratio against one number of the pattern's shape, one colour and symbol per family.
+    """The ratio against one number of the pattern's shape, one colour and symbol per family.
 
     Args:
-        frame: `problem`, `family`, `speedup`, `speedup_low`, `speedup_high` and the column `by`; points
-            are known by its index.
+        frame: `problem`, `family`, `speedup`, `speedup_low`, `speedup_high` and the column `by`; its
+            index identifies the points.
         by: a key of `SHAPE_TITLES`.
-        y_title: what the ratio is, with its unit.
+        y_title: the name of the ratio, with its unit.
     """
     figure = blank(SHAPE_TITLES[by], y_title)
     known = frame.dropna(subset=["speedup"])
@@ -65,13 +66,13 @@ def _interval(group: pd.DataFrame) -> list[str]:
     return [f"(95 %: {low:.2f}–{high:.2f})" if low == low else "" for low, high in pairs]
 
 
-@drawn_once
+@cached_figure
 def error_map(frame: pd.DataFrame) -> go.Figure:
-    """Where a heuristic errs: b·c against d, colour and symbol say which way.
+    """The outcomes of a heuristic by b·c and d, one colour and symbol per outcome.
 
     Args:
-        frame: `problem`, `bc`, `d`, `outcome` (a name of `OUTCOMES`), `speedup`; points are known by
-            its index.
+        frame: `problem`, `bc`, `d`, `outcome` (a name of `OUTCOMES`), `speedup`; its index
+            identifies the points.
     """
     figure = blank(SHAPE_TITLES["bc"], "d")
     for name, colour, symbol in OUTCOMES:

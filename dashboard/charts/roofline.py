@@ -1,4 +1,4 @@
-"""Rate of every cell under what the device's memory and arithmetic were measured to give."""
+"""The roofline: the rate of every cell under the measured limits of memory and arithmetic."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS, QUIET
-from kswatch.dashboard.charts.style import blank, log_axis, plain
+from kswatch.dashboard.charts.figure_cache import cached_figure
+from kswatch.dashboard.charts.palette import QUIET
+from kswatch.dashboard.charts.style import blank, log_axis
+from kswatch.dashboard.charts.traces import add_points
 
 CEILING_POINTS = 40
 
 
-@drawn_once
+@cached_figure
 def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | None) -> go.Figure:
-    """One point a cell; the grey line is the roof that canaries of the same run measured.
+    """The rate of each cell by its arithmetic intensity; the grey roof is measured by the run's canaries.
 
     Args:
         frame: `implementation`, `problem`, `intensity` (flops per byte), `gflops`, `gflops_low`,
-            `gflops_high`; points are known by its index.
+            `gflops_high`; its index identifies the points.
         bytes_per_s: of the copy canary; None where it was not measured.
         flops_per_s: of the GEMM canary of this precision; None where it was not measured.
     """
     figure = blank("flops per compulsory byte", "rate (GFLOP/s)", height=420)
     roof = _roof(frame, bytes_per_s, flops_per_s)
-    for name, colour in IMPLEMENTATION_COLOURS.items():
-        group = frame[frame["implementation"] == name]
-        if not group.empty:
-            figure.add_trace(_points(name, colour, group, bytes_per_s, flops_per_s))
+    ceilings = [ceiling_gflops(x, bytes_per_s, flops_per_s) for x in frame["intensity"]]
+    shares = [
+        f"{rate / ceiling:.0%} of the roof" if ceiling else "no roof was measured"
+        for rate, ceiling in zip(frame["gflops"], ceilings, strict=True)
+    ]
+    tooltip = (
+        "%{customdata[0]}<br>%{y:,.4g} GFLOP/s (95 %: %{customdata[1]:,.4g}–%{customdata[2]:,.4g})"
+        "<br>%{customdata[3]}, %{x:.3g} flops per byte"
+    )
+    columns = ("gflops_low", "gflops_high", "share")
+    add_points(figure, frame.assign(share=shares), ("intensity", "gflops"), columns, tooltip)
     if roof is not None:
         figure.add_trace(roof)
     figure.update_xaxes(**log_axis(frame["intensity"]))
@@ -36,33 +44,8 @@ def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float 
     return figure
 
 
-def _points(
-    name: str, colour: str, group: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | None
-) -> go.Scatter:
-    ceilings = [ceiling_gflops(x, bytes_per_s, flops_per_s) for x in group["intensity"]]
-    told = [
-        f"{rate / roof:.0%} of the roof" if roof else "no roof was measured"
-        for rate, roof in zip(group["gflops"], ceilings, strict=True)
-    ]
-    return go.Scatter(
-        x=group["intensity"],
-        y=group["gflops"],
-        ids=group.index.astype(str),
-        name=name,
-        mode="markers",
-        marker={"color": colour, "symbol": IMPLEMENTATION_SYMBOLS[name], "size": 8, "opacity": 0.75},
-        customdata=list(
-            zip(group["problem"].map(plain), group["gflops_low"], group["gflops_high"], told, strict=True)
-        ),
-        hovertemplate=(
-            "%{customdata[0]}<br>%{y:,.4g} GFLOP/s (95 %: %{customdata[1]:,.4g}–%{customdata[2]:,.4g})"
-            "<br>%{customdata[3]}, %{x:.3g} flops per byte<extra>%{fullData.name}</extra>"
-        ),
-    )
-
-
 def ceiling_gflops(intensity: float, bytes_per_s: float | None, flops_per_s: float | None) -> float | None:
-    """The least of what memory and arithmetic allow at so many flops per byte; None if unknown."""
+    """The roof at an arithmetic intensity (flops per byte), in GFLOP/s; None where unknown."""
     known = [rate for rate in (bytes_per_s and bytes_per_s * intensity, flops_per_s) if rate]
     return min(known) / 1e9 if known else None
 

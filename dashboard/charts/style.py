@@ -1,4 +1,4 @@
-"""What all figures share: an empty frame with named axes, logarithmic ticks, reference lines, plain text."""
+"""The style of all figures: titled axes, logarithmic ticks, reference lines, plain text."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from datetime import datetime, timedelta
 from math import ceil, floor, isfinite, log10
 from typing import Literal
 
+import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import Drawing
+from kswatch.dashboard.charts.figure_cache import SharedFigure
 from kswatch.dashboard.charts.palette import QUIET
 
 HEIGHT = 340
 MAX_TICKS = 7
 NIGHT_AXIS = "night (UTC)"
 NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
-"""Of a night that is a column and not a place on an axis; `zones.in_zone` reads it."""
+"""Of nights on a category axis; `figure_timezone.in_zone` parses it."""
 
 
 def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
-    """A figure without traces; text and grid colours are left to the page's theme."""
-    figure = Drawing()
+    """A figure without traces; text and grid colours come from the theme of the page."""
+    figure = SharedFigure()
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 12, "t": 28, "b": 8},
@@ -30,7 +31,7 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
         hoverlabel={"align": "left"},
         legend={
             "orientation": "h",
-            "traceorder": "normal",  # a filled band would turn the order around
+            "traceorder": "normal",  # a filled band would reverse the order
             "yanchor": "bottom",
             "y": 1.0,
             "xanchor": "left",
@@ -43,23 +44,21 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
 
 
 def night_axis(figure: go.Figure, nights: Iterable[datetime]) -> None:
-    """Give an axis with a single night two days around it: it would be drawn in milliseconds."""
+    """Set the range of an axis with a single night to two days; Plotly would choose milliseconds."""
     times = set(nights)
     if len(times) == 1:
-        around = timedelta(days=1)
-        figure.update_xaxes(
-            range=[min(times) - around, max(times) + around], dtick=86_400_000, tickformat="%b %d"
-        )
+        day = timedelta(days=1)
+        figure.update_xaxes(range=[min(times) - day, max(times) + day], dtick=86_400_000, tickformat="%b %d")
 
 
 def tick_texts(nights: list[str]) -> list[str]:
-    """Month and day of each column that is a night; the time of day too where days come twice."""
+    """Month and day of each night on a category axis, with the time of day where a day repeats."""
     days = [night[5:10] for night in nights]
     return days if len(set(days)) == len(days) else [night[5:16] for night in nights]
 
 
 def plain(text: object) -> str:
-    """Text from the store for a label or tooltip: Plotly would read `<b>` and `<a>` as markup."""
+    """Stored text escaped for a label or tooltip: Plotly renders `<b>` and `<a>` as markup."""
     return html.escape(str(text), quote=False)
 
 
@@ -79,14 +78,20 @@ def log_ticks(values: Iterable[float]) -> list[float]:
 
 
 def log_axis(values: Iterable[float], unit: str = "") -> dict[str, object]:
-    """Settings of a logarithmic axis with round, readable ticks."""
+    """The settings of a logarithmic axis with round ticks."""
     ticks = log_ticks(values)
     labels = [f"{tick:,.10g}{unit}" for tick in ticks]
     return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": labels}
 
 
+def error_bars(value: pd.Series, low: pd.Series, high: pd.Series, **style: object) -> dict[str, object]:
+    """The error bars from a value to its bounds; none where a bound is unknown."""
+    above, below = ((high - value).clip(lower=0), (value - low).clip(lower=0))
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **style}
+
+
 def break_even(figure: go.Figure, along: Literal["x", "y"]) -> None:
-    """A dashed line where fused and the best baseline are equal, across the axis `along`."""
+    """Add a dashed line where fused and the best baseline are equal, across the axis `along`."""
     line = {"color": QUIET, "width": 1, "dash": "dash"}
     if along == "x":
         figure.add_vline(x=1, line=line)

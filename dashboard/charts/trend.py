@@ -1,4 +1,4 @@
-"""Medians over the nights, with their band, and the marks that explain a step."""
+"""Trends over the nights, with bands, and annotations of events that may explain a change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import (
     ACCENT,
     BAD,
@@ -21,61 +21,56 @@ from kswatch.dashboard.charts.palette import (
     translucent,
 )
 from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
+from kswatch.dashboard.charts.traces import night_line
 
 MOST_LINES = 12
-"""More than this many vertical lines would hide the trend; the rest keep their marker and tooltip."""
+"""More vertical lines would hide the trend; then events keep only their marker and tooltip."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Something that happened on a night and may explain a step."""
+class Annotation:
+    """An event of a night that may explain a change."""
 
     at: datetime
     kind: Literal["environment", "revision", "alert", "note"]
     label: str
 
 
-MARK_STYLE: dict[str, tuple[str, str, float]] = {
+ANNOTATION_STYLE: dict[str, tuple[str, str, float]] = {
     "revision": (QUIET, "triangle-up", 0.02),
     "environment": (UNSURE, "diamond", 0.07),
     "alert": (BAD, "star", 0.12),
     "note": (GROUP_COLOURS[0], "square", 0.17),
 }
-"""Colour, symbol and height over the foot of the chart, so that marks of one night stay apart."""
+"""Colour, symbol and height above the axis, so that annotations of one night do not overlap."""
 
 
-@drawn_once
-def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) -> go.Figure:
-    """The median ratio by night with the band of the middle half of the problems.
+@cached_figure
+def median_trend(frame: pd.DataFrame, y_title: str, annotations: Sequence[Annotation] = ()) -> go.Figure:
+    """The median ratio by night, with the interquartile range (IQR) over the problems as a band.
 
     Args:
-        frame: one row a night: `started_at`, `median_speedup`, `speedup_p25`, `speedup_p75`,
+        frame: one row per night: `started_at`, `median_speedup`, `speedup_p25`, `speedup_p75`,
             `problems`, `fused_wins`, `run_id`.
-        y_title: what the ratio is, with its unit.
-        marks: drawn along the foot of the chart; environment changes also as vertical lines.
+        y_title: the name of the ratio, with its unit.
+        annotations: drawn along the axis; environment changes also as vertical lines.
     """
     figure = blank(NIGHT_AXIS, y_title)
     nights = frame.sort_values("started_at")
-    add_band(figure, nights, "speedup_p25", "speedup_p75", ACCENT, "middle half of the problems")
+    add_band(figure, nights, "speedup_p25", "speedup_p75", ACCENT, "IQR of the problems")
     figure.add_trace(
-        go.Scatter(
-            x=nights["started_at"],
-            y=nights["median_speedup"],
-            ids=nights["run_id"].astype(str),
-            name="median",
-            mode="lines+markers",
-            line={"color": ACCENT, "width": 2.5},
-            marker={"size": 6},
-            customdata=nights[["run_id", "fused_wins", "problems", "speedup_p25", "speedup_p75"]],
-            hovertemplate=(
-                "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>median %{y:.3f}× "
-                "(middle half %{customdata[3]:.2f}–%{customdata[4]:.2f}×)<br>"
-                "fused wins %{customdata[1]} of %{customdata[2]}<extra></extra>"
-            ),
+        night_line(
+            nights,
+            nights["median_speedup"],
+            "median",
+            {"color": ACCENT, "width": 2.5},
+            "median %{y:.3f}× (IQR %{customdata[3]:.2f}–%{customdata[4]:.2f}×)<br>"
+            "fused wins %{customdata[1]} of %{customdata[2]}<extra></extra>",
+            ("fused_wins", "problems", "speedup_p25", "speedup_p75"),
         )
     )
     break_even(figure, "y")
-    add_marks(figure, marks)
+    add_annotations(figure, annotations)
     night_axis(figure, nights["started_at"])
     return figure
 
@@ -83,7 +78,7 @@ def median_trend(frame: pd.DataFrame, y_title: str, marks: Sequence[Mark] = ()) 
 def add_band(
     figure: go.Figure, frame: pd.DataFrame, low: str, high: str, colour: str, name: str, legend: bool = True
 ) -> None:
-    """Fill between two columns over `started_at`; nights without both ends are left out."""
+    """Fill between two columns over `started_at`; nights without both bounds are left out."""
     known = frame.dropna(subset=[low, high])
     if known.empty:
         return
@@ -101,46 +96,46 @@ def add_band(
     )
 
 
-def add_marks(figure: go.Figure, marks: Sequence[Mark]) -> None:
-    """Markers along the foot of the chart, one trace a kind; lines for environments, if they are few."""
-    for kind, (colour, symbol, height) in MARK_STYLE.items():
-        these = [mark for mark in marks if mark.kind == kind]
-        if not these:
+def add_annotations(figure: go.Figure, annotations: Sequence[Annotation]) -> None:
+    """Add markers along the axis, one trace per kind, and vertical lines for a few new environments."""
+    for kind, (colour, symbol, height) in ANNOTATION_STYLE.items():
+        events = [event for event in annotations if event.kind == kind]
+        if not events:
             continue
         figure.add_trace(
             go.Scatter(
-                x=[mark.at for mark in these],
-                y=[height] * len(these),
+                x=[event.at for event in events],
+                y=[height] * len(events),
                 yaxis="y2",
                 name=kind,
                 legendrank=2000,  # after the trend itself
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
-                customdata=[plain(mark.label) for mark in these],
+                customdata=[plain(event.label) for event in events],
                 hovertemplate="%{x|%Y-%m-%d} UTC<br>%{customdata}<extra></extra>",
             )
         )
-        if kind == "environment" and len(these) <= MOST_LINES:
-            for mark in these:
-                figure.add_vline(x=mark.at, line={"color": colour, "width": 1, "dash": "dot"})
-    if marks:
+        if kind == "environment" and len(events) <= MOST_LINES:
+            for event in events:
+                figure.add_vline(x=event.at, line={"color": colour, "width": 1, "dash": "dot"})
+    if annotations:
         figure.update_layout(
             yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True, "side": "right"}
         )
 
 
-@drawn_once
+@cached_figure
 def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
-    """Lowest, median and highest reading of each night.
+    """Minimum, median and maximum reading of each night.
 
     Args:
         frame: `started_at` and the column `value`.
-        value: the column drawn, as `temperature_c`.
-        y_title: what it is, with its unit.
+        value: the column, as `temperature_c`.
+        y_title: its name, with its unit.
     """
     figure = blank(NIGHT_AXIS, y_title, height=240)
     nights = frame.groupby("started_at")[value].agg(["min", "median", "max"]).reset_index()
-    add_band(figure, nights, "min", "max", GROUP_COLOURS[0], "lowest to highest")
+    add_band(figure, nights, "min", "max", GROUP_COLOURS[0], "min to max")
     figure.add_trace(
         go.Scatter(
             x=nights["started_at"],
@@ -155,29 +150,23 @@ def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
     return figure
 
 
-@drawn_once
-def held_back(frame: pd.DataFrame) -> go.Figure:
-    """Share of each night's cells whose clocks were held back, one line a reason.
+@cached_figure
+def throttling(frame: pd.DataFrame) -> go.Figure:
+    """The share of throttled cells by night, one line per throttle reason.
 
     Args:
-        frame: `started_at`, `run_id`, `reason`, `held` and `cells` (counts).
+        frame: `started_at`, `run_id`, `reason`, `throttled` and `cells` (counts).
     """
-    figure = blank(NIGHT_AXIS, "cells held back (%)", height=240)
+    figure = blank(NIGHT_AXIS, "throttled cells (%)", height=240)
     for line, (name, nights) in zip(group_lines(), frame.groupby("reason", sort=True), strict=False):
         figure.add_trace(
-            go.Scatter(
-                x=nights["started_at"],
-                y=nights["held"] / nights["cells"] * 100,
-                ids=nights["run_id"].astype(str),
-                name=plain(name),
-                mode="lines+markers",
-                line=line,
-                marker={"size": 5},
-                customdata=nights[["run_id", "held", "cells"]],
-                hovertemplate=(
-                    "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>%{customdata[1]} of %{customdata[2]} "
-                    "cells<extra>%{fullData.name}</extra>"
-                ),
+            night_line(
+                nights,
+                nights["throttled"] / nights["cells"] * 100,
+                name,
+                line,
+                "%{customdata[1]} of %{customdata[2]} cells<extra>%{fullData.name}</extra>",
+                ("throttled", "cells"),
             )
         )
     figure.update_yaxes(rangemode="tozero")
@@ -185,9 +174,9 @@ def held_back(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-@drawn_once
+@cached_figure
 def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
-    """Each canary's rate by night in per cent of its own median: a level line is a quiet machine.
+    """The rate of each canary by night in per cent of its median; a flat line means a stable machine.
 
     Args:
         frame: `started_at`, `run_id`, `canary` (its name and precision), `rate`.
@@ -196,18 +185,9 @@ def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
     figure = blank(NIGHT_AXIS, y_title, height=240)
     for line, (name, group) in zip(group_lines(), frame.groupby("canary", sort=True), strict=False):
         nights = group.groupby("started_at", as_index=False).agg({"rate": "median", "run_id": "max"})
-        figure.add_trace(
-            go.Scatter(
-                x=nights["started_at"],
-                y=nights["rate"] / nights["rate"].median() * 100,
-                ids=nights["run_id"].astype(str),
-                name=plain(name),
-                mode="lines+markers",
-                line=line,
-                marker={"size": 5},
-                hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.1f} % of its median<extra>%{fullData.name}</extra>",
-            )
-        )
+        share = nights["rate"] / nights["rate"].median() * 100
+        tooltip = "%{y:.1f} % of median<extra>%{fullData.name}</extra>"
+        figure.add_trace(night_line(nights, share, name, line, tooltip))
     figure.add_hline(y=100, line={"color": QUIET, "width": 1, "dash": "dash"})
     night_axis(figure, frame["started_at"])
     return figure

@@ -1,1 +1,1 @@
-"""dashboard/components: say in one sentence what lives here."""
+"""The Streamlit components that pages share: filters, charts, tables, links and choices in the URL."""

@@ -1,4 +1,4 @@
-"""The few rules of looks that Streamlit has no setting for; constant text, nothing of the store's."""
+"""The CSS rules that Streamlit has no setting for; constant text, nothing from the store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ RULES = """<style>
 [data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
 [data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }
 </style>"""
-"""Less empty space over and under a page than Streamlit leaves, and titles that do not shout."""
+"""Less empty space above and below a page than Streamlit leaves, and smaller titles."""
 
 
 def apply() -> None:
-    """Give the page its looks."""
+    """Add the rules to the page."""
     st.html(RULES)

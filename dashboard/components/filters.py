@@ -1,4 +1,4 @@
-"""What a page is about: the device, which of its runs, and the precision, layout and baselines."""
+"""The filters of a page: device, runs, precision, layout and baselines."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kswatch.dashboard.components import url_state
-from kswatch.dashboard.components.panels import empty, note, origin_badge
+from kswatch.dashboard.components.panels import empty_state, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
 from kswatch.dashboard.data.run_sources import SOURCES as SOURCES
-from kswatch.dashboard.data.run_sources import Source as Source
+from kswatch.dashboard.data.run_sources import RunSource as RunSource
 from kswatch.dashboard.formatting.labels import WORDS, device_names
 from kswatch.db.queries.basic import DeviceRow, RunRow
-from kswatch.db.queries.progress_and_news import RunGroup
+from kswatch.db.queries.page_queries import RunGroup
 from kswatch.db.records import BASELINE_SETS
 
 BOX_WIDTH = 158
-"""Pixels: two boxes fit side by side on a phone, six on a desk."""
+"""Pixels: two boxes fit side by side on a phone, six on a desktop."""
 
 NIGHTS = (14, 30, 90, 365)
 
 
 @dataclass(frozen=True)
 class Scope(DeviceRuns):
-    """What the filters say; `runs` are those that they leave."""
+    """The choice of the filters; `runs` are those that remain."""
 
     suite: str
     precision: str
@@ -34,7 +34,7 @@ class Scope(DeviceRuns):
 
     @property
     def about(self) -> tuple[str, str, str]:
-        """Baselines, precision and layout, as reads of comparisons take them."""
+        """Baselines, precision and layout, in the order of the parameters of comparison reads."""
         return self.baselines, self.precision, self.layout
 
     @property
@@ -45,14 +45,14 @@ class Scope(DeviceRuns):
 
 
 def choose_scope(problem_filters: bool = True) -> Scope | None:
-    """Draw the filters and give what they say; None where the store holds no ended run, which it has told.
+    """Draw the filters and return the choice; without any ended run draw the empty state and return None.
 
     Args:
-        problem_filters: whether precision, layout and baselines are asked for too.
+        problem_filters: whether to draw precision, layout and baselines too.
     """
     groups = cached_queries.run_groups()
     if not groups:
-        tell_empty_store()
+        show_empty_store()
         return None
     with st.container(horizontal=True, gap="small"):
         device, names = choose_device(groups)
@@ -62,35 +62,35 @@ def choose_scope(problem_filters: bool = True) -> Scope | None:
         nights = url_state.select("Nights", "nights", NIGHTS, 90, lambda n: f"last {n}", width=BOX_WIDTH)
         runs = ended_runs(device.id, source, suite, nights)
         about = choose_problems((runs[-1].id,)) if problem_filters else ("", "", "all")
-    _tell_source(source)
+    _show_source(source)
     return Scope(device, names[device.id], source, runs, suite, *about)
 
 
-def _tell_source(source: Source) -> None:
+def _show_source(source: RunSource) -> None:
     if source.name == "nightly":
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         origin_badge(source.origin)
-        note(f"These are {source.label} runs: they enter no headline and no verdict unless asked for.")
+        note(f"These are {source.label} runs; headlines and verdicts leave them out by default.")
 
 
-def tell_empty_store() -> None:
-    """Say that nothing has been measured, or that the first run is under way."""
+def show_empty_store() -> None:
+    """Draw the empty state of a store without ended runs, with the progress of a first run."""
     running = cached_queries.runs(states=("running",))
     if running:
         run = running[0]
         planned = f" of {run.planned_cells:,}" if run.planned_cells else ""
-        note(f"Run {run.id} on {run.device_model} is under way: {run.cells:,}{planned} cells so far.")
-    empty(
+        note(f"Run {run.id} on {run.device_model} is in progress: {run.cells:,}{planned} cells so far.")
+    empty_state(
         "No run has finished in this store yet.",
         ["kswatch", "nightly"],
         "It measures this machine, GPU or not, in a few minutes. "
-        "`kswatch import FILE` brings measurements from elsewhere.",
+        "`kswatch import FILE` imports measurements from another store.",
     )
 
 
 def choose_device(groups: list[RunGroup]) -> tuple[DeviceRow, dict[int, str]]:
-    """Draw the box of devices that have ended runs; the one with the newest run is the default."""
+    """Draw the box of devices with ended runs; the default is the device with the newest run."""
     known = {group.device_id for group in groups}
     devices = [device for device in cached_queries.devices() if device.id in known]
     names = device_names(devices)
@@ -111,8 +111,8 @@ def _preferred(devices: list[DeviceRow], groups: list[RunGroup]) -> DeviceRow:
     for source in SOURCES:
         newest = [group for group in groups if source.holds(group)]
         if newest:
-            wanted = max(newest, key=lambda group: group.newest_run_id).device_id
-            return next(device for device in devices if device.id == wanted)
+            newest_id = max(newest, key=lambda group: group.newest_run_id).device_id
+            return next(device for device in devices if device.id == newest_id)
     return devices[0]
 
 
@@ -121,11 +121,11 @@ def _mark(device: DeviceRow, groups: list[RunGroup]) -> str:
     return "" if "measured" in origins else f" ({', '.join(sorted(origins))})"
 
 
-def choose_source(own: list[RunGroup]) -> Source:
-    """Draw the box of kinds of runs where the device has several."""
+def choose_source(own: list[RunGroup]) -> RunSource:
+    """Draw the box of run sources where the device has several."""
     sources = [source for source in SOURCES if any(source.holds(group) for group in own)]
     if not sources:
-        return Source("other", "other", own[0].origin, (own[0].kind,))
+        return RunSource("other", "other", own[0].origin, (own[0].kind,))
     if len(sources) == 1:
         return sources[0]
     return url_state.select(
@@ -139,14 +139,14 @@ def _choose_suite(groups: list[RunGroup]) -> str:
     return suites[0] if len(suites) == 1 else url_state.select("Suite", "suite", suites, width=BOX_WIDTH)
 
 
-def ended_runs(device_id: int, source: Source, suite: str, nights: int) -> tuple[RunRow, ...]:
+def ended_runs(device_id: int, source: RunSource, suite: str, nights: int) -> tuple[RunRow, ...]:
     """The last runs of a device, source and suite, excluded ones left out, the oldest first."""
     (found,) = cached_queries.ended_runs((source.nights(device_id, suite),), nights)
     return tuple(found)
 
 
 def choose_problems(run_ids: tuple[int, ...]) -> tuple[str, str, str]:
-    """Draw the boxes of precision, layout and baselines, by what these runs hold."""
+    """Draw the boxes of the precisions, layouts and baselines of these runs."""
     held = cached_queries.problem_kinds(run_ids) or [("fp32", "batch_first")]
     precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
     layouts = sorted({layout for _, layout in held})

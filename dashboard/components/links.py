@@ -1,4 +1,4 @@
-"""Ways from one page to another, with the choices that the target shall show."""
+"""Links between pages, with the choices that the target shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAGES = "pages_by_path"
 
 
 def publish(pages: dict[str, Any]) -> None:
-    """Make the pages known by the last part of their address; the router does so before each page."""
+    """Register the pages by the last part of their address; the router does so before each page."""
     st.session_state[_PAGES] = pages
 
 
@@ -21,7 +21,7 @@ def link(path: str, label: str, icon: str | None = None, **choices: object) -> N
 
 
 def go_to(path: str, **choices: object) -> None:
-    """Leave this page for another one, opened with these choices."""
+    """Switch to another page, opened with these choices."""
     st.switch_page(_page(path), query_params=_texts(choices))
 
 
@@ -34,12 +34,12 @@ def _texts(choices: dict[str, object]) -> dict[str, str]:
 
 
 def open_problem(frame: pd.DataFrame, label: str, **others: object) -> None:
-    """Leave for the pattern page of one row.
+    """Switch to the pattern page of one row.
 
     Args:
         frame: `pattern`, `batch`, `precision`, `layout`.
-        label: the row's entry in the frame's index, as text.
-        others: further choices there, such as `device`.
+        label: of the row in the frame's index, as text.
+        others: further choices of the page, such as `device`.
     """
     row = frame.loc[int(label)]
     choices = {name: row[name] for name in ("pattern", "batch", "precision", "layout")}
@@ -47,5 +47,5 @@ def open_problem(frame: pd.DataFrame, label: str, **others: object) -> None:
 
 
 def open_run(run_id: str) -> None:
-    """Leave for the page of one run."""
+    """Switch to the page of one run."""
     go_to("runs", view="one", run=run_id)

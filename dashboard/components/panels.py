@@ -1,20 +1,23 @@
-"""Pieces that every page is made of: charts with their data, badges, findings, words for emptiness."""
+"""The components of every page: charts with their data, tables, badges, titles and empty states."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
+from math import floor, log10
+from statistics import median
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from kswatch.dashboard.charts.timezones import in_zone
-from kswatch.dashboard.components import point_picker as point_list
-from kswatch.dashboard.components import timezone as viewer
+from kswatch.dashboard.components import point_picker, timezone
+from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.formatting.labels import duration
 from kswatch.dashboard.formatting.markdown_escape import literal
 from kswatch.errors import KswatchError
 
@@ -25,6 +28,9 @@ BADGES: dict[str, tuple[str, str, str]] = {
 
 ROW_HEIGHT = 35
 """Pixels of a row of a table."""
+
+QUANTITY = re.compile(r"[+-]?[\d.,]+( to [+-]?[\d.,]+)? ?(%|×|ms|mJ|W|s|min|h.*)|(< )?0\.\d{3}|–")
+"""A number with its unit, a range or a p-value as text, which tables align at the right."""
 
 STATUS_COLOURS = {
     "ok": "green",
@@ -39,20 +45,20 @@ def chart(
     figure: go.Figure,
     data: pd.DataFrame,
     name: str,
-    says: str,
-    opens: Callable[[str], None] | None = None,
-    chooses: Callable[[str], None] | None = None,
+    alt: str,
+    on_open: Callable[[str], None] | None = None,
+    on_choose: Callable[[str], None] | None = None,
 ) -> None:
-    """A figure, as wide as its place, with its data as CSV and itself as PNG.
+    """Draw a figure as wide as its container, with downloads of its data as CSV and of itself as PNG.
 
     Args:
-        figure: drawn in the page's own light or dark colours, its nights in UTC.
-        data: what is drawn, for the download and as `point_list.by_name` needs it.
-        name: of the downloaded files, and the widget's key.
-        says: the chart in words, for those who cannot see it.
-        opens: leaves the page for what was clicked; is given the first word of that point's entry of its
+        figure: with its nights in UTC.
+        data: of the figure, for the download and as `point_picker.by_name` needs it.
+        name: of the downloaded files and of the widget.
+        alt: a description of the chart for screen readers.
+        on_open: opens a clicked point on another page; receives the first word of the point's entry in its
             trace's `ids`, which must differ within a trace: Plotly draws only the first of equal ones.
-        chooses: the same, for a click that stays on the page.
+        on_choose: the same, for a click that stays on the page.
     """
     config = {
         "displaylogo": False,
@@ -60,22 +66,22 @@ def chart(
         "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
     }
     key = f"chart_{name}"
-    figure = in_zone(figure, viewer.zone_name())
+    figure = in_zone(figure, timezone.zone_name())
     clicks: dict[str, Any] = {}
-    if opens:
+    if on_open:
         clicks = {"on_select": "rerun", "selection_mode": "points"}
-    elif chooses:
-        clicks = {"on_select": partial(_choose, figure, key, chooses), "selection_mode": "points"}
+    elif on_choose:
+        clicks = {"on_select": partial(_choose, figure, key, on_choose), "selection_mode": "points"}
     with st.container(gap=None):
-        state = st.plotly_chart(figure, key=key, config=config, alt=says, **clicks)
+        state = st.plotly_chart(figure, key=key, config=config, alt=alt, **clicks)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _csv_button(data, name)
-            if opens or chooses:
-                point_list.by_name(data, name, opens, chooses)
-                st.caption("Click a point to open it." if opens else "Click a point to look into its night.")
-    target = clicked(figure, state) if opens else None
-    if opens and target is not None:
-        opens(target)
+            if on_open or on_choose:
+                point_picker.by_name(data, name, on_open, on_choose)
+                st.caption("Click a point to open it." if on_open else "Click a point to show its night.")
+    target = clicked(figure, state) if on_open else None
+    if on_open and target is not None:
+        on_open(target)
 
 
 def _csv_button(data: pd.DataFrame, name: str) -> None:
@@ -88,18 +94,18 @@ def _csv_button(data: pd.DataFrame, name: str) -> None:
         on_click="ignore",
         type="tertiary",
         icon=":material/download:",
-        help="the figures of this chart",
+        help="the data of this chart",
     )
 
 
-def _choose(figure: go.Figure, key: str, chooses: Callable[[str], None]) -> None:
+def _choose(figure: go.Figure, key: str, on_choose: Callable[[str], None]) -> None:
     target = clicked(figure, st.session_state[key])
     if target is not None:
-        chooses(target)
+        on_choose(target)
 
 
 def clicked(figure: go.Figure, state: Any) -> str | None:  # noqa: ANN401  (Streamlit's own state)
-    """What the clicked point of a figure stands for, by its trace's `ids`; None without one."""
+    """The id of the clicked point of a figure, by its trace's `ids`; None without one."""
     points = state.selection.points if state else []
     if not points:
         return None
@@ -109,68 +115,101 @@ def clicked(figure: go.Figure, state: Any) -> str | None:  # noqa: ANN401  (Stre
 
 
 def finding(text: str) -> None:
-    """A title that says what is seen; `text` may hold text from the store."""
+    """Draw a title with the result of a section; `text` may hold text from the store."""
     st.subheader(literal(text), anchor=False)
 
 
 def note(text: str, on_hover: str | None = None) -> None:
-    """A line of small print; both may hold text from the store."""
+    """Draw a line of small print; both may hold text from the store."""
     st.caption(literal(text), help=None if on_hover is None else literal(on_hover))
 
 
 def hint(markdown: str) -> None:
-    """A line of small print that this program says, commands in back quotes; never text from the store."""
+    """Draw a line of small print in Markdown, commands in back quotes; never text from the store."""
     st.caption(markdown)
 
 
 def origin_badge(origin: str) -> None:
-    """A badge on what was not measured here; nothing on what was."""
+    """Draw a badge of the origin; none for measured data."""
     if origin in BADGES:
         label, icon, colour = BADGES[origin]
         st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def empty(what: str, command: Sequence[str], after: str = "") -> None:
-    """Says what is missing and the exact command that brings it.
+def empty_state(message: str, command: Sequence[str], more: str = "") -> None:
+    """Draw a message about missing data and the exact command that provides them.
 
     Args:
-        what: may hold text from the store.
+        message: may hold text from the store.
         command: word by word; shown quoted for a shell.
-        after: more to say, as `hint`.
+        more: a hint below the command.
     """
     with st.container(border=True):
-        st.markdown(f"**{literal(what)}**")
+        st.markdown(f"**{literal(message)}**")
         st.markdown("Run this, then reload the page:")
         st.code(shlex.join(command), language="bash")
-        if after:
-            hint(after)
+        if more:
+            hint(more)
 
 
 def show_table(frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401  (Streamlit's own options)
-    """A table as wide as the page; what is not known is a dash. Texts in it are never markup."""
-    formats = {name: st.column_config.NumberColumn(format="%.4g") for name in frame.select_dtypes("float")}
-    columns = formats | options.pop("column_config", {})
+    """Draw a table as wide as the page; unknown values are dashes. Texts in it are never markup."""
+    numbers = {
+        name: st.column_config.NumberColumn(format=form) for name, form in number_formats(frame).items()
+    }
+    texts = {
+        name: st.column_config.TextColumn(alignment="right")
+        for name in frame.select_dtypes(["object", "str"])
+        if frame[name].notna().any() and all(map(_is_quantity, frame[name].dropna()))
+    }
+    columns = numbers | texts | options.pop("column_config", {})
     return st.dataframe(frame, hide_index=True, placeholder="–", column_config=columns, **options)
 
 
-def choose_row(frame: pd.DataFrame, key: str, what_for: str, height: int = 330) -> int | None:
-    """A table of which one row can be chosen; gives its place, None where none is.
+def number_formats(frame: pd.DataFrame) -> dict[str, str]:
+    """The formats of float columns: equal decimals within a column, and in columns of one unit."""
+    numbers = frame.select_dtypes("float")
+    by_unit: dict[str, list[float]] = {}
+    for name, values in numbers.items():
+        by_unit.setdefault(_unit(str(name)), []).extend(values.dropna().abs())
+    return {str(name): _number_format(by_unit[_unit(str(name))]) for name in numbers}
+
+
+def _unit(title: str) -> str:
+    return title.rpartition("(")[2] if title.endswith(")") else title
+
+
+def _number_format(values: Sequence[float]) -> str:
+    """Four digits of the median in decimals, at most six; exponents for smaller numbers."""
+    known = [value for value in values if value > 0]
+    if all(value.is_integer() for value in known):
+        return "%.0f"
+    middle = median(known)
+    return "%.2e" if middle < 1e-4 else f"%.{min(max(3 - floor(log10(middle)), 0), 6)}f"
+
+
+def _is_quantity(value: object) -> bool:
+    return isinstance(value, str) and QUANTITY.fullmatch(value) is not None
+
+
+def choose_row(frame: pd.DataFrame, key: str, purpose: str, height: int = 330) -> int | None:
+    """Draw a table with selectable rows; returns the position of the chosen one, None without one.
 
     Args:
         frame: as `show_table`.
         key: of the widget.
-        what_for: what choosing does, as `to open its pattern`.
-        height: in pixels; a table of fewer rows is as high as they are.
+        purpose: of choosing a row, as `to open its pattern`.
+        height: in pixels, of a table that scrolls; a table of fewer rows is as high as they are.
     """
     fits = len(frame) * ROW_HEIGHT < height
     options = {"height": "content" if fits else height, "on_select": "rerun", "key": key}
     chosen = show_table(frame, selection_mode="single-row", **options).selection.rows
-    hint(f"Choose a row {what_for}: by the box before it, or Shift and Space.")
+    hint(f"Choose a row {purpose}: by its check box, or Shift and Space.")
     return chosen[0] if chosen else None
 
 
-def statuses(counts: dict[str, int]) -> None:
-    """How many cells have which status, as badges; the good one first."""
+def status_badges(counts: dict[str, int]) -> None:
+    """Draw the number of cells of each status as badges; `ok` first."""
     order = sorted(counts.items(), key=lambda item: (item[0] != "ok", -item[1]))
     with st.container(horizontal=True, gap="small"):
         for status, number in order:
@@ -178,15 +217,39 @@ def statuses(counts: dict[str, int]) -> None:
             st.badge(f"{number:,} {literal(status.replace('_', ' '))}", color=colour)  # type: ignore[arg-type]
 
 
-def told_plainly(show: Callable[[], None]) -> Callable[[], None]:
-    """The page, with every expected failure told as its sentence instead of a traceback."""
+def show_reasons(reasons: pd.Series, counted: str) -> None:
+    """Draw the table of reasons, the most frequent first.
+
+    Args:
+        reasons: one text per problem or cell, missing where there is none.
+        counted: the title of the counts, as `problems`.
+    """
+    wide = st.column_config.TextColumn(width="large")
+    counts = reasons.value_counts().rename_axis("reason").reset_index(name=counted)
+    show_table(counts, column_config={"reason": wide})
+
+
+def show_progress_bar(done: int, planned: int | None, seconds_left: float | None) -> None:
+    """Draw the measured share of the planned cells, and the time left where it is known."""
+    left = f", {duration(seconds_left)} left" if seconds_left is not None else ""
+    share = min(done / planned, 1.0) if planned else 0.0
+    st.progress(share, text=f"{done:,} of {planned or 'unknown'} cells{left}")
+
+
+def show_error(error: KswatchError) -> None:
+    """Draw an expected failure."""
+    st.error(literal(error), icon=":material/error:")
+
+
+def show_errors(show: Callable[[], None]) -> Callable[[], None]:
+    """The page with every expected failure shown as one sentence instead of a traceback."""
 
     @wraps(show)
     def page() -> None:
         try:
-            with cached_queries.one_look():
+            with cached_queries.snapshot():
                 show()
         except KswatchError as error:
-            st.error(literal(error), icon=":material/error:")
+            show_error(error)
 
     return page

@@ -1,4 +1,4 @@
-"""Times as whoever looks lives them: in the browser's zone, with UTC beside or under them."""
+"""Times in the browser's time zone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ UTC_NAME = "UTC"
 
 
 def zone_name() -> str:
-    """The browser's zone, as Europe/Paris; UTC where it tells none, or one that is not known here."""
-    told = st.context.timezone or UTC_NAME
+    """The browser's zone, as Europe/Paris; UTC where the browser sends none, or an unknown one."""
+    name = st.context.timezone or UTC_NAME
     try:
-        ZoneInfo(told)
+        ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return UTC_NAME
-    return told
+    return name
 
 
 def local(moment: datetime) -> str:

@@ -1,7 +1,7 @@
-"""Choices that stand in the URL, so that a link reopens what was seen.
+"""Choices kept in the URL, so that a link reopens the same view.
 
-The URL is the one truth: each widget is set from it before it is drawn, and writes to it when it
-is changed. What was chosen on one page is kept for the others of the same session.
+The URL is the single source: each widget is set from it before it is drawn, and writes to it when it
+changes. A choice on one page is kept for the other pages of the session.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ T = TypeVar("T")
 _KEPT = "kept_choices"
 
 
-def wanted(name: str) -> str | None:
-    """What the URL, or an earlier page of this session, says for this name."""
+def requested(name: str) -> str | None:
+    """The value of a parameter in the URL, else on an earlier page of this session."""
     kept: dict[str, str] = st.session_state.setdefault(_KEPT, {})
     return st.query_params.get(name, kept.get(name))
 
 
 def remember(name: str, value: str) -> None:
-    """Put a choice into the URL and keep it for the other pages."""
+    """Write a choice to the URL and keep it for the other pages."""
     st.session_state.setdefault(_KEPT, {})[name] = value
     if st.query_params.get(name) != value:
         st.query_params[name] = value
 
 
 def segments(label: str, name: str, options: Sequence[str], show: Callable[[str], str] = str) -> str:
-    """A choice between a few, all in sight; it is the URL's parameter `name`."""
-    text = wanted(name)
+    """A segmented control whose choice is the URL's parameter `name`."""
+    text = requested(name)
     if text is None or text not in options:
         text = options[0]
     key = f"choice_{name}"
@@ -58,19 +58,19 @@ def select(
     as_text: Callable[[T], str] = str,
     width: int | Literal["stretch"] = "stretch",
 ) -> T:
-    """A select box whose choice is the URL's parameter `name`; an unknown value there means the default.
+    """A select box whose choice is the URL's parameter `name`; an unknown value selects the default.
 
     Args:
         label: above the box.
         name: of the parameter.
         options: at least one.
         default: the first option where None.
-        show: how an option is named to people.
-        as_text: how an option is written in the URL.
+        show: the text of an option on the page.
+        as_text: the text of an option in the URL.
         width: of the box, in pixels or `stretch`.
     """
     by_text = {as_text(option): option for option in options}
-    text = wanted(name)
+    text = requested(name)
     if text not in by_text:
         text = as_text(options[0] if default is None else default)
     key = f"choice_{name}"
@@ -90,5 +90,5 @@ def select(
 
 def _changed(name: str, key: str) -> None:
     chosen = st.session_state[key]
-    if chosen is not None:  # a segment clicked twice is let go, which means nothing here
+    if chosen is not None:  # a segment clicked twice is deselected, which changes nothing
         remember(name, chosen)

@@ -1,1 +1,1 @@
-"""dashboard/data: say in one sentence what lives here."""
+"""The data of pages: cached reads of the store as DataFrames, and the settings of the server."""

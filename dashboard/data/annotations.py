@@ -1,36 +1,34 @@
-"""What happened between runs and may explain a step: new revisions, environments, notes, alerts."""
+"""Events between runs that may explain a change: new revisions, environments, notes, alerts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from kswatch.dashboard.charts.trend import Mark
+from kswatch.dashboard.charts.trend import Annotation
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.formatting.labels import change_list, revision_label
 from kswatch.db.queries.basic import RunRow
 
 
-def of_runs(runs: Sequence[RunRow], device_id: int) -> list[Mark]:
-    """Marks for a trend over these runs, the oldest first."""
-    found = [mark for before, after in pairwise(runs) for mark in _between(before, after)]
+def annotations_of(runs: Sequence[RunRow], device_id: int) -> list[Annotation]:
+    """Annotations of a trend over these runs."""
+    found = [event for before, after in pairwise(runs) for event in _between(before, after)]
     at = {run.id: run.started_at for run in runs}
     for alert in cached_queries.alerts(device_id=device_id):
         if alert.opened_run_id in at:
-            found.append(Mark(at[alert.opened_run_id], "alert", f"alert {alert.id}: {alert.title}"))
+            found.append(Annotation(at[alert.opened_run_id], "alert", f"alert {alert.id}: {alert.title}"))
     for event in cached_queries.run_events():
         if event.run_id in at:
-            found.append(Mark(at[event.run_id], "note", f"{event.action} by {event.who}: {event.text}"))
+            found.append(Annotation(at[event.run_id], "note", f"{event.action} by {event.who}: {event.text}"))
     return found
 
 
-def _between(before: RunRow, after: RunRow) -> list[Mark]:
-    marks = []
+def _between(before: RunRow, after: RunRow) -> list[Annotation]:
+    found = []
     if before.environment_id != after.environment_id:
         changed = cached_queries.environment_changes(before.id, after.id)
-        text = "; ".join(f"{change.name} {change.before} → {change.after}" for change in changed)
-        marks.append(Mark(after.started_at, "environment", text))
+        found.append(Annotation(after.started_at, "environment", change_list(changed)))
     if after.revision and before.revision != after.revision:
-        subject = after.revision.subject or ""
-        dirty = " (dirty)" if after.revision.dirty else ""
-        marks.append(Mark(after.started_at, "revision", f"{after.revision.commit[:9]}{dirty} {subject}"))
-    return marks
+        found.append(Annotation(after.started_at, "revision", revision_label(after.revision) or ""))
+    return found

@@ -1,12 +1,13 @@
-"""A device with those of its runs that a page is about."""
+"""A device with the runs that a page shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kswatch.dashboard.data.run_sources import SILENT_AFTER, Source
+from kswatch.dashboard.data.run_sources import RunSource
 from kswatch.db.queries.basic import DeviceRow, RunRow
+from kswatch.services import JudgementLimits
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,10 @@ class DeviceRuns:
 
     device: DeviceRow
     name: str
-    source: Source
+    source: RunSource
     runs: tuple[RunRow, ...]
     earlier: tuple[int, ...] = field(default=(), kw_only=True)
-    """Ids of the runs before these, of which no more is read."""
+    """Ids of the runs before these, of which only medians are read."""
 
     @property
     def newest(self) -> RunRow:
@@ -30,6 +31,6 @@ class DeviceRuns:
         """The runs' ids, the oldest first."""
         return (*self.earlier, *(run.id for run in self.runs))
 
-    def is_silent(self, now: datetime) -> bool:
+    def is_overdue(self, limits: JudgementLimits, now: datetime) -> bool:
         """Whether its nightly runs have stopped."""
-        return self.source.name == "nightly" and now - self.newest.started_at > SILENT_AFTER
+        return self.source.name == "nightly" and limits.is_overdue(self.newest.started_at, now)

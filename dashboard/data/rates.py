@@ -1,4 +1,4 @@
-"""How fast and how frugal each cell of a run was per unit of work, and the roof over it."""
+"""Rate and energy of each cell of a run per unit of work, and the roofline."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ COLUMNS = ("mode", "latency_ms", "latency_low_ms", "latency_high_ms", "bytes_mov
 
 
 def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
-    """Cells of a run with a time and a count of bytes and flops, with what follows from them.
+    """Cells of a run with latency, bytes and flops, and the rates derived from them.
 
-    Adds `intensity` (flops per compulsory byte), `gflops` (a rate, with `gflops_low` and
+    Adds `intensity` (flops per compulsory byte), `gflops` (the rate, with `gflops_low` and
     `gflops_high`) and the problem's label; the index counts from 0.
     """
     frame = cached_queries.run_cells(run_id, COLUMNS, precision, layout)
@@ -31,7 +31,7 @@ def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
 
 
 def ceilings(run_id: int, precision: str) -> tuple[float | None, float | None]:
-    """Bytes per second of a run's copy canary, flops per second of its GEMM canary of this precision."""
+    """Bytes per second of a run's copy canary, and flops per second of its GEMM canary of a precision."""
     readings = cached_queries.canaries((run_id,))
     copy = readings.loc[readings["name"] == "copy", "rate"]
     gemm = readings.loc[(readings["name"] == "gemm") & (readings["precision"] == precision), "rate"]
@@ -43,9 +43,9 @@ def _median(values: pd.Series) -> float | None:
 
 
 def with_energy_figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds energy per GFLOP that the product needs (mJ), and energy times time (mJ·ms).
+    """Adds the energy per GFLOP of the product (mJ), and the energy–delay product (mJ·ms).
 
-    The work is that of the pattern, 2·batch·abcd flops: a method that executes more gets no credit.
+    The work is that of the pattern, 2·batch·abcd flops: flops executed beyond it do not count.
     """
     needed = 2 * frame["batch"] * frame["a"] * frame["b"] * frame["c"] * frame["d"] / 1e9
     return frame.assign(

@@ -1,4 +1,4 @@
-"""The store as pages see it: opened once, for reading only; written through short-lived connections."""
+"""The store of the pages: opened once, read-only; written through short-lived connections."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import streamlit as st
 from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from kswatch.dashboard.data.server_settings import DATABASE_URL
 from kswatch.db.store import Store
 
 DEFAULT_URL = "sqlite:///kswatch.db"
 
 
 def database_url() -> str:
-    """Where the store is: what `kswatch dashboard` set, else kswatch.db in this folder."""
-    return os.environ.get("KSWATCH_DATABASE_URL") or DEFAULT_URL
+    """The URL that `kswatch dashboard` set, else kswatch.db in this folder."""
+    return os.environ.get(DATABASE_URL) or DEFAULT_URL
 
 
 def reading_store() -> Store:
     """The store, through connections that cannot write.
 
     Raises:
-        StoreError: it does not exist or is not ours.
+        StoreError: it does not exist or is no store of kswatch.
     """
     return _open_for_reading(database_url())
 
@@ -46,7 +47,7 @@ def _refuse_writes(connection: object, _entry: ConnectionPoolEntry) -> None:
 
 @contextmanager
 def writing_store() -> Iterator[Store]:
-    """The store for one act, through `kswatch.db.request_queue.requests` or `kswatch.db.alerts.lifecycle`; closed at the end."""
+    """The store for one action, to pass to `db.request_queue` or `db.alerts.lifecycle`; closed at the end."""
     store = Store.open(database_url(), create=False)
     try:
         yield store

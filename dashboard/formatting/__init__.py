@@ -1,1 +1,1 @@
-"""dashboard/formatting: say in one sentence what lives here."""
+"""Labels, numbers and times as text, and stored text escaped for Markdown."""

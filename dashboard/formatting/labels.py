@@ -1,19 +1,38 @@
-"""How problems, devices, times and changes are named to people."""
+"""Problems, devices, times and numbers as text."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pandas as pd
 
 from kswatch.db.metrics import METRIC_BY_NAME
-from kswatch.db.queries.basic import DeviceRow
+from kswatch.db.queries.basic import DeviceRow, EnvironmentChange
+from kswatch.db.records import RevisionRecord
+
+CAUSES: dict[str, str] = {
+    "code": "code change",
+    "baseline": "baseline change",
+    "environment": "environment change",
+    "canary": "machine drift",
+    "throttled": "throttling",
+    "clock": "clock change",
+    "same_code": "noise (same code)",
+    "drift": "gradual drift",
+    "incorrect": "incorrect result",
+    "heuristic": "heuristic accuracy",
+    "silence": "missing data",
+}
+"""Labels of the stored causes of verdicts and alerts."""
+
+SHORT_COMMIT = 9
 
 WORDS: dict[str, str] = {"batch_first": "batch first", "batch_last": "batch last"}
 
 
 def problem_labels(frame: pd.DataFrame) -> pd.Series:
-    """The shortest label that keeps the frame's problems apart: the pattern, and what else differs.
+    """The shortest labels that distinguish the frame's problems: the pattern, and whatever differs.
 
     Args:
         frame: `pattern`, `batch`, `precision`, `layout`.
@@ -26,7 +45,7 @@ def problem_labels(frame: pd.DataFrame) -> pd.Series:
 
 
 def device_names(devices: list[DeviceRow]) -> dict[int, str]:
-    """Each device's model; with the beginning of its UUID where two are of one model."""
+    """The model of each device, with the beginning of its UUID where two share a model."""
     models = [device.model for device in devices]
     return {
         device.id: device.model if models.count(device.model) == 1 else f"{device.model} {device.uuid[:12]}"
@@ -35,8 +54,33 @@ def device_names(devices: list[DeviceRow]) -> dict[int, str]:
 
 
 def metric_label(name: str) -> str:
-    """A metric for people; its name where this version does not know it."""
+    """The label of a metric; its name where this version does not know it."""
     return METRIC_BY_NAME[name].label if name in METRIC_BY_NAME else name
+
+
+def cause_label(cause: str | None) -> str:
+    """The label of a stored cause; the cause itself where this version does not know it."""
+    return CAUSES.get(cause or "", cause or "")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """The bounds of a relative change, as +1.0 to +3.0 %; a dash where they are unknown."""
+    if low is None or high is None or low != low or high != high:
+        return "–"
+    return f"{low * 100:+.1f} to {high * 100:+.1f} %"
+
+
+def revision_label(revision: RevisionRecord | None) -> str | None:
+    """The short commit, a mark of uncommitted changes, and the subject; None without a revision."""
+    if revision is None:
+        return None
+    dirty = " dirty" if revision.dirty else ""
+    return f"{revision.commit[:SHORT_COMMIT]}{dirty} {revision.subject or ''}".strip()
+
+
+def change_list(changes: Iterable[EnvironmentChange]) -> str:
+    """Changes of the environment in one line."""
+    return "; ".join(f"{change.name} {change.before} → {change.after}" for change in changes)
 
 
 def utc(moment: datetime) -> str:
@@ -45,7 +89,7 @@ def utc(moment: datetime) -> str:
 
 
 def age(moment: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit that fits."""
+    """The time since a moment, in the largest unit that fits."""
     seconds = max((now - moment).total_seconds(), 0)
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         count = int(seconds // length)
@@ -55,10 +99,15 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time for a table; a dash where it is not known."""
+    """A length of time as 45 s, 1.5 min, 15 min or 2 h 5 min; a dash where it is not known."""
     if seconds is None or seconds != seconds:
         return "–"
-    return str(timedelta(seconds=round(seconds)))
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{seconds / 60:.1f} min".replace(".0 ", " ") if seconds < 600 else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min".replace(" 0 min", "")
 
 
 def percent(change: float | None) -> str:
@@ -71,16 +120,24 @@ def share(part: float, digits: int = 0) -> str:
     return f"{part * 100:.{digits}f} %"
 
 
+def best_rule(name: str, accuracy: float, majority: float, problems: int) -> str:
+    """The best heuristic against the majority baseline, all shares from 0 to 1."""
+    baseline = f"majority baseline ({share(majority)} of {count(problems, 'problem')})"
+    if accuracy <= majority:
+        return f"No rule beats the {baseline}"
+    return f"Best rule: {name}, {share(accuracy)} correct, against the {baseline}"
+
+
 def ratio(value: float | None) -> str:
-    """A ratio with its sign of multiplication; a dash where there is none."""
+    """A ratio as 1.23×; a dash where there is none."""
     return "–" if value is None or value != value else f"{value:.2f}×"
 
 
-def are_as_many(problems: int, others: int) -> bool:
-    """Whether two medians over so many problems may be set side by side as of the same ones."""
+def are_comparable(problems: int, others: int) -> bool:
+    """Whether two medians are over nearly equal numbers of problems, and so can be compared."""
     return min(problems, others) >= 0.9 * max(problems, others)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """The number with its noun, in the plural (`noun` and an s by default) where it is not one."""
+    """The number with its noun; `plural` is the noun with an s by default."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

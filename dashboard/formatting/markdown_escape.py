@@ -1,4 +1,4 @@
-"""Text from the store, made safe for Streamlit's Markdown: it must appear exactly as it was written."""
+"""Stored text escaped for Streamlit's Markdown: it must appear exactly as it was written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&@/^=\"'])")
 
 
 def literal(text: object) -> str:
-    """The text with every character that Markdown, LaTeX or a Streamlit directive reads escaped.
+    """The text with every special character of Markdown, LaTeX and Streamlit directives escaped.
 
     Line breaks become spaces: a second line could begin a heading or a list.
     """

@@ -1,1 +1,1 @@
-"""dashboard/static_export: say in one sentence what lives here."""
+"""The overview as one self-contained HTML page, written without Streamlit."""

@@ -1,4 +1,4 @@
-"""What the static overview tells, read from the store without Streamlit."""
+"""The data of the static overview, read from the store without Streamlit."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from kswatch.dashboard.data.change_summary import change_summary, night_label
 from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.data.run_sources import SOURCES
+from kswatch.dashboard.data.run_sources import SOURCES, preferred_history
 from kswatch.dashboard.formatting.labels import device_names
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.queries import basic as queries
-from kswatch.db.queries import by_run_ids as queries_of_runs
-from kswatch.db.queries import progress_and_news as page_queries
-from kswatch.db.queries import verdict_changes as queries_changes
+from kswatch.db.queries import page_queries
+from kswatch.db.queries import verdicts as queries_changes
 from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, VerdictRow
 from kswatch.db.queries.heuristics import HeuristicScoreRow, heuristic_scores
 from kswatch.db.store import Store
+from kswatch.services import JudgementLimits
 
 NIGHTS = 90
-MOST_RUNS_READ = 400
-"""Of a device, to find the nights of one suite among."""
 MOST_CHANGES = 30
 MOST_ALERTS = 30
 
 
 @dataclass(frozen=True)
-class Line:
-    """A headline over the nights: medians, the oldest first, of the newest run's metric and problems."""
+class MedianTrend:
+    """The medians of one metric, precision and layout over the nights, the oldest first."""
 
     metric: str
     precision: str
@@ -44,15 +43,15 @@ class Line:
 class DeviceFacts(DeviceRuns):
     """A device on the overview."""
 
-    lines: tuple[Line, ...]
+    trends: tuple[MedianTrend, ...]
     canaries: dict[str, float]
     """Of the newest run, as shares of their own median."""
     environment_changes: tuple[EnvironmentChange, ...]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A heuristic in one run, all precisions and layouts together, beside the majority rate."""
+class RuleAccuracy:
+    """The accuracy of a heuristic in one run, over all precisions and layouts, and the majority rate."""
 
     device_name: str
     heuristic: str
@@ -63,31 +62,34 @@ class Rule:
 
 @dataclass(frozen=True)
 class Overview:
-    """All that the page tells."""
+    """The data of the page."""
 
     store_name: str
     now: datetime
     devices: tuple[DeviceFacts, ...]
     alerts: tuple[AlertRow, ...]
     verdict_counts: dict[str, int]
-    """Series with history enough to be judged by, in the newest runs."""
+    """Series of the newest runs with enough history to be judged, by verdict."""
     too_new: int
+    change_summary: str
     changes: tuple[VerdictRow, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleAccuracy, ...]
+    limits: JudgementLimits
 
     def name_of(self, device_id: int) -> str:
-        """A device's name for people."""
-        return next((one.name for one in self.devices if one.device.id == device_id), f"device {device_id}")
+        """The name of a device."""
+        names = (facts.name for facts in self.devices if facts.device.id == device_id)
+        return next(names, f"device {device_id}")
 
 
-def read_overview(store: Store, now: datetime) -> Overview:
+def read_overview(store: Store, now: datetime, limits: JudgementLimits) -> Overview:
     """The overview of a store, the devices with measured runs first."""
     known = queries.devices(store)
     names = device_names(known)
     groups = page_queries.run_groups(store)
     found = [_device(store, device, names[device.id], groups) for device in known]
-    devices = sorted(filter(None, found), key=lambda one: SOURCES.index(one.source))
-    newest = [one.newest.id for one in devices]
+    devices = sorted(filter(None, found), key=lambda facts: SOURCES.index(facts.source))
+    newest = [facts.newest.id for facts in devices]
     counts: dict[str, int] = defaultdict(int)
     too_new = 0
     for row in queries_changes.verdict_counts(store, newest):
@@ -100,39 +102,41 @@ def read_overview(store: Store, now: datetime) -> Overview:
         alerts=tuple(queries.alerts(store, states=LIVE, limit=MOST_ALERTS)),
         verdict_counts=dict(counts),
         too_new=too_new,
+        change_summary=_change_summary(store, devices, sum(counts.values())),
         changes=tuple(queries_changes.changes(store, newest, MOST_CHANGES)),
         rules=tuple(
-            _rules(heuristic_scores(store, run_ids=newest), {one.device.id: one.name for one in devices})
+            _rules(heuristic_scores(store, newest), {facts.device.id: facts.name for facts in devices})
         ),
+        limits=limits,
     )
+
+
+def _change_summary(store: Store, devices: Sequence[DeviceFacts], series: int) -> str:
+    pairs = [run for facts in devices for run in facts.runs[-2:]]
+    if not pairs:
+        return ""
+    groups = queries_changes.change_groups(store, [run.id for run in pairs])
+    night = night_label(max(run.started_at for run in pairs))
+    return change_summary(groups, {run.id: run.device_id for run in pairs}, night, series)
 
 
 def _device(
     store: Store, device: DeviceRow, name: str, groups: Sequence[page_queries.RunGroup]
 ) -> DeviceFacts | None:
-    own = [group for group in groups if group.device_id == device.id]
-    source = next((one for one in SOURCES if any(map(one.holds, own))), None)
-    if source is None:
+    history = preferred_history(device.id, groups)
+    if history is None:
         return None
-    suite = max(filter(source.holds, own), key=lambda group: group.newest_run_id).suite
-    ended = queries.runs(
-        store,
-        device_id=device.id,
-        kinds=source.kinds or None,
-        origins=(source.origin,),
-        states=("finished", "interrupted"),
-        limit=MOST_RUNS_READ,
-    )
-    runs = tuple(run for run in reversed(ended) if run.suite == suite and not run.excluded)[-NIGHTS:]
+    source, filters = history
+    runs = tuple(queries.ended_runs(store, [filters], NIGHTS)[0])
     moved = len(runs) > 1 and runs[-1].environment_id != runs[-2].environment_id
     changes = queries.environment_changes(store, runs[-2].id, runs[-1].id) if moved else []
     return DeviceFacts(
-        device, name, source, runs, tuple(_lines(store, runs)), _canaries(store, runs), tuple(changes)
+        device, name, source, runs, tuple(_trends(store, runs)), _canaries(store, runs), tuple(changes)
     )
 
 
-def _lines(store: Store, runs: Sequence[RunRow]) -> Iterable[Line]:
-    rows = queries_of_runs.summaries_of_runs(store, [run.id for run in runs])
+def _trends(store: Store, runs: Sequence[RunRow]) -> Iterable[MedianTrend]:
+    rows = queries.summaries(store, [run.id for run in runs])
     by_key: dict[tuple[str, str, str], list[queries.SummaryRow]] = defaultdict(list)
     for row in rows:
         by_key[row.metric, row.precision, row.layout].append(row)
@@ -141,7 +145,9 @@ def _lines(store: Store, runs: Sequence[RunRow]) -> Iterable[Line]:
         if newest.run_id != runs[-1].id or newest.median_speedup is None:
             continue
         medians = tuple(row.median_speedup for row in own if row.median_speedup is not None)
-        yield Line(metric, precision, layout, medians, newest.fused_wins, newest.problems, newest.left_out)
+        yield MedianTrend(
+            metric, precision, layout, medians, newest.fused_wins, newest.problems, newest.left_out
+        )
 
 
 def _order(key: tuple[str, str, str]) -> tuple[object, ...]:
@@ -151,7 +157,7 @@ def _order(key: tuple[str, str, str]) -> tuple[object, ...]:
 
 def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
     rates: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in queries_of_runs.canaries_of_runs(store, [run.id for run in runs]):
+    for row in queries.canaries(store, [run.id for run in runs]):
         rates[f"{row.name} {row.precision}"][row.run_id].append(row.rate)
     shares = {}
     for canary, by_run in rates.items():
@@ -161,14 +167,14 @@ def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
     return shares
 
 
-def _rules(scores: Iterable[HeuristicScoreRow], names: dict[int, str]) -> Iterable[Rule]:
+def _rules(scores: Iterable[HeuristicScoreRow], names: dict[int, str]) -> Iterable[RuleAccuracy]:
     by_rule: dict[tuple[int, str], list[HeuristicScoreRow]] = defaultdict(list)
     for score in scores:
         if score.metric == "latency" and score.problems:
             by_rule[score.device_id, f"{score.heuristic} v{score.version}"].append(score)
     for (device_id, heuristic), own in by_rule.items():
         problems = sum(score.problems for score in own)
-        right = sum(score.tp + score.tn for score in own)
+        correct = sum(score.tp + score.tn for score in own)
         won = sum(score.tp + score.fn for score in own)
         majority = max(won, problems - won) / problems
-        yield Rule(names[device_id], heuristic, problems, right / problems, majority)
+        yield RuleAccuracy(names[device_id], heuristic, problems, correct / problems, majority)

@@ -1,4 +1,4 @@
-"""Pieces of plain HTML and SVG: style, tables and lines, everything in them escaped."""
+"""Plain HTML and SVG: style, tables and sparklines, all text escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kswatch.dashboard.formatting.labels import ratio
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_EDGE = 180, 36, 3
 FEWEST_POINTS = 3
 MOST_CHARACTERS = 300
-"""Of one text from the store; the store has the rest."""
+"""Of one stored text; the rest is cut off."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --dim: #5b6675; --line: #d5dae1; --page: #fff;
@@ -49,17 +49,17 @@ IMAGE_STYLE = (
 
 
 def sparkline_image(values: Sequence[float]) -> str:
-    """The same as `sparkline` for a page with a style of its own, readable light and dark: an image."""
-    drawn = sparkline(values).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    if not drawn:
+    """The sparkline as an image with its own style, readable on light and dark pages."""
+    svg = sparkline(values).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    if not svg:
         return ""
-    shown = b64encode(drawn.replace("<title>", f"{IMAGE_STYLE}<title>", 1).encode()).decode()
-    said = drawn.partition("<title>")[2].partition("</title>")[0]
-    return f'<img src="data:image/svg+xml;base64,{shown}" alt="{said}" title="{said}">'
+    packed = b64encode(svg.replace("<title>", f"{IMAGE_STYLE}<title>", 1).encode()).decode()
+    title = svg.partition("<title>")[2].partition("</title>")[0]
+    return f'<img src="data:image/svg+xml;base64,{packed}" alt="{title}" title="{title}">'
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A line of the values as SVG, with a dashed line at 1 where that is in sight; empty for a few."""
+    """A sparkline of the values as SVG, with a dashed line at 1 if in range; empty for few values."""
     if len(values) < FEWEST_POINTS:
         return ""
     low, high = min(values), max(values)
@@ -72,23 +72,23 @@ def sparkline(values: Sequence[float]) -> str:
     points = [
         (SPARK_EDGE + width * place / (len(values) - 1), y(value)) for place, value in enumerate(values)
     ]
-    drawn = " ".join(f"{x:.1f},{height:.1f}" for x, height in points)
+    line = " ".join(f"{x:.1f},{height:.1f}" for x, height in points)
     even = f'<line class="even" x1="0" x2="{SPARK_WIDTH}" y1="{y(1):.1f}" y2="{y(1):.1f}"/>' * (
         low <= 1 <= high
     )
-    said = (
-        f"{len(values)} nights, from {ratio(values[0])} to {ratio(values[-1])}, "
-        f"between {ratio(low)} and {ratio(high)}"
+    title = (
+        f"{len(values)} nights, first {ratio(values[0])}, last {ratio(values[-1])}, "
+        f"range {ratio(low)} to {ratio(high)}"
     )
     last = f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>'
     return (
-        f'<svg width="{SPARK_WIDTH}" height="{SPARK_HEIGHT}" role="img" aria-label="{said}">'
-        f'<title>{said}</title>{even}<polyline points="{drawn}"/>{last}</svg>'
+        f'<svg width="{SPARK_WIDTH}" height="{SPARK_HEIGHT}" role="img" aria-label="{title}">'
+        f'<title>{title}</title>{even}<polyline points="{line}"/>{last}</svg>'
     )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
-    """A table of cells that are HTML already; columns of numbers stand at the right."""
+    """A table of cells that are HTML already; the columns `numbers` are right-aligned."""
     kinds = [' class="number"' if place in numbers else "" for place in range(len(header))]
     head = "".join(f"<th{kind}>{text(name)}</th>" for kind, name in zip(kinds, header, strict=True))
     body = "".join(
@@ -102,6 +102,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int
 
 
 def text(given: object) -> str:
-    """Text from anywhere, harmless in HTML, on one line and not endless."""
+    """Any text escaped for HTML, on one line and cut to `MOST_CHARACTERS`."""
     line = " ".join(str(given).split())
     return escape(line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}…")

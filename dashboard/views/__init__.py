@@ -1,1 +1,1 @@
-"""One file a page; each has `show()`, named in dashboard/navigation.py."""
+"""The pages: each has a function `show()`, listed in `dashboard/navigation.py`."""

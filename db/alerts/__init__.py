@@ -1,1 +1,1 @@
-"""db/alerts: say in one sentence what lives here."""
+"""Alerts: their lifecycle, causes, notifications waiting in the outbox, and precision."""

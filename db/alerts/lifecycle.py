@@ -1,11 +1,11 @@
-"""The life of an alert: its states, who may move it where, and an event for everything that happens.
+"""Lifecycle of an alert: its states, the transitions between them, and an event for each transition.
 
-    open -> acknowledged | muted until a time -> recovering -> resolved (after three good nights)
-    any of these -> accepted (as the new level) | false_alarm | resolved, by a person
-    an alert that ended -> open, by a person who reopens it
+    open -> acknowledged | muted until a time -> recovering -> resolved (after three clean nights)
+    any of these -> accepted (as the new level) | false_alarm | resolved, by a user
+    an ended alert -> open, by a user who reopens it
 
-A person acts on what was seen: an alert that changed meanwhile refuses the act. What people should hear
-of is written to the outbox in the same transaction.
+An action names the version of the alert that the user saw, and is refused if the alert changed since.
+Notifications are queued in the outbox in the transaction of the transition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from kswatch.db.alerts.outbox import queue_news
+from kswatch.db.alerts.causes import LEVEL_CAUSES
+from kswatch.db.alerts.outbox import queue_notification
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import Alert, AlertEvent, Run
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
@@ -25,18 +27,16 @@ from kswatch.errors import UsageError
 LIVE: tuple[str, ...] = ("open", "acknowledged", "muted", "recovering")
 ENDED: tuple[str, ...] = ("resolved", "accepted", "false_alarm")
 GOOD_NIGHTS = 3
-"""So many good nights in a row resolve an alert."""
+"""Consecutive clean nights that resolve an alert."""
 DETECTOR = "kswatch"
-"""Who did what no person did."""
-SILENCE, HEARD = "silence", "heard again"
-"""The cause of an alert on what is no longer measured, and the event that ends it."""
-_TOLD_WHEN_CONFIRMED = frozenset({"code", "baseline"})
-"""Causes that chance may look like; of any other people hear at once."""
+"""The user name of events that no person caused."""
+MISSING_DATA, DATA_RESUMED = "silence", "heard again"
+"""The cause of an alert on missing data, and the event that ends it."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """Something a person may do with an alert."""
+    """An action of a user on an alert."""
 
     from_states: tuple[str, ...]
     to_state: str
@@ -57,7 +57,7 @@ ACTIONS: dict[str, Action] = {
 
 @dataclass(frozen=True)
 class NewAlert:
-    """Verdicts with one likely cause, as they are first told."""
+    """Verdicts with one likely cause, from which an alert is opened or updated."""
 
     device_id: int
     run_id: int
@@ -75,39 +75,39 @@ def act(
     store: Store,
     alert_id: int,
     action: str,
-    who: str,
+    user: str,
     reason: str | None,
     seen_version: int,
     *,
     assigned_to: str | None = None,
     muted_until: datetime | None = None,
 ) -> int:
-    """Do what a person asks, and give the alert's new version.
+    """Carry out a user's action, and return the alert's new version.
 
     Args:
         store: to write to.
-        alert_id: on which alert.
+        alert_id: the alert.
         action: a key of `ACTIONS`.
-        who: the person.
-        reason: why; muting, accepting, calling it false and reopening need one.
-        seen_version: the alert's version when the person saw it.
-        assigned_to: for `assign`: whose it is now.
-        muted_until: for `mute`: when it opens again.
+        user: name of the user.
+        reason: required for some actions, such as mute.
+        seen_version: the alert's version that the user saw.
+        assigned_to: for `assign`: the assignee.
+        muted_until: for `mute`: the end of the mute.
 
     Raises:
         UsageError: there is no such alert or action, it changed meanwhile, its state does not allow
-            the action, or something that the action needs is missing.
+            the action, or a value that the action needs is missing.
     """
     step = ACTIONS.get(action)
     if step is None:
         raise UsageError(f"unknown action {action!r}; choose from {', '.join(ACTIONS)}")
-    _refuse_incomplete(action, step, who, reason, assigned_to, muted_until)
+    _refuse_incomplete(action, step, user, reason, assigned_to, muted_until)
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if alert.version != seen_version:
             raise UsageError(
                 f"alert {alert_id} has changed since it was shown (version {alert.version}, "
-                f"seen {seen_version}); look at it again, then decide"
+                f"seen {seen_version}); review it again, then decide"
             )
         if alert.state not in step.from_states:
             raise UsageError(
@@ -116,77 +116,65 @@ def act(
         alert.assigned_to = assigned_to if action == "assign" else alert.assigned_to
         alert.muted_until = muted_until if action == "mute" else None
         alert.good_nights = 0
-        return _move(session, alert, step.to_state, action, who, reason)
+        return _move(session, alert, step.to_state, action, user, reason)
 
 
 def _refuse_incomplete(
     action: str,
     step: Action,
-    who: str,
+    user: str,
     reason: str | None,
     assigned_to: str | None,
     muted_until: datetime | None,
 ) -> None:
-    if not who.strip():
-        raise UsageError(f"{action}: say who you are")
+    if not user.strip():
+        raise UsageError(f"{action}: a user name is required")
     if step.needs_reason and not (reason or "").strip():
-        raise UsageError(f"{action}: give a reason; others will ask")
+        raise UsageError(f"{action}: a reason is required")
     if action == "assign" and not assigned_to:
-        raise UsageError("assign: say to whom")
+        raise UsageError("assign: an assignee is required")
     if action == "mute" and (muted_until is None or muted_until <= datetime.now(UTC)):
-        raise UsageError("mute: say until when, a time to come")
+        raise UsageError("mute: a time in the future is required")
 
 
 def open_alert(store: Store, new: NewAlert) -> int:
-    """Open an alert and give its id; the id of the same one where another judge of the run was faster."""
+    """Open an alert and return its id; if another check of the run was faster, the id of its alert."""
     with store.writing() as session:
-        session.get(Run, new.run_id, with_for_update=True)  # the other judge waits here
-        if known := session.scalars(_the_same(new)).first():
+        session.get(Run, new.run_id, with_for_update=True)  # another check of the run waits here
+        if known := session.scalars(_same_alert(new)).first():
             return known.id
-        alert = Alert(
-            device_id=new.device_id,
-            opened_run_id=new.run_id,
-            newest_run_id=new.run_id,
-            state="open",
-            confirmed=new.confirmed,
-            verdict=new.verdict,
-            cause=new.cause,
-            metric=new.metric,
-            implementation=new.implementation,
-            title=new.title,
-            worst_change=new.worst_change,
-            explanation=dict(new.explanation),
-            version=0,
-        )
+        values = {column.key: getattr(new, column.key) for column in columns_of(NewAlert, Alert)}
+        alert = Alert(opened_run_id=new.run_id, newest_run_id=new.run_id, state="open", version=0, **values)
+        alert.explanation = dict(new.explanation)
         session.add(alert)
         session.flush()
         session.add(_event(alert, None, "opened", DETECTOR, None))
         alert.version = 1
-        _tell(session, alert, "opened")
+        _notify(session, alert, "opened")
         return alert.id
 
 
-def _the_same(new: NewAlert) -> Select[Alert]:
+def _same_alert(new: NewAlert) -> Select[Alert]:
     names = ("device_id", "verdict", "cause", "metric", "implementation", "title")
     return select(Alert).filter_by(opened_run_id=new.run_id, **{name: getattr(new, name) for name in names})
 
 
-def _tell(session: Session, alert: Alert, word: str) -> None:
-    """Queue the news, where it is sure enough and nobody asked for silence."""
-    sure = alert.confirmed or alert.cause not in _TOLD_WHEN_CONFIRMED
-    if sure and alert.state != "muted":
-        queue_news(session, alert, word)
+def _notify(session: Session, alert: Alert, word: str) -> None:
+    """Queue a notification, unless the alert is provisional or muted."""
+    certain = alert.confirmed or alert.cause not in LEVEL_CAUSES
+    if certain and alert.state != "muted":
+        queue_notification(session, alert, word)
 
 
-def bad_night(store: Store, alert_id: int, new: NewAlert) -> str:
-    """Tell an alert that its cause was seen again, in a newer run; gives its state.
+def record_recurrence(store: Store, alert_id: int, new: NewAlert) -> str:
+    """Record that the alert's cause was found again in a newer run, and return the alert's state.
 
-    What it says is brought up to date; a recovering one is open again. Acknowledged and muted ones stay so.
+    Title, size and explanation are updated; a recovering alert opens again. Others keep their state.
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if (alert.newest_run_id, alert.title, alert.confirmed) == (new.run_id, new.title, new.confirmed):
-            return alert.state  # judged again: nothing new
+            return alert.state  # the run was judged again, with the same result
         alert.newest_run_id, alert.title = new.run_id, new.title
         alert.worst_change, alert.explanation = new.worst_change, dict(new.explanation)
         alert.good_nights = 0
@@ -194,21 +182,21 @@ def bad_night(store: Store, alert_id: int, new: NewAlert) -> str:
         alert.confirmed = alert.confirmed or new.confirmed
         to_state = "open" if alert.state == "recovering" else alert.state
         _move(session, alert, to_state, "confirmed" if newly_confirmed else "seen again", DETECTOR, None)
-        if newly_confirmed and alert.cause in _TOLD_WHEN_CONFIRMED:
-            _tell(session, alert, "confirmed")
+        if newly_confirmed and alert.cause in LEVEL_CAUSES:
+            _notify(session, alert, "confirmed")
         return to_state
 
 
-def good_night(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGHTS) -> str:
-    """Tell an alert that a newer run does not show its cause; gives its state.
+def record_clean_run(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGHTS) -> str:
+    """Record that a newer run does not show the alert's cause, and return the alert's state.
 
-    The first good night makes it recovering, the last needed one resolves it; a muted one stays
-    muted until then.
+    The first clean run makes it recovering, the last needed one resolves it; a muted alert stays muted
+    until then.
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
-        if alert.state not in LIVE or run_id <= alert.newest_run_id or alert.cause == SILENCE:
-            return alert.state  # silence does not recover by other things being fine
+        if alert.state not in LIVE or run_id <= alert.newest_run_id or alert.cause == MISSING_DATA:
+            return alert.state  # clean results of other cells are no new data
         alert.newest_run_id = run_id
         alert.good_nights += 1
         to_state = "muted" if alert.state == "muted" else "recovering"
@@ -217,18 +205,18 @@ def good_night(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGH
         muted = alert.state == "muted"
         _move(session, alert, to_state, "good night", DETECTOR, f"{alert.good_nights} of {needed}")
         if to_state == "resolved" and not muted:
-            _tell(session, alert, "resolved")
+            _notify(session, alert, "resolved")
         return to_state
 
 
-def measured_again(store: Store, alert_id: int, decision: str, reason: str) -> None:
-    """Confirm or dismiss a provisional alert whose cells were measured again, or only note what was found.
+def record_confirmation(store: Store, alert_id: int, decision: str, reason: str) -> None:
+    """Apply the result of a confirmation run to a provisional alert.
 
     Args:
         store: to write to.
-        alert_id: which alert; one that is confirmed, or has ended, stays as it is.
-        decision: confirmed, dismissed or unclear.
-        reason: what was found.
+        alert_id: the alert; one that is confirmed already, or has ended, is left as it is.
+        decision: confirmed, dismissed or unclear, which only adds an event.
+        reason: the measured result.
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
@@ -239,45 +227,46 @@ def measured_again(store: Store, alert_id: int, decision: str, reason: str) -> N
         to_state = "resolved" if decision == "dismissed" else alert.state
         _move(session, alert, to_state, "dismissed" if decision == "dismissed" else action, DETECTOR, reason)
         if alert.confirmed:
-            _tell(session, alert, "confirmed")
+            _notify(session, alert, "confirmed")
 
 
 def dismiss(store: Store, alert_id: int, reason: str) -> None:
-    """Resolve a provisional alert that measuring again did not confirm."""
-    with store.writing() as session:
-        alert = _alert(session, alert_id)
-        if alert.state in LIVE:
-            _move(session, alert, "resolved", "dismissed", DETECTOR, reason)
+    """Resolve a provisional alert that was not confirmed."""
+    _end(store, alert_id, "resolved", "dismissed", reason)
 
 
 def accept_as_level(store: Store, alert_id: int, reason: str) -> None:
-    """Accept what the alert says as the new level, where it still lives: for the detector, not for people."""
+    """Accept the alert's change as the new level, if the alert is live: for the detector, not for users."""
+    _end(store, alert_id, "accepted", "accept", reason)
+
+
+def resolve_missing_data(store: Store, alert_id: int, reason: str) -> None:
+    """Resolve an alert on missing data that is measured again."""
+    _end(store, alert_id, "resolved", DATA_RESUMED, reason, notify=True)
+
+
+def _end(
+    store: Store, alert_id: int, to_state: str, action: str, reason: str, *, notify: bool = False
+) -> None:
+    """End an alert if it is live; of a muted one no notification is sent."""
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if alert.state in LIVE:
-            _move(session, alert, "accepted", "accept", DETECTOR, reason)
+            was_muted = alert.state == "muted"
+            _move(session, alert, to_state, action, DETECTOR, reason)
+            if notify and not was_muted:
+                _notify(session, alert, to_state)
 
 
-def end_silence(store: Store, alert_id: int, reason: str) -> None:
-    """Resolve an alert on what was silent and is measured again."""
+def unmute_expired(store: Store, now: datetime) -> list[int]:
+    """Open the muted alerts whose mute expired, and return their ids."""
     with store.writing() as session:
-        alert = _alert(session, alert_id)
-        if alert.state in LIVE:
-            muted = alert.state == "muted"
-            _move(session, alert, "resolved", HEARD, DETECTOR, reason)
-            if not muted:
-                _tell(session, alert, "resolved")
-
-
-def end_mutes(store: Store, now: datetime) -> list[int]:
-    """Open the muted alerts whose time is over, and give their ids."""
-    with store.writing() as session:
-        over = select(Alert).where(Alert.state == "muted", Alert.muted_until <= now).with_for_update()
-        alerts = list(session.scalars(over))
+        expired = select(Alert).where(Alert.state == "muted", Alert.muted_until <= now).with_for_update()
+        alerts = list(session.scalars(expired))
         for alert in alerts:
             alert.muted_until = None
             _move(session, alert, "open", "mute ended", DETECTOR, None)
-            _tell(session, alert, "no longer muted")
+            _notify(session, alert, "no longer muted")
         return [alert.id for alert in alerts]
 
 
@@ -288,19 +277,19 @@ def _alert(session: Session, alert_id: int) -> Alert:
     return alert
 
 
-def _move(session: Session, alert: Alert, to_state: str, action: str, who: str, reason: str | None) -> int:
+def _move(session: Session, alert: Alert, to_state: str, action: str, user: str, reason: str | None) -> int:
     from_state = alert.state
     alert.state = to_state
     alert.version += 1
-    session.add(_event(alert, from_state, action, who, reason))
+    session.add(_event(alert, from_state, action, user, reason))
     return alert.version
 
 
-def _event(alert: Alert, from_state: str | None, action: str, who: str, reason: str | None) -> AlertEvent:
+def _event(alert: Alert, from_state: str | None, action: str, user: str, reason: str | None) -> AlertEvent:
     return AlertEvent(
         alert_id=alert.id,
         at=datetime.now(UTC),
-        who=who,
+        who=user,
         action=action,
         reason=reason,
         from_state=from_state,

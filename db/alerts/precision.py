@@ -1,4 +1,4 @@
-"""What is known about alerts as a whole: how often they were right, stale mutes, and what a night held."""
+"""Precision of the alerts, stale mutes, and the patterns of a run."""
 
 from __future__ import annotations
 
@@ -7,37 +7,35 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from kswatch.db.alerts.causes import DETECTED_CAUSES
 from kswatch.db.queries.basic import AlertRow, alerts
 from kswatch.db.schema.tables import Alert, AlertEvent
 from kswatch.db.store import Store
 
-_CLAIMS = ("code", "baseline", "drift")
-"""Causes by which the detector claims that something got worse; chance may have made the claim."""
-
 
 @dataclass(frozen=True)
-class Precision:
-    """Of the confirmed alerts on which the word is spoken, how many were real."""
+class AlertPrecision:
+    """Confirmed alerts by outcome; a decided one was real or a false alarm."""
 
     real: int
     false_alarms: int
     undecided: int
-    """Confirmed alerts that still live."""
+    """Confirmed alerts that are still live."""
     dismissed: int
-    """Provisional ones that were not seen again; people were never told of them."""
+    """Provisional alerts that were not confirmed, and of which no notification was sent."""
 
     @property
     def share(self) -> float | None:
-        """Real ones among those decided; None before there are any."""
+        """Share of real alerts among the decided ones; None before there are any."""
         decided = self.real + self.false_alarms
         return self.real / decided if decided else None
 
 
-def precision(store: Store, since: datetime | None = None) -> Precision:
-    """The running precision over alerts opened since then, or ever.
+def alert_precision(store: Store, since: datetime | None = None) -> AlertPrecision:
+    """The precision of all alerts, or of those opened since then.
 
-    Real is what ended otherwise than by a person's word that it was a false alarm. What got faster is left
-    out: it is accepted at once, by nobody.
+    An alert that ended was real unless a user marked it as a false alarm. Improvements are left out, since
+    they are accepted automatically.
     """
     opened = (
         select(AlertEvent.alert_id, func.min(AlertEvent.at).label("at"))
@@ -47,21 +45,21 @@ def precision(store: Store, since: datetime | None = None) -> Precision:
     query = (
         select(Alert.state, Alert.confirmed, func.count())
         .join(opened, opened.c.alert_id == Alert.id)
-        .where(Alert.cause.in_(_CLAIMS), Alert.verdict != "faster")
+        .where(Alert.cause.in_(DETECTED_CAUSES), Alert.verdict != "faster")
         .group_by(Alert.state, Alert.confirmed)
     )
     if since is not None:
         query = query.where(opened.c.at >= since)
     with store.session() as session:
         counts = {(state, confirmed): count for state, confirmed, count in session.execute(query)}
-    sure = {state: count for (state, confirmed), count in counts.items() if confirmed}
-    real = sure.pop("resolved", 0) + sure.pop("accepted", 0)
-    false_alarms = sure.pop("false_alarm", 0) + counts.get(("false_alarm", False), 0)
-    return Precision(real, false_alarms, sum(sure.values()), counts.get(("resolved", False), 0))
+    confirmed_in = {state: count for (state, confirmed), count in counts.items() if confirmed}
+    real = confirmed_in.pop("resolved", 0) + confirmed_in.pop("accepted", 0)
+    false_alarms = confirmed_in.pop("false_alarm", 0) + counts.get(("false_alarm", False), 0)
+    return AlertPrecision(real, false_alarms, sum(confirmed_in.values()), counts.get(("resolved", False), 0))
 
 
 def stale_mutes(store: Store, now: datetime, after: timedelta) -> list[tuple[AlertRow, datetime]]:
-    """Muted alerts on which nothing happened for so long, each with when that was."""
+    """Muted alerts without an event for `after`, each with the time of its last event."""
     muted = alerts(store, ("muted",))
     query = (
         select(AlertEvent.alert_id, func.max(AlertEvent.at))
@@ -74,5 +72,5 @@ def stale_mutes(store: Store, now: datetime, after: timedelta) -> list[tuple[Ale
 
 
 def patterns_of(store: Store, run_id: int) -> set[str]:
-    """The patterns that a run holds a measurement of, whatever became of it."""
+    """The patterns that a run has a measurement of, whatever its status."""
     return {problem.pattern for problem in store.run_problems(run_id)}

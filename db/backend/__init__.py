@@ -1,1 +1,1 @@
-"""db/backend: say in one sentence what lives here."""
+"""The database behind a store: engines, bulk inserts, encodings, errors and retries."""

@@ -1,6 +1,6 @@
-"""Rows into tables, on either backend: inserted, or put in place of those with the same key.
+"""Bulk inserts and upserts for both backends.
 
-Statements are compiled once for each shape of row; plain values go straight to the driver.
+Statements are compiled once for each set of columns; plain values go straight to the driver.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Session
 
 _PLAIN = (Integer, BigInteger, Double, String, Boolean, LargeBinary)
-"""Types whose values a driver takes as they are."""
+"""Types whose values the drivers accept unconverted."""
 PART = 500
-"""Values that a statement names at once: databases limit them."""
+"""Most values in one statement: databases limit them."""
 
 Item = TypeVar("Item")
 
@@ -41,10 +41,7 @@ def insert_rows(
     replace: bool,
     key: tuple[str, ...] = (),
 ) -> None:
-    """Insert the rows; one whose key (default: the primary key) exists is replaced, or left as it is.
-
-    Rows name the same columns.
-    """
+    """Insert rows of the same columns; where the key (default: the primary key) exists, replace or skip."""
     if not rows:
         return
     columns = tuple(rows[0])
@@ -67,8 +64,8 @@ def insert_tuples(
 ) -> None:
     """Insert many rows of a table of plain values, which go straight to the driver.
 
-    SQLAlchemy's care for each parameter would double the time of a bulk import. So would values that are
-    not known: SQLite's driver takes long over each None, so `absent` names columns that no row has.
+    SQLAlchemy's handling of each parameter would double the time of a bulk import. So would unknown
+    values, since SQLite's driver is slow with None: `absent` names the columns that no row has a value for.
     """
     if not rows:
         return
@@ -81,19 +78,19 @@ def insert_tuples(
 
 
 def connection_of(writer: Session | Connection) -> Connection:
-    """The connection that a session writes by; what writes often asks for it once, since that takes time."""
+    """The connection of a session; frequent writers fetch it once, since that takes time."""
     return writer if isinstance(writer, Connection) else writer.connection()
 
 
 class _Backend(NamedTuple):
     insert: Callable[[Table], Any]
     dialect: Dialect
-    """What statements for the driver are written by: parameters go by place."""
+    """The dialect for compiling statements with positional parameters."""
 
 
 @cache
 def _backend(name: str) -> _Backend:
-    """Only what is in use: PostgreSQL's part takes as long to import as a small file."""
+    """The backend in use, imported on demand: PostgreSQL's part is slow to import."""
     if name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -125,9 +122,9 @@ def _driver_sql(
     columns: tuple[str, ...],
     absent: tuple[str, ...],
 ) -> tuple[str, tuple[str, ...]]:
-    """The statement as the driver wants it, and the order of its parameters.
+    """The statement in the driver's form, and the order of its parameters.
 
-    Absent columns of a row that is replaced become NULL.
+    In a row that is replaced, absent columns become NULL.
     """
     statement = _insert(backend, model, key, replace, columns + absent)
     compiled = statement.compile(dialect=_backend(backend).dialect, column_keys=list(columns))
@@ -146,7 +143,7 @@ def _table(model: type[DeclarativeBase]) -> Table:
 
 
 def parts(items: Iterable[Item], size: int = PART) -> Iterator[list[Item]]:
-    """The items in lists of at most so many."""
+    """The items in lists of at most `size`."""
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part

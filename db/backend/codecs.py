@@ -1,4 +1,4 @@
-"""How raw samples and series tails lie in their columns, as bytes."""
+"""Encoding of raw samples and series tails as bytes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 TAIL_LENGTH = 400
-"""Points that a tail keeps: more than a year of nights."""
+"""Most points of a tail: more than a year of nights."""
 RECENT_POINTS = 100
-"""Of them, those that lie apart from the older ones: what judging reads, night for night."""
+"""Points stored apart from the older ones, since every night's check reads them."""
 
 _POINT = struct.Struct("<Ifff")
 _NAN = float("nan")
 
 
 class Point(NamedTuple):
-    """One run's value in a series, with its interval where it is known."""
+    """One run's value in a series, with its interval where known."""
 
     run_id: int
     value: float
@@ -32,13 +32,13 @@ def pack_samples(samples_ms: Sequence[float]) -> bytes:
 
 
 def unpack_samples(packed: bytes) -> array[float]:
-    """The samples in ms, in the order in which they were taken."""
+    """The samples in ms, in the order of their measurement."""
     raw = zlib.decompress(packed)
     return array("f", struct.unpack(f"<{len(raw) // 4}f", raw))
 
 
 def pack_points(points: Iterable[Point]) -> bytes:
-    """Points as one tail: the newest 400, the oldest first; of several of one run the last counts."""
+    """The newest 400 points as one tail, the oldest first; of several points of one run the last counts."""
     by_run = {point.run_id: point for point in points}
     newest = [by_run[run_id] for run_id in sorted(by_run)[-TAIL_LENGTH:]]
     return b"".join(map(_packed, newest))
@@ -57,33 +57,33 @@ def unpack_points(packed: bytes) -> list[Point]:
     ]
 
 
-def with_point(packed: bytes, point: Point) -> bytes:
-    """The tail with one more point; a point of the same run is replaced."""
+def add_point(packed: bytes, point: Point) -> bytes:
+    """The tail with this point added; a point of the same run is replaced."""
     if point.run_id > newest_run_id(packed):  # the usual case, without unpacking
         return (packed + _packed(point))[-TAIL_LENGTH * _POINT.size :]
-    return pack_points([*unpack_points(without_run(packed, point.run_id)), point])
+    return pack_points([*unpack_points(remove_run(packed, point.run_id)), point])
 
 
-def without_run(packed: bytes, run_id: int) -> bytes:
-    """The tail without the point of this run, if it has one."""
+def remove_run(packed: bytes, run_id: int) -> bytes:
+    """The tail without this run's point, if it has one."""
     if run_id > newest_run_id(packed):
         return packed
     return pack_points(point for point in unpack_points(packed) if point.run_id != run_id)
 
 
-def in_two(packed: bytes) -> tuple[bytes, bytes]:
-    """A tail as it is stored: its recent points, and the older ones."""
+def split_tail(packed: bytes) -> tuple[bytes, bytes]:
+    """A tail as it is stored: its recent points and the older ones."""
     cut = max(len(packed) - RECENT_POINTS * _POINT.size, 0)
     return packed[cut:], packed[:cut]
 
 
-def in_one(recent: bytes, older: bytes | None) -> bytes:
-    """The whole tail of what is stored."""
+def join_tail(recent: bytes, older: bytes | None) -> bytes:
+    """The whole tail from its two stored parts."""
     return older + recent if older else recent
 
 
 def newest_run_id(packed: bytes) -> int:
-    """The run of a tail's last point; 0, which no run has, for a tail without points."""
+    """The run id of a tail's last point; 0, which no run has, for a tail without points."""
     return _POINT.unpack_from(packed, len(packed) - _POINT.size)[0] if packed else 0
 
 

@@ -1,4 +1,4 @@
-"""Opening a store: where it may lie, what it holds already, and bringing its schema to the newest."""
+"""Opening a store: checks of its place and contents, and the upgrade of its schema."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from kswatch.db.backend.errors import shown, told_plainly
+from kswatch.db.backend.errors import shown, translate_db_errors
 from kswatch.db.json_text import to_json_text
-from kswatch.db.migrations import HEAD, REVISIONS
+from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.errors import ConfigurationError, StoreError
 
 POSTGRES_OPTIONS = "-c timezone=utc -c idle_in_transaction_session_timeout=120s"
-"""Who is cut off in the middle of a transaction gives up what it has locked. A URL's own options win."""
+"""A client that is cut off in a transaction loses its locks after the timeout. A URL's own options win."""
 BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another; transactions are short, so this is never reached in peace."""
+"""Longest wait of a writer for another one; transactions are short, so it is rarely reached."""
 
 SQLITE_PRAGMAS = (
     "foreign_keys = ON",
     "synchronous = NORMAL",
     "cache_size = -32000",
-    # 160 MB: a night recorded whole touches every page of an index, and several share one way into the file
+    # 160 MB: importing a night touches every page of an index, and one checkpoint then serves several nights
     "wal_autocheckpoint = 40000",
 )
 
@@ -47,13 +47,13 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "fuse.ceph",
     ]
 )
-"""File systems whose locks SQLite's write-ahead log cannot rely on."""
+"""File systems without the locks that SQLite's write-ahead log relies on."""
 
 MIGRATION_LOCK = 7_261_947
 """Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
 
 WRITES = {"writes": True}
-"""Execution options of a transaction that will write: it takes SQLite's lock at once, in turn."""
+"""Execution options of a transaction that will write: it takes SQLite's write lock when it begins."""
 
 
 def open_engine(url: str, create: bool = True) -> Engine:
@@ -61,7 +61,7 @@ def open_engine(url: str, create: bool = True) -> Engine:
 
     Raises:
         ConfigurationError: the URL is not one, or its driver is not installed.
-        StoreError: the store cannot be there, cannot be written, or is not ours.
+        StoreError: the place does not suit a store, cannot be written, or holds something else.
     """
     parsed = _parsed(url)
     path = _sqlite_path(parsed)
@@ -71,8 +71,8 @@ def open_engine(url: str, create: bool = True) -> Engine:
         _refuse_place(path, create)
     engine = _engine(parsed)
     try:
-        with told_plainly(parsed):
-            _bring_to_head(engine)
+        with translate_db_errors(parsed):
+            _upgrade_schema(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -80,16 +80,16 @@ def open_engine(url: str, create: bool = True) -> Engine:
 
 
 def _is_for_reading_only(path: Path) -> bool:
-    """Whether the store is there and may be read, but neither it nor its folder may be written."""
+    """Whether the store exists and is readable, but it or its folder is not writable."""
     places = (path.absolute().parent, path)
     return os.access(path, os.R_OK) and not all(os.access(place, os.W_OK) for place in places)
 
 
 def _open_for_reading(url: URL, path: Path) -> Engine:
-    """An engine that writes nothing, not even the files beside the store by which readers meet writers.
+    """An engine that writes nothing, not even the files that SQLite shares between readers and writers.
 
     Raises:
-        StoreError: its schema is not the newest, or a writer left something that only a writer may take in.
+        StoreError: its schema is not the newest, or its write-ahead log still holds rows.
     """
     if _size(path.with_name(f"{path.name}-wal")):
         raise StoreError(
@@ -98,7 +98,7 @@ def _open_for_reading(url: URL, path: Path) -> Engine:
         )
     place = f"file:{quote(str(path.absolute()))}"
     engine = _engine(url.set(database=place, query={"mode": "ro", "immutable": "1", "uri": "true"}))
-    with told_plainly(url), engine.connect() as connection:
+    with translate_db_errors(url), engine.connect() as connection:
         version = schema_version(connection)
     _refuse_newer(url, version)
     if version != HEAD:
@@ -114,8 +114,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def is_there(url: str) -> bool:
-    """Whether the store's file exists; a server's database is taken to.
+def store_exists(url: str) -> bool:
+    """Whether the store's file exists; a server's database is assumed to exist.
 
     Raises:
         ConfigurationError: the URL is not one, or its driver is not installed.
@@ -166,7 +166,7 @@ def _refuse_place(path: Path, create: bool) -> None:
 
 
 def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """The type of the file system that holds the folder; None where the system does not say."""
+    """The type of the folder's file system; None where the system does not report it."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -176,7 +176,7 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | N
         (fields[1].replace("\\040", " "), fields[2]) for fields in map(str.split, lines) if len(fields) > 2
     ]
     holding = [(len(point), kind) for point, kind in points if real.is_relative_to(point)]
-    # of two mounts on one point the later one is seen
+    # of two mounts on one point the later one is visible
     return max(reversed(holding), key=lambda found: found[0])[1] if holding else None
 
 
@@ -193,7 +193,7 @@ def _engine(url: URL) -> Engine:
             f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"
         ) from None
     if url.query.get("mode") != "ro":
-        event.listen(engine, "connect", _keep_a_log)
+        event.listen(engine, "connect", _use_write_ahead_log)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -203,12 +203,12 @@ def _json(value: object) -> str:
     return to_json_text(value, indent=None)
 
 
-def _keep_a_log(connection: object, _entry: ConnectionPoolEntry) -> None:
+def _use_write_ahead_log(connection: object, _entry: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
 
 
 def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
-    # transactions are begun by _begin_sqlite: the driver's own habit leaves reads and DDL outside of them
+    # _begin_sqlite begins transactions: the driver's own mode would leave reads and DDL outside of them
     connection.isolation_level = None  # type: ignore[attr-defined]
     for pragma in SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
@@ -236,7 +236,7 @@ def schema_version(connection: Connection) -> str | None:
     return None
 
 
-def _bring_to_head(engine: Engine) -> None:
+def _upgrade_schema(engine: Engine) -> None:
     with engine.connect() as connection:
         version = schema_version(connection)
     _refuse_newer(engine.url, version)
@@ -258,11 +258,11 @@ _VERSION_TABLE = (
     "CREATE TABLE alembic_version "
     "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
-"""As Alembic makes it."""
+"""As Alembic creates it."""
 
 
 def _create_newest(connection: Connection) -> None:
-    """What all migrations together would make, in a quarter of the time."""
+    """Create the schema that all migrations together would make, in a quarter of the time."""
     from kswatch.db.schema import tables as models
 
     models.Base.metadata.create_all(connection, checkfirst=False)

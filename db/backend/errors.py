@@ -1,4 +1,4 @@
-"""What a database says when it fails, as one sentence with the cure."""
+"""Errors of the database driver, translated into one sentence with the cure."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _CURES: tuple[tuple[str, str], ...] = (
 
 
 _LOST_STATES = ("08", "57P")
-"""Classes of PostgreSQL's codes for a connection that broke, and for a server that is ended or starts."""
+"""PostgreSQL's error classes for a broken connection, and for a server that shuts down or starts."""
 
 
 class ConnectionLostError(StoreError):
-    """The server went away in the middle of a transaction, or does not answer: nothing of it was written.
+    """The connection was lost in a transaction, or the server does not answer: nothing was written.
 
-    Where it went in the very commit nobody knows; recording again replaces what was written.
+    If it was lost during the commit, the transaction may have been written; recording again replaces it.
     """
 
 
 @contextmanager
-def told_plainly(url: URL) -> Iterator[None]:
-    """Turns what the database driver raises inside into a `StoreError`; broken constraints stay."""
+def translate_db_errors(url: URL) -> Iterator[None]:
+    """Raise errors of the database driver as `StoreError`; violated constraints stay as they are."""
     try:
         yield
     except IntegrityError:
@@ -53,22 +53,22 @@ def told_plainly(url: URL) -> Iterator[None]:
 
 
 def store_error(url: URL, error: DBAPIError) -> StoreError:
-    """The sentence for one failure of the driver."""
-    said = " ".join(str(error.orig).split())
-    cure = next((cure for sign, cure in _CURES if sign in said.lower()), "run `kswatch db check`")
+    """The error for one failure of the driver, with the cure."""
+    message = " ".join(str(error.orig).split())
+    cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
     kind = ConnectionLostError if _is_lost(error) else StoreError
-    return kind(f"store {shown(url)}: {cure} (the database said: {said})")
+    return kind(f"store {shown(url)}: {cure} (database error: {message})")
 
 
 def _is_lost(error: DBAPIError) -> bool:
-    # None where a server's client got no answer; SQLite has no codes, and its files do not go away
+    # None where the server did not answer; SQLite has no codes, and its files do not disconnect
     state: str | None = getattr(error.orig, "sqlstate", "")
-    silent = isinstance(error, OperationalError) and (state is None or state.startswith(_LOST_STATES))
-    return silent or error.connection_invalidated
+    disconnected = isinstance(error, OperationalError) and (state is None or state.startswith(_LOST_STATES))
+    return disconnected or error.connection_invalidated
 
 
 def shown(url: URL) -> str:
-    """The store's name for people: a path, or a URL without its password."""
+    """The store's display name: a path, or a URL without its password."""
     if url.get_backend_name() == "sqlite":
         return url.database or ":memory:"
     return url.render_as_string(hide_password=True)

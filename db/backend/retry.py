@@ -1,4 +1,4 @@
-"""Connecting to a server that may be gone for a while: restarted, or behind a network that was cut."""
+"""Retries of the connection to a server that restarts, or whose network is down for a while."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import time
 
 from sqlalchemy import Connection, Engine
 
-from kswatch.db.backend.errors import ConnectionLostError, told_plainly
+from kswatch.db.backend.errors import ConnectionLostError, translate_db_errors
 
-TRY_EVERY_S = 0.5
+RETRY_EVERY_S = 0.5
 
 
-class Patience:
-    """Waits for a server that does not answer, but so long only once: who comes later waits no more."""
+class ConnectRetry:
+    """Retries connecting for a limited time in all, until the server answers again."""
 
     def __init__(self, seconds: float) -> None:
-        """Wait so long from the first attempt that fails; 0 never waits."""
+        """Retry for `seconds` after the first failed attempt; 0 never retries."""
         self._seconds = seconds
-        self._ends_s: float | None = None
-        """When the waiting under way ends, by the monotonic clock; None while the server answers."""
+        self._deadline_s: float | None = None
+        """Deadline of the current retries by the monotonic clock; None while the server answers."""
 
     def connect(self, engine: Engine) -> Connection:
-        """A connection, as soon as there is one.
+        """A connection, as soon as the server gives one.
 
         Raises:
             ConnectionLostError: there was none in time.
         """
         while True:
             try:
-                with told_plainly(engine.url):
+                with translate_db_errors(engine.url):
                     connection = engine.connect()
             except ConnectionLostError:
                 now_s = time.monotonic()
-                self._ends_s = self._ends_s or now_s + self._seconds
-                if now_s >= self._ends_s:
+                self._deadline_s = self._deadline_s or now_s + self._seconds
+                if now_s >= self._deadline_s:
                     raise
-                time.sleep(min(TRY_EVERY_S, self._ends_s - now_s))
+                time.sleep(min(RETRY_EVERY_S, self._deadline_s - now_s))
             else:
-                self._ends_s = None
+                self._deadline_s = None
                 return connection

@@ -1,1 +1,1 @@
-"""db/cli: say in one sentence what lives here."""
+"""The commands `import`, `export`, `summary`, `runs`, `request`, `cancel` and `db`."""

@@ -1,10 +1,10 @@
-"""What options let people choose from, for every command that compares; no heavy import."""
+"""Choices of options, for every command that compares; without heavy imports."""
 
 from enum import StrEnum
 
 
 class ComparedMetric(StrEnum):
-    """What is compared."""
+    """Metrics of a comparison."""
 
     LATENCY = "latency"
     ENERGY = "energy"
@@ -20,7 +20,7 @@ class Precision(StrEnum):
 
 
 class Layout(StrEnum):
-    """Which axis of X is the batch."""
+    """The axis of X that is the batch."""
 
     BATCH_FIRST = "batch_first"
     BATCH_LAST = "batch_last"

@@ -7,36 +7,36 @@ from typing import Annotated
 
 import typer
 
+from kswatch.db.cli.options import JsonOption
 from kswatch.db.cli.spinner import waiting
 from kswatch.errors import StoreError
+from kswatch.services import services
 
 app = typer.Typer(
-    help="Look after the store: its schema, its health, its size.",
+    help="Maintain the store: upgrade, check, statistics, backup, pruning.",
     epilog="Examples: kswatch db check · kswatch db stats --json · kswatch db backup FILE",
     no_args_is_help=True,
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
 
 @app.command()
 def upgrade(ctx: typer.Context) -> None:
-    """Bring the store's schema to the newest; every command does it by itself, too.
+    """Upgrade the store to the newest schema; commands that write do this automatically.
 
     \b
     Example:
       kswatch db upgrade
     """  # noqa: D301  (backslash b keeps the lines apart)
-    from kswatch.db.migrations import HEAD
+    from kswatch.db.migrations.revisions import HEAD
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"])
+    store = Store.open(services(ctx).database_url)
     typer.echo(f"store {store.name} has schema {HEAD}, the newest")
 
 
 @app.command()
 def check(ctx: typer.Context) -> None:
-    """Check that the store's file is whole and that nothing refers to what is not there.
+    """Check the integrity of the store: its file, and that every reference has its target.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def check(ctx: typer.Context) -> None:
     from kswatch.db.maintenance.stats_and_prune import faults
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     with waiting(f"reading all of {store.name}"):
         found = faults(store)
     if found:
@@ -53,12 +53,12 @@ def check(ctx: typer.Context) -> None:
             f"store {store.name} is damaged ({'; '.join(found[:3])}); "
             "`kswatch export --all FILE`, move it away, and import FILE into a new one"
         )
-    typer.echo(f"store {store.name} is whole")
+    typer.echo(f"store {store.name} is intact")
 
 
 @app.command()
 def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show how large the store is, by table, and how much the newest nights added.
+    """Show the size of the store by table, and the growth by the newest nights.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
     from kswatch.db.maintenance.stats_and_prune import stats as stats_of
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     with waiting(f"counting the rows of {store.name}"):
         found = stats_of(store)
     if as_json:
@@ -86,9 +86,9 @@ def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def backup(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A new file.")],
+    file: Annotated[Path, typer.Argument(help="New file to write.")],
 ) -> None:
-    """Copy a SQLite store to a file while others write to it; the copy is checked.
+    """Back up a SQLite store while it is in use, and check the copy.
 
     \b
     Example:
@@ -97,18 +97,20 @@ def backup(
     from kswatch.db.maintenance.backup import backup as back_up
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     with waiting(f"copying {store.name}"):
         size = back_up(store, file)
-    typer.echo(f"store {store.name}: {size / 1e6:.1f} MB copied to {file}, which is whole")
+    typer.echo(f"store {store.name}: {size / 1e6:.1f} MB copied to {file}; integrity check passed")
 
 
 @app.command()
 def prune(
     ctx: typer.Context,
-    older_than_days: Annotated[int, typer.Option(min=1, help="Age of the runs whose samples may go.")],
+    older_than_days: Annotated[
+        int, typer.Option(min=1, help="Minimum age of the runs whose samples are deleted.")
+    ],
 ) -> None:
-    """Delete the raw samples of old runs; medians, intervals and everything else stay.
+    """Delete the raw samples of old runs; medians, intervals and everything else are kept.
 
     \b
     Example:
@@ -119,6 +121,6 @@ def prune(
     from kswatch.db.maintenance.stats_and_prune import prune_samples
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     pruned = prune_samples(store, datetime.now(UTC) - timedelta(days=older_than_days))
-    typer.echo(f"store {store.name}: let the samples of {pruned} measurements go")
+    typer.echo(f"store {store.name}: deleted samples of {pruned} measurements")

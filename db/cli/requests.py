@@ -1,4 +1,4 @@
-"""`kswatch request` and `cancel`: ask for a run that `kswatch serve` will make, and take that back."""
+"""`kswatch request` and `cancel`: request a run, which `kswatch serve` executes, or cancel a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kswatch.db.cli.options import (
+    BatchesOption,
+    ImplementationsOption,
+    JsonOption,
+    LayoutsOption,
+    PatternsOption,
+    PrecisionsOption,
+    UserOption,
+    WhyOption,
+)
+from kswatch.db.config import DbConfig
+from kswatch.db.user_name import user_name
 from kswatch.errors import UsageError
+from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.db.queries.rows import RequestRow
@@ -14,43 +27,40 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-AD_HOC = "ad_hoc"
-"""The suite's name of a run over given patterns alone."""
-
-Wanted = tuple[str, str, dict[str, object]]
+RunSpec = tuple[str, str, dict[str, object]]
 """Suite, device and arguments of a run."""
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @app.command()
 def request(
     ctx: typer.Context,
     suite: Annotated[
-        str | None, typer.Argument(help="Suite to run, such as smoke; patterns need none.")
+        str | None, typer.Argument(help="Suite to measure, such as smoke; not needed with --pattern.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, a UUID or a model name, as serve's machine has it; else cpu.")
+        str | None, typer.Option(help="Device of the server: cpu, a UUID or a model name; by default cpu.")
     ] = None,
-    pattern: Annotated[list[str] | None, typer.Option(help="a,b,c,d; repeatable.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Repeatable.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
-    layout: Annotated[list[str] | None, typer.Option(help="batch_first, batch_last; repeatable.")] = None,
-    implementation: Annotated[list[str] | None, typer.Option(help="fused or a baseline; repeatable.")] = None,
+    pattern: PatternsOption = None,
+    batch: BatchesOption = None,
+    precision: PrecisionsOption = None,
+    layout: LayoutsOption = None,
+    implementation: ImplementationsOption = None,
     budget: Annotated[
-        str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is skipped.")
+        str | None, typer.Option(help="Time limit, as 90s, 8m or 3h; remaining cells are skipped.")
     ] = None,
-    like: Annotated[int | None, typer.Option(metavar="RUN", help="The same cells as this run.")] = None,
-    priority: Annotated[int, typer.Option(help="The highest is taken first.")] = 0,
-    why: Annotated[str | None, typer.Option(help="What for.")] = None,
-    who: Annotated[str | None, typer.Option(help="Who asks; by default the user's name.")] = None,
-    cancel: Annotated[int | None, typer.Option(help="Cancel the request of this number instead.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show the requests instead.")] = False,
+    like: Annotated[
+        int | None, typer.Option(metavar="RUN", help="Measure the same cells as this run.")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Priority; the highest is executed first.")] = 0,
+    why: WhyOption = None,
+    user: UserOption = None,
+    cancel: Annotated[int | None, typer.Option(help="Only cancel the request of this number.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only list the requests.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for a run; `kswatch serve` takes it, runs it and judges it.
+    """Request a run, which `kswatch serve` executes and judges.
 
-    A request that costs too much is refused: [db] of kswatch.toml says what one may cost.
+    A request above the cost limits of [db] in kswatch.toml is refused.
 
     \b
     Examples:
@@ -60,82 +70,88 @@ def request(
       kswatch request --list
       kswatch request --cancel 7 --why "wrong device"
     """  # noqa: D301  (backslash b keeps the lines apart)
-    from getpass import getuser
-
     from kswatch.db.queries import basic as queries
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"])
+    store = Store.open(services(ctx).database_url)
     if list_:
         _show(queries.requests(store), as_json)
         return
     if cancel is not None:
-        _cancel(store, cancel, who or getuser(), why, as_json)
+        _cancel(store, cancel, user or user_name(), why, as_json)
         return
     dimensions = (pattern, batch, precision, layout, implementation, budget)
     names = ("pattern", "batch", "precision", "layout", "implementation", "budget")
     chosen: dict[str, object] = {name: value for name, value in zip(names, dimensions, strict=True) if value}
-    wanted = _wanted(store, suite, device, chosen, like)
-    asked = _ask(ctx, store, wanted, asked_by=who or getuser(), why=why, priority=priority)
-    _show_one(store, asked, as_json)
+    spec = _run_spec(store, suite, device, chosen, like)
+    number = _submit(ctx, store, spec, asked_by=user or user_name(), why=why, priority=priority)
+    _show_one(store, number, as_json)
 
 
 @app.command("cancel")
 def cancel_request(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(help="Number of the request, as `kswatch request --list` tells.")],
-    why: Annotated[str | None, typer.Option(help="What for.")] = None,
-    who: Annotated[str | None, typer.Option(help="Who says so; by default the user's name.")] = None,
+    number: Annotated[int, typer.Argument(help="Number of the request, from `kswatch request --list`.")],
+    why: WhyOption = None,
+    user: UserOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel a request: a queued one at once, a running one after the problem under way.
+    """Cancel a request: a queued one at once, a running one after its current problem.
 
     \b
     Examples:
       kswatch cancel 7 --why "wrong device"
     """  # noqa: D301
-    from getpass import getuser
-
     from kswatch.db.store import Store
 
-    _cancel(Store.open(ctx.obj["database_url"]), number, who or getuser(), why, as_json)
+    _cancel(Store.open(services(ctx).database_url), number, user or user_name(), why, as_json)
 
 
-def _cancel(store: Store, number: int, who: str, why: str | None, as_json: bool) -> None:
+def _cancel(store: Store, number: int, user: str, why: str | None, as_json: bool) -> None:
     from kswatch.db.request_queue import requests
 
-    requests.cancel(store, number, who, why)
+    requests.cancel(store, number, user, why)
     _show_one(store, number, as_json)
 
 
-def _wanted(
+def _run_spec(
     store: Store, suite: str | None, device: str | None, chosen: dict[str, object], like: int | None
-) -> Wanted:
-    """Suite, device and arguments: those of a run where it is named, else those chosen."""
+) -> RunSpec:
+    """The suite, device and arguments of a named run, or those chosen."""
     from kswatch.db.queries import basic as queries
+    from kswatch.db.records import AD_HOC
 
     if like is None:
         if suite is None and "pattern" not in chosen:
             raise UsageError("name a suite, as `kswatch request smoke --device cpu`, or a --pattern")
         return suite or AD_HOC, device or "cpu", chosen
     if suite is not None or set(chosen) - {"budget"}:
-        raise UsageError("--like asks for the cells of that run; leave suite and filters away")
+        raise UsageError("--like repeats the cells of that run; omit suite and filters")
     run = queries.run(store, like)
     if run.origin == "imported":
-        raise UsageError(f"run {like} was imported: nobody here knows how to run it again")
+        raise UsageError(
+            f"run {like} was imported and cannot be repeated here; name a suite or patterns instead"
+        )
     return run.suite, device or run.device_uuid, {**run.arguments, **chosen}
 
 
-def _ask(ctx: typer.Context, store: Store, wanted: Wanted, **options: Any) -> int:  # noqa: ANN401
-    """Queue it, with its cells counted by whoever knows the suites."""
+def _submit(ctx: typer.Context, store: Store, spec: RunSpec, **options: Any) -> int:  # noqa: ANN401
+    """Queue a run, with its number of cells."""
     from kswatch.db.request_queue import requests
 
-    suite, device, arguments = wanted
-    size = ctx.obj.get("size_of_run")
-    cells, budget_s = size(suite, arguments) if size else (None, None)
-    limits = ctx.obj["config"]["db"].limits
-    wants = {"arguments": arguments, "cells": cells, "budget_s": budget_s, "limits": limits}
-    return requests.ask(store, suite, device, **wants, **options)
+    suite, device, arguments = spec
+    cells, budget_s = services(ctx).request_size(suite, arguments)
+    limits = services(ctx).table(DbConfig).limits
+    return requests.submit(
+        store,
+        suite,
+        device,
+        arguments=arguments,
+        cells=cells,
+        budget_s=budget_s,
+        limits=limits,
+        **options,
+    )
 
 
 def _show_one(store: Store, request_id: int, as_json: bool) -> None:
@@ -152,7 +168,10 @@ def _show(found: list[RequestRow], as_json: bool) -> None:
     if as_json:
         typer.echo(to_json_text([_as_object(one) for one in found]))
     else:
-        typer.echo("\n".join(map(_as_text, found)) or "nobody has asked for a run yet")
+        typer.echo(
+            "\n".join(map(_as_text, found))
+            or "no requests yet; `kswatch request smoke --device cpu` queues a run"
+        )
 
 
 def _as_object(found: RequestRow) -> dict[str, object]:
@@ -162,14 +181,14 @@ def _as_object(found: RequestRow) -> dict[str, object]:
 
 def _as_text(found: RequestRow) -> str:
     done = f", {found.cells_done} of {found.cells_planned} cells" if found.cells_planned else ""
-    asked = f"asked by {found.asked_by}" + (f" ({found.why})" if found.why else "")
-    said = f": {found.message}" if found.message else ""
-    what = f"request {found.id}: {found.suite} on {found.device}, {found.state}"
-    return f"{what}{done}{_time(found)}, {asked}{said}"
+    origin = f"requested by {found.asked_by}" + (f" ({found.why})" if found.why else "")
+    message = f": {found.message}" if found.message else ""
+    head = f"request {found.id}: {found.suite} on {found.device}, {found.state}"
+    return f"{head}{done}{_duration(found)}, {origin}{message}"
 
 
-def _time(found: RequestRow) -> str:
-    """The time that it still takes, or is expected to."""
+def _duration(found: RequestRow) -> str:
+    """The remaining time of a running request, or the estimated duration of a queued one."""
     if found.state == "running" and found.seconds_left is not None:
         return f", about {found.seconds_left / 60:.1f} minutes left"
     if found.state == "queued" and found.seconds_planned is not None:

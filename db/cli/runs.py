@@ -1,4 +1,4 @@
-"""`kswatch runs`: what was run, and what people say of it."""
+"""`kswatch runs`: list runs, exclude or include a run, or add a note to it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kswatch.db.cli.options import DeviceOption, JsonOption, UserOption
+from kswatch.db.user_name import user_name
+from kswatch.services import services
+
 if TYPE_CHECKING:
-    from kswatch.db.coordination.run_events import Say
+    from kswatch.db.coordination.run_events import RunEventAction
     from kswatch.db.queries.rows import RunRow
     from kswatch.db.store import Store
 
@@ -15,21 +19,23 @@ app = typer.Typer(invoke_without_command=True)
 
 TABLE_ROWS = 20
 
-WhoOption = Annotated[str | None, typer.Option(help="Who says so; by default the user's name.")]
-RunArgument = Annotated[int, typer.Argument(help="Number of the run.")]
+RunArgument = Annotated[int, typer.Argument(help="Run number.")]
 
 
 @app.callback()
 def runs(
     ctx: typer.Context,
-    device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="nightly, ad_hoc, import, ...; repeatable.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="So many, the newest first; 20 in the table, else all.")
+    device: DeviceOption = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Kind of run: nightly, ad_hoc, import, ...; repeatable.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Maximum number of runs; by default 20 in the table, all as JSON."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the runs, the newest first; exclude a bad one or note something about it.
+    """List the runs, newest first; exclude a bad run, or add a note to one.
 
     \b
     Examples:
@@ -44,7 +50,7 @@ def runs(
     from kswatch.db.queries import basic as queries
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     device_id = queries.find_device(store, device).id if device is not None else None
     found = queries.runs(store, device_id, kinds=kind, limit=limit or (None if as_json else TABLE_ROWS))
     left_s = _seconds_left(store)
@@ -55,7 +61,7 @@ def runs(
 
 
 def _seconds_left(store: Store) -> dict[int, float]:
-    """Of the runs under way that somebody asked for."""
+    """Remaining seconds of requested runs in progress, by run."""
     from kswatch.db.queries import basic as queries
 
     running = queries.requests(store, states=("running",), limit=None)
@@ -111,42 +117,40 @@ def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
 def exclude(
     ctx: typer.Context,
     run: RunArgument,
-    reason: Annotated[str, typer.Option(help="Why it is bad.")],
-    who: WhoOption = None,
+    reason: Annotated[str, typer.Option(help="Reason for excluding it.")],
+    user: UserOption = None,
 ) -> None:
-    """Leave a run out of headlines and judgement; it stays in the store."""
-    _say(ctx, run, "exclude", who, reason)
+    """Exclude a run from headlines and judgement; it stays in the store."""
+    _add_event(ctx, run, "exclude", user, reason)
 
 
 @app.command()
 def include(
     ctx: typer.Context,
     run: RunArgument,
-    reason: Annotated[str, typer.Option(help="Why it is good after all.")],
-    who: WhoOption = None,
+    reason: Annotated[str, typer.Option(help="Reason for including it again.")],
+    user: UserOption = None,
 ) -> None:
-    """Take an excluded run back."""
-    _say(ctx, run, "include", who, reason)
+    """Include an excluded run again."""
+    _add_event(ctx, run, "include", user, reason)
 
 
 @app.command()
 def note(
     ctx: typer.Context,
     run: RunArgument,
-    text: Annotated[str, typer.Argument(help="What others should know.")],
-    who: WhoOption = None,
+    text: Annotated[str, typer.Argument(help="Text of the note.")],
+    user: UserOption = None,
 ) -> None:
-    """Note something about a run; pages show it."""
-    _say(ctx, run, "note", who, text)
+    """Add a note to a run, shown on the dashboard."""
+    _add_event(ctx, run, "note", user, text)
 
 
-def _say(ctx: typer.Context, run_id: int, action: Say, who: str | None, text: str) -> None:
-    from getpass import getuser
-
-    from kswatch.db.coordination.run_events import say
+def _add_event(ctx: typer.Context, run_id: int, action: RunEventAction, user: str | None, text: str) -> None:
+    from kswatch.db.coordination.run_events import add_run_event
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
-    say(store, run_id, action, who or getuser(), text)
+    store = Store.open(services(ctx).database_url, create=False)
+    add_run_event(store, run_id, action, user or user_name(), text)
     done = {"exclude": "excluded", "include": "included again", "note": "noted"}[action]
     typer.echo(f"run {run_id} {done}: {text}")

@@ -1,4 +1,4 @@
-"""What a command waits for, told to who looks at a terminal."""
+"""A spinner on the terminal while a command waits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Says it on stderr as long as the block runs; nothing where that is no terminal."""
+def waiting(text: str) -> Iterator[None]:
+    """Show the text with a spinner on stderr inside; without effect where stderr is no terminal."""
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(text):
         yield

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kswatch.db.cli import maintenance as care_commands
-from kswatch.db.cli import requests as queue_commands
-from kswatch.db.cli import runs as run_commands
-from kswatch.db.cli.enums import ComparedMetric, Layout, Precision
+from kswatch.db.cli import maintenance, requests, runs
+from kswatch.db.cli.enums import ComparedMetric
+from kswatch.db.cli.options import (
+    BaselinesOption,
+    DeviceOption,
+    JsonOption,
+    LayoutOption,
+    MetricOption,
+    PrecisionOption,
+    RunOption,
+)
 from kswatch.db.cli.spinner import waiting
 from kswatch.errors import UsageError
+from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.db.interchange.importing import ImportResult
@@ -21,11 +29,9 @@ if TYPE_CHECKING:
     from kswatch.db.store import Store
 
 app = typer.Typer()
-app.add_typer(run_commands.app, name="runs")
-app.add_typer(queue_commands.app)
-app.add_typer(care_commands.app, name="db")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+app.add_typer(runs.app, name="runs")
+app.add_typer(requests.app)
+app.add_typer(maintenance.app, name="db")
 
 
 class Form(StrEnum):
@@ -43,8 +49,8 @@ def import_(
 ) -> None:
     """Record measurements from files: kswatch's exports, or the published CSV forms (energy, time).
 
-    What the store has already is left alone: importing a file again records nothing. A row that cannot be
-    taken is told with its line; the others go in.
+    Measurements that the store already holds are skipped: importing a file again records nothing. A rejected
+    row is reported with its line and reason; the others are recorded.
 
     \b
     Examples:
@@ -55,7 +61,7 @@ def import_(
     from kswatch.db.json_text import to_json_text
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"])
+    store = Store.open(services(ctx).database_url)
     results: list[tuple[Path, ImportResult]] = []
     for path in files:
         with waiting(f"importing {path}"):
@@ -63,24 +69,22 @@ def import_(
             _predict(ctx, store, result)
         results.append((path, result))
         if not as_json:
-            _tell(path, result)
+            _report(path, result)
     if as_json:
         typer.echo(to_json_text(_totals(results)))
 
 
 def _predict(ctx: typer.Context, store: Store, result: ImportResult) -> None:
-    """What heuristics say for runs that came without predictions, so that they can be scored."""
+    """Record the heuristics' predictions for imported runs without any, so that these are scored."""
     from kswatch.db.writes.runs import holds_predictions
 
-    if "predict" not in ctx.obj:
-        return
     with store.session() as session:
         without = [run_id for run_id in result.run_ids if not holds_predictions(session, run_id)]
     for run_id in without:
-        ctx.obj["predict"](store, run_id)
+        services(ctx).predict(store, run_id)
 
 
-def _tell(path: Path, result: ImportResult) -> None:
+def _report(path: Path, result: ImportResult) -> None:
     for rejection in result.rejections:
         typer.echo(f"{path} line {rejection.line}: {rejection.reason}", err=True)
     counts = ("read", "recorded", "implausible", "rejected", "duplicates")
@@ -102,16 +106,18 @@ def _totals(results: list[tuple[Path, ImportResult]]) -> dict[str, object]:
 @app.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to; compressed when the name ends in .gz.")],
-    run: Annotated[list[int] | None, typer.Option(help="Number of a run; repeatable.")] = None,
-    device: Annotated[str | None, typer.Option(help="All runs of a device: UUID, prefix or model.")] = None,
+    file: Annotated[Path, typer.Argument(help="File to write; compressed if its name ends in .gz.")],
+    run: Annotated[list[int] | None, typer.Option(help="Run number; repeatable.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="All runs of a device: UUID, unique prefix or model name.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All runs of the store.")] = False,
     form: Annotated[
-        Form | None, typer.Option("--format", help="Default: by the file's name, else jsonl.")
+        Form | None, typer.Option("--format", help="File format; by default by the file's name, else jsonl.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write runs to a file that `kswatch import` takes: JSON lines keep everything, CSV is flat.
+    """Write runs to a file that `kswatch import` reads: JSON lines hold everything, CSV is flat.
 
     \b
     Examples:
@@ -125,8 +131,8 @@ def export(
     from kswatch.db.store import Store
 
     if sum((bool(run), device is not None, everything)) != 1:
-        raise UsageError("say what to export: --run N, --device NAME or --all")
-    store = Store.open(ctx.obj["database_url"], create=False)
+        raise UsageError("choose what to export: --run N, --device NAME or --all")
+    store = Store.open(services(ctx).database_url, create=False)
     run_ids = run
     if device is not None:
         run_ids = [found.id for found in runs(store, find_device(store, device).id, limit=None)]
@@ -145,20 +151,18 @@ def _form_of(file: Path) -> Form:
 @app.command()
 def summary(
     ctx: typer.Context,
-    device: Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")] = None,
-    run: Annotated[int | None, typer.Option(help="Only measurements of this run.")] = None,
-    metric: Annotated[ComparedMetric, typer.Option(help="What is compared.")] = ComparedMetric.LATENCY,
-    precision: Annotated[Precision | None, typer.Option(help="Only this one.")] = None,
-    layout: Annotated[Layout | None, typer.Option(help="Only this one.")] = None,
-    baselines: Annotated[
-        str | None, typer.Option(help="Comma-separated; by default all that the device's runs hold.")
-    ] = None,
+    device: DeviceOption = None,
+    run: RunOption = None,
+    metric: MetricOption = ComparedMetric.LATENCY,
+    precision: PrecisionOption = None,
+    layout: LayoutOption = None,
+    baselines: BaselinesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How fused stands against the best baseline: each problem's newest measurement on one device.
+    """Compare fused with the best baseline, by each problem's newest measurement on one device.
 
     A problem is left out where a baseline has no row, or was skipped, crashed, incorrect or implausible;
-    a baseline that is unsupported, out of memory or too slow is no contender.
+    a baseline that is unsupported, out of memory or too slow is not compared.
 
     \b
     Examples:
@@ -170,7 +174,7 @@ def summary(
     from kswatch.db.queries.headline import summary as summarise
     from kswatch.db.store import Store
 
-    store = Store.open(ctx.obj["database_url"], create=False)
+    store = Store.open(services(ctx).database_url, create=False)
     found = summarise(
         store,
         device,

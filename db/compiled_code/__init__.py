@@ -1,1 +1,1 @@
-"""db/compiled_code: say in one sentence what lives here."""
+"""Records of compiled kernels: their resources, and the tiles found by tuning."""

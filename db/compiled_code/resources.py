@@ -1,4 +1,4 @@
-"""What the compiler gave the kernels of a revision: handed from who compiles to who judges, and recorded."""
+"""Resources of a revision's compiled kernels: handed from the profiler to the static gate, and recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kswatch.db.store import Store
 
 @dataclass(frozen=True)
 class CodeFault:
-    """One thing that a kernel has or lacks against its budget."""
+    """One violation of a kernel's budget."""
 
     kernel: str
     architecture: str
@@ -26,18 +26,18 @@ class CodeFault:
 
 @dataclass(frozen=True)
 class Figures:
-    """A row for each kernel and architecture, and what is against the revision's own budget."""
+    """A row for each kernel and architecture, and the violations of the revision's own budget."""
 
     rows: tuple[ResourceRow, ...]
     faults: tuple[CodeFault, ...]
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], faults: Iterable[Mapping[str, Any]]) -> Figures:
-        """From plain values, as they came from another process."""
+        """From plain values, as another process sends them."""
         return cls(tuple(ResourceRow(**row) for row in rows), tuple(CodeFault(**fault) for fault in faults))
 
 
 def record_resources(store: Store, rows: Iterable[ResourceRow]) -> None:
-    """Record rows; one that is known already is left as it is, since a hash of code means one code."""
+    """Record rows; one with a known hash is left as it is, since it describes the same code."""
     with store.writing() as session:
         insert_rows(session, Resource, [row._asdict() for row in rows], replace=False)

@@ -1,4 +1,4 @@
-"""The tiles that a search found on a device: written problem by problem, so that it can go on later."""
+"""Tiles found by tuning on a device, written problem by problem so that tuning can be resumed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of
 from kswatch.db.records import DeviceRecord, ProblemKey
 from kswatch.db.schema.code_tables import TunedTile
 from kswatch.db.schema.tables import Device, Problem
@@ -18,7 +19,7 @@ from kswatch.db.writes.identifiers import device_id
 
 @dataclass(frozen=True)
 class TunedTileRecord:
-    """What a search found for one problem."""
+    """The tuning result of one problem."""
 
     problem: ProblemKey
     tile: str
@@ -32,30 +33,31 @@ class TunedTileRecord:
 
 
 def record(store: Store, device: DeviceRecord, source_hash: str, found: TunedTileRecord) -> None:
-    """Keep what was found; searching again replaces it."""
+    """Record a result; tuning again replaces it."""
     row = {name: value for name, value in vars(found).items() if name != "problem"}
     with store.writing() as session:
-        row["problem_id"] = store.vocabulary.problem_ids(session.connection(), {found.problem})[found.problem]
+        row["problem_id"] = store.identifiers.problem_ids(session.connection(), {found.problem})[
+            found.problem
+        ]
         row |= {"device_id": device_id(session, device), "source_hash": source_hash}
         insert_rows(session, TunedTile, [row], replace=True)
 
 
 def of_device(store: Store, device_uuid: str, source_hash: str) -> Sequence[TunedTileRecord]:
-    """All that was found there for these sources, by problem."""
-    keys = [getattr(Problem, name) for name in ProblemKey.__dataclass_fields__]
-    columns = [getattr(TunedTile, name) for name in TunedTileRecord.__dataclass_fields__ if name != "problem"]
+    """The results on a device for these sources, by problem."""
     query = (
-        select(*keys, *columns)
+        select(*PROBLEM_COLUMNS, *columns_of(TunedTileRecord, TunedTile))
         .join(TunedTile, TunedTile.problem_id == Problem.id)
         .join(Device, Device.id == TunedTile.device_id)
         .where(Device.uuid == device_uuid, TunedTile.source_hash == source_hash)
-        .order_by(*keys)
+        .order_by(*PROBLEM_COLUMNS)
     )
     with store.session() as session:
         rows = session.execute(query).all()
-    return [TunedTileRecord(ProblemKey(*row[: len(keys)]), *row[len(keys) :]) for row in rows]
+    count = len(PROBLEM_COLUMNS)
+    return [TunedTileRecord(ProblemKey(*row[:count]), *row[count:]) for row in rows]
 
 
 def now() -> datetime:
-    """The time that a record is stamped with."""
+    """The current time, for a record."""
     return datetime.now(UTC)

@@ -1,1 +1,1 @@
-"""db/coordination: say in one sentence what lives here."""
+"""Coordination of processes: leases, heartbeats, schedules, and events and logs of runs."""

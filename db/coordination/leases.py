@@ -1,7 +1,7 @@
-"""Who may record runs of a device now: one holder at a time, known by a number that only grows.
+"""Device leases: one holder at a time may record a device's runs, identified by a growing fencing number.
 
-A holder that stops its heartbeat loses the lease when it expires; the next one gets a higher fencing
-number, and the old one is refused from then on, however late it wakes up.
+A holder without heartbeat loses the lease when it expires. The next holder gets a higher number, and writes
+of the old one are refused from then on, however late it resumes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from kswatch.db.store import Store
 from kswatch.errors import MeasurementError
 
 LEASE_SECONDS = 120.0
-"""How long a lease lasts without a heartbeat."""
+"""Lifetime of a lease without a heartbeat."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A lease, as its holder knows it."""
+    """A lease in the hands of its holder."""
 
     device_uuid: str
     holder: str
@@ -37,19 +37,19 @@ def acquire(
     device_uuid: str,
     holder: str,
     seconds: float = LEASE_SECONDS,
-    gone: Callable[[str], bool] = lambda holder: False,
+    is_dead: Callable[[str], bool] = lambda holder: False,
 ) -> Held:
-    """Take the lease of a device that nobody holds, or whose holder fell silent or is gone.
+    """Acquire the lease of a device that is free, or whose holder's lease expired or whose holder is dead.
 
     Args:
         store: to write to.
-        device_uuid: of which device.
-        holder: who takes it, as others will be told.
-        seconds: how long it lasts without a heartbeat.
-        gone: whether a holder is known to be dead, so that nobody waits for its lease to expire.
+        device_uuid: the device.
+        holder: name of the new holder, as it is shown to others.
+        seconds: lifetime of the lease without a heartbeat.
+        is_dead: whether a holder is known to be dead, so that its lease need not expire first.
 
     Raises:
-        MeasurementError: somebody holds it.
+        MeasurementError: another holder has the lease.
     """
     now = datetime.now(UTC)
     with store.writing() as session:
@@ -62,10 +62,11 @@ def acquire(
         }
         insert_rows(session, Lease, [free], replace=False)
         lease = _lease(session, device_uuid)
-        if lease.expires_at > now and not gone(lease.holder):
-            silent_s = (now - lease.heartbeat_at).total_seconds()
+        if lease.expires_at > now and not is_dead(lease.holder):
+            quiet_s = (now - lease.heartbeat_at).total_seconds()
             raise MeasurementError(
-                f"device {device_uuid} is being measured by {lease.holder} (last sign {silent_s:.0f} s ago); "
+                f"device {device_uuid} is being measured by {lease.holder} "
+                f"(last heartbeat {quiet_s:.0f} s ago); "
                 "wait for it to end, or stop it"
             )
         lease.fencing += 1
@@ -75,44 +76,36 @@ def acquire(
 
 
 def holder_of(store: Store, device_uuid: str) -> str | None:
-    """Who holds the device; None where nobody does, or the holder fell silent."""
+    """The device's holder; None where its lease is free or expired."""
     with store.session() as session:
         lease = session.get(Lease, device_uuid)
         return lease.holder if lease and lease.expires_at > datetime.now(UTC) else None
 
 
-def fencing_of(store: Store, device_uuid: str) -> int:
-    """The number of the device's newest holder; 0 before the first."""
-    with store.session() as session:
-        lease = session.get(Lease, device_uuid)
-        return lease.fencing if lease else 0
-
-
 def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:
-    """Keep the lease.
+    """Renew the lease.
 
     Raises:
-        MeasurementError: it was lost, and somebody else may be measuring; stop recording.
+        MeasurementError: it was lost, and another process may be measuring; stop recording.
     """
     with store.writing() as session:
-        _keep(session, held, seconds)
+        _renew_or_refuse(session, held, seconds)
 
 
 @contextmanager
 def fenced(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> Iterator[None]:
-    """Every write of this store inside keeps the lease in its own transaction, or is refused.
+    """Inside, every write of this store renews the lease in the same transaction, or is refused.
 
-    Looking first and writing then would leave a gap in which a holder that slept past its lease
-    could still write.
+    Checking first and writing afterwards would let a holder that slept past its lease write in between.
 
     Raises:
         MeasurementError: by each write after the lease was lost.
     """
-    with store.guarded(lambda session: _keep(session, held, seconds)):
+    with store.guarded(lambda session: _renew_or_refuse(session, held, seconds)):
         yield
 
 
-def _keep(session: Session, held: Held, seconds: float) -> None:
+def _renew_or_refuse(session: Session, held: Held, seconds: float) -> None:
     now = datetime.now(UTC)
     if not _renew(session, held, now, now + timedelta(seconds=seconds)):
         raise MeasurementError(
@@ -122,15 +115,15 @@ def _keep(session: Session, held: Held, seconds: float) -> None:
 
 
 def release(store: Store, held: Held) -> None:
-    """Give the lease back; of no effect when it was lost."""
+    """Release the lease; without effect when it was lost."""
     now = datetime.now(UTC)
     with store.writing() as session:
         _renew(session, held, now, now)
 
 
 def _renew(session: Session, held: Held, now: datetime, expires_at: datetime) -> bool:
-    mine = update(Lease).where(Lease.device_uuid == held.device_uuid, Lease.fencing == held.fencing)
-    renewed = session.execute(mine.values(heartbeat_at=now, expires_at=expires_at).returning(Lease.fencing))
+    own = update(Lease).where(Lease.device_uuid == held.device_uuid, Lease.fencing == held.fencing)
+    renewed = session.execute(own.values(heartbeat_at=now, expires_at=expires_at).returning(Lease.fencing))
     return renewed.one_or_none() is not None
 
 

@@ -1,7 +1,7 @@
-"""Runs that stopped because their device's worker stayed away, until it is heard of again.
+"""Runs that stopped because their device's worker was lost, until it reconnects.
 
-Both are events of the run (`worker_lost`, `worker_back`), so that its history tells them; who judges
-asks `lost_runs` what is lost now.
+Both are events of the run (`worker_lost`, `worker_back`), part of its history; `lost_runs` has the runs
+whose worker is lost now.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import aliased
 
-from kswatch.db.coordination.run_events import say
+from kswatch.db.coordination.run_events import add_run_event
 from kswatch.db.schema.tables import Device, Run, RunEvent
 from kswatch.db.store import Store
 
@@ -21,7 +21,7 @@ BACK: Final = "worker_back"
 
 
 class LostRun(NamedTuple):
-    """A run that waits for its worker, and what was said when it was lost."""
+    """A run that waits for its lost worker, with the text of the event."""
 
     run_id: int
     device_id: int
@@ -33,21 +33,21 @@ class LostRun(NamedTuple):
     text: str
 
 
-def say_lost(store: Store, run_id: int, text: str) -> None:
-    """The run stopped because its worker is gone; `text` says whose and for how long."""
-    say(store, run_id, LOST, "kswatch", text)
+def mark_worker_lost(store: Store, run_id: int, text: str) -> None:
+    """Record that a run stopped because its worker was lost; `text` names the worker and the time."""
+    add_run_event(store, run_id, LOST, "kswatch", text)
 
 
-def say_back(store: Store, run_id: int) -> None:
-    """The run goes on; of no effect where its worker was not lost."""
+def mark_worker_back(store: Store, run_id: int) -> None:
+    """Record that the run continues; without effect where its worker was not lost."""
     if any(one.run_id == run_id for one in lost_runs(store)):
-        say(store, run_id, BACK, "kswatch", "its worker is back: the run goes on")
+        add_run_event(store, run_id, BACK, "kswatch", "its worker is back: the run goes on")
 
 
 def lost_runs(store: Store) -> list[LostRun]:
     """Runs that wait for a lost worker now, the oldest first.
 
-    One is lost no more when it goes on, and when its device has begun a later run.
+    A run no longer waits once it continues, or once its device began a later run.
     """
     newest = select(func.max(RunEvent.id)).where(RunEvent.action.in_((LOST, BACK))).group_by(RunEvent.run_id)
     later = aliased(Run)

@@ -1,4 +1,4 @@
-"""What is said of a run, by people or by whoever runs it. Nothing is deleted."""
+"""Events of a run, by people or by the process that runs it. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal
 
 from kswatch.db.schema.tables import RunEvent
 from kswatch.db.store import Store
-from kswatch.db.writes.runs import the_run
+from kswatch.db.writes.runs import get_run
 from kswatch.errors import UsageError
 
-Say = Literal["exclude", "include", "note", "worker_lost", "worker_back"]
+RunEventAction = Literal["exclude", "include", "note", "worker_lost", "worker_back"]
 
 
-def say(store: Store, run_id: int, action: Say, who: str, text: str) -> None:
-    """Exclude a run from headlines and judgement, include it again, or note something about it.
+def add_run_event(store: Store, run_id: int, action: RunEventAction, who: str, text: str) -> None:
+    """Exclude a run from headlines and checks, include it again, or add a note to it.
 
     Raises:
-        UsageError: there is no such run, or nothing is said.
+        UsageError: there is no such run, or the text is empty.
     """
     if not text.strip():
-        raise UsageError(f"run {run_id}: say why; others will ask")
+        raise UsageError(f"run {run_id}: a reason is required")
     with store.writing() as session:
-        run = the_run(session, run_id)
+        run = get_run(session, run_id)
         if action in ("exclude", "include"):
             run.excluded = action == "exclude"
         session.add(RunEvent(run_id=run_id, at=datetime.now(UTC), who=who, action=action, text=text[:2000]))

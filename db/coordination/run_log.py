@@ -1,4 +1,4 @@
-"""What a run says of itself while it goes on: few lines, bounded, oldest first."""
+"""The log of a run in progress: a bounded number of lines."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Literal
 
 from sqlalchemy import func, select
 
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import RunLog
 from kswatch.db.store import Store
 
 Level = Literal["info", "warning", "error"]
 
 MOST_LINES = 400
-"""Of one run; of what comes after only the `always` lines are kept."""
+"""Most lines of one run; after them only `always` lines are kept."""
 
-LEFT_OUT = "more lines than are kept: those that follow were left out; the measurements tell every cell"
+LEFT_OUT = "the log is full: further lines were dropped; the measurements have every cell's result"
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line that a run said of itself."""
+    """One line of a run's log."""
 
     id: int
     run_id: int
@@ -35,10 +36,10 @@ def log(store: Store, run_id: int, lines: Sequence[tuple[Level, str]], *, always
     """Add lines to a run's log.
 
     Args:
-        store: Where the run is.
-        run_id: Whose log.
-        lines: Each with its level.
-        always: Keep them however long the log is already: how a run ended, say.
+        store: to write to.
+        run_id: the run.
+        lines: each with its level.
+        always: keep them even if the log is full, such as the reason of the run's end.
     """
     if not lines:
         return
@@ -55,8 +56,11 @@ def log(store: Store, run_id: int, lines: Sequence[tuple[Level, str]], *, always
 
 
 def run_log(store: Store, run_id: int, after_id: int = 0, limit: int | None = None) -> list[LogLine]:
-    """A run's lines, the oldest first; with `after_id` only what came since that line."""
-    columns = [getattr(RunLog, name) for name in LogLine.__dataclass_fields__]
-    query = select(*columns).where(RunLog.run_id == run_id, RunLog.id > after_id).order_by(RunLog.id)
+    """A run's lines, the oldest first; with `after_id` only those after that line."""
+    query = (
+        select(*columns_of(LogLine, RunLog))
+        .where(RunLog.run_id == run_id, RunLog.id > after_id)
+        .order_by(RunLog.id)
+    )
     with store.session() as session:
         return [LogLine(*row) for row in session.execute(query.limit(limit))]

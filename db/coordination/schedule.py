@@ -1,4 +1,4 @@
-"""The last time that a schedule was due: what lets a missed night be caught up once, by one process."""
+"""The last due time of each schedule, so that one process catches up on a missed night once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kswatch.db.store import Store
 
 
 def last_due(store: Store, name: str) -> datetime | None:
-    """When the schedule of that name was last marked as due; None if it never was."""
+    """The last marked due time of a schedule; None if there is none."""
     with store.session() as session:
         mark = session.get(ScheduleMark, name)
         return mark.last_due_at if mark else None
 
 
 def mark_due(store: Store, name: str, due_at: datetime) -> bool:
-    """Mark that it was due then; False when it, or a later time, is marked already."""
+    """Mark a due time; False when it, or a later one, is marked already."""
     with store.writing() as session:
         mark = session.get(ScheduleMark, name, with_for_update=True)
         if mark is None:

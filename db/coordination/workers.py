@@ -1,6 +1,6 @@
-"""Who is alive: coordinators and workers leave a sign of life; only coordinators write them.
+"""Heartbeats of coordinators and workers.
 
-A worker never opens the store: the coordinator that hears of it writes its row.
+A worker never opens the store: its coordinator writes its row.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import Device, Worker
 from kswatch.db.store import Store
 
-SILENT_AFTER = timedelta(seconds=90)
-"""Without a sign for so long, whoever it is counts as silent."""
+HEARTBEAT_TIMEOUT = timedelta(seconds=90)
+"""Age of the last heartbeat after which a process counts as stale."""
 
 
 @dataclass(frozen=True)
-class Sign:
-    """Who is alive and what it does now; the same name is the same row."""
+class Heartbeat:
+    """A live process and its current run; the name is the row's key."""
 
     name: str
     role: Literal["coordinator", "worker"]
@@ -33,7 +34,7 @@ class Sign:
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A coordinator or a worker, with its last sign of life."""
+    """A coordinator or a worker, with its last heartbeat."""
 
     name: str
     role: str
@@ -47,41 +48,39 @@ class WorkerRow:
     device_model: str | None
     """None where the store does not know the device yet."""
 
-    def state(self, now: datetime) -> Literal["alive", "silent", "stopped"]:
-        """`stopped` after a goodbye; `silent` without a sign for `SILENT_AFTER`: killed, or cut off."""
+    def state(self, now: datetime) -> Literal["alive", "stale", "stopped"]:
+        """`stopped` after a clean exit; `stale` without a heartbeat for `HEARTBEAT_TIMEOUT`."""
         if self.stopped_at is not None:
             return "stopped"
-        return "alive" if now - self.heartbeat_at <= SILENT_AFTER else "silent"
+        return "alive" if now - self.heartbeat_at <= HEARTBEAT_TIMEOUT else "stale"
 
 
-def say_alive(store: Store, *signs: Sign) -> None:
-    """Write signs of life; one that had said goodbye begins anew."""
-    if not signs:
+def record_heartbeat(store: Store, *heartbeats: Heartbeat) -> None:
+    """Write heartbeats; a process that had been marked as stopped starts anew."""
+    if not heartbeats:
         return
     now = datetime.now(UTC)
     values = {"heartbeat_at": now, "stopped_at": None}
-    names = [sign.name for sign in signs]
+    names = [one.name for one in heartbeats]
     with store.writing() as session:
         back = (Worker.name.in_(names), Worker.stopped_at.is_not(None))
         session.execute(update(Worker).where(*back).values(started_at=now))
         known = {name: at for name, at in session.execute(select(Worker.name, Worker.started_at))}
-        rows = [asdict(sign) | values | {"started_at": known.get(sign.name, now)} for sign in signs]
+        rows = [asdict(one) | values | {"started_at": known.get(one.name, now)} for one in heartbeats]
         insert_rows(session, Worker, rows, replace=True)
 
 
-def say_goodbye(store: Store, *names: str) -> None:
-    """Write that these ended on purpose; what nobody said goodbye for is silent in a while."""
+def mark_stopped(store: Store, *names: str) -> None:
+    """Record that these processes exited cleanly; one that is not marked becomes stale instead."""
     with store.writing() as session:
-        mine = update(Worker).where(Worker.name.in_(names), Worker.stopped_at.is_(None))
-        session.execute(mine.values(stopped_at=datetime.now(UTC), run_id=None))
+        running = update(Worker).where(Worker.name.in_(names), Worker.stopped_at.is_(None))
+        session.execute(running.values(stopped_at=datetime.now(UTC), run_id=None))
 
 
 def workers(store: Store, seen_since: datetime | None = None) -> list[WorkerRow]:
-    """Coordinators first, then workers, by name; only those with a sign since then, if it is given."""
-    columns = [getattr(Worker, name) for name in WorkerRow.__dataclass_fields__ if name != "device_model"]
-    columns.append(Device.model)
-    query = (
-        select(*columns)
+    """Coordinators, then workers, by name; with `seen_since` only those with a heartbeat since then."""
+    query: Select = (
+        select(*columns_of(WorkerRow, Worker), Device.model)
         .outerjoin(Device, Device.uuid == Worker.device_uuid)
         .order_by(Worker.role, Worker.name)
     )

@@ -1,1 +1,1 @@
-"""db/interchange: say in one sentence what lives here."""
+"""Import and export of measurements as JSON lines and CSV."""

@@ -1,19 +1,19 @@
-"""A run with all that the store holds of it, as records: what an export writes."""
+"""The content of a run as records, for export."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.codecs import unpack_samples
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of
 from kswatch.db.interchange.ingest import EventRecord, LogRecord, RunHeader
 from kswatch.db.queries.compiled_code import ResourceRow
-from kswatch.db.queries.measurements import PROBLEM_COLUMNS
 from kswatch.db.records import (
     CanaryRecord,
     CounterReading,
@@ -40,7 +40,7 @@ from kswatch.db.writes.measurements import PLAIN_COLUMNS
 
 
 def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementRecord]]:
-    """The run and its measurements; the request that it was for stays behind, being another store's."""
+    """The run and its measurements, without its request, which belongs to this store."""
     record = replace(store.run_plan(run_id), request_id=None)
     with store.session() as session:
         run = session.get_one(Run, run_id)
@@ -62,16 +62,13 @@ def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementR
 
 
 def _rows_as(session: Session, record: Any, model: Any, run_id: int) -> list[Any]:  # noqa: ANN401
-    names = [field.name for field in fields(record)]
-    query = select(*(getattr(model, name) for name in names)).where(model.run_id == run_id)
-    rows = session.execute(query.order_by(*model.__table__.primary_key))
-    return [record(**dict(zip(names, row, strict=True))) for row in rows]
+    query = select(*columns_of(record, model)).where(model.run_id == run_id)
+    return [record(*row) for row in session.execute(query.order_by(*model.__table__.primary_key))]
 
 
 def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
-    said = (Prediction.heuristic, Prediction.version, Prediction.predicts_fused, Prediction.predicted_speedup)
     query = (
-        select(*PROBLEM_COLUMNS, *said)
+        select(*PROBLEM_COLUMNS, *columns_of(PredictionRecord, Prediction))
         .join(Problem, Problem.id == Prediction.problem_id)
         .where(Prediction.run_id == run_id)
         .order_by(*Prediction.__table__.primary_key)
@@ -81,15 +78,17 @@ def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
 
 def _resources(session: Session, run_id: int) -> list[ResourceRow]:
     ran = select(Measurement.code_hash).where(Measurement.run_id == run_id)
-    columns = [getattr(Resource, name) for name in ResourceRow._fields]
-    query = select(*columns).where(Resource.code_hash.in_(ran)).order_by(*Resource.__table__.primary_key)
+    query = (
+        select(*columns_of(ResourceRow, Resource))
+        .where(Resource.code_hash.in_(ran))
+        .order_by(*Resource.__table__.primary_key)
+    )
     return [ResourceRow(*row) for row in session.execute(query)]
 
 
 def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, ...]]:
-    """The counters of each cell that has some."""
-    columns = [getattr(Counter, field.name) for field in fields(CounterReading)]
-    query = select(Counter.cell_id, *columns).where(Counter.run_id == run_id)
+    """The counters of each cell that has any."""
+    query = select(Counter.cell_id, *columns_of(CounterReading, Counter)).where(Counter.run_id == run_id)
     by_cell: dict[int, tuple[CounterReading, ...]] = defaultdict(tuple)
     for cell_id, *values in session.execute(query.order_by(Counter.cell_id, Counter.name)):
         by_cell[cell_id] += (CounterReading(*values),)
@@ -112,7 +111,7 @@ def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
         .order_by(Measurement.cell_id, Measurement.mode)
     )
     counters = _counters(session, run_id)
-    # a cell's counters go with its first mode: they belong to the cell
+    # counters belong to the cell: they are exported with its first mode
     return [_record(row._asdict(), counters.pop(row.id, ())) for row in session.execute(query)]
 
 

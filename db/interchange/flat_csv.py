@@ -1,6 +1,6 @@
-"""CSV files: the published forms, and our own flat form for spreadsheets, one measurement a row.
+"""CSV files: the published forms, and our own flat form for spreadsheets, with one measurement per row.
 
-Our own form has no samples, canaries or predictions, and no free-form facts; JSON lines keep those.
+Our form has no samples, canaries, predictions or free-form facts; JSON lines keep those.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from kswatch.db.interchange.decoding import RowFault, decode
+from kswatch.db.decoding import DecodeError, decode
 from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
 from kswatch.db.interchange.published_csv import FORMS, Form
 from kswatch.db.interchange.reader import csv_rows
-from kswatch.db.interchange.validation import checked_header, checked_record
+from kswatch.db.interchange.validation import check_number, checked_header, checked_record
 from kswatch.db.json_text import to_plain
 from kswatch.db.records import (
     DeviceRecord,
@@ -29,7 +29,7 @@ from kswatch.db.records import (
 from kswatch.errors import FormatError
 
 FEW_COLUMNS = 2
-"""A file that lacks no more than these is of the form, with columns missing; others are of no form."""
+"""Most columns that a file of a known form may lack; with more missing the form is unknown."""
 
 
 def read_table(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
@@ -80,8 +80,8 @@ def _read_published(
     for line, row in _good_rows(columns, rows, tally):
         try:
             found = form.read(row)
-        except RowFault as fault:
-            tally.rejections.append(Rejection(line, str(fault)))
+        except DecodeError as error:
+            tally.rejections.append(Rejection(line, str(error)))
             continue
         by_model.setdefault(found.device_model, []).append(FileRow(line, found.records))
     for model, of_device in by_model.items():
@@ -89,7 +89,7 @@ def _read_published(
 
 
 def _published_run(path: Path, form: Form, model: str) -> RunHeader:
-    """A run for what is new; the device has no UUID of its own, so its model stands for it."""
+    """A new run for published rows; their device has no UUID, so that its model identifies it."""
     now = datetime.now(UTC)
     record = RunRecord(
         suite="published",
@@ -133,8 +133,8 @@ _NEEDED += ["device.kind", "device.model", *_PROBLEM, "implementation", "status"
 
 
 def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
-    """Write runs in our own flat form, and give the number of rows."""
-    writer = csv.writer(file)  # its "\r\n" ends see to it that a bare "\r" within a field is quoted
+    """Write runs in our flat form, and return the number of rows."""
+    writer = csv.writer(file)  # its "\r\n" line ends make it quote a bare "\r" within a field
     writer.writerow(_OWN_COLUMNS)
     written = 0
     for header, records in runs:
@@ -176,8 +176,8 @@ def _read_own(
             if identity not in runs:
                 runs[identity] = (_own_run(row), [])
             runs[identity][1].append(FileRow(line, (_own_record(row),)))
-        except RowFault as fault:
-            tally.rejections.append(Rejection(line, str(fault)))
+        except DecodeError as error:
+            tally.rejections.append(Rejection(line, str(error)))
     yield from runs.values()
 
 
@@ -190,10 +190,10 @@ def _own_run(row: Mapping[str, str]) -> RunHeader:
     ending = groups.pop("ending")
     record |= groups | {"revision": groups["revision"] or None}
     values = {**ending, "record": record, "identity": row["run.identity"]}
-    return checked_header(decode(RunHeader, values, text=True))
+    return checked_header(decode(RunHeader, values, text=True, check=check_number))
 
 
 def _own_record(row: Mapping[str, str]) -> MeasurementRecord:
     values: dict[str, object] = {name: row[name] for name in _MEASUREMENT if row.get(name)}
     values["problem"] = {name: row[name] for name in _PROBLEM}
-    return checked_record(decode(MeasurementRecord, values, text=True))
+    return checked_record(decode(MeasurementRecord, values, text=True, check=check_number))

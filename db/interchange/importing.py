@@ -1,4 +1,4 @@
-"""Import and export: measurements in and out of the store, each at most once."""
+"""Import and export of files; importing a file again records nothing."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ImportResult:
     duplicates: int
     rejections: tuple[Rejection, ...]
     run_ids: tuple[int, ...]
-    """Runs that something was recorded in."""
+    """Runs with a newly recorded measurement."""
 
 
 def import_file(store: Store, path: Path) -> ImportResult:
-    """Record what the file has and the store has not; a row that cannot be taken is told with its line.
+    """Record the file's measurements that the store lacks; rejected rows are returned with their line.
 
     Raises:
         FormatError: the file cannot be read, or is of no form that kswatch reads.
@@ -49,7 +49,7 @@ def import_file(store: Store, path: Path) -> ImportResult:
     text = read_text(path)
     tally = Tally()
     read = read_lines if text.lstrip().startswith("{") else read_table
-    with _no_search_for_cycles():
+    with _no_garbage_collection():
         for header, rows in read(path, text, tally):
             record_content(store, header, rows, tally)
     rejections = tuple(sorted(tally.rejections, key=lambda rejection: rejection.line))
@@ -65,21 +65,22 @@ def import_file(store: Store, path: Path) -> ImportResult:
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Many records are made and none is part of a cycle: looking for some would take a tenth of the time."""
-    looks = gc.isenabled()
+def _no_garbage_collection() -> Iterator[None]:
+    """Inside, the cycle collector is off: it would find none among the many records, and take 10 % longer."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if looks:
+        if was_enabled:
             gc.enable()
 
 
 def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] | None = None) -> int:
-    """Write runs (None: all) to a file, compressed where its name ends in .gz, and give the measurements.
+    """Write runs (None: all) to a file, and return the number of measurements.
 
-    JSON lines keep everything; CSV has one flat row a measurement. The file appears when it is whole.
+    JSON lines keep everything; CSV has one flat row per measurement. A name ending in .gz is compressed. The
+    file gets its name only when it is complete.
 
     Raises:
         UsageError: there is no such run.

@@ -1,4 +1,4 @@
-"""What a file brings, whatever its form: runs and their rows, recorded at most once."""
+"""Recording the runs and rows of a file of any form, each at most once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS
 from kswatch.db.queries.compiled_code import ResourceRow
 from kswatch.db.records import (
     CanaryRecord,
@@ -41,7 +42,7 @@ from kswatch.db.writes.series_tails import write_tails
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row that could not be taken, and why."""
+    """A row that was not recorded, with the reason."""
 
     line: int
     reason: str
@@ -49,7 +50,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """What a person said of a run."""
+    """An event of a run: an exclusion, an inclusion or a note."""
 
     at: datetime
     who: str
@@ -59,7 +60,7 @@ class EventRecord:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """A line that a run said of itself."""
+    """A line of a run's log."""
 
     at: datetime
     level: str
@@ -68,11 +69,11 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """A run as a file tells of it."""
+    """A run as a file describes it."""
 
     record: RunRecord
     identity: str | None
-    """None where the file has runs of nobody's: what is new in it becomes a new run."""
+    """None for published data, which has no runs: its new rows become a new run."""
     state: RunState = "finished"
     finished_at: datetime | None = None
     seconds: float | None = None
@@ -83,12 +84,12 @@ class RunHeader:
     events: tuple[EventRecord, ...] = ()
     log: tuple[LogRecord, ...] = ()
     resources: tuple[ResourceRow, ...] = ()
-    """What the compiler gave the machine code that the run's cells ran."""
+    """Resources of the machine code that the run's cells ran."""
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """One row of a file, and the measurements that it holds."""
+    """One row of a file, with its measurements."""
 
     line: int
     records: tuple[MeasurementRecord, ...]
@@ -96,17 +97,17 @@ class FileRow:
 
 @dataclass
 class Tally:
-    """How many rows came to what; read is the sum."""
+    """Numbers of rows by result; read is their sum."""
 
     recorded: int = 0
     implausible: int = 0
     duplicates: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     run_ids: list[int] = field(default_factory=list)
-    """Runs that something was recorded in."""
+    """Runs with a newly recorded measurement."""
 
     def count(self, new: Sequence[MeasurementRecord]) -> None:
-        """Count one row by what of it is new to the store."""
+        """Count one row by its measurements that are new to the store."""
         if not new:
             self.duplicates += 1
         elif any(record.status == "implausible" for record in new):
@@ -116,7 +117,7 @@ class Tally:
 
 
 def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: Tally) -> None:
-    """Record a run's rows in one transaction, leaving out those that the store has already."""
+    """Record a run's rows in one transaction, except those that the store has already."""
     with store.writing() as session:
         run = _run_of(session, header)
         known = _known(session, header, run)
@@ -138,15 +139,14 @@ def _run_of(session: Session, header: RunHeader) -> Run | None:
 MeasurementKey = tuple[ProblemKey, str, str]
 """(problem, implementation, mode)."""
 _SIGNATURE = ("status", "latency_ms", "energy_mj", "energy_products", "sample_count")
-"""What two rows of one cell must agree in to be the same row."""
+"""Fields in which two rows of one cell must agree to be the same row."""
 _signature = attrgetter(*_SIGNATURE)
 
 
 def _known(session: Session, header: RunHeader, run: Run | None) -> dict[MeasurementKey, set[tuple]]:
-    """What the store has already: of this run, or of the device's imported runs where it has no identity."""
-    problem = [getattr(Problem, name) for name in ProblemKey.__dataclass_fields__]
+    """The stored measurements of this run, or for published data of the device's imported runs."""
     query = (
-        select(*problem, Cell.implementation, Measurement.mode)
+        select(*PROBLEM_COLUMNS, Cell.implementation, Measurement.mode)
         .add_columns(*(getattr(Measurement, name) for name in _SIGNATURE))
         .join(Cell, Cell.id == Measurement.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
@@ -166,9 +166,9 @@ def _known(session: Session, header: RunHeader, run: Run | None) -> dict[Measure
 def _new_records(
     known: Mapping[MeasurementKey, set[tuple]], rows: Iterable[FileRow], tally: Tally, any_value: bool
 ) -> list[MeasurementRecord]:
-    """The records that the store lacks; counts what became of each row.
+    """The records that the store lacks; counts the result of each row.
 
-    With `any_value` a cell that the run already has is the same row whatever it says.
+    With `any_value` a cell that the run already has is the same row whatever its values.
     """
     taken: dict[MeasurementKey, tuple[int, tuple]] = {}
     records = []
@@ -190,7 +190,7 @@ def _new_records(
 
 
 def _clash(row: FileRow, taken: Mapping[MeasurementKey, tuple[int, tuple]]) -> str | None:
-    """Why a row cannot be taken beside an earlier one: nobody could say which of them is right."""
+    """The conflict of a row with an earlier one that has another value for the same cell."""
     for record in row.records:
         line, signature = taken.get(_key(record), (0, None))
         if line and signature != _signature(record):
@@ -212,18 +212,18 @@ def _write(
 ) -> None:
     facts = RunFacts(run.id, run.device_id, run.kind)
     connection = session.connection()
-    cells = recording.write_measurements(connection, store.vocabulary, facts, records, replace=not is_new)
-    if facts.keeps_tails:
+    cells = recording.write_measurements(connection, store.identifiers, facts, records, replace=not is_new)
+    if facts.has_tails:
         write_tails(connection, run.device_id, run.id, recording.points_of(run.id, cells, records))
     canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
     insert_rows(session, Canary, canaries, replace=True)
-    recording.write_predictions(connection, store.vocabulary, run.id, header.predictions)
+    recording.write_predictions(connection, store.identifiers, run.id, header.predictions)
     insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
-    for model, said in ((RunEvent, header.events), (RunLog, header.log)):
+    for model, entries in ((RunEvent, header.events), (RunLog, header.log)):
         if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):
-            session.add_all(model(run_id=run.id, **vars(one)) for one in said)
+            session.add_all(model(run_id=run.id, **vars(one)) for one in entries)
     run.excluded = header.excluded
     ended = header.finished_at or header.record.started_at
-    placed = recording.placed(connection, store.vocabulary, cells, records) if is_new else None
+    placed = recording.placed(connection, store.identifiers, cells, records) if is_new else None
     run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended, placed)
     run.finished_at = header.finished_at

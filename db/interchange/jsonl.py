@@ -1,9 +1,9 @@
-"""JSON lines: our own form that keeps everything. A line for each run, followed by one for each measurement.
+"""JSON lines, the complete form: a line for each run, followed by one for each of its measurements.
 
     {"type": "run", "identity": ..., "record": {...}, "canaries": [...], "predictions": [...], ...}
     {"type": "measurement", "run": <identity>, "problem": {...}, "implementation": ..., ...}
 
-Fields are those of `kswatch.db.interchange.ingest.RunHeader` and `kswatch.db.records`; absent ones have their default.
+Fields are those of `kswatch.db.interchange.ingest.RunHeader` and `kswatch.db.records`, less defaults.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from kswatch.db.interchange.decoding import RowFault, decode
+from kswatch.db.decoding import DecodeError, decode
 from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
-from kswatch.db.interchange.validation import checked_header, checked_record
+from kswatch.db.interchange.validation import RowError, check_number, checked_header, checked_record
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import MeasurementRecord
 from kswatch.errors import FormatError
 
 
 def write_lines(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
-    """Write runs as JSON lines, and give the number of measurements."""
+    """Write runs as JSON lines, and return the number of measurements."""
     written = 0
     for header, records in runs:
         _write(file, {"type": "run", **_brief(header)})
@@ -67,16 +67,16 @@ def read_lines(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader,
                 if header is not None:
                     yield header, rows
                 header, rows = None, []
-                header = checked_header(decode(RunHeader, values))
+                header = checked_header(decode(RunHeader, values, check=check_number))
             else:
                 rows.append(FileRow(number, (_measurement(values, header),)))
-        except RowFault as fault:
+        except DecodeError as error:
             if number == 1:
                 raise FormatError(
-                    f"{path} is no export of kswatch (line 1: {fault}); "
+                    f"{path} is no export of kswatch (line 1: {error}); "
                     "write one with `kswatch export --all --format jsonl FILE`"
                 ) from None
-            tally.rejections.append(Rejection(number, str(fault)))
+            tally.rejections.append(Rejection(number, str(error)))
     if header is not None:
         yield header, rows
 
@@ -85,15 +85,15 @@ def _parsed(line: str) -> tuple[str, dict[str, Any]]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RowFault(f"is not JSON ({error})") from None
+        raise RowError(f"is not JSON ({error})") from None
     type_ = values.pop("type", None) if isinstance(values, dict) else None
     if type_ not in ("run", "measurement"):
-        raise RowFault('has no "type" run or measurement')
+        raise RowError('has no "type" run or measurement')
     return type_, values
 
 
 def _measurement(values: dict[str, Any], header: RunHeader | None) -> MeasurementRecord:
     identity = values.pop("run", None)
     if header is None or identity != header.identity:
-        raise RowFault(f"its run {identity} is not the one that was read last")
-    return checked_record(decode(MeasurementRecord, values))
+        raise RowError(f"its run {identity} is not the one that was read last")
+    return checked_record(decode(MeasurementRecord, values, check=check_number))

@@ -1,4 +1,4 @@
-"""The CSV forms in which measurements of the Kronecker-sparse product were published.
+"""The CSV forms of the published measurements of the Kronecker-sparse product.
 
 energy  pattern, batch-size, algo, bs_position, precision, device_name, nruns, median (mJ for nruns products)
 time    pattern(s), batch-size, algo, bs_position, precision, device_name, median (s), times (list of s)
@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import quantiles
 
-from kswatch.db.interchange.decoding import LARGEST, RowFault
+from kswatch.db.interchange.validation import LARGEST, RowError
 from kswatch.db.records import PRECISIONS, MeasurementRecord, ProblemKey
 
 IMPLEMENTATION_OF_ALGO: dict[str, str] = {"kernel": "fused", "monarch": "bmm"}
-"""What the authors call otherwise; our own names mean themselves."""
+"""Our names of implementations that the authors name otherwise."""
 KNOWN_ALGOS = ("kernel", "monarch", "fused", "bmm", "einsum", "bsr", "csr", "dense")
 LAYOUT_OF_POSITION: dict[str, str] = {
     "bs_first": "batch_first",
@@ -31,16 +31,16 @@ SAMPLE_DEVICE = "NVIDIA A100-PCIE-40GB"
 SAMPLE_BATCH = 25_088
 
 LEAST_PJ_PER_BYTE = 30.0
-"""Moving a compulsory byte through HBM alone costs about this much: less energy was a failed launch."""
+"""Approximate energy of moving a byte through HBM; a reading below it comes from a failed launch."""
 MOST_BYTES_PER_S = 20e12
-"""No device memory is this fast: less time per compulsory byte was a failed launch."""
+"""More than any device memory's bandwidth; a higher rate comes from a failed launch."""
 
 LARGEST_INTEGER = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row: whose device, and what it measured there."""
+    """One row: the device and its measurements."""
 
     device_model: str
     records: tuple[MeasurementRecord, ...]
@@ -48,7 +48,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Form:
-    """A published form: its columns, and how a row is read (which may raise `RowFault`)."""
+    """A published form: its columns, and the reader of a row, which may raise `RowError`."""
 
     name: str
     columns: frozenset[str]
@@ -81,7 +81,7 @@ def _read_time(row: Mapping[str, str]) -> PublishedRow:
         sample_count=len(samples_ms) or None,
         samples_ms=samples_ms,
     )
-    if len(samples_ms) > 1:  # an iqr of 0 over one sample is no quiet measurement
+    if len(samples_ms) > 1:  # one sample has no interquartile range
         quartiles = quantiles(samples_ms, n=4, method="inclusive")
         record = replace(record, latency_p25_ms=quartiles[0], latency_p75_ms=quartiles[2])
     return PublishedRow(_device(row), (_plausible(record),))
@@ -107,7 +107,7 @@ FORMS: tuple[Form, ...] = (
 
 
 def _plausible(record: MeasurementRecord) -> MeasurementRecord:
-    """The record, or the same as `implausible` with the reason where no device could have done it."""
+    """The record, marked as `implausible` with the reason where no device can reach its figures."""
     bytes_ = record.problem.compulsory_bytes
     if record.energy_mj is not None and record.energy_mj * 1e9 < LEAST_PJ_PER_BYTE * bytes_:
         spent = f"{record.energy_mj * 1e9 / bytes_:.2g} pJ per compulsory byte"
@@ -126,16 +126,16 @@ def _problem(row: Mapping[str, str]) -> ProblemKey:
 
 @lru_cache(maxsize=8192)
 def _problem_of(pattern: str, position: str, precision: str, batch: str) -> ProblemKey:
-    """The problem that these texts name; several rows are about the same one."""
+    """The problem of these texts; cached, since several rows have the same one."""
     parts = re.findall(r"[^][(),\s]+", pattern)
     if len(parts) != 4:
-        raise RowFault(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
+        raise RowError(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
     a, b, c, d = (_integer({"pattern": part}, "pattern") for part in parts)
     layout = LAYOUT_OF_POSITION.get(position.strip())
     if layout is None:
-        raise RowFault(f"bs_position {position!r} is neither bs_first nor bs_last")
+        raise RowError(f"bs_position {position!r} is neither bs_first nor bs_last")
     if precision not in PRECISIONS:
-        raise RowFault(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        raise RowError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     size = _integer({"batch-size": batch}, "batch-size")
     return ProblemKey(a, b, c, d, batch=size, precision=precision, layout=layout)
 
@@ -143,28 +143,28 @@ def _problem_of(pattern: str, position: str, precision: str, batch: str) -> Prob
 def _implementation(row: Mapping[str, str]) -> str:
     algo = row["algo"].strip()
     if algo not in KNOWN_ALGOS:
-        raise RowFault(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
+        raise RowError(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
     return IMPLEMENTATION_OF_ALGO.get(algo, algo)
 
 
 def _device(row: Mapping[str, str]) -> str:
     model = row["device_name"].replace("_", " ").strip()
     if not model:
-        raise RowFault("device_name is empty")
+        raise RowError("device_name is empty")
     return model
 
 
 def _integer(row: Mapping[str, str], column: str) -> int:
     number = _number(row, column)
     if not number.is_integer() or not 1 <= number <= LARGEST_INTEGER:
-        raise RowFault(f"{column} {row[column].strip()!r} is not an integer >= 1")
+        raise RowError(f"{column} {row[column].strip()!r} is not an integer >= 1")
     return int(number)
 
 
 def _positive(row: Mapping[str, str], column: str) -> float:
     number = _number(row, column)
     if not 0 < number < LARGEST:
-        raise RowFault(f"{column} {row[column].strip()!r} is not above 0")
+        raise RowError(f"{column} {row[column].strip()!r} is not above 0")
     return number
 
 
@@ -173,9 +173,9 @@ def _number(row: Mapping[str, str], column: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise RowFault(f"{column} {text!r} is not a number") from None
+        raise RowError(f"{column} {text!r} is not a number") from None
     if not math.isfinite(number):
-        raise RowFault(f"{column} is {text}, not a number")
+        raise RowError(f"{column} is {text}, not a number")
     return number
 
 

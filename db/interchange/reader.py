@@ -1,4 +1,4 @@
-"""A file's text, line by line, so that one broken line never takes its neighbours with it."""
+"""Reading a file's text line by line, so that a broken line does not affect its neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from kswatch.errors import FormatError
 
 LONGEST_ROW = 50
-"""Lines that one row may run over; a quote left open gives up its own line only."""
+"""Most lines of one row; an unclosed quote then breaks its own line only."""
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a field may hold ten thousand samples
 
@@ -28,8 +28,8 @@ def read_text(path: Path) -> str:
         if path.suffix == ".gz":
             raw = gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise FormatError(f"{path} cannot be read: {why}; check the path and its permissions") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise FormatError(f"{path} cannot be read: {reason}; check the path and its permissions") from None
     if not raw.strip():
         raise FormatError(f"{path} is empty; export or download it again")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -45,10 +45,7 @@ def read_text(path: Path) -> str:
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """(line number, fields) of each row, the header first, or (line number, what is wrong with it).
-
-    Empty lines are no rows.
-    """
+    """(line number, fields) of each row, or (line number, error); empty lines are skipped."""
     lines = text.split("\n")
     columns = 0
     at = 0
@@ -61,7 +58,7 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _row(lines: list[str], at: int, columns: int) -> tuple[list[str] | str, int]:
-    """The row that starts at a line, and how many lines it has."""
+    """The row that starts at a line, and its number of lines."""
     alone = _fields(lines[at])
     if not isinstance(alone, str):
         return alone, 1
@@ -76,7 +73,7 @@ def _row(lines: list[str], at: int, columns: int) -> tuple[list[str] | str, int]
 
 
 def _fields(row: str) -> list[str] | str:
-    """The row's fields, none for an empty line, or what is wrong."""
+    """The row's fields, none for an empty line, or the error."""
     try:
         return next(csv.reader((row.removesuffix("\r"),), strict=True), [])
     except csv.Error as error:

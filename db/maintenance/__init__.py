@@ -1,1 +1,1 @@
-"""db/maintenance: say in one sentence what lives here."""
+"""Maintenance of a store: integrity checks, statistics, backups and the deletion of old samples."""

@@ -1,4 +1,4 @@
-"""A copy of a store that others may be writing to."""
+"""Backups of a store that other processes may be writing to."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kswatch.errors import StoreError, UsageError
 
 
 def backup(store: Store, file: Path) -> int:
-    """Copy a SQLite store while others write to it, and give the copy's bytes.
+    """Copy a SQLite store while others write to it, and return the size of the copy in bytes.
 
-    The copy is one consistent state, whole and checked, or there is none: it gets its name at the end.
+    The copy is one consistent, checked state; it gets its name only when it is complete.
 
     Raises:
-        UsageError: the store is a server's, whose own tool does that, or the file exists.
+        UsageError: the store is on a server, which has a backup tool of its own, or the file exists.
         StoreError: the copy cannot be written, or is damaged.
     """
     url = store.engine.url
@@ -41,8 +41,8 @@ def _copy(store: Store, part: Path) -> None:
         with store.engine.connect() as connection:
             source = connection.connection.driver_connection
             assert isinstance(source, sqlite3.Connection)
-            # all in one step: one state of the store; a writer goes on in its log meanwhile
+            # all in one step: one state of the store, while writers append to the write-ahead log
             source.backup(copy, pages=-1)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, that may lie on a disk without writers
-        if (said := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(f"the copy is damaged: {said}")
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, which a read-only disk can hold
+        if (result := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {result}")

@@ -1,4 +1,4 @@
-"""Looking after a store: is it whole, how large is it, and letting old raw samples go."""
+"""Integrity checks, size statistics and the deletion of old raw samples."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from kswatch.db.store import Store
 
 @dataclass(frozen=True)
 class Growth:
-    """What the newest night of a device added."""
+    """Rows that the newest night of a device added."""
 
     device: str
     run: int
     rows: int
     bytes: int | None
-    """About: its rows at the mean size of their tables' rows."""
+    """Estimated from the mean size of each table's rows."""
 
 
 @dataclass(frozen=True)
 class Stats:
-    """How much a store holds."""
+    """The size of a store."""
 
     store: str
     schema: str | None
@@ -37,12 +37,12 @@ class Stats:
     rows: dict[str, int]
     """By table."""
     bytes_by_table: dict[str, int]
-    """With the indexes; empty where the database does not tell."""
+    """With the indexes; empty where the database does not report it."""
     growth: tuple[Growth, ...]
 
 
 def stats(store: Store) -> Stats:
-    """The store's size, by table, and how much the newest nights added."""
+    """The store's size, in all and by table, and the growth by the newest nights."""
     with store.session() as session:
         tables = sorted(Base.metadata.tables.items())
         rows = {name: session.scalar(select(func.count()).select_from(table)) or 0 for name, table in tables}
@@ -71,9 +71,9 @@ def _growth(session: Session, rows: dict[str, int], by_table: dict[str, int]) ->
         added, size = 0, 0.0
         for table in of_runs:
             query = select(func.count()).select_from(table).where(table.c.run_id == run_id)
-            mine = session.scalar(query) or 0
-            added += mine
-            size += mine * by_table.get(table.name, 0) / max(1, rows[table.name])
+            own = session.scalar(query) or 0
+            added += own
+            size += own * by_table.get(table.name, 0) / max(1, rows[table.name])
         yield Growth(uuid, run_id, added, round(size) if by_table else None)
 
 
@@ -89,9 +89,9 @@ _SIZE_BY_TABLE = {
 
 
 def faults(store: Store) -> list[str]:
-    """What is wrong with the store's file, in its own words; empty when it is whole.
+    """The database's messages about damage in the store; empty when it is intact.
 
-    PostgreSQL checks its pages when it reads them; there it is enough that every table can be read.
+    PostgreSQL checks its pages when it reads them, so there every table is read.
     """
     if store.engine.dialect.name != "sqlite":
         stats(store)
@@ -104,7 +104,7 @@ def faults(store: Store) -> list[str]:
 
 
 def prune_samples(store: Store, before: datetime) -> int:
-    """Let the raw samples of runs that began before go, and give their number; medians and intervals stay."""
+    """Delete the raw samples of runs that began before, and return their number; medians stay."""
     with store.writing() as session:
         old = select(Run.id).where(Run.started_at < before)
         return session.execute(delete(Sample).where(Sample.run_id.in_(old))).rowcount  # type: ignore[attr-defined]

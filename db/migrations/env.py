@@ -1,4 +1,4 @@
-"""What Alembic runs for every step: our models, on the connection that `kswatch.db.migrations.migrate` brings."""
+"""Alembic's entry point for every step: our models, on the connection of `kswatch.db.migrations.migrate`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Alembic, driven from Python: there is no alembic.ini and no command of its own to learn."""
+"""Schema upgrades by Alembic, driven from Python: there is no alembic.ini."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 
 def configuration(connection: Connection | None = None) -> Config:
-    """Alembic's configuration for our migrations; `env.py` takes the connection from it."""
+    """Alembic's configuration for our migrations, with the connection that `env.py` uses."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -19,10 +19,5 @@ def configuration(connection: Connection | None = None) -> Config:
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema to a revision inside the connection's transaction."""
+    """Upgrade the schema to a revision inside the connection's transaction."""
     command.upgrade(configuration(connection), revision)
-
-
-def write_migration(connection: Connection, message: str, revision: str) -> None:
-    """Write a new migration from the difference between the models and the store, for an author to edit."""
-    command.revision(configuration(connection), message, autogenerate=True, rev_id=revision)

@@ -1,1 +1,1 @@
-"""db/paired_runs: say in one sentence what lives here."""
+"""Interleaved measurements of two revisions, and their stored ratios."""

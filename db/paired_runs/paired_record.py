@@ -1,4 +1,4 @@
-"""Two revisions' readings of the same cells, as the profiler hands them to whoever judges a gate."""
+"""Interleaved measurements of two revisions, as the profiler hands them to the gate."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from kswatch.db.records import MeasurementRecord, ProblemKey
 
 BASE, HEAD = "base", "head"
 SIDE = "side"
-"""An argument of the runs that measured two revisions in turns: which of both this one measured."""
+"""An argument of the two runs of an interleaved measurement: the revision that this one measured."""
 
 
 @dataclass(frozen=True)
 class PairedReading:
-    """One cell measured in turns by a fresh process of each revision."""
+    """One cell, measured alternately by a fresh process of each revision."""
 
     problem: ProblemKey
     implementation: str
     base: MeasurementRecord
     head: MeasurementRecord
     ratios: tuple[float, ...] = ()
-    """The head's time over the base's, one for each round; none where one of them gave no times."""
+    """The head's latency over the base's, one per round; empty where one of them has no latencies."""
 
 
 @dataclass(frozen=True)
 class BrokenRevision:
-    """A revision that cannot be measured: it does not build, or this profiler cannot import it."""
+    """A revision that cannot be measured, since it does not build or this profiler cannot import it."""
 
     side: str
     """`base` or `head`."""
     commit: str
     reason: str
     log: str
-    """What the compiler or the interpreter said; may be empty."""
+    """Output of the compiler or the interpreter; may be empty."""

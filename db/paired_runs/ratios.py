@@ -1,4 +1,4 @@
-"""What two revisions measured in turns say of each cell, kept beside their runs."""
+"""Ratios of two revisions that were measured alternately, stored beside their runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from kswatch.db.store import Store
 
 
 def record(store: Store, run_id: int, against_run_id: int, readings: Iterable[PairedReading]) -> None:
-    """Keep the ratios of readings that have any; a cell that is measured again replaces its former one.
+    """Store the ratios of the readings that have any; a cell that is measured again replaces its former one.
 
     Args:
-        store: where both runs are.
+        store: to write to.
         run_id: the head's run.
         against_run_id: the base's run.
-        readings: of one pair of processes.
+        readings: those of one pair of processes.
     """
     kept = [one for one in readings if one.ratios]
     with store.writing() as session:
-        cells = store.vocabulary.cell_ids(
+        cells = store.identifiers.cell_ids(
             session.connection(), [(one.problem, one.implementation) for one in kept]
         )
         rows = [
@@ -41,7 +41,7 @@ def record(store: Store, run_id: int, against_run_id: int, readings: Iterable[Pa
 
 
 def of_run(store: Store, run_id: int) -> dict[int, float]:
-    """By cell id: the time of this run over that of the one it was measured in turns with."""
+    """By cell id, the latency of this run over that of the run that it alternated with."""
     query = select(PairedRatio.cell_id, PairedRatio.ratio).where(PairedRatio.run_id == run_id)
     with store.session() as session:
         return {cell_id: ratio for cell_id, ratio in session.execute(query)}

@@ -1,1 +1,1 @@
-"""db/queries: say in one sentence what lives here."""
+"""Reads of the store: each takes the store first and returns frozen values."""

@@ -1,4 +1,4 @@
-"""What reads give of alerts and of the queue."""
+"""Rows of alerts and requests that the reads return."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class AlertRow:
-    """An alert as it stands; `version` must be shown again by who acts on it."""
+    """An alert in its current state; an action on it must name the `version` that the user saw."""
 
     id: int
     device_id: int
@@ -32,7 +32,7 @@ class AlertRow:
 
 @dataclass(frozen=True)
 class AlertEventRow:
-    """Something that happened to an alert."""
+    """One event of an alert."""
 
     id: int
     alert_id: int
@@ -46,7 +46,7 @@ class AlertEventRow:
 
 @dataclass(frozen=True)
 class RequestRow:
-    """A run that was asked for, and how far it is."""
+    """A requested run and its progress."""
 
     id: int
     state: str
@@ -67,4 +67,4 @@ class RequestRow:
     message: str | None
     cancel_asked: bool
     run_id: int | None
-    """The newest run that was begun for it."""
+    """The newest run of the request."""

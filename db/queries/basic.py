@@ -1,119 +1,47 @@
-"""The reads, in one place to import from: every one takes the store first and gives frozen values.
+"""The common reads, in one place to import from: each takes the store first and returns frozen values.
 
-Where a function has `kinds` and `origins`, its defaults are what headlines and judgement are made of
-(nightly, measured); None means all. Naming a run makes both of no effect.
+Where a function has `kinds` and `origins`, the defaults are those of headlines and regression checks
+(nightly, measured); None means all. They have no effect where runs are named.
 """
 
-from kswatch.db.coordination.run_log import LogLine, run_log
-from kswatch.db.coordination.workers import WorkerRow, workers
-from kswatch.db.queries.alerts_and_requests import (
-    alert,
-    alert_events,
-    alerts,
-    heuristic_nights,
-    prediction_outcomes,
-    request,
-    requests,
-    verdicts,
-)
-from kswatch.db.queries.heuristics import (
-    HeuristicScoreRow,
-    ScorePoint,
-    heuristic_scores,
-    heuristic_verdicts,
-    score_points,
-)
-from kswatch.db.queries.measurements import (
-    canaries,
-    comparisons,
-    measurements,
-    problems,
-    samples,
-    summaries,
-    tails,
-)
-from kswatch.db.queries.rows import (
-    AlertEventRow,
-    AlertRow,
-    CanaryRow,
-    ComparisonRow,
-    DeviceRow,
-    EnvironmentChange,
-    HeuristicNight,
-    MeasurementRow,
-    PredictionOutcome,
-    ProblemRow,
-    RequestRow,
-    RunEventRow,
-    RunRow,
-    Series,
-    SeriesPoint,
-    SummaryRow,
-    VerdictRow,
-)
-from kswatch.db.queries.runs import (
-    Nights,
-    devices,
-    ended_run_ids,
-    ended_runs,
-    environment_changes,
-    find_device,
-    run,
-    run_events,
-    runs,
-)
-from kswatch.db.queries.series import series
-
-__all__ = [
-    "AlertEventRow",
-    "AlertRow",
-    "CanaryRow",
-    "ComparisonRow",
-    "DeviceRow",
-    "EnvironmentChange",
-    "HeuristicNight",
-    "HeuristicScoreRow",
-    "LogLine",
-    "MeasurementRow",
-    "Nights",
-    "PredictionOutcome",
-    "ProblemRow",
-    "RequestRow",
-    "RunEventRow",
-    "RunRow",
-    "ScorePoint",
-    "Series",
-    "SeriesPoint",
-    "SummaryRow",
-    "VerdictRow",
-    "WorkerRow",
-    "alert",
-    "alert_events",
-    "alerts",
-    "canaries",
-    "comparisons",
-    "devices",
-    "ended_run_ids",
-    "ended_runs",
-    "environment_changes",
-    "find_device",
-    "heuristic_nights",
-    "heuristic_scores",
-    "heuristic_verdicts",
-    "measurements",
-    "prediction_outcomes",
-    "problems",
-    "request",
-    "requests",
-    "run",
-    "run_events",
-    "run_log",
-    "runs",
-    "samples",
-    "score_points",
-    "series",
-    "summaries",
-    "tails",
-    "verdicts",
-    "workers",
-]
+from kswatch.db.coordination.run_log import run_log as run_log
+from kswatch.db.coordination.workers import workers as workers
+from kswatch.db.queries.alerts import alert as alert
+from kswatch.db.queries.alerts import alert_events as alert_events
+from kswatch.db.queries.alerts import alerts as alerts
+from kswatch.db.queries.alerts import request as request
+from kswatch.db.queries.alerts import requests as requests
+from kswatch.db.queries.heuristics import ScorePoint as ScorePoint
+from kswatch.db.queries.heuristics import counted_scores as counted_scores
+from kswatch.db.queries.heuristics import heuristic_scores as heuristic_scores
+from kswatch.db.queries.heuristics import heuristic_verdicts as heuristic_verdicts
+from kswatch.db.queries.heuristics import prediction_outcomes as prediction_outcomes
+from kswatch.db.queries.heuristics import score_points as score_points
+from kswatch.db.queries.measurements import canaries as canaries
+from kswatch.db.queries.measurements import comparisons as comparisons
+from kswatch.db.queries.measurements import measurements as measurements
+from kswatch.db.queries.measurements import problems as problems
+from kswatch.db.queries.measurements import summaries as summaries
+from kswatch.db.queries.rows import AlertEventRow as AlertEventRow
+from kswatch.db.queries.rows import AlertRow as AlertRow
+from kswatch.db.queries.rows import CanaryRow as CanaryRow
+from kswatch.db.queries.rows import ComparisonRow as ComparisonRow
+from kswatch.db.queries.rows import DeviceRow as DeviceRow
+from kswatch.db.queries.rows import EnvironmentChange as EnvironmentChange
+from kswatch.db.queries.rows import MeasurementRow as MeasurementRow
+from kswatch.db.queries.rows import PredictionOutcome as PredictionOutcome
+from kswatch.db.queries.rows import ProblemRow as ProblemRow
+from kswatch.db.queries.rows import RequestRow as RequestRow
+from kswatch.db.queries.rows import RunRow as RunRow
+from kswatch.db.queries.rows import SummaryRow as SummaryRow
+from kswatch.db.queries.rows import VerdictRow as VerdictRow
+from kswatch.db.queries.runs import HistoryFilter as HistoryFilter
+from kswatch.db.queries.runs import devices as devices
+from kswatch.db.queries.runs import ended_run_ids as ended_run_ids
+from kswatch.db.queries.runs import ended_runs as ended_runs
+from kswatch.db.queries.runs import environment_changes as environment_changes
+from kswatch.db.queries.runs import find_device as find_device
+from kswatch.db.queries.runs import run as run
+from kswatch.db.queries.runs import run_events as run_events
+from kswatch.db.queries.runs import runs as runs
+from kswatch.db.queries.verdicts import verdicts as verdicts

@@ -1,6 +1,6 @@
-"""Reads of a few columns of many cells: what a chart draws, never whole rows.
+"""Reads of a few columns of many cells, for charts.
 
-Statements are of tables rather than of models: reading a thousand rows takes half as long.
+The statements use tables rather than models: reading a thousand rows takes half as long.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, select
 
 from kswatch.db.backend.codecs import unpack_samples
 from kswatch.db.backend.fetch import driver_rows
+from kswatch.db.backend.mapping import field_names
 from kswatch.db.queries.rows import MeasurementRow
 from kswatch.db.records import ProblemKey
 from kswatch.db.schema.tables import Cell, Comparison, Measurement, Prediction, Problem, Sample
@@ -22,12 +23,12 @@ from kswatch.db.store import Store
 _MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
 _COMPARISON, _PREDICTION = Comparison.__table__, Prediction.__table__
 
-PROBLEM_NAMES = tuple(ProblemKey.__dataclass_fields__)
-MEASURED_NAMES = tuple(name for name in MeasurementRow._fields if name in _MEASUREMENT.c)
+PROBLEM_NAMES = field_names(ProblemKey)
+MEASURED_NAMES = tuple(name for name in field_names(MeasurementRow) if name in _MEASUREMENT.c)
 
 
 class Ratio(NamedTuple):
-    """How fused did on one problem in one run, no more than a picture of many nights needs."""
+    """Fused against the best baseline on one problem in one run, in the columns of a chart."""
 
     run_id: int
     problem_id: int
@@ -36,8 +37,8 @@ class Ratio(NamedTuple):
     left_out: str | None
 
 
-class Said(NamedTuple):
-    """What a heuristic said for a problem in one run."""
+class PredictionPoint(NamedTuple):
+    """A heuristic's prediction for a problem in one run."""
 
     run_id: int
     heuristic: str
@@ -58,8 +59,8 @@ def cells_of_run(
         store: to read from.
         run_id: of the run.
         columns: of `measurement`.
-        precision: only of this one.
-        layout: only of this one.
+        precision: only of this precision.
+        layout: only of this layout.
     """
     problems = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES))
     query = (
@@ -73,7 +74,7 @@ def cells_of_run(
     with store.session() as session:
         key_of = {key[0]: key for key in driver_rows(session, problems)}
         rows = driver_rows(session, query)
-    # one problem has many cells: its key is not read for each of them
+    # one problem has many cells: reading its key once is faster than joining it to each
     return sorted((key_of[row[0]] + row[1:] for row in rows), key=itemgetter(0))
 
 
@@ -100,7 +101,7 @@ def ratios_of_runs(
     baselines: str,
     problem_ids: Collection[int],
 ) -> list[Ratio]:
-    """How fused did on these problems in these runs, in no order."""
+    """Comparisons of these problems in these runs, in no order."""
     query = select(*(_COMPARISON.c[name] for name in Ratio._fields)).where(
         _COMPARISON.c.run_id.in_(run_ids),
         _COMPARISON.c.problem_id.in_(problem_ids),
@@ -111,21 +112,23 @@ def ratios_of_runs(
         return [Ratio._make(row) for row in driver_rows(session, query)]
 
 
-def said_of_problem(store: Store, run_ids: Collection[int], problem: ProblemKey) -> list[Said]:
-    """What every heuristic said for one problem in these runs, the oldest run first."""
+def predictions_of_problem(
+    store: Store, run_ids: Collection[int], problem: ProblemKey
+) -> list[PredictionPoint]:
+    """Every heuristic's predictions for one problem in these runs, the oldest run first."""
     query = (
-        select(*(_PREDICTION.c[name] for name in Said._fields))
+        select(*(_PREDICTION.c[name] for name in PredictionPoint._fields))
         .where(_PREDICTION.c.run_id.in_(run_ids), _PREDICTION.c.problem_id == _id_of(problem))
         .order_by(_PREDICTION.c.run_id, _PREDICTION.c.heuristic, _PREDICTION.c.version)
     )
     with store.session() as session:
-        return [Said(*row) for row in session.execute(query)]
+        return [PredictionPoint(*row) for row in session.execute(query)]
 
 
 def samples_of_run(
     store: Store, run_id: int, cell_ids: Collection[int]
 ) -> dict[tuple[int, str], array[float]]:
-    """Raw samples in ms of these cells of a run, by cell and mode, as far as they are kept."""
+    """Raw samples in ms of these cells of a run, by cell and mode, where they are kept."""
     query = select(Sample.cell_id, Sample.mode, Sample.samples_ms).where(
         Sample.run_id == run_id, Sample.cell_id.in_(cell_ids)
     )

@@ -1,4 +1,4 @@
-"""Reads of the machine code behind a measurement: what the compiler gave it, what its counters read."""
+"""Reads of compiled machine code: its resources, and the hardware counters of its measurements."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import Cell, Counter, Resource
 from kswatch.db.store import Store
 
 
 class ResourceRow(NamedTuple):
-    """What the compiler gave one kernel."""
+    """The resources of one compiled kernel."""
 
     code_hash: str
     kernel: str
@@ -26,7 +27,7 @@ class ResourceRow(NamedTuple):
 
 
 class CounterRow(NamedTuple):
-    """A hardware counter of one cell in one run; a refused one has a reason instead of a value."""
+    """A hardware counter of one cell in one run; without value it has a reason."""
 
     implementation: str
     name: str
@@ -36,9 +37,8 @@ class CounterRow(NamedTuple):
 
 
 def resources(store: Store, code_hashes: Collection[str]) -> list[ResourceRow]:
-    """The kernels that were compiled to this machine code."""
-    columns = [getattr(Resource, name) for name in ResourceRow._fields]
-    query = select(*columns).where(Resource.code_hash.in_(code_hashes))
+    """The compiled kernels with these hashes."""
+    query = select(*columns_of(ResourceRow, Resource)).where(Resource.code_hash.in_(code_hashes))
     with store.session() as session:
         rows = session.execute(query.order_by(Resource.code_hash, Resource.kernel, Resource.architecture))
         return [ResourceRow(*row) for row in rows]

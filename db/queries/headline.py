@@ -1,11 +1,11 @@
-"""`kswatch summary`: how fused stands against the best baseline on one device, in a few numbers."""
+"""`kswatch summary`: fused against the best baseline on one device, in a few numbers."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Row, Select, and_, func, select
 
@@ -16,12 +16,12 @@ from kswatch.db.records import BASELINE_SETS, COMPARABLE, HEADLINE_MODES, Proble
 from kswatch.db.schema.tables import Cell, Measurement, Problem, Run
 from kswatch.db.store import Store
 from kswatch.db.writes.measurements import COMPARED_COLUMNS, held_implementations
-from kswatch.db.writes.run_summary import headline
-from kswatch.db.writes.speedup import COMPARED_METRICS, Measured, Outcome, compare
+from kswatch.db.writes.run_summary import summarise_speedups
+from kswatch.db.writes.speedup import COMPARED_METRICS, Measured, SpeedupResult, compare
 from kswatch.errors import UsageError
 
 SUMMARISED_KINDS: tuple[str, ...] = ("nightly", "ad_hoc", "import")
-"""Confirming, gate and bisect runs are selected samples or other revisions: only when named by --run."""
+"""Confirmation, gate and bisect runs are selected samples or other revisions: only --run reads them."""
 
 
 @dataclass(frozen=True)
@@ -47,50 +47,47 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class ProblemOutcome:
-    """One problem's newest measurements by implementation, and how fused did."""
+class ProblemComparison:
+    """One problem's newest measurements by implementation, and their comparison."""
 
     problem: ProblemKey
     measured: Mapping[str, Measured]
-    outcome: Outcome
+    outcome: SpeedupResult
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """What a device's runs say of each problem."""
+class DeviceComparison:
+    """Each problem's comparison on one device."""
 
     device: DeviceRow
     baselines: tuple[str, ...]
-    problems: tuple[ProblemOutcome, ...]
-    """Those that are left out too, with the reason in their outcome."""
+    problems: tuple[ProblemComparison, ...]
+    """With those that are left out, whose outcome has the reason."""
+    run_id: int | None
+    metric: str
+    precision: str | None
+    layout: str | None
 
 
-def summary(
-    store: Store,
-    device: str | None = None,
-    *,
-    run_id: int | None = None,
-    metric: str = "latency",
-    precision: str | None = None,
-    layout: str | None = None,
-    baselines: Sequence[str] | None = None,
-) -> Summary:
+class SummaryFilters(TypedDict, total=False):
+    """The filters of `outcomes`."""
+
+    run_id: int | None
+    metric: str
+    precision: str | None
+    layout: str | None
+    baselines: Sequence[str] | None
+
+
+def summary(store: Store, device: str | None = None, **filters: Unpack[SummaryFilters]) -> Summary:
     """Each problem's newest good measurement on a device, fused against the best baseline; see `outcomes`.
 
     Raises:
         UsageError: no or several such devices, no such run, metric or baseline.
     """
-    found = outcomes(
-        store,
-        device,
-        run_id=run_id,
-        metric=metric,
-        precision=precision,
-        layout=layout,
-        baselines=baselines,
-    )
+    found = outcomes(store, device, **filters)
     compared = [one.outcome for one in found.problems]
-    numbers = headline([one.speedup for one in compared if one.speedup is not None])
+    numbers = summarise_speedups([one.speedup for one in compared if one.speedup is not None])
     reasons = Counter(one.left_out for one in compared if one.left_out is not None)
     return Summary(
         problems=numbers.problems,
@@ -103,10 +100,10 @@ def summary(
         not_converged=sum(_is_flagged(one.measured, one.outcome) for one in found.problems),
         device=found.device.uuid,
         model=found.device.model,
-        run=run_id,
-        metric=metric,
-        precision=precision,
-        layout=layout,
+        run=found.run_id,
+        metric=found.metric,
+        precision=found.precision,
+        layout=found.layout,
         baselines=found.baselines,
     )
 
@@ -120,7 +117,7 @@ def outcomes(
     precision: str | None = None,
     layout: str | None = None,
     baselines: Sequence[str] | None = None,
-) -> Outcomes:
+) -> DeviceComparison:
     """Each problem's newest good measurements on a device, fused against the best baseline.
 
     Args:
@@ -128,9 +125,9 @@ def outcomes(
         device: UUID, unique prefix or model name; may be None where there is one, or with `run_id`.
         run_id: only measurements of this run, whatever its kind, excluded or not.
         metric: latency or energy.
-        precision: only problems of this one.
-        layout: only problems of this one.
-        baselines: who must be beaten; by default all that the device's runs hold.
+        precision: only problems of this precision.
+        layout: only problems of this layout.
+        baselines: the baselines to beat; by default all that the device's runs have.
 
     Raises:
         UsageError: no or several such devices, no such run, metric or baseline.
@@ -138,7 +135,7 @@ def outcomes(
     if metric not in COMPARED_METRICS:
         raise UsageError(f"unknown metric {metric!r}; choose from {', '.join(COMPARED_METRICS)}")
     chosen = find_device(store, device if run_id is None or device else run(store, run_id).device_uuid)
-    rivals = _baselines(store, chosen.id, run_id, baselines)
+    competitors = _baselines(store, chosen.id, run_id, baselines)
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
     measured = _newest(store, which, metric)
@@ -148,27 +145,29 @@ def outcomes(
         )
         keys = {id_: ProblemKey(*key) for id_, *key in session.execute(query)}
     problems = (
-        ProblemOutcome(keys[id_], rows, compare(rows, metric, rivals)) for id_, rows in measured.items()
+        ProblemComparison(keys[id_], rows, compare(rows, metric, competitors))
+        for id_, rows in measured.items()
     )
-    return Outcomes(chosen, rivals, tuple(sorted(problems, key=lambda one: one.problem)))
+    ordered = tuple(sorted(problems, key=lambda one: one.problem))
+    return DeviceComparison(chosen, competitors, ordered, run_id, metric, precision, layout)
 
 
 def _baselines(
-    store: Store, device_id: int, run_id: int | None, asked: Sequence[str] | None
+    store: Store, device_id: int, run_id: int | None, named: Sequence[str] | None
 ) -> tuple[str, ...]:
     known = BASELINE_SETS["all"]
-    if asked is None:
+    if named is None:
         with store.session() as session:
             held = held_implementations(session.connection(), device_id, run_id)
         return tuple(name for name in known if name in held)
-    for name in asked:
+    for name in named:
         if name not in known:
             raise UsageError(f"unknown baseline {name!r}; choose from {', '.join(known)}")
-    return tuple(dict.fromkeys(asked))
+    return tuple(dict.fromkeys(named))
 
 
 def _newest(store: Store, which: Collection[Any], metric: str) -> dict[int, dict[str, Row]]:
-    """Each cell's newest measurement with a number, else its newest of any status, by problem and name."""
+    """Each cell's newest measurement with a number, else of any status, by problem and implementation."""
     value = getattr(Measurement, COMPARED_METRICS[metric])
     good = [Measurement.status.in_(COMPARABLE), value.is_not(None)]
     found: dict[int, dict[str, Row]] = defaultdict(dict)
@@ -200,7 +199,7 @@ def _newest_query(which: Collection[Any], wanted: Collection[Any]) -> Select:
     )
 
 
-def _is_flagged(rows: Mapping[str, Measured], outcome: Outcome) -> bool:
+def _is_flagged(rows: Mapping[str, Measured], outcome: SpeedupResult) -> bool:
     if outcome.best_baseline is None:
         return False
     return "not_converged" in (rows["fused"].status, rows[outcome.best_baseline].status)

@@ -1,26 +1,117 @@
-"""Reads of heuristics' scores and of the judgements on them."""
+"""Reads of predictions, of heuristics' scores and of the verdicts on these."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from kswatch.db.backend.fetch import driver_rows
-from kswatch.db.queries.runs import MEASURED, NIGHTLY, run_filters
+from kswatch.db.backend.mapping import columns_of
+from kswatch.db.queries.measurements import RunIds, problem_filters, which_runs
+from kswatch.db.queries.rows import PredictionOutcome
 from kswatch.db.records import HeuristicVerdictRecord
-from kswatch.db.schema.tables import HeuristicScore, HeuristicVerdict, Run
+from kswatch.db.schema.tables import Comparison, HeuristicScore, HeuristicVerdict, Prediction, Problem, Run
+from kswatch.db.statistics import PredictionScore, wrong_choice_cost
 from kswatch.db.store import Store
-from kswatch.db.writes.heuristic_scores import KEYS, RunScore
+from kswatch.db.writes.heuristic_scores import KEYS
+
+
+def prediction_outcomes(
+    store: Store,
+    run_id: int,
+    *,
+    metric: str = "latency",
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[PredictionOutcome]:
+    """A run's predictions beside the measured speedups; problems that were left out have none."""
+    columns = columns_of(PredictionOutcome, Prediction, Run, Problem, Comparison)
+    query = _predictions(columns, _which([run_id], metric, baselines, precision, layout))
+    query = query.order_by(Prediction.heuristic, Prediction.version, Prediction.problem_id)
+    with store.session() as session:
+        return [PredictionOutcome(*row) for row in session.execute(query)]
+
+
+def _which(
+    run_ids: Collection[int], metric: str, baselines: str, precision: str | None, layout: str | None
+) -> list[ColumnElement[bool]]:
+    return [
+        Prediction.run_id.in_(run_ids),
+        Comparison.metric == metric,
+        Comparison.baselines == baselines,
+        Comparison.speedup.is_not(None),
+        *problem_filters(precision, layout),
+    ]
+
+
+def _predictions(columns: Collection[Any], which: Collection[ColumnElement[bool]]) -> Select:
+    compared = and_(Comparison.run_id == Prediction.run_id, Comparison.problem_id == Prediction.problem_id)
+    return (
+        select(*columns)
+        .select_from(Prediction)
+        .join(Comparison, compared)
+        .join(Run, Run.id == Prediction.run_id)
+        .join(Problem, Problem.id == Prediction.problem_id)
+        .where(*which)
+    )
 
 
 @dataclass(frozen=True)
-class HeuristicScoreRow(RunScore):
-    """A stored score with its run."""
+class CountedScoreRow(PredictionScore):
+    """A score that was counted from a run's predictions rather than stored when it ended."""
 
+    run_id: int
+    device_id: int
+    started_at: datetime
+    heuristic: str
+    version: int
+
+
+def counted_scores(
+    store: Store,
+    run_ids: Collection[int],
+    *,
+    metric: str = "latency",
+    baselines: str = "all",
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[CountedScoreRow]:
+    """Each heuristic's score in each of these runs, counted now, the oldest run first."""
+    keys = (Run.id, Run.device_id, Run.started_at, Prediction.heuristic, Prediction.version)
+    fused, won = Prediction.predicts_fused.is_(True), Comparison.speedup > 1
+    cells = (and_(fused, won), and_(fused, ~won), and_(~fused, won), and_(~fused, ~won))
+    counts = (func.sum(case((cell, 1), else_=0)) for cell in cells)
+    which = _which(run_ids, metric, baselines, precision, layout)
+    matrices = _predictions((*keys, *counts), which).group_by(*keys).order_by(keys[0], *keys[3:])
+    wrong = _predictions((keys[0], *keys[3:], Comparison.speedup), which).where(fused != won)
+    regrets: dict[tuple[Any, ...], float] = defaultdict(float)
+    with store.session() as session:
+        for *group, speedup in driver_rows(session, wrong):
+            regrets[tuple(group)] += wrong_choice_cost(speedup)
+        rows = session.execute(matrices).all()
+    found = []
+    for row in rows:
+        key, (tp, fp, fn, tn) = row[: len(keys)], map(int, row[len(keys) :])
+        score = PredictionScore.of_counts(tp, fp, fn, tn, regrets[key[0], *key[3:]])
+        found.append(CountedScoreRow(**vars(score), **dict(zip(_SCORE_KEYS, key, strict=True))))
+    return found
+
+
+_SCORE_KEYS = ("run_id", "device_id", "started_at", "heuristic", "version")
+
+
+@dataclass(frozen=True)
+class HeuristicScoreRow(PredictionScore):
+    """A stored score with its run; the interval of its accuracy is that of measuring again."""
+
+    accuracy_low: float | None
+    accuracy_high: float | None
     run_id: int
     device_id: int
     started_at: datetime
@@ -30,59 +121,32 @@ class HeuristicScoreRow(RunScore):
     precision: str
     layout: str
 
-    @property
-    def key(self) -> tuple[str | int, ...]:
-        """What is the same along a series of scores."""
-        return tuple(getattr(self, name) for name in KEYS)
-
 
 def heuristic_scores(
     store: Store,
-    run_id: int | None = None,
+    runs: RunIds,
     *,
-    run_ids: Collection[int] | None = None,
-    device_id: int | None = None,
-    newest_runs: int | None = None,
     metric: str | None = None,
     precision: str | None = None,
     layout: str | None = None,
-    kinds: Collection[str] | None = NIGHTLY,
-    origins: Collection[str] | None = MEASURED,
 ) -> list[HeuristicScoreRow]:
-    """Scores of named runs whatever they are, or of these kinds of runs, the oldest run first.
-
-    Args:
-        store: to read from.
-        run_id: only this run.
-        run_ids: only these.
-        device_id: only this device.
-        newest_runs: only of so many of the newest runs.
-        metric: only of this metric.
-        precision: only of this precision.
-        layout: only of this layout.
-        kinds: of runs; None for all.
-        origins: of runs; None for all.
-    """
-    named = run_ids if run_id is None else [run_id]
-    one = run_filters(device_id, kinds, origins) if named is None else [Run.id.in_(named)]
-    names = [field.name for field in fields(HeuristicScoreRow)]
-    columns = [
-        (Run if name in ("device_id", "started_at") else HeuristicScore).__table__.c[name] for name in names
-    ]
+    """Stored scores of these runs, the oldest run first."""
     order = (HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
-    query = select(*columns).join(Run, Run.id == HeuristicScore.run_id).where(*one).order_by(*order)
+    query = (
+        select(*columns_of(HeuristicScoreRow, HeuristicScore, Run))
+        .join(Run, Run.id == HeuristicScore.run_id)
+        .where(*which_runs(HeuristicScore.run_id, runs))
+        .order_by(*order)
+    )
     for name, value in (("metric", metric), ("precision", precision), ("layout", layout)):
         if value is not None:
             query = query.where(getattr(HeuristicScore, name) == value)
-    if newest_runs is not None:
-        runs = select(Run.id).where(*one).order_by(Run.id.desc()).limit(newest_runs)
-        query = query.where(HeuristicScore.run_id.in_(runs))
     with store.session() as session:
         return [HeuristicScoreRow(*row) for row in session.execute(query)]
 
 
 class ScorePoint(NamedTuple):
-    """What of a score is judged."""
+    """The part of a stored score that is judged."""
 
     run_id: int
     metric: str
@@ -98,7 +162,7 @@ class ScorePoint(NamedTuple):
 
 
 def score_points(store: Store, run_ids: Collection[int]) -> list[ScorePoint]:
-    """What of these runs' scores is judged, the oldest run first."""
+    """The judged part of these runs' scores, the oldest run first."""
     table = HeuristicScore.__table__
     columns = [table.c[name] for name in ScorePoint._fields]
     query = select(*columns).where(table.c.run_id.in_(run_ids)).order_by(*columns[:6])
@@ -107,21 +171,11 @@ def score_points(store: Store, run_ids: Collection[int]) -> list[ScorePoint]:
 
 
 def heuristic_verdicts(
-    store: Store,
-    run_id: int | None = None,
-    *,
-    run_ids: Collection[int] | None = None,
-    alert_id: int | None = None,
-    verdict: str | None = None,
+    store: Store, runs: RunIds, *, verdict: str | None = None
 ) -> list[HeuristicVerdictRecord]:
-    """Judgements on heuristics' scores, of runs or of an alert, all or one verdict, the oldest run first."""
-    names = [field.name for field in fields(HeuristicVerdictRecord)]
-    query = select(*(getattr(HeuristicVerdict, name) for name in names))
-    named = run_ids if run_id is None else [run_id]
-    if named is not None:
-        query = query.where(HeuristicVerdict.run_id.in_(named))
-    if alert_id is not None:
-        query = query.where(HeuristicVerdict.alert_id == alert_id)
+    """Verdicts on heuristics' scores in these runs, all or those of one kind, the oldest run first."""
+    query = select(*columns_of(HeuristicVerdictRecord, HeuristicVerdict))
+    query = query.where(*which_runs(HeuristicVerdict.run_id, runs))
     if verdict is not None:
         query = query.where(HeuristicVerdict.verdict == verdict)
     query = query.order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))

@@ -1,125 +1,107 @@
-"""Reads of what was measured: measurements, comparisons, headlines, tails, samples, canaries."""
+"""Reads of measurements, comparisons, run summaries, canaries and problems.
+
+`runs` names one run or several, whatever their kind; None reads the runs of the given device, kinds and
+origins.
+"""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, select
 
-from kswatch.db.backend.codecs import in_one, unpack_points, unpack_samples
-from kswatch.db.queries.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, Series, SummaryRow
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, is_problem
+from kswatch.db.queries.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, SummaryRow
 from kswatch.db.queries.runs import MEASURED, NIGHTLY, run_filters
 from kswatch.db.records import ProblemKey
-from kswatch.db.schema.tables import (
-    Canary,
-    Cell,
-    Comparison,
-    Measurement,
-    Problem,
-    Run,
-    RunSummary,
-    Sample,
-    SeriesTail,
-)
+from kswatch.db.schema.tables import Canary, Cell, Comparison, Measurement, Problem, Run, RunSummary
 from kswatch.db.store import Store
 
-PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in ProblemKey.__dataclass_fields__)
+RunIds = int | Collection[int] | None
 
 
-def problem_filters(
-    pattern: tuple[int, int, int, int] | None = None,
-    batch: int | None = None,
-    precision: str | None = None,
-    layout: str | None = None,
-) -> list[Any]:
+def problem_filters(precision: str | None = None, layout: str | None = None) -> list[ColumnElement[bool]]:
     """Conditions on `problem`; None means all."""
-    conditions = []
-    if pattern is not None:
-        letters = (Problem.a, Problem.b, Problem.c, Problem.d)
-        conditions += [column == value for column, value in zip(letters, pattern, strict=True)]
-    wanted = ((Problem.batch, batch), (Problem.precision, precision), (Problem.layout, layout))
-    return conditions + [column == value for column, value in wanted if value is not None]
+    return _equal((Problem.precision, precision), (Problem.layout, layout))
 
 
-def _which_runs(
-    run_id: int | None,
-    device_id: int | None,
-    kinds: Collection[str] | None,
-    origins: Collection[str] | None,
-) -> list[Any]:
-    """Conditions on `run`: the named one, whatever it is, or those of a kind and origin."""
-    return run_filters(device_id, kinds, origins) if run_id is None else [Run.id == run_id]
+def _equal(*wanted: tuple[Any, object]) -> list[ColumnElement[bool]]:
+    return [column == value for column, value in wanted if value is not None]
+
+
+def which_runs(
+    run_id: Any,  # noqa: ANN401  (a column)
+    runs: RunIds,
+    device_id: int | None = None,
+    kinds: Collection[str] | None = None,
+    origins: Collection[str] | None = None,
+) -> list[ColumnElement[bool]]:
+    """Conditions on the runs: the named ones, whatever they are, or those of a device, kind and origin."""
+    if runs is None:
+        return run_filters(device_id, kinds, origins)
+    return [run_id == runs if isinstance(runs, int) else run_id.in_(runs)]
 
 
 def measurements(
     store: Store,
-    run_id: int | None = None,
+    runs: RunIds = None,
     *,
+    problem: ProblemKey | None = None,
     device_id: int | None = None,
-    pattern: tuple[int, int, int, int] | None = None,
-    batch: int | None = None,
     precision: str | None = None,
     layout: str | None = None,
-    implementation: str | None = None,
     kinds: Collection[str] | None = NIGHTLY,
     origins: Collection[str] | None = MEASURED,
 ) -> list[MeasurementRow]:
-    """Measurements of a run, or of a device's runs on some problems, ordered by run and problem."""
-    columns = [
-        getattr(Measurement, name) for name in MeasurementRow._fields if name in Measurement.__table__.c
-    ]
-    named = columns[:2] + [Problem.id, *PROBLEM_COLUMNS, Cell.implementation] + columns[2:]
+    """Whole measurements, of one problem or of all, ordered by run and problem."""
     query = (
-        select(*named)
+        select(*columns_of(MeasurementRow, Measurement, Cell, Problem))
         .join(Cell, Cell.id == Measurement.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .join(Run, Run.id == Measurement.run_id)
-        .where(*_which_runs(run_id, device_id, kinds, origins))
-        .where(*problem_filters(pattern, batch, precision, layout))
-        .order_by(Measurement.run_id, Problem.id, Cell.id)
+        .where(
+            *which_runs(Measurement.run_id, runs, device_id, kinds, origins),
+            *problem_filters(precision, layout),
+        )
+        .order_by(Measurement.run_id, Problem.id, Cell.id, Measurement.mode)
     )
-    if device_id is not None:
+    if device_id is not None:  # named here too, so that the index by series serves
         query = query.where(Measurement.device_id == device_id)
-    if implementation is not None:
-        query = query.where(Cell.implementation == implementation)
-    with store.session() as session:
-        return [MeasurementRow(*row) for row in session.execute(query)]
+    return _read(store, query, MeasurementRow, problem)
 
 
 def comparisons(
     store: Store,
-    run_id: int | None = None,
+    runs: RunIds = None,
     *,
+    problem: ProblemKey | None = None,
     device_id: int | None = None,
-    metric: str = "latency",
+    metric: str | None = "latency",
     baselines: str = "all",
-    pattern: tuple[int, int, int, int] | None = None,
-    batch: int | None = None,
     precision: str | None = None,
     layout: str | None = None,
     kinds: Collection[str] | None = NIGHTLY,
     origins: Collection[str] | None = MEASURED,
 ) -> list[ComparisonRow]:
-    """Comparisons of a run, or of some problems over a device's runs, the oldest run first."""
-    columns = [getattr(Comparison, name) for name in ComparisonRow._fields if name in Comparison.__table__.c]
+    """Comparisons in one metric or both, of one problem or of all, the oldest run first."""
     query = (
-        select(columns[0], Run.device_id, Run.started_at, columns[1], *PROBLEM_COLUMNS, *columns[2:])
+        select(*columns_of(ComparisonRow, Comparison, Run, Problem))
         .join(Run, Run.id == Comparison.run_id)
         .join(Problem, Problem.id == Comparison.problem_id)
-        .where(Comparison.metric == metric, Comparison.baselines == baselines)
-        .where(*_which_runs(run_id, device_id, kinds, origins))
-        .where(*problem_filters(pattern, batch, precision, layout))
+        .where(Comparison.baselines == baselines, *_equal((Comparison.metric, metric)))
+        .where(
+            *which_runs(Comparison.run_id, runs, device_id, kinds, origins),
+            *problem_filters(precision, layout),
+        )
         .order_by(Comparison.run_id, Problem.id)
     )
-    with store.session() as session:
-        return [ComparisonRow(*row) for row in session.execute(query)]
+    return _read(store, query, ComparisonRow, problem)
 
 
 def summaries(
     store: Store,
-    run_id: int | None = None,
+    runs: RunIds = None,
     *,
     device_id: int | None = None,
     metric: str | None = None,
@@ -129,91 +111,27 @@ def summaries(
     kinds: Collection[str] | None = NIGHTLY,
     origins: Collection[str] | None = MEASURED,
 ) -> list[SummaryRow]:
-    """Headlines of a run, or of all runs over time, the oldest first."""
+    """Run summaries, the oldest run first."""
     wanted = ((RunSummary.metric, metric), (RunSummary.precision, precision), (RunSummary.layout, layout))
-    columns = [getattr(RunSummary, name) for name in SummaryRow._fields if name in RunSummary.__table__.c]
-    run_columns = (Run.device_id, Run.started_at, Run.environment_id, Run.revision_id)
     query = (
-        select(columns[0], *run_columns, *columns[1:])
+        select(*columns_of(SummaryRow, RunSummary, Run))
         .join(Run, Run.id == RunSummary.run_id)
-        .where(RunSummary.baselines == baselines, *_which_runs(run_id, device_id, kinds, origins))
-        .where(*(column == value for column, value in wanted if value is not None))
+        .where(RunSummary.baselines == baselines, *_equal(*wanted))
+        .where(*which_runs(RunSummary.run_id, runs, device_id, kinds, origins))
         .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
     )
-    with store.session() as session:
-        return [SummaryRow(*row) for row in session.execute(query)]
+    return _read(store, query, SummaryRow)
 
 
-def tails(
-    store: Store,
-    device_id: int,
-    *,
-    metrics: Collection[str] | None = None,
-    newest_run_id: int | None = None,
-    origins: Collection[str] | None = MEASURED,
-) -> list[Series]:
-    """The last 400 nightly points of every series of a device; what `check` judges.
-
-    Args:
-        store: to read from.
-        device_id: whose series.
-        metrics: some of `kswatch.db.writes.measurements.TAIL_METRICS`, `speedup`, `energy_ratio`; None means all.
-        newest_run_id: only series whose newest point is of this run, without points of later runs.
-        origins: of the runs; points of excluded runs are always left out.
-    """
+def canaries(store: Store, runs: RunIds) -> list[CanaryRow]:
+    """Canary readings, the oldest run first."""
     query = (
-        select(SeriesTail.cell_id, *PROBLEM_COLUMNS, Cell.implementation, SeriesTail.metric)
-        .add_columns(SeriesTail.points, SeriesTail.older)
-        .join(Cell, Cell.id == SeriesTail.cell_id)
-        .join(Problem, Problem.id == Cell.problem_id)
-        .where(SeriesTail.device_id == device_id)
-        .order_by(SeriesTail.cell_id, SeriesTail.metric)
-    )
-    if metrics is not None:
-        query = query.where(SeriesTail.metric.in_(metrics))
-    if newest_run_id is not None:
-        query = query.where(SeriesTail.newest_run_id >= newest_run_id)
-    with store.session() as session:
-        seen = set(session.scalars(select(Run.id).where(*run_filters(device_id, NIGHTLY, origins))))
-        rows = session.execute(query).all()
-    if newest_run_id is not None:
-        seen = {run_id for run_id in seen if run_id <= newest_run_id}
-    found = []
-    for cell_id, *key, implementation, metric, recent, older in rows:
-        points = [point for point in unpack_points(in_one(recent, older)) if point.run_id in seen]
-        if points and newest_run_id in (None, points[-1].run_id):
-            found.append(Series(cell_id, ProblemKey(*key), implementation, metric, points))
-    return found
-
-
-def samples(store: Store, run_id: int, cell_id: int, mode: str = "cold") -> array[float]:
-    """Raw samples of a measurement in ms, as they were taken; empty where none are kept."""
-    query = select(Sample.samples_ms).where(
-        Sample.run_id == run_id, Sample.cell_id == cell_id, Sample.mode == mode
-    )
-    with store.session() as session:
-        packed = session.scalar(query)
-    return unpack_samples(packed) if packed else array("f")
-
-
-def canaries(
-    store: Store,
-    run_id: int | None = None,
-    *,
-    device_id: int | None = None,
-    kinds: Collection[str] | None = NIGHTLY,
-    origins: Collection[str] | None = MEASURED,
-) -> list[CanaryRow]:
-    """Canary readings of a run, or of all runs over time, the oldest run first."""
-    columns = [getattr(Canary, name) for name in CanaryRow._fields if name in Canary.__table__.c]
-    query = (
-        select(columns[0], Run.device_id, Run.started_at, *columns[1:])
+        select(*columns_of(CanaryRow, Canary, Run))
         .join(Run, Run.id == Canary.run_id)
-        .where(*_which_runs(run_id, device_id, kinds, origins))
+        .where(*which_runs(Canary.run_id, runs))
         .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
     )
-    with store.session() as session:
-        return [CanaryRow(*row) for row in session.execute(query)]
+    return _read(store, query, CanaryRow)
 
 
 def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
@@ -224,5 +142,11 @@ def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
         of_cell = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
         measured = select(Measurement.run_id).where(*of_cell).exists()
         query = query.where(select(Cell.id).where(Cell.problem_id == Problem.id, measured).exists())
+    return _read(store, query, ProblemRow)
+
+
+def _read(store: Store, query: Select, row: Any, problem: ProblemKey | None = None) -> list[Any]:  # noqa: ANN401
+    if problem is not None:
+        query = query.where(*is_problem(problem))
     with store.session() as session:
-        return [ProblemRow(*row) for row in session.execute(query)]
+        return [row._make(found) for found in session.execute(query)]

@@ -1,6 +1,6 @@
-"""What judging a night reads, in as few queries as there are tables.
+"""Reads for judging a night: one query per table.
 
-Written for arrays: the tails of a device come back as one structured array, not as 25,000 lists.
+The tails of a device are returned as one structured array rather than as 25,000 lists.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import bindparam, case, func, null, select
 
-from kswatch.db.backend.codecs import RECENT_POINTS, in_one
+from kswatch.db.backend.codecs import RECENT_POINTS, join_tail
 from kswatch.db.backend.fetch import driver_rows
 from kswatch.db.queries.runs import RunRow
 from kswatch.db.records import ProblemKey
@@ -35,7 +35,7 @@ POINT_DTYPE = np.dtype([("run_id", "<u4"), ("value", "<f4"), ("low", "<f4"), ("h
 """A point of a tail, as `kswatch.db.backend.codecs` packs it."""
 
 
-class Night(NamedTuple):
+class PriorNight(NamedTuple):
     """A nightly run before the judged one."""
 
     run_id: int
@@ -44,7 +44,7 @@ class Night(NamedTuple):
 
 
 class NewestPoint(NamedTuple):
-    """What one cell gave in the judged run, in its first headline mode."""
+    """One cell's result in the judged run, in its first headline mode."""
 
     cell_id: int
     problem: ProblemKey
@@ -73,7 +73,7 @@ class CellState(NamedTuple):
 
 
 class Tails(NamedTuple):
-    """Tails of many series: `points` holds them one after another, `lengths` says how many each has."""
+    """Tails of many series: `points` has them one after another, `lengths` the number of points of each."""
 
     keys: list[tuple[int, str]]
     """(cell id, metric) of each series."""
@@ -82,7 +82,7 @@ class Tails(NamedTuple):
 
 
 class CanaryReading(NamedTuple):
-    """The median time of one canary over the positions of one run."""
+    """The median latency of one canary over the positions of one run."""
 
     run_id: int
     name: str
@@ -114,7 +114,7 @@ def newest_nights(store: Store, device_id: int | None = None) -> list[int]:
         return sorted(session.scalars(query.group_by(Run.device_id)))
 
 
-def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
+def nights_before(store: Store, run: RunRow, most: int) -> list[PriorNight]:
     """Up to `most` nightly runs of the same device and origin before this one, oldest first."""
     query = (
         select(Run.id, Run.environment_id, Revision.commit)
@@ -125,11 +125,11 @@ def nights_before(store: Store, run: RunRow, most: int) -> list[Night]:
         .limit(most)
     )
     with store.session() as session:
-        return [Night(*row) for row in session.execute(query)][::-1]
+        return [PriorNight(*row) for row in session.execute(query)][::-1]
 
 
 def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
-    """What each cell gave in the run, in its first headline mode (cold, else unknown; never hot)."""
+    """Each cell's result in the run, in its first headline mode (cold, else unknown; never hot)."""
     with store.session() as session:
         rows = driver_rows(session, _POINTS, {"run": run_id})
         ratios = driver_rows(session, _RATIOS, {"run": run_id})
@@ -172,7 +172,7 @@ _POINTS = (
     )
     .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
     .where(_MEASUREMENT.c.run_id == bindparam("run"), _MEASUREMENT.c.mode != "hot")
-    .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # as the key has them: cold before unknown
+    .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # the order of the key: cold before unknown
 )
 
 
@@ -195,12 +195,12 @@ def _newest_point(row: Sequence[Any], problem: ProblemKey, ratio: Sequence[Any] 
 
 
 def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
-    """The tails of a device's series that have a point at or after a run, from about that run on."""
+    """The tails of a device's series with a point at or after a run, cut to about that run."""
     nights = select(func.count()).where(
         Run.device_id == device_id, Run.kind.in_(KINDS_WITH_TAILS), Run.id >= since_run_id
     )
     with store.session() as session:
-        # no series has more points than there were nights: years of older ones need not be carried
+        # no series has more points than there were nights, so that older ones need not be read
         most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
         length = func.length(SeriesTail.points)
         begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
@@ -210,22 +210,23 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
             SeriesTail.metric.in_(metrics),
             SeriesTail.newest_run_id >= since_run_id,
         )
-        rows = driver_rows(session, query)
+        # a tail without points is NULL here: SQLite's substr gives no empty blob
+        rows = [row for row in driver_rows(session, query) if row[2]]
     keys = [(cell_id, metric) for cell_id, metric, *_ in rows]
-    packed = [in_one(*row[2:])[-most_bytes:] for row in rows]
+    packed = [join_tail(*row[2:])[-most_bytes:] for row in rows]
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
     points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
     return Tails(keys, lengths, points)
 
 
 def _older_than(most_bytes: int) -> list[Any]:
-    """The column of older points, where so many bytes reach beyond the recent ones."""
+    """The column of older points, if `most_bytes` exceed the recent ones."""
     beyond = most_bytes > RECENT_POINTS * POINT_DTYPE.itemsize
     return [SeriesTail.older if beyond else null()]
 
 
 def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:
-    """(run id, cell id) of measurements that carry one of these labels."""
+    """(run id, cell id) of measurements with one of these flags."""
     query = select(Measurement.run_id, Measurement.cell_id, Measurement.flags).where(
         Measurement.run_id.in_(run_ids), Measurement.flags.is_not(None)
     )
@@ -239,7 +240,7 @@ def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[st
 
 
 def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], str]:
-    """The hash of the machine code that ran, by run and cell, for cells that the last run has one of."""
+    """The hash of the machine code by run and cell, for cells whose hash the last run knows."""
     of = _MEASUREMENT.c
     query = select(of.run_id, of.cell_id, of.code_hash).where(
         of.run_id.in_(run_ids), of.code_hash.is_not(None), of.mode != "hot"
@@ -253,7 +254,7 @@ def code_hashes(store: Store, run_ids: Sequence[int]) -> dict[tuple[int, int], s
 def cell_states(
     store: Store, run_ids: Collection[int], cell_ids: Collection[int]
 ) -> dict[tuple[int, int], CellState]:
-    """The state in which cells were measured, by run and cell."""
+    """The machine's state during each measurement, by run and cell."""
     query = select(
         Measurement.run_id, Measurement.cell_id, *(getattr(Measurement, name) for name in CellState._fields)
     ).where(Measurement.run_id.in_(run_ids), Measurement.cell_id.in_(cell_ids), Measurement.mode != "hot")

@@ -1,24 +1,24 @@
-"""What reads give: frozen values, one field per column that a page or a judgement needs.
+"""Rows that the reads return: frozen values, one field per column.
 
-Rows of alerts and of the queue live in a file of their own and are named here too.
+Rows of alerts and requests are defined in a file of their own and re-exported here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from kswatch.db.backend.codecs import Point
 from kswatch.db.queries.alert_rows import AlertEventRow as AlertEventRow
 from kswatch.db.queries.alert_rows import AlertRow as AlertRow
 from kswatch.db.queries.alert_rows import RequestRow as RequestRow
-from kswatch.db.records import EnvironmentRecord, ProblemKey, RevisionRecord
+from kswatch.db.records import EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord
+from kswatch.db.writes.measurements import PLAIN_COLUMNS
 
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """One device, with how much it was measured."""
+    """One device, with the number of its runs and the newest one."""
 
     id: int
     uuid: str
@@ -66,13 +66,13 @@ class RunRow:
 
     @property
     def cells(self) -> int:
-        """Measurements that the run holds, whatever their status."""
+        """Number of the run's cells, whatever their status."""
         return sum(self.by_status.values())
 
 
 @dataclass(frozen=True)
 class RunEventRow:
-    """What a person said of a run."""
+    """An event of a run: an exclusion, an inclusion or a note."""
 
     run_id: int
     at: datetime
@@ -83,68 +83,26 @@ class RunEventRow:
 
 @dataclass(frozen=True)
 class EnvironmentChange:
-    """One thing that differs between the environments of two runs."""
+    """One difference between the environments of two runs."""
 
     name: str
     before: object
     after: object
 
 
-class MeasurementRow(NamedTuple):
-    """A measurement with its problem; the fields are those of `kswatch.db.records.MeasurementRecord`."""
+def _measurement_fields() -> dict[str, object]:
+    """Names and types of a measurement's ids, its problem, and the record's fields that are columns."""
+    ids = dict.fromkeys(("run_id", "cell_id", "problem_id"), int)
+    columns = {**MeasurementRecord.__annotations__, "flags": "str | None"}
+    values = {name: columns[name] for name in ("implementation", *PLAIN_COLUMNS, "flags")}
+    return {**ids, **ProblemKey.__annotations__, **values}
 
-    run_id: int
-    cell_id: int
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    implementation: str
-    status: str
-    mode: str
-    reason: str | None
-    latency_ms: float | None
-    latency_low_ms: float | None
-    latency_high_ms: float | None
-    latency_p05_ms: float | None
-    latency_p25_ms: float | None
-    latency_p75_ms: float | None
-    latency_p95_ms: float | None
-    sample_count: int | None
-    effective_samples: float | None
-    cycles: float | None
-    ratio_to_fused: float | None
-    ratio_to_fused_low: float | None
-    ratio_to_fused_high: float | None
-    energy_mj: float | None
-    energy_low_mj: float | None
-    energy_high_mj: float | None
-    energy_net_mj: float | None
-    energy_source: str | None
-    energy_scope: str | None
-    energy_reason: str | None
-    energy_products: int | None
-    power_w: float | None
-    second_power_w: float | None
-    energy_tick_ms: float | None
-    sm_clock_mhz: float | None
-    memory_clock_mhz: float | None
-    temperature_c: float | None
-    event_reasons: str | None
-    bytes_moved: int | None
-    flops: int | None
-    floor_ms: float | None
-    floor_ratio: float | None
-    relative_error: float | None
-    max_error: float | None
-    memory_peak_bytes: int | None
-    code_hash: str | None
-    tile: str | None
-    flags: str | None
+
+if TYPE_CHECKING:
+    MeasurementRow: TypeAlias = Any
+else:
+    MeasurementRow = NamedTuple("MeasurementRow", list(_measurement_fields().items()))
+    MeasurementRow.__doc__ = "A measurement with its problem; the fields are those of `MeasurementRecord`."
 
 
 class ComparisonRow(NamedTuple):
@@ -193,28 +151,6 @@ class SummaryRow(NamedTuple):
     speedup_p75: float | None
 
 
-class SeriesPoint(NamedTuple):
-    """One run's value in a series."""
-
-    run_id: int
-    started_at: datetime
-    environment_id: int
-    revision_id: int | None
-    value: float
-    low: float | None
-    high: float | None
-
-
-class Series(NamedTuple):
-    """One metric of one cell on one device over its nights, the oldest first."""
-
-    cell_id: int
-    problem: ProblemKey
-    implementation: str
-    metric: str
-    points: list[Point]
-
-
 class CanaryRow(NamedTuple):
     """One reading of a canary."""
 
@@ -244,7 +180,7 @@ class ProblemRow(NamedTuple):
 
 
 class PredictionOutcome(NamedTuple):
-    """What a heuristic said for a problem, beside what happened."""
+    """A heuristic's prediction for a problem, beside the measured speedup."""
 
     run_id: int
     device_id: int
@@ -265,44 +201,8 @@ class PredictionOutcome(NamedTuple):
     best_baseline: str
 
 
-class HeuristicNight(NamedTuple):
-    """How a heuristic did in one run: the confusion matrix, fused being the positive."""
-
-    run_id: int
-    device_id: int
-    started_at: datetime
-    heuristic: str
-    version: int
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-
-    @property
-    def problems(self) -> int:
-        """Problems with a prediction and an outcome."""
-        return self.tp + self.fp + self.fn + self.tn
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right predictions."""
-        return (self.tp + self.tn) / self.problems
-
-    @property
-    def majority(self) -> float:
-        """Accuracy of always saying what happened more often."""
-        wins = self.tp + self.fn
-        return max(wins, self.problems - wins) / self.problems
-
-    @property
-    def balanced_accuracy(self) -> float | None:
-        """Mean of the accuracies on wins and on losses; None where one of them is absent."""
-        wins, losses = self.tp + self.fn, self.fp + self.tn
-        return (self.tp / wins + self.tn / losses) / 2 if wins and losses else None
-
-
 class VerdictRow(NamedTuple):
-    """A judgement with its cell."""
+    """A verdict with its cell."""
 
     run_id: int
     device_id: int
@@ -353,8 +253,8 @@ class CellDifference(NamedTuple):
     clear: bool
 
 
-class SilentCells(NamedTuple):
-    """Cells that gave a time in one run and none in the next, by what they say instead."""
+class MissingCells(NamedTuple):
+    """Number of cells with a latency in one run and none in the next, by status and reason."""
 
     implementation: str
     status: str

@@ -1,8 +1,8 @@
-"""Two runs side by side, of one device or of two: what each cell gave in both, and how sure the step is.
+"""The difference of two runs, of one device or of two: each cell's change and its significance.
 
 A cell's ratio is after over before. Its 95 % interval takes both medians' intervals as normal in the
-logarithm; a step is clear where it stands out among all compared cells (Benjamini and Hochberg 1995).
-What the machine itself does between two runs is not in these intervals: `kswatch check` knows that.
+logarithm; significance accounts for the number of compared cells (`benjamini_hochberg`). The intervals
+cover noise within a run only: run-to-run drift is part of the history that `kswatch check` judges by.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from sqlalchemy.orm import aliased
 
 from kswatch.db.backend.fetch import driver_rows
 from kswatch.db.queries.rows import CellDifference as CellDifference
-from kswatch.db.queries.rows import SilentCells as SilentCells
+from kswatch.db.queries.rows import MissingCells as MissingCells
 from kswatch.db.records import COMPARABLE, ProblemKey
 from kswatch.db.schema.tables import Cell, Measurement, Problem
+from kswatch.db.statistics import Z_95, benjamini_hochberg
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
-HALF_WIDTH_IN_SIGMAS = 1.96
-FALSE_AMONG_CLEAR = 0.05
-"""Share of the clear steps that may be chance."""
+FALSE_DISCOVERY_RATE = 0.05
+"""Expected share of chance among the significant changes."""
 
 METRICS: tuple[str, ...] = ("latency_ms", "energy_mj")
 
@@ -31,12 +31,12 @@ METRICS: tuple[str, ...] = ("latency_ms", "energy_mj")
 def cell_differences(
     store: Store, before_run_id: int, after_run_id: int, metric: str = "latency_ms"
 ) -> list[CellDifference]:
-    """Cells with a number in both runs: the clear ones first, and the largest of them.
+    """Cells measured in both runs: the significant changes first, the largest of them at the top.
 
     Args:
         store: to read from.
-        before_run_id: of one run.
-        after_run_id: of the other; another device's run is as good.
+        before_run_id: the first run.
+        after_run_id: the second run, of any device.
         metric: one of `METRICS`.
 
     Raises:
@@ -63,8 +63,8 @@ def cell_differences(
         key_of = {id_: tuple(key) for id_, *key in driver_rows(session, problems)}
         read = driver_rows(session, query)
     rows = [_difference((*key_of[row[0]], *row[1:3]), row[3:6], row[6:]) for row in read]
-    clear = _clear([row.p_value for row in rows])
-    found = [row._replace(clear=one) for row, one in zip(rows, clear, strict=True)]
+    significant = benjamini_hochberg([row.p_value for row in rows], FALSE_DISCOVERY_RATE)
+    found = [row._replace(clear=one) for row, one in zip(rows, significant, strict=True)]
     return sorted(found, key=lambda row: (not row.clear, -abs(row.change)))
 
 
@@ -74,29 +74,21 @@ def _difference(
     old, new = float(before[0] or 0), float(after[0] or 0)
     step = math.log(new / old)
     sigma = math.hypot(_sigma(*before), _sigma(*after))
-    reach = HALF_WIDTH_IN_SIGMAS * sigma
-    chance = math.erfc(abs(step) / sigma / math.sqrt(2)) if sigma > 0 else math.nan
-    low, high = math.expm1(step - reach), math.expm1(step + reach)
-    return CellDifference(*key, old, new, math.expm1(step), low, high, chance, False)  # type: ignore[call-arg, arg-type]
+    half_width = Z_95 * sigma
+    p_value = math.erfc(abs(step) / sigma / math.sqrt(2)) if sigma > 0 else math.nan
+    low, high = math.expm1(step - half_width), math.expm1(step + half_width)
+    return CellDifference(*key, old, new, math.expm1(step), low, high, p_value, False)  # type: ignore[call-arg, arg-type]
 
 
 def _sigma(value: float | None, low: float | None, high: float | None) -> float:
-    """Standard error of a median's logarithm, from its interval; NaN where that is not known."""
+    """Standard error of a median's logarithm, from its interval; NaN where that is unknown."""
     if not value or not low or not high or not 0 < low <= high:
         return math.nan
-    return math.log(high / low) / 2 / HALF_WIDTH_IN_SIGMAS
+    return math.log(high / low) / 2 / Z_95
 
 
-def _clear(p_values: Sequence[float]) -> list[bool]:
-    """Which steps stand out among all, so that few clear ones are chance; an unknown one never does."""
-    known = sorted(value for value in p_values if value == value)
-    limits = [value for rank, value in enumerate(known, 1) if value <= FALSE_AMONG_CLEAR * rank / len(known)]
-    limit = max(limits, default=-1.0)
-    return [value <= limit for value in p_values]
-
-
-def silent_cells(store: Store, before_run_id: int, after_run_id: int) -> list[SilentCells]:
-    """What gave a time before and gives none after, the most cells first; never asked for is not silent."""
+def missing_cells(store: Store, before_run_id: int, after_run_id: int) -> list[MissingCells]:
+    """Cells with a latency before and none after, counted by reason, the most cells first."""
     old, new = aliased(Measurement), aliased(Measurement)
     query = (
         select(Cell.implementation, new.status, new.reason)
@@ -113,5 +105,5 @@ def silent_cells(store: Store, before_run_id: int, after_run_id: int) -> list[Si
     with store.session() as session:
         for implementation, status, reason in session.execute(query):
             counts.setdefault((implementation, status or "not measured"), []).append(reason)
-    found = [SilentCells(*key, reasons[0], len(reasons)) for key, reasons in counts.items()]
+    found = [MissingCells(*key, reasons[0], len(reasons)) for key, reasons in counts.items()]
     return sorted(found, key=lambda one: (-one.cells, one.implementation, one.status))

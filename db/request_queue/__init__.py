@@ -1,1 +1,1 @@
-"""db/request_queue: say in one sentence what lives here."""
+"""The queue of requested runs, with the limits and the events of requests."""

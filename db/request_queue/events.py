@@ -1,4 +1,4 @@
-"""What was done with a request: asked for, cancelled, measured otherwise than asked. A row each."""
+"""Events of requests: submitted, cancelled, measured without the other revision."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import RequestEvent
 from kswatch.db.store import Store
 
-Act = Literal["ask", "cancel", "alone"]
-"""`alone`: what should have been measured in turns with another revision was not."""
+RequestAction = Literal["ask", "cancel", "alone"]
+"""`alone`: the flagged revision was measured without the good one."""
 
 
 @dataclass(frozen=True)
 class RequestEventRow:
-    """Something that was done with a request."""
+    """One event of a request."""
 
     request_id: int
     at: datetime
@@ -28,21 +29,26 @@ class RequestEventRow:
     reason: str | None
 
 
-def add(session: Session, request_id: int, at: datetime, who: str, action: Act, reason: str | None) -> None:
-    """Say who did it, in the transaction that does it."""
-    told = None if reason is None else reason[:2000]
-    session.add(RequestEvent(request_id=request_id, at=at, who=who, action=action, reason=told))
+def add(
+    session: Session, request_id: int, at: datetime, user: str, action: RequestAction, reason: str | None
+) -> None:
+    """Add an event in the caller's transaction."""
+    text = None if reason is None else reason[:2000]
+    session.add(RequestEvent(request_id=request_id, at=at, who=user, action=action, reason=text))
 
 
-def say_alone(store: Store, request_id: int, reason: str) -> None:
-    """Only the night's own revision is measured for this request, not the last good one with it; and why."""
+def record_unpaired(store: Store, request_id: int, reason: str) -> None:
+    """Record that only the flagged revision is measured for this request, with the reason."""
     with store.writing() as session:
         add(session, request_id, datetime.now(UTC), "kswatch", "alone", reason)
 
 
 def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEventRow]:
-    """What was done with these requests, the oldest first."""
-    columns = [getattr(RequestEvent, name) for name in RequestEventRow.__dataclass_fields__]
-    query = select(*columns).where(RequestEvent.request_id.in_(request_ids)).order_by(RequestEvent.id)
+    """The events of these requests, the oldest first."""
+    query = (
+        select(*columns_of(RequestEventRow, RequestEvent))
+        .where(RequestEvent.request_id.in_(request_ids))
+        .order_by(RequestEvent.id)
+    )
     with store.session() as session:
         return [RequestEventRow(*row) for row in session.execute(query)]

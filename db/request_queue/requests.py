@@ -1,4 +1,4 @@
-"""The queue of asked-for runs: who asks, who takes one, how far it is. `kswatch serve` takes them."""
+"""The queue of requested runs, which `kswatch serve` runs: submission, progress, end and cancellation."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from kswatch.db.queries.alerts_and_requests import request
+from kswatch.db.queries.alerts import request, requests
 from kswatch.db.queries.rows import RequestRow
 from kswatch.db.records import RunKind
 from kswatch.db.request_queue import events as request_events
-from kswatch.db.request_queue.cost import Limits as Limits
+from kswatch.db.request_queue.cost import RequestLimits as RequestLimits
 from kswatch.db.request_queue.cost import estimated_seconds as estimated_seconds
 from kswatch.db.request_queue.cost import seconds_per_cell as seconds_per_cell
 from kswatch.db.schema.tables import Request
@@ -23,7 +23,7 @@ from kswatch.errors import UsageError
 End = Literal["done", "failed", "cancelled"]
 
 
-def ask(
+def submit(
     store: Store,
     suite: str,
     device: str,
@@ -35,25 +35,25 @@ def ask(
     priority: int = 0,
     cells: int | None = None,
     budget_s: float | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
 ) -> int:
-    """Queue a run and give the request's id; whether it can be run is found when it is taken.
+    """Queue a run and return the request's id; whether it can run is checked when it is taken.
 
     Args:
         store: to write to.
-        suite: by name.
-        device: as the asker names it: cpu, a UUID, a model name.
-        asked_by: who.
-        why: what for.
-        arguments: the suite's filters, as `RunRecord.arguments`, and perhaps `budget`.
+        suite: its name.
+        device: cpu, a UUID or a model name.
+        asked_by: name of the user.
+        why: reason for the request.
+        arguments: the suite's filters, as in `RunRecord.arguments`, and optionally `budget`.
         kind: of the run.
         priority: the highest is taken first, then the oldest.
-        cells: that it has, where the asker knows; the time that it will take is estimated from it.
-        budget_s: longest time of the run, as `budget` of the arguments has it.
-        limits: on what it may cost; None for none.
+        cells: their number, where known; the duration is estimated from it.
+        budget_s: longest time of the run, equal to `budget` of the arguments.
+        limits: of the cost; None for none.
 
     Raises:
-        UsageError: it costs too much, or this person asked too often; said in words for people.
+        UsageError: it costs too much, or this user submitted too many requests within the last hour.
     """
     estimate = estimated_seconds(store, device, cells)
     seconds = min(filter(None, (estimate, budget_s)), default=None)
@@ -61,7 +61,7 @@ def ask(
     with store.writing() as session:
         if limits:
             _refuse(limits.refusal(cells, seconds) or _too_often(session, limits, asked_by, now))
-        asked = Request(
+        submitted = Request(
             suite=suite,
             device=device,
             asked_by=asked_by,
@@ -73,10 +73,10 @@ def ask(
             cells_planned=cells,
             seconds_planned=seconds if estimate else None,  # a budget alone is no estimate
         )
-        session.add(asked)
+        session.add(submitted)
         session.flush()
-        request_events.add(session, asked.id, now, asked_by, "ask", why)
-        return asked.id
+        request_events.add(session, submitted.id, now, asked_by, "ask", why)
+        return submitted.id
 
 
 def _refuse(reason: str | None) -> None:
@@ -84,57 +84,48 @@ def _refuse(reason: str | None) -> None:
         raise UsageError(f"this request is refused: {reason}")
 
 
-def _too_often(session: Session, limits: Limits, who: str, now: datetime) -> str | None:
-    lately = (Request.asked_by == who, Request.asked_at > now - timedelta(hours=1))
-    asked = session.scalar(select(func.count()).select_from(Request).where(*lately)) or 0
-    if asked < limits.requests_per_hour:
+def _too_often(session: Session, limits: RequestLimits, user: str, now: datetime) -> str | None:
+    recent = (Request.asked_by == user, Request.asked_at > now - timedelta(hours=1))
+    count = session.scalar(select(func.count()).select_from(Request).where(*recent)) or 0
+    if count < limits.requests_per_hour:
         return None
-    return f"{who} asked for {asked} runs within the last hour, and no more are taken; wait for those"
+    return f"{user} requested {count} runs within the last hour, which is the limit; wait for those to run"
 
 
-def take_next(store: Store) -> RequestRow | None:
-    """The request whose turn it is, now `running` and nobody else's; None when the queue is empty."""
-    return _take(store)
+def queued(store: Store) -> list[RequestRow]:
+    """The queued requests in the order of their turn: the highest priority first, then the oldest."""
+    waiting = requests(store, states=("queued",), limit=None)
+    return sorted(waiting, key=lambda request: (-request.priority, request.id))
 
 
 def take(store: Store, request_id: int) -> RequestRow | None:
-    """This request, now `running` and nobody else's; None where it is not queued any more."""
-    return _take(store, Request.id == request_id)
-
-
-def _take(store: Store, *which: ColumnElement[bool]) -> RequestRow | None:
+    """Mark a queued request as running, and return it; None where it is no longer queued."""
     with store.writing() as session:
-        queued = (
-            select(Request)
-            .where(Request.state == "queued", *which)
-            .order_by(Request.priority.desc(), Request.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)  # of no effect in SQLite, whose write lock is held already
-        )
-        taken = session.scalars(queued).one_or_none()
+        own = select(Request).where(Request.state == "queued", Request.id == request_id)
+        # skipping locked rows has no effect in SQLite, whose write lock is held already
+        taken = session.scalars(own.with_for_update(skip_locked=True)).one_or_none()
         if taken is None:
             return None
         taken.state, taken.taken_at = "running", datetime.now(UTC)
-        request_id = taken.id
     return request(store, request_id)
 
 
-def plan(store: Store, request_id: int, cells: int, seconds: float | None) -> None:
-    """Write how much a queued request is, once somebody could count it."""
+def record_plan(store: Store, request_id: int, cells: int, seconds: float | None) -> None:
+    """Record the size of a queued request, once it is known."""
     with store.writing() as session:
         queued = _request(session, request_id)
         queued.cells_planned, queued.seconds_planned = cells, seconds
 
 
-def wait(store: Store, request_id: int, message: str) -> None:
-    """Say what a queued request waits for."""
+def record_wait_reason(store: Store, request_id: int, message: str) -> None:
+    """Record why a queued request has to wait."""
     with store.writing() as session:
         queued = _request(session, request_id)
         if queued.state == "queued":
             queued.message = message
 
 
-def progress(
+def record_progress(
     store: Store,
     request_id: int,
     cells_done: int,
@@ -142,7 +133,7 @@ def progress(
     seconds_left: float | None = None,
     message: str | None = None,
 ) -> bool:
-    """Write how far a running request is; True when somebody asked to cancel it."""
+    """Record the progress of a running request; True when it is to be cancelled."""
     with store.writing() as session:
         running = _request(session, request_id)
         running.cells_done, running.seconds_left = cells_done, seconds_left
@@ -158,37 +149,37 @@ def finish(
     message: str | None = None,
     taken_at: datetime | None = None,
 ) -> None:
-    """Write how a taken request ended, with what is to be said of it.
+    """Record how a taken request ended, with a message.
 
-    Of no effect where it was taken at another time than `taken_at`: by somebody else, meanwhile.
+    Without effect if it was taken at another time than `taken_at`, that is, by another process since.
     """
     with store.writing() as session:
         ended = _request(session, request_id)
-        if _is_anothers(ended, taken_at):
+        if _taken_by_another(ended, taken_at):
             return
         ended.state, ended.finished_at, ended.seconds_left = state, datetime.now(UTC), None
         ended.message = message if message is not None else ended.message
 
 
-def give_back(store: Store, request_id: int, message: str, taken_at: datetime | None = None) -> None:
-    """Queue a taken request again: whoever ran it had to stop, and its run will be resumed.
+def requeue(store: Store, request_id: int, message: str, taken_at: datetime | None = None) -> None:
+    """Queue a taken request again, since its process had to stop; its run will be resumed.
 
-    Of no effect where it was taken at another time than `taken_at`.
+    Without effect if it was taken at another time than `taken_at`.
     """
     with store.writing() as session:
         returned = _request(session, request_id)
-        if _is_anothers(returned, taken_at):
+        if _taken_by_another(returned, taken_at):
             return
         returned.state, returned.taken_at, returned.seconds_left = "queued", None, None
         returned.message = message
 
 
-def _is_anothers(found: Request, taken_at: datetime | None) -> bool:
+def _taken_by_another(found: Request, taken_at: datetime | None) -> bool:
     return taken_at is not None and (found.state != "running" or found.taken_at != taken_at)
 
 
-def cancel(store: Store, request_id: int, who: str, why: str | None = None) -> None:
-    """Cancel a queued request at once; a running one stops when it next tells its progress.
+def cancel(store: Store, request_id: int, user: str, why: str | None = None) -> None:
+    """Cancel a queued request at once; a running one stops when it next records its progress.
 
     Raises:
         UsageError: there is none, or it has ended already.
@@ -198,9 +189,9 @@ def cancel(store: Store, request_id: int, who: str, why: str | None = None) -> N
         if found.state not in ("queued", "running"):
             raise UsageError(f"request {request_id} is {found.state} already; there is nothing to cancel")
         now = datetime.now(UTC)
-        request_events.add(session, request_id, now, who, "cancel", why)
+        request_events.add(session, request_id, now, user, "cancel", why)
         found.cancel_asked = True
-        found.message = f"cancelled by {who}" + (f": {why}" if why else "")
+        found.message = f"cancelled by {user}" + (f": {why}" if why else "")
         if found.state == "queued":
             found.state, found.finished_at = "cancelled", now
 

@@ -1,1 +1,1 @@
-"""db/schema: say in one sentence what lives here."""
+"""The tables, as SQLAlchemy models; schema.md describes each column."""

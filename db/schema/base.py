@@ -1,4 +1,4 @@
-"""What every table is built on: the declarative base and the column types that two backends share."""
+"""The declarative base of all tables, and the column types that both backends share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times: which zone would they mean?"""
+        """The time in UTC; naive times are refused, since their zone is unknown."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -28,30 +28,30 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give every time back as an aware UTC time."""
+        """The stored time as an aware UTC time."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """SQLite's text becomes a time in one step: a page reads thousands."""
+        """A one-step conversion of SQLite's text, since a page reads thousands of times."""
         if dialect.name == "sqlite":
             return _from_text
         return super().result_processor(dialect, coltype)
 
 
-def _from_text(told: str | None) -> datetime | None:
-    # replacing the zone afterwards takes ten times as long
-    return None if told is None else datetime.fromisoformat(f"{told}+00:00")
+def _from_text(text: str | None) -> datetime | None:
+    # replacing the zone afterwards would take ten times as long
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
 
 
 def where_known(name: str, *columns: str) -> Index:
-    """An index of the rows whose last of these columns is known, where those are few."""
+    """A partial index of the few rows in which the last of these columns is known."""
     known = text(f"{columns[-1]} IS NOT NULL")
     return Index(name, *columns, sqlite_where=known, postgresql_where=known)
 
 
 class Base(DeclarativeBase):
-    """Root of the models; its type map keeps columns terse."""
+    """Base of the models, with the SQL types of their annotations."""
 
     type_annotation_map = {float: Double(), datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}

@@ -1,4 +1,4 @@
-"""Tables of the machine code: what a kernel was compiled to, which tile is best, what counters read."""
+"""Tables of compiled kernels: their resources, tuned tiles, paired ratios and hardware counters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kswatch.db.schema.base import Base
 
 
 class Resource(Base):
-    """What the compiler gave one kernel on one architecture."""
+    """The resources of one compiled kernel on one architecture."""
 
     __tablename__ = "resource"
     code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -27,7 +27,7 @@ class Resource(Base):
 
 
 class TunedTile(Base):
-    """The tile that a search on a device found best for a problem."""
+    """The fastest tile that tuning found for a problem on a device."""
 
     __tablename__ = "tuned_tile"
     device_id: Mapped[int] = mapped_column(ForeignKey("device.id"), primary_key=True)
@@ -44,7 +44,7 @@ class TunedTile(Base):
 
 
 class PairedRatio(Base):
-    """A cell that two revisions measured in turns: the later one's time over the earlier one's."""
+    """The later revision's latency over the earlier one's, for a cell that both measured alternately."""
 
     __tablename__ = "paired_ratio"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
@@ -55,7 +55,7 @@ class PairedRatio(Base):
 
 
 class Counter(Base):
-    """A hardware counter of one measurement, read in a pass of its own."""
+    """A hardware counter of one measurement, read in a separate pass."""
 
     __tablename__ = "counter"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)

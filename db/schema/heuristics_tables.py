@@ -1,4 +1,4 @@
-"""Tables of how well each heuristic did, night by night, and how that was judged."""
+"""Tables of the heuristics' scores, and of the verdicts on them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from kswatch.db.schema.base import Base
 
 WITHIN_KEY = {"sqlite_with_rowid": False}
-"""Rows lie in the order of their key, as they are read: some runs, one metric, one kind of problem."""
+"""Rows are stored in the order of their key, in which they are read: run, metric, precision, layout."""
 
 
 class HeuristicScore(Base):
-    """A heuristic against what happened in one run, per metric, precision and layout."""
+    """A heuristic's score in one run, per metric, precision and layout."""
 
     __tablename__ = "heuristic_score"
     __table_args__ = WITHIN_KEY
@@ -36,7 +36,7 @@ class HeuristicScore(Base):
 
 
 class HeuristicVerdict(Base):
-    """The judgement on the newest point of a heuristic's accuracy or regret."""
+    """The verdict on the newest point of a heuristic's accuracy or regret."""
 
     __tablename__ = "heuristic_verdict"
     __table_args__ = WITHIN_KEY

@@ -1,4 +1,4 @@
-"""Tables of what is going on now: who is alive, what a run says of itself, what is still to be told."""
+"""Tables of current operations: live processes, run logs, request events and the outbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kswatch.db.schema.base import Base
 
 
 class Worker(Base):
-    """A coordinator or a worker, and its last sign of life."""
+    """A coordinator or a worker, with its last heartbeat."""
 
     __tablename__ = "worker"
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -26,7 +26,7 @@ class Worker(Base):
 
 
 class RunLog(Base):
-    """A line that a run said of itself while it went on."""
+    """A line of a run's log."""
 
     __tablename__ = "run_log"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -37,7 +37,7 @@ class RunLog(Base):
 
 
 class RequestEvent(Base):
-    """What a person, or the schedule, did with a request. Nothing is deleted."""
+    """An event of a request, by a user or the schedule. Nothing is deleted."""
 
     __tablename__ = "request_event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -49,7 +49,7 @@ class RequestEvent(Base):
 
 
 class Message(Base):
-    """The outbox: something to be told through one channel, kept until that channel took it."""
+    """The outbox: a notification for one channel, kept until the channel accepts it."""
 
     __tablename__ = "message"
     __table_args__ = (Index("message_outbox", "state", "next_try_at"),)

@@ -1,9 +1,7 @@
-"""The tables, as SQLAlchemy 2 typed models; db/schema.md says what each is for.
+"""The tables, as SQLAlchemy 2 typed models; schema.md describes every column.
 
-Three small groups live in files of their own and are named here too.
-
-Every name here is a word of the glossary; the columns of `measurement` are the fields of
-`kswatch.db.records.MeasurementRecord`.
+Three small groups are defined in files of their own and re-exported here. The columns of `measurement` are
+the fields of `kswatch.db.records.MeasurementRecord`.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ class Device(Base):
 
 
 class Environment(Base):
-    """What must be equal for two nights to be comparable."""
+    """Everything that must be equal for two nights to be comparable."""
 
     __tablename__ = "environment"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -75,7 +73,7 @@ class Revision(Base):
 
 
 class Run(Base):
-    """One suite on one device at one revision in one environment. Its id is its place in order."""
+    """One suite on one device at one revision in one environment; ids are in the order of time."""
 
     __tablename__ = "run"
     __table_args__ = (Index("run_by_device", "device_id", "kind", "origin", "id"),)
@@ -97,16 +95,16 @@ class Run(Base):
     seed: Mapped[int] = mapped_column(BigInt, default=0)
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
     identity: Mapped[str] = mapped_column(String(64), unique=True)
-    """Stays the same through export and import, so that importing a run again records nothing."""
+    """Kept by export and import, so that importing a run again records nothing."""
     by_status: Mapped[dict[str, Any] | None]
-    """How many cells had which status; written when the run finishes."""
+    """Number of cells by status; written when the run finishes."""
     by_event: Mapped[dict[str, Any] | None]
-    """How many cells were held back by what; written when the run finishes."""
+    """Number of measurements by throttle reason; written when the run finishes."""
     excluded: Mapped[bool] = mapped_column(default=False)
 
 
 class RunEvent(Base):
-    """What a person said of a run: excluded, included again, or a note. Nothing is deleted."""
+    """An event of a run: an exclusion, an inclusion or a note. Nothing is deleted."""
 
     __tablename__ = "run_event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -143,7 +141,7 @@ class Cell(Base):
 
 
 class Measurement(Base):
-    """What one cell gave in one run."""
+    """One cell's result in one run."""
 
     __tablename__ = "measurement"
     __table_args__ = (
@@ -225,8 +223,8 @@ class Canary(Base):
 class Comparison(Base):
     """A problem's roll-up within a run: fused against the best of a baseline set.
 
-    `speedup` is best baseline over fused (time or energy), > 1 means fused is better; None with
-    the reason in `left_out` where a contender is missing.
+    `speedup` is best baseline over fused (latency or energy), > 1 means fused is better; None with
+    the reason in `left_out` where a baseline is missing.
     """
 
     __tablename__ = "comparison"
@@ -243,7 +241,7 @@ class Comparison(Base):
 
 
 class RunSummary(Base):
-    """A run's headline per metric, precision, layout and baseline set."""
+    """A run's summary per metric, precision, layout and baseline set."""
 
     __tablename__ = "run_summary"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
@@ -272,11 +270,11 @@ class SeriesTail(Base):
     points: Mapped[bytes]
     """Little-endian rows of (run_id uint32, value, low, high float32), oldest first; nightly runs only."""
     older: Mapped[bytes | None]
-    """The points before the newest 100: apart, since judging would carry four times as much with them."""
+    """The points before the newest 100: apart, since checks rarely read them."""
 
 
 class Prediction(Base):
-    """What a heuristic said for a problem in a run, beside what `comparison` says happened."""
+    """A heuristic's prediction for a problem in a run; `comparison` has the measured speedup."""
 
     __tablename__ = "prediction"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
@@ -288,7 +286,7 @@ class Prediction(Base):
 
 
 class Verdict(Base):
-    """The judgement on a series' newest point: faster, slower, same or ambiguous."""
+    """The verdict on a series' newest point: faster, slower, same or ambiguous."""
 
     __tablename__ = "verdict"
     __table_args__ = (
@@ -300,10 +298,10 @@ class Verdict(Base):
     metric: Mapped[str] = mapped_column(String(24), primary_key=True)
     verdict: Mapped[str] = mapped_column(String(16))
     cause: Mapped[str | None] = mapped_column(String(24))
-    """What it is put down to: code, environment, canary, throttled, baseline; None when same."""
+    """The likely cause (db/alerts/causes.py); None when same."""
     value: Mapped[float]
     level: Mapped[float | None]
-    """The median of the comparable runs it was judged against."""
+    """The median of the comparable runs."""
     change: Mapped[float | None]
     """value / level - 1."""
     change_low: Mapped[float | None]
@@ -318,7 +316,7 @@ class Verdict(Base):
 
 
 class Alert(Base):
-    """Verdicts with one likely cause, told once, with a life (db/alerts/lifecycle.py)."""
+    """Verdicts with one likely cause, reported once (db/alerts/lifecycle.py)."""
 
     __tablename__ = "alert"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -341,7 +339,7 @@ class Alert(Base):
 
 
 class AlertEvent(Base):
-    """Everything that happened to an alert: who, when and why."""
+    """An event of an alert: user, time and reason."""
 
     __tablename__ = "alert_event"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -355,7 +353,7 @@ class AlertEvent(Base):
 
 
 class Request(Base):
-    """A run that somebody, or the schedule, asked for; `kswatch serve` takes it."""
+    """A run that a user or the schedule requested; `kswatch serve` executes it."""
 
     __tablename__ = "request"
     __table_args__ = (Index("request_queue", "state", "priority", "id"),)
@@ -365,7 +363,7 @@ class Request(Base):
     priority: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str] = mapped_column(String(16))
     device: Mapped[str] = mapped_column(String(80))
-    """As it was asked for: cpu, a UUID, a model name."""
+    """As requested: cpu, a UUID, a model name."""
     suite: Mapped[str] = mapped_column(String(64))
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
     asked_by: Mapped[str] = mapped_column(String(120))
@@ -382,7 +380,7 @@ class Request(Base):
 
 
 class Lease(Base):
-    """Who may record runs of a device now; the fencing number refuses a stale holder."""
+    """The exclusive right to record runs of a device; the fencing number rejects a stale holder."""
 
     __tablename__ = "lease"
     device_uuid: Mapped[str] = mapped_column(String(80), primary_key=True)
@@ -393,7 +391,7 @@ class Lease(Base):
 
 
 class ScheduleMark(Base):
-    """The last nightly that was due, so that a missed night is caught up once."""
+    """The last due time of a schedule, so that a missed night is caught up once."""
 
     __tablename__ = "schedule_mark"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -1,1 +1,1 @@
-"""db/writes: say in one sentence what lives here."""
+"""Writing runs and measurements, with the comparisons, summaries, scores and tails derived from them."""

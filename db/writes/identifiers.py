@@ -1,4 +1,4 @@
-"""The ids of what measurements refer to: devices, environments, revisions, problems and cells."""
+"""Ids of the devices, environments, revisions, problems and cells that measurements refer to."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows, insert_tuples, parts
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import DeviceRecord, EnvironmentRecord, ProblemKey, RevisionRecord
 from kswatch.db.schema.tables import Cell, Device, Environment, Problem, Revision
@@ -20,14 +21,14 @@ from kswatch.db.schema.tables import Cell, Device, Environment, Problem, Revisio
 CellKey = tuple[ProblemKey, str]
 
 Wanted = Mapping[ProblemKey, Set[str]]
-"""Problems, each with the implementations whose cells are asked for."""
+"""Problems, each with the implementations whose cells are wanted."""
 
 _FEW = 40
-"""Up to so many unknown problems are looked up one by one; above, the whole table is read once."""
+"""Up to this many unknown problems are queried one by one; above it the whole table is read once."""
 
 
 def device_id(session: Session, record: DeviceRecord) -> int:
-    """The device's id; what is known of it is brought up to date."""
+    """The device's id; its row is updated with the record."""
     insert_rows(session, Device, [asdict(record)], replace=True, key=("uuid",))
     return session.scalars(select(Device.id).where(Device.uuid == record.uuid)).one()
 
@@ -42,7 +43,7 @@ def environment_id(session: Session, record: EnvironmentRecord) -> int:
 
 
 def revision_id(session: Session, record: RevisionRecord | None) -> int | None:
-    """The revision's id; a dirty work tree has one of its own."""
+    """The revision's id; a dirty work tree has a row of its own."""
     if record is None:
         return None
     insert_rows(session, Revision, [asdict(record)], replace=False, key=("commit", "dirty"))
@@ -51,33 +52,33 @@ def revision_id(session: Session, record: RevisionRecord | None) -> int | None:
 
 
 class KnownProblem(NamedTuple):
-    """A problem's id, and those of its cells that are known, by implementation."""
+    """A problem's id, and the ids of its known cells by implementation."""
 
     id: int
     cells: dict[str, int]
 
 
-class Vocabulary:
-    """Ids of problems and cells, remembered: nothing of them is ever deleted.
+class IdentifierCache:
+    """Ids of problems and cells, kept in memory since their rows are never deleted.
 
-    Ids that a transaction added are only true once it is committed: call `forget` when it is not.
+    Ids that a transaction added are only valid once it is committed: call `forget` when it is not.
     """
 
     def __init__(self) -> None:
         self._known: dict[ProblemKey, KnownProblem] = {}
 
     def forget(self) -> None:
-        """Remember nothing, after a transaction that failed."""
+        """Drop all ids, after a transaction that failed."""
         self._known.clear()
 
     def problem_ids(self, connection: Connection, keys: Iterable[ProblemKey]) -> dict[ProblemKey, int]:
-        """Ids of the problems, which are added where they are new."""
+        """Ids of the problems; new ones are added."""
         wanted = dict.fromkeys(keys, frozenset[str]())
         self._learn(connection, wanted)
         return {key: self._known[key].id for key in wanted}
 
     def cell_ids(self, connection: Connection, keys: Collection[CellKey]) -> list[int]:
-        """The id of each of these cells in their order; new ones are added, their problems too."""
+        """The id of each of these cells, in their order; new ones are added, with their problems."""
         wanted: dict[ProblemKey, set[str]] = {}
         for problem, cells in groupby(keys, key=itemgetter(0)):  # neighbours share it: hashing takes long
             wanted.setdefault(problem, set()).update(name for _, name in cells)
@@ -89,15 +90,15 @@ class Vocabulary:
         return ids
 
     def _learn(self, connection: Connection, wanted: Wanted) -> None:
-        """Look up what is not known, and add what is not there; another process may be adding the same."""
+        """Query unknown ids, and add missing rows; another process may be adding the same ones."""
         missing = self._missing(wanted)
         if not missing:
             return
-        self._look_up(connection, missing)
+        self._query_problems(connection, missing)
         new = sorted((key for key in wanted if key not in self._known), key=_values)
         if new:
             insert_rows(connection, Problem, [vars(key) for key in new], replace=False, key=_PROBLEM_KEY)
-            self._look_up(connection, new)
+            self._query_problems(connection, new)
         missing = self._missing(wanted)
         if missing:
             rows = [
@@ -106,7 +107,7 @@ class Vocabulary:
                 for name in sorted(missing[key])
             ]
             insert_tuples(connection, Cell, _CELL_KEY, rows, replace=False, key=_CELL_KEY)
-            self._look_up_cells(connection, missing)
+            self._query_cells(connection, missing)
 
     def _missing(self, wanted: Wanted) -> Wanted:
         known = self._known
@@ -114,13 +115,13 @@ class Vocabulary:
             key: names for key, names in wanted.items() if key not in known or names - known[key].cells.keys()
         }
 
-    def _look_up(self, connection: Connection, keys: Collection[ProblemKey]) -> None:
-        look_up = _each_problem if len(keys) <= _FEW else _many_problems
-        for key, id_ in look_up(connection, keys):
+    def _query_problems(self, connection: Connection, keys: Collection[ProblemKey]) -> None:
+        query = _each_problem if len(keys) <= _FEW else _many_problems
+        for key, id_ in query(connection, keys):
             self._known.setdefault(key, KnownProblem(id_, {}))
-        self._look_up_cells(connection, keys)
+        self._query_cells(connection, keys)
 
-    def _look_up_cells(self, connection: Connection, keys: Iterable[ProblemKey]) -> None:
+    def _query_cells(self, connection: Connection, keys: Iterable[ProblemKey]) -> None:
         known = [self._known[key] for key in keys if key in self._known]
         by_id = {one.id: one.cells for one in known}
         for some in parts(by_id):
@@ -130,11 +131,10 @@ class Vocabulary:
 
 _CELL_KEY = ("problem_id", "implementation")
 _PROBLEM_KEY = tuple(ProblemKey.__dataclass_fields__)
-_PROBLEM_COLUMNS = tuple(getattr(Problem, name) for name in _PROBLEM_KEY)
 _values = attrgetter(*_PROBLEM_KEY)
 
 _ONE_PROBLEM = select(Problem.id).where(*(getattr(Problem, name) == bindparam(name) for name in _PROBLEM_KEY))
-_EVERY_PROBLEM = select(Problem.id, *_PROBLEM_COLUMNS)
+_EVERY_PROBLEM = select(Problem.id, *PROBLEM_COLUMNS)
 _CELLS = select(Cell.problem_id, Cell.implementation, Cell.id).where(
     Cell.problem_id.in_(bindparam("problem_ids", expanding=True))
 )

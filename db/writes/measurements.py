@@ -1,4 +1,4 @@
-"""Writing measurements, and with them what pages and `check` read instead of history."""
+"""Writing measurements, and with them the comparisons that pages and `check` read instead of history."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kswatch.db.records import (
     ProblemKey,
 )
 from kswatch.db.schema.tables import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
-from kswatch.db.writes.identifiers import Vocabulary
+from kswatch.db.writes.identifiers import IdentifierCache
 from kswatch.db.writes.series_tails import (
     KINDS_WITH_TAILS,
     ComparedRow,
-    SeriesPoint,
+    TailUpdate,
     cell_points,
     ratio_points,
 )
@@ -42,30 +42,30 @@ PLAIN_COLUMNS: tuple[str, ...] = tuple(
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What writing a measurement must know of its run."""
+    """The columns of a run that writing its measurements needs."""
 
     run_id: int
     device_id: int
     kind: str
 
     @property
-    def keeps_tails(self) -> bool:
-        """Whether its points belong to the series that are judged: those of nights alone."""
+    def has_tails(self) -> bool:
+        """Whether its points belong to the judged series: those of nightly runs alone."""
         return self.kind in KINDS_WITH_TAILS
 
 
 def write_measurements(
     connection: Connection,
-    vocabulary: Vocabulary,
+    identifiers: IdentifierCache,
     run: RunFacts,
     records: Sequence[MeasurementRecord],
     replace: bool = True,
 ) -> list[int]:
-    """Write measurements with samples and counters, in place of those of the same cell and mode.
+    """Write measurements with samples and counters, replacing those of the same cell and mode.
 
-    Gives the cell of each record. Without `replace` the run has none of them yet, which is faster.
+    Returns the cell id of each record. Without `replace` the run must not have any of them yet; it is faster.
     """
-    cells = vocabulary.cell_ids(connection, [(record.problem, record.implementation) for record in records])
+    cells = identifiers.cell_ids(connection, [(record.problem, record.implementation) for record in records])
     placed = list(zip(cells, records, strict=True))
     for some in parts(placed, _ROWS_AT_ONCE):
         known = _known_columns(run, some)
@@ -91,13 +91,13 @@ _COLUMNS = tuple(Measurement.__table__.columns.keys())
 _values = attrgetter(*PLAIN_COLUMNS)
 _is_known = partial(is_not, None)
 _ROWS_AT_ONCE = 250
-"""So few stay in the processor's cache while they are turned into columns and back."""
+"""Few enough to stay in the processor's cache while they are turned into columns and back."""
 
 
 def _known_columns(
     run: RunFacts, placed: Sequence[tuple[int, MeasurementRecord]]
 ) -> dict[str, tuple[Any, ...]]:
-    """The values of each column that some record has one for, such as every database takes."""
+    """The values of each column that some record has a value for, in a form that every database takes."""
     cells, records = zip(*placed, strict=True)
     columns = {
         "run_id": (run.run_id,) * len(cells),
@@ -120,7 +120,7 @@ _LENGTHS: dict[str, int] = {
     for column in Measurement.__table__.columns
     if isinstance(column.type, String) and column.type.length
 }
-"""How long each text may be."""
+"""The longest text of each column."""
 
 
 def _is_plain(text: str, length: int) -> bool:
@@ -128,32 +128,32 @@ def _is_plain(text: str, length: int) -> bool:
 
 
 def _storable(text: str, length: int) -> str:
-    """The text without what a database refuses (a compiler's or a crash's words may hold anything)."""
+    """The text without characters that a database refuses: a compiler's or a crash's output may hold any."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
 
 
 def points_of(
     run_id: int, cell_ids: Iterable[int], records: Iterable[MeasurementRecord]
-) -> Iterator[SeriesPoint]:
-    """What measurements say of the series of their cells."""
+) -> Iterator[TailUpdate]:
+    """The updates of their cells' series by these measurements."""
     for cell_id, record in zip(cell_ids, records, strict=True):
         yield from cell_points(run_id, cell_id, record)
 
 
 def write_comparisons(
     connection: Connection, run_id: int, held: Collection[str], cells: Iterable[PlacedCell]
-) -> list[SeriesPoint]:
-    """Compare fused with the baselines on each problem; gives what that says of the headline's series.
+) -> list[TailUpdate]:
+    """Compare fused with the baselines on each problem, and return the updates of the headline's series.
 
     Args:
         connection: of the transaction that wrote the measurements.
-        run_id: whose measurements.
-        held: implementations that the device holds rows of; only these must have one for a comparison.
-        cells: all that the run holds of the problems to compare.
+        run_id: the run of the measurements.
+        held: implementations that were ever measured on the device; a comparison needs a row of each.
+        cells: every measurement that the run has of the problems to compare.
     """
     baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
     rows: list[ComparedRow] = []
-    points: list[SeriesPoint] = []
+    points: list[TailUpdate] = []
     for problem_id, measured in _by_problem(cells).items():
         new = comparison_rows(run_id, problem_id, measured.headline, baselines)
         points += ratio_points(new, measured.fused_cell)
@@ -163,7 +163,7 @@ def write_comparisons(
 
 
 class StoredCell(NamedTuple):
-    """What a comparison must know of one measurement."""
+    """The columns of one measurement that a comparison needs."""
 
     problem_id: int
     cell_id: int
@@ -205,21 +205,24 @@ PlacedCell = tuple[int, int, Measured]
 def stored(
     connection: Connection, run_id: int, problem_ids: Collection[int] | None = None
 ) -> Iterator[PlacedCell]:
-    """What the store holds of a run now: of these problems, or of all."""
+    """The run's measurements as stored now: of these problems, or of all."""
     if problem_ids is None:
         found = connection.execute(_OF_RUN, {"run_id": run_id}).all()
     else:
-        asked = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
-        found = [row for one in asked for row in connection.execute(_OF_PROBLEMS, one).all()]
+        parameters = ({"run_id": run_id, "problem_ids": some} for some in parts(problem_ids))
+        found = [row for one in parameters for row in connection.execute(_OF_PROBLEMS, one).all()]
     return ((row.problem_id, row.cell_id, row) for row in map(StoredCell._make, found))
 
 
 def placed(
-    connection: Connection, vocabulary: Vocabulary, cells: Sequence[int], records: Sequence[MeasurementRecord]
+    connection: Connection,
+    identifiers: IdentifierCache,
+    cells: Sequence[int],
+    records: Sequence[MeasurementRecord],
 ) -> Iterator[PlacedCell]:
-    """What a run holds that has nothing but these records, without reading it back."""
+    """The measurements of a run that has only these records, without reading them back."""
     grouped = [(key, list(some)) for key, some in groupby(zip(cells, records, strict=True), key=_problem_of)]
-    ids = vocabulary.problem_ids(connection, (key for key, _ in grouped))
+    ids = identifiers.problem_ids(connection, (key for key, _ in grouped))
     return ((ids[key], cell_id, record) for key, some in grouped for cell_id, record in some)
 
 
@@ -245,35 +248,35 @@ def _headline(modes: Mapping[str, dict[str, tuple[int, Measured]]]) -> ProblemCe
 def comparison_rows(
     run_id: int, problem_id: int, measured: Mapping[str, Measured], baselines: Mapping[str, Sequence[str]]
 ) -> list[ComparedRow]:
-    """Rows of `comparison` for one problem: each metric that was read, each named set of baselines."""
+    """Rows of `comparison` for one problem: one for each measured metric and set of baselines."""
     return [
         ComparedRow(run_id, problem_id, metric, name, *compare(measured, metric, names))
-        for metric in metrics_read(measured.values())
+        for metric in measured_metrics(measured.values())
         for name, names in baselines.items()
     ]
 
 
-def metrics_read(measured: Collection[Measured]) -> list[str]:
-    """Metrics that at least one measurement has; latency when there is none, to say why it is left out."""
-    read = [
+def measured_metrics(measured: Collection[Measured]) -> list[str]:
+    """Metrics that at least one measurement has; latency if there is none, whose row then has the reason."""
+    found = [
         metric
         for metric, column in COMPARED_METRICS.items()
         if any(getattr(row, column) is not None for row in measured)
     ]
-    return read or ["latency"]
+    return found or ["latency"]
 
 
 def write_predictions(
-    connection: Connection, vocabulary: Vocabulary, run_id: int, records: Sequence[PredictionRecord]
+    connection: Connection, identifiers: IdentifierCache, run_id: int, records: Sequence[PredictionRecord]
 ) -> None:
-    """Write what heuristics say for the run's problems."""
-    ids = vocabulary.problem_ids(connection, (record.problem for record in records))
-    rows = [(run_id, ids[record.problem], *_said(record)) for record in records]
-    insert_tuples(connection, Prediction, ("run_id", "problem_id", *_SAID), rows)
+    """Write the heuristics' predictions for the run's problems."""
+    ids = identifiers.problem_ids(connection, (record.problem for record in records))
+    rows = [(run_id, ids[record.problem], *_prediction_values(record)) for record in records]
+    insert_tuples(connection, Prediction, ("run_id", "problem_id", *_PREDICTION_COLUMNS), rows)
 
 
-_SAID = ("heuristic", "version", "predicts_fused", "predicted_speedup")
-_said = attrgetter(*_SAID)
+_PREDICTION_COLUMNS = ("heuristic", "version", "predicts_fused", "predicted_speedup")
+_prediction_values = attrgetter(*_PREDICTION_COLUMNS)
 
 _HELD = (
     select(Cell.id)
@@ -291,6 +294,6 @@ _HELD = (
 
 
 def held_implementations(connection: Connection, device_id: int, run_id: int | None = None) -> set[str]:
-    """Implementations that the device's runs hold a measurement of; of excluded ones only the named run's."""
-    asked = {"device_id": device_id, "run_id": run_id}
-    return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **asked})}
+    """Implementations with a measurement in the device's runs; of excluded runs only in `run_id`."""
+    which = {"device_id": device_id, "run_id": run_id}
+    return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **which})}

@@ -1,4 +1,4 @@
-"""The headline of a run, made once when it finishes."""
+"""A run's summary, computed once when the run finishes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kswatch.db.schema.tables import Comparison, Problem, RunSummary
 
 
 @dataclass(frozen=True)
-class Headline:
+class SpeedupSummary:
     """Speedups of many problems in a few numbers; ratios are fused over the best baseline."""
 
     problems: int
@@ -28,14 +28,14 @@ class Headline:
     speedup_p75: float | None
 
 
-def headline(speedups: Sequence[float]) -> Headline:
-    """The headline of these speedups; a win is a ratio under 1, so a tie is none."""
+def summarise_speedups(speedups: Sequence[float]) -> SpeedupSummary:
+    """The summary of these speedups; a win is a ratio under 1, so a tie is none."""
     if not speedups:
-        return Headline(0, 0, None, None, None, None, None)
+        return SpeedupSummary(0, 0, None, None, None, None, None)
     quartiles = (
         statistics.quantiles(speedups, n=4, method="inclusive") if len(speedups) > 1 else [speedups[0]] * 3
     )
-    return Headline(
+    return SpeedupSummary(
         problems=len(speedups),
         fused_wins=sum(speedup > 1 for speedup in speedups),
         median_ratio=statistics.median(1 / speedup for speedup in speedups),
@@ -47,7 +47,7 @@ def headline(speedups: Sequence[float]) -> Headline:
 
 
 def write_run_summary(session: Session, run_id: int) -> None:
-    """Write the run's headlines, per metric, precision, layout and set of baselines."""
+    """Write the run's summary per metric, precision, layout and set of baselines."""
     keys = (Comparison.metric, Problem.precision, Problem.layout, Comparison.baselines)
     query = (
         select(*keys, Comparison.speedup)
@@ -67,5 +67,5 @@ def write_run_summary(session: Session, run_id: int) -> None:
             "layout": layout,
             "baselines": baselines,
         }
-        rows.append(row | asdict(headline(known)) | {"left_out": len(speedups) - len(known)})
+        rows.append(row | asdict(summarise_speedups(known)) | {"left_out": len(speedups) - len(known)})
     insert_rows(session, RunSummary, rows, replace=True)

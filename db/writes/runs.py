@@ -1,4 +1,4 @@
-"""A run's beginning and end, inside the caller's transaction."""
+"""Recording a run's beginning and end, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from kswatch.db.backend.mapping import columns_of
 from kswatch.db.records import RunRecord, RunState
 from kswatch.db.schema.tables import Measurement, Prediction, Run
 from kswatch.db.writes import heuristic_scores
@@ -22,22 +23,14 @@ from kswatch.errors import UsageError
 
 
 def begin(session: Session, record: RunRecord, identity: str | None = None) -> Run:
-    """Write the run's beginning; `identity` is that of a run that comes from elsewhere."""
+    """Record that a run began; `identity` is that of an imported run."""
     run = Run(
-        suite=record.suite,
         device_id=device_id(session, record.device),
         environment_id=environment_id(session, record.environment),
         revision_id=revision_id(session, record.revision),
-        request_id=record.request_id,
-        kind=record.kind,
-        origin=record.origin,
         state="running",
-        started_at=record.started_at,
-        budget_s=record.budget_s,
-        planned_cells=record.planned_cells,
-        seed=record.seed,
-        arguments=record.arguments,
         identity=identity or uuid4().hex,
+        **{column.key: getattr(record, column.key) for column in columns_of(RunRecord, Run)},
     )
     session.add(run)
     session.flush()
@@ -53,9 +46,9 @@ def finish(
     finished_at: datetime,
     cells: Iterable[PlacedCell] | None = None,
 ) -> None:
-    """Write how the run ended, its comparisons against one set of baselines, headlines and scores.
+    """Record how the run ended; write its comparisons anew, its summary and its heuristics' scores.
 
-    `cells` is all that the run holds, where the caller has it at hand; else it is read.
+    `cells` are all measurements of the run, where the caller has them; else they are read.
     """
     run.state, run.seconds, run.harness_seconds, run.finished_at = (
         state,
@@ -66,19 +59,19 @@ def finish(
     run.by_status, run.by_event = count_outcomes(session, run.id)
     connection = session.connection()
     held = recording.held_implementations(connection, run.device_id, run.id)
-    # a baseline that came late in the run was not yet asked of its first problems
+    # a baseline that was first measured late in the run is missing from the comparisons before it
     compared = recording.stored(connection, run.id) if cells is None else cells
     ratios = recording.write_comparisons(connection, run.id, held, compared)
-    if RunFacts(run.id, run.device_id, run.kind).keeps_tails:
+    if RunFacts(run.id, run.device_id, run.kind).has_tails:
         write_tails(connection, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)
     heuristic_scores.write(session, run.id)
 
 
 def count_outcomes(session: Session, run_id: int) -> tuple[dict[str, int], dict[str, int]]:
-    """How many cells of the run have which status, and how many measurements which event reason held back.
+    """The number of the run's cells by status, and of its measurements by throttle reason.
 
-    Several reasons can hold back one.
+    A measurement can have several reasons.
     """
     kinds = (Measurement.status, Measurement.mode, Measurement.event_reasons)
     query = select(*kinds, func.count()).where(Measurement.run_id == run_id).group_by(*kinds)
@@ -95,7 +88,7 @@ def holds_predictions(session: Session, run_id: int) -> bool:
     return session.scalar(select(Prediction.run_id).where(Prediction.run_id == run_id).limit(1)) is not None
 
 
-def the_run(session: Session, run_id: int) -> Run:
+def get_run(session: Session, run_id: int) -> Run:
     """The run of this id.
 
     Raises:

@@ -1,12 +1,12 @@
-"""Fused against the best baseline, for one problem: the one rule behind every speedup that is shown.
+"""Fused against the best baseline on one problem: the rule behind every speedup that is shown.
 
-A baseline stored as unsupported, out of memory or too slow is no contender. One that has no row, or
-was skipped, crashed, incorrect or implausible, leaves the problem out: as no contender it would
-flatter fused. Energy is read for fused and the fastest baseline only, so a baseline without a
-reading is no contender where a faster one has its reading.
+A baseline stored as unsupported, out of memory or too slow does not compete. One that has no row, or
+was skipped, crashed, incorrect or implausible, leaves the problem out: ignoring it would flatter fused.
+Energy is read for fused and the fastest baseline only, so a baseline without a reading does not compete
+where a faster one has its reading.
 
-A speedup in time is the paired ratio of the rounds that both were timed in, where there is one, since
-drift and stalls hit both alike there; else the ratio of the medians.
+A speedup in latency is the paired ratio of the rounds that both were timed in, where there is one, since
+drift and stalls affect both equally there; else the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kswatch.db.records import COMPARABLE, NO_CONTENDER
+from kswatch.db.records import CANNOT_COMPETE, COMPARABLE
 
 Measured = Any
-"""A `kswatch.db.records.MeasurementRecord`, or a row of the store with `recording.COMPARED_COLUMNS`."""
+"""A `MeasurementRecord`, or a row of the store with the columns `COMPARED_COLUMNS`."""
 
 COMPARED_METRICS: dict[str, str] = {"latency": "latency_ms", "energy": "energy_mj"}
-"""What a comparison is about, and the column that it compares."""
+"""The metrics of comparisons, and the column that each compares."""
 
 
-class Outcome(NamedTuple):
-    """How fused did on one problem; `speedup` > 1 means that fused is better."""
+class SpeedupResult(NamedTuple):
+    """Fused against the best baseline on one problem; `speedup` > 1 means that fused is better."""
 
     best_baseline: str | None = None
     winner: str | None = None
@@ -34,50 +34,50 @@ class Outcome(NamedTuple):
     left_out: str | None = None
 
 
-def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]) -> Outcome:
-    """The outcome of one problem from its measurements by implementation.
+def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]) -> SpeedupResult:
+    """The comparison of one problem, from its measurements by implementation.
 
     Args:
-        measured: what each implementation gave; one that is absent has no row.
+        measured: the measurement of each implementation that has one.
         metric: a key of `COMPARED_METRICS`.
-        baselines: who must be beaten; the order decides between equals.
+        baselines: the baselines to beat; the order decides between equals.
     """
     column = COMPARED_METRICS[metric]
     fused = measured.get("fused")
     if fused is None or fused.status not in COMPARABLE:
-        return Outcome(left_out=f"fused: {'no row' if fused is None else fused.status}")
+        return SpeedupResult(left_out=f"fused: {'no row' if fused is None else fused.status}")
     if getattr(fused, column) is None:
-        return Outcome(left_out=f"fused: no {metric}")
-    contenders, fault = _contenders(measured, metric, baselines)
-    if fault or not contenders:
-        return Outcome(left_out=fault or "no baseline can compute it")
-    best = min(contenders, key=lambda name: getattr(contenders[name], column))
-    if metric == "latency" and _were_paired(fused, contenders[best]):
-        speedup, low, high = _paired(contenders[best])
+        return SpeedupResult(left_out=f"fused: no {metric}")
+    competitors, fault = _competitors(measured, metric, baselines)
+    if fault or not competitors:
+        return SpeedupResult(left_out=fault or "no baseline can compute it")
+    best = min(competitors, key=lambda name: getattr(competitors[name], column))
+    if metric == "latency" and _were_paired(fused, competitors[best]):
+        speedup, low, high = _paired(competitors[best])
     else:
-        speedup = getattr(contenders[best], column) / getattr(fused, column)
-        low, high = _energy_interval(fused, contenders[best]) if metric == "energy" else (None, None)
-    return Outcome(best, "fused" if speedup > 1 else best, speedup, low, high)
+        speedup = getattr(competitors[best], column) / getattr(fused, column)
+        low, high = _energy_interval(fused, competitors[best]) if metric == "energy" else (None, None)
+    return SpeedupResult(best, "fused" if speedup > 1 else best, speedup, low, high)
 
 
-def _contenders(
+def _competitors(
     measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]
 ) -> tuple[dict[str, Measured], str | None]:
-    """Baselines with a number, and what leaves the problem out, if anything does."""
+    """Baselines with a number, and the reason for leaving the problem out, if any."""
     column = COMPARED_METRICS[metric]
-    contenders: dict[str, Measured] = {}
+    competitors: dict[str, Measured] = {}
     unread: dict[str, Measured] = {}
     for name in baselines:
         row = measured.get(name)
         status = "no row" if row is None else row.status
         if status in COMPARABLE:
-            (unread if getattr(row, column) is None else contenders)[name] = row
-        elif status not in NO_CONTENDER:
+            (unread if getattr(row, column) is None else competitors)[name] = row
+        elif status not in CANNOT_COMPETE:
             return {}, f"{name}: {status}"
     for name, row in unread.items():
-        if column == "latency_ms" or not _slower_than_some(row, contenders.values()):
+        if column == "latency_ms" or not _slower_than_some(row, competitors.values()):
             return {}, f"{name}: no {metric}"
-    return contenders, None
+    return competitors, None
 
 
 def _slower_than_some(row: Measured, others: Iterable[Measured]) -> bool:

@@ -1,4 +1,4 @@
-"""What the baselines share: whether torch computes them is asked of torch itself, not guessed."""
+"""The base class of the baselines; a tiny product with torch shows whether torch supports a problem."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Baseline(Implementation):
     """A method of stock torch."""
 
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
-        """The method's own limit, the device's, or what torch said to a tiny problem of this kind."""
+        """The limit of the method or the device, or torch's error for a tiny problem of this kind."""
         return (
-            self.refusal(problem)
+            self.limitation(problem)
             or unsupported_precision(problem.precision, device)
-            or _torch_refusal(self, self.probe(problem), device)
+            or _torch_error(self, self.probe(problem), device)
         )
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
         """A closure over the re-laid weights; call it without autograd, inside `precision_scope`.
 
         Raises:
-            UnsupportedError: `unsupported` would have said so.
+            UnsupportedError: `unsupported` returns a reason.
         """
         if reason := self.unsupported(problem, weights.device):
             raise UnsupportedError(f"{self.name} cannot compute {problem} on {weights.device}: {reason}")
@@ -38,20 +38,20 @@ class Baseline(Implementation):
 
     @abstractmethod
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """`prepare` without the question whether torch can."""
+        """`prepare` without the check that torch supports the problem."""
 
-    def refusal(self, problem: Problem) -> str | None:
-        """Why the method itself does not exist for this problem; None where it does."""
+    def limitation(self, problem: Problem) -> str | None:
+        """Why the method does not apply to this problem; None where it does."""
         del problem
         return None
 
     def probe(self, problem: Problem) -> Problem:
-        """A tiny problem that torch computes or refuses as it would this one."""
+        """A tiny problem that torch supports if and only if it supports this one."""
         return replace(problem, pattern=Pattern(2, 16, 16, min(problem.pattern.d, 2)), batch=16)
 
 
 @cache
-def _torch_refusal(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
+def _torch_error(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
     dtype = STORAGE_DTYPES[probe.precision]
     weights = torch.zeros(probe.pattern.as_tuple(), dtype=dtype, device=device)
     x = torch.zeros(probe.input_shape, dtype=dtype, device=device)
@@ -60,7 +60,7 @@ def _torch_refusal(baseline: Baseline, probe: Problem, device: torch.device) -> 
             baseline.build(probe, weights)(x).sum().item()
     except (torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:  # torch's refusals have no common type: RuntimeError, ValueError, Triton's own
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        return f"torch {torch.__version__} refuses {probe.precision} on {device.type}: {said[0]}"
+    except Exception as error:  # torch's errors have no common type: RuntimeError, ValueError, Triton's own
+        message = str(error).strip().splitlines() or [type(error).__name__]
+        return f"torch {torch.__version__} refuses {probe.precision} on {device.type}: {message[0]}"
     return None

@@ -1,4 +1,4 @@
-"""Activations and weights seen as the a·d dense blocks that a Kronecker-sparse product consists of."""
+"""Views of activations and weights as the a·d dense blocks of a Kronecker-sparse product."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def multiplier(layout: Layout, blocks: torch.Tensor) -> Callable[..., torch.Tens
 
 
 def gather(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """X copied block after block: (a·d, c, batch) or, in `batch_first`, (a·d, batch, c)."""
+    """X copied block by block: (a·d, c, batch) or, in `batch_first`, (a·d, batch, c)."""
     copied = blocked(problem, x).contiguous()
     return copied.view(-1, copied.shape[2], copied.shape[3])
 
 
 def scatter(problem: Problem, blocks: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Y with the blocks (a·d, b, batch) or (a·d, batch, b) copied to where they belong."""
-    places = blocked(problem, y)
-    places.copy_(blocks.view(places.shape))
+    """Copy the blocks (a·d, b, batch) or (a·d, batch, b) to their places in Y; returns Y."""
+    target = blocked(problem, y)
+    target.copy_(blocks.view(target.shape))
     return y
 
 

@@ -26,7 +26,7 @@ class Bmm(Baseline):
     name = "bmm"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """One strided `torch.bmm` where d = 1, three passes over the activations elsewhere."""
+        """One strided `torch.bmm` where d = 1, otherwise three passes over the activations."""
         multiply = multiplier(problem.layout, weight_blocks(weights).flatten(0, 1))
 
         def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -41,7 +41,7 @@ class Bmm(Baseline):
         return direct if problem.pattern.d == 1 else permuting
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The re-laid weights and, where d > 1, the permuted activations beside the compulsory bytes."""
+        """The compulsory bytes, the re-laid weights and, where d > 1, the permuted activations."""
         if problem.pattern.d > 1:
             return 2 * problem.compulsory_bytes
         return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros

@@ -1,4 +1,4 @@
-"""`bmm_blockdense`: no permutation in either layout, for d times the operations."""
+"""`bmm_blockdense`: no permutation in either layout, at the cost of d times the operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def widened(pattern: Pattern) -> Pattern:
 
 
 def widened_weights(weights: torch.Tensor) -> torch.Tensor:
-    """Weights (a, b, c, d) as those of the widened pattern, (a, bd, cd, 1), zero off the support."""
+    """Weights (a, b, c, d) as weights of the widened pattern, (a, bd, cd, 1), zero outside the support."""
     a, b, c, d = weights.shape
     wide = weights.new_zeros(a, b, d, c, d)
     wide.diagonal(dim1=2, dim2=4).copy_(weights)
@@ -27,18 +27,18 @@ def widened_weights(weights: torch.Tensor) -> torch.Tensor:
 
 
 class BmmBlockdense(Baseline):
-    """For each i one dense bd×cd block with zeros off the pattern; one `torch.bmm` over a blocks."""
+    """For each i one dense bd×cd block with zeros outside the pattern; one `torch.bmm` over a blocks."""
 
     name = "bmm_blockdense"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """`bmm` of the widened pattern: the same X and Y, and there d = 1."""
+        """`bmm` of the widened pattern, which has the same X and Y, and d = 1."""
         return Bmm().build(replace(problem, pattern=widened(problem.pattern)), widened_weights(weights))
 
     def flops(self, problem: Problem) -> int:
-        """What the product needs, d times."""
+        """The operations of the product, d times."""
         return problem.flops * problem.pattern.d
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The widened weights beside the compulsory bytes."""
+        """The compulsory bytes and the widened weights."""
         return problem.compulsory_bytes + problem.element_bytes * widened(problem.pattern).nonzeros

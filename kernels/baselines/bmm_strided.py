@@ -1,4 +1,4 @@
-"""`bmm_strided`: what an expert writes with stock torch: blocks multiplied where they lie, no copy."""
+"""`bmm_strided`: an expert's version with stock torch, which multiplies blocks in place, without a copy."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class BmmStrided(Baseline):
         return product
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The re-laid weights beside the compulsory bytes."""
+        """The compulsory bytes and the re-laid weights."""
         return problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros
 
-    def refusal(self, problem: Problem) -> str | None:
-        """In `batch_first` with d > 1 a block's features lie d apart: no view that BLAS can take."""
+    def limitation(self, problem: Problem) -> str | None:
+        """In `batch_first` with d > 1 a block's features have stride d: BLAS accepts no such view."""
         if problem.layout == "batch_last" or problem.pattern.d == 1:
             return None
-        return "in batch_first with d > 1 the blocks are no strided batch of matrices: BLAS needs a copy"
+        return "in batch_first with d > 1 the blocks are not a strided batch of matrices: BLAS needs a copy"

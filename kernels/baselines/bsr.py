@@ -1,4 +1,4 @@
-"""`bsr`: the block-diagonal matrix that K is up to permutations, in square blocks."""
+"""`bsr`: K as a block-diagonal matrix, up to permutations, in square blocks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_bsr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:
 
 
 def reordered(problem: Problem, activations: torch.Tensor) -> torch.Tensor:
-    """X or Y as a 4-D view with the features in the order of the blocks, (i, j, l) for (i, l, j)."""
+    """X or Y as a 4-D view with the features in the order of the blocks: (i, j, l) instead of (i, l, j)."""
     a, d = problem.pattern.a, problem.pattern.d
     if problem.layout == "batch_last":
         return activations.view(a, -1, d, problem.batch).transpose(1, 2)
@@ -41,12 +41,12 @@ def reordered(problem: Problem, activations: torch.Tensor) -> torch.Tensor:
 
 
 class Bsr(Baseline):
-    """Gather, one block-sparse product by MKL, cuSPARSE or torch's Triton kernel, scatter."""
+    """Gather, one block-sparse product with MKL, cuSPARSE or torch's Triton kernel, scatter."""
 
     name = "bsr"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """The permutations are paid only where d > 1."""
+        """The permutations are needed only where d > 1."""
         matrix = to_bsr(problem, weights)
 
         def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -63,6 +63,6 @@ class Bsr(Baseline):
         return direct if problem.pattern.d == 1 else permuting
 
     def probe(self, problem: Problem) -> Problem:
-        """Whether torch takes a BSR matrix depends on the side of its blocks and what divides the batch."""
+        """The same block size and divisors of the batch, on which torch's support of a BSR matrix depends."""
         size = side(problem.pattern)
         return replace(problem, pattern=Pattern(2, size, size, 1), batch=gcd(problem.batch, 16))

@@ -24,12 +24,12 @@ def to_csr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:
 
 
 class Csr(Baseline):
-    """One sparse product by MKL or cuSPARSE."""
+    """One sparse product with MKL or cuSPARSE."""
 
     name = "csr"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """A sparse product from X straight into Y."""
+        """A sparse product from X directly into Y."""
         matrix = to_csr(problem, weights)
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -38,6 +38,6 @@ class Csr(Baseline):
         return product
 
     def memory_bytes(self, problem: Problem) -> int:
-        """An index per weight and per row beside the compulsory bytes."""
+        """The compulsory bytes and an index for each weight and each row."""
         indices = problem.pattern.nonzeros + problem.pattern.rows + 1
         return problem.compulsory_bytes + index_bytes(problem) * indices

@@ -23,12 +23,12 @@ def to_dense(weights: torch.Tensor) -> torch.Tensor:
 
 
 class Dense(Baseline):
-    """One dense product: what `F.linear` and `torch.matmul` launch."""
+    """One dense product, as launched by `F.linear` and `torch.matmul`."""
 
     name = "dense"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """X · Kᵀ or K · X, straight into Y."""
+        """X · Kᵀ or K · X, directly into Y."""
         matrix = to_dense(weights)
         transposed = matrix.t()
 
@@ -45,6 +45,6 @@ class Dense(Baseline):
         return 2 * problem.batch * problem.pattern.rows * problem.pattern.columns
 
     def memory_bytes(self, problem: Problem) -> int:
-        """All of K beside the compulsory bytes."""
+        """The compulsory bytes and all of K."""
         full = problem.pattern.rows * problem.pattern.columns
         return problem.compulsory_bytes + problem.element_bytes * full

@@ -13,12 +13,12 @@ EQUATIONS = {"batch_first": "ijkl,nilj->nikj", "batch_last": "ijkl,iljn->ikjn"}
 
 
 class Einsum(Baseline):
-    """Leaves every choice to torch; the copies that its result may need are part of the product."""
+    """Leaves every choice to torch; a copy of the result, where needed, is part of the product."""
 
     name = "einsum"
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """The result is allocated by torch: `torch.einsum` has no `out=`."""
+        """The result is allocated by torch, since `torch.einsum` has no `out=`."""
         equation, blocks = EQUATIONS[problem.layout], weight_blocks(weights)
         a, _, c, d = problem.pattern.as_tuple()
         batch_first = problem.layout == "batch_first"

@@ -1,4 +1,4 @@
-"""What torch's compressed sparse formats share: index width, and the product written into Y."""
+"""Shared by torch's compressed sparse formats: the index type, and the product written into Y."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compressed(
 
 
 def multiply_into(problem: Problem, matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Write matrix · x or, in `batch_first`, x · matrixᵀ to y by one sparse product on views."""
+    """Write matrix · x or, in `batch_first`, x · matrixᵀ to y, with one sparse product on views."""
     if problem.layout == "batch_last":
         torch.mm(matrix, x, out=y)
     else:

@@ -1,4 +1,4 @@
-"""`fused`: the product of this project, without permutation passes, on whatever device there is."""
+"""`fused`: the product of this project, without permutation passes, on a GPU or the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.problem import Problem
 
 RELAID_BYTES = 4
-"""Of one weight as the twin lays it out; the kernel's own are no wider."""
+"""Bytes of one re-laid weight in the twin; in the kernel it has at most as many."""
 
 
 class Fused(Implementation):
@@ -25,21 +25,21 @@ class Fused(Implementation):
         return twin.unsupported(problem)
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """Weights re-laid out for the tile, once.
+        """See `Implementation`; the weights are re-laid out for the tile.
 
         Raises:
-            UnsupportedError: `unsupported` would have said so.
+            UnsupportedError: `unsupported` returns a reason.
         """
         return (launch if weights.is_cuda else twin).prepare(problem, weights)
 
     def prepare_with_bias(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor) -> Product:
-        """See `Implementation`; on a GPU the kernel adds it, before Y is rounded."""
+        """See `Implementation`; on a GPU the kernel adds the bias before it rounds Y."""
         if weights.is_cuda:
             return launch.prepare(problem, weights, bias)
         return super().prepare_with_bias(problem, weights, bias)
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The compulsory bytes and the re-laid weights: the twin keeps fp16 and bf16 as wide as fp32."""
+        """The compulsory bytes and the re-laid weights: the twin stores fp16 and bf16 weights as fp32."""
         return problem.compulsory_bytes + RELAID_BYTES * problem.pattern.nonzeros
 
     def code_hash(self, problem: Problem, device: torch.device) -> str | None:
@@ -49,7 +49,7 @@ class Fused(Implementation):
         return twin.code_hash(problem)
 
     def tile(self, problem: Problem, device: torch.device) -> str | None:
-        """The tile in words."""
+        """The chosen tile, readable."""
         if device.type == "cuda":
             return launch.tile(problem, device)
         return twin.tile(problem)

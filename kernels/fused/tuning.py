@@ -1,4 +1,4 @@
-"""What a search for tiles needs of the fused product: the candidates, each as an implementation."""
+"""The tiles that a search tries for a problem, each as an implementation."""
 
 from __future__ import annotations
 
@@ -21,77 +21,79 @@ from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.problem import Problem
 
 MODEL_FACTOR = 2.0
-"""A tile that should take so many times longer than the best is not tried."""
+"""A tile whose estimate exceeds the best one by more than this factor is not tried."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A tile to try, and what the model says of it."""
+    """A tile to try, and its estimate."""
 
     tile: Tile | TwinTile
     cycles: float
-    """Estimated, of one multiprocessor or core."""
+    """Estimated cycles of one multiprocessor or core."""
 
     @property
     def name(self) -> str:
-        """As the table and the store write it."""
+        """The tile's name in the table and in the store."""
         return str(self.tile)
 
 
 class TiledFused(Implementation):
-    """The fused product with a tile that it did not choose itself."""
+    """The fused product with a given tile."""
 
     def __init__(self, candidate: Candidate, name: str) -> None:
         self.name = name
         self._tile = candidate.tile
 
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
-        """What the fused product says, whatever its tile."""
+        """See `Implementation`; the same for every tile."""
         return launch.unsupported(problem, device) if device.type == "cuda" else twin.unsupported(problem)
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
         """See `Implementation`.
 
         Raises:
-            UnsupportedError: the tile does not compile, or the product is not to be had here.
+            UnsupportedError: the tile does not compile, or the product is not available on the device.
         """
         if isinstance(self._tile, TwinTile):
             return twin.prepare(problem, weights, self._tile)
         return launch.prepare(problem, weights, tile=self._tile)
 
     def tile(self, problem: Problem, device: torch.device) -> str:
-        """Its own."""
+        """The given tile, readable."""
         return str(self._tile)
 
 
 def candidates(problem: Problem, device: torch.device, most: int) -> list[Candidate]:
-    """The tile that goes by the model, then the best of the others by its estimate, `most` in all."""
+    """The tile that is chosen without tuning, then the others by their estimate; at most `most` in all."""
     if device.type == "cuda":
-        device = launch.indexed(device)
-        cycles = partial(estimate.cycles, problem, machine=driver.machine(device))
+        device = launch.with_index(device)
+        cycles = partial(estimate.cycles, problem, gpu=driver.gpu_properties(device))
         every = [Candidate(tile, cycles(tile)) for tile in launch.candidates(problem, device)]
         first = min(every, key=lambda candidate: candidate.cycles)
     else:
-        limits = twin.loaded().limits
+        limits = twin.require_twin().limits
         every = [
             Candidate(tile, twin_tiles.cycles(problem, tile, limits))
             for tile in twin_tiles.candidates(problem, limits)
         ]
         first = every[0]
     bound = MODEL_FACTOR * min(candidate.cycles for candidate in every)
-    others = sorted((one for one in every if one is not first), key=lambda candidate: candidate.cycles)
-    return [first, *islice((one for one in others if one.cycles <= bound), most - 1)]
+    others = sorted(
+        (candidate for candidate in every if candidate is not first), key=lambda candidate: candidate.cycles
+    )
+    return [first, *islice((candidate for candidate in others if candidate.cycles <= bound), most - 1)]
 
 
 def architecture(device: torch.device) -> str:
-    """What the device's table of tiles is named by."""
+    """The name of the device's table of tiles."""
     if device.type == "cuda":
-        return f"sm_{driver.machine(launch.indexed(device)).architecture}"
-    return tuned.cpu_architecture(twin.loaded().limits.lanes)
+        return f"sm_{driver.gpu_properties(launch.with_index(device)).architecture}"
+    return tuned.cpu_architecture(twin.require_twin().limits.vector_width)
 
 
 def source_hash(device: torch.device) -> str:
-    """sha256 over the sources whose tiles are searched there."""
+    """sha256 over the sources of the kernel that runs on the device."""
     if device.type == "cuda":
         return tuned.source_hash(*source_files(SOURCE_FOLDER, "*.cu", "*.cuh"))
     return tuned.source_hash(*twin_build.sources())

@@ -1,10 +1,9 @@
-"""What an implementation costs: a sum of passes over memory, operations and launches.
+"""The terms of the cost model: passes over memory, operations and launches of an implementation.
 
 cost = sum of constant × term, with one set of constants for each device, metric, precision, layout
-and implementation; no constant is negative. The terms say what a method can be made to pay for:
-X and Y once each, again where they are permuted (d > 1), again by how badly a stride of d elements
-uses a memory sector, the operations that are really executed, and those again by how small the
-blocks are (a tile of b×c reuses less).
+and implementation; no constant is negative. The terms are: a launch; X and Y once each; again where they
+are permuted (d > 1); again by how poorly a stride of d elements uses a memory sector; the operations
+that are actually executed; these again by how small the blocks are (a tile of b×c reuses less); weights.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ TERMS: tuple[str, ...] = (
 )
 
 STRIDE_LIMIT = 16
-"""From this d on, a strided access wastes a whole sector for each element that it wants."""
+"""From this d on, a strided access moves a whole sector for each element that it needs."""
 
 _EXTRA_WORK: dict[str, Callable[[Floats, Floats], Floats]] = {
     "dense": lambda a, d: a * d,
     "bmm_blockdense": lambda a, d: d,
 }
-"""How many times the needed operations, and the weights, a method goes through, by the pattern's a and d."""
+"""Factor by which a method exceeds the necessary operations and weights, from the pattern's a and d."""
 
 _NO_PERMUTATION = ("dense", "bmm_blockdense")
 
@@ -72,7 +71,7 @@ def term_table(problems: Sequence[Problem], implementation: str) -> Floats:
 
 @lru_cache(maxsize=8192)
 def _sizes(problem: Problem) -> tuple[float, ...]:
-    """What the terms are made of: input, output and weights in MB, needed GFLOP, and the pattern."""
+    """The sizes behind the terms: input, output and weights in MB, necessary GFLOP, and the pattern."""
     pattern, element_mb = problem.pattern, problem.element_bytes / 1e6
     return (
         element_mb * problem.batch * pattern.columns,

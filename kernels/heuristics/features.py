@@ -1,4 +1,4 @@
-"""What the trees look at, and how far a problem lies from those that were measured."""
+"""The features of a problem that the trees use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEATURES: tuple[str, ...] = (
 )
 
 SIZES = FEATURES[:5]
-"""The features whose range says whether a problem is like the measured ones."""
+"""The features whose measured range limits the confidence of a prediction."""
 
 
 @lru_cache(maxsize=8192)
@@ -53,5 +53,5 @@ def feature_table(problems: Sequence[Problem]) -> Floats:
 
 
 def _twos(value: int) -> int:
-    """How often 2 divides the value: what vector loads and tiles can align to."""
+    """The exponent of 2 in the value, which limits the alignment of vector loads and tiles."""
     return (value & -value).bit_length() - 1

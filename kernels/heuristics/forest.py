@@ -1,7 +1,7 @@
-"""Boosted trees as plain arrays: evaluated by NumPy alone, kept as JSON.
+"""Boosted trees as plain arrays: evaluated with NumPy only, stored as JSON.
 
-Every tree is complete to its depth, so that a node's children are found by arithmetic: node k has
-2k + 1 (feature <= threshold) and 2k + 2. A leaf that came earlier is repeated below itself.
+Every tree is complete to its depth, so the children of node k are 2k + 1 (feature <= threshold) and
+2k + 2. A leaf at a smaller depth is repeated below itself.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class Forest:
         return self.start + np.concatenate([self._leaves_of(part).sum(axis=1) for part in parts])
 
     def _leaves_of(self, table: Floats) -> Floats:
-        """The leaf of every tree that each row of features falls into, of shape (rows, trees)."""
+        """The value of each tree for each row of features, of shape (rows, trees)."""
         trees, splits = self.split_features.shape
         first = np.arange(trees) * splits
         features, thresholds = self.split_features.ravel(), self.thresholds.ravel()
         rows = np.arange(len(table))[:, None] * table.shape[1]
         values, node = table.ravel(), np.zeros((len(table), trees), dtype=np.int64)
         for _ in range(splits.bit_length()):
-            place = first + node
-            node = 2 * node + 1 + (values.take(rows + features.take(place)) > thresholds.take(place))
+            index = first + node
+            node = 2 * node + 1 + (values.take(rows + features.take(index)) > thresholds.take(index))
         return np.asarray(self.leaves.ravel().take(first + np.arange(trees) + node - splits))
 
     def to_plain(self) -> dict[str, Any]:
-        """What JSON holds; values keep five significant digits."""
+        """The forest as values for JSON, rounded to five significant digits."""
         return {
             "start": _rounded(self.start),
             "split_features": self.split_features.tolist(),
@@ -55,10 +55,10 @@ class Forest:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Forest:
-        """The forest that `to_plain` wrote.
+        """The forest from the values of `to_plain`.
 
         Raises:
-            ValueError, KeyError, TypeError: it is not of that form.
+            ValueError, KeyError, TypeError: the values have another form.
         """
         leaves = np.array(plain["leaves"], dtype=float)
         splits = np.array(plain["split_features"], dtype=np.int64)
@@ -71,7 +71,7 @@ class Forest:
 
 
 _ROWS_AT_ONCE = 256
-"""So that what is computed on the way stays in the cache."""
+"""Keeps the intermediate arrays in the cache."""
 
 NO_TREES = Forest(0.0, np.empty((0, 0), dtype=np.int64), np.empty((0, 0)), np.empty((0, 0)))
 

@@ -1,4 +1,4 @@
-"""What heuristics are fitted on and scored by: problems with what each implementation cost there."""
+"""Measured problems, on which heuristics are fitted and scored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class MeasuredProblem:
 
     problem: Problem
     costs: Mapping[str, float]
-    """Latency in ms or energy in mJ by implementation; those without a good measurement are absent."""
+    """Latency in ms or energy in mJ by implementation, without those that have no usable measurement."""
     speedup: float | None
-    """Best baseline over fused; None where a baseline is missing, so that there is no winner to predict."""
+    """Best baseline over fused; None where a baseline is missing and the winner is therefore unknown."""
 
     @property
     def block(self) -> tuple[int, int]:
-        """(b, c): problems that share it are held out together."""
+        """(b, c); problems with the same block are held out together."""
         return self.problem.pattern.b, self.problem.pattern.c
 
 
@@ -30,31 +30,32 @@ Fit = Callable[[Sequence[MeasuredProblem]], Rule]
 """Makes a rule from measured problems of one device."""
 
 
-def decided(measured: Sequence[MeasuredProblem]) -> list[MeasuredProblem]:
-    """Those with a winner."""
-    return [one for one in measured if one.speedup is not None]
+def with_known_winner(measured: Sequence[MeasuredProblem]) -> list[MeasuredProblem]:
+    """The problems with a known winner."""
+    return [problem for problem in measured if problem.speedup is not None]
 
 
-Said = list[tuple[MeasuredProblem, Prediction]]
-OfBlock = Callable[[tuple[int, int]], Said]
+HeldOutPredictions = list[tuple[MeasuredProblem, Prediction]]
+PredictBlock = Callable[[tuple[int, int]], HeldOutPredictions]
 
 
 def held_out(
     measured: Sequence[MeasuredProblem],
     fit: Fit,
-    each: Callable[[OfBlock, Sequence[tuple[int, int]]], Iterable[Said]] = map,
-) -> Said:
-    """What a rule says of each problem with a winner when nothing of its (b, c) took part in fitting it.
+    each: Callable[[PredictBlock, Sequence[tuple[int, int]]], Iterable[HeldOutPredictions]] = map,
+) -> HeldOutPredictions:
+    """Predictions for the problems with a known winner, by rules fitted without the problem's (b, c).
 
     Args:
         measured: problems of one device in one metric.
         fit: makes the rule; called once for each (b, c).
-        each: does something with every block, as `map`; may show how far it is, or use all cores.
+        each: maps a function over the blocks, like `map`; may show progress or use several processes.
     """
 
-    def of_block(block: tuple[int, int]) -> Said:
-        rule = fit([one for one in measured if one.block != block])
-        return [(one, rule(one.problem)) for one in decided(measured) if one.block == block]
+    def predict_block(block: tuple[int, int]) -> HeldOutPredictions:
+        rule = fit([problem for problem in measured if problem.block != block])
+        tested = (problem for problem in with_known_winner(measured) if problem.block == block)
+        return [(problem, rule(problem.problem)) for problem in tested]
 
-    blocks = sorted({one.block for one in decided(measured)})
-    return [one for said in each(of_block, blocks) for one in said]
+    blocks = sorted({problem.block for problem in with_known_winner(measured)})
+    return [pair for predictions in each(predict_block, blocks) for pair in predictions]

@@ -1,4 +1,4 @@
-"""The file that holds what was learned: JSON, of one version, read whole or refused."""
+"""The model file with the fitted sections: JSON of one version, which is read completely or rejected."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from kswatch.errors import ConfigurationError, UsageError
-from kswatch.kernels.heuristics.section import Section
+from kswatch.kernels.heuristics.section import ModelSection
 
 FORMAT = "kswatch-heuristics"
 VERSION = 1
-"""Raised whenever terms, features or their meaning change: an older file is then refused."""
+"""Incremented when terms, features or their meaning change; files of another version are rejected."""
 
 SHIPPED = Path(__file__).with_name("learned.json")
 PATH_VARIABLE = "KSWATCH_HEURISTICS"
@@ -21,16 +21,16 @@ _FIT = "`kswatch heuristics fit --output FILE`"
 
 
 def model_path() -> Path:
-    """The file in use: the one that KSWATCH_HEURISTICS names, else the shipped one."""
+    """The model file in use: the one named by KSWATCH_HEURISTICS, else the shipped one."""
     named = os.environ.get(PATH_VARIABLE)
     return Path(named) if named else SHIPPED
 
 
-def learned_sections() -> tuple[Section, ...]:
-    """What the file in use holds, read once; nothing where there is no file.
+def learned_sections() -> tuple[ModelSection, ...]:
+    """The sections of the model file in use, read once; empty if the shipped file is absent.
 
     Raises:
-        ConfigurationError: it is corrupt or of another version, or was named and does not exist.
+        ConfigurationError: the file is corrupt, has another version, or is named but does not exist.
     """
     path = model_path()
     try:
@@ -39,46 +39,46 @@ def learned_sections() -> tuple[Section, ...]:
         if path == SHIPPED:
             return ()
         raise ConfigurationError(
-            f"{PATH_VARIABLE} names {path}, which does not exist; make it with {_FIT}"
+            f"{PATH_VARIABLE} names {path}, which does not exist; create it with {_FIT}"
         ) from None
     return _read_once(path, changed_at_ns)
 
 
 @cache
-def _read_once(path: Path, changed_at_ns: int) -> tuple[Section, ...]:
-    del changed_at_ns  # part of the key alone: a file written anew is read anew
+def _read_once(path: Path, changed_at_ns: int) -> tuple[ModelSection, ...]:
+    del changed_at_ns  # only part of the cache key: a changed file is read again
     return read_sections(path)
 
 
-def read_sections(path: Path) -> tuple[Section, ...]:
+def read_sections(path: Path) -> tuple[ModelSection, ...]:
     """The sections of a model file.
 
     Raises:
-        ConfigurationError: it cannot be read, is corrupt, or of another version.
+        ConfigurationError: the file cannot be read, is corrupt, or has another version.
     """
-    cure = f"make it anew with {_FIT}, or unset {PATH_VARIABLE}"
+    cure = f"create it again with {_FIT}, or unset {PATH_VARIABLE}"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}")
         version = document["version"]
-        sections = tuple(map(Section.from_plain, document["sections"])) if version == VERSION else ()
+        sections = tuple(map(ModelSection.from_plain, document["sections"])) if version == VERSION else ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} is no model of heuristics ({_told(error)}); {cure}") from error
+        raise ConfigurationError(f"{path} is not a model file ({_error_text(error)}); {cure}") from error
     if version != VERSION:
-        raise ConfigurationError(f"{path} is a model of version {version}, this is {VERSION}; {cure}")
+        raise ConfigurationError(f"{path} is a model file of version {version}, not {VERSION}; {cure}")
     return sections
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def write_sections(path: Path, sections: Sequence[Section]) -> None:
-    """Write a model file; an interrupted write leaves the former one.
+def write_sections(path: Path, sections: Sequence[ModelSection]) -> None:
+    """Write a model file; an interrupted write leaves the previous one.
 
     Raises:
-        UsageError: it cannot be written there.
+        UsageError: the file cannot be written.
     """
     document = {
         "format": FORMAT,
@@ -93,11 +93,11 @@ def write_sections(path: Path, sections: Sequence[Section]) -> None:
         raise UsageError(f"{path} cannot be written ({error}); name another file with --output") from error
 
 
-def merged(former: Sequence[Section], new: Sequence[Section]) -> tuple[Section, ...]:
-    """Both; a new one takes the place of a former one of the same device, metric, precision and layout."""
+def merge_sections(former: Sequence[ModelSection], new: Sequence[ModelSection]) -> tuple[ModelSection, ...]:
+    """All sections; a new one replaces a former one of the same device, metric, precision and layout."""
     named = {_name(section): section for section in (*former, *new)}
     return tuple(named[name] for name in sorted(named))
 
 
-def _name(section: Section) -> tuple[str, str, str, str]:
+def _name(section: ModelSection) -> tuple[str, str, str, str]:
     return str(section.device.get("model")), section.metric, section.precision, section.layout

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from kswatch.kernels.heuristics.base import DeviceFacts, Heuristic, Prediction
-from kswatch.kernels.heuristics.measured import MeasuredProblem, Rule, decided
+from kswatch.kernels.heuristics.measured import MeasuredProblem, Rule, with_known_winner
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -24,13 +24,13 @@ RANKINGS: dict[str, Callable[[Pattern], Fraction]] = {
     "dh_threshold": lambda pattern: pattern.d * pattern.h,
     "gated_h": lambda pattern: pattern.h if pattern.d > 1 else Fraction(0),
 }
-"""What a threshold rule compares with its limit: fused from there on."""
+"""The value that a threshold rule compares with its limit; fused is predicted from the limit on."""
 
 
-def _rule(name: str, statement: str, says_fused: Callable[[Pattern], bool]) -> Heuristic:
+def _rule(name: str, statement: str, predicts_fused: Callable[[Pattern], bool]) -> Heuristic:
     def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
         del facts
-        return Prediction(predicts_fused=says_fused(problem.pattern))
+        return Prediction(predicts_fused=predicts_fused(problem.pattern))
 
     return Heuristic(name, 1, statement, predict)
 
@@ -47,26 +47,28 @@ GATED_H = _threshold("gated_h", f"fused where d > 1 and h >= {GATED_H_LIMIT}", G
 
 
 def fit_limit(measured: Sequence[MeasuredProblem], ranking: Callable[[Pattern], Fraction]) -> Fraction | None:
-    """The limit that is right most often, the smallest of equals; None where never fused is right most often.
+    """The limit with the most correct predictions, the smallest of equals; None where never fused is best.
 
-    Only values that occur can be limits, so that a limit is an exact fraction.
+    Only values that occur can be limits, so a limit is an exact fraction.
     """
-    ranked = [(ranking(one.problem.pattern), (one.speedup or 0.0) > 1) for one in decided(measured)]
+    ranked = [
+        (ranking(item.problem.pattern), (item.speedup or 0.0) > 1) for item in with_known_winner(measured)
+    ]
     wins_at: dict[Fraction, list[int]] = {}
     for value, won in ranked:
         wins_at.setdefault(value, [0, 0])[won] += 1
-    right, best = sum(not won for _, won in ranked), None  # no limit: never fused
-    most = right
+    correct, best_limit = sum(not won for _, won in ranked), None  # no limit: never fused
+    most_correct = correct
     for value in sorted(wins_at, reverse=True):
         losses, wins = wins_at[value]
-        right += wins - losses
-        if right >= most:
-            most, best = right, value
-    return best
+        correct += wins - losses
+        if correct >= most_correct:
+            most_correct, best_limit = correct, value
+    return best_limit
 
 
 def fit_threshold(name: str) -> Callable[[Sequence[MeasuredProblem]], Rule]:
-    """Fits the limit of one of `RANKINGS`."""
+    """A function that fits the limit of one of `RANKINGS`."""
     ranking = RANKINGS[name]
 
     def fit(measured: Sequence[MeasuredProblem]) -> Rule:
@@ -77,7 +79,7 @@ def fit_threshold(name: str) -> Callable[[Sequence[MeasuredProblem]], Rule]:
 
 
 def fit_majority(measured: Sequence[MeasuredProblem]) -> Rule:
-    """Answers for every problem what was right most often."""
-    wins = [(one.speedup or 0.0) > 1 for one in decided(measured)]
-    said = Prediction(2 * sum(wins) > len(wins))
-    return lambda problem: said
+    """A rule that predicts the most frequent winner for every problem."""
+    wins = [(item.speedup or 0.0) > 1 for item in with_known_winner(measured)]
+    prediction = Prediction(2 * sum(wins) > len(wins))
+    return lambda problem: prediction

@@ -1,4 +1,4 @@
-"""What was learned of one device in one metric, precision and layout, and what it predicts."""
+"""One section of the model file: the fitted model of a device in one metric, precision and layout."""
 
 from __future__ import annotations
 
@@ -15,60 +15,56 @@ from kswatch.kernels.heuristics.forest import Forest
 from kswatch.kernels.problem import Problem
 
 SPREAD_PER_DOUBLING = 0.1
-"""Added to the spread of log(speedup) for each doubling between what is asked and what was measured.
+"""Added to the spread of log(speedup) for each doubling between the problem and the measured ones.
 
-Not fitted: there is too little yet that was measured on two devices, or outside its own range.
+Not fitted: too few measurements exist from two devices, or outside the range of a fit.
 """
 
 
 @dataclass(frozen=True)
 class ImplementationCost:
-    """One implementation's constants, and trees that correct the logarithm of what they give."""
+    """The constants of one implementation, and the trees that correct the logarithm of their cost."""
 
     constants: tuple[float, ...]
     correction: Forest
 
     def log_costs(self, problems: Sequence[Problem], implementation: str, corrected: bool = True) -> Floats:
-        """Natural logarithms of ms or mJ."""
+        """Predicted costs, as natural logarithms of ms or mJ."""
         plain = self.log_plain(problems, implementation)
         return plain + self.correction.predict(feature_table(problems)) if corrected else plain
 
     def log_plain(self, problems: Sequence[Problem], implementation: str) -> Floats:
-        """The same by the constants alone."""
+        """The same from the constants alone."""
         return np.log(term_table(problems, implementation) @ np.array(self.constants))
 
 
 @dataclass(frozen=True)
-class Section:
+class ModelSection:
     """One device, metric, precision and layout."""
 
     device: Mapping[str, Any]
-    """Facts of the device that it was measured on, `model` among them."""
+    """Facts about the measured device, including `model`."""
     metric: str
     precision: str
     layout: str
     problems: int
-    """How many with a winner it was fitted on."""
+    """Number of problems with a known winner in the fit."""
     implementations: Mapping[str, ImplementationCost]
     plain_spread: float
-    """Scale of the logistic distribution of log(speedup)'s held-out errors, by the constants alone."""
+    """Scale of the logistic distribution of log(speedup)'s held-out errors, for the constants alone."""
     spread: float
     """The same with trees."""
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
-    """Range of the sizes (`features.SIZES`) that was measured."""
+    """Measured range of the sizes (`features.SIZES`)."""
 
     @property
     def is_imported(self) -> bool:
-        """Whether it was measured by others: fused is then their kernel, not this project's."""
+        """Whether the measurements were imported: fused is then not this project's kernel."""
         return self.device.get("origin") == "imported"
 
-    def log_costs(self, problem: Problem, corrected: bool = True) -> dict[str, float]:
-        """Predicted log(ms) or log(mJ) by implementation, the constants alone or corrected by trees."""
-        return {name: float(values[0]) for name, values in self.log_costs_of([problem], corrected).items()}
-
-    def log_costs_of(self, problems: Sequence[Problem], corrected: bool = True) -> dict[str, Floats]:
-        """The same for many problems at once."""
+    def log_costs(self, problems: Sequence[Problem], corrected: bool = True) -> dict[str, Floats]:
+        """Predicted log(ms) or log(mJ) by implementation, from the constants alone or corrected by trees."""
         plain = {name: cost.log_plain(problems, name) for name, cost in self.implementations.items()}
         if not corrected:
             return plain
@@ -77,40 +73,29 @@ class Section:
             name: plain[name] + cost.correction.predict(table) for name, cost in self.implementations.items()
         }
 
-    def probability(
-        self, problem: Problem, log_speedup: float, corrected: bool = True, distance: float = 0.0
-    ) -> float:
-        """That fused wins: nearer to 0.5 the smaller the gain, and the further from what was measured.
+    def probabilities(
+        self, range_excess: Floats, log_speedups: Floats, corrected: bool = True, distance: float = 0.0
+    ) -> Floats:
+        """Probabilities that fused wins: nearer to 0.5 for a small gain and far from the measured problems.
 
         Args:
-            problem: what is asked about.
-            log_speedup: what was predicted of it.
+            range_excess: of the problems, from the method of this name.
+            log_speedups: the predicted log(speedup) of each problem.
             corrected: with the trees.
-            distance: in doublings, added to the problem's own from the measured range.
+            distance: in doublings, added to each problem's excess over the measured range.
         """
-        outside = self.beyond([problem])
-        return float(self.probabilities(outside, np.array([log_speedup]), corrected, distance)[0])
-
-    def probabilities(
-        self, beyond: Floats, log_speedups: Floats, corrected: bool = True, distance: float = 0.0
-    ) -> Floats:
-        """The same for many problems, of which `beyond` says how far each is outside."""
         spread = self.spread if corrected else self.plain_spread
-        exponents = log_speedups / (spread + SPREAD_PER_DOUBLING * (distance + beyond.sum(axis=1)))
+        exponents = log_speedups / (spread + SPREAD_PER_DOUBLING * (distance + range_excess.sum(axis=1)))
         return np.asarray(1 / (1 + np.exp(-np.clip(exponents, -60.0, 60.0))))
 
-    def beyond(self, problems: Sequence[Problem]) -> Floats:
-        """Doublings by which each size is beyond what was measured, of shape (problems, sizes)."""
+    def range_excess(self, problems: Sequence[Problem]) -> Floats:
+        """Doublings by which each size exceeds the measured range, of shape (problems, sizes)."""
         values = feature_table(problems)[:, : len(SIZES)]
         excess = np.maximum(np.array(self.lowest) - values, values - np.array(self.highest))
         return np.where(excess > 1e-9, excess, 0.0)
 
-    def outside(self, problem: Problem) -> list[tuple[str, float]]:
-        """Sizes beyond what was measured, each with the doublings by which it is beyond."""
-        return named_excess(self.beyond([problem])[0])
-
     def to_plain(self) -> dict[str, Any]:
-        """What JSON holds."""
+        """The section as values for JSON."""
         plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         costs = {
             name: {"constants": cost.constants, "correction": cost.correction.to_plain()}
@@ -119,11 +104,11 @@ class Section:
         return {**plain, "implementations": costs}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Section:
-        """The section that `to_plain` wrote.
+    def from_plain(cls, plain: Mapping[str, Any]) -> ModelSection:
+        """The section from the values of `to_plain`.
 
         Raises:
-            ValueError, KeyError, TypeError: it is not of that form.
+            ValueError, KeyError, TypeError: the values have another form.
         """
         costs = {
             name: ImplementationCost(_floats(cost["constants"], len(TERMS)), _forest(cost["correction"]))
@@ -134,7 +119,7 @@ class Section:
         values = {name: plain[name] for name in _PLAIN_FIELDS}
         values |= {name: _floats(plain[name], len(SIZES)) for name in ("lowest", "highest")}
         if not (values["spread"] > 0 and values["plain_spread"] > 0):
-            raise ValueError("a spread that is not above 0")
+            raise ValueError("a spread is not above 0")
         return cls(**values, implementations=costs)
 
 
@@ -151,11 +136,11 @@ _PLAIN_FIELDS = (
 )
 
 
-def named_excess(beyond: Floats) -> list[tuple[str, float]]:
-    """The sizes of a problem that are beyond what was measured, by name."""
+def named_excess(range_excess: Floats) -> list[tuple[str, float]]:
+    """The sizes of a problem that exceed the measured range, by name, with the excess in doublings."""
     return [
         (name.removeprefix("log2_"), float(excess))
-        for name, excess in zip(SIZES, beyond, strict=True)
+        for name, excess in zip(SIZES, range_excess, strict=True)
         if excess > 0
     ]
 
@@ -167,13 +152,13 @@ def log_speedup_of(log_costs: Mapping[str, float]) -> float:
 
 def _floats(values: Sequence[float], count: int) -> tuple[float, ...]:
     if len(values) != count or not all(math.isfinite(value) for value in values):
-        raise ValueError(f"{len(values)} numbers where {count} finite ones belong")
+        raise ValueError(f"{len(values)} numbers, expected {count} finite ones")
     return tuple(float(value) for value in values)
 
 
 def _forest(plain: Mapping[str, Any]) -> Forest:
     forest = Forest.from_plain(plain)
-    asked = forest.split_features
-    if asked.size and not 0 <= asked.min() <= asked.max() < len(FEATURES):
-        raise ValueError("a tree asks for a feature that does not exist")
+    used = forest.split_features
+    if used.size and not 0 <= used.min() <= used.max() < len(FEATURES):
+        raise ValueError("a tree uses a feature that does not exist")
     return forest

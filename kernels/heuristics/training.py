@@ -1,4 +1,4 @@
-"""Fitting sections from measurements; the only place that needs scikit-learn (extra `fit`) and SciPy."""
+"""Fits sections to measurements; the only module that needs scikit-learn (extra `fit`) and SciPy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kswatch.kernels.heuristics.cost_model import Floats, term_table
 from kswatch.kernels.heuristics.features import SIZES, feature_table
 from kswatch.kernels.heuristics.forest import NO_TREES, Forest
 from kswatch.kernels.heuristics.learned import predict_from
-from kswatch.kernels.heuristics.measured import Fit, MeasuredProblem, Rule, decided
+from kswatch.kernels.heuristics.measured import Fit, MeasuredProblem, Rule, with_known_winner
 from kswatch.kernels.heuristics.rules import PERMUTATION, RANKINGS, fit_majority, fit_threshold
-from kswatch.kernels.heuristics.section import ImplementationCost, Section, log_speedup_of
+from kswatch.kernels.heuristics.section import ImplementationCost, ModelSection, log_speedup_of
 
 LEAST_PROBLEMS = 8
-"""With fewer of an implementation its constants are not fitted."""
+"""Minimum number of problems to fit the constants of an implementation."""
 LEAST_FOR_TREES = 60
-"""With fewer, constants alone: trees would repeat the noise."""
+"""Minimum number of problems to fit trees; with fewer they would reproduce the noise."""
 TREES: dict[str, Any] = {
     "n_estimators": 60,
     "max_depth": 3,
@@ -28,14 +28,14 @@ TREES: dict[str, Any] = {
     "subsample": 0.5,
     "max_features": 0.4,
 }
-"""Found on the published V100 energies, one setting for all of their sets (README.md tells how)."""
+"""Chosen on the published V100 energies, one setting for all of their sets (see README.md)."""
 SEEDS = (0, 1, 2)
-"""One set of trees each, averaged: a single draw is a few problems better or worse by chance."""
+"""One set of trees each, averaged: a single seed is a few problems better or worse by chance."""
 REWEIGHTINGS = 10
 FOLDS = 3
 LEAST_SPREAD = 0.01
 WIDE_SPREAD = 1.0
-"""Taken where too little was held out to tell."""
+"""Used where too few problems were held out to estimate a spread."""
 
 
 def fit_sections(
@@ -44,11 +44,11 @@ def fit_sections(
     metric: str,
     with_trees: bool = True,
     with_spread: bool = True,
-) -> list[Section]:
+) -> list[ModelSection]:
     """One section for each precision and layout that has enough problems with fused and a baseline."""
     groups: dict[tuple[str, str], list[MeasuredProblem]] = defaultdict(list)
-    for one in measured:
-        groups[one.problem.precision, one.problem.layout].append(one)
+    for item in measured:
+        groups[item.problem.precision, item.problem.layout].append(item)
     fitted = (
         _fit_section(group, device, metric, with_trees, with_spread) for _, group in sorted(groups.items())
     )
@@ -61,19 +61,19 @@ def _fit_section(
     metric: str,
     with_trees: bool,
     with_spread: bool,
-) -> Section | None:
+) -> ModelSection | None:
     costs = _fit_costs(measured, with_trees)
     if "fused" not in costs or len(costs) < 2:
         return None
     problem = measured[0].problem
-    sizes = feature_table([one.problem for one in measured])[:, : len(SIZES)]
+    sizes = feature_table([item.problem for item in measured])[:, : len(SIZES)]
     spreads = _spreads(measured, with_trees) if with_spread else (WIDE_SPREAD, WIDE_SPREAD)
-    return Section(
+    return ModelSection(
         device=device,
         metric=metric,
         precision=problem.precision,
         layout=problem.layout,
-        problems=len(decided(measured)),
+        problems=len(with_known_winner(measured)),
         implementations=costs,
         plain_spread=spreads[0],
         spread=spreads[1],
@@ -86,29 +86,29 @@ def _fit_costs(
     measured: Sequence[MeasuredProblem], with_trees: bool, seeds: Sequence[int] = SEEDS
 ) -> dict[str, ImplementationCost]:
     costs = {}
-    for name in sorted({name for one in measured for name in one.costs}):
-        held = [one for one in measured if name in one.costs]
-        if len(held) >= LEAST_PROBLEMS:
-            costs[name] = _fit_cost(held, name, seeds if with_trees else ())
+    for name in sorted({name for item in measured for name in item.costs}):
+        with_cost = [item for item in measured if name in item.costs]
+        if len(with_cost) >= LEAST_PROBLEMS:
+            costs[name] = _fit_cost(with_cost, name, seeds if with_trees else ())
     return costs
 
 
-def _fit_cost(held: Sequence[MeasuredProblem], name: str, seeds: Sequence[int]) -> ImplementationCost:
-    problems = [one.problem for one in held]
-    values = np.array([one.costs[name] for one in held])
+def _fit_cost(measured: Sequence[MeasuredProblem], name: str, seeds: Sequence[int]) -> ImplementationCost:
+    problems = [item.problem for item in measured]
+    values = np.array([item.costs[name] for item in measured])
     constants = fit_constants(term_table(problems, name), values)
     plain = ImplementationCost(tuple(constants.tolist()), NO_TREES)
-    if not seeds or len(held) < LEAST_FOR_TREES:
+    if not seeds or len(measured) < LEAST_FOR_TREES:
         return plain
-    rest = np.log(values) - plain.log_costs(problems, name)
-    return ImplementationCost(plain.constants, fit_forest(feature_table(problems), rest, seeds))
+    residuals = np.log(values) - plain.log_costs(problems, name)
+    return ImplementationCost(plain.constants, fit_forest(feature_table(problems), residuals, seeds))
 
 
 def fit_constants(table: Floats, values: Floats) -> Floats:
     """Constants >= 0 for which table @ constants is nearest to the values, in relative terms.
 
     Least squares of (predicted - value) / sqrt(predicted × value), which to second order is the
-    difference of the logarithms; the predicted ones come from the fit before.
+    difference of the logarithms; the predicted values in the weights come from the previous iteration.
     """
     from scipy.optimize import nnls
 
@@ -119,13 +119,13 @@ def fit_constants(table: Floats, values: Floats) -> Floats:
         size = np.where(weighted.max(axis=0) > 0, weighted.max(axis=0), 1.0)
         constants = nnls(weighted / size, values * weight)[0] / size
         predicted = np.maximum(table @ constants, 1e-6 * values)
-    # some constant cost is left to every product, so that no logarithm meets 0
+    # every product keeps some constant cost, so that no logarithm is taken of 0
     constants[0] = max(constants[0], 1e-3 * values.min())
     return np.asarray(constants)
 
 
 def fit_forest(table: Floats, values: Floats, seeds: Sequence[int] = SEEDS) -> Forest:
-    """Boosted trees for the values, as plain arrays.
+    """Boosted trees fitted to the values, as plain arrays.
 
     Raises:
         UsageError: scikit-learn is not installed.
@@ -146,7 +146,7 @@ def fit_forest(table: Floats, values: Floats, seeds: Sequence[int] = SEEDS) -> F
 
 
 def _complete(tree: Any, depth: int) -> tuple[list[int], list[float], list[float]]:  # noqa: ANN401
-    """A scikit-learn tree with every leaf at the same depth."""
+    """A scikit-learn tree (split features, thresholds, leaves), with all leaves at the same depth."""
     nodes = [0]
     splits: list[int] = []
     thresholds: list[float] = []
@@ -160,40 +160,41 @@ def _complete(tree: Any, depth: int) -> tuple[list[int], list[float], list[float
 
 
 def _spreads(measured: Sequence[MeasuredProblem], with_trees: bool) -> tuple[float, float]:
-    """Of constants alone and with trees: how far log(speedup) is off where its (b, c) was held out."""
-    blocks = sorted({one.block for one in measured})
-    off: tuple[list[float], list[float]] = ([], [])
+    """Spreads of the errors of log(speedup) on held-out (b, c): for the constants alone and with trees."""
+    blocks = sorted({item.block for item in measured})
+    errors: tuple[list[float], list[float]] = ([], [])
     for fold in range(FOLDS):
-        own = set(blocks[fold::FOLDS])
-        # one set of trees errs a little more than the mean of several: rather too wide than too narrow
-        costs = _fit_costs([one for one in measured if one.block not in own], with_trees, SEEDS[:1])
-        asked = decided([one for one in measured if one.block in own])
-        if "fused" not in costs or len(costs) < 2 or not asked:
+        held_out = set(blocks[fold::FOLDS])
+        # a single set of trees errs slightly more than the mean of several, so the spread is a bit too wide
+        costs = _fit_costs([item for item in measured if item.block not in held_out], with_trees, SEEDS[:1])
+        tested = with_known_winner([item for item in measured if item.block in held_out])
+        if "fused" not in costs or len(costs) < 2 or not tested:
             continue
         for corrected in (False, True):
-            predicted = _log_speedups(costs, asked, corrected)
-            actual = np.log([one.speedup or 1.0 for one in asked])
-            off[corrected].extend((actual - predicted).tolist())
-    return _spread(off[False]), _spread(off[True])
+            predicted = _log_speedups(costs, tested, corrected)
+            actual = np.log([item.speedup or 1.0 for item in tested])
+            errors[corrected].extend((actual - predicted).tolist())
+    return _spread(errors[False]), _spread(errors[True])
 
 
 def _log_speedups(
-    costs: Mapping[str, ImplementationCost], asked: Sequence[MeasuredProblem], corrected: bool
+    costs: Mapping[str, ImplementationCost], measured: Sequence[MeasuredProblem], corrected: bool
 ) -> Floats:
-    problems = [one.problem for one in asked]
+    problems = [item.problem for item in measured]
     table = {name: cost.log_costs(problems, name, corrected) for name, cost in costs.items()}
-    return np.array([log_speedup_of({n: v[row] for n, v in table.items()}) for row in range(len(asked))])
+    rows = range(len(measured))
+    return np.array([log_speedup_of({name: table[name][row] for name in table}) for row in rows])
 
 
-def _spread(off: Sequence[float]) -> float:
-    """The scale of the logistic distribution that half of the errors lie within; wide where there are few."""
-    if len(off) < LEAST_PROBLEMS:
+def _spread(errors: Sequence[float]) -> float:
+    """The scale of a logistic distribution with the errors' median magnitude; wide for few errors."""
+    if len(errors) < LEAST_PROBLEMS:
         return WIDE_SPREAD
-    return max(LEAST_SPREAD, float(np.median(np.abs(off)) / np.log(3)))
+    return max(LEAST_SPREAD, float(np.median(np.abs(errors)) / np.log(3)))
 
 
-def fits(device: Mapping[str, Any], metric: str) -> dict[str, Fit]:
-    """How each heuristic of `HEURISTICS` is made from measurements of one device in one metric."""
+def fitters(device: Mapping[str, Any], metric: str) -> dict[str, Fit]:
+    """For each heuristic of `HEURISTICS`, the function that fits it to one device in one metric."""
     return {
         "majority": fit_majority,
         "permutation": lambda measured: lambda problem: PERMUTATION.predict(problem, {}),

@@ -1,1 +1,1 @@
-"""kernels/layer: say in one sentence what lives here."""
+"""The parts of `KSLinear`: factors, prepared products, autograd, the choice of an algorithm, projection."""

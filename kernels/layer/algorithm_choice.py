@@ -1,4 +1,4 @@
-"""Which implementation a layer uses: the one that is named, predicted (`auto`) or timed (`measure`)."""
+"""The implementation that a layer uses: named, predicted (`auto`) or timed (`measure`)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kswatch.kernels.problem import Problem
 
 AUTO, MEASURE = "auto", "measure"
 
-TIMED = 2
-"""How many of the ranked implementations `measure` times."""
+CANDIDATES_TIMED = 2
+"""Number of ranked implementations that `measure` times."""
 REPETITIONS = 7
 
-Question = tuple[Problem, torch.device]
-_remembered: dict[Question, str] = {}
+ChoiceKey = tuple[Problem, torch.device]
+_measured_choices: dict[ChoiceKey, str] = {}
 
 
 def choose(algorithm: str, problem: Problem, device: torch.device, weights: torch.Tensor) -> Implementation:
-    """The implementation to prepare; the answers of `auto` and `measure` are kept for the process's life.
+    """The implementation to prepare; the choices of `auto` and `measure` are cached in the process.
 
-    `measure` launches the two best ranked ones a few times, so it must not be met first inside the
-    capture of a CUDA graph.
+    `measure` launches the two best ranked implementations a few times, so its first call must not be
+    inside the capture of a CUDA graph.
 
     Raises:
         UsageError: there is no such algorithm.
@@ -38,10 +38,10 @@ def choose(algorithm: str, problem: Problem, device: torch.device, weights: torc
     if algorithm == AUTO:
         return implementation(_predicted(problem, device))
     if algorithm == MEASURE:
-        question = (problem, device)
-        if question not in _remembered:
-            _remembered[question] = _fastest(problem, device, weights)
-        return implementation(_remembered[question])
+        key = (problem, device)
+        if key not in _measured_choices:
+            _measured_choices[key] = _fastest(problem, device, weights)
+        return implementation(_measured_choices[key])
     return implementation(algorithm)
 
 
@@ -63,7 +63,7 @@ def _facts(device: torch.device) -> dict[str, object]:
 
 
 def _fastest(problem: Problem, device: torch.device, weights: torch.Tensor) -> str:
-    names = list(islice(_supported(problem, device), TIMED))
+    names = list(islice(_supported(problem, device), CANDIDATES_TIMED))
     if len(names) < 2:
         return names[0] if names else "bmm"
     x = torch.randn(problem.input_shape, device=device).to(STORAGE_DTYPES[problem.precision])
@@ -73,20 +73,20 @@ def _fastest(problem: Problem, device: torch.device, weights: torch.Tensor) -> s
         for repetition in range(REPETITIONS + 1):
             for name, product in products.items():
                 seconds = _seconds(product, x)
-                if repetition:  # the first warms up
+                if repetition:  # the first is warm-up
                     times[name].append(seconds)
     return min(names, key=lambda name: statistics.median(times[name]))
 
 
 def _seconds(product: Product, x: torch.Tensor) -> float:
-    """Of one product, until the device has done it."""
-    _wait(x.device)
+    """The time of one product, until the device has finished it."""
+    _synchronize(x.device)
     start = time.perf_counter()
     product(x)
-    _wait(x.device)
+    _synchronize(x.device)
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

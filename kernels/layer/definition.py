@@ -1,4 +1,4 @@
-"""The product and its gradient as the definition says, by torch's own differentiable operations."""
+"""The product and its weight gradient by their definition, in differentiable torch operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ X_INDICES = {"batch_first": "nilj", "batch_last": "iljn"}
 Y_INDICES = {"batch_first": "nikj", "batch_last": "ikjn"}
 
 
-def formula(layout: Layout, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def product_by_definition(layout: Layout, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Y[(i, k, j)] = Σ_l W[i, k, l, j] X[(i, l, j)], for any batch, 0 included, and any dtype."""
     equation = f"iklj,{X_INDICES[layout]}->{Y_INDICES[layout]}"
     a, _, _, d = weights.shape
@@ -19,7 +19,7 @@ def formula(layout: Layout, weights: torch.Tensor, x: torch.Tensor) -> torch.Ten
 
 
 def weights_gradient(a: int, d: int, layout: Layout, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """G[i, k, l, j] = Σ_n Y[n, (i, k, j)] X[n, (i, l, j)]: block by block the outer product, (a, b, c, d)."""
+    """G[i, k, l, j] = Σ_n Y[n, (i, k, j)] X[n, (i, l, j)]: the outer product of each block, (a, b, c, d)."""
     equation = f"{Y_INDICES[layout]},{X_INDICES[layout]}->iklj"
     return torch.einsum(equation, _indexed(y, a, d, layout), _indexed(x, a, d, layout))
 

@@ -15,7 +15,7 @@ from kswatch.kernels.problem import Layout
 
 
 class KSFactor(nn.Module):
-    """y = K x for one pattern, by any implementation, with gradients.
+    """y = K x for one pattern, with any implementation and with gradients.
 
     Attributes:
         weight: Parameter of shape (a, b, c, d).
@@ -40,27 +40,27 @@ class KSFactor(nn.Module):
         """The product with x of shape (batch, acd) or (acd, batch), plus the bias; batch may be 0.
 
         Raises:
-            UsageError: x has another dtype or device than the weight.
+            UsageError: x has a different dtype or device than the weight.
             UnsupportedError: the algorithm cannot compute this product here.
         """
         weight = self._parameters.get("weight")
-        if weight is None:  # it is parametrized; asked last, since torch looks attributes up slowly
+        if weight is None:  # it is parametrized; tried last, since torch's attribute look-up is slow
             weight = self.weight
         if x.dtype != weight.dtype or x.device != weight.device:
             _refuse_unless_autocast(x, weight)
         if torch.compiler.is_compiling():
             return product(x, weight, bias, False, algorithm, layout)
-        if not self._prepared.are_of(weight):
+        if not self._prepared.belong_to(weight):
             self._prepared = prepared_for(weight)
         return multiply(self._prepared, x, weight, bias, False, algorithm, layout)
 
     def extra_repr(self) -> str:
-        """The pattern, as `print` shows it."""
+        """The pattern, for `print`."""
         return str(self.pattern)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> KSFactor:
-        """Behind `.to()`, `.cuda()`, `.half()`: what was prepared for the former weight is let go."""
-        self._prepared.forget()
+        """Called by `.to()`, `.cuda()`, `.half()`; frees the products prepared for the previous weight."""
+        self._prepared.clear()
         return super()._apply(fn, recurse)
 
 

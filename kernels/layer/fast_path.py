@@ -1,8 +1,8 @@
-"""The ways that a layer's inputs took, taken again without asking what was answered before.
+"""A fast path for repeated inputs of one shape, without torch's module machinery and repeated checks.
 
-Torch's machinery of modules, and looking up what is prepared, take longer than a small product. A shortcut
-holds the products that an input of one shape went through. It is closed once anything has changed, while
-gradients are wanted, and while anybody watches: hooks, compilers, autocast, modes, subclasses of tensors.
+`nn.Module.__call__` and the look-up of prepared products take longer than a small product. A fast path
+holds the products for inputs of one shape. It is not used after any change of weights, bias or settings,
+with gradients, or under hooks, compilers, autocast, torch modes and tensor subclasses.
 """
 
 from __future__ import annotations
@@ -12,51 +12,48 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as every_module
+from torch.nn.modules import module as global_hooks
 
-from kswatch.kernels.layer.prepared_products import KEPT, prepared_for, state_of
-from kswatch.kernels.layer.torch_operator import is_watched, product_for
+from kswatch.kernels.layer.prepared_products import MAX_PREPARED, parameter_state, prepared_for
+from kswatch.kernels.layer.torch_operator import needs_dispatcher, product_for
 from kswatch.kernels.precision import allows_tf32
 
-Shortcut = Callable[[Any, torch.Tensor], torch.Tensor | None]
-"""`shortcut(layer, x)`: the layer applied to x of the one shape; None where the shortcut is closed."""
+FastPath = Callable[[Any, torch.Tensor], torch.Tensor | None]
+"""`fast_path(layer, x)`: the layer applied to x of one shape; None where the fast path is not valid."""
 
 
-class Shortcuts(dict[torch.Size, Shortcut]):
-    """Of one layer, by the shape of the input."""
+class FastPaths(dict[torch.Size, FastPath]):
+    """The fast paths of one layer, by the shape of the input."""
 
-    def keep(self, shape: torch.Size, shortcut: Shortcut | None) -> None:
-        """Add one, where there is one; an old one goes where there are many."""
-        if shortcut is None:
+    def add(self, shape: torch.Size, fast_path: FastPath | None) -> None:
+        """Add a fast path, unless it is None; the oldest one is dropped when there are too many."""
+        if fast_path is None:
             return
-        if len(self) >= KEPT:
+        if len(self) >= MAX_PREPARED:
             del self[next(iter(self))]
-        self[shape] = shortcut
+        self[shape] = fast_path
 
-    def __reduce__(self) -> tuple[type[Shortcuts], tuple[()]]:
-        """Copied and pickled empty: a copy has weights of its own."""
-        return Shortcuts, ()
+    def __reduce__(self) -> tuple[type[FastPaths], tuple[()]]:
+        """Copy and pickle as empty: a copied layer has its own weights."""
+        return FastPaths, ()
 
 
-def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None:  # noqa: ANN401
-    """The way of inputs like x; None where some change could not be seen. It does not own the layer.
+def make_fast_path(layer: Any, x: torch.Tensor, full: torch.Size) -> FastPath | None:  # noqa: ANN401
+    """The fast path for inputs like x; None where a change of the layer could go unnoticed.
+
+    It holds no reference to the layer.
 
     Args:
-        layer: A KSLinear (which imports this).
-        x: An input that it took.
-        full: The shape of what came out.
+        layer: A KSLinear (which imports this module).
+        x: An input that the layer has processed.
+        full: The shape of the layer's output.
     """
     factors = tuple(layer.factors)
-    named = [(factor._parameters, "weight") for factor in factors]
-    if layer.bias is not None:
-        named.append((layer._parameters, "bias"))
-    states = [(owner, name, owner.get(name), state_of(owner.get(name))) for owner, name in named]
-    hooks = _hooks_of(layer, *factors)
-    if any(state is None for *_, state in states) or any(hooks):
+    parameters, hooks = _parameters_of(layer, factors), _hooks_of(layer, *factors)
+    if parameters is None or any(hooks):
         return None
-    parameters = [(owner, name, parameter, *state) for owner, name, parameter, state in states if state]
     algorithm, layout, dtype, device = layer.algorithm, layer.layout, x.dtype, x.device
-    is_flat, gradients_are_on, in_tf32 = x.dim() == 2, torch.is_grad_enabled, allows_tf32(device)
+    is_flat, is_grad_enabled, in_tf32 = x.dim() == 2, torch.is_grad_enabled, allows_tf32(device)
     flat = (-1, layer.in_features) if layout == "batch_first" else (layer.in_features, -1)
     flat_x = x.reshape(flat)
     products = [
@@ -64,12 +61,12 @@ def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None: 
         for factor, bias in zip(factors, layer.biases(), strict=True)
     ]
 
-    def take(layer: Any, x: torch.Tensor) -> torch.Tensor | None:  # noqa: ANN401
+    def fast_path(layer: Any, x: torch.Tensor) -> torch.Tensor | None:  # noqa: ANN401
         if (
             x.dtype is not dtype
             or x.device != device
-            or gradients_are_on()
-            or is_watched(x)
+            or is_grad_enabled()
+            or needs_dispatcher(x)
             or layer.algorithm is not algorithm
             or layer.layout is not layout
             or tuple(layer._modules["factors"]._modules.values()) != factors
@@ -89,10 +86,26 @@ def shortcut(layer: Any, x: torch.Tensor, full: torch.Size) -> Shortcut | None: 
             y = product(y)
         return y if is_flat else y.view(full)
 
-    return take
+    return fast_path
+
+
+def _parameters_of(layer: Any, factors: tuple[nn.Module, ...]) -> list[tuple[Any, ...]] | None:  # noqa: ANN401
+    """(owner, name, parameter, address, version) of each weight and the bias; None if one has no version."""
+    named = [(factor._parameters, "weight") for factor in factors]
+    if layer.bias is not None:
+        named.append((layer._parameters, "bias"))
+    found = []
+    for owner, name in named:
+        state = parameter_state(owner.get(name))
+        if state is None:
+            return None
+        found.append((owner, name, owner.get(name), *state))
+    return found
 
 
 def _hooks_of(*modules: nn.Module) -> list[Any]:
-    """The tables in which torch keeps them, of these modules and of all: they fill while we look."""
-    of_all = [every_module._global_forward_hooks, every_module._global_forward_pre_hooks]
-    return of_all + [table for one in modules for table in (one._forward_hooks, one._forward_pre_hooks)]
+    """Torch's hook tables of these modules and the global ones; hooks added later appear in them."""
+    tables = [global_hooks._global_forward_hooks, global_hooks._global_forward_pre_hooks]
+    for module in modules:
+        tables += [module._forward_hooks, module._forward_pre_hooks]
+    return tables

@@ -1,4 +1,4 @@
-"""Products prepared for a weight, for as long as it is what it was."""
+"""Products prepared for a weight, kept until the weight changes."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ PRECISION_OF: dict[torch.dtype, Precision] = {
     torch.float16: "fp16",
 }
 
-KEPT = 8
-"""Products that a weight is kept re-laid for, one copy each: some batch sizes, forwards and backwards."""
+MAX_PREPARED = 8
+"""Products kept for a weight, each with a re-laid copy: a few batch sizes, forward and backward."""
 
-Question = tuple[str, int, Precision, Layout, bool]
-"""Algorithm, batch, precision, layout, and whether Kᵀ is meant."""
+ProductKey = tuple[str, int, Precision, Layout, bool]
+"""Algorithm, batch, precision, layout, and whether it is the product with Kᵀ."""
 
-State = tuple[int, int]
-"""Where a parameter lies, and how often it was changed in place."""
+ParameterState = tuple[int, int]
+"""The address of a parameter, and its count of in-place changes."""
 
 
 class PreparedProducts:
-    """The products of one weight of shape (a, b, c, d); let go when it is changed or replaced."""
+    """The products of one weight of shape (a, b, c, d); dropped when it is changed or replaced."""
 
     def __init__(self, weight: torch.Tensor | None = None) -> None:
         self._weight: Callable[[], torch.Tensor | None] = weakref.ref(weight) if weight is not None else _none
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Free the re-laid weights."""
-        self._products: dict[Question, tuple[State | None, Product]] = {}
-        """Each with the state of its bias, None where it has none."""
-        self._weight_state: State | None = None
+        self._products: dict[ProductKey, tuple[ParameterState | None, Product]] = {}
+        """Each product with the state of its bias, None where it has none."""
+        self._weight_state: ParameterState | None = None
 
-    def are_of(self, weight: torch.Tensor) -> bool:
-        """Whether they were made for this very tensor."""
+    def belong_to(self, weight: torch.Tensor) -> bool:
+        """Whether the products were made for this very tensor."""
         return self._weight() is weight
 
-    def product(self, weight: torch.Tensor, bias: torch.Tensor | None, question: Question) -> Product:
-        """The product prepared earlier for the same question, weights and bias, or a new one.
+    def product(self, weight: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> Product:
+        """The product prepared earlier for the same key, weights and bias, or a new one.
 
         Raises:
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        weight_state = state_of(weight)
+        weight_state = parameter_state(weight)
         if weight_state is None or weight_state != self._weight_state:
-            self.forget()
+            self.clear()
             self._weight_state = weight_state
-        bias_state = state_of(bias)
-        kept = self._products.get(question)
+        bias_state = parameter_state(bias)
+        kept = self._products.get(key)
         if kept is not None and kept[0] == bias_state and (bias is None or bias_state is not None):
             return kept[1]
-        product = self._prepare(weight, bias, question)
-        if len(self._products) == KEPT:
+        product = self._prepare(weight, bias, key)
+        if len(self._products) == MAX_PREPARED:
             del self._products[next(iter(self._products))]
-        self._products[question] = bias_state, product
+        self._products[key] = bias_state, product
         return product
 
-    def _prepare(self, weight: torch.Tensor, bias: torch.Tensor | None, question: Question) -> Product:
-        algorithm, batch, precision, layout, transposed = question
+    def _prepare(self, weight: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> Product:
+        algorithm, batch, precision, layout, transposed = key
         dtype = STORAGE_DTYPES[precision]
         weights = weight.detach().to(dtype)
         if transposed:
@@ -81,7 +81,7 @@ class PreparedProducts:
         return implementation.prepare_with_bias(problem, weights, bias.detach().to(dtype))
 
     def __reduce__(self) -> tuple[type[PreparedProducts], tuple[()]]:
-        """Copied and pickled empty: a copy has weights of its own."""
+        """Copy and pickle as empty: a copied layer has its own weights."""
         return PreparedProducts, ()
 
 
@@ -89,29 +89,29 @@ def _none() -> None:
     return None
 
 
-def state_of(parameter: torch.Tensor | None) -> State | None:
-    """None where there is no parameter, or torch does not count its changes."""
+def parameter_state(parameter: torch.Tensor | None) -> ParameterState | None:
+    """Address and version of a parameter; None without one, or where torch does not count its changes."""
     if parameter is None or parameter.is_inference():
         return None
     return parameter.data_ptr(), parameter._version
 
 
-_of_weight = WeakTensorKeyDictionary()
+_by_weight = WeakTensorKeyDictionary()
 
 
 def prepared_for(weight: torch.Tensor) -> PreparedProducts:
-    """The one holder of a tensor's products; it lives as long as the tensor."""
-    prepared: PreparedProducts | None = _of_weight.get(weight)
+    """The prepared products of a tensor, which live as long as the tensor."""
+    prepared: PreparedProducts | None = _by_weight.get(weight)
     if prepared is None:
-        prepared = _of_weight[weight] = PreparedProducts(weight)
+        prepared = _by_weight[weight] = PreparedProducts(weight)
     return prepared
 
 
 def precision_of(dtype: torch.dtype, device: torch.device) -> Precision:
-    """The precision of products of that dtype there, as torch's TF32 switch says.
+    """The precision of products of a dtype on a device; float32 follows torch's TF32 switch.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no precision has this dtype.
     """
     precision = PRECISION_OF.get(dtype)
     if precision == "fp32" and device.type == "cuda" and allows_tf32(device):

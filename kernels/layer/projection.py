@@ -28,16 +28,16 @@ class Projection:
     weights: tuple[torch.Tensor, ...]
     """One per pattern, (a, b, c, d) each, in float64."""
     relative_error: float
-    """Frobenius norm of what is left over that of the matrix; 0 for a matrix of zeros."""
+    """Frobenius norm of the residual over that of the matrix; 0 for a matrix of zeros."""
 
 
 def project(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Projection:
-    """The matrix (features out, features in) as K_n ... K_1, `patterns[0]` being of K_1, the right-most.
+    """The matrix (features out, features in) as K_n ... K_1; `patterns[0]` belongs to K_1, the right-most.
 
-    Computed in float64 where the matrix lies.
+    Computed in float64 on the device of the matrix.
 
     Raises:
-        UsageError: patterns that do not chain, or that do not make a matrix of this shape.
+        UsageError: the patterns do not chain, or do not make a matrix of this shape.
     """
     check_chain(patterns)
     shape = (patterns[-1].rows, patterns[0].columns)
@@ -49,8 +49,8 @@ def project(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Projection:
     exact = matrix.detach().double()
     weights = _split_all(_restricted(exact, product_pattern(patterns)), patterns)
     norm = torch.linalg.norm(exact).item()
-    left = torch.linalg.norm(exact - chain_matrix(weights)).item()
-    return Projection(weights, left / norm if norm else 0.0)
+    residual = torch.linalg.norm(exact - chain_matrix(weights)).item()
+    return Projection(weights, residual / norm if norm else 0.0)
 
 
 def chain_matrix(weights: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -64,28 +64,28 @@ def chain_matrix(weights: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def product_pattern(patterns: Sequence[Pattern]) -> Pattern:
-    """The pattern that the product of a chain has, `patterns[0]` being the right-most factor's.
+    """The pattern of the product of a chain; `patterns[0]` belongs to the right-most factor.
 
-    Of two, left (a1, b1, c1, d1) and right (a2, b2, c2, d2): (a1, b1·d1/d2, c2·a2/a1, d2)
+    For two factors, left (a1, b1, c1, d1) and right (a2, b2, c2, d2): (a1, b1·d1/d2, c2·a2/a1, d2)
     (arXiv 2411.04506, on chainable patterns).
 
     Raises:
-        UsageError: the product has none, since its blocks would overlap.
+        UsageError: the product has no pattern, since its blocks would overlap.
     """
     whole = patterns[0]
     for left in patterns[1:]:
         if whole.a % left.a or left.d % whole.d or left.a * left.c % whole.a:
             raise UsageError(
-                f"({left}) times ({whole}) is of no pattern, so that nothing can be projected on it; "
-                "take a of the left one that divides a of the right one, d the other way round, and a·c of "
-                "the left one that a of the right one divides"
+                f"({left}) times ({whole}) has no pattern, so no matrix can be projected onto it; choose "
+                "patterns where the left a divides the right a, the right d divides the left d, and the "
+                "right a divides the left a·c"
             )
         whole = Pattern(left.a, left.b * left.d // whole.d, whole.c * whole.a // left.a, whole.d)
     return whole
 
 
 def _restricted(matrix: torch.Tensor, pattern: Pattern) -> torch.Tensor:
-    """The matrix's entries on the pattern, as weights: the nearest matrix of one factor."""
+    """The entries of the matrix on the pattern, as weights: the nearest matrix with a single factor."""
     a, b, c, d = pattern.as_tuple()
     blocks = matrix.reshape(a, b, d, a, c, d).diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3)
     return blocks.permute(2, 0, 1, 3)
@@ -99,10 +99,10 @@ def _split_all(weights: torch.Tensor, patterns: Sequence[Pattern]) -> tuple[torc
 
 
 def _split(weights: torch.Tensor, left: Pattern, right: Pattern) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best two factors of a product's weights, the singular values shared evenly between them.
+    """The best two factors of a product's weights; each takes the square root of the singular values.
 
-    The columns of the left factor and the rows of the right one that meet in one b1×c2 block are
-    rank = a1·c1/a2 in number; no two blocks overlap.
+    In one b1×c2 block, rank = a1·c1/a2 columns of the left factor meet as many rows of the right one;
+    no two blocks overlap.
     """
     rank, outer, inner = left.a * left.c // right.a, left.d // right.d, right.a // left.a
     # (a1, b1, outer, inner, c2, d2): one b1×c2 block for each of the others
@@ -119,6 +119,6 @@ def _split(weights: torch.Tensor, left: Pattern, right: Pattern) -> tuple[torch.
 
 
 def _padded(factors: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """With zeros where a factor has more columns than its blocks have ranks."""
+    """The factors padded with zeros to `size`, where the blocks have a smaller rank."""
     missing = size - factors.shape[axis]
     return torch.nn.functional.pad(factors, (0, missing) if axis == -1 else (0, 0, 0, missing))

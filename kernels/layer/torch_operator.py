@@ -1,7 +1,7 @@
-"""`torch.ops.kswatch.product`: the product as one operator that torch's compiler, export and autograd know.
+"""`torch.ops.kswatch.product`: the product as one operator for torch's compiler, export and autograd.
 
-Y = K X (or Kᵀ X) + bias for a weight of shape (a, b, c, d), computed in x's dtype, whatever the
-weight's; with a fake kernel, gradients of every order, and autocast as `torch.nn.functional.linear` has it.
+Y = K X (or Kᵀ X) + bias for a weight of shape (a, b, c, d), computed in the dtype of x, whatever the dtype
+of the weight; with a fake kernel, gradients of every order, and autocast like `torch.nn.functional.linear`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 import torch
 
 from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer.definition import formula, weights_gradient
+from kswatch.kernels.layer.definition import product_by_definition, weights_gradient
 from kswatch.kernels.layer.prepared_products import PRECISION_OF, PreparedProducts, precision_of, prepared_for
 from kswatch.kernels.problem import Layout
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, bool, str, Layout]
-"""What the operator takes: x, weight, bias, transposed, algorithm, layout."""
+"""The operator's arguments: x, weight, bias, transposed, algorithm, layout."""
 
 
 def multiply(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
-    """The operator by the shortest way that there is: `prepared` are the products of this weight.
+    """The operator, without torch's dispatcher where possible; `prepared` are the products of this weight.
 
-    torch's dispatcher costs a Python operator more than a launch takes, and its own gradients cost
-    twice what `_Eager` does, so that only those who must see the operator get it.
+    For a Python operator the dispatcher takes longer than a launch, and torch's registered gradients cost
+    twice as much as `_Eager`, so both are used only where the operator must be visible.
     """
     x, weight, bias, *_ = inputs
-    if is_watched(x):
+    if needs_dispatcher(x):
         return product(*inputs)
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -37,8 +37,8 @@ def multiply(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
     return compute(prepared, *inputs)
 
 
-def is_watched(x: torch.Tensor) -> bool:
-    """Whether somebody must see the operator itself: autocast, a tracer, a mode, a subclass of tensors."""
+def needs_dispatcher(x: torch.Tensor) -> bool:
+    """Whether the operator must be visible: to autocast, a tracer, a mode or a tensor subclass."""
     return (
         _is_any_autocast_enabled()
         or type(x) is not torch.Tensor
@@ -56,7 +56,7 @@ _get_tracing_state = torch._C._get_tracing_state
 
 
 def compute(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
-    """The numbers alone: no gradient, no tracing.
+    """The values only, without gradients or tracing.
 
     Raises:
         UnsupportedError: the algorithm cannot compute this product here.
@@ -66,7 +66,7 @@ def compute(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
 
 
 def product_for(prepared: PreparedProducts, *inputs: *Inputs) -> Product:
-    """What computes this and all like it, while weight and bias are what they are.
+    """The product for these and all similar inputs, valid until weight or bias change.
 
     Raises:
         UnsupportedError: the algorithm cannot compute this product here.
@@ -74,15 +74,15 @@ def product_for(prepared: PreparedProducts, *inputs: *Inputs) -> Product:
     x, weight, bias, transposed, algorithm, layout = inputs
     batch = x.shape[0 if layout == "batch_first" else 1]
     if batch == 0 or x.dtype is torch.float64:
-        return partial(_by_definition, weight.transpose(1, 2) if transposed else weight, bias, layout)
+        return partial(_definition_product, weight.transpose(1, 2) if transposed else weight, bias, layout)
     precision = precision_of(x.dtype, x.device) if x.is_cuda else PRECISION_OF[x.dtype]
     return prepared.product(weight, bias, (algorithm, batch, precision, layout, transposed))
 
 
-def _by_definition(
+def _definition_product(
     weight: torch.Tensor, bias: torch.Tensor | None, layout: Layout, x: torch.Tensor
 ) -> torch.Tensor:
-    y = formula(layout, weight.to(x.dtype), x)
+    y = product_by_definition(layout, weight.to(x.dtype), x)
     return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
 
 
@@ -130,20 +130,20 @@ def _gradients(
     y_gradient: torch.Tensor,
     needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, ...]:
-    """Kᵀ applied to the gradient of Y; its outer product with X, per block; its sum over the batch."""
+    """Kᵀ times the gradient of Y; its outer product with X, per block; its sum over the batch."""
     x, weight = ctx.saved_tensors
     transposed, layout = ctx.transposed, ctx.layout
-    of_x = of_weight = of_bias = None
+    x_gradient = weight_gradient = bias_gradient = None
     if needed[0]:
         prepared = prepared_for(weight)
-        of_x = multiply(prepared, y_gradient, weight, None, not transposed, ctx.algorithm, layout)
+        x_gradient = multiply(prepared, y_gradient, weight, None, not transposed, ctx.algorithm, layout)
     if needed[1]:
         rows, columns = (x, y_gradient) if transposed else (y_gradient, x)
         a, _, _, d = weight.shape
-        of_weight = weights_gradient(a, d, layout, rows, columns).to(weight.dtype)
+        weight_gradient = weights_gradient(a, d, layout, rows, columns).to(weight.dtype)
     if needed[2]:
-        of_bias = y_gradient.sum(0 if layout == "batch_first" else 1).to(ctx.bias_dtype)
-    return of_x, of_weight, of_bias, None, None, None
+        bias_gradient = y_gradient.sum(0 if layout == "batch_first" else 1).to(ctx.bias_dtype)
+    return x_gradient, weight_gradient, bias_gradient, None, None, None
 
 
 torch.library.register_autograd("kswatch::product", _backward, setup_context=_save, lib=_library)
@@ -169,7 +169,7 @@ class _Eager(torch.autograd.Function):
 
 
 def _register_autocast(device: str) -> None:
-    """Round X to autocast's dtype; the prepared weights follow it, rounded once, not at every call."""
+    """Round X to autocast's dtype; the prepared weights are rounded accordingly, once, not at every call."""
     key = getattr(torch._C.DispatchKey, f"Autocast{device}")
     keys = torch._C.DispatchKeySet(key)
 

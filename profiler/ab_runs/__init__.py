@@ -1,1 +1,1 @@
-"""profiler/ab_runs: say in one sentence what lives here."""
+"""A/B runs: two revisions of the kernels, measured alternately on one device."""

@@ -1,20 +1,20 @@
-"""What the coordinator of a gate and a revision's child tell each other; plain frozen values that pickle."""
+"""Messages between the coordinator of an A/B run and a revision's process; frozen values that pickle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from kswatch.db.records import MeasurementRecord, ProblemKey
 from kswatch.profiler.settings import MeasureSettings
 
-if TYPE_CHECKING:  # it imports `kernels`, which may be what is broken
-    from kswatch.profiler.executors.base import Place
+if TYPE_CHECKING:  # it imports `kswatch.kernels`, which must be the revision's own
+    from kswatch.profiler.executors.base import MeasurementSite
 
 
 @dataclass(frozen=True)
 class SetUp:
-    """Set a problem up; answered by a `Standing` for each implementation."""
+    """Set a problem up; the answer is a `CellState` for each implementation."""
 
     problem: ProblemKey
     implementations: tuple[str, ...]
@@ -24,7 +24,7 @@ class SetUp:
 
 @dataclass(frozen=True)
 class MakeVisit:
-    """Launch one implementation so often; answered by the samples in milliseconds."""
+    """Launch one implementation a number of times; the answer is the samples in milliseconds."""
 
     implementation: str
     launches: int
@@ -35,12 +35,12 @@ class MakeVisit:
 
 @dataclass(frozen=True)
 class TakeDown:
-    """Check the results again, and give the memory back; answered by the records."""
+    """Check the results again, and give the memory back; the answer is the records."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Whether an implementation may be visited (no reason), and how long it takes."""
+class CellState:
+    """Whether an implementation may be visited (no status), and its latency."""
 
     implementation: str
     status: str | None
@@ -50,12 +50,13 @@ class Standing:
 
 @dataclass(frozen=True)
 class Broken:
-    """The revision cannot be used, or what was asked for raised: why, and the log of it."""
+    """The revision cannot be used, or a command raised: the reason, and a compiler's log or a traceback."""
 
     reason: str
     log: str = ""
-    stage: Literal["build", "measure"] = "measure"
 
 
-Asked: TypeAlias = SetUp | MakeVisit | TakeDown
-Answered: TypeAlias = "Place | list[Standing] | tuple[float, ...] | list[MeasurementRecord] | Broken"
+RevisionCommand: TypeAlias = SetUp | MakeVisit | TakeDown
+RevisionAnswer: TypeAlias = (
+    "MeasurementSite | list[CellState] | tuple[float, ...] | list[MeasurementRecord] | Broken"
+)

@@ -1,4 +1,4 @@
-"""A gate from the profiler's side: worktrees, the device held, pairs of processes, the store."""
+"""An A/B run of two revisions: worktrees, the device's lease, pairs of processes, the store."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from kswatch.db.coordination import leases
 from kswatch.db.coordination.leases import Held
 from kswatch.db.paired_runs import ratios as paired_ratios
 from kswatch.db.paired_runs.paired_record import BASE, HEAD, SIDE, BrokenRevision, PairedReading
-from kswatch.db.records import ProblemKey, RevisionRecord, RunRecord, RunState
+from kswatch.db.records import AD_HOC, ProblemKey, RevisionRecord, RunRecord, RunState
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, MeasurementError
-from kswatch.profiler.ab_runs.pair import SIDES, Compared, Pair
+from kswatch.profiler.ab_runs.pair import SIDES, PairSetup, ProcessPair
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.devices.nightly_devices import nightly_devices
 from kswatch.profiler.devices.preflight import BUSY_SHARE, preflight
 from kswatch.profiler.empty_records import problem_key
-from kswatch.profiler.executors.base import Place
-from kswatch.profiler.liveness.device_lease import holding
+from kswatch.profiler.executors.base import MeasurementSite
+from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.planning.budget import parse_seconds
-from kswatch.profiler.planning.plan import AD_HOC, Filters, plan_suite
-from kswatch.profiler.revisions.affected_implementations import implementations_fed
+from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
+from kswatch.profiler.revisions.affected_implementations import affected_implementations
 from kswatch.profiler.revisions.git import (
     changed_paths,
     has_uncommitted,
@@ -35,21 +36,21 @@ from kswatch.profiler.revisions.git import (
     revision_of,
     worktrees,
 )
+from kswatch.profiler.revisions.revision_kernels import BEFORE_PACKAGE, is_before_package
 from kswatch.profiler.runs.progress import for_terminal
-from kswatch.profiler.runs.session import Surroundings
-from kswatch.profiler.service.nightly import night_devices
+from kswatch.profiler.runs.session import RunContext
 from kswatch.profiler.signals import Stopped, stop_on_signals
 
 UNCOMMITTED = "uncommitted changes below kernels/ are not measured; commit them first"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
-Cells = Mapping[ProblemKey, Sequence[str]]
+CellsByProblem = Mapping[ProblemKey, Sequence[str]]
 Kind = Literal["gate", "bisect", "confirm"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be compared, as the command line says it."""
+class ComparisonRequest:
+    """The revisions to compare, and where, by the names that the command line takes."""
 
     repository: Path
     base: str
@@ -58,15 +59,15 @@ class Asked:
     suite: str
     filters: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
-    """Measure although nothing that feeds the kernels changed: an A/A test."""
+    """Measure although no change affects an implementation: an A/A test."""
     kind: Kind = "gate"
     request_id: int | None = None
-    """The request that it answers, whose runs are kept for each pair of processes."""
+    """The queued request behind it, whose runs are kept for each pair of processes."""
 
 
 @dataclass
 class GateSession:
-    """Two revisions, ready to be measured; `cells` is empty where nothing that feeds them changed."""
+    """Two revisions, ready to be measured; `cells` is empty where no change affects any."""
 
     base: RevisionRecord
     head: RevisionRecord
@@ -76,29 +77,33 @@ class GateSession:
     device: str = ""
     notes: tuple[str, ...] = ()
     runs: dict[str, int] = field(default_factory=dict)
-    """By side: the run that it was recorded as, where there is a store."""
+    """By side: the run that records it, where there is a store."""
     budget_s: float = 600.0
     _pairs: int = 0
-    _compared: Compared | None = None
+    _setup: PairSetup | None = None
+    _broken: BrokenRevision | None = None
     _recorder: _Recorder | None = None
-    _surroundings: Surroundings = field(default_factory=Surroundings)
+    _context: RunContext = field(default_factory=RunContext)
 
     def readings(
-        self, cells: Cells, rounds: int, swapped: bool = False
+        self, cells: CellsByProblem, rounds: int, swapped: bool = False
     ) -> Iterator[PairedReading | BrokenRevision]:
         """Each cell once, measured by a fresh pair of processes; or the revision that cannot be used.
 
         Closing the iterator early ends the processes.
 
         Raises:
-            Stopped: the gate was asked to stop.
+            Stopped: the A/B run was asked to stop.
         """
-        assert self._compared is not None, "there are no cells to measure"
-        progress = self._surroundings.progress
-        with Pair(self._compared, swapped) as pair:
-            place = pair.begin()
-            if isinstance(place, BrokenRevision):
-                yield place
+        if self._broken:
+            yield self._broken
+            return
+        assert self._setup is not None, "there are no cells to measure"
+        progress = self._context.progress
+        with ProcessPair(self._setup, swapped) as pair:
+            site = pair.start()
+            if isinstance(site, BrokenRevision):
+                yield site
                 return
             self._pairs += 1
             if self._recorder:
@@ -108,7 +113,7 @@ class GateSession:
                 for seed, (problem, names) in enumerate(cells.items()):
                     found = pair.measure(problem, names, rounds, seed)
                     if self._recorder:
-                        self._recorder.record(self, place, found)
+                        self._recorder.record(self, site, found)
                     progress.recorded([one.head for one in found])
                     yield from found
             finally:
@@ -116,7 +121,7 @@ class GateSession:
 
 
 SUITES = {"cpu": "smoke", "cuda": "vit_s16"}
-"""What is measured unless a suite or patterns are named: minutes, on a device of each kind."""
+"""The suite of a device's kind, unless a suite or patterns are named: it takes minutes."""
 
 
 @contextmanager
@@ -134,18 +139,20 @@ def open_for_command(
     force: bool = False,
     kind: Kind = "gate",
 ) -> Iterator[GateSession]:
-    """The same with defaults of the configuration, progress on stderr, and a clean end on Ctrl-C.
+    """`open_gate` with defaults of the configuration, progress on stderr, and a clean end on Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: it was stopped; everything has been given back.
+        KeyboardInterrupt: it was stopped; device and worktrees have been released.
     """
     budget_s = parse_seconds(budget)
-    spec = device or night_devices(config)[0]
+    spec = device or nightly_devices(config)[0]
     patterns = AD_HOC if filters.get("pattern") else SUITES["cpu" if spec == "cpu" else "cuda"]
-    asked = Asked(repository_of(repository), base, head, spec, suite or patterns, filters, force, kind)
+    request = ComparisonRequest(
+        repository_of(repository), base, head, spec, suite or patterns, filters, force, kind
+    )
     with stop_on_signals() as stop:
         try:
-            with open_gate(asked, Surroundings(config, for_terminal(), stop), store) as session:
+            with open_gate(request, RunContext(config, for_terminal(), stop), store) as session:
                 session.budget_s = budget_s
                 yield session
         except Stopped:
@@ -153,51 +160,71 @@ def open_for_command(
 
 
 @contextmanager
-def open_gate(asked: Asked, surroundings: Surroundings, store: Store | None = None) -> Iterator[GateSession]:
-    """Resolve, check out and hold; everything is given back at the end, whatever happens.
+def open_gate(
+    request: ComparisonRequest, context: RunContext, store: Store | None = None
+) -> Iterator[GateSession]:
+    """Resolve and check out the revisions and hold the device; all of it is released at the end.
 
     Raises:
         UsageError: no repository, no such revision, no such suite or filter.
         MeasurementError: no such device, it is in use, or no worktree can be written.
     """
-    base, head = revision_of(asked.repository, asked.base), revision_of(asked.repository, asked.head)
-    plan = plan_suite(asked.suite, Filters.from_arguments(asked.filters))
-    changed = tuple(changed_paths(asked.repository, base.commit, head.commit))
-    notes = (UNCOMMITTED,) if has_uncommitted(asked.repository, head.commit) else ()
-    if not changed and not asked.force:
+    base, head = revision_of(request.repository, request.base), revision_of(request.repository, request.head)
+    plan = plan_suite(request.suite, Filters.from_arguments(request.filters))
+    changed = tuple(changed_paths(request.repository, base.commit, head.commit))
+    notes = (UNCOMMITTED,) if has_uncommitted(request.repository, head.commit) else ()
+    if not changed and not request.force:
         yield GateSession(base, head, notes=notes)
         return
-    target = devices.find(asked.device)
-    with worktrees(asked.repository, [base.commit, head.commit]) as folders:
-        fed = implementations_fed(changed, folders, target.record.kind)
-        chosen = Filters.from_arguments(asked.filters).implementation
-        names = tuple(name for name in plan.implementations if name in fed or asked.force)
-        if asked.force and not chosen:
-            names = tuple(name for name in names if name in fed or name == "fused")
+    target = devices.find(request.device)
+    with worktrees(request.repository, [base.commit, head.commit]) as folders:
+        broken = _refused(folders, base, head)
+        names = plan.implementations if broken else _chosen(request, plan, changed, folders, target)
         cells = {problem_key(problem): names for problem in plan.problems} if names else {}
-        session = GateSession(base, head, changed, cells, target.record.uuid, notes)
-        if not cells:
+        session = GateSession(
+            base, head, changed, cells, target.record.uuid, notes, _context=context, _broken=broken
+        )
+        if broken or not cells:
             yield session
             return
-        seen, variables = _look_before(target)
+        seen, variables = _preflight(target)
         session.notes += seen
-        session._surroundings = surroundings
-        session._compared = Compared(
+        session._setup = PairSetup(
             base,
             head,
             tuple(folders),
             target.spec,
             names,
-            settings=surroundings.config.settings,
-            stop=surroundings.stop,
+            settings=context.config.settings,
+            stop=context.stop,
             variables=variables,
         )
-        with _recording(asked, plan.suite, target, store) as session._recorder:
+        with _recording(request, plan.suite, target, store) as session._recorder:
             yield session
 
 
-def _look_before(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What a reader should know, and variables of the processes: on a busy CPU they use one thread."""
+def _refused(folders: Sequence[Path], base: RevisionRecord, head: RevisionRecord) -> BrokenRevision | None:
+    """The first revision whose kernels this kswatch could only replace by its own, and not measure."""
+    for side, folder, revision in zip(SIDES, folders, (base, head), strict=True):
+        if is_before_package(folder):
+            return BrokenRevision(side, revision.commit, BEFORE_PACKAGE, log="")
+    return None
+
+
+def _chosen(
+    request: ComparisonRequest, plan: Plan, changed: Sequence[str], folders: Sequence[Path], target: Target
+) -> tuple[str, ...]:
+    """The implementations of the plan that a change affects; an A/A test measures others too."""
+    affected = affected_implementations(changed, folders, target.record.kind)
+    if not request.force:
+        return tuple(name for name in plan.implementations if name in affected)
+    if Filters.from_arguments(request.filters).implementation:
+        return plan.implementations
+    return tuple(name for name in plan.implementations if name in affected or name == "fused")
+
+
+def _preflight(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Notes for the reader, and variables of the processes: on a busy CPU they use one thread."""
     found = preflight(target)
     if found.time_refusal:
         raise MeasurementError(found.time_refusal)
@@ -211,13 +238,15 @@ def _look_before(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 @contextmanager
-def _recording(asked: Asked, suite: str, target: Target, store: Store | None) -> Iterator[_Recorder | None]:
-    """What writes to the store while the device is held there; None without a store."""
+def _recording(
+    request: ComparisonRequest, suite: str, target: Target, store: Store | None
+) -> Iterator[_Recorder | None]:
+    """The recorder of an A/B run, while the device is held in the store; None without a store."""
     if store is None:
         yield None
         return
-    with holding(store, target.record.uuid, leases.LEASE_SECONDS) as held:
-        recorder = _Recorder(store, held, asked, suite)
+    with hold_device(store, target.record.uuid, leases.LEASE_SECONDS) as held:
+        recorder = _Recorder(store, held, request, suite)
         state: RunState = "failed"
         try:
             yield recorder
@@ -230,50 +259,50 @@ def _recording(asked: Asked, suite: str, target: Target, store: Store | None) ->
 class _Recorder:
     """Records each side as a run of its own; cells that are measured again replace the former reading.
 
-    For a request each pair of processes has two runs of its own: who judges it asks how well pairs agree.
+    For a request each pair of processes has two runs of its own: how well pairs agree decides its judgement.
     """
 
-    def __init__(self, store: Store, held: Held, asked: Asked, suite: str) -> None:
-        self._store, self._held, self._asked, self._suite = store, held, asked, suite
+    def __init__(self, store: Store, held: Held, request: ComparisonRequest, suite: str) -> None:
+        self._store, self._held, self._request, self._suite = store, held, request, suite
         self._runs: dict[str, int] = {}
-        self._began_at = datetime.now(UTC)
+        self._started_at = datetime.now(UTC)
 
     def begin_pair(self) -> None:
-        """What comes is by fresh processes."""
-        if self._asked.request_id is not None:
+        """The next readings come from fresh processes."""
+        if self._request.request_id is not None:
             self.end("finished")
-            self._runs, self._began_at = {}, datetime.now(UTC)
+            self._runs, self._started_at = {}, datetime.now(UTC)
 
-    def record(self, session: GateSession, place: Place, readings: Sequence[PairedReading]) -> None:
+    def record(self, session: GateSession, site: MeasurementSite, readings: Sequence[PairedReading]) -> None:
         """Write one problem's readings."""
         leases.heartbeat(self._store, self._held)
         if not self._runs:
-            session.runs = self._runs = {side: self._begin(session, place, side) for side in SIDES}
+            session.runs = self._runs = {side: self._begin(session, site, side) for side in SIDES}
         for side in SIDES:
             records = [one.base if side == "base" else one.head for one in readings]
             self._store.record_problem(self._runs[side], records)
         paired_ratios.record(self._store, self._runs[HEAD], self._runs[BASE], readings)
 
     def end(self, state: RunState) -> None:
-        """Close both runs; what was stopped is `failed`: it is asked again, never resumed."""
-        seconds = (datetime.now(UTC) - self._began_at).total_seconds()
+        """Finish both runs; a stopped one is `failed`: it is requested again, never resumed."""
+        seconds = (datetime.now(UTC) - self._started_at).total_seconds()
         for run_id in self._runs.values():
             self._store.finish_run(run_id, state, seconds)
 
-    def _begin(self, session: GateSession, place: Place, side: str) -> int:
+    def _begin(self, session: GateSession, site: MeasurementSite, side: str) -> int:
         one, other = (session.base, session.head) if side == "base" else (session.head, session.base)
-        filters = Filters.from_arguments(self._asked.filters).as_arguments()
+        filters = Filters.from_arguments(self._request.filters).as_arguments()
         return self._store.begin_run(
             RunRecord(
                 suite=self._suite,
-                device=place.device,
-                environment=place.environment,
+                device=site.device,
+                environment=site.environment,
                 revision=replace(one, branch=None),
-                kind=self._asked.kind,
-                origin="simulated" if place.device.simulated else "measured",
+                kind=self._request.kind,
+                origin="simulated" if site.device.simulated else "measured",
                 started_at=datetime.now(UTC),
                 planned_cells=sum(map(len, session.cells.values())),
                 arguments=filters | {SIDE: side, "against": other.commit},
-                request_id=self._asked.request_id,
+                request_id=self._request.request_id,
             )
         )

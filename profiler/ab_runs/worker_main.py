@@ -1,7 +1,6 @@
-"""The child process that holds one revision's kernels: sets problems up, makes visits when told to, checks.
+"""The child process of one revision: its own `kswatch.kernels`, all else from the running kswatch.
 
-`kernels` is the revision's own, everything else is of the kswatch that runs. The parent drives two of
-these in turns, so that never both of them compute.
+Its parent drives two of these alternately, so that never both of them compute.
 """
 
 from __future__ import annotations
@@ -16,32 +15,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kswatch.errors import KswatchError
-from kswatch.profiler.ab_runs.protocol import Asked, Broken
+from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionAnswer, RevisionCommand
 from kswatch.profiler.revisions.revision_kernels import load_kernels, require_own_kernels
 
 if TYPE_CHECKING:
-    from kswatch.profiler.ab_runs.worker_cells import Revision
-    from kswatch.profiler.executors.base import Place
+    from kswatch.profiler.ab_runs.worker_cells import RevisionCells
+    from kswatch.profiler.executors.base import MeasurementSite
 
 LOG_LINES = 40
 
 
 def main() -> None:
-    """Answer until the parent is gone; pipe, folder, device and implementations are the arguments."""
+    """Execute commands until the parent has ended; arguments: pipe, folder, device, implementations."""
     connection, folder, device = Connection(int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
-    begun = _begin(folder, device, builds="fused" in sys.argv[4].split(","))
-    if isinstance(begun, Broken):
-        connection.send(begun)
+    ready = _prepare(folder, device, builds="fused" in sys.argv[4].split(","))
+    if isinstance(ready, Broken):
+        connection.send(ready)
         return
-    place, revision = begun
-    connection.send(place)
+    site, cells = ready
+    connection.send(site)
     while True:
         try:
-            asked: Asked = connection.recv()
+            command: RevisionCommand = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(revision.answer(asked))
+        connection.send(_execute(command, cells, folder))
 
 
 def _watch_parent(parent: int) -> None:
@@ -52,41 +51,52 @@ def _watch_parent(parent: int) -> None:
     os._exit(0)
 
 
-def _begin(folder: Path, device: str, builds: bool) -> tuple[Place, Revision] | Broken:
+def _prepare(folder: Path, device: str, builds: bool) -> tuple[MeasurementSite, RevisionCells] | Broken:
     """Import and build the revision's kernels, and find the device."""
     try:
         load_kernels(folder)
         if builds and device.startswith("cpu"):
             _build_twin()
-        from kswatch.profiler.ab_runs.worker_cells import Revision
+        from kswatch.profiler.ab_runs.worker_cells import RevisionCells
         from kswatch.profiler.devices import discovery as devices
         from kswatch.profiler.devices.environment import environment
-        from kswatch.profiler.executors.base import Place
+        from kswatch.profiler.executors.base import MeasurementSite
 
         target = devices.find(device)
-        place, revision = Place(target.record, environment(target)), Revision(target)
+        site, cells = MeasurementSite(target.record, environment(target)), RevisionCells(target)
         require_own_kernels(folder)
-        return place, revision
+        return site, cells
     except KswatchError as error:
-        return Broken(str(error), _log_of(error), "build")
-    except Exception as error:  # whatever a revision does when it is imported
-        return Broken(f"{type(error).__name__}: {error}", traceback.format_exc(), "build")
+        return Broken(str(error), _compiler_log(error))
+    except Exception as error:  # whatever a revision raises when it is imported
+        return Broken(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _execute(command: RevisionCommand, cells: RevisionCells, folder: Path) -> RevisionAnswer:
+    """The answer; kernels import modules late, so that all are checked again where none is being timed."""
+    answer = cells.execute(command)
+    if not isinstance(command, MakeVisit):
+        try:
+            require_own_kernels(folder)
+        except KswatchError as error:
+            return Broken(str(error))
+    return answer
 
 
 def _build_twin() -> None:
-    """Build it ahead of its first use: only then a failing compiler tells all that it said."""
+    """Build it ahead of its first use: only then the whole log of a failing compiler is at hand."""
     from kswatch.kernels.fused.cpu_twin import build as twin_build
 
     twin_build.library()
 
 
-def _log_of(error: BaseException) -> str:
-    """What the compiler said, where one is behind the error."""
+def _compiler_log(error: BaseException) -> str:
+    """The last lines of the compiler's output, where the error has it as its cause."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, subprocess.CalledProcessError):
-            said = str(cause.stderr or cause.stdout or "")
-            return "\n".join(said.strip().splitlines()[-LOG_LINES:])
+            output = str(cause.stderr or cause.stdout or "")
+            return "\n".join(output.strip().splitlines()[-LOG_LINES:])
         cause = cause.__cause__
     return ""
 

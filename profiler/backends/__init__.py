@@ -1,1 +1,1 @@
-"""profiler/backends: say in one sentence what lives here."""
+"""Backends: the CPU and CUDA GPUs behind one interface, with workloads, canaries and warm-up."""

@@ -1,4 +1,4 @@
-"""Everything the loop touches on a device: another device, real or simulated, is another Bench."""
+"""The interface between the measuring loop and a device, and the backend of the host's CPU."""
 
 from __future__ import annotations
 
@@ -15,82 +15,82 @@ import torch
 from kswatch.db.records import CounterReading, Mode
 from kswatch.errors import MeasurementError
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.canaries import Canary, torch_canaries
-from kswatch.profiler.backends.workload import Stage, TorchStage
+from kswatch.profiler.backends.canaries import CanaryKernel, torch_canaries
+from kswatch.profiler.backends.ncu import refused
+from kswatch.profiler.backends.workload import TorchWorkload, Workload
 from kswatch.profiler.devices.discovery import Target, cpu_threads, physical_cores
 from kswatch.profiler.probes.base import Probe
-from kswatch.profiler.probes.energy import EnergyMeter, Load
+from kswatch.profiler.probes.energy import EnergyMeter, SustainedLoad
 from kswatch.profiler.probes.energy_rapl import CpuLoad, Rapl
-from kswatch.profiler.probes.ncu import refused
-from kswatch.profiler.probes.timing import CpuTimer, Timer, Visit, Work
+from kswatch.profiler.probes.timing import CpuTimer, Launchable, Timer, Visit
 from kswatch.profiler.settings import MeasureSettings
 
 CPU_GEMM_SIZE = 512
 
 
-class Bench(ABC):
-    """A device, made ready to be measured in this process."""
+class Backend(ABC):
+    """A device prepared for measuring in this process."""
 
     timer: Timer
     cache_bytes: int = 0
-    """The last cache."""
+    """Size of the last-level cache."""
     energy_meter: EnergyMeter | None = None
     energy_refusal: str | None = None
-    """Why there is no energy to be had from this device."""
-    counter_refusal: str = "ncu reads those of NVIDIA's GPUs, and this device is the CPU"
+    """Why the energy of this device cannot be measured; None where it can."""
+    counter_refusal: str = "ncu reads counters of NVIDIA GPUs only, and this device is the CPU"
     probes: tuple[Probe, ...] = ()
     busy_s: float = 0.0
-    """Seconds spent in visits, warm-up and energy windows so far: the rest of a run is the harness."""
+    """Seconds spent in visits, warm-up and energy windows so far; the rest of a run is overhead."""
     skipped_s: float = 0.0
-    """Seconds that a simulated device only said to have taken."""
+    """Simulated seconds that did not pass in real time; 0 on a real device."""
 
     @abstractmethod
-    def stage(self, problem: Problem, seed: int) -> Stage:
-        """Set a problem up; the caller closes it."""
+    def workload(self, problem: Problem, seed: int) -> Workload:
+        """Set up a problem; the caller closes it."""
 
     @abstractmethod
-    def canaries(self) -> Iterator[Canary]:
-        """The kernels that never change; read each before asking for the next."""
+    def canaries(self) -> Iterator[CanaryKernel]:
+        """The canary kernels; read each one before the next is produced."""
 
     @abstractmethod
-    def load(self, work: Work, estimate_ms: float) -> Load:
-        """Keep the device busy with a cell of about `estimate_ms` while its energy is counted."""
+    def sustained_load(self, launchable: Launchable, estimate_ms: float) -> SustainedLoad:
+        """A load that keeps the device busy with a cell of about `estimate_ms` during the energy pass."""
 
     def counters(self, problem: Problem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
-        """Hardware counters of one product, or the one row that says why there are none."""
+        """Hardware counters of one product, or one row with the reason why there are none."""
         del problem, implementation, seed
         return refused(self.counter_refusal)
 
     @abstractmethod
     def free_bytes(self) -> int:
-        """Memory that a cell may still take."""
+        """Free memory in bytes."""
 
     def now_s(self) -> float:
-        """A clock that never goes backwards; simulated devices have their own."""
+        """Seconds of a monotonic clock; simulated devices have their own."""
         return time.monotonic()
 
-    def timer_of(self, mode: Mode) -> Callable[[Work, int], Visit]:
-        """How cells are visited in this mode."""
+    def timer_of(self, mode: Mode) -> Callable[[Launchable, int], Visit]:
+        """The timer's method for visits in this mode."""
         return self.timer.hot if mode == "hot" else self.timer.visit
 
     def pause(self, seconds: float) -> None:
-        """Let the device rest."""
+        """Leave the device idle."""
         time.sleep(seconds)
 
     def warm_up(self, settings: MeasureSettings) -> None:  # noqa: B027 (most devices need none)
-        """Bring the device to where its clock and temperature stay; once per run, again after rest."""
+        """Load the device until clock and temperature are stable; once per run, and again after idle time."""
 
-    def slowed_s(self) -> float | None:
-        """Seconds, in all, for which heat or hardware held the clocks back; None where nobody tells."""
+    def throttled_s(self) -> float | None:
+        """Total seconds of throttling by heat or hardware; None where the device has no such counter."""
         return None
 
     def healthy(self) -> bool:
-        """Whether the device still answers; False after an error that only a new process cures."""
+        """Whether the device still responds; False after an error that needs a new process."""
         return True
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Count what happens inside as the device's time, not the harness's."""
+        """Count the time inside as device time, not as overhead."""
         begin_s = self.now_s()
         try:
             yield
@@ -98,8 +98,8 @@ class Bench(ABC):
             self.busy_s += self.now_s() - begin_s
 
 
-class CpuBench(Bench):
-    """The host's CPU: pinned threads, rotated input sets."""
+class CpuBackend(Backend):
+    """The host's CPU, with pinned threads and rotated input sets."""
 
     def __init__(self, target: Target) -> None:
         threads = cpu_threads()
@@ -113,50 +113,27 @@ class CpuBench(Bench):
             self.energy_refusal = str(error)
         self.cache_bytes = target.record.cache_bytes or 32 << 20
 
-    def stage(self, problem: Problem, seed: int) -> Stage:
-        """See `Bench`.
+    def workload(self, problem: Problem, seed: int) -> Workload:
+        """See `Backend`.
 
         Raises:
-            MemoryError: it would not fit; asked before, since Linux would kill the process instead.
+            MemoryError: the problem does not fit; checked in advance, since Linux would kill the process.
         """
         gc.collect()
-        needed, free = TorchStage.memory_bytes(problem, self.cache_bytes), self.free_bytes()
+        needed, free = TorchWorkload.memory_bytes(problem, self.cache_bytes), self.free_bytes()
         if needed > free:
             raise MemoryError(f"setting it up needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-        return TorchStage(problem, torch.device("cpu"), seed, self.cache_bytes)
+        return TorchWorkload(problem, torch.device("cpu"), seed, self.cache_bytes)
 
-    def canaries(self) -> Iterator[Canary]:
-        """See `Bench`."""
+    def canaries(self) -> Iterator[CanaryKernel]:
+        """See `Backend`."""
         return torch_canaries(torch.device("cpu"), self.cache_bytes, CPU_GEMM_SIZE)
 
-    def load(self, work: Work, estimate_ms: float) -> Load:
-        """See `Bench`."""
+    def sustained_load(self, launchable: Launchable, estimate_ms: float) -> SustainedLoad:
+        """See `Backend`."""
         del estimate_ms
-        return CpuLoad(work)
+        return CpuLoad(launchable)
 
     def free_bytes(self) -> int:
-        """See `Bench`."""
+        """See `Backend`."""
         return psutil.virtual_memory().available
-
-
-_benches: dict[str, Bench] = {}
-
-
-def of(target: Target) -> Bench:
-    """The bench of a device in this process, made on first use and kept: it holds calibrations."""
-    uuid = target.record.uuid
-    if uuid not in _benches:
-        _benches[uuid] = _make(target)
-    return _benches[uuid]
-
-
-def _make(target: Target) -> Bench:
-    if target.record.kind == "cpu":
-        return CpuBench(target)
-    if target.record.simulated:
-        from kswatch.profiler.simulated.backend import SimulatedBench
-
-        return SimulatedBench.of(target.spec)
-    from kswatch.profiler.backends.cuda import CudaBench
-
-    return CudaBench(target)

@@ -1,6 +1,6 @@
-"""Canaries: kernels that never change, read at the start, middle and end of every run.
+"""Canaries: kernels that never change, timed at the start, middle and end of every run.
 
-They tell a moved machine from moved code, and their rates are the roofline of the run.
+They distinguish drift of the machine from changes of the code, and their rates are the run's roofline.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Literal
 
 import torch
 
-from kswatch.db.records import CanaryRecord
+from kswatch.db.records import CanaryPosition, CanaryRecord
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
 from kswatch.kernels.problem import PRECISIONS, Problem
-from kswatch.profiler.probes.timing import Timer, Work
-
-Position = Literal["start", "middle", "end"]
+from kswatch.profiler.probes.timing import Launchable, Timer
 
 SAMPLES = 30
 LONG_MS = 40.0
@@ -27,27 +25,27 @@ COPIED_CACHES = 4
 
 
 @dataclass(frozen=True)
-class Canary:
-    """A kernel that never changes, and the bytes or operations that one launch takes."""
+class CanaryKernel:
+    """A kernel that never changes, and the bytes or operations of one launch."""
 
     name: Literal["copy", "gemm"]
     precision: str
-    work: Work
+    launchable: Launchable
     amount: int
 
 
-def read_canary(canary: Canary, position: Position, timer: Timer) -> CanaryRecord:
-    """The median of thirty launches after the first; the second one alone where they take long."""
-    first_ms = timer.visit(canary.work, 1).samples_ms[0]
+def read_canary(canary: CanaryKernel, position: CanaryPosition, timer: Timer) -> CanaryRecord:
+    """The median of thirty launches after a first one; a single launch where it takes long."""
+    first_ms = timer.visit(canary.launchable, 1).samples_ms[0]
     launches = 1 if first_ms > LONG_MS else SAMPLES
-    latency_ms = statistics.median(timer.visit(canary.work, launches).samples_ms)
+    latency_ms = statistics.median(timer.visit(canary.launchable, launches).samples_ms)
     return CanaryRecord(position, canary.name, canary.precision, latency_ms, canary.amount / latency_ms * 1e3)
 
 
-def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> Iterator[Canary]:
-    """A copy that exceeds the last cache, then one square product per precision that torch has there.
+def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> Iterator[CanaryKernel]:
+    """A copy larger than the last cache, then one square product per precision that torch supports there.
 
-    Each must be read before the next one is asked for: its precision is set only so long.
+    Each must be read before the next one is produced: its precision is set only until then.
     """
     with torch.inference_mode():
         yield _copy(device, COPIED_CACHES * cache_bytes)
@@ -58,14 +56,14 @@ def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> It
                     yield _gemm(problem, device)
 
 
-def _copy(device: torch.device, size_bytes: int) -> Canary:
+def _copy(device: torch.device, size_bytes: int) -> CanaryKernel:
     """Counts the bytes read and the bytes written."""
     source = torch.ones(size_bytes // 4, device=device)
     copied = torch.empty_like(source)
-    return Canary("copy", "fp32", Work("copy", lambda _: copied.copy_(source)), 2 * source.nbytes)
+    return CanaryKernel("copy", "fp32", Launchable("copy", lambda _: copied.copy_(source)), 2 * source.nbytes)
 
 
-def _gemm(problem: Problem, device: torch.device) -> Canary:
+def _gemm(problem: Problem, device: torch.device) -> CanaryKernel:
     generator = torch.Generator(device).manual_seed(0)
     one, other = (
         torch.randn(problem.input_shape, generator=generator, device=device).to(
@@ -73,4 +71,6 @@ def _gemm(problem: Problem, device: torch.device) -> Canary:
         )
         for _ in range(2)
     )
-    return Canary("gemm", problem.precision, Work("gemm", lambda _: torch.mm(one, other)), problem.flops)
+    return CanaryKernel(
+        "gemm", problem.precision, Launchable("gemm", lambda _: torch.mm(one, other)), problem.flops
+    )

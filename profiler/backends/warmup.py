@@ -1,4 +1,4 @@
-"""Warming a board up to its plateau: where clock and temperature no longer change under load."""
+"""Warm-up of a board until clock and temperature are stable under load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from kswatch.profiler.probes.clocks import ClockReading
-from kswatch.profiler.probes.energy import Load
+from kswatch.profiler.probes.energy import SustainedLoad
 
 READ_EVERY_S = 0.5
 FLAT_READINGS = 4
@@ -14,14 +14,14 @@ FLAT_CLOCK = 0.01
 FLAT_C = 1.0
 
 
-def reach_plateau(
-    load: Load,
+def warm_up_until_stable(
+    load: SustainedLoad,
     read: Callable[[], ClockReading],
     clock: Callable[[], float],
     pause: Callable[[float], None],
     limit_s: float,
 ) -> bool:
-    """Keep the load running until two seconds of readings are flat; whether they became so in time."""
+    """Run the load until two seconds of readings are stable; returns whether that was within `limit_s`."""
     begin_s = read_s = clock()
     readings: deque[ClockReading] = deque(maxlen=FLAT_READINGS)
     while clock() - begin_s < limit_s:

@@ -1,4 +1,4 @@
-"""One problem set up on a device: operands, rotated input sets, the float64 truth, the checks."""
+"""A problem set up on a device: operands, rotated input sets, the float64 reference, the checks."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.precision import precision_scope
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness, check, make_operands, reference
-from kswatch.profiler.probes.timing import Rotation, Work
+from kswatch.profiler.probes.timing import Launchable, Rotation
 
 ROTATED_CACHES = 2
-"""Input sets together fill the last cache this many times over, so that no launch finds its input there."""
+"""Size of all input sets in units of the last cache, so that no launch finds its input cached."""
 GRAPH_CACHES = 4
-"""The same for sets of operands in a graph, where nothing else passes through the cache in between."""
+"""The same for sets of operands in a graph, where no flush comes in between."""
 MAX_SETS = 1024
 SETS_BYTES = 8 << 30
-"""What all sets of one cell may take, with what its products allocate."""
+"""Limit of the memory of all sets of one cell, including allocations of its products."""
 
 FEW_FLOPS = 4_000_000_000
 
 
-class Stage(ABC):
-    """What the loop asks of a problem that is set up; a simulated device has its own."""
+class Workload(ABC):
+    """A problem that is set up for the measuring loop."""
 
     @abstractmethod
     def unsupported(self, implementation: Implementation) -> str | None:
-        """Why the implementation cannot compute this problem here; None where it can."""
+        """The reason why the implementation does not support this problem here; None where it does."""
 
     @abstractmethod
-    def prepare(self, implementation: Implementation) -> Work:
-        """Re-lay the weights, untimed.
+    def prepare(self, implementation: Implementation) -> Launchable:
+        """Prepare the weights in the implementation's layout, untimed.
 
         Raises:
-            UnsupportedError: the implementation cannot compute this problem here.
+            UnsupportedError: the implementation does not support this problem here.
         """
 
     @abstractmethod
     def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
-        """Hash of the machine code that ran, and the tile it chose; None each for libraries."""
+        """Hash of the executed machine code, and the chosen tile; both None for libraries."""
 
     @abstractmethod
-    def check(self, work: Work, bmm_error: float | None) -> Correctness:
-        """Launch once into an output full of NaN and compare with float64; operands must be unchanged."""
+    def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
+        """Launch once into an output full of NaN; compare with float64; operands must be unchanged."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
 
 
 def rotated_sets(problem: Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
-    """How many sets of operands a graph runs over, and whether they exceed four times the last cache.
+    """Number of operand sets of a graph, and whether together they exceed four times the last cache.
 
     Args:
-        problem: Whose input, weights and output make a set.
-        cache_bytes: The last cache.
-        set_bytes: What one set takes with everything that a product allocates.
+        problem: Its input, weights and output are one set.
+        cache_bytes: Size of the last cache.
+        set_bytes: Memory of one set with all allocations of a product.
     """
     wanted = 1 + GRAPH_CACHES * cache_bytes // problem.compulsory_bytes
     count = max(1, min(wanted, MAX_SETS, SETS_BYTES // set_bytes))
     return count, count == wanted
 
 
-class TorchStage(Stage):
-    """A problem on a device of torch's.
+class TorchWorkload(Workload):
+    """A problem on a torch device.
 
-    `cache_bytes` is the cache to be defeated by rotating sets of input and output; 0 where the timer
+    `cache_bytes` is the cache that rotating sets of input and output must exceed; 0 where the timer
     flushes it. The input sets are copies: fresh memory with equal values. Weights do not rotate: every
-    launch uses the same ones, as in any layer that is called again and again. Where the timer flushes
-    a cache of `flushed_cache_bytes`, launches too short for it run over sets of input, weights and output.
+    launch uses the same ones, as in any layer that is called repeatedly. Where the timer flushes a cache
+    of `flushed_cache_bytes`, launches too short for that run over sets of input, weights and output.
     """
 
     def __init__(
@@ -106,30 +106,30 @@ class TorchStage(Stage):
 
     @staticmethod
     def memory_bytes(problem: Problem, cache_bytes: int) -> int:
-        """About what a problem takes once set up: operands twice, rotated sets, a float64 truth."""
+        """Approximate memory of a problem: operands twice, rotated sets, a float64 reference."""
         truth_bytes = 8 * problem.output_bytes // problem.element_bytes
         return 2 * problem.input_bytes + ROTATED_CACHES * cache_bytes + truth_bytes
 
     def unsupported(self, implementation: Implementation) -> str | None:
-        """See `Stage`."""
+        """See `Workload`."""
         return implementation.unsupported(self.problem, self._device)
 
-    def prepare(self, implementation: Implementation) -> Work:
-        """See `Stage`."""
+    def prepare(self, implementation: Implementation) -> Launchable:
+        """See `Workload`."""
         with _few_threads(self.problem):
             product = implementation.prepare(self.problem, self._weights)
         self._products[implementation.name] = product
         inputs, outputs, count = self._inputs, self._outputs, len(self._inputs)
 
         def launch(turn: int) -> None:
-            # The output is kept until its set's turn comes again: so outputs rotate through memory too.
+            # The output is kept until its set is used again, so that outputs rotate through memory too.
             outputs[turn % count] = product(inputs[turn % count])
 
         rotate = partial(self._rotation, implementation) if self._flushed_cache_bytes else None
-        return Work(implementation.name, launch, self.problem, rotate)
+        return Launchable(implementation.name, launch, self.problem, rotate)
 
     def _rotation(self, implementation: Implementation) -> Rotation:
-        """Copies of the input, shared by all cells, and as many products with weights of their own."""
+        """Copies of the input, shared by all cells, and as many products with their own weights."""
         if implementation.name not in self._rotations:
             count, complete = rotated_sets(
                 self.problem, self._flushed_cache_bytes, implementation.memory_bytes(self.problem)
@@ -146,18 +146,18 @@ class TorchStage(Stage):
         return self._rotations[implementation.name]
 
     def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
-        """See `Stage`."""
+        """See `Workload`."""
         arguments = (self.problem, self._device)
         return implementation.code_hash(*arguments), implementation.tile(*arguments)
 
-    def check(self, work: Work, bmm_error: float | None) -> Correctness:
-        """See `Stage`."""
-        y = self._products[work.name](self._x, empty=_poisoned)
+    def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
+        """See `Workload`."""
+        y = self._products[launchable.name](self._x, empty=_poisoned)
         with _few_threads(self.problem):
-            return self._judged(check(self.problem, y, self._truth, bmm_error))
+            return self._check_operands(check(self.problem, y, self._truth, bmm_error))
 
-    def _judged(self, correctness: Correctness) -> Correctness:
-        """Wrong, whatever the output is, where an operand was changed; then it is put back."""
+    def _check_operands(self, correctness: Correctness) -> Correctness:
+        """Incorrect where an operand was changed, whatever the output; changed operands are restored."""
         changed = [name for name, *pair in self._operands() if not _same_bytes(*pair)]
         if not changed:
             return correctness
@@ -171,7 +171,7 @@ class TorchStage(Stage):
         yield "input", self._x, self._pristine[1]
 
     def close(self) -> None:
-        """See `Stage`."""
+        """See `Workload`."""
         self._products.clear()
         self._rotations.clear()
         self._copies.clear()
@@ -182,10 +182,10 @@ class TorchStage(Stage):
 
 @contextmanager
 def _few_threads(problem: Problem) -> Iterator[None]:
-    """One CPU thread for the small things around a small product.
+    """Use one CPU thread for setting up and checking a small product.
 
-    On a busy machine each meeting of threads waits for the one whose core is taken: setting up and
-    checking a small problem took three to five times longer with two threads than with one.
+    On a busy machine each synchronisation waits for the thread whose core is taken: setting up and checking
+    a small problem took three to five times longer with two threads than with one.
     """
     threads = torch.get_num_threads()
     if problem.flops > FEW_FLOPS:
@@ -199,10 +199,10 @@ def _few_threads(problem: Problem) -> Iterator[None]:
 
 
 def _poisoned(*shape: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401  (as torch.empty)
-    """An output full of NaN: what is never written stays visible."""
+    """An output full of NaN, so that unwritten elements are detected."""
     return torch.empty(*shape, **options).fill_(math.nan)
 
 
 def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal bit for bit; comparing floats would take -0.0 for 0.0."""
+    """Whether both are equal bit by bit; comparing floats would treat -0.0 as 0.0."""
     return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

@@ -1,1 +1,1 @@
-"""profiler/cli: say in one sentence what lives here."""
+"""Commands of the profiler: profile, compare, doctor, nightly, serve, tune, worker."""

@@ -1,4 +1,4 @@
-"""`kswatch nightly`, which a schedule calls, and `kswatch serve`, which is one itself."""
+"""`kswatch nightly`, for a scheduler to call, and `kswatch serve`, which has a schedule of its own."""
 
 from __future__ import annotations
 
@@ -11,23 +11,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kswatch.db.cli.options import JsonOption
+from kswatch.db.config import DbConfig
 from kswatch.errors import MeasurementError, UsageError
+from kswatch.profiler.cli.log_options import (
+    LogFormat,
+    LogFormatOption,
+    QuietOption,
+    VerboseOption,
+    configure_logging,
+)
 from kswatch.profiler.config import ProfilerConfig
+from kswatch.profiler.signals import EXIT_INTERRUPTED
+from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.db.store import Store
     from kswatch.profiler.runs.progress import Progress
-    from kswatch.profiler.runs.session import Surroundings
-    from kswatch.profiler.service.nightly import Night
+    from kswatch.profiler.runs.session import RunContext
+    from kswatch.profiler.service.nightly import DeviceNight
 
 app = typer.Typer()
 
-EXIT_INTERRUPTED = 130
-
 EngineOption = Annotated[
-    str | None, typer.Option(help="local, or dask: on the workers of a scheduler; as in kswatch.toml.")
+    str | None,
+    typer.Option(help="local, or dask: on the workers of a Dask scheduler; by default as in kswatch.toml."),
 ]
-SchedulerOption = Annotated[str | None, typer.Option(help="The Dask scheduler, as tcp://host:8786.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of the Dask scheduler, as tcp://host:8786.")
+]
 
 
 @app.command()
@@ -35,121 +47,145 @@ def nightly(
     ctx: typer.Context,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="Repeatable, or all; those of kswatch.toml, else every GPU, else the CPU."),
+        typer.Option(
+            help="Device, or all; repeatable. By default those of kswatch.toml, else every GPU, else the CPU."
+        ),
     ] = None,
-    suite: Annotated[str | None, typer.Option(help="Instead of the one in kswatch.toml.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Longest time per device, as 8m or 3h.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Suite to measure; by default that of kswatch.toml.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Time limit per device, as 8m or 3h.")] = None,
     engine: EngineOption = None,
     scheduler: SchedulerOption = None,
-    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 on a confirmed finding.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 on a confirmed regression or an incorrect result.")
+    ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    log_format: Annotated[
+        LogFormat | None, typer.Option("--log-format", help="Form of the log lines; implies --quiet.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Measure every device, judge the night, say what to open. For cron, a timer or a CI schedule.
+    """Measure and judge every device once: for cron, a systemd timer or a CI schedule.
 
-    All devices at once, each in a process of its own; the CPU alone, since it serves the GPUs. With
-    engine dask, the devices are those of the scheduler's workers.
+    GPUs are measured concurrently, each by a process of its own; the CPU afterwards, alone. With --engine
+    dask, the devices are those of the scheduler's workers.
 
     \b
     Examples:
       kswatch nightly
       kswatch nightly --device cpu --suite smoke --fail
       kswatch nightly --device all --budget 30m --json
+      kswatch nightly --log-format json         # for a log collector
       kswatch nightly --engine dask --scheduler tcp://night:8786
     """  # noqa: D301  (\b keeps the lines of the examples)
+    quiet = quiet or log_format is not None
+    configure_logging((log_format or LogFormat.TEXT) if quiet else None, verbose)
     from kswatch.db.json_text import to_json_text
     from kswatch.db.store import Store
-    from kswatch.profiler.liveness.heartbeat import coordinating
+    from kswatch.profiler.liveness.heartbeat import coordinator_heartbeats
     from kswatch.profiler.planning.budget import parse_seconds
-    from kswatch.profiler.reports.nightly_summary import night_rows, print_night, print_what_to_open
-    from kswatch.profiler.runs.progress import for_terminal
-    from kswatch.profiler.service import dead_man_switch as night_call
+    from kswatch.profiler.reports.nightly_summary import night_rows, print_next_steps
+    from kswatch.profiler.runs.progress import LogProgress, for_terminal
+    from kswatch.profiler.service.dead_man_switch import ping
     from kswatch.profiler.service.nightly import run_night
     from kswatch.profiler.service.request_runner import run_requests
     from kswatch.profiler.signals import stop_on_signals
 
     config = _with_engine(ctx, engine, scheduler)
-    nights: list[Night] = []
+    nights: list[DeviceNight] = []
     measure_again: list[int] = []
     budget_s = parse_seconds(budget) if budget else None
-    _tell_ailments(ctx, config)
-    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
+    _print_failed_checks(ctx, config)
+    with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
         judge = _judge(ctx, store, measure_again)
         with (
-            surroundings_of(config, stop, for_terminal()) as around,
-            coordinating(store, around.engine, around.signs),
+            run_context(config, stop, LogProgress() if quiet else for_terminal()) as context,
+            coordinator_heartbeats(store, context.engine, context.heartbeats),
         ):
-            for night in run_night(store, _devices(around, device or ()), suite, budget_s, judge, around):
+            for night in run_night(store, _devices(context, device or ()), suite, budget_s, judge, context):
                 nights.append(night)
-                if not as_json:
-                    print_night(store, night)
-            run_requests(store, measure_again, _judge(ctx, store), around)
-        _tell_of_lost(ctx, store)
+                _show_night(store, night, quiet, as_json)
+            run_requests(store, measure_again, _judge(ctx, store), context)
+        _report_lost_runs(ctx, store)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
-        else:
-            print_what_to_open(nights)
+        elif not quiet:
+            print_next_steps(nights)
     if any(night.run is not None and night.run.state == "finished" for night in nights):
-        night_call.call(config)
+        ping(config)
     _exit(nights, fail, stop.is_set())
+
+
+def _show_night(store: Store, night: DeviceNight, quiet: bool, as_json: bool) -> None:
+    """Print the tables of one device, or under --quiet log how its night ended."""
+    from kswatch.profiler.reports.nightly_summary import log_night, print_night
+
+    if quiet:
+        log_night(night)
+    elif not as_json:
+        print_night(store, night)
 
 
 def _with_engine(ctx: typer.Context, engine: str | None, scheduler: str | None) -> ProfilerConfig:
     """The configuration, with the engine that the options ask for."""
-    config: ProfilerConfig = ctx.obj["config"]["profiler"]
+    config: ProfilerConfig = services(ctx).table(ProfilerConfig)
     return replace(config, engine=engine or config.engine, scheduler=scheduler or config.scheduler)
 
 
-def _tell_ailments(ctx: typer.Context, config: ProfilerConfig) -> None:
-    """What ails this machine, where it is this machine that measures."""
+def _print_failed_checks(ctx: typer.Context, config: ProfilerConfig) -> None:
+    """Log the failed checks of this machine, if it is the one that measures."""
     from kswatch.profiler.diagnostics import checks
-    from kswatch.profiler.reports.nightly_summary import print_ailments
+    from kswatch.profiler.reports.nightly_summary import print_failed_checks
 
     if config.engine == "local":
-        print_ailments(checks(config, ctx.obj["database_url"]))
+        print_failed_checks(checks(config, services(ctx).database_url))
 
 
-def _devices(around: Surroundings, specs: Sequence[str]) -> tuple[str, ...]:
-    from kswatch.profiler.service.nightly import night_devices
+def _devices(context: RunContext, specs: Sequence[str]) -> tuple[str, ...]:
+    from kswatch.profiler.devices.nightly_devices import nightly_devices
 
-    found = night_devices(around.config, specs, around.list_devices)
+    found = nightly_devices(context.config, specs, context.list_devices)
     if not found:
         raise MeasurementError(
-            f"no worker serves a device at {around.config.scheduler}; start `kswatch worker` on their hosts"
+            f"no worker serves a device at {context.config.scheduler}; start `kswatch worker` on their hosts"
         )
     return found
 
 
-def _tell_of_lost(ctx: typer.Context, store: Store) -> None:
-    """A run whose worker was lost is judged by nobody, so that it is told of here."""
+def _report_lost_runs(ctx: typer.Context, store: Store) -> None:
+    """Alert about runs whose worker was lost: they are never judged, so no verdict reports them."""
     from kswatch.db.coordination.lost_workers import lost_runs
 
     if lost_runs(store):
-        ctx.obj["look_around"](store, ctx.obj["config"]["ci"])
+        services(ctx).check_missing_data(store)
         _notify(ctx, store)
 
 
 def _notify(ctx: typer.Context, store: Store) -> None:
-    for sentence in ctx.obj["notify"](store):
-        typer.echo(f"kswatch: {sentence}", err=True)
+    import logging
+
+    for sentence in services(ctx).notify(store):
+        logging.getLogger(__name__).warning("%s", sentence)
 
 
 def _judge(ctx: typer.Context, store: Store, measure_again: list[int] | None = None) -> Callable[[int], Any]:
-    """Judges a run, tells people, and queues what is to be measured again, with what kswatch/cli.py handed in."""
-    from datetime import UTC, datetime
+    """Judge of a run that also sends notifications, and adds a confirmation's request to `measure_again`."""
 
-    def judge(run_id: int) -> Any:  # noqa: ANN401  (what ci gives)
-        judged = ctx.obj["judge"](store, run_id, ctx.obj["config"]["ci"], now=datetime.now(UTC))
+    def judge(run_id: int) -> Any:  # noqa: ANN401  (the judgement is ci's)
+        judged = services(ctx).judge(store, run_id)
         _notify(ctx, store)
-        asked = ctx.obj["ask_again"](store, run_id, ctx.obj["config"]["ci"])
-        if measure_again is not None and asked is not None:
-            measure_again.append(asked)
+        request_id = services(ctx).request_confirmation(store, run_id)
+        if measure_again is not None and request_id is not None:
+            measure_again.append(request_id)
         return judged
 
     return judge
 
 
-def _exit(nights: list[Night], fail: bool, stopped: bool) -> None:
-    """3 when no device could be measured; a finding counts only where it was asked to."""
+def _exit(nights: list[DeviceNight], fail: bool, stopped: bool) -> None:
+    """Exit with 3 when no device could be measured, and with the judgement's code under --fail."""
     if stopped:
         raise typer.Exit(EXIT_INTERRUPTED)
     if all(night.run is None for night in nights):
@@ -164,21 +200,26 @@ def serve(
     engine: EngineOption = None,
     scheduler: SchedulerOption = None,
     print_unit: Annotated[
-        bool, typer.Option("--print-unit", help="Print a systemd unit and a cron line instead.")
+        bool, typer.Option("--print-unit", help="Only print a systemd unit and a cron line.")
     ] = False,
+    verbose: VerboseOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Run what is asked for on the dashboard or by `kswatch request`, and the nightly when it is due.
+    """Execute the requests of the dashboard and of `kswatch request`, and the nightly run when it is due.
 
-    Runs on different devices go on at once. Ctrl-C or SIGTERM ends it: the problems under way are
-    given up, and their runs are resumed next time.
+    Different devices are measured concurrently. Ctrl-C or SIGTERM ends it: the problems being measured are
+    abandoned, and their runs are resumed by the next server. Log lines go to stderr, with UTC time, level,
+    module, device and run.
 
     \b
     Examples:
       kswatch serve
       KSWATCH_CONFIG=/etc/kswatch.toml kswatch serve
       kswatch serve --engine dask --scheduler tcp://night:8786
+      kswatch serve --log-format json -v        # for a log collector, with debug messages
       kswatch serve --print-unit > /etc/systemd/system/kswatch.service
     """  # noqa: D301  (\b keeps the lines of the examples)
+    configure_logging(log_format, verbose)
     from kswatch.db.store import Store
     from kswatch.profiler.service.server import Server
     from kswatch.profiler.service.systemd import unit
@@ -186,42 +227,45 @@ def serve(
 
     config = _with_engine(ctx, engine, scheduler)
     if print_unit:
-        typer.echo(unit(config, ctx.obj["config_path"]))
+        typer.echo(unit(config, services(ctx).config_path))
         return
-    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
-        limits = ctx.obj["config"]["db"].limits
-        look_around = partial(ctx.obj["look_around"], store, ctx.obj["config"]["ci"])
-        with surroundings_of(config, stop) as surroundings, ctx.obj["telling"](ctx.obj["database_url"]):
-            Server(store, surroundings, _judge(ctx, store), limits=limits, look_around=look_around).serve()
+    with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
+        limits = services(ctx).table(DbConfig).limits
+        check_missing_data = partial(services(ctx).check_missing_data, store)
+        worker = services(ctx).notification_worker(services(ctx).database_url)
+        with run_context(config, stop) as context, worker:
+            Server(
+                store, context, _judge(ctx, store), limits=limits, check_missing_data=check_missing_data
+            ).serve()
 
 
 @contextmanager
-def surroundings_of(
+def run_context(
     config: ProfilerConfig, stop: threading.Event, progress: Progress | None = None
-) -> Iterator[Surroundings]:
-    """Where the configured engine measures: on this host, or on the workers of a scheduler."""
+) -> Iterator[RunContext]:
+    """The context of runs on this host, or with engine dask on the workers of a scheduler."""
     from kswatch.profiler.runs.progress import Progress
-    from kswatch.profiler.runs.session import Surroundings
+    from kswatch.profiler.runs.session import RunContext
 
     progress = progress or Progress()
     if config.engine == "local":
-        yield Surroundings(config, progress, stop)
+        yield RunContext(config, progress, stop)
         return
     if not config.scheduler:
         raise UsageError(
             "engine dask needs its scheduler: --scheduler tcp://host:8786, or profiler.scheduler"
         )
-    from kswatch.profiler.executors.dask_cluster import Cluster
+    from kswatch.profiler.executors.dask_cluster import DaskCluster
 
-    with closing(Cluster(config.scheduler, config.worker_absent_s)) as cluster:
-        yield Surroundings(
+    with closing(DaskCluster(config.scheduler, config.worker_absent_s)) as cluster:
+        yield RunContext(
             config,
             progress,
             stop,
             make_engine=cluster.engine,
             find_device=cluster.find,
             list_devices=cluster.targets,
-            signs=cluster.signs,
+            heartbeats=cluster.heartbeats,
             engine="dask",
-            distant=True,
+            remote=True,
         )

@@ -1,4 +1,4 @@
-"""`kswatch profile`, `compare` and `doctor`; `nightly` and `serve` are in night_commands."""
+"""`kswatch profile`, `compare` and `doctor`; the app also holds the other commands of the profiler."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kswatch.db.cli.options import (
+    BatchesOption,
+    ImplementationsOption,
+    JsonOption,
+    LayoutsOption,
+    MeasuredDeviceOption,
+    PatternsOption,
+    PrecisionsOption,
+)
 from kswatch.errors import UsageError
-from kswatch.profiler.cli import nightly as night_commands
+from kswatch.profiler.cli import nightly as nightly_commands
 from kswatch.profiler.cli import tune as tune_commands
 from kswatch.profiler.cli import worker as worker_commands
-from kswatch.profiler.planning.run_options import Ways
+from kswatch.profiler.config import ProfilerConfig
+from kswatch.profiler.planning.run_options import RunOptions
+from kswatch.profiler.signals import EXIT_INTERRUPTED
+from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.db.store import Store
-    from kswatch.profiler.runs.session import RunResult, Surroundings
+    from kswatch.profiler.runs.session import RunContext, RunResult
 
 app = typer.Typer()
-app.add_typer(night_commands.app)
+app.add_typer(nightly_commands.app)
 app.add_typer(tune_commands.app)
 app.add_typer(worker_commands.app)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-EXIT_INTERRUPTED = 130
 EXIT_INCORRECT = 1
 
 
@@ -32,32 +42,34 @@ EXIT_INCORRECT = 1
 def profile(
     ctx: typer.Context,
     suite: Annotated[
-        str | None, typer.Argument(help="Suite to measure; with --resume, the number of a run.")
+        str | None, typer.Argument(help="Suite to measure; with --resume, a run number.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, its unique prefix or a model name.")
-    ] = None,
-    pattern: Annotated[list[str] | None, typer.Option(help="a,b,c,d; repeatable.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
-    layout: Annotated[list[str] | None, typer.Option(help="batch_first, batch_last; repeatable.")] = None,
+    device: MeasuredDeviceOption = None,
+    pattern: PatternsOption = None,
+    batch: BatchesOption = None,
+    precision: PrecisionsOption = None,
+    layout: LayoutsOption = None,
     problem: Annotated[
-        list[str] | None, typer.Option(help="a,b,c,d,batch,precision,layout instead; repeatable.")
+        list[str] | None, typer.Option(help="A whole problem, a,b,c,d,batch,precision,layout; repeatable.")
     ] = None,
-    implementation: Annotated[list[str] | None, typer.Option(help="fused or a baseline; repeatable.")] = None,
+    implementation: ImplementationsOption = None,
     budget: Annotated[
-        str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is recorded as skipped.")
+        str | None,
+        typer.Option(help="Time limit, as 90s, 8m or 3h; remaining cells are recorded as skipped."),
     ] = None,
     hot: Annotated[bool, typer.Option("--hot", help="Also time small problems with warm caches.")] = False,
     counters: Annotated[
-        bool, typer.Option("--counters", help="Also read hardware counters, through NVIDIA's ncu.")
+        bool, typer.Option("--counters", help="Also read hardware counters, with NVIDIA's ncu.")
     ] = False,
     protocol: Annotated[
-        str, typer.Option(help="own, or paper: as the paper's authors measured, for comparison.")
+        str, typer.Option(help="own, or paper: the protocol of the paper's authors, for comparison.")
     ] = "own",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Measure nothing: tell cells, minutes and what is left out.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Measure nothing; show the cells, the minutes and the cells left out."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,18 +100,18 @@ def profile(
     dimensions = (pattern, batch, precision, layout, problem, implementation)
     names = ("pattern", "batch", "precision", "layout", "problem", "implementation")
     filters: dict[str, object] = {n: values for n, values in zip(names, dimensions, strict=True) if values}
-    filters |= Ways(protocol, hot, counters).as_arguments()
+    filters |= RunOptions(protocol, hot, counters).as_arguments()
     if resume and filters:
-        raise UsageError("--resume goes on with a run as it was planned; leave the other options away")
+        raise UsageError("--resume continues a run as it was planned; omit the other options")
     if dry_run:
-        _tell_plan(ctx, suite, device, filters, _seconds(budget), as_json)
+        _dry_run(ctx, suite, device, filters, _seconds(budget), as_json)
         return
-    with _measuring(ctx) as (store, surroundings):
+    with _measuring(ctx) as (store, context):
         budget_s = _seconds(budget)
         if resume:
-            result = _resume(store, suite, device, budget_s, surroundings)
+            result = _resume(store, suite, device, budget_s, context)
         else:
-            result = _run(store, suite, device, filters, budget_s, surroundings)
+            result = _run(store, suite, device, filters, budget_s, context)
         _show(store, result, as_json)
     if result.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -113,19 +125,17 @@ def _run(
     device: str | None,
     filters: Mapping[str, object],
     budget_s: float | None,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> RunResult:
-    from kswatch.profiler.planning.plan import AD_HOC
+    from kswatch.db.records import AD_HOC
+    from kswatch.profiler.devices.nightly_devices import nightly_devices
     from kswatch.profiler.runs.session import run_suite
-    from kswatch.profiler.service.nightly import night_devices
 
-    spec = device or night_devices(surroundings.config)[0]
-    return run_suite(
-        store, suite or AD_HOC, spec, filters=filters, budget_s=budget_s, surroundings=surroundings
-    )
+    spec = device or nightly_devices(context.config)[0]
+    return run_suite(store, suite or AD_HOC, spec, filters=filters, budget_s=budget_s, context=context)
 
 
-def _tell_plan(
+def _dry_run(
     ctx: typer.Context,
     suite: str | None,
     device: str | None,
@@ -134,17 +144,18 @@ def _tell_plan(
     as_json: bool,
 ) -> None:
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.records import AD_HOC
     from kswatch.db.store import Store
     from kswatch.profiler.devices import discovery as devices
+    from kswatch.profiler.devices.nightly_devices import nightly_devices
     from kswatch.profiler.planning.dry_run import dry_run
-    from kswatch.profiler.planning.plan import AD_HOC, Filters, plan_suite
+    from kswatch.profiler.planning.plan import Filters, plan_suite
     from kswatch.profiler.reports.dry_run_table import print_dry_run
-    from kswatch.profiler.service.nightly import night_devices
 
-    config = ctx.obj["config"]["profiler"]
+    config = services(ctx).table(ProfilerConfig)
     plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters))
-    target = devices.find(device or night_devices(config)[0])
-    with closing(Store.open(ctx.obj["database_url"])) as store:
+    target = devices.find(device or nightly_devices(config)[0])
+    with closing(Store.open(services(ctx).database_url)) as store:
         planned = dry_run(store, plan, target, config.settings, budget_s)
     if as_json:
         typer.echo(to_json_text(planned))
@@ -153,14 +164,14 @@ def _tell_plan(
 
 
 def _resume(
-    store: Store, number: str | None, device: str | None, budget_s: float | None, surroundings: Surroundings
+    store: Store, number: str | None, device: str | None, budget_s: float | None, context: RunContext
 ) -> RunResult:
     from kswatch.profiler.runs.session import resume
 
     if number is not None and not number.isdigit():
         raise UsageError(f"--resume takes the number of a run, not {number!r}; `kswatch runs` lists them")
     run_id = int(number) if number else None
-    return resume(store, run_id, device=device, budget_s=budget_s, surroundings=surroundings)
+    return resume(store, run_id, device=device, budget_s=budget_s, context=context)
 
 
 def _seconds(budget: str | None) -> float | None:
@@ -170,16 +181,16 @@ def _seconds(budget: str | None) -> float | None:
 
 
 @contextmanager
-def _measuring(ctx: typer.Context) -> Iterator[tuple[Store, Surroundings]]:
-    """The store, and surroundings with progress on stderr and a polite end on Ctrl-C."""
+def _measuring(ctx: typer.Context) -> Iterator[tuple[Store, RunContext]]:
+    """The store, and a run context with progress on stderr and a graceful stop on Ctrl-C."""
     from kswatch.db.store import Store
     from kswatch.profiler.runs.progress import for_terminal
-    from kswatch.profiler.runs.session import Surroundings
+    from kswatch.profiler.runs.session import RunContext
     from kswatch.profiler.signals import Stopped, stop_on_signals
 
-    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
+    with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
         try:
-            yield store, Surroundings(ctx.obj["config"]["profiler"], for_terminal(), stop)
+            yield store, RunContext(services(ctx).table(ProfilerConfig), for_terminal(), stop)
         except Stopped:
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
@@ -193,17 +204,17 @@ def _show(store: Store, result: RunResult, as_json: bool) -> None:
         return
     print_run(store, result.run, console())
     if result.state == "interrupted":
-        typer.echo(f"Interrupted; `kswatch profile --resume {result.run}` goes on.")
+        typer.echo(f"Interrupted; `kswatch profile --resume {result.run}` continues it.")
 
 
 @app.command()
 def compare(
     ctx: typer.Context,
-    before: Annotated[int, typer.Argument(help="Number of the earlier run.")],
-    after: Annotated[int, typer.Argument(help="Number of the later run.")],
+    before: Annotated[int, typer.Argument(help="Earlier run.")],
+    after: Annotated[int, typer.Argument(help="Later run.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two runs of one device, cell by cell: what became faster or slower, and how sure that is.
+    """Compare two runs of one device, cell by cell, with the significance of each change.
 
     \b
     Examples:
@@ -216,7 +227,7 @@ def compare(
     from kswatch.profiler.reports.run_diff_table import print_comparison
     from kswatch.profiler.reports.run_table import console
 
-    with closing(Store.open(ctx.obj["database_url"], create=False)) as store:
+    with closing(Store.open(services(ctx).database_url, create=False)) as store:
         compared = compare_runs(store, before, after)
     if as_json:
         typer.echo(to_json_text(compared))
@@ -226,7 +237,7 @@ def compare(
 
 @app.command()
 def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Look at what this machine has for measuring, and say the cure for what it lacks; changes nothing.
+    """Check what this machine has for measuring, with a cure for what is missing; changes nothing.
 
     \b
     Examples:
@@ -237,7 +248,7 @@ def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
     from kswatch.profiler.diagnostics import checks
     from kswatch.profiler.reports.diagnostics_table import print_checks
 
-    found = checks(ctx.obj["config"]["profiler"], ctx.obj["database_url"])
+    found = checks(services(ctx).table(ProfilerConfig), services(ctx).database_url)
     if as_json:
         typer.echo(to_json_text(found))
     else:

@@ -1,4 +1,4 @@
-"""`kswatch tune`: search the fastest tiles of the fused product on the device at hand."""
+"""`kswatch tune`: find the fastest tiles of the fused product on a device."""
 
 from __future__ import annotations
 
@@ -9,43 +9,49 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kswatch.db.cli.options import (
+    BatchesOption,
+    JsonOption,
+    LayoutsOption,
+    MeasuredDeviceOption,
+    PatternsOption,
+    PrecisionsOption,
+)
 from kswatch.errors import UsageError
+from kswatch.profiler.config import ProfilerConfig
+from kswatch.profiler.signals import EXIT_INTERRUPTED
+from kswatch.services import services
 
 if TYPE_CHECKING:
-    from kswatch.kernels.problem import Problem
-    from kswatch.profiler.tuning import Search
+    from kswatch.profiler.tuning import TuningResult
 
 app = typer.Typer()
-
-EXIT_INTERRUPTED = 130
 
 
 @app.command()
 def tune(
     ctx: typer.Context,
     suite: Annotated[str | None, typer.Argument(help="Suite whose problems are tuned.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, its unique prefix or a model name.")
-    ] = None,
-    pattern: Annotated[list[str] | None, typer.Option(help="a,b,c,d; repeatable.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="fp32, tf32, bf16, fp16; repeatable.")] = None,
-    layout: Annotated[list[str] | None, typer.Option(help="batch_first, batch_last; repeatable.")] = None,
-    most: Annotated[int, typer.Option(min=1, help="Tiles that are tried for a problem.")] = 12,
+    device: MeasuredDeviceOption = None,
+    pattern: PatternsOption = None,
+    batch: BatchesOption = None,
+    precision: PrecisionsOption = None,
+    layout: LayoutsOption = None,
+    most: Annotated[int, typer.Option(min=1, help="Maximum number of tiles to try per problem.")] = 12,
     budget: Annotated[
-        str | None, typer.Option(help="Longest time, as 90s, 8m or 3h; the rest is left for the next time.")
+        str | None, typer.Option(help="Time limit, as 90s, 8m or 3h; the next call continues the search.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Table to write all tiles of this device to, those found before too.")
+        Path | None,
+        typer.Option(help="File for the table of all tiles found for this device, in earlier searches too."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Search the fastest tile of the fused product for each problem, on one device.
+    """Find the fastest tile of the fused product for each problem on one device.
 
-    The model names candidates, which race in turns after each was checked against float64; a wrong one is
-    refused. What is found is kept in the store at once: the search can be stopped and goes on where it was.
-    A table beside the kernel, kernels/fused/tables/ARCHITECTURE.toml, or in the folder that KSWATCH_TILES
-    names, makes the product use the tiles.
+    The cost model proposes candidates; each is checked against float64, and the correct ones are measured
+    interleaved. Results are stored at once: an interrupted search continues where it stopped. The product
+    uses the tiles of the table kernels/fused/tables/ARCHITECTURE.toml, or of one in the folder KSWATCH_TILES.
 
     \b
     Examples:
@@ -54,63 +60,55 @@ def tune(
       kswatch tune --pattern 6,64,64,1 --batch 1024 --precision fp32 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.records import AD_HOC
     from kswatch.db.store import Store
     from kswatch.profiler.devices import discovery as devices
-    from kswatch.profiler.planning.budget import Budget, parse_seconds
+    from kswatch.profiler.devices.nightly_devices import nightly_devices
+    from kswatch.profiler.planning.budget import TimeBudget, parse_seconds
+    from kswatch.profiler.planning.plan import Filters, plan_suite
     from kswatch.profiler.runs.progress import for_terminal
-    from kswatch.profiler.service.nightly import night_devices
     from kswatch.profiler.signals import stop_on_signals
-    from kswatch.profiler.tuning import Rules, tune
+    from kswatch.profiler.tuning import TuningLimits, tune
     from kswatch.profiler.tuning import export as write_table
 
-    problems = _problems(suite, pattern, batch, precision, layout)
-    config = ctx.obj["config"]["profiler"]
-    rules = Rules(most, config.settings)
-    limit = Budget(parse_seconds(budget) if budget else None)
-    target = devices.find(device or night_devices(config)[0])
+    if not suite and not pattern:
+        raise UsageError("tune a suite, as in `kswatch tune smoke`, or patterns, by --pattern a,b,c,d")
+    filters = {"pattern": pattern, "batch": batch, "precision": precision, "layout": layout}
+    problems = plan_suite(suite or AD_HOC, Filters.from_arguments(filters)).problems
+    config = services(ctx).table(ProfilerConfig)
+    limits = TuningLimits(most, config.settings)
+    time_budget = TimeBudget(parse_seconds(budget) if budget else None)
+    target = devices.find(device or nightly_devices(config)[0])
     if target.record.simulated:
         raise UsageError(f"{target.record.model} is simulated and has no tiles; choose a real device")
-    with closing(Store.open(ctx.obj["database_url"])) as store, stop_on_signals() as stop:
-        search = tune(store, target, problems, rules=rules, budget=limit, progress=for_terminal(), stop=stop)
-        held = write_table(store, search, export) if export else None
+    with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
+        result = tune(
+            store, target, problems, limits=limits, budget=time_budget, progress=for_terminal(), stop=stop
+        )
+        exported = write_table(store, result, export) if export else None
     if as_json:
-        typer.echo(to_json_text(asdict(search) | {"exported": held}))
+        typer.echo(to_json_text(asdict(result) | {"exported": exported}))
     else:
-        _show(search)
+        _show(result)
         if export:
-            typer.echo(f"{export} holds {held} tiles.")
+            typer.echo(f"{export} holds {exported} tiles.")
     if stop.is_set():
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _problems(
-    suite: str | None,
-    pattern: list[str] | None,
-    batch: list[int] | None,
-    precision: list[str] | None,
-    layout: list[str] | None,
-) -> tuple[Problem, ...]:
-    from kswatch.profiler.planning.plan import AD_HOC, Filters, plan_suite
-
-    if not suite and not pattern:
-        raise UsageError("tune a suite, as in `kswatch tune smoke`, or patterns, by --pattern a,b,c,d")
-    filters = Filters(tuple(pattern or ()), tuple(batch or ()), tuple(precision or ()), tuple(layout or ()))
-    return plan_suite(suite or AD_HOC, filters).problems
-
-
-def _show(search: Search) -> None:
+def _show(result: TuningResult) -> None:
     from rich.table import Table
 
     from kswatch.profiler.reports.run_table import console
 
     table = Table("problem", "tile", "ms", "against the model's", "tried", "refused", box=None)
-    for one in search.found:
-        gain = f"{one.speedup_over_model:.2f}×" if one.speedup_over_model else ""
+    for tile in result.found:
+        gain = f"{tile.speedup_over_model:.2f}×" if tile.speedup_over_model else ""
         table.add_row(
-            one.problem, one.tile, f"{one.latency_ms:.4g}", gain, str(one.candidates), str(one.refused)
+            tile.problem, tile.tile, f"{tile.latency_ms:.4g}", gain, str(tile.candidates), str(tile.refused)
         )
-    if search.found:
+    if result.found:
         console().print(table)
-    for sentence in search.without:
+    for sentence in result.without:
         typer.echo(f"no tile for {sentence}")
-    typer.echo(f"{len(search.found)} found, {search.known} known before, {search.left} left.")
+    typer.echo(f"{len(result.found)} found, {result.known} known before, {result.left} left.")

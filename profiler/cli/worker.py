@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from kswatch.errors import MeasurementError, UsageError
+from kswatch.profiler.cli.log_options import LogFormat, LogFormatOption, VerboseOption, configure_logging
+from kswatch.profiler.config import ProfilerConfig
+from kswatch.services import services
 
 app = typer.Typer()
 
@@ -15,29 +18,35 @@ app = typer.Typer()
 def worker(
     ctx: typer.Context,
     scheduler: Annotated[
-        str | None, typer.Option(help="The Dask scheduler, as tcp://host:8786; else that of kswatch.toml.")
+        str | None,
+        typer.Option(
+            help="Address of the Dask scheduler, as tcp://host:8786; by default that of kswatch.toml."
+        ),
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(help="Repeatable; every GPU of this host unless given.")
+        list[str] | None, typer.Option(help="Device to serve; repeatable. By default every GPU of this host.")
     ] = None,
+    verbose: VerboseOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Measure on this host's GPUs for a `kswatch serve --engine dask` elsewhere: one process per GPU.
+    """Measure on this host's GPUs for a `kswatch serve --engine dask` on another host.
 
-    A worker knows no store: it gives what it measures to the coordinator. One that dies is started
-    again, and its run goes on. Ctrl-C or SIGTERM ends all.
+    Starts one process per GPU, which returns its measurements to the coordinator and never opens the store.
+    A process that crashes is restarted, and its run continues. Ctrl-C or SIGTERM ends all of them.
 
     \b
     Examples:
-      dask scheduler --port 8786                          # once, somewhere
+      dask scheduler --port 8786                          # once, on any host
       kswatch worker --scheduler tcp://night:8786         # on each host with GPUs
       kswatch worker --scheduler tcp://night:8786 --device cuda:0 --device sim:h200
       kswatch serve --engine dask --scheduler tcp://night:8786
     """  # noqa: D301  (\b keeps the lines of the examples)
+    configure_logging(log_format, verbose)
     from kswatch.profiler.devices import discovery as devices
     from kswatch.profiler.executors.dask_supervisor import serve_devices
     from kswatch.profiler.signals import stop_on_signals
 
-    address = scheduler or ctx.obj["config"]["profiler"].scheduler
+    address = scheduler or services(ctx).table(ProfilerConfig).scheduler
     if not address:
         raise UsageError("name the scheduler: --scheduler tcp://host:8786, or profiler.scheduler")
     targets = [devices.find(spec) for spec in device or ()] or [

@@ -1,1 +1,1 @@
-"""profiler/devices: say in one sentence what lives here."""
+"""Devices and the facts about them: discovery, environment, preflight checks, roofline, simulated boards."""

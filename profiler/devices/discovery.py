@@ -1,4 +1,4 @@
-"""Which device is meant: the host's CPU or a GPU by its UUID, as NVML and CUDA both know it."""
+"""Discovery of devices: the host's CPU, GPUs by the UUID that NVML and CUDA share, and simulated boards."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Target:
 
     record: DeviceRecord
     torch_device: str
-    """`cpu` or `cuda:N`; N counts as CUDA does, not as NVML; `simulated` for none of torch's."""
+    """`cpu` or `cuda:N` with CUDA's (not NVML's) index, or `simulated`."""
     spec: str = ""
-    """What another process finds it by: the UUID, or a simulated device's name with its options."""
+    """Its name for `find` in another process: the UUID, or a simulated device's name with its options."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spec", self.spec or self.record.uuid)
 
 
 def find(spec: str) -> Target:
-    """The one device that is meant by `cpu`, `cuda`, `cuda:1`, a UUID, its unique prefix or a model name.
+    """The device named by `cpu`, `cuda`, `cuda:1`, a UUID, its unique prefix or a model name.
 
-    A simulated device is meant by `sim:h200` and the like, see `kswatch.profiler.devices.simulated_spec`.
+    Names like `sim:h200` are simulated devices, see `kswatch.profiler.devices.simulated_spec`.
 
     Raises:
         UsageError: there is no such simulated device.
-        MeasurementError: no device, or more than one, answers to it.
+        MeasurementError: no device, or more than one, has this name.
     """
     wanted = spec.strip()
     if _plain(wanted) == "cpu":
@@ -50,10 +50,10 @@ def find(spec: str) -> Target:
 
 
 def choose(spec: str, targets: tuple[Target, ...]) -> Target:
-    """The one of these devices that is meant, as `find` understands it.
+    """The device among `targets` with this name, as in `find`.
 
     Raises:
-        MeasurementError: none or more than one answers to it.
+        MeasurementError: no device, or more than one, has this name.
     """
     if is_simulated(spec):  # by its whole name: `sim:h200` is no prefix of `sim:h200:2`
         matches = [target for target in targets if target.record.uuid == parse(spec).uuid]
@@ -63,12 +63,12 @@ def choose(spec: str, targets: tuple[Target, ...]) -> Target:
         return matches[0]
     known = "; ".join(f"{t.torch_device} = {t.record.model} ({t.record.uuid})" for t in targets) or "nothing"
     if matches:
-        raise MeasurementError(f"device {spec!r} may mean several; name one by its UUID: {known}")
+        raise MeasurementError(f"device {spec!r} is ambiguous; give a UUID: {known}")
     raise MeasurementError(f"there is no device {spec!r} here; this machine has: {known}")
 
 
 def list_targets() -> tuple[Target, ...]:
-    """The CPU, then every GPU that CUDA shows to this process."""
+    """The CPU, then every GPU that is visible to CUDA in this process."""
     return (cpu_target(), *_cuda_targets())
 
 
@@ -85,12 +85,12 @@ def _matches(wanted: str, targets: tuple[Target, ...]) -> list[Target]:
 
 
 def _plain(model: str) -> str:
-    """Model names are equal whatever their case and whether spaces are written `_`."""
+    """The model name for comparison: without case, and with spaces for `_`."""
     return model.replace("_", " ").casefold().strip()
 
 
 def cpu_target() -> Target:
-    """The host's CPU, known by model, core count and machine."""
+    """The host's CPU, identified by model, core count and machine."""
     model = _cpu_model()
     facts: dict[str, object] = {"threads": cpu_threads(), "logical_cores": os.cpu_count()}
     record = DeviceRecord(
@@ -117,13 +117,13 @@ def physical_cores() -> tuple[int, ...]:
 
 
 def cpu_threads() -> int:
-    """Threads to compute with: physical cores, less where a container's quota or OMP_NUM_THREADS says so."""
+    """Number of compute threads: physical cores, limited by a container's quota and OMP_NUM_THREADS."""
     threads = len(physical_cores())
     quota = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
     if quota[0].isdigit() and len(quota) == 2:
         threads = min(threads, max(1, -(-int(quota[0]) // int(quota[1]))))
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(threads, int(asked)) if asked.isdigit() and int(asked) > 0 else threads
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(threads, int(limit)) if limit.isdigit() and int(limit) > 0 else threads
 
 
 def _cpu_model() -> str:
@@ -134,7 +134,7 @@ def _cpu_model() -> str:
 
 
 def _cpu_cache_bytes() -> int | None:
-    """The largest cache that core 0 sees."""
+    """Size of the largest cache of core 0."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     sizes = [_read(path) or "" for path in CPU_FOLDER.glob("cpu0/cache/index*/size")]
     known = [int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units and size[:-1].isdigit()]
@@ -158,14 +158,14 @@ def _fingerprint(*parts: str) -> str:
 
 def _cuda_targets() -> tuple[Target, ...]:
     if nvml.start():
-        return ()  # asked first: importing torch to hear "no" costs seconds
+        return ()  # checked first: importing torch costs seconds
     import torch
 
     return tuple(_cuda_target(index) for index in range(torch.cuda.device_count()))
 
 
 def _cuda_target(index: int) -> Target:
-    """The GPU that CUDA calls `index`; what NVML knows of it is looked up by UUID alone."""
+    """The GPU with CUDA's index `index`; NVML knows it by UUID only, since its indices differ."""
     import torch
 
     facts = torch.cuda.get_device_properties(index)

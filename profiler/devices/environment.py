@@ -1,6 +1,6 @@
-"""What must be equal for two nights to be comparable, and which commit is measured.
+"""The environment of a run, which must be equal for two runs to be comparable, and the measured commit.
 
-Nothing that changes by itself between two nights (load, temperature, free memory) belongs here:
+Values that change by themselves between two nights (load, temperature, free memory) do not belong here:
 equal environments are one row of the store.
 """
 
@@ -19,7 +19,7 @@ from kswatch.profiler.probes.nvml import BoardSettings, board_settings
 
 
 def environment(target: Target) -> EnvironmentRecord:
-    """Host, software and, for a GPU, how driver and board are set."""
+    """Host, software and, for a GPU, the settings of driver and board."""
     import numpy
     import torch
 
@@ -79,7 +79,7 @@ def _git(path: Path, *arguments: str) -> str | None:
 
 
 def _first_line(program: str, *arguments: str) -> str | None:
-    """What a program says of itself; None where it is missing."""
+    """The first line of a program's output; None where the program is missing or fails."""
     if shutil.which(program) is None:
         return None
     try:

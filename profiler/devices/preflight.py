@@ -1,4 +1,4 @@
-"""Looked at before a run: what would make its numbers meaningless, and what a reader should know."""
+"""Checks before a run: conditions that would make its numbers meaningless, and notes for the reader."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kswatch.profiler.probes import nvml
 
 HOT_C = 80
 BUSY_SHARE = 0.5
-SIMULATED = "SIMULATED: this device is simulated; nothing that it tells was measured"
-BUSY_CURE = "wait for them, or set OMP_NUM_THREADS=1: a lone thread is disturbed far less"
+SIMULATED = "SIMULATED: this device is simulated; its numbers are not measurements"
+BUSY_CURE = "wait for them, or set OMP_NUM_THREADS=1: a single thread is disturbed far less"
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found; a refused metric is not measured, and the sentence says why."""
+    """Findings about a device; a metric with a refusal is not measured, for that reason."""
 
     notes: tuple[str, ...] = ()
     time_refusal: str | None = None
@@ -27,7 +27,7 @@ class Preflight:
 
 
 def preflight(target: Target) -> Preflight:
-    """Look, change nothing: no clock, power limit, persistence or MIG mode is ever touched."""
+    """Check the device without changing it: clocks, power limit, persistence and MIG mode stay untouched."""
     if target.record.kind == "cpu":
         return Preflight(notes=_cpu_notes())
     if target.record.simulated:
@@ -36,7 +36,7 @@ def preflight(target: Target) -> Preflight:
 
 
 def energy_refusal(target: Target) -> str | None:
-    """Why energy of this GPU would mean nothing; None where it can be counted."""
+    """The reason why the energy of this GPU cannot be measured; None where it can."""
     if nvml.start():
         return "no energy: NVML does not start; install the NVIDIA driver's own libnvidia-ml"
     if target.record.uuid.startswith("MIG-"):
@@ -44,12 +44,12 @@ def energy_refusal(target: Target) -> str | None:
     gpu = nvml.handle(target.record.uuid)
     if gpu is None:
         return f"no energy: NVML does not know {target.record.uuid}"
-    if nvml.told(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0]):
+    if nvml.value_or_none(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0]):
         return "no energy: MIG is on, and the counter covers every instance of the board"
-    from kswatch.profiler.probes.energy_nvml import nvml_sources
+    from kswatch.profiler.probes.energy_nvml import NO_SENSOR, nvml_sources
 
     if not nvml_sources(gpu, target.record.model):
-        return "no energy: this driver tells neither energy nor power of the board"
+        return NO_SENSOR
     return None
 
 
@@ -67,11 +67,13 @@ def _gpu_notes(target: Target) -> tuple[str, ...]:
     if gpu is None:
         return ("NVML does not know this GPU: no clocks, temperature or energy are recorded",)
     notes = []
-    temperature_c = nvml.told(lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU))
+    temperature_c = nvml.value_or_none(
+        lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
+    )
     if temperature_c is not None and temperature_c >= HOT_C:
-        notes.append(f"the board has {temperature_c} °C already: its clocks may be slowed down")
-    width = nvml.told(lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(gpu))
-    widest = nvml.told(lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(gpu))
+        notes.append(f"the board already has {temperature_c} °C: it may be throttled")
+    width = nvml.value_or_none(lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(gpu))
+    widest = nvml.value_or_none(lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(gpu))
     if width is not None and widest is not None and width < widest:
         notes.append(f"PCIe runs at x{width} of x{widest}")
     return tuple(notes)

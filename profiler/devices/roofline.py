@@ -1,4 +1,4 @@
-"""How fast a product could be: the floor from what was measured here, the limit from the datasheet."""
+"""Bounds of a product's latency: the floor from measured rates, the limit from the datasheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMPLAUSIBLE_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Roofline:
-    """Rates that the canaries reached in this run."""
+    """Rates of the canaries in this run."""
 
     bytes_per_s: float | None = None
     flops_per_s: Mapping[str, float] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Roofline:
 
     @classmethod
     def from_canaries(cls, canaries: Iterable[CanaryRecord], launch_ms: float = 0.0) -> Roofline:
-        """The best over the positions in the run: a floor is what the machine can do undisturbed."""
+        """The best rates of the run: a floor is the latency on an undisturbed machine."""
         rates: dict[tuple[str, str], list[float]] = {}
         for canary in canaries:
             rates.setdefault((canary.name, canary.precision), []).append(canary.rate)
@@ -31,7 +31,7 @@ class Roofline:
         return cls(max(copies, default=None), gemms, launch_ms)
 
     def floor_ms(self, problem: Problem) -> float | None:
-        """Compulsory bytes or flops at the measured rate, whichever takes longer; None if one is unknown."""
+        """Latency of the compulsory bytes or flops, the longer of both; None if a rate is unknown."""
         flops_per_s = self.flops_per_s.get(problem.precision)
         if not self.bytes_per_s or not flops_per_s:
             return None
@@ -39,14 +39,14 @@ class Roofline:
         return 1e3 * seconds + self.launch_ms
 
     def fastest_ms(self, precision: str, flops: int) -> float | None:
-        """The least time of that many operations at the measured rate; None where it is unknown."""
+        """Latency of that many operations at the measured rate; None where the rate is unknown."""
         flops_per_s = self.flops_per_s.get(precision)
         return 1e3 * flops / flops_per_s if flops_per_s else None
 
 
 @dataclass(frozen=True)
 class Datasheet:
-    """What the maker states of a board, dense (no sparsity): the rates that nothing can exceed."""
+    """The manufacturer's dense peak rates of a board (no sparsity), which no measurement can exceed."""
 
     bytes_per_s: float
     fp32_flops_per_s: float
@@ -54,7 +54,7 @@ class Datasheet:
     half_flops_per_s: float
 
     def flops_per_s(self, precision: str) -> float | None:
-        """Peak of a precision; fp32 may be computed as three tf32 products (3xTF32), which can be faster."""
+        """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster."""
         if precision == "fp32":
             return max(self.fp32_flops_per_s, (self.tf32_flops_per_s or 0.0) / 3)
         return self.tf32_flops_per_s if precision == "tf32" else self.half_flops_per_s
@@ -74,11 +74,11 @@ DATASHEETS: tuple[tuple[str, Datasheet], ...] = (
     ("V100", Datasheet(0.9e12, 15.7e12, None, 125e12)),
     ("T4", Datasheet(0.32e12, 8.1e12, None, 65e12)),
 )
-"""The first whose words the model name holds counts. Of variants the fastest: the limit holds for all."""
+"""The first entry whose words are all in the model name applies, with the rates of the fastest variant."""
 
 
 def datasheet(device: DeviceRecord) -> Datasheet | None:
-    """The board's rates on paper; None for a CPU or an unknown board, where no limit is applied."""
+    """The board's datasheet; None for a CPU or an unknown board, for which no limit applies."""
     if device.kind != "cuda":
         return None
     words = device.model.replace("-", " ").casefold().split()
@@ -89,17 +89,17 @@ def datasheet(device: DeviceRecord) -> Datasheet | None:
 
 
 def implausible_below_ms(problem: Problem, device: DeviceRecord, mode: str = "cold") -> float | None:
-    """The time under which a measurement is not believed; None where no datasheet is known.
+    """The latency below which a measurement is implausible; None without a datasheet.
 
-    Bytes that caches can hide are not counted: outputs that fit in L2 need not reach DRAM, and hot
-    inputs need not come from there.
+    Bytes that caches can hold are not counted: outputs that fit in L2 need not reach DRAM, and hot inputs
+    need not be read from there.
     """
     sheet = datasheet(device)
     flops_per_s = sheet.flops_per_s(problem.precision) if sheet else None
     if sheet is None or flops_per_s is None:
         return None
     cache_bytes = device.cache_bytes or 0
-    if mode != "cold":  # hot, or of a protocol that does not care
+    if mode != "cold":  # hot, or of a protocol that does not control caches
         dram_bytes = max(0, problem.compulsory_bytes - cache_bytes)
     else:
         dram_bytes = problem.input_bytes + max(0, problem.output_bytes - cache_bytes)

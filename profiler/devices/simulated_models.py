@@ -1,4 +1,4 @@
-"""What the makers state of the boards that can be simulated."""
+"""Datasheets of the boards that can be simulated."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Model:
-    """A board on paper; rates are dense, without sparsity."""
+class BoardModel:
+    """Datasheet of a board; rates are dense, without sparsity."""
 
     name: str
-    """The model name on every page, marked as simulated."""
+    """The model name, marked as simulated."""
     architecture: str
     memory_bytes: int
     cache_bytes: int
@@ -20,10 +20,10 @@ class Model:
     memory_clock_mhz: float
     idle_w: float
     limit_w: float
-    told: tuple[str, ...]
-    """What its NVML answers, of `counter field_83 field_186 event_times power violations`."""
+    supported: tuple[str, ...]
+    """Functions that its NVML supports, of `counter field_83 field_186 event_times power violations`."""
     power_average_s: float
-    """Over how long nvmlDeviceGetPowerUsage averages; 0 where it is instantaneous."""
+    """Averaging time of nvmlDeviceGetPowerUsage; 0 where it is instantaneous."""
 
     @property
     def capability(self) -> int:
@@ -31,9 +31,9 @@ class Model:
         return int(self.architecture.removeprefix("sm_"))
 
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, BoardModel] = {
     # NVIDIA H200 datasheet (SXM) and Hopper architecture white paper
-    "h200": Model(
+    "h200": BoardModel(
         "Simulated H200",
         "sm_90",
         141_000_000_000,
@@ -48,7 +48,7 @@ MODELS: dict[str, Model] = {
         1.0,
     ),
     # NVIDIA H100 datasheet (SXM)
-    "h100": Model(
+    "h100": BoardModel(
         "Simulated H100",
         "sm_90",
         80_000_000_000,
@@ -63,7 +63,7 @@ MODELS: dict[str, Model] = {
         1.0,
     ),
     # NVIDIA A100 datasheet (SXM4 80 GB), Ampere white paper; NVML reference: power is instantaneous on GA100
-    "a100": Model(
+    "a100": BoardModel(
         "Simulated A100",
         "sm_80",
         80_000_000_000,
@@ -78,7 +78,7 @@ MODELS: dict[str, Model] = {
         0.0,
     ),
     # NVIDIA V100 datasheet (SXM2 32 GB) and Volta white paper
-    "v100": Model(
+    "v100": BoardModel(
         "Simulated V100",
         "sm_70",
         32_000_000_000,

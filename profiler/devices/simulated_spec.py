@@ -1,7 +1,7 @@
 """A simulated device by its name: `sim:h200`, `sim:h200:2`, `sim:h200?noise=0.02&hang_at=40`.
 
-The part before `?` says which board it is and makes its UUID; the options say how it behaves now.
-The same board may therefore be right tonight and slow or broken tomorrow.
+The part before `?` is the board and gives its UUID; the options set its behaviour in this run.
+The same board may therefore be correct in one run and slow or broken in the next.
 """
 
 from __future__ import annotations
@@ -12,72 +12,72 @@ from urllib.parse import parse_qsl
 
 from kswatch.db.records import IMPLEMENTATIONS, DeviceRecord
 from kswatch.errors import UsageError
-from kswatch.profiler.devices.simulated_models import MODELS, Model
+from kswatch.profiler.devices.simulated_models import MODELS, BoardModel
 
 PREFIXES = ("sim:", "sim-")
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a simulated board behaves; each is a key of the query in its name."""
+class BoardOptions:
+    """Behaviour of a simulated board; each field is a key of the query in its name."""
 
     seed: int | None = None
-    """Of its noise: equal seeds give equal runs; a run of its own each time where there is none."""
+    """Seed of its noise: equal seeds give equal runs; without a seed every run differs."""
     noise: float = 0.005
-    """Standard deviation of a sample, as a share of its truth."""
+    """Standard deviation of a sample, as a share of the true latency."""
     memory: float = 0.2
-    """Correlation of a cell's sample with the one before."""
+    """Correlation of successive samples of a cell."""
     shift: float = 0.002
-    """Standard deviation of the levels of whole visits."""
+    """Standard deviation of the levels of visits."""
     drift: float = 0.0
-    """Share by which everything becomes slower each second."""
+    """Slowdown per second, as a share."""
     bimodal: float = 1.0
-    """Half of the samples take this many times as long."""
+    """Factor of the latency of half of the samples."""
     throttle: str = ""
-    """`thermal`, `power` or `hardware`: why it slows down now and then."""
+    """`thermal`, `power` or `hardware`: reason of throttling; never throttled without a reason."""
     throttle_every_s: float = 20.0
     throttle_s: float = 2.0
     throttle_by: float = 1.5
-    """Every so often, for so long, to so many times the time."""
+    """Period of throttling, its duration, and the factor of all latencies meanwhile."""
     tick_ms: float = 20.0
-    """How often the energy counter changes."""
+    """Update interval of the energy counter."""
     gain: float = 1.0
-    """What its power sensor tells, as a share of the truth."""
+    """Readings of its power sensor, as a share of the true power."""
     without: tuple[str, ...] = ()
-    """Functions of NVML that do not answer, by commas: what `Model.told` names."""
+    """Unsupported functions of NVML, comma-separated names of `BoardModel.supported`."""
     reset_at_s: float = 0.0
-    """When the driver is reloaded, which sets the energy counter to 0; never where 0."""
+    """Time at which a reload of the driver resets the energy counter; 0 for never."""
     sticky_at: int = 0
-    """The cell of the run, counted from 1, at which every call of the process begins to fail."""
+    """The cell of the run, counted from 1, from which on every call of the process fails."""
     hang_at: int = 0
-    """The cell at which the process hangs until it is ended."""
+    """The cell at which the process hangs until it is killed."""
     wrong_at: int = 0
-    """The cell whose result is wrong."""
+    """The cell whose result is incorrect."""
     slower: dict[str, float] = field(default_factory=dict)
-    """Factors of implementations' times, each written by its name: `fused=1.1`."""
+    """Latency factors by implementation: `fused=1.1`."""
 
 
 @dataclass(frozen=True)
-class Spec:
-    """Which board, and how it behaves."""
+class SimulatedSpec:
+    """A simulated device: its board and its behaviour."""
 
     text: str
     model_key: str
     serial: str
-    options: Options
+    options: BoardOptions
 
     @property
-    def model(self) -> Model:
-        """The board on paper."""
+    def model(self) -> BoardModel:
+        """The board's datasheet."""
         return MODELS[self.model_key]
 
     @property
     def uuid(self) -> str:
-        """`sim-h200`, or `sim-h200-2` of a second one."""
+        """`sim-h200`, or `sim-h200-2` for a second board of that model."""
         return "-".join(filter(None, ("sim", self.model_key, self.serial)))
 
     def device(self) -> DeviceRecord:
-        """The device as the store knows it."""
+        """The device as recorded in the store."""
         return DeviceRecord(
             uuid=self.uuid,
             kind="cuda",
@@ -91,15 +91,15 @@ class Spec:
 
 
 def is_simulated(spec: str) -> bool:
-    """Whether a simulated device is meant, by its name or its UUID."""
+    """Whether the name or UUID is that of a simulated device."""
     return spec.strip().lower().startswith(PREFIXES)
 
 
-def parse(text: str) -> Spec:
-    """The simulated device of that name or UUID.
+def parse(text: str) -> SimulatedSpec:
+    """The simulated device with that name or UUID.
 
     Raises:
-        UsageError: no such model or option, or a value that is none.
+        UsageError: no such model or option, or an invalid value.
     """
     name, _, query = text.strip().partition("?")
     parts = name.lower().replace("-", ":").split(":")
@@ -108,12 +108,12 @@ def parse(text: str) -> Spec:
         raise UsageError(
             f"no simulated device {text!r}; there are {', '.join(f'sim:{key}' for key in MODELS)}"
         )
-    return Spec(text.strip(), model_key, serial, _options(query))
+    return SimulatedSpec(text.strip(), model_key, serial, _options(query))
 
 
-def _options(query: str) -> Options:
-    options = Options()
-    known = {each.name: each for each in fields(Options) if each.name != "slower"}
+def _options(query: str) -> BoardOptions:
+    options = BoardOptions()
+    known = {each.name: each for each in fields(BoardOptions) if each.name != "slower"}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key in IMPLEMENTATIONS:
             options = replace(options, slower={**options.slower, key: _number(key, value)})
@@ -126,7 +126,7 @@ def _options(query: str) -> Options:
 
 
 def _value(key: str, text: str) -> Any:  # noqa: ANN401  (of the option's type)
-    default = getattr(Options, key)
+    default = getattr(BoardOptions, key)
     if isinstance(default, tuple):
         return tuple(filter(None, text.split(",")))
     if isinstance(default, str):
@@ -139,4 +139,4 @@ def _number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{key}={text} of a simulated device is no number") from None
+        raise UsageError(f"{key}={text} of a simulated device is not a number") from None

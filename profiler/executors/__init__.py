@@ -1,1 +1,1 @@
-"""Where a run's problems are measured: today in a child process of this host."""
+"""Executors: the processes that measure a run's problems, on this host or on workers of a Dask cluster."""

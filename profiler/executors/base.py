@@ -1,17 +1,21 @@
-"""What a session needs of the place where problems are measured."""
+"""The interface between a run and the process that measures its problems, wherever that is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
-from kswatch.db.records import CanaryRecord, DeviceRecord, EnvironmentRecord, MeasurementRecord
+from kswatch.db.records import (
+    CanaryPosition,
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+)
 from kswatch.errors import MeasurementError
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.settings import MeasureSettings
-
-Position = Literal["start", "middle", "end"]
 
 
 @dataclass(frozen=True)
@@ -23,39 +27,40 @@ class MeasureTask:
     settings: MeasureSettings = MeasureSettings()
     energy: bool = False
     seed: int = 0
-    canaries: tuple[CanaryRecord, ...] = ()
-    """Those of the run so far: what the roofline is made of."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an engine measures: told by the process that does it, so that nobody else needs torch."""
+class MeasurementSite:
+    """A device and its environment, as the measuring process sees them: no other process needs torch."""
 
     device: DeviceRecord
     environment: EnvironmentRecord
 
 
 class WorkerLostError(MeasurementError):
-    """The process that measured on a device stayed away: its run is resumed when it returns."""
+    """The worker of a device stayed away for too long: its run is resumed when it returns."""
 
 
 class Engine(Protocol):
-    """Measures on one device, somewhere; gives records back and never opens the store.
+    """Measures on one device for one run; gives records back and never opens the store.
 
     Every call may raise `Stopped` when the run was asked to stop meanwhile, and `MeasurementError`
     when the device can no longer be used.
     """
 
-    def place(self) -> Place:
+    def site(self) -> MeasurementSite:
         """The device and its environment."""
         ...
 
     def measure(self, task: MeasureTask) -> Sequence[MeasurementRecord]:
-        """A record for each implementation, whatever happened to it."""
+        """A record for each implementation, failed ones included."""
         ...
 
-    def canaries(self, position: Position) -> Sequence[CanaryRecord]:
-        """The device's canaries, read now; none where reading them failed."""
+    def canaries(self, position: CanaryPosition) -> Sequence[CanaryRecord]:
+        """The device's canaries, read now; none where reading them failed.
+
+        The engine keeps them: they are the roofline of the problems that follow.
+        """
         ...
 
     @property
@@ -64,9 +69,25 @@ class Engine(Protocol):
         ...
 
     def now_s(self) -> float:
-        """A clock that never goes backwards, and counts what a simulated device only said to take."""
+        """A clock that never goes backwards; the clock of a simulated device runs ahead of the host's."""
         ...
 
     def close(self) -> None:
-        """Let the device go."""
+        """Release the device."""
+        ...
+
+
+class Cluster(Protocol):
+    """Processes of other hosts, each with a device of its own."""
+
+    def submit(self, uuid: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+        """A future of a task that only the device's worker may execute."""
+        ...
+
+    def call(self, uuid: str, function: Callable[..., object], *arguments: object) -> None:
+        """Have the device's worker call a function at once, beside its task; without effect if it is gone."""
+        ...
+
+    def has_worker(self, uuid: str) -> bool:
+        """Whether the device has a worker now."""
         ...

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 
+from kswatch import logs
 from kswatch.errors import ConfigurationError, MeasurementError
-from kswatch.profiler.child_environment import child_environment
+from kswatch.profiler.child_process import child_environment, python_command
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.executors.dask_worker import EXIT_NO_DEVICE
+
+_log = logging.getLogger(__name__)
 
 RESTART_S = 2.0
 
 
 def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Event) -> None:
-    """Keep a worker for each device until told to stop.
+    """Keep a worker for each device until the stop event is set.
 
     Raises:
         ConfigurationError: Dask is not installed.
@@ -29,10 +32,10 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
             for target in targets:
                 code = processes[target.record.uuid].poll()
                 if code == EXIT_NO_DEVICE:
-                    raise MeasurementError(f"device {target.spec} cannot be served; see the line before")
+                    raise MeasurementError(f"device {target.spec} cannot be served; see the log line before")
                 if code is not None:
-                    said = f"the worker of {target.record.uuid} ended ({code}); starting another"
-                    print(f"kswatch worker: {said}", file=sys.stderr, flush=True)
+                    uuid = target.record.uuid
+                    _log.warning("its worker ended (%s); starting another", code, extra={"device": uuid})
                     processes[target.record.uuid] = _start(scheduler, target)
     finally:
         for process in processes.values():
@@ -55,7 +58,7 @@ def _start(scheduler: str, target: Target) -> subprocess.Popen[bytes]:
     on_gpu = target.record.kind == "cuda" and not target.record.simulated
     variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
     return subprocess.Popen(
-        [sys.executable, "-m", "kswatch.profiler.executors.dask_worker", scheduler, target.spec],
+        python_command("kswatch.profiler.executors.dask_worker", scheduler, target.spec, *logs.arguments()),
         env=child_environment({**variables, "KSWATCH_ENDS_WITH_STDIN": "1"}),
         stdin=subprocess.PIPE,
         start_new_session=True,

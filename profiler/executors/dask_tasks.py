@@ -1,51 +1,51 @@
-"""What a Dask worker does: measures on its one device, in a child process as a host of its own would.
+"""Tasks of a Dask worker: it measures on its one device, in a child process as on a host of its own.
 
-The functions here are sent by name: worker and coordinator run the same commit, and the coordinator
-refuses a worker that does not.
+The functions here are sent by name: the coordinator sends them only to workers of its own version.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from kswatch.db.records import CanaryRecord, MeasurementRecord, RevisionRecord
+from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
 from kswatch.errors import MeasurementError
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.devices.environment import revision
 from kswatch.profiler.devices.preflight import preflight
-from kswatch.profiler.executors.base import MeasureTask, Place, Position
+from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
 from kswatch.profiler.executors.local import LocalEngine, local_engine
 
-DistantTask = MeasureTask | Position | None
-"""A problem, canaries, or None: nothing but the place."""
+ANSWER_S = 10.0
+"""How long the scheduler, or a worker, may take to answer; after that it counts as hung."""
+
+RemoteTask = MeasureTask | CanaryPosition | None
+"""A problem, canaries, or None for the site alone."""
 
 
 @dataclass(frozen=True)
-class About:
-    """What a worker tells of itself."""
+class WorkerDescription:
+    """A worker's host and device."""
 
     host: str
     target: Target
-    revision: RevisionRecord | None
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a task gave."""
+class TaskResult:
+    """The result of a task."""
 
-    place: Place
+    site: MeasurementSite
     records: tuple[MeasurementRecord, ...] = ()
     canaries: tuple[CanaryRecord, ...] = ()
     busy_s: float = 0.0
     skipped_s: float = 0.0
-    """Seconds that a simulated device only said to have taken."""
+    """Seconds that only a simulated device's clock advanced."""
 
 
-class _Post:
+class _State:
     """The one device of this worker process."""
 
     target: Target
@@ -55,58 +55,67 @@ class _Post:
     """The run that is served now: one that lost its lease must not end the child of the next."""
 
 
-def take_up(spec: str) -> Target:
+def bind_device(spec: str) -> Target:
     """Serve this device from now on."""
-    _Post.target = devices.find(spec)
-    return _Post.target
+    _State.target = devices.find(spec)
+    return _State.target
 
 
-def about() -> About:
-    """The device that this worker serves, and the commit that it runs."""
-    return About(socket.gethostname(), _Post.target, revision(Path(__file__)))
+def describe() -> WorkerDescription:
+    """This worker."""
+    return WorkerDescription(socket.gethostname(), _State.target)
 
 
-def give_up(owner: str) -> None:
-    """End what is being measured for this owner: its task raises `Stopped`."""
-    if _Post.owner == owner:
-        _Post.stop.set()
+def cancel(owner: str) -> None:
+    """End the measurement of this owner: its task raises `Stopped`."""
+    if _State.owner == owner:
+        _State.stop.set()
 
 
-def let_go(owner: str) -> None:
+def release(owner: str) -> None:
     """End the child that served this owner, so that the device is free."""
-    if _Post.owner == owner:
+    if _State.owner == owner:
         _end_child()
 
 
 def _end_child() -> None:
-    if _Post.engine:
-        _Post.engine.close()
-    _Post.engine = None
+    if _State.engine:
+        _State.engine.close()
+    _State.engine = None
 
 
-def do(task: DistantTask, watchdog_s: float, owner: str) -> Given:
-    """Do one task for a run in the device's child process.
+def execute(
+    task: RemoteTask, watchdog_s: float, owner: str, canaries: Sequence[CanaryRecord] = ()
+) -> TaskResult:
+    """Execute one task of a run in the device's child process.
+
+    Args:
+        task: What to measure.
+        watchdog_s: A child that makes no progress for so long is ended.
+        owner: The run.
+        canaries: Those that it has read so far, for a process that has just started.
 
     Raises:
         MeasurementError: the device cannot be used.
-        Stopped: `give_up` was called meanwhile.
+        Stopped: `cancel` was called meanwhile.
     """
-    _Post.owner = owner
-    engine = _engine(watchdog_s)
+    engine = _engine_for(owner, watchdog_s, canaries)
     busy_s, skipped_s = engine.busy_s, engine.skipped_s
-    if task is None and (refusal := preflight(_Post.target).time_refusal):
+    if task is None and (refusal := preflight(_State.target).time_refusal):
         raise MeasurementError(refusal)
-    given = Given(engine.place())
+    result = TaskResult(engine.site())
     if isinstance(task, MeasureTask):
-        given = replace(given, records=tuple(engine.measure(task)))
+        result = replace(result, records=tuple(engine.measure(task)))
     elif task is not None:
-        given = replace(given, canaries=tuple(engine.canaries(task)))
-    return replace(given, busy_s=engine.busy_s - busy_s, skipped_s=engine.skipped_s - skipped_s)
+        result = replace(result, canaries=tuple(engine.canaries(task)))
+    return replace(result, busy_s=engine.busy_s - busy_s, skipped_s=engine.skipped_s - skipped_s)
 
 
-def _engine(watchdog_s: float) -> LocalEngine:
-    if _Post.engine is None or _Post.stop.is_set():
+def _engine_for(owner: str, watchdog_s: float, canaries: Sequence[CanaryRecord]) -> LocalEngine:
+    """The engine of this run; another run's is ended, since its canaries are not this run's."""
+    is_new, _State.owner = _State.owner != owner, owner
+    if _State.engine is None or _State.stop.is_set() or is_new:
         _end_child()
-        _Post.stop = threading.Event()
-        _Post.engine = local_engine(_Post.target, watchdog_s, _Post.stop)
-    return _Post.engine
+        _State.stop = threading.Event()
+        _State.engine = local_engine(_State.target, watchdog_s, _State.stop, canaries)
+    return _State.engine

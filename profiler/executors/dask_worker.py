@@ -13,30 +13,36 @@ import sys
 import threading
 
 from kswatch.errors import KswatchError
-from kswatch.profiler.executors import dask_tasks as distant
+from kswatch.logs import configure_as, quiet_libraries
+from kswatch.profiler.executors import dask_tasks, dask_version
 from kswatch.profiler.liveness.heartbeat import worker_name
+
+_log = logging.getLogger("kswatch.profiler.executors.dask_worker")  # not `__main__`
 
 EXIT_NO_DEVICE = 3
 """Nothing that a restart would cure."""
 
 
 async def serve(scheduler: str, spec: str) -> None:
-    """Do tasks for the scheduler until it is gone; one at a time, and none that is for another device."""
+    """Execute tasks of the scheduler until it is gone; one at a time, and only those for this device."""
     from distributed import Worker
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # its import sets another level
-    uuid = distant.take_up(spec).record.uuid
+    quiet_libraries()  # the import above set up a log of its own
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    uuid = dask_tasks.bind_device(spec).record.uuid
+    version = dask_version.own_version()
     async with Worker(
         scheduler,
         # a killed one may return before the scheduler knows that it is gone
         name=f"{worker_name(socket.gethostname(), uuid)} {os.getpid()}",
         nthreads=1,
         resources={uuid: 1},
+        startup_information={dask_version.KEY: lambda worker: version},
         memory_limit=0,
         dashboard=False,
         death_timeout=60,
     ) as worker:
-        print(f"kswatch worker: {uuid} serves {scheduler}", file=sys.stderr, flush=True)
+        _log.info("%s serves %s", uuid, scheduler, extra={"device": uuid})
         await worker.finished()
 
 
@@ -47,16 +53,17 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the device that the arguments name."""
+    """Serve the device that the arguments name: SCHEDULER DEVICE [LOG_FORMAT LOG_LEVEL]."""
     if os.environ.pop("KSWATCH_ENDS_WITH_STDIN", None):
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    configure_as(*(sys.argv[3:5] or ("text", "INFO")))
     try:
         asyncio.run(serve(*sys.argv[1:3]))
     except KswatchError as error:
-        print(f"kswatch worker: {error}", file=sys.stderr)
+        _log.error("%s", error, extra={"device": sys.argv[2]})
         sys.exit(EXIT_NO_DEVICE)
     except (OSError, TimeoutError) as error:
-        print(f"kswatch worker: no scheduler answers at {sys.argv[1]}: {error}", file=sys.stderr)
+        _log.error("no scheduler answers at %s: %s", sys.argv[1], error, extra={"device": sys.argv[2]})
         sys.exit(1)
 
 

@@ -1,64 +1,79 @@
-"""Measures in a child process of this host: a crash takes one cell, never the night."""
+"""Measures in a child process of this host: a crash costs one cell, never the night."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
-from kswatch.db.records import CanaryRecord, MeasurementRecord
+from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.empty_records import unmeasured
-from kswatch.profiler.executors.base import MeasureTask, Place, Position
-from kswatch.profiler.executors.process import ChildProcess
+from kswatch.profiler.empty_records import empty_record
+from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
+from kswatch.profiler.executors.process import MeasuringProcess
 from kswatch.profiler.executors.protocol import Answer, Begin, CanaryTask, Failure, Task
 
 
-def local_engine(target: Target, watchdog_s: float, stop: threading.Event) -> LocalEngine:
-    """The engine of a device of this host; a GPU's child sees no other GPU."""
-    on_gpu = target.record.kind == "cuda" and not target.record.simulated
-    variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
-    return LocalEngine(Begin(target.spec), variables, watchdog_s, stop)
+def local_engine(
+    target: Target, watchdog_s: float, stop: threading.Event, canaries: Sequence[CanaryRecord] = ()
+) -> LocalEngine:
+    """The engine of a device of this host; a GPU's child sees no other GPU.
+
+    Args:
+        target: The device.
+        watchdog_s: A child that makes no progress for so long is ended.
+        stop: Ends the child when set.
+        canaries: Those that the run has read so far, elsewhere.
+    """
+    if target.record.kind != "cuda" or target.record.simulated:
+        return LocalEngine(Begin(target, tuple(canaries)), {}, watchdog_s, stop)
+    seen = replace(target, torch_device="cuda:0")
+    return LocalEngine(
+        Begin(seen, tuple(canaries)), {"CUDA_VISIBLE_DEVICES": target.record.uuid}, watchdog_s, stop
+    )
 
 
 class LocalEngine:
-    """One device's child process, started on first use and again after every death."""
+    """One device's child process for one run, started on first use and again after every death."""
 
     def __init__(
         self, begin: Begin, variables: dict[str, str], watchdog_s: float, stop: threading.Event
     ) -> None:
-        """Start nothing yet; a child that takes no step for `watchdog_s` will be ended."""
+        """Start nothing yet; a child that makes no progress for `watchdog_s` will be ended."""
         self.busy_s = 0.0
         self.skipped_s = 0.0
-        """Seconds that a simulated device only said to have taken."""
+        """Seconds that only a simulated device's clock advanced."""
         self._begin = begin
         self._variables = variables
         self._watchdog_s = watchdog_s
         self._stop = stop
-        self.child: ChildProcess | None = None
+        self.child: MeasuringProcess | None = None
         """The process, while there is one."""
 
-    def place(self) -> Place:
+    def site(self) -> MeasurementSite:
         """See `Engine`."""
-        return self._living_child().place
+        return self._running_child().site
 
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
-        """See `Engine`; cells that took the child down get their records, the others are measured again."""
+        """See `Engine`; cells that crashed the child get their records, the others are measured again."""
         lost: list[MeasurementRecord] = []
         waiting = task.implementations
         while waiting:
-            answer = self._ask(replace(task, implementations=waiting))
+            answer = self._execute(replace(task, implementations=waiting))
             if isinstance(answer, Answer) and answer.usable:
                 return [*lost, *answer.records]
-            lost += _guilty(answer, replace(task, implementations=waiting))
+            lost += _crashed_records(answer, replace(task, implementations=waiting))
             known = {record.implementation for record in lost}
             waiting = tuple(name for name in waiting if name not in known)
         return lost
 
-    def canaries(self, position: Position) -> list[CanaryRecord]:
+    def canaries(self, position: CanaryPosition) -> list[CanaryRecord]:
         """See `Engine`."""
-        answer = self._ask(CanaryTask(position))
-        return list(answer.canaries) if isinstance(answer, Answer) else []
+        answer = self._execute(CanaryTask(position))
+        read = answer.canaries if isinstance(answer, Answer) else ()
+        self._begin = replace(self._begin, canaries=(*self._begin.canaries, *read))  # for the next child
+        return list(read)
 
     def now_s(self) -> float:
         """See `Engine`."""
@@ -70,13 +85,13 @@ class LocalEngine:
             self.child.close()
             self.child = None
 
-    def _living_child(self) -> ChildProcess:
+    def _running_child(self) -> MeasuringProcess:
         if self.child is None:
-            self.child = ChildProcess(self._begin, self._variables, self._stop)
+            self.child = MeasuringProcess(self._begin, self._variables, self._stop)
         return self.child
 
-    def _ask(self, task: Task) -> Answer | Failure:
-        answer = self._living_child().ask(task, self._watchdog_s)
+    def _execute(self, task: Task) -> Answer | Failure:
+        answer = self._running_child().execute(task, self._watchdog_s)
         if isinstance(answer, Answer):
             self.busy_s += answer.busy_s
             self.skipped_s += answer.skipped_s
@@ -85,11 +100,11 @@ class LocalEngine:
         return answer
 
 
-def _guilty(answer: Answer | Failure, task: MeasureTask) -> list[MeasurementRecord]:
-    """Records of the cells to blame: the one that ran, or the first to fail; all where nothing is known."""
+def _crashed_records(answer: Answer | Failure, task: MeasureTask) -> list[MeasurementRecord]:
+    """Records of the cells that caused it: the one that ran, or the first to fail; all if none is known."""
     if isinstance(answer, Failure):
-        blamed = (answer.at,) if answer.at else task.implementations
-        return [unmeasured(task.problem, name, "crashed", answer.reason) for name in blamed]
+        names = (answer.at,) if answer.at else task.implementations
+        return [empty_record(task.problem, name, "crashed", answer.reason) for name in names]
     # After an error that stays with the process every later cell fails too. `bmm` is tried first.
     crashed = [record for record in answer.records if record.status == "crashed"]
     return sorted(crashed, key=lambda record: record.implementation != "bmm")[:1] or list(answer.records)

@@ -1,4 +1,4 @@
-"""The child process: takes tasks from its parent, measures, answers; never opens the store."""
+"""The measuring child process: executes its parent's tasks on one device; never opens the store."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from multiprocessing.connection import Connection
 
 from kswatch.errors import KswatchError
 from kswatch.kernels import catalogue
-from kswatch.profiler.backends import base as benches
-from kswatch.profiler.backends.base import Bench
-from kswatch.profiler.devices import discovery as devices
-from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.environment import environment
-from kswatch.profiler.executors.base import MeasureTask, Place
+from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
 from kswatch.profiler.executors.protocol import Answer, Begin, CanaryTask, Failure, Task
-from kswatch.profiler.executors.watchdog_page import Whereabouts
+from kswatch.profiler.executors.watchdog_page import WatchdogPage
+from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 
 
 def main() -> None:
-    """Answer tasks until the parent is gone; file descriptors of pipe and page are the arguments."""
-    connection, whereabouts = Connection(int(sys.argv[1])), Whereabouts(int(sys.argv[2]))
+    """Execute tasks until the parent is gone; file descriptors of pipe and page are the arguments."""
+    connection, page = Connection(int(sys.argv[1])), WatchdogPage(int(sys.argv[2]))
     begin: Begin = connection.recv()
     try:
-        target = devices.find(begin.device)
-        place = Place(target.record, environment(target))
-        worker = _Worker(target, whereabouts)
+        site = MeasurementSite(begin.target.record, environment(begin.target))
+        worker = _Worker(begin, page)
     except KswatchError as error:
         connection.send(Failure(str(error)))
         return
+    except Exception as error:  # whatever a driver raises for a GPU that is gone
+        connection.send(Failure(f"{type(error).__name__}: {error}"))
+        return
     gc.collect()
     gc.freeze()  # what is here stays: each problem, and each graph that torch captures, collects garbage
-    connection.send(Answer(place=place))
+    connection.send(Answer(site=site))
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     while True:
-        connection.send(worker.answer(tasks.get()))
+        connection.send(worker.execute(tasks.get()))
 
 
 def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:
@@ -53,30 +53,33 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:
 
 
 class _Worker:
-    """Does tasks on one device."""
+    """Executes tasks on one device."""
 
-    def __init__(self, target: Target, whereabouts: Whereabouts) -> None:
-        self._target = target
-        self._whereabouts = whereabouts
-        self._bench: Bench = benches.of(target)
+    def __init__(self, begin: Begin, page: WatchdogPage) -> None:
+        self._target = begin.target
+        self._page = page
+        self._backend: Backend = backend_for(begin.target)
+        self._canaries = list(begin.canaries)
 
-    def answer(self, task: Task) -> Answer | Failure:
-        """What the task gave; whatever a kernel raises is a status, never the night's end."""
-        self._whereabouts.tell(-1)
-        busy_s, skipped_s = self._bench.busy_s, self._bench.skipped_s
+    def execute(self, task: Task) -> Answer | Failure:
+        """The result of a task; an exception of a kernel becomes a status, never the end of the run."""
+        self._page.set_current(-1)
+        busy_s, skipped_s = self._backend.busy_s, self._backend.skipped_s
         try:
-            answer = self._canaries(task) if isinstance(task, CanaryTask) else self._measure(task)
+            answer = self._read_canaries(task) if isinstance(task, CanaryTask) else self._measure(task)
         except Exception as error:
-            return Failure(f"{type(error).__name__}: {error}", usable=self._bench.healthy())
+            return Failure(f"{type(error).__name__}: {error}", usable=self._backend.healthy())
         return replace(
             answer,
-            busy_s=self._bench.busy_s - busy_s,
-            skipped_s=self._bench.skipped_s - skipped_s,
-            usable=self._bench.healthy(),
+            busy_s=self._backend.busy_s - busy_s,
+            skipped_s=self._backend.skipped_s - skipped_s,
+            usable=self._backend.healthy(),
         )
 
-    def _canaries(self, task: CanaryTask) -> Answer:
-        return Answer(canaries=tuple(measure_canaries(self._target, task.position)))
+    def _read_canaries(self, task: CanaryTask) -> Answer:
+        read = measure_canaries(self._target, task.position)
+        self._canaries += read
+        return Answer(canaries=tuple(read))
 
     def _measure(self, task: MeasureTask) -> Answer:
         names = task.implementations
@@ -87,8 +90,8 @@ class _Worker:
             task.settings,
             seed=task.seed,
             energy=task.energy,
-            canaries=task.canaries,
-            announce=lambda name: self._whereabouts.tell(names.index(name)),
+            canaries=self._canaries,
+            announce=lambda name: self._page.set_current(names.index(name)),
         )
         return Answer(records=tuple(records))
 

@@ -1,25 +1,28 @@
-"""What parent and child tell each other beside tasks; plain frozen values that pickle."""
+"""Messages between a measuring process and its parent; frozen values that pickle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kswatch.db.records import CanaryRecord, MeasurementRecord
-from kswatch.profiler.executors.base import MeasureTask, Place, Position
+from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
+from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
 
 
 @dataclass(frozen=True)
 class Begin:
-    """The first word to a child: the device that it may use."""
+    """The first message to a child: the device that it measures on, as it sees that device itself."""
 
-    device: str
+    target: Target
+    canaries: tuple[CanaryRecord, ...] = ()
+    """Those that the run has read so far, by processes that have ended."""
 
 
 @dataclass(frozen=True)
 class CanaryTask:
     """Read the canaries."""
 
-    position: Position
+    position: CanaryPosition
 
 
 Task = MeasureTask | CanaryTask
@@ -27,24 +30,24 @@ Task = MeasureTask | CanaryTask
 
 @dataclass(frozen=True)
 class Answer:
-    """What `Begin` (a place) or a task gave."""
+    """The result of `Begin` (a site) or of a task."""
 
     records: tuple[MeasurementRecord, ...] = ()
     canaries: tuple[CanaryRecord, ...] = ()
-    place: Place | None = None
+    site: MeasurementSite | None = None
     busy_s: float = 0.0
     """Seconds that the device was busy with it."""
     skipped_s: float = 0.0
-    """Seconds that a simulated device only said to have taken."""
+    """Seconds that only a simulated device's clock advanced."""
     usable: bool = True
-    """Whether the child can go on with another task; not after an error that stays with its process."""
+    """Whether the child can do another task; not after an error that stays with its process."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task raised, or the child is gone: why, and which implementation was running, if known."""
+    """A task raised, or the child is lost: the reason, and which implementation was running, if known."""
 
     reason: str
     at: str | None = None
     usable: bool = False
-    """Whether the child can go on with another task."""
+    """Whether the child can do another task."""

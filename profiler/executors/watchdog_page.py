@@ -1,4 +1,4 @@
-"""Where a child is, in memory shared with its parent, so that a crash has a name."""
+"""The position of a child process in its work, in memory shared with its parent: it names what crashed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import tempfile
 _FORM = struct.Struct("<iI")
 
 
-class Whereabouts:
-    """The place (an index, -1 for none) of what runs now, and how often it changed.
+class WatchdogPage:
+    """The index of what runs now (-1 for none), and how often it was set.
 
-    Telling costs a store to memory and wakes nobody: a message per visit would disturb what is measured.
+    Setting it costs a store to memory and wakes no process: a message per visit would disturb what is
+    measured.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -27,18 +28,18 @@ class Whereabouts:
             self.descriptor = descriptor
         self._page = mmap.mmap(self.descriptor, _FORM.size)
 
-    def tell(self, place: int) -> None:
-        """Say that this place is reached now."""
-        _FORM.pack_into(self._page, 0, place, (self.steps + 1) % 2**32)
+    def set_current(self, index: int) -> None:
+        """Note that the item of this index runs now."""
+        _FORM.pack_into(self._page, 0, index, (self.steps + 1) % 2**32)
 
     @property
-    def place(self) -> int:
-        """The place last told."""
+    def current(self) -> int:
+        """The index that was set last."""
         return int(_FORM.unpack_from(self._page)[0])
 
     @property
     def steps(self) -> int:
-        """How often a place was told; a watchdog looks for it to change."""
+        """How often an index was set; a watchdog expects it to grow."""
         return int(_FORM.unpack_from(self._page)[1])
 
     def close(self) -> None:

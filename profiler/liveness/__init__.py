@@ -1,1 +1,1 @@
-"""profiler/liveness: say in one sentence what lives here."""
+"""Leases and heartbeats: which process holds a device, and that it is alive."""

@@ -1,4 +1,4 @@
-"""Who holds a device for its runs: this process, by a lease in the store that names it."""
+"""The lease of a device: the process that holds it, by a name that another process can check."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from kswatch.db.store import Store
 from kswatch.errors import KswatchError
 
 _HOLDER = re.compile(r"process (\d+) of (\S+) since ([\d-]+ [\d:]+) UTC")
-_BORN = "%Y-%m-%d %H:%M:%S"
+_START_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @contextmanager
-def holding(store: Store, device_uuid: str, silent_s: float) -> Iterator[Held]:
-    """Hold the device; a holder that was killed on this host is followed at once.
+def hold_device(store: Store, device_uuid: str, timeout_s: float) -> Iterator[Held]:
+    """Hold the device; the lease of a process of this host that was killed is taken over at once.
 
     Args:
         store: Whose runs the device is held for.
         device_uuid: Which device.
-        silent_s: How long the lease lasts without a heartbeat.
+        timeout_s: How long the lease lasts without a heartbeat.
 
     Raises:
         MeasurementError: another process holds it; the message names it.
     """
-    held = leases.acquire(store, device_uuid, this_process(), silent_s, gone=is_gone)
+    held = leases.acquire(store, device_uuid, this_process(), timeout_s, is_dead=has_ended)
     try:
         yield held
     finally:
@@ -43,20 +43,20 @@ def holding(store: Store, device_uuid: str, silent_s: float) -> Iterator[Held]:
 
 
 def this_process() -> str:
-    """This process, told so that `is_gone` knows it again and a reader can find it."""
-    born = datetime.fromtimestamp(psutil.Process().create_time(), UTC).strftime(_BORN)
+    """The name of this process, in which `has_ended` and a reader can recognise it."""
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC).strftime(_START_TIME)
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:100]
-    return f"process {os.getpid()} of {socket.gethostname()} since {born} UTC ({command})"
+    return f"process {os.getpid()} of {socket.gethostname()} since {started} UTC ({command})"
 
 
-def is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this host that is no more; the time of birth tells a reused id."""
+def has_ended(holder: str) -> bool:
+    """Whether the holder is a process of this host that has ended; its start time reveals a reused id."""
     known = _HOLDER.match(holder)
     if known is None or known[2] != socket.gethostname():
         return False
     try:
-        born = psutil.Process(int(known[1])).create_time()
+        started = psutil.Process(int(known[1])).create_time()
     except psutil.NoSuchProcess:
         return True
-    said = datetime.strptime(known[3], _BORN).replace(tzinfo=UTC)
-    return abs(born - said.timestamp()) > 2
+    recorded = datetime.strptime(known[3], _START_TIME).replace(tzinfo=UTC)
+    return abs(started - recorded.timestamp()) > 2

@@ -1,1 +1,1 @@
-"""profiler/measurement: say in one sentence what lives here."""
+"""The measuring loop: validation, interleaved timing, energy pass, statistics, and records of the results."""

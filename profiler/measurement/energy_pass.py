@@ -1,43 +1,45 @@
-"""The energy pass of a problem: apart from timing, for `fused` and the fastest baseline."""
+"""The energy pass of a problem, separate from timing: `fused` and the fastest baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from kswatch.db.records import COMPARABLE
+from kswatch.db.records import COMPARABLE, FUSED
 from kswatch.errors import MeasurementError
-from kswatch.profiler.backends.base import Bench
-from kswatch.profiler.measurement.cell import REFERENCE, Contender
-from kswatch.profiler.measurement.paper_protocol import energy_as_the_paper
+from kswatch.profiler.backends.base import Backend
+from kswatch.profiler.measurement.cell import REASON_LENGTH, CellMeasurement
+from kswatch.profiler.measurement.paper_protocol import energy_by_paper_protocol
 from kswatch.profiler.settings import MeasureSettings
 
 
-def measure_energy(contenders: Sequence[Contender], bench: Bench, settings: MeasureSettings) -> None:
-    """Give the two cells their energy, or the reason why it is not known; their time stands either way."""
-    for contender in _chosen(contenders):
-        meter = bench.energy_meter
+def measure_energy(cells: Sequence[CellMeasurement], backend: Backend, settings: MeasureSettings) -> None:
+    """Set the energy fields of `fused` and the fastest baseline, or the reason why energy is unknown."""
+    for cell in _chosen(cells):
+        meter = backend.energy_meter
         if meter is None:
-            contender.energy = {"energy_reason": bench.energy_refusal}
+            cell.energy = {"energy_reason": backend.energy_refusal}
             continue
-        contender.announce()
+        cell.announce()
         if settings.protocol == "paper":
-            with bench.busy():
-                contender.energy = energy_as_the_paper(contender, bench)
+            with backend.busy():
+                cell.energy = energy_by_paper_protocol(cell, backend)
             continue
         try:
-            with bench.busy():
-                found = asdict(meter.measure(bench.load(contender.work, contender.estimate_ms), settings))
+            with backend.busy():
+                found = asdict(
+                    meter.measure(backend.sustained_load(cell.launchable, cell.estimate_ms), settings)
+                )
         except Exception as error:  # a graph that cannot be captured must not cost the cell its time
-            told = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
-            contender.energy = {"energy_reason": told[:500]}
+            reason = str(error) if isinstance(error, MeasurementError) else f"{type(error).__name__}: {error}"
+            cell.energy = {"energy_reason": reason[:REASON_LENGTH]}
         else:
-            contender.flag(*found.pop("flags"))
-            contender.energy = found
+            cell.flag(*found.pop("flags"))
+            cell.energy = found
 
 
-def _chosen(contenders: Sequence[Contender]) -> list[Contender]:
-    timed = [each for each in contenders if each.status in COMPARABLE]
-    fused = [each for each in timed if each.name == REFERENCE]
-    baselines = sorted((each for each in timed if each.name != REFERENCE), key=lambda each: each.estimate_ms)
+def _chosen(cells: Sequence[CellMeasurement]) -> list[CellMeasurement]:
+    timed = [cell for cell in cells if cell.status in COMPARABLE]
+    fused = [cell for cell in timed if cell.name == FUSED]
+    baselines = sorted((cell for cell in timed if cell.name != FUSED), key=lambda cell: cell.estimate_ms)
     return fused + baselines[:1]

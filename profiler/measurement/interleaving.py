@@ -1,4 +1,4 @@
-"""The race: cells of one problem visited in seeded ABBA rounds until every median is known well enough."""
+"""Interleaved timing: cells of one problem visited in seeded ABBA rounds until every interval is narrow."""
 
 from __future__ import annotations
 
@@ -6,100 +6,105 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kswatch.db.records import FUSED
 from kswatch.errors import MeasurementError
-from kswatch.profiler.backends.base import Bench
-from kswatch.profiler.measurement.cell import REFERENCE, Contender
+from kswatch.profiler.backends.base import Backend
+from kswatch.profiler.measurement.cell import CellMeasurement
 from kswatch.profiler.probes.timing import Visit
 from kswatch.profiler.settings import MeasureSettings
 
 SLOW_VISIT_LAUNCHES = 3
 
 
-class Race:
-    """Contenders of one mode on one bench, visited in turns."""
+class Interleaving:
+    """Cells of one mode on one backend, visited in turns."""
 
-    def __init__(self, contenders: Sequence[Contender], bench: Bench, settings: MeasureSettings) -> None:
-        self._contenders = contenders
-        self._bench = bench
+    def __init__(self, cells: Sequence[CellMeasurement], backend: Backend, settings: MeasureSettings) -> None:
+        self._cells = cells
+        self._backend = backend
         self._settings = settings
-        self._slowed_s = 0.0
-        self._aside_left = settings.slowdown_visits
+        self._throttled_s = 0.0
+        self._discards_left = settings.throttled_visits_limit
 
     def run(self, seed: int) -> None:
-        """ABBA rounds: every order is visited forwards and then backwards, so that drift hits all alike."""
-        randomness, begin_s, turn = random.Random(seed), self._bench.now_s(), 0
-        self._slowed_s = self._bench.slowed_s() or 0.0
-        while field := self._field():
-            randomness.shuffle(field)
-            for contender in (*field, *reversed(field)):
-                self._visit(contender, turn)
-            for contender in self._unfinished():
-                contender.judge(self._best_ms(), self._bench.timer.tick_ms)
-            turn += 1
-            late = 1e3 * (self._bench.now_s() - begin_s) >= self._settings.problem_cap_ms
-            if late or self._aside_left <= 0:
-                for contender in self._unfinished():
-                    contender.gives_up(self._bench.timer.tick_ms)
+        """Visit each round's order forwards and then backwards (ABBA), so that drift cancels."""
+        randomness, begin_s, round_index = random.Random(seed), self._backend.now_s(), 0
+        self._throttled_s = self._backend.throttled_s() or 0.0
+        while round_cells := self._next_round():
+            randomness.shuffle(round_cells)
+            for cell in (*round_cells, *reversed(round_cells)):
+                self._visit(cell, round_index)
+            for cell in self._unfinished():
+                cell.finish_if_done(self._best_ms(), self._backend.timer.tick_ms)
+            round_index += 1
+            late = 1e3 * (self._backend.now_s() - begin_s) >= self._settings.problem_cap_ms
+            if late or self._discards_left <= 0:
+                for cell in self._unfinished():
+                    cell.mark_not_converged(self._backend.timer.tick_ms)
 
-    def _unfinished(self) -> list[Contender]:
-        return [contender for contender in racing(self._contenders) if contender.status is None]
+    def _unfinished(self) -> list[CellMeasurement]:
+        return [cell for cell in active(self._cells) if cell.status is None]
 
-    def _field(self) -> list[Contender]:
-        """Who is visited in the next round: the unfinished, and `fused` beside them for the ratios."""
+    def _next_round(self) -> list[CellMeasurement]:
+        """The cells of the next round: the unfinished ones, and `fused` for their ratios."""
         unfinished = self._unfinished()
-        beside = [each for each in racing(self._contenders) if each.name == REFERENCE and each.can_go_on]
-        return unfinished + beside if unfinished else []
+        reference = [cell for cell in active(self._cells) if cell.name == FUSED and cell.may_continue]
+        return unfinished + reference if unfinished else []
 
-    def _visit(self, contender: Contender, turn: int) -> None:
-        if not contender.racing or self._aside_left <= 0:
-            return  # it failed in this very round, or the board only slows down
-        begin_s = self._bench.now_s()
-        launches = launches_of(contender, self._settings.visit_ms)
-        if contender.is_slow(self._best_ms()):
+    def _visit(self, cell: CellMeasurement, round_index: int) -> None:
+        if not cell.active or self._discards_left <= 0:
+            return  # it failed in this round, or the board is throttled all the time
+        begin_s = self._backend.now_s()
+        launches = launches_for(cell, self._settings.visit_ms)
+        if cell.is_slow(self._best_ms()):
             launches = min(launches, SLOW_VISIT_LAUNCHES)
-        with turn_of(contender, self._bench), self._bench.busy():
-            visit = self._probed_visit(contender, launches)
-            spent_ms = 1e3 * (self._bench.now_s() - begin_s)
-            if self._was_slowed():
-                contender.sets_aside(spent_ms)
-                self._aside_left -= 1
-                self._bench.pause(self._settings.cool_down_s)
-                self._was_slowed()  # what happened in the pause is no visit's
+        with confine_failure(cell, self._backend), self._backend.busy():
+            visit = self._probed_visit(cell, launches)
+            spent_ms = 1e3 * (self._backend.now_s() - begin_s)
+            if self._throttled_since_last_read():
+                cell.discard_throttled(spent_ms)
+                self._discards_left -= 1
+                self._backend.pause(self._settings.cool_down_s)
+                self._throttled_since_last_read()  # throttling during the pause belongs to no visit
             else:
-                contender.takes(visit, turn, spent_ms)
+                cell.add_visit(visit, round_index, spent_ms)
 
-    def _probed_visit(self, contender: Contender, launches: int) -> Visit:
-        for probe in self._bench.probes:
-            probe.visit_begins(contender.cell)
-        visit = self._bench.timer_of(contender.mode)(contender.work, launches)
-        for probe in self._bench.probes:
-            probe.visit_ends(contender.cell)
+    def _probed_visit(self, cell: CellMeasurement, launches: int) -> Visit:
+        for probe in self._backend.probes:
+            probe.before_visit(cell.probe_key)
+        visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
+        for probe in self._backend.probes:
+            probe.after_visit(cell.probe_key)
         return visit
 
-    def _was_slowed(self) -> bool:
-        """Whether heat or hardware held the clocks back since the last look, by the board's own count."""
-        slowed_s, before_s = self._bench.slowed_s(), self._slowed_s
-        self._slowed_s = before_s if slowed_s is None else slowed_s
-        return self._slowed_s > before_s
+    def _throttled_since_last_read(self) -> bool:
+        """Whether the board's own counter shows throttling by heat or hardware since the last call."""
+        throttled_s, before_s = self._backend.throttled_s(), self._throttled_s
+        self._throttled_s = before_s if throttled_s is None else throttled_s
+        return self._throttled_s > before_s
 
     def _best_ms(self) -> float:
-        return min(contender.estimate_ms for contender in racing(self._contenders))
+        return min(cell.estimate_ms for cell in active(self._cells))
 
 
-def racing(contenders: Sequence[Contender]) -> list[Contender]:
-    """Those that were let in and have not failed since."""
-    return [contender for contender in contenders if contender.racing]
+def active(cells: Sequence[CellMeasurement]) -> list[CellMeasurement]:
+    """The cells that were admitted and have not failed since."""
+    return [cell for cell in cells if cell.active]
 
 
-def launches_of(contender: Contender, visit_ms: float) -> int:
-    """How many launches last so long; the timer takes fewer where its queue holds fewer."""
-    return max(round(visit_ms / max(contender.estimate_ms, 1e-6)), 1)
+def launches_for(cell: CellMeasurement, visit_ms: float) -> int:
+    """The number of launches that last `visit_ms`; the timer takes fewer where its queue holds fewer."""
+    return max(round(visit_ms / max(cell.estimate_ms, 1e-6)), 1)
 
 
 @contextmanager
-def turn_of(contender: Contender, bench: Bench) -> Iterator[None]:
-    """What fails inside costs this cell alone, unless the device is lost with it."""
-    with contender.surviving():
+def confine_failure(cell: CellMeasurement, backend: Backend) -> Iterator[None]:
+    """Confine a failure inside to this cell.
+
+    Raises:
+        MeasurementError: the failure has left the device unusable.
+    """
+    with cell.recording_failure():
         yield
-    if contender.status == "crashed" and not bench.healthy():
-        raise MeasurementError(f"the device no longer answers after {contender.name}: {contender.reason}")
+    if cell.status == "crashed" and not backend.healthy():
+        raise MeasurementError(f"the device no longer responds after {cell.name}: {cell.reason}")

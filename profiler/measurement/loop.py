@@ -1,8 +1,8 @@
-"""The measuring loop: all implementations of one problem together, on one device.
+"""The measuring loop: all implementations of one problem, interleaved on one device.
 
-Prepare and check each one; warm up; visit them in seeded ABBA rounds until every median is known
-well enough; check again. A cell that fails becomes a record with a status and a reason, and the
-others go on.
+Prepare and check each one; warm up; visit them in seeded ABBA rounds until every interval is narrow
+enough; check again. A cell that fails becomes a record with a status and a reason, and the others
+continue.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from kswatch.db.records import COMPARABLE, CanaryRecord, MeasurementRecord, Mode
+from kswatch.db.records import COMPARABLE, CanaryPosition, CanaryRecord, MeasurementRecord, Mode
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends import base as benches
-from kswatch.profiler.backends.base import Bench
-from kswatch.profiler.backends.canaries import Position, read_canary
+from kswatch.profiler.backends.base import Backend
+from kswatch.profiler.backends.canaries import read_canary
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.roofline import Roofline
-from kswatch.profiler.measurement.cell import Announce, Contender, tell_nobody
+from kswatch.profiler.measurement.backend_factory import backend_for
+from kswatch.profiler.measurement.cell import Announce, CellMeasurement, no_op
 from kswatch.profiler.measurement.energy_pass import measure_energy
-from kswatch.profiler.measurement.interleaving import Race, launches_of, racing, turn_of
-from kswatch.profiler.measurement.paper_protocol import race_as_the_paper
+from kswatch.profiler.measurement.interleaving import Interleaving, active, confine_failure, launches_for
+from kswatch.profiler.measurement.paper_protocol import time_by_paper_protocol
 from kswatch.profiler.measurement.to_record import to_records
-from kswatch.profiler.measurement.validation import Admission
+from kswatch.profiler.measurement.validation import Validation
 from kswatch.profiler.settings import MeasureSettings
 
 
@@ -36,111 +36,120 @@ def measure_problem(
     seed: int = 0,
     energy: bool = False,
     canaries: Sequence[CanaryRecord] = (),
-    bench: Bench | None = None,
-    announce: Announce = tell_nobody,
+    backend: Backend | None = None,
+    announce: Announce = no_op,
 ) -> list[MeasurementRecord]:
-    """One record per implementation, in their order; one more where it was timed hot too.
+    """Measure a problem: one record per implementation in their order, then one per cell timed hot.
 
     Args:
-        problem: What all of them compute.
+        problem: The problem that all of them compute.
         implementations: Among them `fused`, if ratios to it are wanted.
-        target: Where.
-        settings: How carefully.
-        seed: Decides operands and the order of visits.
+        target: The device.
+        settings: Thresholds and time caps.
+        seed: Seed of the operands and of the order of visits.
         energy: Whether `fused` and the fastest baseline get an energy pass.
-        canaries: This run's so far; they give the floor and predict what would take too long.
-        bench: The device as the loop sees it; made from `target` unless given.
-        announce: Told each cell that runs next.
+        canaries: This run's canaries so far: the roofline, also for predicting slow cells.
+        backend: The backend of the device; that of this process unless given.
+        announce: Called with the name of each cell before it runs.
     """
-    bench = bench or benches.of(target)
-    roofline = Roofline.from_canaries(canaries, bench.timer.launch_ms())
+    backend = backend or backend_for(target)
+    roofline = Roofline.from_canaries(canaries, backend.timer.launch_ms())
     mode: Mode = "unknown" if settings.protocol == "paper" else "cold"
-    contenders = [Contender(problem, each, settings, announce, mode) for each in implementations]
-    hot: list[Contender] = []
-    for probe in bench.probes:
-        probe.problem_begins(problem)
+    cells = [
+        CellMeasurement(problem, implementation, settings, announce, mode)
+        for implementation in implementations
+    ]
+    hot: list[CellMeasurement] = []
+    for probe in backend.probes:
+        probe.start_problem(problem)
     try:
-        stage = bench.stage(problem, seed)
-    except Exception as error:  # operands that do not fit, say: every cell tells why
-        for contender in contenders:
-            contender.fails(error)
+        workload = backend.workload(problem, seed)
+    except Exception as error:  # for example operands that do not fit: every cell gets the reason
+        for cell in cells:
+            cell.fail(error)
     else:
         try:
-            loop = _Loop(contenders, bench, settings, Admission(stage, bench, settings, roofline))
+            loop = _Loop(cells, backend, settings, Validation(workload, backend, settings, roofline))
             hot = loop.run(seed, energy)
         finally:
-            stage.close()
-    records = to_records(contenders, bench, target.record, roofline)
-    return records + to_records(hot, bench, target.record, roofline)
+            workload.close()
+    records = to_records(cells, backend, target.record, roofline)
+    return records + to_records(hot, backend, target.record, roofline)
 
 
-def measure_canaries(target: Target, position: Position, bench: Bench | None = None) -> list[CanaryRecord]:
-    """A copy that exceeds the last cache, and one dense product per precision that the device has."""
-    bench = bench or benches.of(target)
-    bench.warm_up(MeasureSettings())
-    with bench.busy():
-        return [read_canary(canary, position, bench.timer) for canary in bench.canaries()]
+def measure_canaries(
+    target: Target, position: CanaryPosition, backend: Backend | None = None
+) -> list[CanaryRecord]:
+    """Readings of a copy larger than the last cache and of one dense product per supported precision."""
+    backend = backend or backend_for(target)
+    backend.warm_up(MeasureSettings())
+    with backend.busy():
+        return [read_canary(canary, position, backend.timer) for canary in backend.canaries()]
 
 
 class _Loop:
-    """One problem's cells on a stage: admitted, warmed up, raced, checked."""
+    """The passes over one problem's cells: validation, warm-up, interleaved timing, energy, checks."""
 
     def __init__(
-        self, contenders: Sequence[Contender], bench: Bench, settings: MeasureSettings, admission: Admission
+        self,
+        cells: Sequence[CellMeasurement],
+        backend: Backend,
+        settings: MeasureSettings,
+        validation: Validation,
     ) -> None:
-        self._contenders = contenders
-        self._bench = bench
+        self._cells = cells
+        self._backend = backend
         self._settings = settings
-        self._admission = admission
+        self._validation = validation
 
-    def run(self, seed: int, energy: bool) -> list[Contender]:
-        """The whole story; what comes back are the cells that were timed hot too."""
+    def run(self, seed: int, energy: bool) -> list[CellMeasurement]:
+        """Run all passes; returns the cells that were timed hot."""
         paper = self._settings.protocol == "paper"
         if not paper:
-            self._bench.warm_up(self._settings)
-        for contender in sorted(self._contenders, key=lambda each: each.name != "bmm"):
-            with turn_of(contender, self._bench):
-                self._admission.admit(contender)
+            self._backend.warm_up(self._settings)
+        for cell in sorted(self._cells, key=lambda cell: cell.name != "bmm"):
+            with confine_failure(cell, self._backend):
+                self._validation.validate(cell)
         if paper:
-            race_as_the_paper(self._contenders, self._bench)
+            time_by_paper_protocol(self._cells, self._backend)
         else:
-            self._compete(self._contenders, seed)
-        hot = [] if paper else self._hot_contenders()
-        self._compete(hot, seed)
+            self._measure_interleaved(self._cells, seed)
+        hot = [] if paper else self._hot_variants()
+        self._measure_interleaved(hot, seed)
         if energy:
-            measure_energy(self._contenders, self._bench, self._settings)
+            measure_energy(self._cells, self._backend, self._settings)
         if self._settings.counters:
             self._read_counters(seed)
-        for contender in racing(self._contenders):
-            with turn_of(contender, self._bench):
-                self._admission.check_again(contender)
+        for cell in active(self._cells):
+            with confine_failure(cell, self._backend):
+                self._validation.recheck(cell)
         return hot
 
-    def _compete(self, contenders: Sequence[Contender], seed: int) -> None:
-        self._warm_up(contenders)
-        Race(contenders, self._bench, self._settings).run(seed)
+    def _measure_interleaved(self, cells: Sequence[CellMeasurement], seed: int) -> None:
+        self._warm_up(cells)
+        Interleaving(cells, self._backend, self._settings).run(seed)
 
     def _read_counters(self, seed: int) -> None:
-        for contender in racing(self._contenders):
-            contender.announce()
-            with self._bench.busy():
-                contender.counters = self._bench.counters(contender.problem, contender.name, seed)
+        for cell in active(self._cells):
+            cell.announce()
+            with self._backend.busy():
+                cell.counters = self._backend.counters(cell.problem, cell.name, seed)
 
-    def _warm_up(self, contenders: Sequence[Contender]) -> None:
-        """Launch each one until caches, clocks and lazy libraries have settled; nothing is kept."""
-        racers = racing(contenders)
-        for contender in racers:
-            launches = launches_of(contender, self._settings.warm_up_ms / len(racers))
-            with turn_of(contender, self._bench), self._bench.busy():
-                visit = self._bench.timer_of(contender.mode)(contender.work, launches)
-                contender.estimate_ms = statistics.median(visit.samples_ms)
+    def _warm_up(self, cells: Sequence[CellMeasurement]) -> None:
+        """Launch each cell until caches, clocks and lazy libraries have settled; the samples are dropped."""
+        active_cells = active(cells)
+        for cell in active_cells:
+            launches = launches_for(cell, self._settings.warm_up_ms / len(active_cells))
+            with confine_failure(cell, self._backend), self._backend.busy():
+                visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
+                cell.estimate_ms = statistics.median(visit.samples_ms)
 
-    def _hot_contenders(self) -> list[Contender]:
-        """A second contender for every cell that was timed cold and whose operands fit into the caches."""
-        limit_bytes = self._settings.hot_caches * self._bench.cache_bytes
+    def _hot_variants(self) -> list[CellMeasurement]:
+        """A hot variant of every cell that was timed cold and whose operands fit into the caches."""
+        limit_bytes = self._settings.hot_caches * self._backend.cache_bytes
         return [
-            cold.hot_twin()
-            for cold in self._contenders
+            cold.hot_variant()
+            for cold in self._cells
             if self._settings.hot
             and cold.status in COMPARABLE
             and cold.problem.compulsory_bytes < limit_bytes

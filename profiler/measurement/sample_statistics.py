@@ -1,11 +1,10 @@
-"""Statistics within a run: the interval of a median of correlated samples, and when to stop.
+"""Statistics within a run: the interval of a median of correlated samples, and the stopping rule.
 
 The interval is distribution-free (order statistics, binomial ranks) at the effective sample size,
 which is the smaller of two: n(1-r)/(1+r) with r = max(0, lag-1 autocorrelation + 2/n), for noise that
-has a memory (the 2/n undoes the bias of the estimate at small n); and n over the design effect of
-visits, for levels that differ from visit to visit. Both are taken of the ranks, which a few samples
-disturbed by ten times the rest cannot mislead. tests/profiler/measurement/test_sample_statistics.py measures the coverage
-on noise of known truth.
+is autocorrelated (the 2/n corrects the bias of the estimate at small n); and n over the design effect of
+visits, for levels that differ from visit to visit. Both use ranks, which are robust against outliers.
+tests/profiler/measurement/test_sample_statistics.py measures the coverage on noise of known truth.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """How far the farther end lies from the median, as a share of it."""
+        """Distance of the farther end from the median, as a share of the median."""
         return max(self.high - self.median, self.median - self.low) / self.median
 
 
 def median_interval(samples: Sequence[float], tick: float = 0.0, visit_sizes: Sequence[int] = ()) -> Interval:
-    """The median and its interval, widened by half a timer tick on both sides.
+    """The median and its 95 % interval, widened by half a timer tick on both sides.
 
     With fewer than six effective samples no rank reaches 95 %: the interval is then the whole
     range, which at five independent samples covers 93.75 %.
@@ -49,7 +48,7 @@ def median_interval(samples: Sequence[float], tick: float = 0.0, visit_sizes: Se
     Args:
         samples: In order of time.
         tick: Resolution of the timer.
-        visit_sizes: How many of the samples each visit gave, in order; empty if there were no visits.
+        visit_sizes: Number of samples of each visit, in order; empty if there were no visits.
     """
     values = np.sort(np.asarray(samples, dtype=float))
     effective = effective_samples(samples, visit_sizes)
@@ -59,7 +58,7 @@ def median_interval(samples: Sequence[float], tick: float = 0.0, visit_sizes: Se
 
 
 def effective_samples(samples: Sequence[float], visit_sizes: Sequence[int] = ()) -> float:
-    """How many independent samples carry as much as these, which are in order of time."""
+    """The effective sample size of samples in order of time."""
     count = len(samples)
     if count < 3:
         return float(count)
@@ -73,18 +72,18 @@ def effective_samples(samples: Sequence[float], visit_sizes: Sequence[int] = ())
 
 
 def _ranks(samples: Sequence[float]) -> np.ndarray:
-    """From 1; equal samples share the mean of theirs."""
+    """Ranks from 1; equal samples get their mean rank."""
     _, place, counts = np.unique(samples, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _design_effect(deviations: np.ndarray, sizes: np.ndarray) -> float:
-    """How many times the variance of the mean grows because samples of one visit are alike.
+    """The factor by which correlation within visits increases the variance of the mean.
 
-    One-way analysis of variance with the visits as groups. The mean square between few visits is a
-    shaky estimate, so it is divided by a low quantile of its own distribution; simulated over visits
-    of 5 to 100 samples whose levels vary up to as much as the samples, that keeps coverage at .88
-    to .99, where it falls to .56 without the design effect.
+    One-way analysis of variance with the visits as groups. The mean square between few visits is an
+    uncertain estimate, so it is divided by a low quantile of its own distribution; in simulations of visits
+    of 5 to 100 samples whose levels vary up to as much as the samples, coverage stays at .88 to .99; it
+    falls to .56 without the design effect.
     """
     count, visits = len(deviations), len(sizes)
     if visits < 2 or count == visits:
@@ -100,7 +99,7 @@ def _design_effect(deviations: np.ndarray, sizes: np.ndarray) -> float:
 
 @lru_cache(maxsize=1024)
 def _low_quantile(freedom: int) -> float:
-    """Of a mean square, as a share of what it estimates."""
+    """A low quantile of a mean square, as a share of its expectation."""
     from scipy.special import gammaincinv  # scipy.stats has it too, and takes seconds to import
 
     return 2 * float(gammaincinv(freedom / 2, SHAKY_QUANTILE)) / freedom
@@ -114,7 +113,7 @@ def _lower_rank(count: int, effective: int) -> int:
 
 
 def _binomial_quantile(level: float, count: int) -> int:
-    """The least number of heads in so many fair throws that is not exceeded with this probability."""
+    """The quantile at `level` of the number of heads in `count` fair throws."""
     from scipy.special import bdtr, bdtrik
 
     heads = math.ceil(bdtrik(level, count, 0.5))
@@ -128,39 +127,39 @@ def quantiles(samples: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 class StoppingRule:
-    """Says when a cell has enough samples; it looks only when their number has grown by a factor."""
+    """Decides whether a cell has enough samples; checks only after their number has grown by a factor."""
 
     def __init__(self, settings: MeasureSettings, tick_ms: float = 0.0) -> None:
         self._settings = settings
         self._tick_ms = tick_ms
-        self._next_look = settings.min_samples
+        self._next_check = settings.min_samples
 
     def satisfied(
         self, samples_ms: Sequence[float], visit_sizes: Sequence[int] = (), timed_ms: float | None = None
     ) -> bool:
-        """Whether the median is known as well as asked for.
+        """Whether the interval of the median is narrow enough.
 
         Args:
             samples_ms: In order of time.
-            visit_sizes: How many of them each visit gave.
-            timed_ms: What all launches took; the sum of the samples unless each is a mean of many.
+            visit_sizes: Number of samples of each visit.
+            timed_ms: Total time of all launches; the sum of the samples unless each is a mean of many.
         """
         settings = self._settings
         timed_ms = sum(samples_ms) if timed_ms is None else timed_ms
-        if len(samples_ms) < self._next_look or timed_ms < settings.min_timed_ms:
+        if len(samples_ms) < self._next_check or timed_ms < settings.min_timed_ms:
             return False
-        self._next_look = math.ceil(len(samples_ms) * settings.look_growth)
+        self._next_check = math.ceil(len(samples_ms) * settings.check_growth)
         interval = median_interval(samples_ms, self._tick_ms, visit_sizes)
         enough = interval.effective_samples >= settings.min_effective_samples
         return enough and interval.half_width <= settings.half_width
 
 
 def modes(samples: Sequence[float]) -> tuple[float, float] | None:
-    """The two levels between which the samples jump, or None where there is one.
+    """The two levels of a bimodal distribution, or None for a single level.
 
-    The samples are cut where the variance between both parts is largest (Otsu's criterion). They
+    The samples are split where the variance between both parts is largest (Otsu's criterion). They
     are two modes when each part has a tenth of the samples, the parts' medians differ by 2 %, and
-    the middle half of the way between those medians is nearly empty: under a tenth of the samples,
+    the middle half of the range between those medians is nearly empty: under a tenth of the samples,
     where a normal distribution has 26 % and a uniform one 25 %.
     """
     values = np.sort(np.asarray(samples, dtype=float))
@@ -178,7 +177,7 @@ def modes(samples: Sequence[float]) -> tuple[float, float] | None:
 
 
 def _otsu_cut(values: np.ndarray) -> int:
-    """How many of the sorted values lie below the cut that parts them best."""
+    """Number of the sorted values below the cut of Otsu's criterion."""
     sizes = np.arange(1, len(values))
     sums = np.cumsum(values)
     below = sums[:-1] / sizes

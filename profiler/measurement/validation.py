@@ -1,86 +1,88 @@
-"""Who may race: what can be computed here, fits into memory, is right, and does not take too long."""
+"""Validation of cells before and after timing: supported, fits into memory, correct, and not too slow."""
 
 from __future__ import annotations
 
 from kswatch.errors import UnsupportedError
-from kswatch.profiler.backends.base import Bench
-from kswatch.profiler.backends.workload import Stage
+from kswatch.profiler.backends.base import Backend
+from kswatch.profiler.backends.workload import Workload
 from kswatch.profiler.devices.roofline import Roofline
-from kswatch.profiler.measurement.cell import Contender, Refused
-from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.measurement.cell import CellMeasurement, CellRefused
+from kswatch.profiler.probes.timing import Launchable
 from kswatch.profiler.settings import MeasureSettings
 
 
-class Admission:
-    """The checks of one problem's cells, before timing and after it."""
+class Validation:
+    """The checks of one problem's cells."""
 
-    def __init__(self, stage: Stage, bench: Bench, settings: MeasureSettings, roofline: Roofline) -> None:
-        self._stage = stage
-        self._bench = bench
+    def __init__(
+        self, workload: Workload, backend: Backend, settings: MeasureSettings, roofline: Roofline
+    ) -> None:
+        self._workload = workload
+        self._backend = backend
         self._settings = settings
         self._roofline = roofline
         self._bmm_error: float | None = None
 
-    def admit(self, contender: Contender) -> None:
-        """Let the cell race; `bmm` first, since its error may widen the limit of the others.
+    def validate(self, cell: CellMeasurement) -> None:
+        """Admit the cell to timing; call it for `bmm` first, whose error may widen the limit of the others.
 
         Raises:
-            UnsupportedError: it cannot be computed here.
-            Refused: it does not fit, takes too long or is wrong.
+            UnsupportedError: the implementation does not support the problem on this device.
+            CellRefused: the cell does not fit into memory, takes too long or is incorrect.
         """
-        if refusal := self._stage.unsupported(contender.implementation):
+        if refusal := self._workload.unsupported(cell.implementation):
             raise UnsupportedError(refusal)
-        self._refuse_what_does_not_fit(contender)
-        least_ms = self._roofline.fastest_ms(
-            contender.problem.precision, contender.implementation.flops(contender.problem)
-        )
+        self._refuse_oversized(cell)
+        least_ms = self._roofline.fastest_ms(cell.problem.precision, cell.implementation.flops(cell.problem))
         self._refuse_slow(least_ms or 0.0, "predicted from its operations at the measured rate")
-        work = self._prepare(contender)
-        self._check(contender, work, "before")
-        if contender.name == "bmm" and contender.correctness:
-            self._bmm_error = contender.correctness.relative_error
-        estimate_ms = self._first_ms(contender, work)
+        launchable = self._prepare(cell)
+        self._check(cell, launchable, "before")
+        if cell.name == "bmm" and cell.correctness:
+            self._bmm_error = cell.correctness.relative_error
+        estimate_ms = self._first_ms(cell, launchable)
         self._refuse_slow(estimate_ms, "the first timed call")
-        contender.enters(work, estimate_ms)
+        cell.admit(launchable, estimate_ms)
 
-    def check_again(self, contender: Contender) -> None:
-        """What was right before timing must still be right after it.
+    def recheck(self, cell: CellMeasurement) -> None:
+        """Check the result again after timing.
 
         Raises:
-            Refused: it is not.
+            CellRefused: the result is incorrect.
         """
-        contender.code_hash, contender.tile = self._stage.code_of(contender.implementation)
-        self._check(contender, contender.work, "after")
+        cell.code_hash, cell.tile = self._workload.code_of(cell.implementation)
+        self._check(cell, cell.launchable, "after")
 
-    def _prepare(self, contender: Contender) -> Work:
-        for probe in self._bench.probes:
-            probe.prepare_begins(contender.name)
-        work = self._stage.prepare(contender.implementation)
-        for probe in self._bench.probes:
-            probe.prepare_ends(contender.name)
-        return work
+    def _prepare(self, cell: CellMeasurement) -> Launchable:
+        for probe in self._backend.probes:
+            probe.before_prepare(cell.name)
+        launchable = self._workload.prepare(cell.implementation)
+        for probe in self._backend.probes:
+            probe.after_prepare(cell.name)
+        return launchable
 
-    def _first_ms(self, contender: Contender, work: Work) -> float:
-        for probe in self._bench.probes:
-            probe.launch_begins(contender.name)
-        time_ms = self._bench.timer.visit(work, 1).samples_ms[0]
-        for probe in self._bench.probes:
-            probe.launch_ends(contender.name)
+    def _first_ms(self, cell: CellMeasurement, launchable: Launchable) -> float:
+        for probe in self._backend.probes:
+            probe.before_launch(cell.name)
+        time_ms = self._backend.timer.visit(launchable, 1).samples_ms[0]
+        for probe in self._backend.probes:
+            probe.after_launch(cell.name)
         return time_ms
 
-    def _check(self, contender: Contender, work: Work, when: str) -> None:
-        contender.correctness = self._stage.check(work, self._bmm_error)
-        if not contender.correctness.ok:
-            raise Refused("incorrect", f"{when} timing: {contender.correctness.reason}")
+    def _check(self, cell: CellMeasurement, launchable: Launchable, when: str) -> None:
+        cell.correctness = self._workload.check(launchable, self._bmm_error)
+        if not cell.correctness.ok:
+            raise CellRefused("incorrect", f"{when} timing: {cell.correctness.reason}")
 
-    def _refuse_what_does_not_fit(self, contender: Contender) -> None:
-        problem = contender.problem
-        needed = contender.implementation.memory_bytes(problem) - problem.input_bytes
-        free = self._bench.free_bytes()
+    def _refuse_oversized(self, cell: CellMeasurement) -> None:
+        problem = cell.problem
+        needed = cell.implementation.memory_bytes(problem) - problem.input_bytes
+        free = self._backend.free_bytes()
         if needed > self._settings.memory_share * free:
-            raise Refused("out_of_memory", f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+            raise CellRefused("out_of_memory", f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
     def _refuse_slow(self, time_ms: float, how: str) -> None:
         limit_ms = self._settings.too_slow_ms
         if time_ms > limit_ms:
-            raise Refused("too_slow", f"{time_ms:.0f} ms per product ({how}); the limit is {limit_ms:.0f} ms")
+            raise CellRefused(
+                "too_slow", f"{time_ms:.0f} ms per product ({how}); the limit is {limit_ms:.0f} ms"
+            )

@@ -1,1 +1,1 @@
-"""profiler/planning: say in one sentence what lives here."""
+"""Plans of runs: suites, the problems and their order, what fits a time budget, and options of a run."""

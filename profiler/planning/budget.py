@@ -1,4 +1,4 @@
-"""How long a run may take."""
+"""Durations as text, and the time budget of a run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def parse_seconds(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total_s = 3600 * hours + 60 * minutes + seconds
     if total_s <= 0:
-        raise UsageError(f"budget {text!r} is no duration; write it as 90s, 8m, 3h or 1h30m")
+        raise UsageError(f"budget {text!r} is not a duration; write it as 90s, 8m, 3h or 1h30m")
     return total_s
 
 
 def as_text(seconds: float) -> str:
-    """A duration as people read it: `45 s`, `2 min 5 s`, `3 h 20 min`."""
+    """A duration in readable form: `45 s`, `2 min 5 s`, `3 h 20 min`."""
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)
@@ -37,24 +37,24 @@ def as_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min" if whole % 3600 >= 60 else f"{whole // 3600} h"
 
 
-class Budget:
-    """Wall time that a run may spend, counted from its making; without a limit it never ends."""
+class TimeBudget:
+    """Wall time that a run may spend, counted from creation; unlimited without a limit."""
 
     def __init__(self, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit_s = limit_s
         self._clock = clock
-        self._began_s = clock()
+        self._started_s = clock()
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the budget began."""
-        return self._clock() - self._began_s
+        """Seconds since creation."""
+        return self._clock() - self._started_s
 
     @property
     def left_s(self) -> float:
-        """Seconds that may still be spent; infinite without a limit."""
+        """Seconds left; infinite without a limit."""
         return float("inf") if self.limit_s is None else max(0.0, self.limit_s - self.spent_s)
 
     def holds(self, needed_s: float) -> bool:
-        """Whether something expected to take that long still fits."""
+        """Whether an activity of this expected duration still fits."""
         return self.left_s > 0 and needed_s <= self.left_s

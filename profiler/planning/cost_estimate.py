@@ -1,7 +1,7 @@
-"""About how long a problem takes to measure: from the device's last night, else from its datasheet.
+"""Estimated time to measure a problem: from the device's last run, else from its datasheet.
 
-The model is MEASUREMENT's cost: visits until the interval is narrow enough, few for cells that lose
-clearly, warm-up, checks, and an energy pass. It decides what a budget holds, never what is recorded.
+The model counts visits until the interval is narrow enough, few visits of cells that are clearly slower,
+warm-up, checks, and an energy pass. It decides which cells fit a budget, never which results are recorded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kswatch.db.records import DeviceRecord
 from kswatch.db.request_queue import requests
+from kswatch.db.statistics import Z_95
 from kswatch.db.store import Store
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.roofline import Datasheet, datasheet
@@ -18,67 +19,71 @@ from kswatch.profiler.planning.plan import Plan
 from kswatch.profiler.settings import MeasureSettings
 
 Seconds = Callable[[Problem, int, bool], float]
-"""Of a problem by so many implementations, with energy or without."""
+"""Seconds for a problem, a number of implementations, and whether energy is measured."""
 
 NOISE = 0.01
-"""Standard deviation of a sample that is expected, as a share."""
+"""Expected standard deviation of a sample, as a share of its mean."""
 SLOWDOWN = 2.0
-"""Time of a contender over what the datasheet allows."""
-CONTENDERS = 3
-"""Implementations that are near enough to the best to be measured to the end."""
-LOSER_SLOWDOWN = 8.0
+"""Time of a fast implementation over the least time that the datasheet allows."""
+FULLY_MEASURED = 3
+"""Implementations close enough to the best to be measured until their intervals are narrow."""
+SLOW_CELL_FACTOR = 8.0
 LAUNCH_MS = 0.005
+MEDIAN_OVER_MEAN = 1.2533
+"""Standard error of the median over that of the mean, for normal noise: the square root of pi/2."""
 CHECKS_S = 0.03
-"""Operands, float64 truth and two checks, for each cell."""
-HARNESS = 1.15
+"""Operands, float64 reference and two checks of each cell."""
+OVERHEAD = 1.15
 SETTLED_S, WINDOWS = 0.5, 3
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds of a problem, and what that is known from."""
+class CostEstimate:
+    """Estimated seconds of a problem, and the source of the estimate."""
 
     seconds: Seconds
     source: str
 
 
-def estimate(store: Store, device: DeviceRecord, plan: Plan, settings: MeasureSettings) -> Estimate | None:
-    """By what the device took lately, else by its datasheet; None where nothing is known of it."""
+def estimate_cost(
+    store: Store, device: DeviceRecord, plan: Plan, settings: MeasureSettings
+) -> CostEstimate | None:
+    """The estimate from the device's last run, else from its datasheet; None for an unknown device."""
     per_cell_s = requests.seconds_per_cell(store, device.uuid)
     if per_cell_s is not None:
         known_s = per_cell_s
-        return Estimate(lambda problem, cells, energy: known_s * cells, "the device's last run")
+        return CostEstimate(lambda problem, cells, energy: known_s * cells, "the device's last run")
     sheet = datasheet(device)
     if sheet is not None:
         board = sheet
-        return Estimate(
+        return CostEstimate(
             lambda problem, cells, energy: problem_seconds(problem, cells, energy, board, settings),
             "its datasheet",
         )
     if plan.within_s is None:
         return None
     promised_s = plan.within_s / plan.cells
-    return Estimate(lambda problem, cells, energy: promised_s * cells, "what the suite promises")
+    return CostEstimate(lambda problem, cells, energy: promised_s * cells, "the suite's time limit")
 
 
 def problem_seconds(
     problem: Problem, cells: int, energy: bool, sheet: Datasheet, settings: MeasureSettings
 ) -> float:
-    """The cost model: see the top of this file."""
+    """Estimated seconds by the cost model of this module."""
     flops_per_s = sheet.flops_per_s(problem.precision) or sheet.fp32_flops_per_s
     least_s = max(problem.compulsory_bytes / sheet.bytes_per_s, problem.flops / flops_per_s)
     best_ms = SLOWDOWN * 1e3 * least_s + LAUNCH_MS
-    contenders = min(cells, CONTENDERS)
-    timed_ms = contenders * _to_the_end_ms(best_ms, settings)
-    timed_ms += (cells - contenders) * settings.slow_samples * LOSER_SLOWDOWN * best_ms
+    full = min(cells, FULLY_MEASURED)
+    timed_ms = full * _fully_measured_ms(best_ms, settings)
+    timed_ms += (cells - full) * settings.slow_samples * SLOW_CELL_FACTOR * best_ms
     seconds = (settings.warm_up_ms + timed_ms) / 1e3 + cells * CHECKS_S
     if energy:
         seconds += 2 * (SETTLED_S + WINDOWS * settings.energy_window_s)
-    return HARNESS * seconds
+    return OVERHEAD * seconds
 
 
-def _to_the_end_ms(time_ms: float, settings: MeasureSettings) -> float:
-    """Samples until the interval of the median is narrow enough; at least as many as are always taken."""
-    needed = (1.96 * 1.2533 * NOISE / settings.half_width) ** 2 * settings.look_growth
+def _fully_measured_ms(time_ms: float, settings: MeasureSettings) -> float:
+    """Timed milliseconds until the interval of the median is narrow enough."""
+    needed = (Z_95 * MEDIAN_OVER_MEAN * NOISE / settings.half_width) ** 2 * settings.check_growth
     samples = max(needed, settings.min_samples, settings.min_timed_ms / time_ms)
     return min(samples * time_ms, settings.cell_cap_ms)

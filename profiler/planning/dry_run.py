@@ -1,4 +1,4 @@
-"""What a run would measure within its budget, and what it would leave out: planned, not measured."""
+"""Dry runs: the cells that a run would measure within its budget, and those that it would leave out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from kswatch.db.store import Store
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.planning.cost_estimate import estimate
+from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Plan, stratum
-from kswatch.profiler.planning.priority_order import Portion, last_best, portions
+from kswatch.profiler.planning.priority_order import WorkUnit, last_best, work_units
 from kswatch.profiler.settings import MeasureSettings
 
 
 @dataclass(frozen=True)
 class StratumShare:
-    """How much of one stratum fits."""
+    """The part of one stratum that fits the budget."""
 
     family: str
     batch: int
@@ -31,18 +31,18 @@ class StratumShare:
 
 @dataclass(frozen=True)
 class DryRun:
-    """A run as it is planned."""
+    """A run as planned."""
 
     suite: str
     device: str
     problems: int
     cells: int
-    """That fit."""
+    """Cells that fit the budget."""
     cells_left_out: int
     energy_problems: int
-    """Whose energy is measured too."""
+    """Problems with an energy pass."""
     minutes: float | None
-    """That the cells which fit will take; None where nothing is known of the device."""
+    """Estimated duration of the cells that fit; None for an unknown device."""
     minutes_of_all: float | None
     budget_minutes: float | None
     estimated_from: str | None
@@ -52,49 +52,49 @@ class DryRun:
 def dry_run(
     store: Store, plan: Plan, target: Target, settings: MeasureSettings, budget_s: float | None
 ) -> DryRun:
-    """The same portions in the same order as the run would take them, until the budget is spent."""
-    known = estimate(store, target.record, plan, settings)
-    planned = portions(plan, known, last_best(store, target.record.uuid), budget_s)
-    held = _held(planned, budget_s if known else None)
-    seconds = sum(one.seconds for one in held)
-    whole = portions(plan, known, {}, None)
-    all_s = sum(one.seconds for one in whole) if known else None
-    cells = sum(len(one.implementations) for one in held)
+    """The plan of a run: the same work units in the same order, until the budget is spent."""
+    estimate = estimate_cost(store, target.record, plan, settings)
+    planned = work_units(plan, estimate, last_best(store, target.record.uuid), budget_s)
+    fitting = _fitting(planned, budget_s if estimate else None)
+    seconds = sum(unit.seconds for unit in fitting)
+    whole = work_units(plan, estimate, {}, None)
+    all_s = sum(unit.seconds for unit in whole) if estimate else None
+    cells = sum(len(unit.implementations) for unit in fitting)
     return DryRun(
         suite=plan.suite,
         device=target.record.uuid,
         problems=len(plan.problems),
         cells=cells,
         cells_left_out=plan.cells - cells,
-        energy_problems=len({one.place for one in held if one.energy}),
-        minutes=round(seconds / 60, 2) if known else None,
+        energy_problems=len({unit.plan_index for unit in fitting if unit.energy}),
+        minutes=round(seconds / 60, 2) if estimate else None,
         minutes_of_all=round(all_s / 60, 2) if all_s is not None else None,
         budget_minutes=round(budget_s / 60, 2) if budget_s else None,
-        estimated_from=known.source if known else None,
-        strata=tuple(_strata(plan, held)),
+        estimated_from=estimate.source if estimate else None,
+        strata=tuple(_strata(plan, fitting)),
     )
 
 
-def _held(planned: Sequence[Portion], budget_s: float | None) -> list[Portion]:
+def _fitting(planned: Sequence[WorkUnit], budget_s: float | None) -> list[WorkUnit]:
     if budget_s is None:
         return list(planned)
-    held, spent_s = [], 0.0
-    for one in planned:
-        if spent_s + one.seconds > budget_s:
+    fitting, spent_s = [], 0.0
+    for unit in planned:
+        if spent_s + unit.seconds > budget_s:
             break
-        spent_s += one.seconds
-        held.append(one)
-    return held
+        spent_s += unit.seconds
+        fitting.append(unit)
+    return fitting
 
 
-def _strata(plan: Plan, held: Iterable[Portion]) -> Iterable[StratumShare]:
+def _strata(plan: Plan, fitting: Iterable[WorkUnit]) -> Iterable[StratumShare]:
     problems = defaultdict(list)
     for problem in plan.problems:
         problems[stratum(problem)].append(problem)
     cells: dict[object, int] = defaultdict(int)
-    for one in held:
-        cells[one.problem] += len(one.implementations)
-    of_each = len(plan.implementations)
+    for unit in fitting:
+        cells[unit.problem] += len(unit.implementations)
+    implementations = len(plan.implementations)
     for (family, batch, precision, layout), members in sorted(problems.items()):
         measured = [cells[problem] for problem in members]
         yield StratumShare(
@@ -103,7 +103,7 @@ def _strata(plan: Plan, held: Iterable[Portion]) -> Iterable[StratumShare]:
             precision=precision,
             layout=layout,
             problems=len(members),
-            whole_problems=sum(count == of_each for count in measured),
+            whole_problems=sum(count == implementations for count in measured),
             cells=sum(measured),
-            cells_left_out=of_each * len(members) - sum(measured),
+            cells_left_out=implementations * len(members) - sum(measured),
         )

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from kswatch.db.records import AD_HOC
+from kswatch.db.request_queue.confirmation import parse_problem
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -16,13 +18,11 @@ from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.suites import Suite
 
 _GOLDEN = 0.618034
-AD_HOC = "ad_hoc"
-"""The suite's name of a run over given patterns alone."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What was chosen of a suite, as written on the command line; an empty tuple chooses all."""
+    """The chosen part of a suite, as written on the command line; an empty tuple chooses all."""
 
     pattern: tuple[str, ...] = ()
     batch: tuple[int, ...] = ()
@@ -30,47 +30,47 @@ class Filters:
     layout: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
     problem: tuple[str, ...] = ()
-    """Exactly these, as `a,b,c,d,batch,precision,layout`, instead of what the others choose."""
+    """Exactly these problems, as `a,b,c,d,batch,precision,layout`, instead of the other dimensions."""
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Filters:
-        """The filters that `as_arguments` wrote; other keys are left alone."""
+        """The filters that `as_arguments` wrote; other keys are ignored."""
         chosen = {name: arguments.get(name) or () for name in cls.__dataclass_fields__}
         return cls(**{name: tuple(values) for name, values in chosen.items()})
 
     def as_arguments(self) -> dict[str, object]:
-        """What a run stores, so that the same cells can be planned again."""
+        """The filters as stored with a run, so that the same cells can be planned again."""
         return {name: list(values) for name, values in asdict(self).items() if values}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run measures, in order: any beginning of it is a fair sample of the whole."""
+    """The cells of one run in measuring order: every prefix is a fair sample of the whole."""
 
     suite: str
     problems: tuple[Problem, ...]
     implementations: tuple[str, ...]
     energy_problems: int
-    """So many get an energy pass: of each stratum in proportion, and of any beginning too."""
+    """Number of problems with an energy pass: in proportion in each stratum and in every prefix."""
     within_s: float | None = None
-    """What all of it should take on a small CPU; None where nothing is promised."""
+    """Time limit of the whole plan on a small CPU; None for no limit."""
 
     @property
     def cells(self) -> int:
         """Problems times implementations."""
         return len(self.problems) * len(self.implementations)
 
-    def energy_places(self) -> frozenset[int]:
-        """Places of the problems that get an energy pass."""
+    def energy_problem_indices(self) -> frozenset[int]:
+        """Indices of the problems with an energy pass."""
         share = min(1.0, self.energy_problems / max(1, len(self.problems)))
         seen: dict[tuple[object, ...], float] = {}
         chosen = set()
-        for place, problem in enumerate(self.problems):
+        for index, problem in enumerate(self.problems):
             # strata start at different fractions, so that they do not all come at once
-            begun = seen.setdefault(stratum(problem), (len(seen) * _GOLDEN) % 1.0)
-            seen[stratum(problem)] = begun + share
-            if int(begun + share) > int(begun):
-                chosen.add(place)
+            position = seen.setdefault(stratum(problem), (len(seen) * _GOLDEN) % 1.0)
+            seen[stratum(problem)] = position + share
+            if int(position + share) > int(position):
+                chosen.add(index)
         return frozenset(chosen)
 
 
@@ -83,8 +83,9 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
     Raises:
         UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
     """
-    exact = [_problem(text) for text in filters.problem]
-    patterns = tuple(Pattern.parse(text) for text in filters.pattern) or tuple(one.pattern for one in exact)
+    exact = [_parse_problem(text) for text in filters.problem]
+    named = tuple(Pattern.parse(text) for text in filters.pattern)
+    patterns = named or tuple(problem.pattern for problem in exact)
     suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
     chosen = exact or _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
     implementations = _choose_implementations(suite.implementations, filters.implementation)
@@ -98,10 +99,10 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
 
 
 def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...]:
-    """An order in which every beginning holds each stratum in proportion; the seed alone decides it.
+    """The problems in an order in which every prefix holds each stratum in proportion.
 
-    A stratum is a family, batch, precision and layout. Inside one the order is random; its members
-    then stand at equal distances, from a random start, over the whole length.
+    A stratum is a family, batch, precision and layout. Inside a stratum the order is random; its members
+    are then spread at equal distances, from a random start, over the whole length. The seed alone decides.
     """
     strata: dict[tuple[str, int, str, str], list[Problem]] = defaultdict(list)
     for problem in sorted(set(problems)):
@@ -111,12 +112,12 @@ def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...
     for members in strata.values():
         randomness.shuffle(members)
         start = randomness.random()
-        placed += [((start + place) / len(members), problem) for place, problem in enumerate(members)]
+        placed += [((start + index) / len(members), problem) for index, problem in enumerate(members)]
     return tuple(problem for _, problem in sorted(placed))
 
 
 def stratum(problem: Problem) -> tuple[str, int, str, str]:
-    """Problems that are alike: of one family, batch, precision and layout."""
+    """The problem's stratum: its family, batch, precision and layout."""
     return (problem.pattern.family, problem.batch, problem.precision, problem.layout)
 
 
@@ -126,12 +127,10 @@ def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:
     return Suite(AD_HOC, "given patterns", lambda: suites.cross(patterns, precisions=("fp32",)))
 
 
-def _problem(text: str) -> Problem:
-    *numbers, precision, layout = text.split(",")
-    if len(numbers) != 5 or not numbers[4].isdecimal():
-        raise UsageError(f"{text!r} is no problem; write a,b,c,d,batch,precision,layout")
-    named: Any = (precision, layout)  # Problem says which there are
-    return Problem(Pattern.parse(",".join(numbers[:4])), int(numbers[4]), *named)
+def _parse_problem(text: str) -> Problem:
+    key = parse_problem(text)
+    named: Any = (key.precision, key.layout)  # Problem checks both
+    return Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, *named)
 
 
 def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:

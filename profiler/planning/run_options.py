@@ -1,4 +1,4 @@
-"""What a run does beside its cold times; stored with its arguments, so that a resumed run does the same."""
+"""Options of a run beyond cold times, stored with its arguments so that a resumed run uses the same ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kswatch.profiler.settings import PROTOCOLS, MeasureSettings
 
 
 @dataclass(frozen=True)
-class Ways:
-    """How a run measures."""
+class RunOptions:
+    """Protocol and extra passes of a run."""
 
     protocol: str = "own"
-    """`own`, or `paper`: as the paper's authors did."""
+    """`own`, or `paper`: the protocol of the paper's authors."""
     hot: bool = False
     counters: bool = False
 
@@ -24,17 +24,17 @@ class Ways:
             raise UsageError(f"unknown protocol {self.protocol!r}; choose from {', '.join(PROTOCOLS)}")
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> Ways:
-        """The ways that `as_arguments` wrote; other keys are left alone."""
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> RunOptions:
+        """The options that `as_arguments` wrote; other keys are ignored."""
         known = {name: arguments[name] for name in cls.__dataclass_fields__ if arguments.get(name)}
         return cls(**known)
 
     def as_arguments(self) -> dict[str, object]:
-        """What a run stores: only what is not usual."""
-        usual = Ways()
+        """The options that differ from the defaults, as stored with a run."""
+        default = RunOptions()
         names = self.__dataclass_fields__
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
 
-    def settings(self, usual: MeasureSettings) -> MeasureSettings:
-        """How carefully a run measures, and what."""
-        return replace(usual, protocol=self.protocol, hot=self.hot, counters=self.counters)
+    def settings(self, base: MeasureSettings) -> MeasureSettings:
+        """The base settings with these options."""
+        return replace(base, protocol=self.protocol, hot=self.hot, counters=self.counters)

@@ -25,12 +25,12 @@ class Suite:
 
     name: str
     statement: str
-    """The rule in one line, as shown to people."""
+    """The rule in one line, as shown on pages and in help texts."""
     problems: Callable[[], tuple[Problem, ...]]
     energy_problems: int | None = None
-    """Of how many problems, the first ones in stratified order, energy is measured too; None: of all."""
+    """Number of problems, from the start of the stratified order, with an energy pass; None for all."""
     within_s: float | None = None
-    """Seconds that the problems of a run should take on a small CPU: cells are capped so that they do."""
+    """Time limit of a run on a small CPU, in seconds: time caps of cells keep it."""
     implementations: tuple[str, ...] = IMPLEMENTATIONS
 
 
@@ -50,7 +50,7 @@ def find(name: str) -> Suite:
 def paper_patterns() -> tuple[Pattern, ...]:
     """The 750 patterns of the paper's rule, sorted by family, then by (b, c, a, d).
 
-    A pattern belongs where each of X, Y and W has fewer than 2³¹ elements at batch 25,088.
+    A pattern is included where each of X, Y and W has fewer than 2³¹ elements at batch 25,088.
     """
     sizes = [(b, c) for b, c in product(_SIZES, repeat=2) if c in (b, 4 * b) or b == 4 * c]
     repeats = (

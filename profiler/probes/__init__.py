@@ -1,1 +1,1 @@
-"""What is read while a cell runs: time, energy, clocks, memory, each a small class behind one base."""
+"""Instruments that read a running cell: time, energy, clocks, memory, hardware counters."""

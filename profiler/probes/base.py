@@ -1,4 +1,4 @@
-"""A probe: four hooks around the visits to a cell, and a dict of what it saw."""
+"""A probe: hooks around the visits to a cell, and a dict of its readings."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from kswatch.kernels.problem import Problem
 
 
 class Probe:
-    """Watches cells that are visited in turns; `cell` is the implementation's name.
+    """An instrument that reads cells visited in turns; `cell` is the implementation's name.
 
-    A probe overrides the hooks it needs. What it keeps per cell starts anew with `problem_begins`.
+    A probe overrides the hooks that it needs. `start_problem` clears its readings.
     """
 
-    def problem_begins(self, problem: Problem) -> None:
-        """Forget the cells of the problem before."""
+    def start_problem(self, problem: Problem) -> None:
+        """Clear the readings of the previous problem."""
 
-    def prepare_begins(self, cell: str) -> None:
-        """Called before the cell's weights are re-laid."""
+    def before_prepare(self, cell: str) -> None:
+        """Called before the cell's weights are prepared."""
 
-    def prepare_ends(self, cell: str) -> None:
-        """Called after that."""
+    def after_prepare(self, cell: str) -> None:
+        """Called after the cell's weights are prepared."""
 
-    def launch_begins(self, cell: str) -> None:
-        """Called before the one launch that says how long the cell takes about; it was launched before."""
+    def before_launch(self, cell: str) -> None:
+        """Called before the single launch that estimates the cell's latency; not the cell's first launch."""
 
-    def launch_ends(self, cell: str) -> None:
-        """Called after that."""
+    def after_launch(self, cell: str) -> None:
+        """Called after the single launch."""
 
-    def visit_begins(self, cell: str) -> None:
+    def before_visit(self, cell: str) -> None:
         """Called right before a visit; must return within tens of microseconds."""
 
-    def visit_ends(self, cell: str) -> None:
-        """Called right after a visit, the device being idle again."""
+    def after_visit(self, cell: str) -> None:
+        """Called right after a visit, when the device is idle again."""
 
     def results(self, cell: str) -> Mapping[str, Any]:
-        """Fields of `MeasurementRecord` by name; `flags` is a tuple that is added to the cell's."""
+        """Fields of `MeasurementRecord` by name; the tuple `flags` is appended to the cell's flags."""
         return {}

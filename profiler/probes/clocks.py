@@ -1,4 +1,4 @@
-"""Clocks, temperature and what holds the clocks back, read after visits."""
+"""Clocks, temperature and throttle reasons, read after visits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pynvml
 
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.base import Probe
-from kswatch.profiler.probes.nvml import told
+from kswatch.profiler.probes.nvml import value_or_none
 
 READ_EVERY_S = 0.02
-"""A reading takes some 0.2 ms: one per visit would cost the short visits a twentieth."""
+"""A reading takes about 0.2 ms: one per visit would cost 5 % of short visits."""
 
 REASONS: tuple[tuple[int, str, str | None], ...] = (
     (0x004, "sw_power_cap", "power_capped"),
@@ -28,12 +28,12 @@ REASONS: tuple[tuple[int, str, str | None], ...] = (
     (0x002, "application_clocks", None),
     (0x010, "sync_boost", None),
 )
-"""Bit of NVML's event reasons, its name, and the label that a cell gets; idle and display are no news."""
+"""Bit of NVML's event reasons, its name, and the cell's flag; idle and display are left out."""
 
 
 @dataclass(frozen=True)
 class ClockReading:
-    """The board right after a visit; None for what it does not tell."""
+    """State of the board right after a visit; None for unsupported readings."""
 
     sm_clock_mhz: float | None
     memory_clock_mhz: float | None
@@ -42,27 +42,27 @@ class ClockReading:
 
 
 def read_clocks(gpu: Any, nvml: Any = pynvml) -> ClockReading:  # noqa: ANN401
-    """One reading of the board behind an NVML handle."""
+    """Read the board behind an NVML handle."""
     return ClockReading(
-        sm_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
-        memory_clock_mhz=told(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM)),
-        temperature_c=told(lambda: nvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
+        sm_clock_mhz=value_or_none(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
+        memory_clock_mhz=value_or_none(lambda: nvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_MEM)),
+        temperature_c=value_or_none(lambda: nvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
         reasons=_reasons(gpu, nvml),
     )
 
 
 def _reasons(gpu: Any, nvml: Any) -> int:  # noqa: ANN401
-    """A driver older than 535 knows the old name alone, even where the library has both."""
+    """Bits of the event reasons; drivers before 535 support the old name only."""
     for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
         read = getattr(nvml, name, None)
-        reasons = told(partial(read, gpu)) if read else None
+        reasons = value_or_none(partial(read, gpu)) if read else None
         if reasons is not None:
             return int(reasons)
     return 0
 
 
 class ClockProbe(Probe):
-    """Medians of the clocks over a cell's visits, the highest temperature, every reason seen."""
+    """Medians of the clocks over a cell's visits, the highest temperature, and all throttle reasons."""
 
     def __init__(self, read: Callable[[], ClockReading], clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
@@ -70,12 +70,12 @@ class ClockProbe(Probe):
         self._seen: dict[str, list[ClockReading]] = defaultdict(list)
         self._read_at_s: dict[str, float] = {}
 
-    def problem_begins(self, problem: Problem) -> None:
+    def start_problem(self, problem: Problem) -> None:
         """See `Probe`."""
         self._seen.clear()
         self._read_at_s.clear()
 
-    def visit_ends(self, cell: str) -> None:
+    def after_visit(self, cell: str) -> None:
         """See `Probe`."""
         now_s = self._clock()
         if now_s - self._read_at_s.get(cell, -READ_EVERY_S) >= READ_EVERY_S:

@@ -1,4 +1,4 @@
-"""A row of launches captured as a CUDA graph: what is too short, or too many, to be enqueued one by one."""
+"""CUDA graphs of many launches, for launches that are too short or too many to be enqueued one by one."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kswatch.profiler.probes.timing import Rotation, Work
+from kswatch.profiler.probes.timing import Launchable, Rotation
 
 MAX_LAUNCHES = 2000
-"""Of one graph: capturing takes microseconds for each."""
+"""Limit of one graph: capturing takes microseconds for each launch."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A captured row, replayed by one call."""
+class CapturedGraph:
+    """Captured launches that are replayed by one call."""
 
     graph: Any
     launches: int
     flags: tuple[str, ...] = ()
 
     def replay(self) -> None:
-        """Enqueue all its launches."""
+        """Enqueue all launches."""
         self.graph.replay()
 
 
 def capture(cuda: Any, launch: Callable[[int], object], launches: int) -> Any | None:  # noqa: ANN401
-    """A graph of `launch(0)` to `launch(launches - 1)`; None where it cannot be captured.
+    """A graph of `launch(0)` to `launch(launches - 1)`; None where capturing fails.
 
-    Some sparse products allocate or synchronise inside, which a capture refuses.
+    Some sparse products allocate or synchronise, which is not allowed during a capture.
 
     Args:
         cuda: `torch.cuda`, or a simulated one.
-        launch: Launches once on the set of that number.
-        launches: How many.
+        launch: Launches once on the operand set of that number.
+        launches: Number of launches.
     """
     graph, pool = cuda.CUDAGraph(), cuda.graph_pool_handle()
     try:
@@ -53,12 +53,12 @@ def capture(cuda: Any, launch: Callable[[int], object], launches: int) -> Any | 
 
 
 def _end_capture(cuda: Any, pool: Any) -> None:  # noqa: ANN401
-    """Close what a failed capture leaves open: torch tells its allocator only of captures that succeed.
+    """Close the memory pool that a failed capture leaves open in torch's allocator.
 
-    While the allocator believes that one is under way, `empty_cache`, and with it every later
-    capture, fails for the rest of the process.
+    While the allocator counts a capture as under way, `empty_cache`, and with it every later capture,
+    fails for the rest of the process.
     """
-    # it may have ended well, where only a launch failed; and an older torch has no such call
+    # the capture may have ended normally, where only a launch failed; and an older torch has no such call
     with suppress(RuntimeError, AttributeError):
         device = cuda.current_device()
         cuda.memory._cuda_endAllocateToPool(device, pool)
@@ -66,22 +66,32 @@ def _end_capture(cuda: Any, pool: Any) -> None:  # noqa: ANN401
     cuda.synchronize()
 
 
-def cold_row(cuda: Any, work: Work, launch_ms: float, row_ms: float) -> Row | None:  # noqa: ANN401
-    """A row over rotated sets that lasts about `row_ms`; None where there is no such thing."""
-    if work.rotate is None:
+def cold_graph(
+    cuda: Any,  # noqa: ANN401
+    launchable: Launchable,
+    launch_ms: float,
+    duration_ms: float,
+) -> CapturedGraph | None:
+    """Launches over rotated sets that last `duration_ms`; None without sets or where capturing fails."""
+    if launchable.rotate is None:
         return None
-    rotation = work.rotate()
-    rounds = max(1, math.ceil(row_ms / (launch_ms * rotation.sets)))
+    rotation = launchable.rotate()
+    rounds = max(1, math.ceil(duration_ms / (launch_ms * rotation.sets)))
     launches = max(rotation.sets, min(rounds * rotation.sets, MAX_LAUNCHES))
     graph = capture(cuda, rotation.launch, launches)
-    return None if graph is None else Row(graph, launches, _labels(rotation))
+    return None if graph is None else CapturedGraph(graph, launches, _labels(rotation))
 
 
-def hot_row(cuda: Any, work: Work, launch_ms: float, row_ms: float) -> Row | None:  # noqa: ANN401
-    """A row on one set that lasts about `row_ms`; None where it cannot be captured."""
-    launches = max(2, min(MAX_LAUNCHES, math.ceil(row_ms / launch_ms)))
-    graph = capture(cuda, lambda _: work.launch(0), launches)
-    return None if graph is None else Row(graph, launches, ("graph",))
+def hot_graph(
+    cuda: Any,  # noqa: ANN401
+    launchable: Launchable,
+    launch_ms: float,
+    duration_ms: float,
+) -> CapturedGraph | None:
+    """Launches on one set that last about `duration_ms`; None where capturing fails."""
+    launches = max(2, min(MAX_LAUNCHES, math.ceil(duration_ms / launch_ms)))
+    graph = capture(cuda, lambda _: launchable.launch(0), launches)
+    return None if graph is None else CapturedGraph(graph, launches, ("graph",))
 
 
 def _labels(rotation: Rotation) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Energy per product, from windows whose edges are the edges of the counter itself.
+"""Energy per product, from windows aligned to the updates of the energy counter.
 
-A board's energy counter changes every 10 to 100 ms only. A window cut anywhere errs by up to one
-such tick; a window that begins and ends at a change, with the load running on both sides, does not.
-Energy per product is the power over such a window times the time per product in the same loop.
+A board's energy counter updates only every 10 to 100 ms. An arbitrary window has an error of up to one
+such tick; a window that starts and ends at an update, with the load running on both sides, has none.
+Energy per product is the power over such a window times the latency per product in the same loop.
 """
 
 from __future__ import annotations
@@ -19,67 +19,67 @@ from kswatch.errors import MeasurementError
 from kswatch.profiler.settings import MeasureSettings
 
 STILL_S = 2.0
-"""A counter that does not change for so long under load is broken."""
-TICKS_LOOKED_AT = 6
+"""A counter that does not change for this long under load is broken."""
+TICKS_SAMPLED = 6
 SOURCES_DIFFER = 0.05
 IDLE_VALID_S = 1200.0
 STEADY_WINDOWS, UNSTEADY_WINDOWS = 3, 5
 
 
 class EnergySource(ABC):
-    """A count of the millijoules that a device has taken; the zero means nothing."""
+    """A cumulative count of a device's energy in millijoules, from an arbitrary zero."""
 
     name: str
     scope: str
-    """What the count covers: board, module or package."""
+    """The hardware that the count covers: board, module or package."""
 
     @abstractmethod
     def read_mj(self) -> float:
-        """The count now.
+        """The current count.
 
         Raises:
-            MeasurementError: it cannot be read.
+            MeasurementError: the source cannot be read.
         """
 
 
-class Load(ABC):
-    """Products that keep a device evenly busy while its counter is watched."""
+class SustainedLoad(ABC):
+    """Products that keep a device evenly busy during an energy window."""
 
     @abstractmethod
     def top_up(self) -> None:
-        """See to it that the device has work for the next milliseconds; returns soon."""
+        """Enqueue work for the next milliseconds; returns soon."""
 
     @abstractmethod
     def product_ms(self) -> float:
-        """Time per product over all that ran; waits for the end."""
+        """Mean latency of all products so far; waits for their end."""
 
     @property
     def products(self) -> int:
-        """How many ran."""
+        """Number of products so far."""
         return 0
 
     keeps_busy_s: float = 0.0
-    """For how long the device surely goes on by itself after `top_up`."""
+    """Time for which the device surely stays busy after `top_up`."""
 
 
-class Idle(Load):
-    """No load: what the device takes with a context alive and nothing to do."""
+class NoLoad(SustainedLoad):
+    """No load, for the idle power of a device with an open context."""
 
     def __init__(self, pause: Callable[[float], None]) -> None:
         self._pause = pause
 
     def top_up(self) -> None:
-        """Let a millisecond pass: a thread that spins would keep a CPU from idling."""
+        """Sleep for a millisecond: a spinning thread would keep a CPU from idling."""
         self._pause(1e-3)
 
     def product_ms(self) -> float:
-        """There are no products."""
+        """Always 0: there are no products."""
         return 0.0
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A change of the counter: when it was seen, and the count after it."""
+    """An update of the counter: its time, and the count after it."""
 
     at_s: float
     energy_mj: float
@@ -87,25 +87,25 @@ class Edge:
 
 @dataclass(frozen=True)
 class EnergyReading:
-    """Energy per product over all windows, and how it was come by."""
+    """Energy per product over all windows, with its source."""
 
     energy_mj: float
     energy_low_mj: float
     energy_high_mj: float
     energy_net_mj: float | None
-    """Without what the idle device takes in the same time."""
+    """Energy per product minus the idle energy of the same time."""
     power_w: float
     energy_source: str
     energy_scope: str
     energy_products: int
     second_power_w: float | None = None
-    """By the other source, over the same windows."""
+    """Power by the other source, over the same windows."""
     energy_tick_ms: float | None = None
     flags: tuple[str, ...] = ()
 
 
 class EnergyMeter:
-    """Reads one device's counter at its edges, and its power beside it for a second opinion."""
+    """Reads one device's energy counter at its updates, and a second source for comparison."""
 
     def __init__(
         self,
@@ -121,17 +121,17 @@ class EnergyMeter:
         self._random = random.Random(0)
         self._tick_s: float | None = None
         self._idle: tuple[float, float] | None = None
-        """When the idle power was measured, and what it was in watts."""
+        """Time of the last idle measurement, and its power in watts."""
 
-    def measure(self, load: Load, settings: MeasureSettings) -> EnergyReading:
-        """Settle, then three windows that share their edges; five of twice the length if they differ.
+    def measure(self, load: SustainedLoad, settings: MeasureSettings) -> EnergyReading:
+        """Measure in three windows after settling, or in five of twice the length if the three differ.
 
         Raises:
-            MeasurementError: the counter cannot be read, stands still or runs backwards.
+            MeasurementError: the counter cannot be read, does not change or runs backwards.
         """
         idle_w = self._idle_power_w(settings)
         tick_s = self.tick_s(load)
-        # Begun at a random phase: replays that kept step with the counter would meet it at the same place.
+        # A random phase: replays in step with the counter would always be read at the same point.
         self._run_for(load, settings.energy_settle_s + tick_s * self._random.random())
         window_s = max(settings.energy_window_s, settings.energy_ticks * tick_s)
         begin = self._second_stamp()
@@ -158,33 +158,33 @@ class EnergyMeter:
             flags=tuple(flags),
         )
 
-    def tick_s(self, load: Load) -> float:
-        """How often the counter changes, measured once under load."""
+    def tick_s(self, load: SustainedLoad) -> float:
+        """Update interval of the counter, measured once under load."""
         if self._tick_s is None:
-            edges = [self.next_edge(load) for _ in range(TICKS_LOOKED_AT)]
+            edges = [self.next_edge(load) for _ in range(TICKS_SAMPLED)]
             self._tick_s = statistics.median(later.at_s - earlier.at_s for earlier, later in pairwise(edges))
         return self._tick_s
 
-    def next_edge(self, load: Load) -> Edge:
-        """Spin until the count changes; it did so between the last two readings.
+    def next_edge(self, load: SustainedLoad) -> Edge:
+        """Wait for the next update; its time is the middle between the last two readings.
 
         Raises:
-            MeasurementError: it stands still.
+            MeasurementError: the counter does not change.
         """
         begin_s = seen_s = self._clock()
         before_mj = self.source.read_mj()
         while True:
             load.top_up()
-            asked_s = self._clock()
+            read_at_s = self._clock()
             energy_mj = self.source.read_mj()
             if energy_mj != before_mj:
                 return Edge((seen_s + self._clock()) / 2, energy_mj)
-            if asked_s - begin_s > STILL_S:
+            if read_at_s - begin_s > STILL_S:
                 raise MeasurementError(f"{self.source.name} did not change for {STILL_S:g} s under load")
-            seen_s = asked_s
+            seen_s = read_at_s
 
-    def _powers_w(self, load: Load, windows: int, window_s: float) -> list[float]:
-        """The mean power of each window; one in which the counter ran backwards is discarded."""
+    def _powers_w(self, load: SustainedLoad, windows: int, window_s: float) -> list[float]:
+        """The mean power of each window, without those in which the counter ran backwards."""
         edges = [self.next_edge(load)]
         for _ in range(windows):
             self._run_for(load, window_s)
@@ -195,7 +195,7 @@ class EnergyMeter:
             raise MeasurementError(f"{self.source.name} ran backwards: was the driver reloaded?")
         return forwards
 
-    def _run_for(self, load: Load, seconds: float) -> None:
+    def _run_for(self, load: SustainedLoad, seconds: float) -> None:
         end_s = self._clock() + seconds
         while self._clock() < end_s:
             load.top_up()
@@ -205,14 +205,14 @@ class EnergyMeter:
                 self._pause(load.keeps_busy_s)
 
     def _second_stamp(self) -> Edge | None:
-        """Both sources are read all along: a trapezoid of power is only as good as its corners."""
+        """A reading of the second source; both are read all the time, as the integral of power needs it."""
         return Edge(self._clock(), self._second.read_mj()) if self._second else None
 
     def _idle_power_w(self, settings: MeasureSettings) -> float | None:
-        """Measured anew every twenty minutes; None where the counter stands still without load."""
+        """Idle power, measured every twenty minutes; None where the counter does not change without load."""
         if self._idle is None or self._clock() - self._idle[0] > IDLE_VALID_S:
             try:
-                idle_w = self._powers_w(Idle(self._pause), 1, settings.energy_window_s)[0]
+                idle_w = self._powers_w(NoLoad(self._pause), 1, settings.energy_window_s)[0]
             except MeasurementError:
                 return None
             self._idle = (self._clock(), idle_w)
@@ -220,7 +220,7 @@ class EnergyMeter:
 
 
 def _power_w(begin: Edge | None, end: Edge | None) -> float | None:
-    """Mean power between two edges; None where there are none or the count fell: never 0 for unknown."""
+    """Mean power between two edges; None without both edges or where the count fell."""
     if begin is None or end is None or end.energy_mj <= begin.energy_mj:
         return None
     return (end.energy_mj - begin.energy_mj) / 1e3 / (end.at_s - begin.at_s)
@@ -231,10 +231,10 @@ def _spread(powers_w: Sequence[float]) -> float:
 
 
 class PowerTrapezoid(EnergySource):
-    """Power readings integrated over time: the last resort, and the second opinion.
+    """Power readings integrated over time: the fallback, and the second source.
 
-    Every reading adds the area since the one before, so it must be read all along. Averaged sensors
-    lag behind by up to a second, which the settling time covers.
+    Every reading adds the area since the previous one, so it must be read all the time. Averaged sensors
+    lag by up to a second, which the settling time covers.
     """
 
     NEXT_AFTER_S = 5e-3
@@ -252,7 +252,7 @@ class PowerTrapezoid(EnergySource):
         self._sum_mj = 0.0
 
     def read_mj(self) -> float:
-        """See `EnergySource`; changes every five milliseconds, which spares the driver."""
+        """See `EnergySource`; changes every five milliseconds to limit calls of the driver."""
         now_s = self._clock()
         if self._last is None:
             self._last = (now_s, self._read_w())

@@ -1,4 +1,4 @@
-"""NVML's ways to tell energy, best first: the counter, the same as a field, power over time."""
+"""NVML's energy sources, best first: the energy counter, the same as a field, power integrated over time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from kswatch.profiler.probes.energy import EnergySource, PowerTrapezoid
 FIELD_ENERGY = 83
 FIELD_INSTANT_POWER = 186
 FIELD_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Of nvmlValue_t, by nvmlValueType_t."""
+"""Members of nvmlValue_t, indexed by nvmlValueType_t."""
 MODULE_BOARDS = ("GH200", "GB200", "Grace")
-"""Where the counter covers CPU and GPU together."""
+"""Boards whose counter covers CPU and GPU together."""
+NO_SENSOR = "no energy: this driver reports neither energy nor power of the board"
 
 
 class NvmlCount(EnergySource):
-    """A count of millijoules that NVML keeps since the driver was loaded."""
+    """NVML's count of millijoules since the driver was loaded."""
 
     def __init__(self, name: str, scope: str, read: Callable[[], float]) -> None:
         self.name, self.scope = name, scope
@@ -28,10 +29,7 @@ class NvmlCount(EnergySource):
 
     def read_mj(self) -> float:
         """See `EnergySource`."""
-        try:
-            return float(self._read())
-        except pynvml.NVMLError as error:
-            raise MeasurementError(f"{self.name} cannot be read: {error}") from error
+        return _read(self.name, self._read)
 
 
 def nvml_sources(
@@ -40,7 +38,7 @@ def nvml_sources(
     nvml: Any = pynvml,  # noqa: ANN401  (the module, or a simulated one)
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[EnergySource]:
-    """Every source that answers now, best first: at most one counter and one trapezoid of power."""
+    """The available sources, best first: at most one counter and one integral of power."""
     scope = "module" if any(board in model for board in MODULE_BOARDS) else "board"
     counters = [
         NvmlCount("nvml_counter", scope, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)),
@@ -50,20 +48,21 @@ def nvml_sources(
         _power("nvml_power_instant", scope, lambda: _field(nvml, gpu, FIELD_INSTANT_POWER) / 1e3, clock),
         _power("nvml_power_average", scope, lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3, clock),
     ]
-    return [*_first_that_answers(counters), *_first_that_answers(powers)]
+    return [*_first_available(counters), *_first_available(powers)]
 
 
 def _power(name: str, scope: str, read_w: Callable[[], float], clock: Callable[[], float]) -> PowerTrapezoid:
-    def read() -> float:
-        try:
-            return read_w()
-        except pynvml.NVMLError as error:
-            raise MeasurementError(f"{name} cannot be read: {error}") from error
-
-    return PowerTrapezoid(name, scope, read, clock)
+    return PowerTrapezoid(name, scope, lambda: _read(name, read_w), clock)
 
 
-def _first_that_answers(sources: list[Any]) -> list[EnergySource]:
+def _read(name: str, read: Callable[[], float]) -> float:
+    try:
+        return float(read())
+    except pynvml.NVMLError as error:
+        raise MeasurementError(f"{name} cannot be read: {error}") from error
+
+
+def _first_available(sources: list[Any]) -> list[EnergySource]:
     for source in sources:
         try:
             source.read_mj()
@@ -74,7 +73,7 @@ def _first_that_answers(sources: list[Any]) -> list[EnergySource]:
 
 
 def _field(nvml: Any, gpu: Any, field: int) -> float:  # noqa: ANN401
-    """One field value; the call succeeds even where the field does not: each has a status of its own."""
+    """The value of one field; the call succeeds even for an unsupported field, which has its own status."""
     value = nvml.nvmlDeviceGetFieldValues(gpu, [field])[0]
     if value.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(value.nvmlReturn)

@@ -1,4 +1,4 @@
-"""Energy of the CPU packages by RAPL, where the kernel shows it and the user may read it."""
+"""Energy of the CPU packages by RAPL, where the kernel provides it and the user may read it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import time
 from pathlib import Path
 
 from kswatch.errors import MeasurementError
-from kswatch.profiler.probes.energy import EnergySource, Load
-from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.probes.energy import EnergySource, SustainedLoad
+from kswatch.profiler.probes.timing import Launchable
 
 POWERCAP = Path("/sys/class/powercap")
 
 
-class CpuLoad(Load):
-    """One product after another in this very thread, a millisecond at a time."""
+class CpuLoad(SustainedLoad):
+    """Products one after another in the calling thread, a millisecond at a time."""
 
     SLICE_S = 1e-3
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, launchable: Launchable) -> None:
+        self._launchable = launchable
         self._products = 0
-        self._began_s = time.perf_counter()
+        self._started_s = time.perf_counter()
 
     def top_up(self) -> None:
-        """See `Load`."""
+        """See `SustainedLoad`."""
         end_s = time.perf_counter() + self.SLICE_S
         while time.perf_counter() < end_s:
             self._products += 1
-            self._work.launch(self._products)
+            self._launchable.launch(self._products)
 
     @property
     def products(self) -> int:
-        """See `Load`."""
+        """See `SustainedLoad`."""
         return self._products
 
     def product_ms(self) -> float:
-        """See `Load`; readings of the counter in between take their time, and energy, too."""
-        return 1e3 * (time.perf_counter() - self._began_s) / self._products
+        """See `SustainedLoad`; includes the time of the counter readings in between."""
+        return 1e3 * (time.perf_counter() - self._started_s) / self._products
 
 
 class Rapl(EnergySource):
-    """The sum over packages; each counter starts again from 0 at its own range, which is undone."""
+    """The sum over packages, with wrap-arounds of each counter at its own range corrected."""
 
     name = "rapl"
     scope = "package"
@@ -52,10 +52,10 @@ class Rapl(EnergySource):
             MeasurementError: there are none, or they cannot be read.
         """
         self._packages = sorted(folder.glob("intel-rapl:[0-9]*/energy_uj"))
-        # intel-rapl:0:1 is a part of intel-rapl:0.
+        # intel-rapl:0:1 is a part of intel-rapl:0
         self._packages = [path for path in self._packages if path.parent.name.count(":") == 1]
         if not self._packages:
-            raise MeasurementError(f"no RAPL: {folder} shows no CPU package, as in most virtual machines")
+            raise MeasurementError(f"no RAPL: {folder} lists no CPU package, as in most virtual machines")
         self._ranges_uj = [_read(path.with_name("max_energy_range_uj")) for path in self._packages]
         self._last_uj = [_read(path) for path in self._packages]
         self._sum_uj = 0
@@ -70,7 +70,7 @@ class Rapl(EnergySource):
 
 
 def rapl_refusal() -> str | None:
-    """Why the CPU's energy cannot be counted here; None where it can."""
+    """The reason why the CPU's energy cannot be measured here; None where it can."""
     try:
         Rapl()
     except MeasurementError as error:

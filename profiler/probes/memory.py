@@ -1,4 +1,4 @@
-"""Peak memory of a product, where the allocator keeps count of it."""
+"""Peak memory of a product, where the allocator counts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kswatch.profiler.probes.base import Probe
 
 @dataclass(frozen=True)
 class Allocator:
-    """The three questions to an allocator that counts; torch's on a GPU."""
+    """Functions of a counting allocator; by default torch's on a GPU."""
 
     reset_peak: Callable[[], None] = torch.cuda.reset_peak_memory_stats
     peak_bytes: Callable[[], int] = torch.cuda.max_memory_allocated
@@ -22,9 +22,9 @@ class Allocator:
 
 
 class MemoryProbe(Probe):
-    """Input and weights, what preparing kept, and the most that one launch took beyond that.
+    """Memory of input and weights, of the prepared weights, and the peak of one launch beyond that.
 
-    A launch by itself is looked at: in a visit, rotated sets and graphs take memory of their own.
+    It reads the single launch: during a visit, rotated sets and graphs take additional memory.
     """
 
     def __init__(self, allocator: Allocator | None = None) -> None:
@@ -33,26 +33,26 @@ class MemoryProbe(Probe):
         self._taken_bytes: dict[str, int] = {}
         self._before_bytes = 0
 
-    def problem_begins(self, problem: Problem) -> None:
+    def start_problem(self, problem: Problem) -> None:
         """See `Probe`."""
         self._input_bytes = problem.input_bytes
         self._kept_bytes.clear()
         self._taken_bytes.clear()
 
-    def prepare_begins(self, cell: str) -> None:
+    def before_prepare(self, cell: str) -> None:
         """See `Probe`."""
         self._before_bytes = self._allocator.now_bytes()
 
-    def prepare_ends(self, cell: str) -> None:
+    def after_prepare(self, cell: str) -> None:
         """See `Probe`."""
         self._kept_bytes[cell] = self._allocator.now_bytes() - self._before_bytes
 
-    def launch_begins(self, cell: str) -> None:
+    def before_launch(self, cell: str) -> None:
         """See `Probe`."""
         self._allocator.reset_peak()
         self._before_bytes = self._allocator.now_bytes()
 
-    def launch_ends(self, cell: str) -> None:
+    def after_launch(self, cell: str) -> None:
         """See `Probe`."""
         self._taken_bytes[cell] = self._allocator.peak_bytes() - self._before_bytes
 

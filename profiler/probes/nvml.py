@@ -1,6 +1,6 @@
-"""What NVML says of one GPU, known by its UUID; None for what this driver or board does not tell.
+"""NVML readings of a GPU, identified by its UUID; None for readings that driver or board do not support.
 
-NVML counts GPUs differently from CUDA, so an index never crosses from one to the other.
+NVML numbers GPUs differently from CUDA, so indices of one are never used with the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class BoardSettings:
-    """How the driver and the board are set: what a comparable night must share."""
+    """Settings of driver and board, which must be equal in comparable runs."""
 
     driver: str | None = None
     power_limit_w: float | None = None
@@ -27,7 +27,7 @@ class BoardSettings:
 
 
 def start() -> str | None:
-    """Load the library; why it does not start, or None where it does. Cheap to ask again."""
+    """Load the library; returns the reason for a failure, or None. Cheap to call again."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -35,8 +35,8 @@ def start() -> str | None:
     return None
 
 
-def told(read: Callable[[], Value]) -> Value | None:
-    """What NVML answers; None where it refuses."""
+def value_or_none(read: Callable[[], Value]) -> Value | None:
+    """The value of an NVML call; None where it fails."""
     try:
         return read()
     except pynvml.NVMLError:
@@ -45,38 +45,38 @@ def told(read: Callable[[], Value]) -> Value | None:
 
 def handle(uuid: str) -> Any:  # noqa: ANN401  (an opaque pointer of pynvml's)
     """NVML's handle of the GPU; None without a driver or where NVML does not know the UUID."""
-    return None if start() else told(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    return None if start() else value_or_none(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
 
 
 def board_settings(uuid: str) -> BoardSettings:
-    """Read once per run."""
+    """The board's settings; read once per run."""
     gpu = handle(uuid)
     if gpu is None:
         return BoardSettings()
-    limit_mw = told(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu))
+    limit_mw = value_or_none(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu))
     return BoardSettings(
-        driver=_text(told(pynvml.nvmlSystemGetDriverVersion)),
+        driver=_text(value_or_none(pynvml.nvmlSystemGetDriverVersion)),
         power_limit_w=None if limit_mw is None else limit_mw / 1e3,
         clock_lock=_clock_lock(gpu),
-        ecc=_switch(told(lambda: pynvml.nvmlDeviceGetEccMode(gpu)[0])),
-        mig=_switch(told(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0])),
-        vbios=_text(told(lambda: pynvml.nvmlDeviceGetVbiosVersion(gpu))),
+        ecc=_switch(value_or_none(lambda: pynvml.nvmlDeviceGetEccMode(gpu)[0])),
+        mig=_switch(value_or_none(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0])),
+        vbios=_text(value_or_none(lambda: pynvml.nvmlDeviceGetVbiosVersion(gpu))),
     )
 
 
 def neighbours(uuid: str, own: Collection[int]) -> tuple[int, ...] | None:
-    """Process ids of others than `own` that hold a context on the GPU; None where NVML does not say."""
+    """Ids of processes other than `own` with a context on the GPU; None where NVML does not support it."""
     gpu = handle(uuid)
     if gpu is None:
         return None
-    found = told(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(gpu))
+    found = value_or_none(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(gpu))
     return None if found is None else tuple(p.pid for p in found if p.pid not in own)
 
 
 def _clock_lock(gpu: Any) -> str | None:  # noqa: ANN401
-    """Application clocks where they differ from the board's own; a lock by -lgc cannot be read."""
-    now = told(lambda: pynvml.nvmlDeviceGetApplicationsClock(gpu, pynvml.NVML_CLOCK_SM))
-    default = told(lambda: pynvml.nvmlDeviceGetDefaultApplicationsClock(gpu, pynvml.NVML_CLOCK_SM))
+    """Application clocks where they differ from the default; a lock by `nvidia-smi -lgc` cannot be read."""
+    now = value_or_none(lambda: pynvml.nvmlDeviceGetApplicationsClock(gpu, pynvml.NVML_CLOCK_SM))
+    default = value_or_none(lambda: pynvml.nvmlDeviceGetDefaultApplicationsClock(gpu, pynvml.NVML_CLOCK_SM))
     if now is None or default is None:
         return None
     return "none" if now == default else f"applications {now} MHz"

@@ -1,4 +1,4 @@
-"""The SM clock as the GPU itself saw it: time and cycles stamped by every SM around a visit."""
+"""The mean SM clock of a visit, from time and cycles stamped by every SM before and after it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kswatch.profiler.probes.timing_cuda import ClockStamps
 
 SOURCE = Path(__file__).with_name("stamp.cu")
 THREADS = 1024
-"""So many that an SM holds two blocks at most: a block for each SM then reaches all of them."""
+"""Large enough that an SM holds at most two blocks: one block per SM then reaches all SMs."""
 
 
 def clock_stamps(device: torch.device) -> ClockStamps | None:
-    """Stamps on a GPU; None where their kernel cannot be compiled or loaded there."""
+    """Clock stamps on a GPU; None where their kernel cannot be compiled or loaded."""
     from kswatch.kernels.fused.cuda import driver
 
     try:
@@ -34,7 +34,7 @@ class CudaStamps:
     """A stamp kernel on torch's current stream."""
 
     def __init__(self, device: torch.device) -> None:
-        """Compile and load it.
+        """Compile and load the kernel.
 
         Raises:
             UnsupportedError: there is no PyCUDA, or no nvcc that compiles for this GPU.
@@ -44,8 +44,8 @@ class CudaStamps:
         found = nvcc.find_nvcc()
         if found is None:
             raise UnsupportedError("there is no nvcc")
-        machine = driver.machine(device)
-        compiler = nvcc.by_pycuda if nvcc.pycuda_is_there() else nvcc.by_nvcc
+        machine = driver.gpu_properties(device)
+        compiler = nvcc.compile_by_pycuda if nvcc.has_pycuda() else nvcc.compile_by_nvcc
         code, _ = compiler(SOURCE.read_text(encoding="ascii"), f"sm_{machine.architecture}", found)
         pycuda = driver.pycuda_driver()
         with driver.primary_context(device):
@@ -53,16 +53,16 @@ class CudaStamps:
         self._function.prepare("P")
         self._device = device
         self._blocks = torch.cuda.get_device_properties(device).multi_processor_count
-        # SM ids may exceed their count where some are switched off.
+        # SM ids may exceed the number of SMs where some are disabled
         self._stamps = torch.zeros(2, 4 * self._blocks, 2, dtype=torch.int64, device=device)
 
-    def enqueue(self, which: int) -> None:
+    def enqueue(self, index: int) -> None:
         """See `ClockStamps`."""
         from kswatch.kernels.fused.cuda import driver
 
-        if which == 0:
+        if index == 0:
             self._stamps.zero_()
-        address = self._stamps[which].data_ptr()
+        address = self._stamps[index].data_ptr()
         driver.on_current_stream(
             self._device,
             lambda stream: self._function.prepared_async_call(
@@ -77,7 +77,7 @@ class CudaStamps:
 
 
 def clock_of(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float | None:
-    """The median over SMs that stamped twice; each stamp is (nanoseconds, cycles), (0, 0) for none."""
+    """The median clock of SMs with both stamps; a stamp is (nanoseconds, cycles), (0, 0) if missing."""
     clocks = [
         1e3 * (end[1] - begin[1]) / (end[0] - begin[0])
         for begin, end in zip(before, after, strict=True)

@@ -1,4 +1,4 @@
-"""Timing one visit: a few launches in a row, each with a sample of its own."""
+"""Timing of one visit: a few launches in a row, each with its own sample."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from kswatch.kernels.problem import Problem
 
 MAX_LAUNCHES = 200
-"""Of one visit."""
+"""Limit of one visit."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """One cell's product on many sets of operands in turn: no cache still holds one when its turn comes."""
+    """One cell's product on many sets of operands in turn; no set is still cached when it is reused."""
 
     launch: Callable[[int], object]
     """`launch(i)` launches once on set i modulo `sets`."""
@@ -27,8 +27,8 @@ class Rotation:
 
 
 @dataclass(frozen=True)
-class Work:
-    """One cell's product, ready to be launched; a simulated timer looks its truth up by the names."""
+class Launchable:
+    """One cell's product, ready to be launched."""
 
     name: str
     """The implementation's name, or the canary's."""
@@ -37,12 +37,12 @@ class Work:
     problem: Problem | None = None
     """None for a canary."""
     rotate: Callable[[], Rotation] | None = None
-    """Makes the sets, on first use, for a launch that is too short to be timed alone."""
+    """Creates the operand sets, on first use, for a launch that is too short to be timed alone."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What one visit gave: samples in order of time, and labels for what was wrong with them."""
+    """The result of one visit: samples in order of time, and flags for their defects."""
 
     samples_ms: tuple[float, ...]
     flags: tuple[str, ...] = ()
@@ -50,11 +50,11 @@ class Visit:
     """Resolution of these samples, where it is finer than the timer's: each is a mean over a graph."""
     launches_per_sample: int = 1
     sm_clock_mhz: float | None = None
-    """Mean clock while the visit lasted, where stamps of the device itself tell it."""
+    """Mean clock during the visit, where the device can stamp it."""
 
     @property
     def timed_ms(self) -> float:
-        """What all launches took together."""
+        """Total time of all launches."""
         return self.launches_per_sample * sum(self.samples_ms)
 
 
@@ -65,34 +65,34 @@ class Timer(ABC):
     """The timer's resolution: the interval of a median is widened by half of it on both sides."""
 
     @abstractmethod
-    def visit(self, work: Work, launches: int) -> Visit:
+    def visit(self, launchable: Launchable, launches: int) -> Visit:
         """At most `launches` samples; the device is idle before and after."""
 
     @abstractmethod
-    def hot(self, work: Work, launches: int) -> Visit:
-        """The same with operands that the launch before has left in the caches.
+    def hot(self, launchable: Launchable, launches: int) -> Visit:
+        """The same with the operands left in the caches by the previous launch.
 
         Raises:
-            UnsupportedError: it cannot be timed so.
+            UnsupportedError: the cell cannot be timed hot.
         """
 
     @abstractmethod
-    def block_ms(self, work: Work, launches: int) -> float:
-        """What so many launches in a row take together, hot and unprepared, as the paper's authors timed."""
+    def block_ms(self, launchable: Launchable, launches: int) -> float:
+        """Total time of launches in a row, hot and without warm-up, as in the paper's protocol."""
 
     def forget(self) -> None:  # noqa: B027 (most keep nothing)
-        """Give back what was kept for the cells of a problem."""
+        """Release the state of a problem's cells."""
 
     def launch_ms(self) -> float:
-        """What launching nothing takes by this timer: part of every floor."""
+        """Latency of an empty launch by this timer: a part of every floor."""
         return 0.0
 
 
 class CpuTimer(Timer):
     """Wall time of each call by `perf_counter_ns`, garbage collection off.
 
-    The first call of a visit of several is not a sample: it finds the rival's threads still spinning
-    and its own code out of the instruction cache, and would be charged for whoever ran before.
+    The first call of a visit with several launches is not a sample: threads of the previous cell are still
+    spinning and the code is not in the instruction cache, so it would include costs of the previous cell.
     """
 
     tick_ms = time.get_clock_info("perf_counter").resolution * 1e3
@@ -100,37 +100,37 @@ class CpuTimer(Timer):
     def __init__(self) -> None:
         self._launched = 0
 
-    def visit(self, work: Work, launches: int) -> Visit:
-        """See `Timer`; goes on through the input sets where the last visit stopped."""
-        return self._visit(work, launches, 1)
+    def visit(self, launchable: Launchable, launches: int) -> Visit:
+        """See `Timer`; continues through the input sets where the previous visit stopped."""
+        return self._visit(launchable, launches, 1)
 
-    def hot(self, work: Work, launches: int) -> Visit:
+    def hot(self, launchable: Launchable, launches: int) -> Visit:
         """See `Timer`: every launch on the same set."""
-        return self._visit(work, max(launches, 2), 0)
+        return self._visit(launchable, max(launches, 2), 0)
 
-    def block_ms(self, work: Work, launches: int) -> float:
+    def block_ms(self, launchable: Launchable, launches: int) -> float:
         """See `Timer`."""
         begin_ns = time.perf_counter_ns()
         for _ in range(launches):
-            work.launch(0)
+            launchable.launch(0)
         return (time.perf_counter_ns() - begin_ns) / 1e6
 
-    def _visit(self, work: Work, launches: int, step: int) -> Visit:
+    def _visit(self, launchable: Launchable, launches: int, step: int) -> Visit:
         samples_ms = []
         launches = min(launches, MAX_LAUNCHES)
         with _no_garbage_collection():
             if launches > 1:
-                self._sample_ms(work, step)
+                self._sample_ms(launchable, step)
             for _ in range(launches):
-                samples_ms.append(self._sample_ms(work, step))
+                samples_ms.append(self._sample_ms(launchable, step))
         return Visit(tuple(samples_ms))
 
-    def _sample_ms(self, work: Work, step: int) -> float:
+    def _sample_ms(self, launchable: Launchable, step: int) -> float:
         self._launched += step
         begin_ns = time.perf_counter_ns()
-        y = work.launch(self._launched)
+        y = launchable.launch(self._launched)
         end_ns = time.perf_counter_ns()
-        del y  # after the second stamp: giving memory back is not the product's work
+        del y  # after the second stamp: freeing memory is not part of the product
         return (end_ns - begin_ns) / 1e6
 
 

@@ -1,1 +1,1 @@
-"""profiler/reports: say in one sentence what lives here."""
+"""Tables and summaries of runs, nights, dry runs and diagnostics for the terminal and for `--json`."""

@@ -1,4 +1,4 @@
-"""What the doctor found, for people."""
+"""The checks of `kswatch doctor` as lines for the terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kswatch.profiler.reports.run_table import console
 
 
 def print_checks(checks: Iterable[Check]) -> None:
-    """A line for each thing looked at, with the cure below where it is not well."""
+    """Print a line per check, with the cure below a failure."""
     out = console()
     for check in checks:
-        mark = "[green]ok  [/]" if check.ok else "[red]ILL [/]"
+        mark = "[green]ok  [/]" if check.ok else "[red]FAIL[/]"
         out.print(f"{mark} {check.name:<14} {check.what}", highlight=False, soft_wrap=True)
         if check.cure:
             out.print(f"     {'':<14} cure: {check.cure}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A planned run as a table for people."""
+"""A planned run as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kswatch.profiler.reports.run_table import console
 
 
 def print_dry_run(planned: DryRun) -> None:
-    """Print how much of each stratum fits, and about how long that takes."""
+    """Print the part of each stratum that fits, and the expected duration."""
     table = Table("family", title=_title(planned), title_justify="left")
     for name in ("batch", "precision", "layout"):
         table.add_column(name)
@@ -24,9 +24,9 @@ def print_dry_run(planned: DryRun) -> None:
 
 
 def _title(planned: DryRun) -> str:
-    what = f"{planned.suite} on {planned.device}: {planned.cells:,} cells"
+    title = f"{planned.suite} on {planned.device}: {planned.cells:,} cells"
     if planned.cells_left_out:
-        what += f", {planned.cells_left_out:,} left out"
+        title += f", {planned.cells_left_out:,} left out"
     if planned.minutes is None:
-        return f"{what}; nothing is known yet of how long they take there"
-    return f"{what}, about {as_text(60 * planned.minutes)} (by {planned.estimated_from})"
+        return f"{title}; no estimate yet: this device was never measured"
+    return f"{title}, about {as_text(60 * planned.minutes)} (estimated from {planned.estimated_from})"

@@ -1,4 +1,4 @@
-"""`kswatch compare`: two runs of one device side by side, as `kswatch.db.queries.run_diff` tells steps from chance."""
+"""`kswatch compare`: the significant changes between two runs of one device."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import EnvironmentChange
 from kswatch.db.queries.rows import CellDifference
-from kswatch.db.queries.run_diff import cell_differences, silent_cells
+from kswatch.db.queries.run_diff import cell_differences, missing_cells
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
-Verdict = Literal["faster", "slower", "same"]
+ChangeVerdict = Literal["faster", "slower", "same"]
 
-LEAST_STEP = 0.02
-"""A smaller step is the same, however sure it is: machines move about as much between two runs."""
+MIN_CHANGE = 0.02
+"""A smaller change counts as the same, even a significant one: machines drift as much between two runs."""
 
 
 @dataclass(frozen=True)
 class CellChange:
-    """One cell in both runs; `ratio` is time after over time before, < 1 means faster."""
+    """One cell in both runs; `ratio` is the later latency over the earlier one, < 1 means faster."""
 
     pattern: str
     batch: int
@@ -34,14 +34,14 @@ class CellChange:
     after_ms: float
     ratio: float
     ratio_low: float | None
-    """Lower end of the 95 % interval; None where a run knows none."""
+    """Lower end of the 95 % interval; None where a run has no interval."""
     ratio_high: float | None
-    verdict: Verdict
+    verdict: ChangeVerdict
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """All cells that both runs measured, the most changed first."""
+    """All cells of both runs, the largest changes first."""
 
     before: int
     after: int
@@ -50,21 +50,21 @@ class RunComparison:
     only_after: int
     environment_changes: tuple[EnvironmentChange, ...]
 
-    def count(self, verdict: Verdict) -> int:
-        """Cells with this verdict."""
+    def count(self, verdict: ChangeVerdict) -> int:
+        """Number of cells with this verdict."""
         return sum(cell.verdict == verdict for cell in self.cells)
 
     @property
     def median_ratio(self) -> float | None:
-        """Over all cells; None without any."""
+        """Median ratio over all cells; None without cells."""
         return statistics.median(cell.ratio for cell in self.cells) if self.cells else None
 
 
 def compare_runs(store: Store, before: int, after: int) -> RunComparison:
-    """The second run against the first.
+    """Compare the second run with the first.
 
     Raises:
-        UsageError: a run does not exist, or both are of different devices.
+        UsageError: a run does not exist, or the runs are of different devices.
     """
     first, second = queries.run(store, before), queries.run(store, after)
     if first.device_uuid != second.device_uuid:
@@ -78,14 +78,14 @@ def compare_runs(store: Store, before: int, after: int) -> RunComparison:
         before,
         after,
         tuple(changes),
-        only_before=sum(silent.cells for silent in silent_cells(store, before, after)),
-        only_after=sum(silent.cells for silent in silent_cells(store, after, before)),
+        only_before=sum(group.cells for group in missing_cells(store, before, after)),
+        only_after=sum(group.cells for group in missing_cells(store, after, before)),
         environment_changes=tuple(queries.environment_changes(store, before, after)),
     )
 
 
 def _change(cell: CellDifference) -> CellChange:
-    told = cell.clear and abs(cell.change) >= LEAST_STEP
+    changed = cell.clear and abs(cell.change) >= MIN_CHANGE
     return CellChange(
         pattern=f"{cell.a},{cell.b},{cell.c},{cell.d}",
         batch=cell.batch,
@@ -98,7 +98,7 @@ def _change(cell: CellDifference) -> CellChange:
         ratio=1 + cell.change,
         ratio_low=_ratio(cell.change_low),
         ratio_high=_ratio(cell.change_high),
-        verdict="same" if not told else "faster" if cell.change < 0 else "slower",
+        verdict="same" if not changed else "faster" if cell.change < 0 else "slower",
     )
 
 

@@ -1,4 +1,4 @@
-"""Two runs side by side, as a table for people."""
+"""The comparison of two runs as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from rich.table import Table
 
 from kswatch.profiler.reports.run_diff import CellChange, RunComparison
 
-MOST_ROWS = 30
+MAX_ROWS = 30
 
 
 def print_comparison(compared: RunComparison, console: Console) -> None:
-    """Print the cells that changed most, the counts, and what else changed with them."""
+    """Print the cells with the largest changes, the counts, and changes of the environment."""
     changed = [cell for cell in compared.cells if cell.verdict != "same"]
     if changed:
-        console.print(_table(compared, changed[:MOST_ROWS]))
-    if len(changed) > MOST_ROWS:
-        console.print(f"... and {len(changed) - MOST_ROWS} more; --json shows all")
+        console.print(_table(compared, changed[:MAX_ROWS]))
+    if len(changed) > MAX_ROWS:
+        console.print(f"... and {len(changed) - MAX_ROWS} more; --json shows all")
     ratio = f", median ratio {compared.median_ratio:.3f}" if compared.median_ratio else ""
     console.print(
         f"{len(compared.cells)} cells in both runs: {compared.count('faster')} faster, "
@@ -32,7 +32,7 @@ def print_comparison(compared: RunComparison, console: Console) -> None:
 
 
 def _table(compared: RunComparison, cells: list[CellChange]) -> Table:
-    title = f"time per product, run {compared.after} against run {compared.before}"
+    title = f"latency, run {compared.after} against run {compared.before}"
     table = Table(title=title, title_justify="left")
     for name in ("pattern", "batch", "precision", "layout", "implementation"):
         table.add_column(name, no_wrap=True)
@@ -57,4 +57,4 @@ def _table(compared: RunComparison, cells: list[CellChange]) -> Table:
 
 def _interval(cell: CellChange) -> str:
     known = cell.ratio_low is not None and cell.ratio_high is not None
-    return f"{cell.ratio_low:.3f} - {cell.ratio_high:.3f}" if known else "not known"
+    return f"{cell.ratio_low:.3f} - {cell.ratio_high:.3f}" if known else "unknown"

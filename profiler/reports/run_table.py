@@ -1,4 +1,4 @@
-"""What a run gave, as tables for people: fused against the best baseline, problem by problem."""
+"""The results of a run as tables for the terminal: fused against the best baseline, problem by problem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
 from kswatch.db.records import BASELINE_SETS, COMPARABLE
 from kswatch.db.store import Store
 
-MOST_ROWS = 40
+MAX_ROWS = 40
 """Of a run with more problems only the best and the worst are shown."""
 
 WIDTH = 150
@@ -23,12 +23,12 @@ Times = dict[tuple[int, str], MeasurementRow]
 
 
 def console() -> Console:
-    """Stdout; where it is no terminal, tables are as wide as they need."""
+    """A console on stdout; without a terminal, tables have a fixed width."""
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def print_run(store: Store, run_id: int, console: Console) -> None:
-    """Print the run's problems, its headlines, and what could not be measured, with reasons."""
+    """Print the run's problems, its headlines, and the cells that are not ok, with reasons."""
     measured = queries.measurements(store, run_id)
     comparisons = queries.comparisons(store, run_id)
     headlines = [
@@ -53,16 +53,16 @@ def _report(
 
 
 def _problem_table(comparisons: Sequence[ComparisonRow], times: Times) -> Table:
-    table = Table(title="time per product: fused against the fastest baseline", title_justify="left")
+    table = Table(title="latency: fused against the fastest baseline", title_justify="left")
     for name in ("pattern", "batch", "precision", "layout"):
         table.add_column(name, no_wrap=True)
     for name in ("fused", "fastest baseline", "speedup", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = sorted(comparisons, key=lambda row: -(row.speedup or 0.0))
-    half = MOST_ROWS // 2
-    for row in shown if len(shown) <= MOST_ROWS else shown[:half]:
+    half = MAX_ROWS // 2
+    for row in shown if len(shown) <= MAX_ROWS else shown[:half]:
         table.add_row(*_problem_cells(row, times))
-    if len(shown) > MOST_ROWS:
+    if len(shown) > MAX_ROWS:
         table.add_row(f"... {len(shown) - 2 * half} more ...")
         for row in shown[-half:]:
             table.add_row(*_problem_cells(row, times))
@@ -98,7 +98,7 @@ def _time(row: MeasurementRow | None) -> str:
         return row.status
     low, high = row.latency_low_ms or row.latency_ms, row.latency_high_ms or row.latency_ms
     percent = 50 * (high - low) / row.latency_ms
-    return f"{row.latency_ms:.3g} ms " + (f"±{percent:.1f} %" if percent < 100 else "± much")
+    return f"{row.latency_ms:.3g} ms " + (f"±{percent:.1f} %" if percent < 100 else "± over 100 %")
 
 
 def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
@@ -128,11 +128,11 @@ def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
 
 
 def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
-    """How many cells have no number or an uncertain one, by status, with implementations and a reason."""
+    """Cells without a measurement or with a wide interval: counts by status, implementations, a reason."""
     groups: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
     for row in measured:
         if row.status != "ok":
-            # reasons of `unsupported` are few and differ by implementation, others hold each cell's figures
+            # reasons of `unsupported` are few and differ by implementation; others hold figures of the cell
             groups[row.status, row.reason or "" if row.status == "unsupported" else ""].append(row)
     if not groups:
         return None
@@ -147,10 +147,8 @@ def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
 
 
 def _reason(rows: Sequence[MeasurementRow]) -> str:
-    """The cells' reason, or the first one's where each has its own."""
+    """The common reason of the cells, or that of the first one."""
     if rows[0].status == "not_converged":
-        return (
-            "too few samples for an interval as narrow and sure as wanted; the median counts, with this flag"
-        )
+        return "too few samples for an interval of the required width; the median counts, with this flag"
     several = len({row.reason for row in rows}) > 1
-    return f"{rows[0].reason or ''}{'; others alike' if several else ''}"
+    return f"{rows[0].reason or ''}{'; others similar' if several else ''}"

@@ -1,1 +1,1 @@
-"""profiler/revisions: say in one sentence what lives here."""
+"""Revisions of the kernels in git: worktrees, loading kernels, the effects of a change, compiler figures."""

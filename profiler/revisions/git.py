@@ -1,4 +1,4 @@
-"""Revisions of the kernels: which commit a name means, what changed, and worktrees to import from."""
+"""Revisions of the kernels in git: the commit of a name, changed files, and worktrees to import from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kswatch.errors import MeasurementError, UsageError
 from kswatch.kernels.fused.artifacts.cache import cache_folder
 
 KERNELS = "kernels"
-"""The folder of a repository that is measured: nothing else of a revision is checked out."""
+"""The folder of a repository that is measured; nothing else of a revision is checked out."""
 _TIMEOUT_S = 120
 
 
@@ -43,14 +43,14 @@ def revision_of(repository: Path, name: str) -> RevisionRecord:
     """The commit that a branch, tag, hash or `HEAD~1` means.
 
     Raises:
-        UsageError: there is none; in a shallow clone the message says how to fetch it.
+        UsageError: there is none; in a shallow clone the message has the command that fetches it.
     """
     done = _run(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if done.returncode:
         raise UsageError(f"unknown revision {name!r} in {repository.name}{_shallow_cure(repository)}")
     commit = done.stdout.strip()
-    told = git(repository, "show", "--no-patch", "--format=%cI%x00%s", commit).strip()
-    committed_at, _, subject = told.partition("\0")
+    shown = git(repository, "show", "--no-patch", "--format=%cI%x00%s", commit).strip()
+    committed_at, _, subject = shown.partition("\0")
     return RevisionRecord(commit, datetime.fromisoformat(committed_at), subject[:500])
 
 
@@ -79,7 +79,7 @@ def has_uncommitted(repository: Path, commit: str) -> bool:
 
 @contextmanager
 def worktrees(repository: Path, commits: Sequence[str]) -> Iterator[list[Path]]:
-    """A folder for each commit that holds its `kernels/`, removed at the end whatever happens.
+    """A folder for each commit that holds its `kernels/`, removed at the end in any case.
 
     Raises:
         UsageError: a commit has no `kernels/`.
@@ -114,7 +114,7 @@ def _check_out(repository: Path, folder: Path, commit: str) -> None:
 
 
 def _remove_abandoned(repository: Path, parent: Path) -> None:
-    """Take away what a process that was killed left behind."""
+    """Remove the worktrees of processes that were killed."""
     for scope in parent.glob("*-*"):
         pid = scope.name.partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
@@ -124,10 +124,10 @@ def _remove_abandoned(repository: Path, parent: Path) -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints.
+    """The output of a git command.
 
     Raises:
-        MeasurementError: git refuses; with the last line that it said.
+        MeasurementError: git fails; the message ends with the last line of its errors.
     """
     done = _run(folder, *arguments)
     if done.returncode:
@@ -136,7 +136,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Hooks of the repository have no business in a worktree that only measures.
+    # Hooks of the repository must not run in a worktree that is only measured.
     command = ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments]
     try:
         return subprocess.run(
@@ -156,7 +156,7 @@ def suspects(repository: Path, good: Sequence[str], bad: str) -> tuple[str, list
     Suspects are commits that `bad` has and no good one has, and that touch `kernels/`.
 
     Raises:
-        UsageError: there are none, so no commit can be to blame.
+        UsageError: there are none.
     """
     limits = [bad, *(f"^{commit}" for commit in good), "--", f":(top){KERNELS}"]
     newest = git(repository, "rev-list", "--max-count=1", *limits).strip()
@@ -169,8 +169,8 @@ def suspects(repository: Path, good: Sequence[str], bad: str) -> tuple[str, list
     return newest, [commit for commit in commits if commit != newest]
 
 
-class History:
-    """The commits of one repository, as `kswatch bisect` asks for them."""
+class CommitHistory:
+    """The commits of one repository, as `kswatch bisect` needs them."""
 
     def __init__(self, path: Path) -> None:
         self._repository = repository_of(path)
@@ -180,7 +180,7 @@ class History:
         return revision_of(self._repository, name).commit
 
     def subject(self, name: str) -> str:
-        """What its first line says."""
+        """The first line of its message."""
         return revision_of(self._repository, name).subject or ""
 
     def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:

@@ -1,1 +1,1 @@
-"""profiler/runs: say in one sentence what lives here."""
+"""Runs: one suite on one device from plan to result, its progress, and several runs at once."""

@@ -1,4 +1,4 @@
-"""Lanes: runs on several devices at once, each device in a thread of its own, never two on one device.
+"""Runs on several devices at once: one thread per device, never two runs on one device.
 
 The threads only wait for the processes that measure, and write; each has a store of its own.
 """
@@ -10,76 +10,78 @@ from collections.abc import Callable
 from typing import Any
 
 from kswatch.db.store import Store
+from kswatch.logs import log_context
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.runs.problem_loop import RunResult
 
 Measure = Callable[[Store], RunResult | None]
 
 
-class Lane:
-    """One run under way on one device."""
+class RunThread:
+    """One run in progress on one device."""
 
-    def __init__(self, about: Any, target: Target, run: Callable[[Lane], None]) -> None:  # noqa: ANN401
-        """Begin; `about` is whatever the one who started it wants to know again at the end."""
-        self.about = about
+    def __init__(self, subject: Any, target: Target, run: Callable[[RunThread], None]) -> None:  # noqa: ANN401
+        """Start it; `subject` is what its starter needs again at the end."""
+        self.subject = subject
         self.target = target
         self.result: RunResult | None = None
         self.error: Exception | None = None
-        self.over = False
+        self.has_ended = False
         """Whether the run has ended."""
         self._thread = threading.Thread(target=run, args=(self,), daemon=True)
         self._thread.start()
 
     def join(self) -> RunResult | None:
-        """Wait for the end, and give what was measured, or raise what was raised there."""
+        """The result of the run once it has ended, or its exception raised again."""
         self._thread.join()
         if self.error:
             raise self.error
         return self.result
 
 
-class Lanes:
-    """The runs under way of one process."""
+class ConcurrentRuns:
+    """The runs in progress of one process."""
 
     def __init__(self, store: Store) -> None:
-        """Nothing is under way; each lane gets a store of its own on the database of `store`."""
-        self.under_way: list[Lane] = []
+        """No run yet; each gets a store of its own on the database of `store`."""
+        self.in_progress: list[RunThread] = []
         self._engine = store.engine
-        self._news = threading.Event()
+        self._change = threading.Event()
 
-    def start(self, about: Any, target: Target, measure: Measure) -> Lane:  # noqa: ANN401
-        """Begin a run on a device that is free."""
+    def start(self, subject: Any, target: Target, measure: Measure) -> RunThread:  # noqa: ANN401
+        """Start a run on a device that is free."""
 
-        def run(lane: Lane) -> None:
+        def run(run_thread: RunThread) -> None:
             try:
-                lane.result = measure(Store(self._engine))
-            except Exception as error:  # raised again where the lane is joined
-                lane.error = error
+                with log_context(device=target.record.uuid):
+                    run_thread.result = measure(Store(self._engine))
+            except Exception as error:  # raised again where the thread is joined
+                run_thread.error = error
             finally:
-                lane.over = True
-                self._news.set()
+                run_thread.has_ended = True
+                self._change.set()
 
-        self.under_way.append(Lane(about, target, run))
-        return self.under_way[-1]
+        self.in_progress.append(RunThread(subject, target, run))
+        return self.in_progress[-1]
 
     def is_free(self, target: Target) -> bool:
-        """Whether a run on this device would disturb none of those under way, and none of them it."""
-        return not any(_disturb(target, lane.target) for lane in self.under_way)
+        """Whether a run on this device and those in progress would not disturb each other."""
+        return not any(_disturb(target, run_thread.target) for run_thread in self.in_progress)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until a run ends, at most so long."""
-        self._news.wait(seconds)
-        self._news.clear()
+        """Wait until a run ends, or the time is up."""
+        self._change.wait(seconds)
+        self._change.clear()
 
-    def ended(self) -> list[Lane]:
-        """Those that have ended since this was asked last."""
-        over = [lane for lane in self.under_way if lane.over]
-        self.under_way = [lane for lane in self.under_way if lane not in over]
-        return over
+    def ended(self) -> list[RunThread]:
+        """Those that have ended since the last call."""
+        ended = [run_thread for run_thread in self.in_progress if run_thread.has_ended]
+        self.in_progress = [run_thread for run_thread in self.in_progress if run_thread not in ended]
+        return ended
 
 
 def _disturb(one: Target, other: Target) -> bool:
-    """Whether two runs at once would; the CPU of a host starts the work of its GPUs, so it runs alone."""
+    """Whether two runs at once would; the CPU of a host launches the work of its GPUs, so it runs alone."""
     if one.record.uuid == other.record.uuid:
         return True
     if one.record.simulated or other.record.simulated:

@@ -1,4 +1,4 @@
-"""A run's progress that is also written to its log in the store, for who looks later or from afar."""
+"""A run's progress that is also written to its log in the store, for readers of other times and hosts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kswatch.db.coordination.run_log import Level, log
-from kswatch.db.records import COMPARABLE, NO_CONTENDER, MeasurementRecord
+from kswatch.db.records import CANNOT_COMPETE, COMPARABLE, MeasurementRecord
 from kswatch.db.store import Store
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.runs.progress import Progress
 
 
-class Logged(Progress):
-    """Tells another progress everything, and the log what a reader of the run should know."""
+class LoggedProgress(Progress):
+    """Passes everything to another progress, and to the log what a reader of the run needs."""
 
     def __init__(self, inner: Progress, store: Store, run_id: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Logged(Progress):
         self._log("info", f"planned {problems} problems, {cells} cells")
 
     def note(self, sentence: str) -> None:
-        """Log it."""
+        """Log it as a warning."""
         self._inner.note(sentence)
         self._log("warning", sentence)
 
@@ -36,22 +36,22 @@ class Logged(Progress):
         self._inner.starting(problem)
 
     def recorded(self, records: Sequence[MeasurementRecord]) -> None:
-        """Log the cells that gave nothing to compare, those of one reason together."""
+        """Log the cells without a comparable result, those of one reason together."""
         self._inner.recorded(records)
-        self._tell_lost(records)
+        self._log_lost(records)
 
     def left_out(self, records: Sequence[MeasurementRecord]) -> None:
-        """Log how much the budget left out."""
+        """Log the cells that the budget left out."""
         self._inner.left_out(records)
-        self._tell_lost(records)
+        self._log_lost(records)
 
     def end(self, sentence: str) -> None:
         """Log how it ended, however long the log is."""
         self._inner.end(sentence)
         log(self._store, self._run_id, [("info", sentence)], always=True)
 
-    def _tell_lost(self, records: Sequence[MeasurementRecord]) -> None:
-        lost = [one for one in records if one.status not in COMPARABLE | NO_CONTENDER]
+    def _log_lost(self, records: Sequence[MeasurementRecord]) -> None:
+        lost = [one for one in records if one.status not in COMPARABLE | CANNOT_COMPETE]
         groups = Counter((one.status, one.reason or "") for one in lost)
         log(self._store, self._run_id, [_line(lost, *group, count) for group, count in groups.items()])
 
@@ -60,11 +60,11 @@ class Logged(Progress):
 
 
 def _line(lost: Sequence[MeasurementRecord], status: str, reason: str, count: int) -> tuple[Level, str]:
-    mine = [one for one in lost if (one.status, one.reason or "") == (status, reason)]
-    if count > 8 or len({one.problem for one in mine}) > 1:
-        what = f"{count} cells"
+    same = [one for one in lost if (one.status, one.reason or "") == (status, reason)]
+    if count > 8 or len({one.problem for one in same}) > 1:
+        cells = f"{count} cells"
     else:
-        problem = mine[0].problem
-        names = ", ".join(one.implementation for one in mine)
-        what = f"{problem.pattern} at {problem.batch}, {problem.precision}, {problem.layout}: {names}"
-    return "info" if status == "skipped" else "warning", f"{what} {status}: {reason}"
+        problem = same[0].problem
+        names = ", ".join(one.implementation for one in same)
+        cells = f"{problem.pattern} at {problem.batch}, {problem.precision}, {problem.layout}: {names}"
+    return "info" if status == "skipped" else "warning", f"{cells} {status}: {reason}"

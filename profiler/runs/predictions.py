@@ -1,4 +1,4 @@
-"""What every heuristic says of a run's problems, stored beside what happened."""
+"""Predictions of every heuristic for a run's problems, stored beside its measurements."""
 
 from __future__ import annotations
 
@@ -7,35 +7,28 @@ from dataclasses import asdict
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import CanaryRow, RunRow
-from kswatch.db.records import PredictionRecord, ProblemKey
+from kswatch.db.records import PredictionRecord
 from kswatch.db.store import Store
-from kswatch.kernels.heuristics import HEURISTICS
 from kswatch.kernels.heuristics.base import DeviceFacts
-from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
+from kswatch.profiler.empty_records import problem_of
 
 
 def record(store: Store, run_id: int) -> None:
-    """Ask every heuristic about each problem that the run holds, and store the answers."""
+    """Store the prediction of every heuristic for each problem of the run."""
     facts = _facts(store, queries.run(store, run_id), queries.canaries(store, run_id))
     keys = store.run_problems(run_id)
-    problems = [_problem(key) for key in keys]
+    problems = [problem_of(key) for key in keys]
     records = [
-        PredictionRecord(key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup)
+        PredictionRecord(key, heuristic.name, heuristic.version, one.predicts_fused, one.predicted_speedup)
         for heuristic in HEURISTICS
-        for key, said in zip(keys, heuristic.predict_all(problems, facts), strict=True)
+        for key, one in zip(keys, heuristic.predict_all(problems, facts), strict=True)
     ]
     store.record_predictions(run_id, records)
 
 
-def _problem(key: ProblemKey) -> Problem:
-    values = dict(vars(key))
-    pattern = Pattern(*(values.pop(letter) for letter in "abcd"))
-    return Problem(pattern, **values)
-
-
 def _facts(store: Store, run: RunRow, canaries: Iterable[CanaryRow]) -> DeviceFacts:
-    """What is stored of the device, and the rates that its canaries reached in this run."""
+    """The stored facts of the device, and the rates that its canaries reached in this run."""
     device = queries.find_device(store, run.device_uuid)
     rates = {f"{canary.name}_{canary.precision}_rate": canary.rate for canary in canaries}
     return {**device.facts, **asdict(device), **rates}

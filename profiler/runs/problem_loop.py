@@ -1,4 +1,4 @@
-"""The problems of one run, one after the other: each is measured in a child and recorded at once.
+"""The problems of one run, one after the other: each is measured in a child process and recorded at once.
 
 Each problem is one transaction, so a run that is stopped or killed at any instant can be resumed
 without repeating or losing a problem.
@@ -14,26 +14,26 @@ from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import lost_workers, run_events
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
-from kswatch.db.records import CanaryRecord, MeasurementRecord, ProblemKey, RunState
+from kswatch.db.records import CanaryPosition, MeasurementRecord, ProblemKey, RunState
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError
-from kswatch.profiler.empty_records import unmeasured
-from kswatch.profiler.executors.base import Engine, MeasureTask, Position, WorkerLostError
-from kswatch.profiler.planning.budget import Budget, as_text
+from kswatch.profiler.empty_records import empty_record
+from kswatch.profiler.executors.base import Engine, MeasureTask, WorkerLostError
+from kswatch.profiler.planning.budget import TimeBudget, as_text
 from kswatch.profiler.planning.plan import Plan
-from kswatch.profiler.planning.priority_order import Portion, portions, remaining
-from kswatch.profiler.planning.time_caps import Pace
+from kswatch.profiler.planning.priority_order import WorkUnit, remaining, work_units
+from kswatch.profiler.planning.time_caps import TimeCaps
 from kswatch.profiler.runs import predictions
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.signals import Stopped
 
-Cells = Collection[tuple[ProblemKey, str]]
+DoneCells = Collection[tuple[ProblemKey, str]]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave; `cells` and `seconds` count those of an earlier start too."""
+    """The result of a run; `cells` and `seconds` include those of an earlier start."""
 
     run: int
     device: str
@@ -44,13 +44,13 @@ class RunResult:
 
     @classmethod
     def of(cls, row: RunRow) -> RunResult:
-        """The result of a run that has ended, as the store tells it."""
+        """The result of a run that has ended, from its row in the store."""
         seconds = round(row.seconds or 0.0, 3)
         return cls(row.id, row.device_uuid, row.cells, row.by_status, seconds, row.state)
 
 
 class ProblemLoop:
-    """Measures what the plan of a run that has begun still holds, and ends the run."""
+    """Measures the remaining problems of a run that has begun, and ends the run."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ProblemLoop:
         engine: Engine,
         progress: Progress,
         settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
-        in_portions: Sequence[Portion] | None = None,
+        units: Sequence[WorkUnit] | None = None,
     ) -> None:
         """Prepare; nothing is measured or written yet.
 
@@ -69,9 +69,9 @@ class ProblemLoop:
             run_id: Its number.
             plan: What it measures.
             engine: Where.
-            progress: Told what happens.
-            in_portions: The plan in order of value; problem by problem unless given.
-            settings: How carefully; a suite that should be short measures less carefully where it must.
+            progress: Receives the events of the run.
+            settings: Precision and time caps; a suite with a time limit lowers them where it must.
+            units: The plan in order of priority; problem by problem unless given.
         """
         self._store = store
         self._run_id = run_id
@@ -79,21 +79,20 @@ class ProblemLoop:
         self._engine = engine
         self._progress = progress
         self._settings = settings
-        self._portions = in_portions if in_portions is not None else portions(plan, None, {}, None)
-        self._canaries: list[CanaryRecord] = []
+        self._units = units if units is not None else work_units(plan, None, {}, None)
 
-    def conduct(self, budget: Budget, done: Cells = (), spent_s: float = 0.0) -> RunResult:
-        """Measure the cells that are not done, and end the run whatever happens.
+    def conduct(self, budget: TimeBudget, done: DoneCells = (), spent_s: float = 0.0) -> RunResult:
+        """Measure the cells that are not done, and end the run in any case.
 
         Args:
             budget: Wall time from now on.
             done: Cells that an earlier start of the run recorded.
             spent_s: Seconds that it took.
         """
-        began_s = self._engine.now_s()
+        start_s = self._engine.now_s()
         state: RunState = "failed"
         try:
-            self._measure(remaining(self._portions, done), budget)
+            self._measure(remaining(self._units, done), budget)
             state = "finished"
         except Stopped:
             state = "interrupted"
@@ -102,86 +101,86 @@ class ProblemLoop:
             raise
         except KswatchError as error:
             state = "interrupted"
-            self._tell_why(error)
+            self._record_reason(error)
             raise
         finally:
-            seconds = self._engine.now_s() - began_s
+            seconds = self._engine.now_s() - start_s
             self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
         return RunResult.of(queries.run(self._store, self._run_id))
 
-    def _tell_why(self, error: KswatchError) -> None:
-        """Say why the run stopped where people look for it: in its log, and as an event of the run."""
+    def _record_reason(self, error: KswatchError) -> None:
+        """Record why the run stopped, in its log and as an event of the run."""
         with suppress(KswatchError):  # the store itself may be why
             self._progress.note(str(error))
-            told = f"interrupted: {error}"
+            reason = f"interrupted: {error}"
             if isinstance(error, WorkerLostError):
-                lost_workers.say_lost(self._store, self._run_id, told)
+                lost_workers.mark_worker_lost(self._store, self._run_id, reason)
             else:
-                run_events.say(self._store, self._run_id, "note", "kswatch", told)
+                run_events.add_run_event(self._store, self._run_id, "note", "kswatch", reason)
 
-    def _measure(self, left: Sequence[Portion], budget: Budget) -> None:
+    def _measure(self, left: Sequence[WorkUnit], budget: TimeBudget) -> None:
         problems, cells = len(left), sum(len(one.implementations) for one in left)
         self._progress.begin(f"run {self._run_id}: {self._plan.suite}", problems, cells)
         self._read_canaries("start")
-        pace, expected_s = self._pace(problems), 0.0
-        for place, portion in enumerate(left):
-            if place == problems // 2:
+        caps, expected_s = self._time_caps(problems), 0.0
+        for index, unit in enumerate(left):
+            if index == problems // 2:
                 self._read_canaries("middle")
-            slower = budget.spent_s / expected_s if expected_s else 0.0  # than it was expected so far
-            if not budget.holds(slower * portion.seconds):
-                self._skip(left[place:], budget)
+            slower = budget.spent_s / expected_s if expected_s else 0.0  # than expected so far
+            if not budget.holds(slower * unit.seconds):
+                self._skip(left[index:], budget)
                 break
-            self._progress.starting(portion.problem)
-            records = self._engine.measure(self._task(portion, pace.of_next(problems - place)))
-            new = [record for record in records if record.implementation in portion.implementations]
+            self._progress.starting(unit.problem)
+            records = self._engine.measure(self._task(unit, caps.next_settings(problems - index)))
+            new = [record for record in records if record.implementation in unit.implementations]
             self._record(new)
             self._progress.recorded(new)
-            expected_s += portion.seconds
+            expected_s += unit.seconds
         self._read_canaries("end")
 
     def _record(self, records: Sequence[MeasurementRecord]) -> None:
-        """Record a problem; once more where the connection was lost, which changes nothing if it was in."""
+        """Record a problem; again where the connection was lost, which changes nothing if it was recorded."""
         with suppress(ConnectionLostError):
             return self._store.record_problem(self._run_id, records)
         return self._store.record_problem(self._run_id, records)
 
-    def _task(self, portion: Portion, settings: MeasureSettings) -> MeasureTask:
-        beside = tuple(name for name in portion.beside if name not in portion.implementations)
+    def _task(self, unit: WorkUnit, settings: MeasureSettings) -> MeasureTask:
+        paired_with = tuple(name for name in unit.paired_with if name not in unit.implementations)
         return MeasureTask(
-            portion.problem,
-            beside + portion.implementations,
+            unit.problem,
+            paired_with + unit.implementations,
             settings=settings,
-            energy=portion.energy,
-            seed=portion.place,
-            canaries=tuple(self._canaries),
+            energy=unit.energy,
+            seed=unit.plan_index,
         )
 
-    def _pace(self, problems: int) -> Pace:
-        """What the plan promises, in proportion where only some of its problems are left."""
-        on_cpu = self._engine.place().device.kind == "cpu"
+    def _time_caps(self, problems: int) -> TimeCaps:
+        """Time caps that keep the plan's time limit, in proportion where only some problems are left."""
+        on_cpu = self._engine.site().device.kind == "cpu"
         within_s = self._plan.within_s if on_cpu else None
         whole_s = within_s * problems / len(self._plan.problems) if within_s else None
-        return Pace(self._settings, len(self._plan.implementations), Budget(whole_s, self._engine.now_s))
+        return TimeCaps(
+            self._settings, len(self._plan.implementations), TimeBudget(whole_s, self._engine.now_s)
+        )
 
-    def _read_canaries(self, position: Position) -> None:
+    def _read_canaries(self, position: CanaryPosition) -> None:
         read = self._engine.canaries(position)
-        self._canaries += read
         if read:
             self._store.record_canaries(self._run_id, read)
 
-    def _skip(self, left: Sequence[Portion], budget: Budget) -> None:
-        """Record what the budget left out: it is not forgotten, and `--resume` measures it."""
+    def _skip(self, left: Sequence[WorkUnit], budget: TimeBudget) -> None:
+        """Record the cells that the budget left out as skipped; `--resume` measures them."""
         reason = f"the budget of {as_text(budget.limit_s or 0)} was spent"
         skipped = [
-            unmeasured(portion.problem, name, "skipped", reason)
-            for portion in left
-            for name in portion.implementations
+            empty_record(unit.problem, name, "skipped", reason)
+            for unit in left
+            for name in unit.implementations
         ]
         self._store.record_problem(self._run_id, skipped)
         self._progress.left_out(skipped)
 
     def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
-        # A store that failed a moment ago may fail again: the first error is the one to be told.
+        # A store that failed a moment ago may fail again: the first error is the one to report.
         with suppress(KswatchError):
             predictions.record(self._store, self._run_id)
             self._store.finish_run(self._run_id, state, seconds, max(0.0, harness_seconds))

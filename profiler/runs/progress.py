@@ -1,7 +1,8 @@
-"""How far a run is: a bar on a terminal, a line now and then elsewhere; always on stderr."""
+"""Progress of a run: a bar on a terminal, a line every ten seconds elsewhere; always on stderr."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter
@@ -16,26 +17,28 @@ from kswatch.db.records import MeasurementRecord
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.budget import as_text
 
+_log = logging.getLogger(__name__)
+
 
 class Progress:
-    """Told what a run does; this one keeps count and shows nothing."""
+    """Receives the events of a run; this one counts and shows nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began_s = clock()
+        self._start_s = clock()
         self.problems = 0
         self.done = 0
         self.by_status: Counter[str] = Counter()
 
     def begin(self, title: str, problems: int, cells: int) -> None:
-        """The run has so many problems and cells before it."""
+        """The run begins, with this number of problems and cells."""
         del title, cells
-        self._began_s = self._clock()
+        self._start_s = self._clock()
         self.problems, self.done = problems, 0
         self.by_status.clear()
 
     def note(self, sentence: str) -> None:
-        """Something that a reader of the numbers should know."""
+        """A fact that a reader of the results needs."""
 
     def starting(self, problem: Problem) -> None:
         """This problem is measured next."""
@@ -49,14 +52,18 @@ class Progress:
         """These cells are in the store as skipped."""
 
     def end(self, sentence: str) -> None:
-        """The run is over, and how."""
+        """The run has ended, with this outcome."""
+
+    def for_device(self, uuid: str) -> Progress:
+        """Progress of one of several runs at once: lines that name the device, since a bar shows one run."""
+        return LineProgress(prefix=f"{uuid}: ")
 
     @property
     def left_s(self) -> float | None:
-        """Seconds still to go at the pace so far; None before the first problem is done."""
+        """Estimated seconds to the end; None before the first problem is done."""
         if not self.done:
             return None
-        return (self._clock() - self._began_s) / self.done * (self.problems - self.done)
+        return (self._clock() - self._start_s) / self.done * (self.problems - self.done)
 
 
 class LineProgress(Progress):
@@ -67,41 +74,67 @@ class LineProgress(Progress):
     def __init__(
         self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic, prefix: str = ""
     ) -> None:
-        """Write to `out`, or stderr; a prefix tells lines of one device from those of another."""
+        """Write to `out`, or stderr; a prefix distinguishes the lines of several devices."""
         super().__init__(clock)
         self._out = out or sys.stderr
         self._prefix = prefix
-        self._said_s = clock()
+        self._shown_s = clock()
 
     def begin(self, title: str, problems: int, cells: int) -> None:
-        """Say what begins."""
+        """Print the title and the size of the run."""
         super().begin(title, problems, cells)
-        self._say(f"{title}: {problems} problems, {cells} cells")
+        self._print(f"{title}: {problems} problems, {cells} cells")
 
     def note(self, sentence: str) -> None:
-        """Say it."""
-        self._say(f"note: {sentence}")
+        """Print it."""
+        self._print(f"note: {sentence}")
 
     def recorded(self, records: Sequence[MeasurementRecord]) -> None:
-        """Say how far it is, if the last word was ten seconds ago."""
+        """Print the progress, if the last line is ten seconds old."""
         super().recorded(records)
-        if self._clock() - self._said_s >= self.EVERY_S:
-            self._say(f"{self.done}/{self.problems} problems, {self._left()}, {_counts(self.by_status)}")
+        if self._clock() - self._shown_s >= self.EVERY_S:
+            self._print(f"{self.done}/{self.problems} problems, {self._left()}, {_counts(self.by_status)}")
 
     def end(self, sentence: str) -> None:
-        """Say how it ended."""
-        self._say(sentence)
+        """Print the outcome."""
+        self._print(sentence)
 
     def _left(self) -> str:
         return f"about {as_text(self.left_s or 0)} left"
 
-    def _say(self, sentence: str) -> None:
-        self._said_s = self._clock()
+    def _print(self, sentence: str) -> None:
+        self._shown_s = self._clock()
         print(f"{self._prefix}{sentence}\n", end="", file=self._out, flush=True)
 
 
+class LogProgress(Progress):
+    """Log records: for daemons."""
+
+    def begin(self, title: str, problems: int, cells: int) -> None:
+        """Log the size of the run."""
+        super().begin(title, problems, cells)
+        _log.info("%s: %s problems, %s cells", title, problems, cells)
+
+    def note(self, sentence: str) -> None:
+        """Log a warning."""
+        _log.warning("%s", sentence)
+
+    def for_device(self, uuid: str) -> Progress:
+        """The same: the log names the device of each record."""
+        del uuid
+        return LogProgress()
+
+    def starting(self, problem: Problem) -> None:
+        """Log the problem, for debugging."""
+        _log.debug("measuring %s", problem)
+
+    def end(self, sentence: str) -> None:
+        """Log how it ended."""
+        _log.info("%s", sentence)
+
+
 class BarProgress(Progress):
-    """A bar with the time left and the problem under way."""
+    """A bar with the time left and the problem in progress."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -124,7 +157,7 @@ class BarProgress(Progress):
         self._bar.start()
 
     def note(self, sentence: str) -> None:
-        """Say it above the bar."""
+        """Print it above the bar."""
         self._console.print(f"note: {sentence}", highlight=False)
 
     def starting(self, problem: Problem) -> None:
@@ -137,7 +170,7 @@ class BarProgress(Progress):
         self._bar.update(self._task, completed=self.done, left=f"{as_text(self.left_s or 0)} left")
 
     def end(self, sentence: str) -> None:
-        """Take the bar away and say how it ended."""
+        """Remove the bar and print the outcome."""
         self._bar.stop()
         self._console.print(sentence, highlight=False)
 

@@ -1,6 +1,6 @@
 """One run from beginning to end: plan it, hold the device, begin it in the store, measure, end it.
 
-What happens in between, problem by problem, is in problem_loop.py.
+The part in between, problem by problem, is in problem_loop.py.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kswatch.db.coordination import leases, lost_workers
-from kswatch.db.coordination.workers import Sign
+from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import RunKind, RunRecord
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
+from kswatch.logs import log_context, set_log_run
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.environment import revision
 from kswatch.profiler.devices.preflight import preflight
 from kswatch.profiler.executors.base import Engine
 from kswatch.profiler.executors.local import local_engine
-from kswatch.profiler.liveness.device_lease import holding
-from kswatch.profiler.liveness.heartbeat import Heart
-from kswatch.profiler.planning.budget import Budget
-from kswatch.profiler.planning.cost_estimate import estimate
+from kswatch.profiler.liveness.device_lease import hold_device
+from kswatch.profiler.liveness.heartbeat import LeaseKeeper
+from kswatch.profiler.planning.budget import TimeBudget
+from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
-from kswatch.profiler.planning.priority_order import last_best, portions
-from kswatch.profiler.planning.run_options import Ways
-from kswatch.profiler.runs.logged_progress import Logged
+from kswatch.profiler.planning.priority_order import last_best, work_units
+from kswatch.profiler.planning.run_options import RunOptions
+from kswatch.profiler.runs.logged_progress import LoggedProgress
 from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.signals import EitherStop
@@ -41,25 +42,25 @@ MakeEngine = Callable[[devices.Target, float, threading.Event], Engine]
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a run needs beside the store and its plan."""
+class RunContext:
+    """Everything that a run needs beside the store and its plan."""
 
     config: ProfilerConfig = ProfilerConfig()
     progress: Progress = field(default_factory=Progress)
     stop: threading.Event = field(default_factory=threading.Event)
-    """When set, the problem under way is given up and the run ends as interrupted."""
+    """When set, the problem in progress is abandoned and the run ends as interrupted."""
     make_engine: MakeEngine = local_engine
-    """Where problems are measured: a child process of this host."""
+    """Makes what measures the problems: a child process of this host."""
     find_device: Callable[[str], devices.Target] = devices.find
-    """Which device is meant by a word: one of this host."""
+    """Finds the device that a name means: one of this host."""
     list_devices: Callable[[], tuple[devices.Target, ...]] = devices.list_targets
-    """Those that could be meant."""
-    signs: Callable[[Mapping[str, int]], Sequence[Sign]] = lambda running: ()
-    """Signs of life of who measures elsewhere, given the run of each device that has one."""
+    """All devices that a name could mean."""
+    heartbeats: Callable[[Mapping[str, int]], Sequence[Heartbeat]] = lambda running: ()
+    """Heartbeats of workers on other hosts, given the run of each device that has one."""
     engine: str = "local"
-    """Its name, as signs of life tell it."""
-    distant: bool = False
-    """Whether devices are those of other processes, which tell of themselves what this host would."""
+    """The engine's name in heartbeats."""
+    remote: bool = False
+    """Whether the devices belong to processes of other hosts, which check them before a run."""
 
 
 def run_suite(
@@ -71,47 +72,47 @@ def run_suite(
     kind: RunKind = "ad_hoc",
     budget_s: float | None = None,
     request_id: int | None = None,
-    surroundings: Surroundings | None = None,
+    context: RunContext | None = None,
 ) -> RunResult:
     """Measure a suite on one device and record it as a new run.
 
     Args:
         store: Where it is recorded; only this process writes, never the child.
-        suite: A name of `kswatch.profiler.planning.suites.SUITES`, or `ad_hoc` for the patterns of the filters alone.
+        suite: A name of `planning.suites.SUITES`, or `ad_hoc` for the patterns of the filters alone.
         device: `cpu`, `cuda`, a UUID, its unique prefix or a model name.
-        filters: What to take of the suite, as `kswatch.profiler.planning.plan.Filters` names it.
-        kind: Why it is measured.
-        budget_s: After so many seconds what is left is recorded as skipped.
-        request_id: The request that it answers.
-        surroundings: How, and who is told.
+        filters: The part of the suite to measure, with the keys of `planning.plan.Filters`.
+        kind: The purpose of the run.
+        budget_s: When it is spent, the remaining cells are recorded as skipped.
+        request_id: The queued request behind it.
+        context: Configuration, engine, progress and stop event.
 
     Raises:
         UsageError: there is no such suite, or a filter makes no sense.
         MeasurementError: there is no such device, it is in use, or it cannot be used.
         StoreError: the store cannot be written; what was recorded stays.
     """
-    around = surroundings or Surroundings()
-    arguments = {"hot": around.config.hot} | dict(filters or {})
-    chosen, ways = Filters.from_arguments(arguments), Ways.from_arguments(arguments)
-    plan, target = plan_suite(suite, chosen), around.find_device(device)
-    with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
-        place = engine.place()
+    context = context or RunContext()
+    arguments = {"hot": context.config.hot} | dict(filters or {})
+    chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
+    plan, target = plan_suite(suite, chosen), context.find_device(device)
+    with _measuring(store, plan, target, context, budget_s, options) as (engine, loop):
+        site = engine.site()
         run_id = store.begin_run(
             RunRecord(
                 suite=plan.suite,
-                device=place.device,
-                environment=place.environment,
+                device=site.device,
+                environment=site.environment,
                 revision=revision(Path(__file__)),
                 kind=kind,
-                origin="simulated" if place.device.simulated else "measured",
+                origin="simulated" if site.device.simulated else "measured",
                 started_at=datetime.now(UTC),
                 budget_s=budget_s,
                 planned_cells=plan.cells,
-                arguments=chosen.as_arguments() | ways.as_arguments(),
+                arguments=chosen.as_arguments() | options.as_arguments(),
                 request_id=request_id,
             )
         )
-        return loop(run_id).conduct(Budget(budget_s, engine.now_s))
+        return loop(run_id).conduct(TimeBudget(budget_s, engine.now_s))
 
 
 def resume(
@@ -120,41 +121,41 @@ def resume(
     *,
     device: str | None = None,
     budget_s: float | None = None,
-    surroundings: Surroundings | None = None,
+    context: RunContext | None = None,
 ) -> RunResult:
-    """Go on with a run where it stopped: the same plan without the cells that it has; skipped ones too.
+    """Continue a run where it stopped: the cells of its plan that it lacks, and the skipped ones.
 
     Args:
         store: Where the run is.
-        run_id: Which; the newest that was interrupted unless given.
-        device: Only one of this device.
-        budget_s: For what is left; that of the run unless given.
-        surroundings: How, and who is told.
+        run_id: Its number; the newest interrupted run unless given.
+        device: Takes only a run of this device.
+        budget_s: For the remaining cells; that of the run unless given.
+        context: Configuration, engine, progress and stop event.
 
     Raises:
-        UsageError: no such run, nothing is left of it, or its commit, environment or suite is another now.
+        UsageError: no such run, it is complete, or its commit, environment or suite has changed.
         MeasurementError: its device is not here, is in use, or cannot be used.
     """
-    around = surroundings or Surroundings()
+    context = context or RunContext()
     if run_id is None:
-        run_id = store.resumable_run(around.find_device(device).record.uuid if device else None)
+        run_id = store.resumable_run(context.find_device(device).record.uuid if device else None)
     if run_id is None:
         raise UsageError("there is no interrupted run to resume; `kswatch runs` lists all")
-    begun, row = store.run_plan(run_id), queries.run(store, run_id)
-    plan = plan_suite(begun.suite, Filters.from_arguments(begun.arguments))
-    if begun.origin == "imported" or SIDE in begun.arguments or plan.cells != begun.planned_cells:
+    former, row = store.run_plan(run_id), queries.run(store, run_id)
+    plan = plan_suite(former.suite, Filters.from_arguments(former.arguments))
+    if former.origin == "imported" or SIDE in former.arguments or plan.cells != former.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
     done = store.done_cells(run_id)
     if len(done) >= plan.cells:
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
-    target = around.find_device(begun.device.uuid)
-    budget_s = budget_s or begun.budget_s
-    ways = Ways.from_arguments(begun.arguments)
-    with _measuring(store, plan, target, around, budget_s, ways) as (engine, loop):
-        _refuse_changes(run_id, begun, engine)
+    target = context.find_device(former.device.uuid)
+    budget_s = budget_s or former.budget_s
+    options = RunOptions.from_arguments(former.arguments)
+    with _measuring(store, plan, target, context, budget_s, options) as (engine, loop):
+        _require_unchanged(run_id, former, engine)
         store.reopen_run(run_id)
-        lost_workers.say_back(store, run_id)
-        budget = Budget(budget_s, engine.now_s)
+        lost_workers.mark_worker_back(store, run_id)
+        budget = TimeBudget(budget_s, engine.now_s)
         return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 
 
@@ -163,37 +164,39 @@ def _measuring(
     store: Store,
     plan: Plan,
     target: devices.Target,
-    surroundings: Surroundings,
+    context: RunContext,
     budget_s: float | None,
-    ways: Ways,
+    options: RunOptions,
 ) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
-    """The device's engine, and what makes a run's loop there, while the device is held."""
-    config, uuid = surroundings.config, target.record.uuid
-    settings = ways.settings(config.settings)
-    stop = EitherStop(surroundings.stop)
-    if not surroundings.distant:
-        _look_before(target, surroundings.progress)
+    """The device's engine and a factory of the run's loop, while the device is held."""
+    config, uuid = context.config, target.record.uuid
+    settings = options.settings(config.settings)
+    stop = EitherStop(context.stop)
+    if not context.remote:
+        _preflight(target, context.progress)
     with (
-        store.patient(config.store_absent_s),
-        holding(store, uuid, config.lease_s) as held,
+        log_context(device=uuid),
+        store.retrying(config.store_absent_s),
+        hold_device(store, uuid, config.lease_s) as held,
         leases.fenced(store, held, config.lease_s),
     ):
-        heart = Heart(store, held, config.lease_s, stop, signs=not surroundings.distant)
+        keeper = LeaseKeeper(store, held, config.lease_s, stop, heartbeats=not context.remote)
         _mark_dead_runs(store, target)
-        with heart.beating(), closing(surroundings.make_engine(target, config.watchdog_s, stop)) as engine:
+        with keeper.keep_alive(), closing(context.make_engine(target, config.watchdog_s, stop)) as engine:
 
             def loop(run_id: int) -> ProblemLoop:
-                heart.run_id = run_id
-                progress = Logged(surroundings.progress, store, run_id)
-                known = estimate(store, target.record, plan, settings)
-                ordered = portions(plan, known, last_best(store, uuid), budget_s)
+                keeper.run_id = run_id
+                set_log_run(run_id)
+                progress = LoggedProgress(context.progress, store, run_id)
+                known = estimate_cost(store, target.record, plan, settings)
+                ordered = work_units(plan, known, last_best(store, uuid), budget_s)
                 return ProblemLoop(store, run_id, plan, engine, progress, settings, ordered)
 
             yield engine, loop
 
 
-def _look_before(target: devices.Target, progress: Progress) -> None:
-    """Refuse a device whose times would mean nothing; tell what a reader should know."""
+def _preflight(target: devices.Target, progress: Progress) -> None:
+    """Refuse a device whose latencies would be meaningless; note what a reader needs to know."""
     found = preflight(target)
     if found.time_refusal:
         raise MeasurementError(found.time_refusal)
@@ -202,15 +205,15 @@ def _look_before(target: devices.Target, progress: Progress) -> None:
 
 
 def _mark_dead_runs(store: Store, target: devices.Target) -> None:
-    """Runs of a device that are `running` although we hold it were killed: they can be resumed."""
+    """Mark killed runs, which are `running` although this process holds the device: they can be resumed."""
     for row in queries.runs(store, states=("running",), limit=None):
         if row.device_uuid == target.record.uuid:
             store.finish_run(row.id, "interrupted")
 
 
-def _refuse_changes(run_id: int, begun: RunRecord, engine: Engine) -> None:
-    """A run is of one revision in one environment: another one may not add to it."""
-    now, then = revision(Path(__file__)), begun.revision
+def _require_unchanged(run_id: int, former: RunRecord, engine: Engine) -> None:
+    """Refuse to add to a run of another revision or environment."""
+    now, then = revision(Path(__file__)), former.revision
     if (now and now.commit) != (then and then.commit):
         raise UsageError(f"run {run_id} was measured at another commit; check that out, or begin a new run")
     if (now and now.dirty) != (then and then.dirty):
@@ -220,5 +223,5 @@ def _refuse_changes(run_id: int, begun: RunRecord, engine: Engine) -> None:
         raise UsageError(
             f"run {run_id} cannot be resumed: {changed}; bring the files back, or begin a new run"
         )
-    if engine.place().environment != begun.environment:
+    if engine.site().environment != former.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")

@@ -1,1 +1,1 @@
-"""profiler/service: say in one sentence what lives here."""
+"""Services around runs: the nightly, the server of requests, confirmations, schedules."""

@@ -1,7 +1,8 @@
-"""Measuring again what a night flagged: its revision and the last good one, in turns on the same device.
+"""Confirming measurements: the flagged revision and the last good one, interleaved on the same device.
 
-What both revisions feel is the machine, what one of them feels is its code. Where the good one cannot be
-had, nothing is measured here, and the reason is given: then the night's revision is measured alone.
+A change that both revisions show is the machine's; one that only the flagged revision shows is its code's.
+Where the good revision is not available, nothing is measured here and the reason is returned: the flagged
+revision is then measured alone.
 """
 
 from __future__ import annotations
@@ -10,92 +11,94 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
 
 from kswatch.db.paired_runs.paired_record import HEAD, BrokenRevision
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
+from kswatch.db.records import CONFIRM
+from kswatch.db.request_queue.confirmation import ConfirmationRequest, problem_text
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
-from kswatch.profiler.ab_runs.session import Asked, GateSession, open_gate
+from kswatch.profiler.ab_runs.session import ComparisonRequest, GateSession, open_gate
 from kswatch.profiler.planning.budget import parse_seconds
 from kswatch.profiler.revisions.git import repository_of
 from kswatch.profiler.runs.problem_loop import RunResult
-from kswatch.profiler.runs.session import Surroundings
+from kswatch.profiler.runs.session import RunContext
 
-KIND: Final = "confirm"
 PAIRS, FEWEST_PAIRS = 5, 3
-"""Pairs of fresh processes, and how many the time must at least reach for."""
+"""Pairs of fresh processes: the most, and the fewest that the budget must suffice for."""
 ROUNDS = 8
 """ABBA rounds of each cell by one pair."""
 BUDGET_S = 600.0
 
 
-def measure_in_turns(
+def measure_interleaved(
     store: Store,
     request: RequestRow,
-    surroundings: Surroundings,
+    context: RunContext,
     repository: Path = Path(__file__).parent,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunResult | str:
-    """The newest run of the night's revision, or why the two were not measured.
+    """The newest run of the flagged revision, or the reason why the two were not measured.
 
     Each pair of processes is recorded as two runs of the request, with `SIDE` and `against` among their
-    arguments. Only the flagged implementations are measured: the other revision tells what the machine does.
+    arguments. Only the flagged implementations are measured: the good revision shows the machine's part.
 
     Raises:
         MeasurementError: the device was lost meanwhile.
     """
-    arguments = request.arguments
-    if not arguments.get("good_revision") or not arguments.get("bad_revision"):
-        return str(arguments.get("why_alone") or "no good revision is known")
-    if surroundings.distant:
+    confirmation = ConfirmationRequest.from_arguments(request.arguments)
+    if confirmation is None or not confirmation.good_revision or not confirmation.bad_revision:
+        return (confirmation and confirmation.why_alone) or "no good revision is known"
+    if context.remote:
         return "its device is another host's, which has no worktrees"
-    with ExitStack() as given_back:
+    with ExitStack() as resources:
         try:
-            asked = _asked(request, repository_of(repository))
-            session = given_back.enter_context(open_gate(asked, surroundings, store))
+            comparison = _comparison(request, confirmation, repository_of(repository))
+            session = resources.enter_context(open_gate(comparison, context, store))
         except (UsageError, MeasurementError) as error:
             return str(error)
         if not session.cells:
-            what = ", ".join(arguments["flagged"])
-            return f"nothing that feeds {what} changed between {asked.base[:12]} and {asked.head[:12]}"
-        budget_s = parse_seconds(str(arguments["budget"])) if arguments.get("budget") else BUDGET_S
-        began_s = clock()
-        if broken := _measure(session, lambda: budget_s - (clock() - began_s)):
+            names, base, head = ", ".join(confirmation.flagged), comparison.base, comparison.head
+            return f"no change between {base[:12]} and {head[:12]} affects {names}"
+        budget_s = parse_seconds(confirmation.budget) if confirmation.budget else BUDGET_S
+        start_s = clock()
+        if broken := _measure(session, lambda: budget_s - (clock() - start_s)):
             return f"the {broken.side} revision {broken.commit[:12]} cannot be measured: {broken.reason}"
     return RunResult.of(queries.run(store, session.runs[HEAD]))
 
 
-def _asked(request: RequestRow, repository: Path) -> Asked:
-    arguments = request.arguments
-    return Asked(
+def _comparison(
+    request: RequestRow, confirmation: ConfirmationRequest, repository: Path
+) -> ComparisonRequest:
+    problems = [problem_text(problem) for problem in confirmation.problem]
+    return ComparisonRequest(
         repository,
-        base=str(arguments["good_revision"]),
-        head=str(arguments["bad_revision"]),
+        base=str(confirmation.good_revision),
+        head=str(confirmation.bad_revision),
         device=request.device,
         suite=request.suite,
-        filters={"problem": arguments["problem"], "implementation": arguments["flagged"]},
-        kind=KIND,
+        filters={"problem": problems, "implementation": confirmation.flagged},
+        kind=CONFIRM,
         request_id=request.id,
     )
 
 
 def _measure(session: GateSession, left_s: Callable[[], float]) -> BrokenRevision | None:
-    """Pairs until time or patience is over, of as many cells as can be measured often enough."""
+    """Measure pairs until the budget is spent, of as many cells as can be measured often enough."""
     cells = session.cells
     for pair in range(PAIRS):
-        began_left_s = left_s()
+        before_s = left_s()
         with closing(session.readings(cells, ROUNDS, swapped=pair % 2 == 1)) as readings:  # type: ignore[type-var]
             for reading in readings:
                 if isinstance(reading, BrokenRevision):
                     return reading
                 if left_s() <= 0 and pair > 0:
                     return None
-        took_s = began_left_s - left_s()
+        pair_s = before_s - left_s()
         if pair == 0:
-            share = left_s() / (took_s * (FEWEST_PAIRS - 1)) if took_s else 1.0
+            share = left_s() / (pair_s * (FEWEST_PAIRS - 1)) if pair_s else 1.0
             cells = dict(list(cells.items())[: max(1, int(min(1.0, share) * len(cells)))])
-        elif left_s() < took_s:
+        elif left_s() < pair_s:
             return None
     return None

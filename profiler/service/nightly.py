@@ -12,20 +12,17 @@ from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.planning.budget import parse_seconds
-from kswatch.profiler.runs.concurrent_runs import Lane, Lanes, Measure
+from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, Measure, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
-from kswatch.profiler.runs.progress import LineProgress
-from kswatch.profiler.runs.session import Surroundings, run_suite
+from kswatch.profiler.runs.session import RunContext, run_suite
 
 Judge = Callable[[int], Any]
-"""Judges a run by its id and gives what `ci` found; handed in, since the profiler knows nothing of it."""
-
-ALL = "all"
+"""Judges a run by its id; composed by the command line, since the profiler does not import `ci`."""
 
 
 @dataclass(frozen=True)
-class Night:
-    """What became of one device's night."""
+class DeviceNight:
+    """The result of one device's night."""
 
     device: str
     suite: str
@@ -40,28 +37,10 @@ class Night:
         return 3 if self.run is None else int(getattr(self.judged, "exit_code", 0))
 
 
-def night_devices(
-    config: ProfilerConfig,
-    specs: Sequence[str] = (),
-    known: Callable[[], Sequence[devices.Target]] = devices.list_targets,
-) -> tuple[str, ...]:
-    """The devices of the nightly run: those named, be they here or not; else every GPU, else the CPU.
-
-    `all` among the names stands for every GPU that is known, else the CPU.
-    """
-    named = tuple(specs or config.devices)
-    if named and ALL not in named:
-        return named
-    found = known()
-    gpus = tuple(target for target in found if target.record.kind == "cuda")
-    others = (name for name in named if name != ALL)
-    return (*others, *(target.record.uuid for target in gpus or found))
-
-
-def night_suite(
+def nightly_suite(
     config: ProfilerConfig, device: str, find: Callable[[str], devices.Target] = devices.find
 ) -> str:
-    """What the nightly run measures on this device; one that is absent is taken for a GPU."""
+    """The suite of the nightly run on this device; an absent device counts as a GPU."""
     with suppress(KswatchError):
         if find(device).record.kind == "cpu":
             return config.cpu_suite
@@ -74,64 +53,64 @@ def run_night(
     suite: str | None,
     budget_s: float | None,
     judge: Judge,
-    surroundings: Surroundings,
-) -> Iterator[Night]:
+    context: RunContext,
+) -> Iterator[DeviceNight]:
     """Measure all devices at once, each in a process of its own, and judge each when it is done.
 
     One that cannot be measured stops no other; one that would be disturbed by another waits for it.
     """
-    config, lanes = surroundings.config, Lanes(store)
-    limit_s = budget_s or parse_seconds(config.nightly_budget)
-    waiting, away = _targets(surroundings, suite, specs)
-    yield from away
-    around = _telling_apart(surroundings) if len(waiting) > 1 else lambda target: surroundings
-    while (waiting and not surroundings.stop.is_set()) or lanes.under_way:
+    limit_s = budget_s or parse_seconds(context.config.nightly_budget)
+    runs = ConcurrentRuns(store)
+    waiting, absent = _targets(context, suite, specs)
+    yield from absent
+    context_of = _labelled_contexts(context) if len(waiting) > 1 else lambda target: context
+    while (waiting and not context.stop.is_set()) or runs.in_progress:
         for night, target in list(waiting):
-            if lanes.is_free(target) and not surroundings.stop.is_set():
+            if runs.is_free(target) and not context.stop.is_set():
                 waiting.remove((night, target))
-                lanes.start(night, target, _measure(night, limit_s, around(target)))
-        lanes.wait()
-        for lane in lanes.ended():
-            yield _judged(_ended(lane), judge)
+                runs.start(night, target, _measure(night, limit_s, context_of(target)))
+        runs.wait()
+        for run_thread in runs.ended():
+            yield _judged(_ended(run_thread), judge)
 
 
 def _targets(
-    surroundings: Surroundings, suite: str | None, specs: Sequence[str]
-) -> tuple[list[tuple[Night, devices.Target]], list[Night]]:
-    """The devices that are here, each once, with what is measured there; and those that are not."""
-    here: dict[str, tuple[Night, devices.Target]] = {}
-    away = []
+    context: RunContext, suite: str | None, specs: Sequence[str]
+) -> tuple[list[tuple[DeviceNight, devices.Target]], list[DeviceNight]]:
+    """The available devices, each once, with what is measured there; and those that are absent."""
+    present: dict[str, tuple[DeviceNight, devices.Target]] = {}
+    absent = []
     for spec in specs:
-        night = Night(spec, suite or night_suite(surroundings.config, spec, surroundings.find_device))
+        night = DeviceNight(spec, suite or nightly_suite(context.config, spec, context.find_device))
         try:
-            target = surroundings.find_device(spec)
+            target = context.find_device(spec)
         except KswatchError as error:
-            away.append(replace(night, error=str(error)))
+            absent.append(replace(night, error=str(error)))
         else:
-            here.setdefault(target.record.uuid, (night, target))
-    return list(here.values()), away
+            present.setdefault(target.record.uuid, (night, target))
+    return list(present.values()), absent
 
 
-def _telling_apart(surroundings: Surroundings) -> Callable[[devices.Target], Surroundings]:
-    """The same surroundings with lines that name the device: one bar cannot tell of several."""
-    return lambda target: replace(surroundings, progress=LineProgress(prefix=f"{target.record.uuid}: "))
+def _labelled_contexts(context: RunContext) -> Callable[[devices.Target], RunContext]:
+    """The context of each device, whose progress lines name it: one bar cannot show several runs."""
+    return lambda target: replace(context, progress=context.progress.for_device(target.record.uuid))
 
 
-def _measure(night: Night, budget_s: float, surroundings: Surroundings) -> Measure:
+def _measure(night: DeviceNight, budget_s: float, context: RunContext) -> Measure:
     return lambda store: run_suite(
-        store, night.suite, night.device, kind="nightly", budget_s=budget_s, surroundings=surroundings
+        store, night.suite, night.device, kind="nightly", budget_s=budget_s, context=context
     )
 
 
-def _ended(lane: Lane) -> Night:
+def _ended(run_thread: RunThread) -> DeviceNight:
     try:
-        run = lane.join()
+        run = run_thread.join()
     except KswatchError as error:
-        return replace(lane.about, error=str(error))
-    return replace(lane.about, device=lane.target.record.uuid, run=run)
+        return replace(run_thread.subject, error=str(error))
+    return replace(run_thread.subject, device=run_thread.target.record.uuid, run=run)
 
 
-def _judged(night: Night, judge: Judge) -> Night:
+def _judged(night: DeviceNight, judge: Judge) -> DeviceNight:
     """The night with its judgement; one that was interrupted is judged when it is resumed."""
     if night.run is None or night.run.state != "finished":
         return night

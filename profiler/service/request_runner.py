@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,36 +11,39 @@ from typing import cast
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
-from kswatch.db.records import MeasurementRecord, RunKind
+from kswatch.db.records import CONFIRM, MeasurementRecord, RunKind
 from kswatch.db.request_queue import events as request_events
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.budget import parse_seconds
 from kswatch.profiler.runs.problem_loop import RunResult
 from kswatch.profiler.runs.progress import Progress
-from kswatch.profiler.runs.session import Surroundings, resume, run_suite
-from kswatch.profiler.service import confirmation as in_turns
+from kswatch.profiler.runs.session import RunContext, resume, run_suite
+from kswatch.profiler.service.confirmation import measure_interleaved
 from kswatch.profiler.signals import Stopped
 
+_log = logging.getLogger(__name__)
 
-def measure_request(store: Store, request: RequestRow, surroundings: Surroundings) -> RunResult:
+
+def measure_request(store: Store, request: RequestRow, context: RunContext) -> RunResult:
     """The rest of the run that was begun for the request before a server ended, or a new one.
 
-    What is to be confirmed is measured in turns with the last good revision; where that cannot be, the
-    request says why.
+    A confirmation is measured interleaved with the last good revision; where that is impossible, the reason
+    is recorded in the request.
     """
-    begun = queries.run(store, request.run_id) if request.run_id is not None else None
-    if begun is not None and SIDE not in begun.arguments:
-        if begun.state == "finished":
-            return RunResult.of(begun)
+    former = queries.run(store, request.run_id) if request.run_id is not None else None
+    if former is not None and SIDE not in former.arguments:
+        if former.state == "finished":
+            return RunResult.of(former)
         with suppress(UsageError):  # another commit or environment now: its cells may not be mixed
-            return resume(store, begun.id, surroundings=surroundings)
-    if request.kind == in_turns.KIND:
-        found = in_turns.measure_in_turns(store, request, surroundings)
+            return resume(store, former.id, context=context)
+    if request.kind == CONFIRM:
+        found = measure_interleaved(store, request, context)
         if isinstance(found, RunResult):
             return found
-        request_events.say_alone(store, request.id, found)
+        request_events.record_unpaired(store, request.id, found)
     filters = dict(request.arguments)
     budget = filters.pop("budget", None)
     return run_suite(
@@ -51,12 +54,12 @@ def measure_request(store: Store, request: RequestRow, surroundings: Surrounding
         kind=cast(RunKind, request.kind),
         budget_s=parse_seconds(str(budget)) if budget else None,
         request_id=request.id,
-        surroundings=surroundings,
+        context=context,
     )
 
 
 def run_requests(
-    store: Store, request_ids: Sequence[int], judge: Callable[[int], object], surroundings: Surroundings
+    store: Store, request_ids: Sequence[int], judge: Callable[[int], object], context: RunContext
 ) -> None:
     """Run these queued requests one after the other, and judge each; one that fails stops no other."""
     for request_id in request_ids:
@@ -64,29 +67,29 @@ def run_requests(
         if request is None:
             continue  # a server took it
         try:
-            result = measure_request(store, request, surroundings)
+            result = measure_request(store, request, context)
         except Stopped:
-            requests.give_back(store, request_id, "the night was stopped", request.taken_at)
+            requests.requeue(store, request_id, "the night was stopped", request.taken_at)
             continue
         except KswatchError as error:
             requests.finish(store, request_id, "failed", str(error))
             continue
         if result.state != "finished":
-            requests.give_back(store, request_id, "the night was stopped", request.taken_at)
+            requests.requeue(store, request_id, "the night was stopped", request.taken_at)
             continue
         judge(result.run)
         requests.finish(store, request_id, "done", f"run {result.run}")
 
 
-def within(seconds: float | None, arguments: Mapping[str, object]) -> float | None:
-    """What a run takes at most that would take so many seconds, and may have a budget."""
+def limited_to_budget(seconds: float | None, arguments: Mapping[str, object]) -> float | None:
+    """The estimated seconds of a run, or its budget where that is less."""
     budget = arguments.get("budget")
     limit_s = parse_seconds(str(budget)) if budget else None
     return min(filter(None, (seconds, limit_s)), default=None)
 
 
 class RequestProgress(Progress):
-    """Writes a run's progress to its request, and hears there whether it is cancelled."""
+    """Writes a run's progress to its request, and stops the run when the request is cancelled."""
 
     def __init__(self, store: Store, request_id: int, stop: threading.Event) -> None:
         super().__init__()
@@ -98,34 +101,33 @@ class RequestProgress(Progress):
         self._message: str | None = None
 
     def begin(self, title: str, problems: int, cells: int) -> None:
-        """Write how much is to be done."""
+        """Record the number of cells."""
         super().begin(title, problems, cells)
-        self._tell(cells_planned=cells)
+        self._record_progress(cells_planned=cells)
 
     def note(self, sentence: str) -> None:
         """Keep it as the request's message."""
         self._message = sentence
 
     def recorded(self, records: Sequence[MeasurementRecord]) -> None:
-        """Write how far it is; stop the run if somebody asked to cancel it."""
+        """Record the progress; stop the run if the request was cancelled."""
         super().recorded(records)
         self._cells += len(records)
-        self._tell()
+        self._record_progress()
+
+    def starting(self, problem: Problem) -> None:
+        """Log the problem, for debugging."""
+        _log.debug("request %s: measuring %s", self._request_id, problem)
 
     def end(self, sentence: str) -> None:
-        """Say it on the server's own output."""
+        """Log how it ended."""
         if self.left_s is not None:
             sentence += f" ({self.done} of {self.problems} problems)"
-        say(sentence)
+        _log.info("%s", sentence)
 
-    def _tell(self, cells_planned: int | None = None) -> None:
-        self.cancelled = requests.progress(
+    def _record_progress(self, cells_planned: int | None = None) -> None:
+        self.cancelled = requests.record_progress(
             self._store, self._request_id, self._cells, cells_planned, self.left_s, self._message
         )
         if self.cancelled:
             self._stop.set()
-
-
-def say(sentence: str) -> None:
-    """Tell on the server's own output."""
-    print(f"kswatch serve: {sentence}", file=sys.stderr, flush=True)

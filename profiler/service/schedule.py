@@ -9,11 +9,11 @@ from apscheduler.triggers.cron import CronTrigger
 
 from kswatch.errors import ConfigurationError
 
-_LOOK_BACK = (timedelta(hours=1), timedelta(days=2), timedelta(days=40), timedelta(days=400))
+_SPANS = (timedelta(hours=1), timedelta(days=2), timedelta(days=40), timedelta(days=400))
 
 
 def trigger(expression: str, timezone: str) -> CronTrigger:
-    """The schedule that the configuration states.
+    """The schedule of the configuration.
 
     Raises:
         ConfigurationError: no such expression or time zone; days of the week must be names, since
@@ -34,9 +34,9 @@ def trigger(expression: str, timezone: str) -> CronTrigger:
 
 
 def next_due(schedule: CronTrigger, after: datetime) -> datetime | None:
-    """The first time due after that moment, in UTC; None if there is none any more.
+    """The first due time after that moment, in UTC; None if there is none.
 
-    Where clocks are set back, an hour comes twice: what is due at a stated hour is due the first time.
+    Where clocks are set back, an hour repeats: a schedule that names an hour is due the first time.
     """
     due = _after(schedule, after)
     while due and _is_repeated(schedule, due):
@@ -45,7 +45,7 @@ def next_due(schedule: CronTrigger, after: datetime) -> datetime | None:
 
 
 def _after(schedule: CronTrigger, moment: datetime) -> datetime | None:
-    # in UTC: adding to a local time of the repeated hour would fall back to its first pass for ever
+    # in UTC: adding to a local time of the repeated hour would return to its first pass for ever
     due = schedule.get_next_fire_time(None, moment.astimezone(UTC) + timedelta(microseconds=1))
     return due.astimezone(UTC) if due else None
 
@@ -57,7 +57,7 @@ def _is_repeated(schedule: CronTrigger, due: datetime) -> bool:
 
 def missed(schedule: CronTrigger, last: datetime, now: datetime) -> datetime | None:
     """The newest time that was due after `last`, up to `now`: nights missed in between count once."""
-    for span in _LOOK_BACK:
+    for span in _SPANS:
         due = next_due(schedule, now - span)
         newest = None
         while due and due <= now:

@@ -1,11 +1,11 @@
-"""Serving: takes asked-for runs, one per device at a time, asks for the nightly when due, judges each.
+"""The server: runs queued requests, one per device at a time, queues the nightly when due, judges each run.
 
 A request that fails is marked as failed with its reason; it never ends the server.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,118 +15,121 @@ from typing import Any, Final
 from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import leases, lost_workers
 from kswatch.db.coordination import schedule as schedule_marks
-from kswatch.db.coordination.workers import SILENT_AFTER
+from kswatch.db.coordination.workers import HEARTBEAT_TIMEOUT
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
 from kswatch.db.request_queue import requests
-from kswatch.db.request_queue.requests import Limits
+from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.devices.nightly_devices import nightly_devices
 from kswatch.profiler.executors.base import WorkerLostError
-from kswatch.profiler.liveness.device_lease import is_gone, this_process
-from kswatch.profiler.liveness.heartbeat import coordinating
+from kswatch.profiler.liveness.device_lease import has_ended, this_process
+from kswatch.profiler.liveness.heartbeat import coordinator_heartbeats
 from kswatch.profiler.planning.plan import Filters, plan_suite
-from kswatch.profiler.runs.concurrent_runs import Lane, Lanes
+from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
-from kswatch.profiler.runs.session import Surroundings
-from kswatch.profiler.service import dead_man_switch as night_call
-from kswatch.profiler.service.nightly import night_devices, night_suite
-from kswatch.profiler.service.request_runner import RequestProgress, measure_request, say, within
+from kswatch.profiler.runs.session import RunContext
+from kswatch.profiler.service.dead_man_switch import ping
+from kswatch.profiler.service.nightly import Judge, nightly_suite
+from kswatch.profiler.service.request_runner import RequestProgress, limited_to_budget, measure_request
 from kswatch.profiler.service.schedule import missed, next_due, trigger
 from kswatch.profiler.signals import EitherStop, Stopped
+
+_log = logging.getLogger(__name__)
 
 NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
 
-Judge = Callable[[int], Any]
-LookAround = Callable[[], Any]
+CheckMissingData = Callable[[], Any]
 
 
 class Server:
-    """Runs what is asked for until it is told to stop."""
+    """Runs queued requests until it is stopped."""
 
     def __init__(
         self,
         store: Store,
-        surroundings: Surroundings,
+        context: RunContext,
         judge: Judge,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        limits: Limits | None = None,
-        look_around: LookAround = lambda: None,
+        limits: RequestLimits | None = None,
+        check_missing_data: CheckMissingData = lambda: None,
     ) -> None:
-        """Serve one store; `surroundings.stop` ends it.
+        """Serve one store; `context.stop` ends it.
 
         Args:
             store: Whose requests.
-            surroundings: How each run is measured.
-            judge: Judges a finished run by its id, and tells people.
-            now: The clock that the schedule goes by.
-            limits: What one request may cost; None for none.
-            look_around: Tells people of runs that wait for a lost worker, and of those that no longer do.
+            context: How each run is measured.
+            judge: Judges a finished run by its id, and sends notifications.
+            now: The clock of the schedule.
+            limits: The cost limits of a request; None for none.
+            check_missing_data: Updates and sends the alerts on runs that wait for a lost worker.
         """
         self._store = store
-        self._surroundings = surroundings
-        self._config = surroundings.config
+        self._context = context
+        self._config = context.config
         self._schedule = trigger(self._config.nightly_cron, self._config.timezone)
         self._judge = judge
         self._now = now
         self._limits = limits
-        self._look_around = look_around
+        self._check_missing_data = check_missing_data
         self._lost: set[int] = set()
-        self._lanes = Lanes(store)
+        self._runs = ConcurrentRuns(store)
 
     def serve(self) -> None:
-        """Take requests until told to stop; runs on different devices go on at once."""
-        self._say_what_is_awaited()
-        around = self._surroundings
-        with coordinating(self._store, around.engine, around.signs):
-            while not self._surroundings.stop.is_set():
+        """Run requests until the stop event is set; those on different devices at the same time."""
+        self._log_start()
+        context = self._context
+        with coordinator_heartbeats(self._store, context.engine, context.heartbeats):
+            while not self._context.stop.is_set():
                 try:
-                    self._turn()
+                    self.step()
                 except ConnectionLostError as error:
-                    say(f"tries again: {error}")
-                    self._surroundings.stop.wait(self._config.poll_s)
-            while self._lanes.under_way:
-                self.end_lanes(None)
-        say("stopped")
+                    _log.warning("trying again: %s", error)
+                    self._context.stop.wait(self._config.poll_s)
+            while self._runs.in_progress:
+                self.finish_runs(None)
+        _log.info("stopped")
 
-    def _turn(self) -> None:
-        self.take_back()
-        self.tell_of_lost()
-        self.ask_for_due_night()
+    def step(self) -> None:
+        """Update the queue, start every request whose device is free, and finish the runs that end soon."""
+        self.requeue_abandoned()
+        self.report_lost_workers()
+        self.request_due_nightly()
         while self.start_next():
             pass
-        self.end_lanes(self._config.poll_s)
+        self.finish_runs(self._config.poll_s)
 
-    def take_back(self) -> None:
-        """Queue again what a server that is no more had taken: its run is resumed."""
-        ours = {lane.about.id for lane in self._lanes.under_way}
+    def requeue_abandoned(self) -> None:
+        """Queue the requests of servers that have ended again: their runs are resumed."""
+        own = {run_thread.subject.id for run_thread in self._runs.in_progress}
         for request in queries.requests(self._store, states=("running",), limit=None):
-            if request.id not in ours and self._is_abandoned(request):
+            if request.id not in own and self._is_abandoned(request):
                 message = "its server ended; the run will be resumed"
-                requests.give_back(self._store, request.id, message, request.taken_at)
+                requests.requeue(self._store, request.id, message, request.taken_at)
 
     def _is_abandoned(self, request: RequestRow) -> bool:
-        """Without a lease, whoever took it has so long to begin its run, and to judge it at the end."""
+        """Whether its server is gone: without a lease it has `lease_s` to begin the run, and to judge it."""
         since = request.taken_at
         if request.run_id is not None:
             run = queries.run(self._store, request.run_id)
             holder = leases.holder_of(self._store, run.device_uuid)
             if holder is not None:
-                return is_gone(holder)
+                return has_ended(holder)
             since = run.finished_at or since
         return since is None or self._now() - since > timedelta(seconds=self._config.lease_s)
 
-    def tell_of_lost(self) -> None:
-        """Have people told when a run lost its worker, and when one goes on."""
+    def report_lost_workers(self) -> None:
+        """Check for missing data when a run has lost its worker, or got it back."""
         lost = {one.run_id for one in lost_workers.lost_runs(self._store)}
         if lost != self._lost:
             self._lost = lost
-            self._look_around()
+            self._check_missing_data()
 
-    def ask_for_due_night(self) -> None:
-        """Queue the nightly of each device if it is due; nights missed while nobody served count once."""
+    def request_due_nightly(self) -> None:
+        """Queue the nightly of each device if it is due; nights missed without a server count once."""
         now = self._now()
         last = schedule_marks.last_due(self._store, NIGHTLY)
         if last is None:
@@ -135,15 +138,15 @@ class Server:
         due = missed(self._schedule, last, now)
         if due is None or not schedule_marks.mark_due(self._store, NIGHTLY, due):
             return
-        around = self._surroundings
+        context = self._context
         queued = queries.requests(self._store, states=("queued",), limit=None)
         waiting = {request.device for request in queued if request.kind == NIGHTLY}
-        for device in night_devices(self._config, (), around.list_devices):
+        for device in nightly_devices(self._config, (), context.list_devices):
             if device in waiting:
-                continue  # still waits for its device since an earlier night
-            requests.ask(
+                continue  # the request of an earlier night still waits
+            requests.submit(
                 self._store,
-                night_suite(self._config, device, around.find_device),
+                nightly_suite(self._config, device, context.find_device),
                 device,
                 asked_by="schedule",
                 why=f"nightly due at {due:%Y-%m-%d %H:%M} UTC",
@@ -151,131 +154,126 @@ class Server:
                 kind=NIGHTLY,
             )
 
-    def run_next(self) -> bool:
-        """Run the request whose turn it is to its end, and judge it; False when none can be run now."""
-        lane = self.start_next()
-        if lane is None:
-            return False
-        while lane in self._lanes.under_way:
-            self.end_lanes(None)
-        return True
-
-    def start_next(self) -> Lane | None:
-        """Begin the first request whose device is here and free; None when there is none."""
-        for request in self._in_turn():
+    def start_next(self) -> RunThread | None:
+        """Start the first request whose device is available and free; None when there is none."""
+        for request in requests.queued(self._store):
             try:
-                target = self._surroundings.find_device(request.device)
-                self._refuse_what_costs_too_much(request)
+                target = self._context.find_device(request.device)
+                self._check_cost_limit(request)
             except KswatchError as error:
                 if not self._may_wait(request, error):
                     self._fail(request, str(error), take=True)
                 continue
             if self._is_free(request, target) and (taken := requests.take(self._store, request.id)):
-                say(f"request {taken.id} of {taken.asked_by}: {taken.suite} on {taken.device}")
+                message = f"request {taken.id} of {taken.asked_by}: {taken.suite} on {taken.device}"
+                _log.info(message, extra={"device": target.record.uuid, "run": taken.run_id})
                 return self._start(taken, target)
         return None
 
-    def _in_turn(self) -> list[RequestRow]:
-        queued = queries.requests(self._store, states=("queued",), limit=None)
-        return sorted(queued, key=lambda request: (-request.priority, request.id))
-
     def _may_wait(self, request: RequestRow, error: KswatchError) -> bool:
-        """Whether the device may still come: as a worker of the cluster, or another server may have it."""
+        """Whether the device may appear later, as a worker of the cluster, or belongs to another server."""
         if isinstance(error, UsageError):
             return False
-        others = queries.workers(self._store, seen_since=self._now() - SILENT_AFTER)
+        others = queries.workers(self._store, seen_since=self._now() - HEARTBEAT_TIMEOUT)
         servers = [one for one in others if one.role == "coordinator" and one.stopped_at is None]
-        if not self._surroundings.distant and all(one.name == this_process() for one in servers):
+        if not self._context.remote and all(one.name == this_process() for one in servers):
             return False
         self._wait(request, f"waits for its device: {error}")
         return True
 
     def _is_free(self, request: RequestRow, target: Target) -> bool:
-        if not self._lanes.is_free(target):
+        if not self._runs.is_free(target):
             return False
         holder = leases.holder_of(self._store, target.record.uuid)
-        if holder is None or is_gone(holder):
+        if holder is None or has_ended(holder):
             return True
         self._wait(request, f"waits: device {target.record.uuid} is being measured by {holder}")
         return False
 
     def _wait(self, request: RequestRow, message: str) -> None:
         if request.message != message:
-            requests.wait(self._store, request.id, message)
+            requests.record_wait_reason(self._store, request.id, message)
 
-    def _refuse_what_costs_too_much(self, request: RequestRow) -> None:
-        """A page cannot count the cells of a suite: what it let through is refused here."""
+    def _check_cost_limit(self, request: RequestRow) -> None:
+        """Refuse a request that exceeds the limits: a page cannot count the cells of a suite."""
         if request.cells_planned is None:
             cells = plan_suite(request.suite, Filters.from_arguments(request.arguments)).cells
             seconds = requests.estimated_seconds(self._store, request.device, cells)
-            requests.plan(self._store, request.id, cells, seconds)
+            requests.record_plan(self._store, request.id, cells, seconds)
             if self._limits is None or request.kind != "ad_hoc":
                 return
-            if reason := self._limits.refusal(cells, within(seconds, request.arguments)):
+            if reason := self._limits.refusal(cells, limited_to_budget(seconds, request.arguments)):
                 raise UsageError(reason)
 
-    def _start(self, request: RequestRow, target: Target) -> Lane:
+    def _start(self, request: RequestRow, target: Target) -> RunThread:
         def measure(store: Store) -> RunResult | None:
-            stop = EitherStop(self._surroundings.stop)
+            stop = EitherStop(self._context.stop)
             progress = RequestProgress(store, request.id, stop)
-            surroundings = replace(self._surroundings, progress=progress, stop=stop)
+            context = replace(self._context, progress=progress, stop=stop)
             try:
-                return measure_request(store, request, surroundings)
+                return measure_request(store, request, context)
             except Stopped:
                 return None
 
-        return self._lanes.start(request, target, measure)
+        return self._runs.start(request, target, measure)
 
-    def end_lanes(self, wait_s: float | None) -> None:
-        """Judge the runs that have ended, after waiting for one for so long, and end their requests."""
-        self._lanes.wait(wait_s)
-        for lane in self._lanes.ended():
+    def finish_runs(self, wait_s: float | None) -> None:
+        """Wait up to `wait_s` for a run to end; judge the runs that have ended and finish their requests."""
+        self._runs.wait(wait_s)
+        for run_thread in self._runs.ended():
             try:
-                self._end(lane.about, lane.join())
+                self._finish(run_thread.subject, run_thread.join())
             except KswatchError as error:
-                self._give_back_or_fail(lane, error)
+                self._requeue_or_fail(run_thread, error)
             except Exception as error:  # a defect in one run must not end the nights of all others
-                sys.excepthook(*sys.exc_info())
-                told = f"{type(error).__name__}: {error}; this is a defect, please report it"
-                self._fail(lane.about, told)
+                _log.exception(
+                    "request %s: a defect", run_thread.subject.id, extra=_fields(run_thread.subject)
+                )
+                message = f"{type(error).__name__}: {error}; this is a defect, please report it"
+                self._fail(run_thread.subject, message)
 
-    def _end(self, request: RequestRow, result: RunResult | None) -> None:
-        end = partial(requests.finish, self._store, request.id, taken_at=request.taken_at)
+    def _finish(self, request: RequestRow, result: RunResult | None) -> None:
+        finish = partial(requests.finish, self._store, request.id, taken_at=request.taken_at)
         if result and result.state == "finished":
             self._judge(result.run)
             counts = ", ".join(f"{count} {status}" for status, count in result.by_status.items())
-            end("done", f"run {result.run}: {counts}")
+            finish("done", f"run {result.run}: {counts}")
             if request.kind == NIGHTLY:
-                night_call.call(self._config)
+                ping(self._config)
         elif queries.request(self._store, request.id).cancel_asked:
-            end("cancelled")
+            finish("cancelled")
         else:
             message = "the server was stopped; the run will be resumed"
-            requests.give_back(self._store, request.id, message, request.taken_at)
+            requests.requeue(self._store, request.id, message, request.taken_at)
 
-    def _give_back_or_fail(self, lane: Lane, error: KswatchError) -> None:
-        """What went away may come back, or just has, a device of the cluster or the database: resume then."""
-        request: RequestRow = lane.about
+    def _requeue_or_fail(self, run_thread: RunThread, error: KswatchError) -> None:
+        """Queue the request again where a device of the cluster, or the database, may come back."""
+        request: RequestRow = run_thread.subject
         lost = isinstance(error, (WorkerLostError, ConnectionLostError))
-        if lost or (self._surroundings.distant and not self._is_here(lane.target)):
-            say(f"request {request.id} waits: {error}")
-            what = "database" if isinstance(error, ConnectionLostError) else "device"
-            requests.give_back(self._store, request.id, f"waits for its {what}: {error}", request.taken_at)
+        if lost or (self._context.remote and not self._is_available(run_thread.target)):
+            _log.warning("request %s waits: %s", request.id, error, extra=_fields(request))
+            lost_part = "database" if isinstance(error, ConnectionLostError) else "device"
+            requests.requeue(self._store, request.id, f"waits for its {lost_part}: {error}", request.taken_at)
         else:
             self._fail(request, str(error))
 
-    def _is_here(self, target: Target) -> bool:
-        known = self._surroundings.list_devices()
+    def _is_available(self, target: Target) -> bool:
+        known = self._context.list_devices()
         return any(one.record.uuid == target.record.uuid for one in known)
 
     def _fail(self, request: RequestRow, message: str, take: bool = False) -> None:
         taken = requests.take(self._store, request.id) if take else request
         if taken is None:
-            return  # somebody else has it
-        say(f"request {request.id} failed: {message}")
+            return  # another server has it
+        _log.error("request %s failed: %s", request.id, message, extra=_fields(request))
         requests.finish(self._store, request.id, "failed", message, taken.taken_at)
 
-    def _say_what_is_awaited(self) -> None:
+    def _log_start(self) -> None:
         due = next_due(self._schedule, self._now())
         night = f" and the nightly of {due:%Y-%m-%d %H:%M} UTC" if due else ""
-        say(f"waiting for requests{night}; Ctrl-C ends")
+        _log.info("waiting for requests%s; Ctrl-C ends", night)
+
+
+def _fields(request: RequestRow) -> dict[str, object]:
+    """Log fields of a message about a request."""
+    return {"device": request.device, "run": request.run_id}

@@ -1,4 +1,4 @@
-"""How the night is started by the system: a systemd unit for `kswatch serve`, a cron line for `nightly`."""
+"""A systemd unit for `kswatch serve`, and a cron line for `kswatch nightly`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kswatch.profiler.config import ProfilerConfig
 _UNIT = """\
 # /etc/systemd/system/kswatch.service: systemctl enable --now kswatch
 [Unit]
-Description=kswatch: nightly and asked-for runs
+Description=kswatch: nightly and requested runs
 After=network-online.target
 Wants=network-online.target
 
@@ -25,13 +25,13 @@ Environment=KSWATCH_CONFIG={config}
 EnvironmentFile=-/etc/kswatch.environment
 Restart=on-failure
 RestartSec=30
-# SIGTERM gives up the problem under way; its run is resumed at the next start
+# SIGTERM abandons the problem in progress; its run is resumed at the next start
 TimeoutStopSec=60
 
 [Install]
 WantedBy=multi-user.target
 
-# Or, without a server, a line for crontab (its zone is that of the host, not profiler.timezone):
+# Or, without a server, a line for crontab (its time zone is the host's, not profiler.timezone):
 # {cron} cd {quoted_folder} && KSWATCH_CONFIG={quoted_config} {nightly}
 """
 
@@ -55,9 +55,9 @@ def unit(config: ProfilerConfig, config_path: Path) -> str:
 
 
 def _kswatch() -> str:
-    """The command of this installation, as the system must call it."""
-    beside = Path(sys.executable).with_name("kswatch")
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which("kswatch") or "/usr/bin/kswatch"
+    """The path of this installation's command."""
+    installed = Path(sys.executable).with_name("kswatch")
+    return str(installed) if os.access(installed, os.X_OK) else shutil.which("kswatch") or "/usr/bin/kswatch"
 
 
 def _escaped(word: str) -> str:

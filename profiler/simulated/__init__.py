@@ -1,1 +1,1 @@
-"""Simulated GPUs of known truth behind the interfaces of real ones: nothing they tell was measured."""
+"""Simulated GPUs of known truth behind the interfaces of real ones; none of their readings is measured."""

@@ -1,4 +1,4 @@
-"""The bench of a simulated device: the real timer, probes and energy meter on a board of known truth."""
+"""The backend of a simulated device: the real timer, probes and energy meter on a board of known truth."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import PRECISIONS, Problem
 from kswatch.kernels.reference import Correctness
-from kswatch.profiler.backends.canaries import COPIED_CACHES, Canary
-from kswatch.profiler.backends.gpu import Driver, GpuBench
-from kswatch.profiler.backends.workload import Stage, rotated_sets
+from kswatch.profiler.backends.canaries import COPIED_CACHES, CanaryKernel
+from kswatch.profiler.backends.gpu import Driver, GpuBackend
+from kswatch.profiler.backends.workload import Workload, rotated_sets
 from kswatch.profiler.devices.roofline import DATASHEETS
-from kswatch.profiler.devices.simulated_spec import Options, parse
+from kswatch.profiler.devices.simulated_spec import BoardOptions, parse
 from kswatch.profiler.probes.base import Probe
-from kswatch.profiler.probes.timing import Rotation, Work
+from kswatch.profiler.probes.timing import Launchable, Rotation
 from kswatch.profiler.probes.timing_cuda import CudaTimer
 from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Operations, Truth, truth_of
@@ -26,22 +26,22 @@ from kswatch.profiler.simulated.nvml import SimulatedNvml
 
 GEMM_SIZE = 8192
 FLOAT64_SHARE = 0.8
-"""Of the peak in float64: as fp32's on tensor cores (A100 and newer), half of it before."""
+"""Share of the fp32 peak that float64 reaches on tensor cores (A100 and newer); half on older boards."""
 CHECK_PASSES = 4
-"""Over the output in float64, for one check."""
+"""Passes over the float64 output for one check."""
 RIGHT = Correctness(1e-7, 1e-6, True)
 WRONG = Correctness(1.0, 1.0, False, "wrong on purpose (simulated)")
 
 TruthOf = Callable[[Problem, Operations], Truth]
 
 
-class SimulatedBench(GpuBench):
+class SimulatedBackend(GpuBackend):
     """A simulated GPU of this process; time passes only on its own clock."""
 
-    counter_refusal = "this device is simulated, and has none"
+    counter_refusal = "this device is simulated and has no hardware counters"
 
     def __init__(self, board: Board, truth_of: TruthOf) -> None:
-        """A bench on a board whose cells take what `truth_of` says."""
+        """Simulate on a board whose cells have the truth that `truth_of` returns."""
         self.board = board
         self._simulating_s = 0.0
         self.truth_of = truth_of
@@ -53,46 +53,46 @@ class SimulatedBench(GpuBench):
         self.probes = (VisitLevels(board), *self.probes)
 
     @classmethod
-    def of(cls, spec: str) -> SimulatedBench:
-        """The bench of `sim:h200` and the like; its truth is the model's roofline."""
-        known = parse(spec)
-        board = Board(known.options, known.model)
-        return cls(board, lambda problem, implementation: truth_of(known, problem, implementation))
+    def from_spec(cls, text: str) -> SimulatedBackend:
+        """The backend of a name like `sim:h200`, with truth from the board's roofline."""
+        spec = parse(text)
+        board = Board(spec.options, spec.model)
+        return cls(board, lambda problem, implementation: truth_of(spec, problem, implementation))
 
-    def stage(self, problem: Problem, seed: int) -> Stage:
-        """See `Bench`."""
+    def workload(self, problem: Problem, seed: int) -> Workload:
+        """See `Backend`."""
         self.timer.forget()
-        return SimulatedStage(self, problem, seed)
+        return SimulatedWorkload(self, problem, seed)
 
-    def canaries(self) -> Iterator[Canary]:
-        """See `Bench`: a copy and a product per precision, at fixed shares of the datasheet."""
+    def canaries(self) -> Iterator[CanaryKernel]:
+        """See `Backend`; a copy and a product per precision, at fixed shares of the datasheet's rates."""
         model = self.board.model
         moved = 2 * COPIED_CACHES * model.cache_bytes
         copy_ms = 1e3 * moved / (0.9 * model.bytes_per_s)
         truth = Truth(copy_ms, noise=self.board.options.noise)
-        yield Canary("copy", "fp32", self._work("copy", truth), moved)
+        yield CanaryKernel("copy", "fp32", self._launchable("copy", truth), moved)
         for precision in PRECISIONS:
             problem = Problem(Pattern(1, GEMM_SIZE, GEMM_SIZE, 1), GEMM_SIZE, precision, "batch_first")
             if self.unsupported(problem) is None:
                 truth = self.truth_of(problem, _Gemm())
-                yield Canary("gemm", precision, self._work("gemm", truth), problem.flops)
+                yield CanaryKernel("gemm", precision, self._launchable("gemm", truth), problem.flops)
 
-    def _work(self, name: str, truth: Truth) -> Work:
-        return Work(name, lambda turn: self.cuda.launch(Launch(name, truth, name, 1 << 40)))
+    def _launchable(self, name: str, truth: Truth) -> Launchable:
+        return Launchable(name, lambda turn: self.cuda.launch(Launch(name, truth, name, 1 << 40)))
 
     def unsupported(self, problem: Problem) -> str | None:
-        """Why the board's generation has no such precision; None where it has."""
+        """The reason why the board's generation lacks the precision; None where it has it."""
         if problem.precision in ("tf32", "bf16") and self.board.model.capability < 80:
             return f"{problem.precision} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
         return None
 
     def free_bytes(self) -> int:
-        """See `Bench`."""
+        """See `Backend`."""
         return self.board.model.memory_bytes
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """See `Bench`; what simulating takes for real stands for the device's time, and is no harness."""
+        """See `Backend`; the real time of simulating replaces the device's time and is no overhead."""
         begin_s = time.perf_counter()
         with super().busy():
             yield
@@ -100,24 +100,24 @@ class SimulatedBench(GpuBench):
 
     @property
     def skipped_s(self) -> float:  # type: ignore[override]
-        """See `Bench`: all of its time, in place of the real time that simulating took."""
+        """See `Backend`; all simulated time minus the real time of simulating."""
         return self.board.clock.now_s - self._simulating_s
 
     def healthy(self) -> bool:
-        """See `Bench`."""
+        """See `Backend`."""
         return not self.board.broken
 
 
 class SimulatedStamps:
-    """The clock that the board had on the way between both stamps."""
+    """The board's mean clock between both stamps."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._at_s = [0.0, 0.0]
 
-    def enqueue(self, which: int) -> None:
+    def enqueue(self, index: int) -> None:
         """See `ClockStamps`."""
-        self._at_s[which] = self._board.begin_s()
+        self._at_s[index] = self._board.begin_s()
 
     def sm_clock_mhz(self) -> float | None:
         """See `ClockStamps`."""
@@ -128,7 +128,7 @@ class SimulatedStamps:
 
 
 class _Gemm:
-    """The canary's product, which is dense."""
+    """The dense product of the gemm canary."""
 
     name = "dense"
 
@@ -137,36 +137,38 @@ class _Gemm:
 
 
 class VisitLevels(Probe):
-    """Lets the board know that a visit begins, so that it can give it a level of its own."""
+    """Gives each visit its own level on the board."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
-    def visit_begins(self, cell: str) -> None:
+    def before_visit(self, cell: str) -> None:
         """See `Probe`."""
-        self._board.visit_begins(cell)
+        self._board.draw_level(cell)
 
 
-class SimulatedStage(Stage):
-    """A problem on a simulated board: nothing is computed, setting up and checking take their time."""
+class SimulatedWorkload(Workload):
+    """A problem on a simulated board: nothing is computed, but set-up and checks take simulated time."""
 
-    def __init__(self, bench: SimulatedBench, problem: Problem, seed: int) -> None:
-        self._bench = bench
+    def __init__(self, backend: SimulatedBackend, problem: Problem, seed: int) -> None:
+        self._backend = backend
         self._problem = problem
-        self._place = seed
-        """Sessions seed problems by their place in the plan: so mishaps have a fixed cell."""
+        self._plan_index = seed
+        """Index in the plan, by which sessions seed problems: so faults hit a fixed cell."""
         self._pass_time(problem)
 
     def unsupported(self, implementation: Implementation) -> str | None:
-        """See `Stage`."""
-        return self._bench.unsupported(self._problem)
+        """See `Workload`."""
+        return self._backend.unsupported(self._problem)
 
-    def prepare(self, implementation: Implementation) -> Work:
-        """See `Stage`."""
-        self._mishap(implementation)
-        name, problem, cuda = implementation.name, self._problem, self._bench.cuda
-        truth = self._bench.truth_of(problem, implementation)
-        sets, complete = rotated_sets(problem, self._bench.cache_bytes, implementation.memory_bytes(problem))
+    def prepare(self, implementation: Implementation) -> Launchable:
+        """See `Workload`."""
+        self._inject_fault(implementation)
+        name, problem, cuda = implementation.name, self._problem, self._backend.cuda
+        truth = self._backend.truth_of(problem, implementation)
+        sets, complete = rotated_sets(
+            problem, self._backend.cache_bytes, implementation.memory_bytes(problem)
+        )
         set_bytes = problem.compulsory_bytes
 
         def launch(turn: int, place: int = 0) -> None:
@@ -176,43 +178,43 @@ class SimulatedStage(Stage):
         def rotate() -> Rotation:
             return Rotation(lambda turn: launch(turn, turn % sets), sets, complete)
 
-        return Work(name, launch, problem, rotate)
+        return Launchable(name, launch, problem, rotate)
 
     def _number(self, name: str) -> int:
-        """Of a cell in the run, counted from 1."""
-        return 1 + self._place * len(IMPLEMENTATIONS) + IMPLEMENTATIONS.index(name)
+        """Number of a cell in the run, counted from 1."""
+        return 1 + self._plan_index * len(IMPLEMENTATIONS) + IMPLEMENTATIONS.index(name)
 
-    def _mishap(self, implementation: Implementation) -> None:
-        options: Options = self._bench.board.options
+    def _inject_fault(self, implementation: Implementation) -> None:
+        options: BoardOptions = self._backend.board.options
         if not (options.hang_at or options.sticky_at):
             return
         number = self._number(implementation.name)
         if number == options.sticky_at:
-            self._bench.board.broken = True
+            self._backend.board.broken = True
         while number == options.hang_at:
             time.sleep(1.0)
 
     def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
-        """See `Stage`: the hash changes with what makes the implementation slower."""
-        factor = self._bench.board.options.slower.get(implementation.name, 1.0)
+        """See `Workload`; the hash depends on the latency factor of the implementation."""
+        factor = self._backend.board.options.slower.get(implementation.name, 1.0)
         return (f"simulated-{factor:g}", None) if implementation.name == "fused" else (None, None)
 
-    def check(self, work: Work, bmm_error: float | None) -> Correctness:
-        """See `Stage`."""
+    def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
+        """See `Workload`."""
         del bmm_error
         float64_bytes = 8 * self._problem.output_bytes // self._problem.element_bytes
-        board = self._bench.board
+        board = self._backend.board
         board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
-        wrong_at = self._bench.board.options.wrong_at
-        return WRONG if wrong_at and self._number(work.name) == wrong_at else RIGHT
+        wrong_at = self._backend.board.options.wrong_at
+        return WRONG if wrong_at and self._number(launchable.name) == wrong_at else RIGHT
 
     def _pass_time(self, problem: Problem) -> None:
-        """Operands are made and copied, and a float64 product is computed."""
-        board = self._bench.board
+        """Pass the time to create and copy operands and to compute a float64 product."""
+        board = self._backend.board
         sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
         seconds = 8 * problem.compulsory_bytes / board.model.bytes_per_s
         share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
         board.clock.advance(2e-3 + seconds + problem.flops / (share * sheet.fp32_flops_per_s))
 
     def close(self) -> None:
-        """See `Stage`."""
+        """See `Workload`."""

@@ -1,7 +1,7 @@
-"""A simulated board: a clock that passes only when something takes time, a queue, and what it draws.
+"""A simulated board: a clock that advances only when something takes time, a queue, and power.
 
-The host asks, the board works: what is enqueued begins when the queue before it is done. Power is
-integrated over the work, so that the energy at any instant is known and a counter can lag behind it.
+The host enqueues, the board executes: a launch starts when the queue before it is done. Power is integrated
+over the work, so that the energy at any instant is known and a counter can lag behind it.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kswatch.profiler.devices.simulated_models import MODELS, Model
-from kswatch.profiler.devices.simulated_spec import Options
+from kswatch.profiler.devices.simulated_models import MODELS, BoardModel
+from kswatch.profiler.devices.simulated_spec import BoardOptions
 from kswatch.profiler.simulated.cost_model import Truth
 
-DRAWN = 4096
+NORMALS_PER_DRAW = 4096
 KEPT_S = 3.0
 POINT_S = 2e-4
-"""Power is integrated exactly, and told between points this far apart by a straight line."""
+"""Power is integrated exactly, and interpolated linearly between points this far apart."""
 AMBIENT_C, LOADED_C, WARMING_S = 32.0, 33.0, 20.0
 THROTTLES = {"power": 0x004, "hardware": 0x008, "thermal": 0x020}
-"""NVML's bit of each reason."""
+"""NVML's bit of each throttle reason."""
 
 
 class VirtualClock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only on request."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
     def read(self) -> float:
-        """A clock for whoever wants one; asking takes a moment, so that who waits for it gets there."""
+        """The time now; each reading takes 0.1 µs, so that loops which wait for a time end."""
         self.now_s += 1e-7
         return self.now_s
 
@@ -43,7 +43,7 @@ class VirtualClock:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What a board's state is at an instant."""
+    """State of a board at an instant."""
 
     sm_clock_mhz: float
     temperature_c: float
@@ -51,16 +51,16 @@ class Sensor:
 
 
 class Board:
-    """One simulated GPU with everything that it does to those who measure it."""
+    """One simulated GPU: latencies with noise, drift and throttling, caches, energy, and faults."""
 
-    def __init__(self, options: Options = Options(), model: Model = MODELS["h200"]) -> None:  # noqa: B008 (frozen)
+    def __init__(self, options: BoardOptions = BoardOptions(), model: BoardModel = MODELS["h200"]) -> None:  # noqa: B008 (frozen)
         self.options = options
         self.model = model
         self.clock = VirtualClock()
         self.broken = False
-        """After a sticky error, every call fails."""
+        """Whether every call fails, after a sticky error."""
         self._random = np.random.default_rng(options.seed)
-        self._drawn: list[float] = []
+        self._normals: list[float] = []
         self._levels: dict[str, float] = {}
         self._deviations: dict[str, float] = {}
         self._done_s = 0.0
@@ -71,20 +71,20 @@ class Board:
     # -- work ---------------------------------------------------------------------------------
 
     def run(self, seconds: float, power_w: float) -> float:
-        """Enqueue work; the instant at which it ends."""
+        """Enqueue work; returns the instant at which it ends."""
         begin_s = max(self._done_s, self.clock.now_s)
-        self._draw_power(begin_s, self.model.idle_w)
+        self._integrate_power(begin_s, self.model.idle_w)
         self._done_s = begin_s + seconds
-        self._draw_power(self._done_s, power_w)
+        self._integrate_power(self._done_s, power_w)
         return self._done_s
 
     @property
     def done_s(self) -> float:
-        """When everything that is enqueued will have ended."""
+        """The instant at which all enqueued work ends."""
         return max(self._done_s, self.clock.now_s)
 
     def begin_s(self) -> float:
-        """When the next thing that is enqueued would begin."""
+        """The instant at which the next enqueued work would start."""
         return self.done_s
 
     def synchronize(self) -> None:
@@ -92,7 +92,7 @@ class Board:
         self.clock.now_s = self.done_s
 
     def sample_ms(self, name: str, truth: Truth, at_s: float, hot: bool = False, launches: int = 1) -> float:
-        """The time of one launch at an instant, or of many in a row together, with all that disturbs it."""
+        """The latency of one launch at an instant, or the total of many in a row, with all disturbances."""
         level_ms = truth.hot_ms if hot and truth.hot_ms is not None else truth.time_ms
         if truth.second_mode and launches == 1 and self._random.random() < 0.5:
             level_ms = truth.second_mode
@@ -103,12 +103,12 @@ class Board:
         disturbed = (1 + self.options.drift * at_s) * (1 + self._levels.get(name, 0.0)) * self.slowdown(at_s)
         return launches * level_ms * max(0.05, 1 + noise) * disturbed
 
-    def visit_begins(self, name: str) -> None:
-        """Each visit has a level of its own."""
+    def draw_level(self, name: str) -> None:
+        """Draw the level of this visit."""
         self._levels[name] = self.options.shift * self._normal()
 
     def touch(self, key: str, size_bytes: int) -> bool:
-        """Pass so many bytes through the last cache; whether they were there already."""
+        """Pass bytes through the last cache; returns whether they were cached already."""
         hit = key in self._cached
         if hit:
             self._cached.move_to_end(key)
@@ -120,14 +120,14 @@ class Board:
         return hit
 
     def _normal(self) -> float:
-        if not self._drawn:
-            self._drawn = self._random.standard_normal(DRAWN).tolist()
-        return self._drawn.pop()
+        if not self._normals:
+            self._normals = self._random.standard_normal(NORMALS_PER_DRAW).tolist()
+        return self._normals.pop()
 
     # -- energy -------------------------------------------------------------------------------
 
     def energy_mj(self, at_s: float) -> float:
-        """What the board took until an instant."""
+        """The board's energy until an instant."""
         times, energies = self._times, self._energies
         place = bisect_right(times, at_s)
         if place == len(times):
@@ -138,11 +138,11 @@ class Board:
         return energies[place - 1] + share * (energies[place] - energies[place - 1])
 
     def power_w(self, at_s: float, over_s: float = 0.0) -> float:
-        """Power at an instant, or its mean over the seconds before."""
+        """Power at an instant, or its mean over the preceding seconds."""
         over_s = max(over_s, 2 * POINT_S)
         return (self.energy_mj(at_s) - self.energy_mj(max(0.0, at_s - over_s))) / over_s / 1e3
 
-    def _draw_power(self, until_s: float, power_w: float) -> None:
+    def _integrate_power(self, until_s: float, power_w: float) -> None:
         times, energies = self._times, self._energies
         if until_s <= times[-1]:
             return
@@ -159,17 +159,17 @@ class Board:
     # -- state --------------------------------------------------------------------------------
 
     def throttled(self, at_s: float) -> bool:
-        """Whether an instant lies in an episode; each stands at the end of its period."""
+        """Whether the board is throttled at an instant; each episode is at the end of its period."""
         options = self.options
         quiet_s = options.throttle_every_s - options.throttle_s
         return bool(options.throttle) and at_s % options.throttle_every_s >= quiet_s
 
     def slowdown(self, at_s: float) -> float:
-        """How many times longer everything takes then."""
+        """Factor of all latencies at an instant."""
         return self.options.throttle_by if self.throttled(at_s) else 1.0
 
     def throttled_s(self, at_s: float) -> float:
-        """Seconds of all episodes until then: what NVML's time counters tell."""
+        """Seconds of all episodes until an instant, as NVML's time counters report them."""
         if not self.options.throttle:
             return 0.0
         periods, rest_s = divmod(at_s, self.options.throttle_every_s)

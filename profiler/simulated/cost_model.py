@@ -1,6 +1,6 @@
-"""The true time and power of a cell on a simulated board: a roofline of its datasheet.
+"""The true latency and power of a cell on a simulated board: a roofline of its datasheet.
 
-Not a prediction of any real board: plausible sizes, whose only use is that they are known.
+Not a prediction of any real board: plausible values, whose only use is that they are known.
 """
 
 from __future__ import annotations
@@ -11,50 +11,50 @@ from typing import Protocol
 
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.roofline import Datasheet, datasheet
-from kswatch.profiler.devices.simulated_spec import Spec
+from kswatch.profiler.devices.simulated_spec import SimulatedSpec
 
 BANDWIDTH_SHARE = 0.9
 CACHE_SPEEDUP = 2.5
-"""How many times faster than memory the last cache is read."""
+"""Bandwidth of the last cache over that of memory."""
 LAUNCH_MS = 2e-3
 SPREAD = 0.15
-"""Cells of the same size differ by so much, each always by the same."""
+"""Largest relative difference of cells of the same size; the same in every run."""
 
 FLOPS_SHARE = {"fused": 0.55, "bsr": 0.3, "csr": 0.03, "einsum": 0.6, "dense": 0.75}
-"""Of the peak, by implementation; others 0.65."""
+"""Share of the peak rate by implementation; 0.65 for others."""
 PERMUTING = ("bmm", "einsum", "bsr")
-"""Those that read and write X and Y once more where d > 1."""
+"""Implementations that read and write X and Y once more where d > 1."""
 STRIDED_SHARE = 0.5
 """Share of the bandwidth that `bmm_strided` reaches between blocks."""
 
 
 class Operations(Protocol):
-    """What is asked of an implementation: its name and its operations."""
+    """The part of an implementation that the cost model needs: its name and its operations."""
 
     name: str
 
     def flops(self, problem: Problem) -> int:
-        """Operations really executed."""
+        """Executed operations."""
         ...
 
 
 @dataclass
 class Truth:
-    """What one cell takes."""
+    """The true latency and power of one cell."""
 
     time_ms: float = 1.0
-    """Its true median, cold."""
+    """True median latency, cold."""
     hot_ms: float | None = None
-    """The same with its operands in the last cache; as cold where None."""
+    """The same with the operands in the last cache; None for as cold."""
     power_w: float = 400.0
     noise: float = 0.01
     memory: float = 0.0
     second_mode: float | None = None
-    """The time in ms that half of the samples take instead."""
+    """Latency in ms of half of the samples, in place of `time_ms`."""
 
 
-def truth_of(spec: Spec, problem: Problem, implementation: Operations) -> Truth:
-    """Time and power of a cell; the same for every board of the model, whatever its options' noise."""
+def truth_of(spec: SimulatedSpec, problem: Problem, implementation: Operations) -> Truth:
+    """Latency and power of a cell, the same for every board of the model."""
     sheet = datasheet(spec.device())
     assert sheet is not None
     flops_ms = _flops_ms(sheet, problem, implementation)
@@ -84,20 +84,20 @@ def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Operations) ->
 def _bytes_moved(problem: Problem, implementation: Operations) -> float:
     activations = problem.element_bytes * problem.batch * (problem.pattern.rows + problem.pattern.columns)
     weights = problem.element_bytes * problem.pattern.nonzeros
-    work = max(1, implementation.flops(problem) // max(1, problem.flops))
+    launchable = max(1, implementation.flops(problem) // max(1, problem.flops))
     passes = 1.0
     if problem.pattern.d > 1 and implementation.name in PERMUTING:
         passes = 3.0
     if problem.pattern.d > 1 and implementation.name == "bmm_strided":
         passes = 1 / STRIDED_SHARE
-    return passes * activations + work * weights
+    return passes * activations + launchable * weights
 
 
-def _power_w(spec: Spec, memory_share: float, flops_share: float) -> float:
+def _power_w(spec: SimulatedSpec, memory_share: float, flops_share: float) -> float:
     used = min(1.0, 0.2 + 0.45 * min(1.0, memory_share) + 0.5 * min(1.0, flops_share))
     return spec.model.idle_w + used * (spec.model.limit_w - spec.model.idle_w)
 
 
 def _share(name: str) -> float:
-    """Between 0 and 1, always the same for a name."""
+    """A number between 0 and 1 that depends on the name only."""
     return zlib.crc32(name.encode()) / 2**32

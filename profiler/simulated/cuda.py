@@ -1,4 +1,4 @@
-"""What the timer, the graphs and the load ask of `torch.cuda`, answered by a simulated board."""
+"""The part of `torch.cuda` that timer, graphs and loads use, on a simulated board."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Truth
 
 HOST_S = 4e-6
-"""What one call takes the host."""
+"""Host time of one call."""
 EVENT_TICK_S = 0.5e-6
 DEFAULT_STREAM = "default"
 
@@ -24,12 +24,12 @@ class Launch:
     name: str
     truth: Truth
     key: str
-    """Of the input set in the last cache."""
+    """Key of the input set in the last cache."""
     size_bytes: int
 
 
 class SimulatedCuda:
-    """The part of `torch.cuda` that measuring needs, on one board."""
+    """The part of `torch.cuda` that measuring uses, on one board."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -41,14 +41,14 @@ class SimulatedCuda:
             _cuda_endAllocateToPool=self._end_allocate_to_pool,
             _cuda_releasePool=lambda device, pool: None,
         )
-        """What `torch.cuda.memory` has for captures that failed."""
+        """The functions of `torch.cuda.memory` for failed captures."""
         self._flushes = 0
 
     def launch(self, launch: Launch) -> None:
-        """Enqueue a product, or note it for the graph that is being captured.
+        """Enqueue a product, or add it to the graph that is being captured.
 
         Raises:
-            RuntimeError: the board broke before.
+            RuntimeError: the board is broken.
         """
         self._host()
         if self._captured is not None:
@@ -116,10 +116,10 @@ class SimulatedCuda:
     def graph(
         self, graph: SimulatedGraph, pool: int | None = None, capture_error_mode: str = "global"
     ) -> Iterator[None]:
-        """See torch, also in what a capture that fails leaves behind: its stream, and its pool.
+        """See torch; a failed capture leaves its stream and its pool, as in torch.
 
         Raises:
-            RuntimeError: an earlier one left its pool, which torch's `empty_cache` does not take.
+            RuntimeError: an earlier capture left its pool, on which torch's `empty_cache` fails.
         """
         del capture_error_mode
         if self._open_pools:
@@ -143,7 +143,7 @@ class SimulatedCuda:
         self._open_pools.remove(pool)
 
     def replay(self, graph: SimulatedGraph) -> None:
-        """All launches of a graph; they find their inputs in the cache only where all sets fit into it."""
+        """Run all launches of a graph; their inputs are cached only where all sets fit into the cache."""
         self._host()
         if not graph.launches:
             return
@@ -174,23 +174,23 @@ class SimulatedEvent:
         return self._at_s <= self._board.clock.now_s
 
     def elapsed_time(self, end: SimulatedEvent) -> float:
-        """See torch: in ms, in steps of the events' tick."""
+        """See torch; in ms, rounded to the events' tick."""
         ticks = round(end._at_s / EVENT_TICK_S) - round(self._at_s / EVENT_TICK_S)
         return 1e3 * EVENT_TICK_S * ticks
 
 
 class SimulatedGraph:
-    """A captured row of launches."""
+    """Captured launches."""
 
     def __init__(self, cuda: SimulatedCuda) -> None:
         self._cuda = cuda
         self.launches: list[Launch] = []
         self.key = ""
-        """Of all its input sets together in the last cache."""
+        """Key of all its input sets together in the last cache."""
         self.size_bytes = 0
 
     def hold(self, launches: list[Launch]) -> None:
-        """Keep what was captured."""
+        """Store the captured launches."""
         sizes = {launch.key: launch.size_bytes for launch in launches}
         self.launches, self.key, self.size_bytes = launches, " ".join(sizes), sum(sizes.values())
 

@@ -1,4 +1,4 @@
-"""What the probes ask of NVML, answered by a simulated board: a counter that ticks, power that lags."""
+"""The part of NVML that probes use, on a simulated board: an energy counter with ticks, power with a lag."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import pynvml
 from kswatch.profiler.simulated.board import Board
 
 READ_S = 50e-6
-"""What one question takes the host."""
+"""Host time of one call."""
 FIELDS = {83: "field_83", 186: "field_186", 269: "event_times", 270: "event_times", 271: "event_times"}
 THROTTLES = {269: "thermal", 270: "hardware"}
 
 
 class SimulatedNvml:
-    """The part of `pynvml` that measuring needs; the handle of the GPU means nothing here."""
+    """The part of `pynvml` that measuring uses; the handle of the GPU is ignored."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._told = set(board.model.told) - set(board.options.without)
+        self._supported = set(board.model.supported) - set(board.options.without)
         self._lost_mj: float | None = None
 
     def nvmlDeviceGetTotalEnergyConsumption(self, gpu: object) -> int:  # noqa: N802
         """See NVML."""
-        self._asked("counter")
+        self._answer("counter")
         return self._counter_mj()
 
     def nvmlDeviceGetFieldValues(self, gpu: object, fields: Sequence[int]) -> list[SimpleNamespace]:  # noqa: N802
-        """See NVML: the call succeeds, each field has a status of its own."""
+        """See NVML; the call succeeds, and each field has its own status."""
         self._board.clock.advance(READ_S)
         return [self._field(field) for field in fields]
 
     def _field(self, field: int) -> SimpleNamespace:
-        known = FIELDS.get(field) in self._told
+        known = FIELDS.get(field) in self._supported
         value = self._value(field) if known else 0
         return SimpleNamespace(
             nvmlReturn=pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -45,44 +45,44 @@ class SimulatedNvml:
     def _value(self, field: int) -> int:
         if field == 83:
             return self._counter_mj()
-        return self._power_mw(0.0) if field == 186 else self._held_back_ns(THROTTLES.get(field, "none"))
+        return self._power_mw(0.0) if field == 186 else self._throttled_ns(THROTTLES.get(field, "none"))
 
-    def _held_back_ns(self, reason: str) -> int:
+    def _throttled_ns(self, reason: str) -> int:
         board = self._board
-        held = reason == board.options.throttle
-        return round(1e9 * board.throttled_s(board.clock.now_s)) if held else 0
+        active = reason == board.options.throttle
+        return round(1e9 * board.throttled_s(board.clock.now_s)) if active else 0
 
     def nvmlDeviceGetPowerUsage(self, gpu: object) -> int:  # noqa: N802
-        """See NVML: the mean of a second on most boards since Ampere."""
-        self._asked("power")
+        """See NVML; the mean over a second on most boards since Ampere."""
+        self._answer("power")
         return self._power_mw(self._board.model.power_average_s)
 
     def nvmlDeviceGetClockInfo(self, gpu: object, clock: int) -> int:  # noqa: N802
         """See NVML."""
-        self._asked()
+        self._answer()
         of_memory = clock == pynvml.NVML_CLOCK_MEM
         model = self._board.model
         return round(model.memory_clock_mhz if of_memory else self._board.sensor().sm_clock_mhz)
 
     def nvmlDeviceGetTemperature(self, gpu: object, sensor: int) -> int:  # noqa: N802
         """See NVML."""
-        self._asked()
+        self._answer()
         return round(self._board.sensor().temperature_c)
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: object) -> int:  # noqa: N802
         """See NVML."""
-        self._asked()
+        self._answer()
         return self._board.sensor().reasons
 
     def nvmlDeviceGetViolationStatus(self, gpu: object, policy: int) -> SimpleNamespace:  # noqa: N802
-        """See NVML: nanoseconds for which a policy held the clocks back."""
-        self._asked("violations")
+        """See NVML; nanoseconds of throttling by a policy."""
+        self._answer("violations")
         reason = {pynvml.NVML_PERF_POLICY_POWER: "power", pynvml.NVML_PERF_POLICY_THERMAL: "thermal"}
-        return SimpleNamespace(referenceTime=0, violationTime=self._held_back_ns(reason.get(policy, "none")))
+        return SimpleNamespace(referenceTime=0, violationTime=self._throttled_ns(reason.get(policy, "none")))
 
-    def _asked(self, function: str | None = None) -> None:
+    def _answer(self, function: str | None = None) -> None:
         self._board.clock.advance(READ_S)
-        if function and function not in self._told:
+        if function and function not in self._supported:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def _counter_mj(self) -> int:

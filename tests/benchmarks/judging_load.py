@@ -18,7 +18,7 @@ from sqlalchemy import select
 from kswatch.ci.check import judge
 from kswatch.ci.config import CiConfig
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.backend.codecs import in_two
+from kswatch.db.backend.codecs import split_tail
 from kswatch.db.queries.regression_inputs import POINT_DTYPE
 from kswatch.db.records import EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord, RunRecord
 from kswatch.db.schema.tables import Cell, SeriesTail
@@ -89,7 +89,7 @@ def _write_tails(store: Store, runs: list[int], rng: np.random.Generator) -> Non
             points["value"][:-1] = level * (1 + 0.005 * rng.standard_normal(len(runs)))
             points["low"], points["high"] = 0.996 * points["value"], 1.004 * points["value"]
             points[-1] = np.frombuffer(packed, dtype=POINT_DTYPE)[-1]
-            recent, older = in_two(points.tobytes())
+            recent, older = split_tail(points.tobytes())
             key = {"device_id": device_id, "cell_id": cell_id, "metric": metric}
             rows.append(key | {"newest_run_id": newest_run_id, "points": recent, "older": older})
         insert_rows(session, SeriesTail, rows, replace=True)

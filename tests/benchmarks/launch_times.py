@@ -1,9 +1,9 @@
-"""Host time of the launch path against a driver that launches nothing: `make bench` reads the lines.
+"""Host time of the launch path with a driver that launches nothing; `make bench` parses the output.
 
     python tests/benchmarks/launch_times.py
 
-What a GPU host spends in the driver and in torch's questions to CUDA is missing here, so that the
-figures are ratios to `torch.bmm` of a tiny product in the same run; they show what our own code costs.
+The time in the driver and in torch's CUDA calls is not included, so the figures are ratios to `torch.bmm`
+of a tiny product in the same run; they show the cost of this project's own code.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver, launch
 from kswatch.kernels.fused.cuda.arguments import FORMAT
 from kswatch.kernels.fused.cuda.compile import Cubin
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.nvcc import Resources
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.nvcc import PtxasReport
 from kswatch.kernels.fused.implementation import Fused
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -35,7 +35,7 @@ ARGUMENT_BYTES = calcsize(FORMAT)
 
 
 class NullFunction:
-    """A kernel whose launch looks at what PyCUDA looks at, and ends there."""
+    """A kernel whose launch checks its arguments like PyCUDA and does nothing."""
 
     def set_attribute(self, attribute: object, value: int) -> None:
         pass
@@ -46,7 +46,7 @@ class NullFunction:
 
 @contextmanager
 def null_gpu() -> Iterator[None]:
-    """`pycuda.driver` and torch's CUDA as far as the launch path asks them, with tensors of the CPU."""
+    """Replace the parts of `pycuda.driver` and torch.cuda that the launch path uses, with CPU tensors."""
     context = SimpleNamespace(push=lambda: None, pop=lambda: None)
     module = SimpleNamespace(get_function=lambda name: NullFunction())
     null_driver = SimpleNamespace(
@@ -57,21 +57,21 @@ def null_gpu() -> Iterator[None]:
         Stream=lambda flags: SimpleNamespace(handle=4097),
     )
     stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
-    cubin = Cubin(b"", "0" * 64, "none", Resources(0, 0, 0, 0))
+    cubin = Cubin(b"", "0" * 64, "none", PtxasReport(0, 0, 0, 0))
     with (
         patch.object(driver, "pycuda_driver", lambda: null_driver),
-        patch.object(driver, "machine", lambda device: Machine(90, 132)),
+        patch.object(driver, "gpu_properties", lambda device: GpuProperties(90, 132)),
         patch.object(compiler, "cubin", lambda tile, architecture: cubin),
         patch.object(torch.cuda, "is_available", lambda: True),
         patch.object(torch.cuda, "device", lambda device: nullcontext()),
         # Functions of C, as torch's are.
         patch.object(driver, "current_device", repeat(None).__next__),
-        patch.object(driver, "empty_there", torch._C._dynamo.guards._empty_strided_cpu),
+        patch.object(driver, "empty_on_device", torch._C._dynamo.guards._empty_strided_cpu),
         patch.object(driver, "current_stream_handle", {None: 0}.__getitem__),
         patch.object(torch.cuda, "mem_get_info", lambda device: None),
         patch.object(torch.cuda, "current_stream", lambda device: stream),
         patch.object(torch.cuda, "ExternalStream", lambda handle, device: stream),
-        patch.object(launch, "indexed", lambda device: device),
+        patch.object(launch, "with_index", lambda device: device),
         patch.object(Fused, "unsupported", lambda self, problem, device: None),
         patch.object(Fused, "prepare", lambda self, *arguments: launch.prepare(*arguments)),
         patch.object(Fused, "prepare_with_bias", lambda self, *arguments: launch.prepare(*arguments)),
@@ -80,15 +80,15 @@ def null_gpu() -> Iterator[None]:
 
 
 def times_us(*calls: Callable[[], object]) -> list[float]:
-    """The least over rounds in turns of what one call takes: others on the machine only ever add."""
-    taken: list[list[float]] = [[] for _ in calls]
+    """The minimum time of each call over interleaved rounds: other load on the machine only adds time."""
+    times: list[list[float]] = [[] for _ in calls]
     for _ in range(ROUNDS):
-        for call, samples in zip(calls, taken, strict=True):
+        for call, samples in zip(calls, times, strict=True):
             begin_ns = time.perf_counter_ns()
             for _ in range(CALLS):
                 call()
             samples.append((time.perf_counter_ns() - begin_ns) / CALLS / 1e3)
-    return [min(samples) for samples in taken]
+    return [min(samples) for samples in times]
 
 
 def main() -> None:

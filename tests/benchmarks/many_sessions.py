@@ -1,7 +1,7 @@
-"""Twenty people at once, each a websocket client: how long a page takes while all of them look around.
+"""Twenty users at once, each a websocket client: the response time of pages under load.
 
-A session acts every ten seconds: it goes to the next page, as a click on the menu would; an act ends when
-the server says that the page's script has ended. It speaks Streamlit's own protocol, without a browser.
+A session acts every ten seconds: it opens the next page, as a click on the menu would; an act ends when
+the server reports the end of the page's script. Clients use Streamlit's own protocol, without a browser.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def act_seconds(
     acts: int = 5,
     clock: Callable[[], float] = time.process_time,
 ) -> tuple[list[float], float]:
-    """Seconds of every act of all sessions, and what the clock says that all of them took together.
+    """Seconds of every act of all sessions, and the CPU time of all of them together.
 
-    Their first looks are left out of both.
+    First loads are left out of both.
 
     Args:
         address: of the dashboard.
         paths: last parts of the pages' addresses, which each session visits in turn.
-        sessions: people at once.
+        sessions: at once.
         acts: of each.
         clock: of the server's CPU time.
     """
@@ -43,49 +43,49 @@ def act_seconds(
 
 @dataclass
 class _Crowd:
-    """The sessions of one run, and the server's clock when the last one had its first look."""
+    """The sessions of one run, and the CPU time of the server after the last first load."""
 
     address: str
     paths: Sequence[str]
     sessions: int
     acts: int
     clock: Callable[[], float]
-    begun_s: float = 0.0
+    start_cpu_s: float = 0.0
 
     async def act(self) -> tuple[list[float], float]:
         self.all_there = asyncio.Barrier(self.sessions)
-        took = await asyncio.gather(*map(self.session, range(self.sessions)))
-        return list(itertools.chain.from_iterable(took)), self.clock() - self.begun_s
+        seconds = await asyncio.gather(*map(self.session, range(self.sessions)))
+        return list(itertools.chain.from_iterable(seconds)), self.clock() - self.start_cpu_s
 
     async def session(self, place: int) -> list[float]:
         url = f"ws{self.address.removeprefix('http')}/_stcore/stream"
-        took = []
+        seconds = []
         async with connect(url, origin=self.address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[arg-type,list-item]
             pages = await _run(socket, "")
             if await self.all_there.wait() == 0:
-                self.begun_s = self.clock()
+                self.start_cpu_s = self.clock()
             starts = time.monotonic() + ACT_EVERY_S * place / self.sessions
             for number in range(self.acts):
                 await asyncio.sleep(max(0.0, starts + number * ACT_EVERY_S - time.monotonic()))
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 await _run(socket, pages[self.paths[(place + number) % len(self.paths)]])
-                took.append(time.perf_counter() - begun)
-        return took
+                seconds.append(time.perf_counter() - start)
+        return seconds
 
 
 async def _run(socket: ClientConnection, page_hash: str) -> dict[str, str]:
-    """Ask for a page and wait until it has been drawn; gives the pages' hashes by their paths."""
-    asked = BackMsg()
-    asked.rerun_script.page_script_hash = page_hash
-    asked.rerun_script.query_string = ""
-    await socket.send(asked.SerializeToString())
+    """Request a page and wait until it is drawn; returns the hashes of the pages by their paths."""
+    request = BackMsg()
+    request.rerun_script.page_script_hash = page_hash
+    request.rerun_script.query_string = ""
+    await socket.send(request.SerializeToString())
     pages: dict[str, str] = {}
     async with asyncio.timeout(LONGEST_ACT_S):
         async for packed in socket:
-            told = ForwardMsg()
-            told.ParseFromString(packed)  # type: ignore[arg-type]
-            if told.WhichOneof("type") == "navigation":
-                pages = {page.url_pathname: page.page_script_hash for page in told.navigation.app_pages}
-            elif told.WhichOneof("type") == "script_finished":
+            message = ForwardMsg()
+            message.ParseFromString(packed)  # type: ignore[arg-type]
+            if message.WhichOneof("type") == "navigation":
+                pages = {page.url_pathname: page.page_script_hash for page in message.navigation.app_pages}
+            elif message.WhichOneof("type") == "script_finished":
                 return pages
     raise RuntimeError("the server closed the session")

@@ -1,11 +1,11 @@
-"""How long pages take in a real browser on a year of simulated nights, beside Streamlit's own hello page.
+"""Load times of pages in a real browser on a year of simulated nights, beside Streamlit's hello page.
 
-    python tests/benchmarks/page_times.py                       # 1,027,840 measurements, made first
-    python tests/benchmarks/page_times.py --store sqlite:///years.db --rounds 5 --json
+    python -m tests.benchmarks.page_times                       # 1,027,840 measurements, created first
+    python -m tests.benchmarks.page_times --store sqlite:///years.db --rounds 5 --json
 
-First load: a browser that has seen nothing yet opens a page. Navigation: from the click on the menu, in a
-session that has begun, until the script has ended and all charts are drawn. Both are medians. A page's
-payload is what its first visit brings over the websocket (before compression) and by HTTP, Streamlit's own
+First load: a browser with an empty cache opens a page. Navigation: from the click on the menu, in an open
+session, until the script has ended and all charts are drawn. Both are medians. A page's
+payload is the data of its first visit over the websocket (before compression) and by HTTP, Streamlit's own
 static files left out. Queries: see query_times.py. Sessions: see many_sessions.py.
 """
 
@@ -73,7 +73,7 @@ def filled(folder: Path, plan: Plan = FULL) -> str:
 
 
 def warm_seconds(page: Page, address: str) -> dict[str, float]:
-    """Seconds per page, by its title, after every page has been seen once."""
+    """Seconds per page, by its title, after every page was visited once."""
     page.goto(address)
     for entry in PAGES:
         _visit(page, entry)
@@ -102,15 +102,15 @@ def running_hello() -> Iterator[str]:
 
 
 def first_load(browser: Browser, address: str) -> float:
-    """Seconds until a page is drawn in a browser that has seen nothing yet."""
+    """Seconds until a page is drawn in a browser with an empty cache."""
     context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
     page = context.new_page()
     started = time.perf_counter()
     page.goto(address)
     wait_until_drawn(page)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     context.close()
-    return took
+    return seconds
 
 
 def hello_navigation(page: Page) -> float:
@@ -126,7 +126,7 @@ def hello_navigation(page: Page) -> float:
 
 
 class Payload:
-    """Bytes that came to a page, Streamlit's own static files left out."""
+    """Bytes received by a page, without Streamlit's own static files."""
 
     def __init__(self, page: Page) -> None:
         self.received = 0
@@ -143,10 +143,10 @@ class Payload:
     def _add(self, size: int) -> None:
         self.received += size
 
-    def taken(self) -> int:
-        """What came since the last time that this was asked."""
-        taken, self.received = self.received, 0
-        return taken
+    def take(self) -> int:
+        """The bytes since the last call."""
+        received, self.received = self.received, 0
+        return received
 
 
 def visits(
@@ -158,35 +158,35 @@ def visits(
     payload = Payload(page)
     page.goto(f"{address}/ask")
     wait_until_drawn(page)
-    payload.taken()
+    payload.take()
     times: dict[str, list[float]] = {entry.path: [] for entry in pages}
     sizes: dict[str, int] = {}
     for _ in range(rounds):
         for entry in pages:
             times[entry.path].append(_visit(page, entry))
-            sizes.setdefault(entry.path, payload.taken())
-            payload.taken()
+            sizes.setdefault(entry.path, payload.take())
+            payload.take()
     context.close()
     return {path: (statistics.median(own), sizes[path]) for path, own in times.items()}
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Many sessions at once, and what the server holds then."""
+    """Response times with many sessions at once, and the memory of the server."""
 
     sessions: int
     act_median_s: float
-    act_worst_s: float
+    act_max_s: float
     act_cpu_ms: float
-    """Of the server, for each act: what a busy machine does not stretch."""
+    """CPU time of the server per act, which a busy machine does not stretch."""
     server_memory_mb: float
 
 
 def browse(url: str, executable: str, pages: Sequence[PageEntry], rounds: int) -> Iterator[PageFigures]:
-    """Hello first, then every page."""
+    """The figures of the hello page, then of every page."""
     queries = {entry.path: _queries_ms(url, entry.path) for entry in pages}
     with running_hello() as hello, running_dashboard(url) as at, launched_browser(executable) as browser:
-        first_load(browser, hello), first_load(browser, at)  # what the servers load once
+        first_load(browser, hello), first_load(browser, at)  # one-time loads of the servers
         yield _hello(browser, hello, rounds)
         visited = visits(browser, at, pages, rounds)
         for entry in pages:
@@ -207,7 +207,7 @@ def _hello(browser: Browser, address: str, rounds: int) -> PageFigures:
 
 
 def crowd(url: str, sessions: int) -> Crowd:
-    """Many sessions on a server of their own; the browser is gone, it would take their processors."""
+    """Many sessions on a server of their own, without a browser competing for the processors."""
     with running_dashboard(url) as at:
         server = _server(at)
         paths = [entry.path for entry in PAGES if entry is not PAGES[0]]
@@ -215,7 +215,7 @@ def crowd(url: str, sessions: int) -> Crowd:
         return Crowd(
             sessions=sessions,
             act_median_s=statistics.median(acts),
-            act_worst_s=max(acts),
+            act_max_s=max(acts),
             act_cpu_ms=1e3 * spent_s / len(acts),
             server_memory_mb=server.memory_info().rss / 1e6,
         )
@@ -227,12 +227,12 @@ def _queries_ms(url: str, path: str) -> float:
 
 
 def _server(address: str) -> psutil.Process:
-    """The process that listens there."""
+    """The process that listens at the address."""
     port = int(address.rsplit(":", 1)[1])
     for process in psutil.Process().children(recursive=True):
         if any(link.laddr.port == port for link in process.net_connections() if link.status == "LISTEN"):
             return process
-    raise RuntimeError(f"nobody listens on {address}")
+    raise RuntimeError(f"no process listens on {address}")
 
 
 def _table(rows: list[PageFigures], rest: Crowd) -> str:
@@ -246,8 +246,8 @@ def _table(rows: list[PageFigures], rest: Crowd) -> str:
             f"{over[1]:>+9.2f} s{row.payload_kb:>7.0f} kB{row.queries_ms:>7.0f} ms"
         )
     lines.append(
-        f"{rest.sessions} sessions, one act each every 10 s: median {rest.act_median_s:.2f} s, worst "
-        f"{rest.act_worst_s:.2f} s, {rest.act_cpu_ms:.0f} ms of CPU an act; the server then holds "
+        f"{rest.sessions} sessions, one act each every 10 s: median {rest.act_median_s:.2f} s, maximum "
+        f"{rest.act_max_s:.2f} s, {rest.act_cpu_ms:.0f} ms of CPU an act; the server then holds "
         f"{rest.server_memory_mb:.0f} MB"
     )
     return "\n".join(lines)
@@ -255,16 +255,16 @@ def _table(rows: list[PageFigures], rest: Crowd) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time every page in a real browser beside hello's.")
-    parser.add_argument("--store", help="URL of a filled store; one is made where there is none")
-    parser.add_argument("--patterns", type=int, default=22, help="of the store that is made")
-    parser.add_argument("--pages", help="only these, apart by commas")
+    parser.add_argument("--store", help="URL of a filled store; created by default")
+    parser.add_argument("--patterns", type=int, default=22, help="of the created store")
+    parser.add_argument("--pages", help="only these, separated by commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     wanted = given.pages.split(",") if given.pages else [entry.path for entry in PAGES]
     pages = [entry for entry in PAGES if entry.path in wanted]
-    logging.disable(logging.WARNING)  # Streamlit's, on being asked outside of a server
+    logging.disable(logging.WARNING)  # Streamlit's, outside of a server
     executable, reason = chromium_or_reason()
     if executable is None:
         raise SystemExit(reason)

@@ -24,12 +24,13 @@ from streamlit.testing.v1 import AppTest
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.cells import MEASURED_NAMES, cells_of_problem
 from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 
 
 @dataclass
-class Asked:
+class RunRequest:
     """What one page asked."""
 
     wall_ms: float = 0.0
@@ -40,7 +41,7 @@ class Asked:
 
 
 @contextmanager
-def counted(asked: Asked) -> Iterator[None]:
+def counted(asked: RunRequest) -> Iterator[None]:
     """Count all sessions of all stores."""
     original = Store.session
 
@@ -68,10 +69,10 @@ def _script(first: str) -> None:
     navigation(first).run()
 
 
-def page_asks(path: str) -> Asked:
+def page_asks(path: str) -> RunRequest:
     """What a page asks the store that KSWATCH_DATABASE_URL names, nothing being remembered."""
-    cached_queries.forget()
-    asked = Asked()
+    cached_queries.clear_cache()
+    asked = RunRequest()
     with counted(asked):
         started = time.process_time()
         page = AppTest.from_function(_script, args=(path,), default_timeout=300).run()
@@ -80,22 +81,22 @@ def page_asks(path: str) -> Asked:
     return asked
 
 
-def reads_beside_pages(url: str) -> Iterator[tuple[str, Asked]]:
-    """What `kswatch runs`, `kswatch check` and a single series ask."""
+def reads_beside_pages(url: str) -> Iterator[tuple[str, RunRequest]]:
+    """The reads of `kswatch runs`, `kswatch check` and the history of one problem."""
     from kswatch.ci.check import judge
     from kswatch.ci.config import CiConfig
 
     store = Store.open(url, create=False)
     newest = queries.runs(store, limit=1)[0]
     problem = ProblemKey(*queries.problems(store)[0][1:])
-    every = {"kinds": None, "origins": None}
+    run_ids = [run.id for run in queries.runs(store, newest.device_id, limit=None)]
     for name, read in (
         ("`runs`", lambda: queries.runs(store)),
         ("`check`", lambda: judge(store, newest.id, CiConfig(), now=datetime.now(UTC))),
-        ("one series", lambda: queries.series(store, newest.device_id, problem, "fused", **every)),
+        ("one problem", lambda: cells_of_problem(store, run_ids, problem, MEASURED_NAMES)),
     ):
         read()  # what is compiled and loaded once
-        asked = Asked()
+        asked = RunRequest()
         with counted(asked):
             read()
         yield name, asked
@@ -127,7 +128,7 @@ def main() -> None:
         print(json.dumps(rows))
 
 
-def _tell(what: str, asked: Asked) -> None:
+def _tell(what: str, asked: RunRequest) -> None:
     figures = f"{asked.wall_ms:>14.1f}{asked.cpu_ms:>16.1f}{asked.page_cpu_ms:>15.0f}"
     print(f"{what:<14}{figures}", file=sys.stderr)
 

@@ -1,8 +1,8 @@
-"""The real rule on a simulated year: verdicts, groups, alerts and their lives, without a store.
+"""Simulated years judged by the real code: verdicts, groups and the lifecycle of alerts, without a store.
 
 python -m tests.benchmarks.simulated_judging quiet --years 8
-python -m tests.benchmarks.simulated_judging causes --years 2 --between 0.01   # wilder nights
-python -m tests.benchmarks.simulated_judging causes --years 5 --size 0.02 --in-turns
+python -m tests.benchmarks.simulated_judging causes --years 2 --between 0.01   # noisier nights
+python -m tests.benchmarks.simulated_judging causes --years 5 --size 0.02 --interleaved
 
 A year takes half a minute or more; the figures so far go to stderr after each.
 """
@@ -19,53 +19,54 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.stats import beta
 
-from kswatch.ci.alerts.grouping import Group, group
-from kswatch.ci.alerts.matching import by_alert, is_good_night, is_of_another_environment
+from kswatch.ci.alerts.grouping import VerdictGroup, group_verdicts
+from kswatch.ci.alerts.matching import has_new_environment, is_clean_run, split_by_alert
 from kswatch.ci.config import CiConfig
-from kswatch.ci.confirmation.decision import Decision, decide, decide_in_turns
-from kswatch.ci.regression.families import Series, kin_of
-from kswatch.ci.regression.history import LEVEL_CAUSES, NIGHTS_LOOKED_AT, Evidence, same_code_of
-from kswatch.ci.regression.onset import began
+from kswatch.ci.confirmation.decision import Decision, decide_interleaved, decide_repeated
+from kswatch.ci.regression.families import JudgedSeries, group_series
+from kswatch.ci.regression.history import HISTORY_NIGHTS, JudgingInputs, same_code_of
+from kswatch.ci.regression.onset import find_onset
 from kswatch.ci.regression.threshold import Points
-from kswatch.ci.regression.verdicts import SeriesVerdict, verdicts_of
+from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
+from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import GOOD_NIGHTS, LIVE
 from kswatch.db.queries.basic import AlertRow
-from kswatch.db.queries.regression_inputs import Night
+from kswatch.db.queries.regression_inputs import PriorNight
 from tests.benchmarks.simulated_year import (
     CELLS,
     COUNT,
     IMPLEMENTATIONS,
     PROBLEMS,
     Cause,
-    Surroundings,
     Year,
+    YearAssumptions,
     planted,
     year,
 )
 
 CONFIG = CiConfig()
-SERIES = [Series(cell, problem, name, "latency_ms") for cell, (problem, name) in enumerate(CELLS)]
-SERIES += [Series(cell, problem, "fused", "speedup") for cell, problem in enumerate(PROBLEMS)]
-KIN = kin_of(SERIES)
+SERIES = [JudgedSeries(cell, problem, name, "latency_ms") for cell, (problem, name) in enumerate(CELLS)]
+SERIES += [JudgedSeries(cell, problem, "fused", "speedup") for cell, problem in enumerate(PROBLEMS)]
+FAMILIES = group_series(SERIES)
 HIGHER = np.array([one.metric == "speedup" for one in SERIES])
 FIRST_NIGHT = 20
 
 
 @dataclass
-class Book:
+class AlertBook:
     """The alerts of a device, kept in memory as the store keeps them."""
 
     alerts: list[AlertRow] = field(default_factory=list)
     members: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
     nights_of: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     """By alert, (series, night) of its bad points."""
-    told: list[tuple[int, int]] = field(default_factory=list)
+    confirmations: list[tuple[int, int]] = field(default_factory=list)
     """(night, alert) of each confirmation."""
 
     def change(self, alert_id: int, **values: object) -> None:
         self.alerts[alert_id] = replace(self.alerts[alert_id], **values)
 
-    def opened(self, night: int, part: Group) -> int:
+    def open_alert(self, night: int, part: VerdictGroup) -> int:
         implementation, metric, verdict, cause = part.key
         row = AlertRow(
             len(self.alerts), 1, night, night, "open", False, verdict, cause, metric, implementation, "",
@@ -77,26 +78,26 @@ class Book:
     def confirm(self, alert_id: int, night: int) -> None:
         alert = self.alerts[alert_id]
         if not alert.confirmed:
-            self.told.append((night, alert_id))
+            self.confirmations.append((night, alert_id))
         better = alert.verdict == "faster" and alert.cause in LEVEL_CAUSES
         self.change(alert_id, confirmed=True, state="accepted" if better else alert.state)
 
 
-def judge_year(of: Year, remeasure: bool = True) -> Book:
+def judge_year(of: Year, remeasure: bool = True) -> AlertBook:
     """Every night of the year, one after the other."""
     times, low, high = (_with_speedup(part, of.times_ms) for part in (of.times_ms, of.low_ms, of.high_ms))
-    book, index = Book(), {(one.cell_id, one.metric): number for number, one in enumerate(SERIES)}
+    book, index = AlertBook(), {(one.cell_id, one.metric): number for number, one in enumerate(SERIES)}
     best = of.times_ms[COUNT:].reshape(-1, COUNT, times.shape[1]).argmin(axis=0)
     any_hot = of.throttled.reshape(-1, COUNT, times.shape[1]).any(axis=0)
     usable = np.where(np.vstack([of.throttled, any_hot]), np.nan, 1.0)
     for night in range(FIRST_NIGHT, times.shape[1]):
-        past = slice(max(0, night - NIGHTS_LOOKED_AT), night)
-        evidence = _evidence(of, book, night, past, Points(times, low, high), usable, best[:, night])
-        if evidence is None:
+        past = slice(max(0, night - HISTORY_NIGHTS), night)
+        inputs = _inputs(of, book, night, past, Points(times, low, high), usable, best[:, night])
+        if inputs is None:
             continue
-        verdicts = verdicts_of(evidence, CONFIG)
-        seen = set(_raise(of, book, evidence, night, verdicts, index, remeasure))
-        _recover(book, evidence, night, verdicts, seen)
+        verdicts = judge_series(inputs, CONFIG)
+        seen = set(_update_alerts(of, book, inputs, night, verdicts, index, remeasure))
+        _recover(book, inputs, night, verdicts, seen)
     return book
 
 
@@ -106,13 +107,13 @@ def _with_speedup(times: np.ndarray, all_times: np.ndarray) -> np.ndarray:
     return np.vstack([times, best / times[:COUNT]])
 
 
-def _evidence(
-    of: Year, book: Book, night: int, past: slice, points: Points, usable: np.ndarray, best: np.ndarray
-) -> Evidence | None:
+def _inputs(
+    of: Year, book: AlertBook, night: int, past: slice, points: Points, usable: np.ndarray, best: np.ndarray
+) -> JudgingInputs | None:
     nights = np.arange(past.start, past.stop)
     same = of.segment[nights] == of.segment[night]
     if same.sum() < CONFIG.minimum_runs:
-        return None  # told as environment, which is no finding
+        return None  # attributed to the environment
     nights = nights[same]
     history = Points(*(part[:, nights] * usable[:, nights] for part in vars(points).values()))
     in_level, quiet = (np.ones(history.value.shape, dtype=bool) for _ in range(2))
@@ -121,13 +122,13 @@ def _evidence(
             rows = {row for row, _ in book.nights_of[alert.id]}
             in_level[np.ix_(sorted(rows), nights < alert.opened_run_id)] = False
         elif alert.cause in LEVEL_CAUSES:
-            mine = np.array([one.implementation == alert.implementation for one in SERIES])
+            rows_of = np.array([one.implementation == alert.implementation for one in SERIES])
             for row, bad in book.nights_of[alert.id]:
                 in_level[row, nights == bad] = False
-                quiet[np.ix_(mine, nights == bad)] = False
+                quiet[np.ix_(rows_of, nights == bad)] = False
     hashes = {(int(one), cell): str(of.code[one]) for one in (*nights[-14:], night) for cell in range(COUNT)}
     hot = np.isnan(usable[:, night])
-    return Evidence(
+    return JudgingInputs(
         run=SimpleNamespace(id=night, environment_id=int(of.segment[night])),
         series=[
             replace(one, best_baseline=IMPLEMENTATIONS[1 + best[one.cell_id]])
@@ -140,46 +141,48 @@ def _evidence(
         in_level=in_level,
         quiet=quiet,
         higher_is_better=HIGHER,
-        kin=KIN,
+        families=FAMILIES,
         canaries=np.zeros((0, len(nights) + 1)),
         cycles_change=np.full(len(SERIES), np.nan),
         same_code=same_code_of([one.cell_id for one in SERIES], in_level, hashes, nights.tolist(), night),
         throttled=hot,
         environment_before=None,
-        nights=[Night(int(one), int(of.segment[one]), None) for one in nights],
+        nights=[PriorNight(int(one), int(of.segment[one]), None) for one in nights],
         canary_change=None,
         incorrect=[],
         environment_of={one: int(of.segment[one]) for one in range(night + 1)},
         alerts=list(book.alerts),
-        members=book.members,
+        alert_ids_of=book.members,
     )
 
 
-def _raise(
+def _update_alerts(
     of: Year,
-    book: Book,
-    evidence: Evidence,
+    book: AlertBook,
+    inputs: JudgingInputs,
     night: int,
     verdicts: list[SeriesVerdict],
     index: dict[tuple[int, str], int],
     remeasure: bool,
 ) -> Iterator[int]:
-    for found in group(verdicts):
-        for alert_id, part in by_alert(evidence, found).items():
+    for found in group_verdicts(verdicts):
+        for alert_id, part in split_by_alert(inputs, found).items():
             if alert_id is None and not part.worth_an_alert:
                 continue
-            alert_id = book.opened(night, part) if alert_id is None else alert_id
+            alert_id = book.open_alert(night, part) if alert_id is None else alert_id
             alert = book.alerts[alert_id]
             if alert.state not in LIVE:
                 continue
             for one in part.verdicts:
-                book.members[one.series.cell_id, one.series.metric].add(alert_id)
-                book.nights_of[alert_id].append((index[one.series.cell_id, one.series.metric], night))
+                book.members[one.key].add(alert_id)
+                book.nights_of[alert_id].append((index[one.key], night))
             book.change(alert_id, newest_run_id=night, good_nights=0, state="open")
             if part.confirmed:
                 book.confirm(alert_id, night)
             elif remeasure and not alert.confirmed and alert.opened_run_id == night:
-                decision = (_in_turns if of.surroundings.in_turns else _alone)(of, evidence, night, part)
+                decision = (_measured_interleaved if of.assumptions.interleaved else _measured_alone)(
+                    of, inputs, night, part
+                )
                 if decision == "confirmed":
                     book.confirm(alert_id, night)
                 elif decision == "dismissed":
@@ -187,37 +190,37 @@ def _raise(
             yield alert_id
 
 
-def _alone(of: Year, _: Evidence, night: int, part: Group) -> Decision:
-    """What the night's revision, measured once more, says of a finding."""
-    flagged = [one for one in part.verdicts if one.series.metric == "latency_ms"]
+def _measured_alone(of: Year, _: JudgingInputs, night: int, part: VerdictGroup) -> Decision:
+    """The decision by measuring the night's revision again, alone."""
+    flagged = [one for one in part.verdicts if one.metric == "latency_ms"]
     first = np.array([one.change for one in flagged])
-    again = np.array([of.again_ms[one.series.cell_id, night] / one.level - 1 for one in flagged])
+    again = np.array([of.again_ms[one.cell_id, night] / one.level - 1 for one in flagged])
     noise = np.array([abs(one.change) / one.noise_units for one in flagged])
-    return decide(first, again, noise)[0]
+    return decide_repeated(first, again, noise)[0]
 
 
-def _in_turns(of: Year, evidence: Evidence, night: int, part: Group) -> Decision:
-    """What the night's revision and the last good one, measured in turns, say of it."""
-    good, _ = began(evidence, part.verdicts)
-    flagged = [one for one in part.verdicts if one.series.metric == "latency_ms"]
-    cells = [one.series.cell_id for one in flagged]
+def _measured_interleaved(of: Year, inputs: JudgingInputs, night: int, part: VerdictGroup) -> Decision:
+    """The decision by measuring the night's revision interleaved with the last good one."""
+    good, _ = find_onset(inputs, part.verdicts)
+    flagged = [one for one in part.verdicts if one.metric == "latency_ms"]
+    cells = [one.cell_id for one in flagged]
     if good is None or not cells:
         return "unclear"
     truth = of.planted[cells, night] - of.planted[cells, good.run_id]
     again = np.expm1(truth + of.between_processes[:, cells, night])
-    return decide_in_turns(np.array([one.change for one in flagged]), again)[0]
+    return decide_interleaved(np.array([one.change for one in flagged]), again)[0]
 
 
 def _recover(
-    book: Book, evidence: Evidence, night: int, verdicts: list[SeriesVerdict], seen: set[int]
+    book: AlertBook, inputs: JudgingInputs, night: int, verdicts: list[SeriesVerdict], seen: set[int]
 ) -> None:
     for alert in list(book.alerts):
-        if alert.state in LIVE and is_of_another_environment(evidence, alert):
+        if alert.state in LIVE and has_new_environment(inputs, alert):
             book.change(alert.id, state="resolved")
         if (
             alert.id in seen
             or book.alerts[alert.id].state not in LIVE
-            or not is_good_night(evidence, alert, verdicts)
+            or not is_clean_run(inputs, alert, verdicts)
         ):
             continue
         done = alert.good_nights + 1 >= GOOD_NIGHTS or not alert.confirmed
@@ -231,18 +234,18 @@ def _recover(
 
 @dataclass
 class Tally:
-    """What the alerts of some years were worth."""
+    """The true and false positives of some years."""
 
     quiet_nights: int = 0
     false_alerts: int = 0
     provisional: int = 0
     delays: dict[float, list[int | None]] = field(default_factory=lambda: defaultdict(list))
-    """By size: nights until each cause was told; None for never."""
+    """By size: nights until each cause was confirmed; None for never."""
     alerts_per_cause: list[int] = field(default_factory=list)
     by_kind: dict[tuple[float, str], list[int | None]] = field(default_factory=lambda: defaultdict(list))
     drift_delays: list[int | None] = field(default_factory=list)
 
-    def add(self, of: Year, book: Book) -> None:
+    def add(self, of: Year, book: AlertBook) -> None:
         nights = of.times_ms.shape[1]
         quiet = set(range(FIRST_NIGHT, nights))
         for cause in of.causes:
@@ -250,28 +253,33 @@ class Tally:
         if of.drift:
             quiet -= set(range(*of.drift)) | set(range(of.drift[1], of.drift[1] + 20))
         self.quiet_nights += len(quiet)
-        told = dict((alert_id, night) for night, alert_id in book.told)
+        confirmations = dict((alert_id, night) for night, alert_id in book.confirmations)
         self.provisional += sum(one.opened_run_id in quiet for one in book.alerts)
         owned: set[int] = set()
         for cause in of.causes:
-            mine = [i for i, night in told.items() if _is_of(cause, book.alerts[i], night)]
-            owned |= set(mine)
-            during = [told[i] for i in mine if told[i] < cause.end and book.alerts[i].verdict == "slower"]
+            own = [i for i, night in confirmations.items() if _is_of(cause, book.alerts[i], night)]
+            owned |= set(own)
+            during = [
+                confirmations[i]
+                for i in own
+                if confirmations[i] < cause.end and book.alerts[i].verdict == "slower"
+            ]
             delay = min(during) - cause.first if during else None
             self.delays[cause.size].append(delay)
             self.by_kind[cause.size, cause.kind].append(delay)
             if delay is not None:
                 self.alerts_per_cause.append(len(during))
         if of.drift:
-            mine = {
+            own = {
                 i
-                for i in told
-                if book.alerts[i].implementation == "fused" and of.drift[0] <= told[i] < of.drift[1] + 25
+                for i in confirmations
+                if book.alerts[i].implementation == "fused"
+                and of.drift[0] <= confirmations[i] < of.drift[1] + 25
             }
-            owned |= mine
-            nights_to = [told[i] - of.drift[0] for i in mine]
+            owned |= own
+            nights_to = [confirmations[i] - of.drift[0] for i in own]
             self.drift_delays.append(min(nights_to, default=None))
-        self.false_alerts += sum(i not in owned for i in told)
+        self.false_alerts += sum(i not in owned for i in confirmations)
 
     def lines(self) -> Iterator[str]:
         rate, low, high = (1000 * one for one in share_of(self.false_alerts, max(self.quiet_nights, 1)))
@@ -281,14 +289,15 @@ class Tally:
         )
         yield f"  opened and never confirmed on quiet nights: {self.provisional}"
         for size, delays in sorted(self.delays.items()):
-            same, three = _told(delays, 0), _told(delays, 2)
+            same, three = _share_within(delays, 0), _share_within(delays, 2)
             yield f"{size:.0%}: {len(delays)} causes, same night {same}, within 3 nights {three}"
         if self.alerts_per_cause:
-            yield f"alerts per cause that was told: {np.mean(self.alerts_per_cause):.3f}"
+            yield f"alerts per confirmed cause: {np.mean(self.alerts_per_cause):.3f}"
         for (size, kind), delays in sorted(self.by_kind.items()):
-            yield f"    {size:.0%} on {kind}: {len(delays)} causes, within 3 nights {_told(delays, 2)}"
+            three = _share_within(delays, 2)
+            yield f"    {size:.0%} on {kind}: {len(delays)} causes, within 3 nights {three}"
         if self.drift_delays:
-            yield f"nights to tell a drift of 0.1 % a night: {self.drift_delays}"
+            yield f"nights to report a drift of 0.1 % a night: {self.drift_delays}"
 
 
 def share_of(found: int, of: int) -> tuple[float, float, float]:
@@ -298,14 +307,14 @@ def share_of(found: int, of: int) -> tuple[float, float, float]:
     return found / of, float(low), float(high)
 
 
-def _told(delays: list[int | None], within: int) -> str:
+def _share_within(delays: list[int | None], within: int) -> str:
     found = sum(one is not None and one <= within for one in delays)
     share, low, high = share_of(found, len(delays))
     return f"{share:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _is_of(cause: Cause, alert: AlertRow, night: int) -> bool:
-    """Whether an alert may be put to a cause: by time, and by implementation or what is compared with it."""
+    """Whether an alert may have this cause: by time, and by implementation or its comparisons."""
     if not cause.first <= night < cause.end + 6:
         return False
     return alert.implementation in (cause.implementation, "fused") or alert.cause in ("environment", "canary")
@@ -344,17 +353,17 @@ def main() -> None:
     parser.add_argument(
         "--size", type=float, action="append", help="of the causes, repeatable; 1, 2, 5, 10 %%"
     )
-    parser.add_argument("--between", type=float, default=Surroundings.between)
-    parser.add_argument("--new-code", type=float, default=Surroundings.new_code)
+    parser.add_argument("--between", type=float, default=YearAssumptions.between)
+    parser.add_argument("--new-code", type=float, default=YearAssumptions.new_code)
     parser.add_argument(
-        "--in-turns",
+        "--interleaved",
         action="store_true",
-        help="what is flagged is measured in turns with the last good revision",
+        help="measure flagged cells interleaved with the last good revision",
     )
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.years)
-    around = {"between": given.between, "new_code": given.new_code, "in_turns": given.in_turns}
-    found = tally(seeds, *KINDS[given.kind], sizes=tuple(given.size or SIZES), **around)
+    overrides = {"between": given.between, "new_code": given.new_code, "interleaved": given.interleaved}
+    found = tally(seeds, *KINDS[given.kind], sizes=tuple(given.size or SIZES), **overrides)
     print(f"{given.years} simulated years ({given.kind}), {given.between:.1%} between nights")
     for line in found.lines():
         print(f"  {line}")

@@ -1,7 +1,7 @@
 """A year of nights with known causes, as arrays: nothing of it is stored or measured.
 
-Every number of `Surroundings` is an assumption about a real machine; the figures that come of them hold for
-these assumptions only.
+Every number of `YearAssumptions` is an assumption about a real machine; the resulting figures hold for these
+assumptions only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kswatch.db.records import ProblemKey
+from kswatch.db.statistics import Z_95
 
 IMPLEMENTATIONS = ("fused", "bmm", "einsum", "bsr", "dense")
 PROBLEMS = tuple(
@@ -38,7 +39,7 @@ SECOND_MODE_NIGHTS = 0.25
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class YearAssumptions:
     """What nights are like; shares and sizes are relative."""
 
     nights: int = 365
@@ -46,10 +47,10 @@ class Surroundings:
     """Sigma of a series from night to night, correlated."""
     correlation: float = 0.6
     within: float = 0.002
-    """Standard error of a median within a run; its 95 % interval is told."""
+    """Standard error of a median within a run; its 95 % interval is recorded."""
     machine: float = 0.005
     """Sigma of what a night does to all series, correlated too; each series takes 0.7 to 1.3 of it."""
-    kinship: float = 0.001
+    implementation_noise: float = 0.001
     """Sigma of what a night does to all series of one implementation."""
     heavy: float = 0.01
     """Share of points whose deviation is three times as large."""
@@ -63,8 +64,8 @@ class Surroundings:
     swap_night: int = 240
     same_night: float = 0.5
     """Share of the variance between nights that is still there when cells are measured again at once."""
-    in_turns: bool = False
-    """Whether the last good revision is measured, too, in turns with the night's; else that one alone."""
+    interleaved: bool = False
+    """Whether the last good revision is measured, too, interleaved with the night's; else that one alone."""
     pairs: int = 5
     """Of processes that do so: a good one and a bad one."""
     placement: float = 0.005
@@ -87,7 +88,7 @@ class Cause:
 class Year:
     """What was measured, `(cells, nights)`, and what is true."""
 
-    surroundings: Surroundings
+    assumptions: YearAssumptions
     times_ms: np.ndarray
     low_ms: np.ndarray
     high_ms: np.ndarray
@@ -121,48 +122,54 @@ def _planted(shape: tuple[int, int], causes: tuple[Cause, ...], drift: tuple[int
 def year(
     seed: int, causes: tuple[Cause, ...] = (), drift: tuple[int, int] | None = None, **changed: float
 ) -> Year:
-    """A year of these causes; `changed` are fields of `Surroundings`."""
-    around = Surroundings(**changed)
+    """A year of these causes; `changed` are fields of `YearAssumptions`."""
+    assumptions = YearAssumptions(**changed)
     rng = np.random.default_rng(seed)
-    shape = (len(CELLS), around.nights)
+    shape = (len(CELLS), assumptions.nights)
     truth = _planted(shape, causes, drift)
-    own = around.between * correlated(rng, shape, around.correlation)
-    own *= np.where(rng.random(shape) < around.heavy, 3.0, 1.0)
-    bimodal = rng.random((len(CELLS), 1)) < around.bimodal
+    own = assumptions.between * correlated(rng, shape, assumptions.correlation)
+    own *= np.where(rng.random(shape) < assumptions.heavy, 3.0, 1.0)
+    bimodal = rng.random((len(CELLS), 1)) < assumptions.bimodal
     second = bimodal & (rng.random(shape) < SECOND_MODE_NIGHTS)
-    shift = around.machine * correlated(rng, (1, around.nights), 0.7) * rng.uniform(0.7, 1.3, (len(CELLS), 1))
-    kin = np.repeat(
-        around.kinship * rng.standard_normal((len(IMPLEMENTATIONS), around.nights)), COUNT, axis=0
+    shift = (
+        assumptions.machine
+        * correlated(rng, (1, assumptions.nights), 0.7)
+        * rng.uniform(0.7, 1.3, (len(CELLS), 1))
     )
-    hot = (rng.random(shape) < 0.5) & (rng.random(around.nights) < around.throttled)
+    families = np.repeat(
+        assumptions.implementation_noise * rng.standard_normal((len(IMPLEMENTATIONS), assumptions.nights)),
+        COUNT,
+        axis=0,
+    )
+    hot = (rng.random(shape) < 0.5) & (rng.random(assumptions.nights) < assumptions.throttled)
     environment = np.zeros(shape)
-    swap, driver = around.swap_night, around.driver_night
+    swap, driver = assumptions.swap_night, assumptions.driver_night
     environment[:, driver:] += np.repeat(0.03 * rng.standard_normal(len(IMPLEMENTATIONS)), COUNT)[:, None]
     environment[:, swap:] += np.log(rng.uniform(0.9, 1.1, (len(CELLS), 1)))
     base = np.log(rng.uniform(0.1, 10, (len(CELLS), 1)))
-    mean = base + truth + shift + kin + environment
+    mean = base + truth + shift + families + environment
     times = np.exp(
         mean
         + own
         + SECOND_MODE * second
         + hot * rng.uniform(0.05, 0.15, shape)
-        + around.within * rng.standard_normal(shape)
+        + assumptions.within * rng.standard_normal(shape)
     )
-    fresh = around.between * rng.standard_normal(shape)
-    again_own = around.same_night * own + np.sqrt(1 - around.same_night**2) * fresh
-    again = np.exp(mean + again_own + SECOND_MODE * second + around.within * rng.standard_normal(shape))
-    processes = _between_processes(rng, around, bimodal)
-    nights = np.arange(around.nights)
-    code = np.cumsum(rng.random(around.nights) < around.new_code)
+    fresh = assumptions.between * rng.standard_normal(shape)
+    again_own = assumptions.same_night * own + np.sqrt(1 - assumptions.same_night**2) * fresh
+    again = np.exp(mean + again_own + SECOND_MODE * second + assumptions.within * rng.standard_normal(shape))
+    processes = _between_processes(rng, assumptions, bimodal)
+    nights = np.arange(assumptions.nights)
+    code = np.cumsum(rng.random(assumptions.nights) < assumptions.new_code)
     for cause in causes:
         if cause.implementation == "fused":
             code[cause.first :] += 1
             code[cause.end :] += 1
     return Year(
-        around,
+        assumptions,
         times,
-        times * (1 - 1.96 * around.within),
-        times * (1 + 1.96 * around.within),
+        times * (1 - Z_95 * assumptions.within),
+        times * (1 + Z_95 * assumptions.within),
         again,
         truth,
         processes,
@@ -174,9 +181,11 @@ def year(
     )
 
 
-def _between_processes(rng: np.random.Generator, around: Surroundings, bimodal: np.ndarray) -> np.ndarray:
-    shape = (around.pairs, len(CELLS), around.nights)
-    sigma = np.hypot(around.placement, around.within) * np.sqrt(2)
+def _between_processes(
+    rng: np.random.Generator, assumptions: YearAssumptions, bimodal: np.ndarray
+) -> np.ndarray:
+    shape = (assumptions.pairs, len(CELLS), assumptions.nights)
+    sigma = np.hypot(assumptions.placement, assumptions.within) * np.sqrt(2)
     modes = [bimodal & (rng.random(shape) < SECOND_MODE_NIGHTS) for _ in range(2)]
     return sigma * rng.standard_normal(shape) + SECOND_MODE * (modes[0].astype(int) - modes[1])
 
@@ -203,7 +212,7 @@ KINDS = {
 def planted(
     seed: int, sizes: tuple[float, ...], first: int = 45, every: int = 20, lasting: int = 8
 ) -> tuple[Cause, ...]:
-    """One cause after the other, each undone after some nights, none around a change of the environment."""
+    """One cause after the other, each undone after some nights, none near a change of the environment."""
     rng = np.random.default_rng(seed)
     causes = []
     for place, night in enumerate(range(first, 365 - lasting - 4, every)):

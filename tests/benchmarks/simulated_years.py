@@ -5,8 +5,8 @@ up to 1 % (a fixed function of cell and run); the last night is written through 
 planted regression. Devices, runs and revisions are marked simulated. There are no statistics for SQLite's
 planner, since a store that nights filled has none. Run as a script it fills a store:
 
-    python tests/benchmarks/simulated_years.py sqlite:///years.db --patterns 22     # 1,027,840 measurements
-    python tests/benchmarks/simulated_years.py sqlite:///years.db --patterns 215    # 10,044,800
+    python -m tests.benchmarks.simulated_years sqlite:///years.db --patterns 22     # 1,027,840 measurements
+    python -m tests.benchmarks.simulated_years sqlite:///years.db --patterns 215    # 10,044,800
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hashlib import sha1
 import numpy as np
 from sqlalchemy.engine import make_url
 
-from kswatch.db.backend.codecs import in_two
+from kswatch.db.backend.codecs import split_tail
 from kswatch.db.store import Store
 from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
 
@@ -54,12 +54,12 @@ SCALED: dict[str, tuple[str, tuple[str, ...]]] = {
     "heuristic_score": ("t.problems", ("accuracy", "balanced_accuracy", "regret")),
     "prediction": ("t.problem_id", ()),
 }
-"""Tables that are copied with each night: what jitters, and by which number beside the run's."""
+"""Tables copied with each night: the seed besides the run's id, and the columns that jitter."""
 
 
 @dataclass(frozen=True)
 class Years:
-    """How much to simulate; the last night is yesterday's or today's."""
+    """The size of the simulation; the last night is yesterday's or today's."""
 
     patterns: int = 22
     nights: int = 365
@@ -78,27 +78,27 @@ class Years:
         )
 
 
-Tell = Callable[[str], None]
+ShowProgress = Callable[[str], None]
 
 COPYING = ("journal_mode = OFF", "locking_mode = EXCLUSIVE", "synchronous = OFF", "cache_size = -400000")
-"""Nobody else reads the store meanwhile, and what a crash leaves of it is thrown away: through the log,
-every page would be written twice and looked for in gigabytes of it."""
+"""No other process reads the store, and a store left by a crash is deleted: without a journal, every page is
+written once."""
 
 
-def fill_years(url: str, years: Years, tell: Tell = lambda _: None) -> int:
-    """Fill a new SQLite store and give how many measurements it holds; `tell` hears how far it is."""
+def fill_years(url: str, years: Years, show_progress: ShowProgress = lambda _: None) -> int:
+    """Fill a new SQLite store and return its number of measurements; `show_progress` receives each step."""
     store = Store.open(url)
     first = fill(store, years.plan(0))
     store.close()
-    tell("the first night is written")
+    show_progress("the first night is written")
     path = make_url(url).database
     assert path is not None
     with closing(sqlite3.connect(path)) as connection:
         for pragma in (*COPYING, "temp_store = MEMORY", "threads = 1"):
             connection.execute(f"PRAGMA {pragma}")
-        _copy_nights(connection, years, first, tell)
+        _copy_nights(connection, years, first, show_progress)
         _write_tails(connection, first)
-        tell("the tails are written")
+        show_progress("the tails are written")
     store = Store.open(url)
     fill(store, years.plan(years.nights - 1, regressed=True))
     fill_queue(store)
@@ -107,7 +107,9 @@ def fill_years(url: str, years: Years, tell: Tell = lambda _: None) -> int:
         return connection.execute("SELECT count(*) FROM measurement").fetchone()[0]
 
 
-def _copy_nights(connection: sqlite3.Connection, years: Years, first: list[int], tell: Tell) -> None:
+def _copy_nights(
+    connection: sqlite3.Connection, years: Years, first: list[int], show_progress: ShowProgress
+) -> None:
     """Copy the first night to all others but the last, in the order of time."""
     connection.execute("CREATE TEMP TABLE night (id INTEGER PRIMARY KEY, source INTEGER, place INTEGER)")
     ids = iter(range(max(first) + 1, max(first) + len(first) * years.nights))
@@ -117,14 +119,14 @@ def _copy_nights(connection: sqlite3.Connection, years: Years, first: list[int],
     index = connection.execute(
         "SELECT sql FROM sqlite_master WHERE name = 'measurement_by_series'"
     ).fetchone()[0]
-    connection.execute("DROP INDEX measurement_by_series")  # the others grow at their end only
+    connection.execute("DROP INDEX measurement_by_series")  # other indices only grow at the end
     for table, (by, scaled) in SCALED.items():
         held = _copy(connection, table, {name: f"t.{name} * {JITTER % by}" for name in scaled})
-        tell(f"{held:,} rows of {table} are copied")
+        show_progress(f"{held:,} rows of {table} are copied")
     connection.execute(f"DELETE FROM sample WHERE run_id <= {max(first)}")
     connection.execute(index)
     connection.commit()
-    tell("the index of measurement is built")
+    show_progress("the index of measurement is built")
 
 
 def _copy(connection: sqlite3.Connection, table: str, changed: dict[str, str]) -> int:
@@ -143,8 +145,8 @@ def _copy_runs(connection: sqlite3.Connection, years: Years) -> None:
     revision_id = connection.execute("SELECT max(id) FROM revision").fetchone()[0]
     rows = []
     for run_id, source, place in connection.execute("SELECT * FROM night ORDER BY id").fetchall():
-        begun = start + timedelta(days=place)
-        times = {"started_at": str(begun), "finished_at": str(begun + timedelta(minutes=15))}
+        night = start + timedelta(days=place)
+        times = {"started_at": str(night), "finished_at": str(night + timedelta(minutes=15))}
         identity = sha1(f"simulated years {run_id}".encode()).hexdigest()[:32]
         own = {"id": run_id, "identity": identity, "revision_id": revision_id + place}
         rows.append(sources[source] | {k: f"{v}.000000" for k, v in times.items()} | own)
@@ -182,7 +184,7 @@ def _write_tails(connection: sqlite3.Connection, first: list[int]) -> None:
         points["run"] = own
         for name, base in (("value", value), ("low", low), ("high", high)):
             points[name] = base * factor
-        written.append((device_id, cell_id, metric, int(own[-1]), *in_two(packed + points.tobytes())))
+        written.append((device_id, cell_id, metric, int(own[-1]), *split_tail(packed + points.tobytes())))
     connection.execute("DELETE FROM series_tail")  # rather than letting each row grow out of its page
     connection.executemany(
         "INSERT INTO series_tail (device_id, cell_id, metric, newest_run_id, points, older) "
@@ -205,10 +207,10 @@ def main() -> None:
     given = parser.parse_args()
     started = time.perf_counter()
 
-    def tell(what: str) -> None:
-        print(f"{time.perf_counter() - started:>6.0f} s: {what}", file=sys.stderr, flush=True)
+    def show_progress(step: str) -> None:
+        print(f"{time.perf_counter() - started:>6.0f} s: {step}", file=sys.stderr, flush=True)
 
-    held = fill_years(given.url, Years(given.patterns, given.nights), tell)
+    held = fill_years(given.url, Years(given.patterns, given.nights), show_progress)
     print(f"{held:,} measurements in {time.perf_counter() - started:.0f} s")
 
 

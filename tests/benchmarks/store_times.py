@@ -1,8 +1,8 @@
-"""How fast the store takes what nights give: `python tests/benchmarks/store_times.py FOLDER [MEASUREMENTS]`.
+"""Write speed of the store: `python -m tests.benchmarks.store_times FOLDER [MEASUREMENTS]`.
 
-Simulated nights of the size of `nightly` go in as runs do: problem by problem, and in bulk as an import
-or a cluster's backlog would. Prints one JSON object; run in a process of its own, since it tells its
-peak memory. Times are wall time, so that a busy machine shows.
+Simulated nights of the size of `nightly` are recorded problem by problem, as a run does, and in bulk, as an
+import does. Prints one JSON object; run it in a process of its own, since it reports its peak memory. Times
+are wall time, which a busy machine prolongs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from kswatch.db.interchange.ingest import FileRow, RunHeader, Tally, record_content
 from kswatch.db.records import (
     IMPLEMENTATIONS,
     DeviceRecord,
@@ -104,13 +105,14 @@ def one_by_one(store: Store, night: int, count: int = 240) -> Iterator[float]:
 
 
 def in_bulk(store: Store, measurements: int) -> float:
-    """Seconds that so many measurements take, a night in each transaction."""
+    """Seconds that importing so many measurements takes, a night in each transaction, parsing left out."""
     nights = -(-measurements // (PROBLEMS * len(IMPLEMENTATIONS)))
     seconds = 0.0
     for night in range(nights):
         batch = [record for key in problems() for record in records(key, night, ())]
         began_s = time.perf_counter()
-        store.record_run(run_of(night), batch, 900.0, 90.0)
+        header = RunHeader(run_of(night), f"night {night}", seconds=900.0, harness_seconds=90.0)
+        record_content(store, header, [FileRow(1, (record,)) for record in batch], Tally())
         seconds += time.perf_counter() - began_s
     return seconds * measurements / (nights * PROBLEMS * len(IMPLEMENTATIONS))
 

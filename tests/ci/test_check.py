@@ -14,15 +14,11 @@ SMALL = {"fused": 1.025}
 
 
 def news(judgement) -> list[tuple[str, str, str | None]]:
-    return [(told.alert.verdict, told.alert.cause, told.news) for told in judgement.alerts]
+    return [(change.alert.verdict, change.alert.cause, change.transition) for change in judgement.alerts]
 
 
 def of(judgement, implementation, metric):
-    return [
-        one
-        for one in judgement.verdicts
-        if (one.series.implementation, one.series.metric) == (implementation, metric)
-    ]
+    return [one for one in judgement.verdicts if (one.implementation, one.metric) == (implementation, metric)]
 
 
 def test_a_slower_fused_kernel_is_one_confirmed_alert_with_time_and_speedup(nights, judge_newest):
@@ -34,7 +30,7 @@ def test_a_slower_fused_kernel_is_one_confirmed_alert_with_time_and_speedup(nigh
     assert {one.verdict for one in of(found, "fused", "latency_ms")} == {"slower"}
     assert {one.verdict for one in of(found, "fused", "speedup")} == {"slower"}
     assert {one.verdict for one in of(found, "bmm", "latency_ms")} == {"same"}
-    assert len(set(found.alert_of.values())) == 1
+    assert len({one.alert_id for one in found.verdicts} - {None}) == 1
 
 
 def test_quiet_nights_raise_nothing(nights, judge_newest, store):
@@ -44,7 +40,7 @@ def test_quiet_nights_raise_nothing(nights, judge_newest, store):
     assert alerts(store) == []
 
 
-def test_checking_the_same_run_again_tells_and_opens_nothing(nights, judge_newest, store):
+def test_checking_the_same_run_again_opens_and_sends_nothing(nights, judge_newest, store):
     nights.quiet(8)
     nights.night(SLOWER)
     judge_newest()
@@ -89,7 +85,7 @@ def test_a_provisional_alert_that_is_not_seen_again_is_dismissed(nights, judge_n
     assert [one.state for one in alerts(store)] == ["resolved"]
 
 
-def test_a_regression_stays_told_until_three_good_nights_resolve_it(nights, judge_newest, store):
+def test_a_regression_stays_open_until_three_clean_nights_resolve_it(nights, judge_newest, store):
     nights.quiet(8)
     for _ in range(15):  # longer than the ten runs of the level: the bad nights never become it
         nights.night(SLOWER)
@@ -106,8 +102,8 @@ def test_a_regression_stays_told_until_three_good_nights_resolve_it(nights, judg
 def test_an_accepted_level_is_the_level_from_then_on(nights, judge_newest, store):
     nights.quiet(8)
     nights.night(SLOWER)
-    (told,) = judge_newest().alerts
-    act(store, told.alert.id, "accept", "ann", "the price of the fix", told.alert.version)
+    (change,) = judge_newest().alerts
+    act(store, change.alert.id, "accept", "ann", "the price of the fix", change.alert.version)
     assert not judge_newest().regressed
     for _ in range(5):
         nights.night(SLOWER)
@@ -122,14 +118,14 @@ def test_a_muted_alert_does_not_fail_the_check(nights, judge_newest, store):
 
     nights.quiet(8)
     nights.night(SLOWER)
-    (told,) = judge_newest().alerts
+    (change,) = judge_newest().alerts
     until = datetime.now(UTC) + timedelta(days=7)
-    act(store, told.alert.id, "mute", "ann", "known", told.alert.version, muted_until=until)
+    act(store, change.alert.id, "mute", "ann", "known", change.alert.version, muted_until=until)
     nights.night(SLOWER)
     assert not judge_newest().regressed
 
 
-def test_a_faster_kernel_is_told_once_and_is_the_new_level(nights, judge_newest, store):
+def test_a_faster_kernel_is_reported_once_and_is_the_new_level(nights, judge_newest, store):
     nights.quiet(8)
     nights.night({"fused": 0.8})
     assert news(judge_newest()) == [("faster", "code", "opened")]
@@ -140,7 +136,7 @@ def test_a_faster_kernel_is_told_once_and_is_the_new_level(nights, judge_newest,
     assert judge_newest().regressed  # back to what it was is slower than what it had become
 
 
-def test_a_faster_baseline_is_told_as_that_and_not_as_a_regression(nights, judge_newest):
+def test_a_faster_baseline_is_attributed_to_the_baseline_not_a_regression(nights, judge_newest):
     nights.quiet(8)
     nights.night({"bmm": 0.8})
     found = judge_newest()
@@ -149,7 +145,7 @@ def test_a_faster_baseline_is_told_as_that_and_not_as_a_regression(nights, judge
     assert not found.regressed
 
 
-def test_a_new_driver_is_told_as_environment_and_starts_a_new_segment(nights, judge_newest):
+def test_a_new_driver_is_attributed_to_the_environment_and_starts_a_new_segment(nights, judge_newest):
     nights.quiet(8)
     nights.night({"fused": 1.2, "bmm": 1.2}, driver="560.2")
     found = judge_newest()
@@ -246,7 +242,7 @@ def test_an_ad_hoc_run_is_judged_when_named_and_raises_no_alert(nights, judge_ne
     assert not judge_newest().regressed  # the newest night is another
 
 
-def test_an_older_run_is_judged_on_what_came_before_it_and_moves_no_alert(nights, judge_newest, store):
+def test_an_older_run_is_judged_by_earlier_runs_and_changes_no_alert(nights, judge_newest, store):
     nights.quiet(8)
     bad = nights.night(SLOWER)
     nights.quiet(2)

@@ -7,7 +7,7 @@ import pytest
 
 from kswatch.ci.check import judge
 from kswatch.ci.config import CiConfig
-from kswatch.ci.notifications.sender import tell
+from kswatch.ci.notifications.sender import deliver_pending
 from kswatch.db.alerts import outbox
 from kswatch.db.alerts.lifecycle import act
 from kswatch.db.queries.basic import alert_events, alerts, verdicts
@@ -32,11 +32,11 @@ def regressed(postgres_store):
     return nights
 
 
-def test_a_regression_is_told_and_recovers_in_postgresql_too(postgres_store, regressed):
+def test_a_regression_opens_and_recovers_in_postgresql_too(postgres_store, regressed):
     for news in ("opened", None):
         found = judge(postgres_store, None, CiConfig(), now=START)
         assert found.exit_code == 1
-        assert [told.news for told in found.judgements[0].alerts] == [news]
+        assert [change.transition for change in found.judgements[0].alerts] == [news]
     assert len(verdicts(postgres_store, 7)) == 24
     for _ in range(3):
         regressed.night()
@@ -44,7 +44,7 @@ def test_a_regression_is_told_and_recovers_in_postgresql_too(postgres_store, reg
     assert [one.state for one in alerts(postgres_store)] == ["resolved"]
 
 
-def test_two_who_judge_the_same_night_at_once_open_one_alert_in_postgresql_too(postgres_store, regressed):
+def test_two_concurrent_judges_of_a_night_open_one_alert_in_postgresql_too(postgres_store, regressed):
     codes = []
 
     def judge_it(store: Store) -> None:
@@ -54,39 +54,37 @@ def test_two_who_judge_the_same_night_at_once_open_one_alert_in_postgresql_too(p
     assert codes == [1, 1] and len(alerts(postgres_store)) == 1
 
 
-def test_news_is_told_once_and_retried_in_postgresql_too(postgres_store, regressed, monkeypatch):
+def test_a_notification_is_sent_once_and_retried_in_postgresql_too(postgres_store, regressed, monkeypatch):
     judge(postgres_store, None, CiConfig(), now=START)
     with Webhook().serving() as webhook:
         monkeypatch.setenv("KSWATCH_NOTIFY", webhook.url)
         webhook.up = False
-        told = tell(postgres_store)
-        assert (told.sent, told.failed, told.waiting) == (0, 1, 1)
+        change = deliver_pending(postgres_store)
+        assert (change.sent, change.failed, change.waiting) == (0, 1, 1)
         webhook.up = True
-        assert tell(postgres_store).sent == 0  # not before its time
+        assert deliver_pending(postgres_store).sent == 0  # not before its time
         later = datetime.now(UTC) + timedelta(seconds=outbox.FIRST_RETRY_S + 1)
-        assert tell(postgres_store, lambda: later).sent == 1
-        assert tell(postgres_store, lambda: later).sent == 0
+        assert deliver_pending(postgres_store, lambda: later).sent == 1
+        assert deliver_pending(postgres_store, lambda: later).sent == 0
     assert len(webhook.got) == 1
 
 
-def test_two_senders_at_once_tell_it_once_in_postgresql_too(postgres_store, regressed, monkeypatch):
+def test_two_concurrent_senders_send_it_once_in_postgresql_too(postgres_store, regressed, monkeypatch):
     judge(postgres_store, None, CiConfig(), now=START)
     with Webhook().serving() as webhook:
         monkeypatch.setenv("KSWATCH_NOTIFY", webhook.url)
         stores = [Store(postgres_store.engine) for _ in range(4)]
-        at_once(lambda store: tell(store), stores)
+        at_once(lambda store: deliver_pending(store), stores)
     assert len(webhook.got) == 1
     assert [one.state for one in outbox.messages(postgres_store)] == ["addressed", "sent"]
 
 
-def test_of_two_people_who_act_on_an_alert_at_once_one_is_refused_in_postgresql_too(
-    postgres_store, regressed
-):
+def test_of_two_concurrent_decisions_on_an_alert_one_is_refused_in_postgresql_too(postgres_store, regressed):
     judge(postgres_store, None, CiConfig(), now=START)
     assert_one_of_two_is_refused(postgres_store)
 
 
-def test_of_two_people_who_act_on_an_alert_at_once_one_is_refused(store, nights):
+def test_of_two_concurrent_decisions_on_an_alert_one_is_refused(store, nights):
     nights.quiet(6)
     nights.night({"fused": 1.2})
     judge(store, None, CiConfig(), now=START)
@@ -104,20 +102,20 @@ def assert_one_of_two_is_refused(store: Store) -> None:
             refused.append(str(error))
 
     at_once(resolve, ["ann", "bob"])
-    (told,) = refused
-    assert "has changed since it was shown" in told
+    (message,) = refused
+    assert "has changed since it was shown" in message
     assert [one.action for one in alert_events(store, seen.id)] == ["opened", "resolve"]
 
 
-def at_once(act_on, things) -> None:
+def at_once(act_on, arguments) -> None:
     """Call it for each thing in a thread of its own, all let go together."""
-    together = threading.Barrier(len(things))
+    together = threading.Barrier(len(arguments))
 
-    def run(thing) -> None:
+    def run(argument) -> None:
         together.wait()
-        act_on(thing)
+        act_on(argument)
 
-    threads = [threading.Thread(target=run, args=(thing,)) for thing in things]
+    threads = [threading.Thread(target=run, args=(argument,)) for argument in arguments]
     for one in threads:
         one.start()
     for one in threads:

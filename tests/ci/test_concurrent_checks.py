@@ -58,7 +58,7 @@ def judged_by_two_threads(url: str) -> list[int]:
 @pytest.mark.parametrize(
     "judged", [judged_by_two_threads, pytest.param(judged_by_two, marks=pytest.mark.slow)]
 )
-def test_two_who_judge_the_same_night_at_once_open_one_alert(nights, store, judged):
+def test_two_concurrent_judges_of_a_night_open_one_alert(nights, store, judged):
     nights.quiet(6)
     nights.night({"fused": 1.2, "bmm": 0.8})
     assert judged(str(store.engine.url)) == [1, 1]

@@ -49,7 +49,7 @@ def chromium_or_reason() -> tuple[str | None, str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -83,7 +83,7 @@ def running_dashboard(url: str, port: int | None = None, **settings: str) -> Ite
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
-    """Wait until the server answers; raises with what it said where it has ended instead."""
+    """Wait until the server answers; raises with its output where it has ended instead."""
     ends = time.monotonic() + START_WITHIN_S
     while time.monotonic() < ends:
         if process.poll() is not None:
@@ -93,7 +93,7 @@ def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
                 return
         except HTTPError as answer:
-            if answer.code == 401:  # it answers, and lets nobody in
+            if answer.code == 401:  # it answers, and requires sign-in
                 return
         except (URLError, OSError):
             time.sleep(0.1)

@@ -58,12 +58,12 @@ def seen(simulated_url: str) -> Callable[..., AppTest]:
     """Pages of the simulated store, each drawn once for all tests that only read it."""
 
     @cache
-    def look(path: str, **choices: str) -> AppTest:
+    def draw(path: str, **choices: str) -> AppTest:
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("KSWATCH_DATABASE_URL", simulated_url)
             return _draw(path, choices)
 
-    return look
+    return draw
 
 
 def _draw(path: str, choices: dict[str, str]) -> AppTest:
@@ -91,7 +91,7 @@ def empty_address(empty_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; where there is none the test is skipped and says why."""
+    """A headless Chromium; where there is none the test is skipped with the reason."""
     executable, reason = chromium_or_reason()
     if executable is None:
         pytest.skip(reason)

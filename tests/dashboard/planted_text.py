@@ -1,4 +1,4 @@
-"""Markup in every text of a store that somebody, some tool or some file writes freely."""
+"""Markup in every stored text that users, tools or files write freely."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A store full of simulated nights, with planted truths; written only through db's public functions.
+"""A store of simulated nights with planted truths, written only through db's public functions.
 
-Everything in it says so: devices, runs and revisions are marked simulated. Run as a script it
-fills a store for a look at the pages:
+All of it is marked: devices, runs and revisions are marked simulated. Run as a script it
+fills a store to show on the pages:
 
-    python tests/dashboard/simulated_store.py sqlite:///simulated.db --nights 30 --patterns 24
+    python -m tests.dashboard.simulated_store sqlite:///simulated.db --nights 30 --patterns 24
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
 from kswatch.ci.alerts.explanation import CELLS_LISTED
-from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.alerts import lifecycle
 from kswatch.db.coordination import run_events, run_log, workers
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
@@ -33,7 +33,7 @@ from kswatch.db.records import (
 )
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
-from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -93,6 +93,8 @@ class Plan:
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
     host: str = "simulated-host"
+    is_measured: bool = False
+    """Whether runs count as measured, as for tests of what is kept from simulated ones."""
 
     @classmethod
     def until_now(cls, nights: int, **others: int) -> Plan:
@@ -155,7 +157,7 @@ def _run_record(plan: Plan, device: str, night: int, started: datetime) -> RunRe
             uuid=f"{device}-0000",
             kind="cuda",
             model=f"Simulated {device.removeprefix('sim-').upper()}",
-            simulated=True,
+            simulated=not plan.is_measured,
             architecture="sm_90",
             memory_bytes=80 << 30,
         ),
@@ -168,7 +170,7 @@ def _run_record(plan: Plan, device: str, night: int, started: datetime) -> RunRe
             subject=f"simulated change {night} {NASTY}",
         ),
         kind="nightly",
-        origin="simulated",
+        origin="measured" if plan.is_measured else "simulated",
         started_at=started,
         planned_cells=len(plan.problems()) * len(IMPLEMENTATIONS),
     )
@@ -263,9 +265,13 @@ def _predictions(problems: list[ProblemKey], facts: dict[str, object]) -> Iterat
     for key in problems:
         problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
         for heuristic in HEURISTICS:
-            said = heuristic.predict(problem, facts)
+            prediction = heuristic.predict(problem, facts)
             yield PredictionRecord(
-                key, heuristic.name, heuristic.version, said.predicts_fused, said.predicted_speedup
+                key,
+                heuristic.name,
+                heuristic.version,
+                prediction.predicts_fused,
+                prediction.predicted_speedup,
             )
 
 
@@ -291,7 +297,7 @@ def _verdicts(plan: Plan, night: int, problems: list[ProblemKey]) -> Iterator[Ve
 
 
 def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
-    """What judging would tell of the planted regression, and a note that somebody left."""
+    """The alert that judging would open on the planted regression, and a note."""
     run = queries.run(store, run_id)
     cells = [
         vars(key)
@@ -299,9 +305,9 @@ def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
         for key in problems[:CELLS_LISTED]
     ]
     shown = ("pattern", "batch", "precision", "layout", "implementation", "metric", "change")
-    alert_life.open_alert(
+    lifecycle.open_alert(
         store,
-        alert_life.NewAlert(
+        lifecycle.NewAlert(
             device_id=run.device_id,
             run_id=run_id,
             verdict="slower",
@@ -321,23 +327,23 @@ def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
             confirmed=True,
         ),
     )
-    run_events.say(store, run_id, "note", "somebody", f"the cooling was serviced {NASTY}")
+    run_events.add_run_event(store, run_id, "note", "a user", f"the cooling was serviced {NASTY}")
 
 
 def fill_queue(store: Store) -> None:
-    """One request under way, one that waits, one that was cancelled."""
+    """One request in progress, one queued, one cancelled."""
     for suite, device in (("vit_s16", "cuda:0"), ("smoke", "cpu"), ("paper", "cuda:1")):
-        requests.ask(store, suite, device, asked_by="somebody", why=f"to see whether it helps {NASTY}")
-    taken = requests.take_next(store)
+        requests.submit(store, suite, device, asked_by="a user", why=f"to see whether it helps {NASTY}")
+    taken = requests.take(store, requests.queued(store)[0].id)
     assert taken is not None
-    requests.progress(store, taken.id, 120, 384, 540.0, "measuring 6,64,64,1 fp32 batch_first")
-    requests.cancel(store, taken.id + 2, "somebody", "asked twice")
-    workers.say_alive(
+    requests.record_progress(store, taken.id, 120, 384, 540.0, "measuring 6,64,64,1 fp32 batch_first")
+    requests.cancel(store, taken.id + 2, "a user", "asked twice")
+    workers.record_heartbeat(
         store,
-        workers.Sign("simulated-host:1", "coordinator", "dask", f"simulated-host {NASTY}"),
-        workers.Sign("simulated-host:2", "worker", "dask", "simulated-host", "sim-h200-0000"),
+        workers.Heartbeat("simulated-host:1", "coordinator", "dask", f"simulated-host {NASTY}"),
+        workers.Heartbeat("simulated-host:2", "worker", "dask", "simulated-host", "sim-h200-0000"),
     )
-    workers.say_goodbye(store, "simulated-host:2")
+    workers.mark_stopped(store, "simulated-host:2")
 
 
 def main() -> None:

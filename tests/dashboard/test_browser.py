@@ -51,13 +51,13 @@ def test_every_page_of_a_full_store_fits_a_desk_in_the_dark(browser: Browser, ad
 
 
 @pytest.mark.slow
-def test_every_page_of_an_empty_store_says_what_to_do(desk: Page, empty_address: str) -> None:
+def test_every_page_of_an_empty_store_shows_the_command_to_run(desk: Page, empty_address: str) -> None:
     desk.goto(empty_address)
     for entry in PAGES:
         open_from_menu(desk, entry)
         assert desk.locator("[data-testid=stException]").count() == 0, entry.path
-        told = "kswatch serve" if entry.path == "ask" else "kswatch nightly"
-        expect(desk.locator("code", has_text=told).first).to_be_visible()
+        command = "kswatch serve" if entry.path == "ask" else "kswatch nightly"
+        expect(desk.locator("code", has_text=command).first).to_be_visible()
 
 
 def test_a_link_opens_its_choices_whose_figures_download_and_whose_points_the_keyboard_opens(
@@ -72,7 +72,7 @@ def test_a_link_opens_its_choices_whose_figures_download_and_whose_points_the_ke
     assert lines[0].startswith("problem,speedup,speedup_low,speedup_high")
     assert len(lines) == 5
     desk.get_by_role("button", name="Points").first.press("Enter")
-    box = desk.get_by_role("combobox", name="Which point")
+    box = desk.get_by_role("combobox", name="Point")
     expect(box).to_be_visible()
     box.press_sequentially("2,48")
     box.press("Enter")
@@ -82,25 +82,25 @@ def test_a_link_opens_its_choices_whose_figures_download_and_whose_points_the_ke
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_for_shows_its_progress_until_it_is_cancelled(desk: Page, own_url: str) -> None:
+def test_a_requested_run_shows_its_progress_until_it_is_cancelled(desk: Page, own_url: str) -> None:
     with running_dashboard(own_url) as at:
         desk.goto(f"{at}/ask?pattern=6,64,64,1&batch=1024")
         wait_until_drawn(desk)
-        desk.get_by_label("Who asks").fill("a test")
-        desk.get_by_label("Why").fill(NASTY)
-        desk.get_by_label("Why").press("Enter")
+        desk.get_by_label("Your name").fill("a test")
+        desk.get_by_label("Reason").fill(NASTY)
+        desk.get_by_label("Reason").press("Enter")
         wait_until_drawn(desk)
-        desk.get_by_role("button", name="Ask for this run").click()
+        desk.get_by_role("button", name="Request this run").click()
         expect(desk.get_by_text("1 queued")).to_be_visible()
         expect(desk.get_by_text(NASTY)).to_be_visible()
         (asked,) = queries.requests(Store.open(own_url))
         assert (asked.suite, asked.device, asked.asked_by, asked.why) == ("ad_hoc", "cpu", "a test", NASTY)
         assert asked.arguments == {"pattern": ["6,64,64,1"], "batch": [1024], "budget": "60m"}
         store = Store.open(own_url)
-        requests.take_next(store)
-        requests.progress(store, asked.id, 3, 16, 75.0)
-        expect(desk.get_by_text("3 of 16 cells, 0:01:15 left")).to_be_visible()
+        requests.take(store, asked.id)
+        requests.record_progress(store, asked.id, 3, 16, 75.0)
+        expect(desk.get_by_text("3 of 16 cells, 1.2 min left")).to_be_visible()
         desk.get_by_role("button", name="Cancel").click()
-        expect(desk.get_by_text("It stops at the next problem.")).to_be_visible()
+        expect(desk.get_by_text("Stops at the next problem.")).to_be_visible()
         requests.finish(store, asked.id, "cancelled")
         expect(desk.get_by_text("The queue is empty")).to_be_visible()

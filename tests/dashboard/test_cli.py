@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kswatch.dashboard.cli import HOST, refuse_taken_port, server_environment, streamlit_arguments
+from kswatch.ci.config import CiConfig
+from kswatch.dashboard.cli import HOST, refuse_taken_port, streamlit_arguments
+from kswatch.dashboard.data import server_settings
 from kswatch.dashboard.navigation import PAGES
-from kswatch.dashboard.views.requests import submit as sending
-from kswatch.db.request_queue.requests import Limits
+from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.errors import UsageError
+from kswatch.services import JudgementLimits
 from tests.dashboard.browser_rig import free_port, wait_until_healthy
 
 
@@ -24,7 +26,7 @@ def test_a_taken_port_is_refused_with_another_to_try() -> None:
             refuse_taken_port(port)
 
 
-def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
+def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> None:
     arguments = streamlit_arguments(9000)
     assert "--server.address=127.0.0.1" in arguments
     assert "--browser.gatherUsageStats=false" in arguments
@@ -32,14 +34,22 @@ def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
 
 
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    configured = Limits(cells=8, minutes=20.0, requests_per_hour=2)
-    monkeypatch.setenv(sending.LIMITS, server_environment("sqlite://", (), configured)[sending.LIMITS])
-    assert sending.limits() == configured
-    monkeypatch.delenv(sending.LIMITS)
-    assert sending.limits() == Limits()
+    configured = RequestLimits(cells=8, minutes=20.0, requests_per_hour=2)
+    judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
+    environment = server_settings.server_environment("sqlite://", ("a", "b"), configured, judgement)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert server_settings.request_limits() == configured
+    assert server_settings.judgement_limits() == judgement
+    assert server_settings.host_names() == ("a", "b")
+    for name in (server_settings.REQUEST_LIMITS, server_settings.JUDGEMENT_LIMITS, server_settings.HOSTS):
+        monkeypatch.delenv(name)
+    assert server_settings.request_limits() == RequestLimits()
+    assert server_settings.judgement_limits() == CiConfig().judgement_limits
+    assert server_settings.host_names() == ()
 
 
-def test_the_command_serves_the_store_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_the_command_serves_the_store_until_it_is_stopped(tmp_path: Path) -> None:
     port = free_port()
     environment = os.environ | {"KSWATCH_DATABASE_URL": f"sqlite:///{tmp_path / 'kswatch.db'}"}
     command = [sys.executable, "-m", "kswatch", "dashboard", "--port", str(port)]
@@ -59,7 +69,7 @@ def test_the_pages_import_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 
-def test_no_page_is_named_like_a_module_of_the_language_or_a_folder_of_ours() -> None:
+def test_no_page_is_named_like_a_module_of_python_or_a_folder_of_the_project() -> None:
     names = {entry.show.__module__.rpartition(".")[2] for entry in PAGES}
     assert not names & (
         set(sys.stdlib_module_names) | {"profiler", "kernels", "dashboard", "db", "ci", "tests"}

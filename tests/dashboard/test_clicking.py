@@ -1,4 +1,4 @@
-"""What a pointer and a key do on a chart: go to what a point stands for, fetch the PNG without a network."""
+"""Clicks and keys on a chart: open the page of a point, download the PNG without a network."""
 
 import re
 
@@ -44,7 +44,7 @@ def test_a_row_of_a_table_is_chosen_by_the_keyboard(desk: Page, address: str) ->
 
 
 @pytest.mark.slow
-def test_a_chart_comes_as_png_by_the_keyboard_in_the_zone_of_who_looks(
+def test_a_chart_downloads_as_png_by_the_keyboard_in_the_time_zone_of_the_viewer(
     browser: Browser, address: str
 ) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="Europe/Paris")

@@ -1,4 +1,4 @@
-"""Each page by itself, without a browser: what it draws, says and asks for."""
+"""Each page by itself, without a browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.formatting.markdown_escape import literal
 from kswatch.dashboard.navigation import PAGES
-from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.alerts import lifecycle
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
@@ -34,16 +34,16 @@ def test_a_page_of_a_full_store_draws_without_an_error_and_escapes_its_text(path
 
 
 @pytest.mark.parametrize("path", NEEDING_RUNS)
-def test_a_page_of_an_empty_store_says_what_to_run(path: str, empty_url: str, opened: Opened) -> None:
+def test_a_page_of_an_empty_store_shows_the_command_to_run(path: str, empty_url: str, opened: Opened) -> None:
     assert [code.value for code in opened(path, empty_url).code] == ["kswatch nightly"]
 
 
-def test_a_store_that_does_not_exist_is_told_in_a_sentence(opened: Opened, tmp_path_factory) -> None:  # noqa: ANN001
+def test_a_missing_store_is_reported_in_a_sentence(opened: Opened, tmp_path_factory) -> None:  # noqa: ANN001
     nowhere = tmp_path_factory.mktemp("nowhere") / "kswatch.db"
     assert "does not exist" in opened("overview", f"sqlite:///{nowhere}").error[0].value
 
 
-def test_a_damaged_store_is_told_in_a_sentence(opened: Opened, own_url: str) -> None:
+def test_a_damaged_store_is_reported_in_a_sentence(opened: Opened, own_url: str) -> None:
     path = Path(own_url.removeprefix("sqlite:///"))
     fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))
     for damaged in (path.read_bytes()[: path.stat().st_size // 2], b"this is no database " * 100):
@@ -52,22 +52,24 @@ def test_a_damaged_store_is_told_in_a_sentence(opened: Opened, own_url: str) -> 
         assert "move it away" in page.error[0].value
 
 
-def test_the_overview_tells_the_planted_regression(seen: Opened) -> None:
-    assert "32 slower, 0 faster" in literal_free(seen("overview").subheader[0].value)
+def test_the_overview_shows_the_planted_regression(seen: Opened) -> None:
+    assert "4 regressions (4 new), 0 improvements, 256 series" in literal_free(
+        seen("overview").subheader[0].value
+    )
 
 
 def test_a_simulated_device_carries_its_badge(seen: Opened) -> None:
     assert "simulated" in texts(seen("speedup"))
 
 
-def test_a_link_reopens_what_was_seen(simulated_url: str, opened: Opened) -> None:
+def test_a_link_reopens_the_same_view(simulated_url: str, opened: Opened) -> None:
     chosen = {"device": "sim-h200-0000", "precision": "bf16", "layout": "batch_last", "baselines": "paper"}
     page = opened("speedup", simulated_url, **chosen)
     assert {name: in_url(page, name) for name in chosen} == chosen
     assert "bf16, batch last, against the paper" in literal_free(texts(page))
 
 
-def test_nonsense_in_a_link_falls_back_to_what_there_is(simulated_url: str, opened: Opened) -> None:
+def test_invalid_choices_in_a_link_fall_back_to_defaults(simulated_url: str, opened: Opened) -> None:
     page = opened("speedup", simulated_url, device="nowhere", precision="<script>", nights="-3")
     assert (in_url(page, "precision"), in_url(page, "nights")) == ("fp32", "90")
 
@@ -84,7 +86,7 @@ def test_the_pattern_page_steps_to_the_next_pattern(simulated_url: str, opened: 
     assert in_url(page, "pattern") == "1,768,192,2"
 
 
-def test_a_device_without_energy_says_why(own_url: str, opened: Opened) -> None:
+def test_a_device_without_energy_shows_the_reason(own_url: str, opened: Opened) -> None:
     store = Store.open(own_url)
     fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",), energy=False))
     page = opened("energy", own_url)
@@ -97,14 +99,14 @@ def test_heuristics_are_never_shown_without_the_majority_rate(seen: Opened) -> N
     assert {"majority rate (%)", "accuracy (%)", "balanced accuracy (%)", "mean regret (%)"} <= set(table)
 
 
-def test_a_run_under_way_is_told_on_an_otherwise_empty_store(own_url: str, opened: Opened) -> None:
+def test_a_run_in_progress_is_shown_on_an_otherwise_empty_store(own_url: str, opened: Opened) -> None:
     store = Store.open(own_url)
     fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",)))
     store.reopen_run(1)
-    assert "is under way" in literal_free(texts(opened("overview", own_url)))
+    assert "is in progress" in literal_free(texts(opened("overview", own_url)))
 
 
-def test_news_in_the_store_appear_on_the_next_look(own_url: str, opened: Opened) -> None:
+def test_changes_of_the_store_appear_on_the_next_visit(own_url: str, opened: Opened) -> None:
     assert opened("overview", own_url).code
     fill(Store.open(own_url), Plan(nights=1, patterns=1, devices=("sim-a100",)))
     assert not opened("overview", own_url).code
@@ -114,22 +116,22 @@ def test_text_of_the_store_is_shown_as_it_was_written(seen: Opened) -> None:
     assert literal(NASTY) in texts(seen("runs", view="one", run="8"))
 
 
-def test_the_device_page_tells_the_new_driver(seen: Opened) -> None:
+def test_the_device_page_shows_the_new_driver(seen: Opened) -> None:
     page = seen("devices", device="sim-h200-0000")
     changes = page.dataframe[0].value
-    assert changes[["changed", "before", "after"]].to_numpy().tolist() == [["driver", "580.65", "590.10"]]
+    assert changes[["property", "before", "after"]].to_numpy().tolist() == [["driver", "580.65", "590.10"]]
 
 
-def test_an_alert_shows_what_is_known_of_it(seen: Opened) -> None:
+def test_an_alert_shows_cells_suspects_facts_and_history(seen: Opened) -> None:
     page = seen("alerts", alert="1")
     cells, suspects, facts, events = (table.value for table in page.dataframe[1:5])
     assert list(cells["change"].unique()) == ["+12.0 %"]
     assert list(suspects["first measured in run"]) == [7]
     assert ("last good run", "5") in set(facts.itertuples(index=False, name=None))
-    assert list(events["what"]) == ["opened"]
+    assert list(events["action"]) == ["opened"]
 
 
-def test_acknowledging_an_alert_is_an_event_with_who_and_why(own_url: str, opened: Opened) -> None:
+def test_acknowledging_an_alert_is_an_event_with_name_and_reason(own_url: str, opened: Opened) -> None:
     store = Store.open(own_url)
     fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1))
     page = opened("alerts", own_url)
@@ -142,25 +144,25 @@ def test_acknowledging_an_alert_is_an_event_with_who_and_why(own_url: str, opene
     assert (newest.who, newest.reason) == ("kernel engineer", "looking")
 
 
-def test_an_act_on_an_alert_that_changed_meanwhile_is_refused(own_url: str, opened: Opened) -> None:
+def test_an_action_on_an_alert_that_changed_meanwhile_is_refused(own_url: str, opened: Opened) -> None:
     store = Store.open(own_url)
     fill(store, Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1))
     page = opened("alerts", own_url)
-    alert_life.act(store, 1, "resolve", "another", None, 1)
+    lifecycle.act(store, 1, "resolve", "another", None, 1)
     page.button(key="act_1").click().run()
     assert queries.alert(store, 1).state == "resolved"
 
 
-def test_the_queue_tells_how_far_a_run_is(own_url: str, opened: Opened) -> None:
+def test_the_queue_shows_the_progress_of_a_run(own_url: str, opened: Opened) -> None:
     fill_queue(Store.open(own_url))
     shown = literal_free(texts(opened("ask", own_url)))
-    assert "1 run under way, 1 queued" in shown
-    assert "cancelled by somebody: asked twice" in shown
+    assert "1 run in progress, 1 queued" in shown
+    assert "cancelled by a user: asked twice" in shown
     assert "<b>bold" in shown
 
 
 def in_url(page: AppTest, name: str) -> str:
-    """What the address says for this name; the test harness gives a list where nothing was written."""
+    """The value in the address; the test harness gives a list where nothing was written."""
     value = page.query_params[name]
     return value if isinstance(value, str) else value[-1]
 

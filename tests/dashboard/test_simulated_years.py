@@ -1,4 +1,4 @@
-"""The store of years is what it says: the measurements of its nights, and tails that tell the same."""
+"""The simulated store of years: its measurements, its tails and its planted regression."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from tests.benchmarks.simulated_years import DEVICES, Years, fill_years
+from tests.db.sample_records import stored_tails
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +28,19 @@ def test_every_run_and_device_is_marked_simulated_and_in_order(filled: Store) ->
     assert (datetime.now(UTC) - nights[-1]).days <= 1
 
 
-def test_a_tail_tells_what_the_measurements_tell(filled: Store) -> None:
+def test_tails_equal_the_stored_measurements_and_comparisons(filled: Store) -> None:
     device = queries.devices(filled)[0]
-    problem = queries.tails(filled, device.id, origins=None)[0].problem
-    for metric in ("latency_ms", "speedup"):
-        (tail,) = [
-            one
-            for one in queries.tails(filled, device.id, metrics=[metric], origins=None)
-            if (one.problem, one.implementation) == (problem, "fused")
-        ]
-        stored = queries.series(filled, device.id, problem, "fused", metric, origins=None)
-        assert [point.run_id for point in tail.points] == [point.run_id for point in stored]
-        assert [point.value for point in tail.points] == pytest.approx(
-            [one.value for one in stored], rel=1e-5
-        )
+    tails = stored_tails(filled, ("latency_ms", "speedup"), device.id)
+    problem = next(iter(tails))[0]
+    about = {"problem": problem, "device_id": device.id, "origins": None}
+    latencies = {
+        row.run_id: row.latency_ms
+        for row in queries.measurements(filled, **about)
+        if row.implementation == "fused" and row.mode == "cold"
+    }
+    speedups = {row.run_id: row.speedup for row in queries.comparisons(filled, **about)}
+    for metric, stored in (("latency_ms", latencies), ("speedup", speedups)):
+        assert dict(tails[problem, "fused", metric]) == pytest.approx(stored, rel=1e-5)
 
 
 def test_the_last_night_holds_the_planted_regression(filled: Store) -> None:

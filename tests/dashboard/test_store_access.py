@@ -6,11 +6,11 @@ from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data import store as connection
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import cells as queries_cells
-from kswatch.db.queries import progress_and_news as page_queries
+from kswatch.db.queries import page_queries
 from kswatch.db.records import ProblemKey
+from kswatch.db.statistics import PredictionResult, score_predictions
 from kswatch.db.store import Store
-from kswatch.kernels.heuristics import HEURISTICS
-from kswatch.kernels.heuristics.score import Outcome, score
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from tests.dashboard.simulated_store import Plan, fill
 
 
@@ -35,19 +35,18 @@ def test_the_stamp_changes_with_every_new_run_and_not_by_itself(filled_url: str)
     assert page_queries.stamp(store) != before
 
 
-def test_a_mean_regret_is_that_of_the_score(filled_url: str) -> None:
+def test_counted_scores_equal_those_of_the_single_predictions(filled_url: str) -> None:
     store = Store.open(filled_url)
-    regrets = page_queries.heuristic_regrets(store, [2], precision="fp32", layout="batch_first")
-    for row in regrets:
-        outcomes = queries.prediction_outcomes(
-            store, 2, heuristic=row.heuristic, precision="fp32", layout="batch_first"
-        )
-        truth = score([Outcome(one.predicts_fused, one.speedup) for one in outcomes])
-        assert row.regret == pytest.approx(truth.regret)
-    assert len(regrets) == len(HEURISTICS)
+    scores = queries.counted_scores(store, [2], precision="fp32", layout="batch_first")
+    outcomes = queries.prediction_outcomes(store, 2, precision="fp32", layout="batch_first")
+    for row in scores:
+        own = [one for one in outcomes if one.heuristic == row.heuristic]
+        truth = score_predictions([PredictionResult(one.predicts_fused, one.speedup) for one in own])
+        assert vars(truth) == pytest.approx({name: getattr(row, name) for name in vars(truth)})
+    assert len(scores) == len(HEURISTICS)
 
 
-def test_groups_of_runs_leave_out_what_is_under_way(filled_url: str) -> None:
+def test_groups_of_runs_leave_out_runs_in_progress(filled_url: str) -> None:
     store = Store.open(filled_url)
     store.reopen_run(3)
     (group,) = page_queries.run_groups(store)
@@ -57,7 +56,7 @@ def test_groups_of_runs_leave_out_what_is_under_way(filled_url: str) -> None:
 def test_histories_read_at_once_are_those_read_one_by_one(filled_url: str) -> None:
     store = Store.open(filled_url)
     (group,) = page_queries.run_groups(store)
-    own = queries.Nights(group.device_id, ("nightly",), group.origin, group.suite)
+    own = queries.HistoryFilter(group.device_id, ("nightly",), group.origin, group.suite)
     several = [own, own._replace(suite="another"), own._replace(kinds=None)]
     ended = queries.runs(store, group.device_id, limit=2)[::-1]
     assert queries.ended_runs(store, several, limit=2) == [ended, [], ended]
@@ -76,10 +75,10 @@ def test_ratios_of_runs_are_those_of_each_run(filled_url: str) -> None:
     }
 
 
-def test_what_was_said_of_a_problem_is_what_each_run_stored(filled_url: str) -> None:
+def test_the_predictions_of_a_problem_are_those_that_each_run_stored(filled_url: str) -> None:
     store = Store.open(filled_url)
     problem = Plan(patterns=3).problems()[0]
-    found = queries_cells.said_of_problem(store, [1, 2, 3], problem)
+    found = queries_cells.predictions_of_problem(store, [1, 2, 3], problem)
     stored = {
         (row.run_id, row.heuristic, row.version, row.predicts_fused)
         for run_id in (1, 2, 3)

@@ -1,4 +1,4 @@
-"""Text that people, git and machines put into the store is shown as it was written, on every page."""
+"""Text that people, git and machines put into the store is shown as written, on every page."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.data import store as connection
 from kswatch.dashboard.navigation import PAGES
-from kswatch.db.alerts import lifecycle as alert_life
+from kswatch.db.alerts import lifecycle
 from kswatch.db.schema.tables import Counter, Measurement, Resource
 from kswatch.db.store import Store
 from tests.dashboard.browser_rig import open_from_menu, page_script, running_dashboard, wait_until_drawn
@@ -35,7 +35,7 @@ def planted_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = Store.open(url)
     fill(store, Plan(nights=3, patterns=1, devices=("sim-a100",), regression_night=2, new_driver_night=1))
     fill_queue(store)
-    alert_life.act(store, 1, "assign", "somebody", "knows the kernel", 1, assigned_to="somebody")
+    lifecycle.act(store, 1, "assign", "a user", "knows the kernel", 1, assigned_to="a user")
     with store.writing() as session:
         fused = select(Measurement).where(Measurement.run_id == 3, Measurement.code_hash.is_not(None))
         cell = session.scalars(fused.limit(1)).one()
@@ -54,8 +54,8 @@ def planted(planted_url: str) -> Iterator[str]:
         yield at
 
 
-WAYS_IN = ("runs?view=queue", "runs?view=one&run=3", "compare?by=revisions")
-"""Beside what the menu opens."""
+LINKED_VIEWS = ("runs?view=queue", "runs?view=one&run=3", "compare?by=revisions")
+"""Besides the pages of the menu."""
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser,
     for entry in PAGES:
         open_from_menu(page, entry)
         assert_all_is_plain(page, entry.path)
-    for where in WAYS_IN:
+    for where in LINKED_VIEWS:
         page.goto(f"{planted}/{where}")
         wait_until_drawn(page)
         assert_all_is_plain(page, where)
@@ -86,7 +86,7 @@ def assert_all_is_plain(page: Page, where: str) -> None:
 
 
 def hover_over_points(page: Page) -> None:
-    """Make each chart's last point tell its tooltip, which Plotly would read as markup."""
+    """Show the tooltip of each chart's last point, which Plotly would render as markup."""
     for chart in page.locator("[data-testid=stPlotlyChart]").all():
         chart.scroll_into_view_if_needed()
         points = chart.locator(".scatterlayer .point")
@@ -96,12 +96,12 @@ def hover_over_points(page: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_what_people_wrote_is_shown_letter_by_letter(desk: Page, planted: str) -> None:
+def test_stored_text_is_shown_letter_by_letter(desk: Page, planted: str) -> None:
     desk.goto(f"{planted}/runs?view=one&run=3")
     wait_until_drawn(desk)
     expect(desk.locator("p", has_text=f"the cooling was serviced {NASTY}")).to_be_visible()
     expect(desk.locator("p", has_text=f"simulated change 2 {NASTY}").first).to_be_visible()
-    desk.get_by_text("What it said of itself").click()
+    desk.get_by_text("Log", exact=True).click()
     expect(desk.locator("code", has_text=NASTY)).to_be_visible()
     desk.goto(f"{planted}/alerts?alert=1")
     wait_until_drawn(desk)
@@ -113,16 +113,16 @@ def test_what_people_wrote_is_shown_letter_by_letter(desk: Page, planted: str) -
 
 
 @pytest.mark.slow
-def test_no_page_stumbles_over_markup_or_reads_it(planted_url: str, opened: Callable[..., AppTest]) -> None:
+def test_no_page_fails_on_markup_or_renders_it(planted_url: str, opened: Callable[..., AppTest]) -> None:
     for entry in PAGES:
         page = opened(entry.path, planted_url)
         assert not page.error, entry.path
-        told = [*page.markdown, *page.caption, *page.subheader, *page.warning]
-        assert not [one.value for one in told if "<b>bold" in str(one.value)], entry.path
+        elements = [*page.markdown, *page.caption, *page.subheader, *page.warning]
+        assert not [one.value for one in elements if "<b>bold" in str(one.value)], entry.path
 
 
 @pytest.mark.slow
-def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
+def test_pages_open_the_store_read_only_and_only_actions_open_it_for_writing(
     own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every page is drawn while opening the store for writing is impossible."""
@@ -130,7 +130,7 @@ def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
     monkeypatch.setenv("KSWATCH_DATABASE_URL", own_url)
 
     def refused() -> None:
-        raise AssertionError("a page opened the store for writing without an act")
+        raise AssertionError("a page opened the store for writing without an action")
 
     monkeypatch.setattr(connection, "writing_store", refused)
     for entry in PAGES:
@@ -138,18 +138,18 @@ def test_pages_open_the_store_for_reading_and_only_acts_open_it_for_writing(
         assert not page.exception, entry.path
 
 
-def test_only_requests_and_alert_life_are_written_through() -> None:
-    """Who opens the store for writing calls nothing else with it."""
-    folder = Path(connection.__file__).parent
+def test_pages_write_only_requests_and_alert_actions() -> None:
+    """A page that opens the store for writing calls nothing else with it."""
+    folder = Path(connection.__file__).resolve().parents[1]
     writers = {
         path.name: path.read_text()
         for path in folder.rglob("*.py")
         if "with writing_store()" in path.read_text()
     }
-    assert set(writers) == {"alert_actions.py", "request_queue.py", "sending.py"}
+    assert set(writers) == {"actions.py", "queue.py", "submit.py"}
     for name, text in writers.items():
         for part in text.split("with writing_store() as store:")[1:]:
             called = part.strip().split("(")[0].removeprefix("return ")
-            assert called in ("alert_life.act", "requests.ask", "requests.cancel"), (name, called)
+            assert called in ("lifecycle.act", "requests.submit", "requests.cancel"), (name, called)
     opened = [path.name for path in folder.rglob("*.py") if "Store.open(" in path.read_text()]
-    assert sorted(opened) == ["commands.py", "connection.py"]
+    assert sorted(opened) == ["cli.py", "store.py"]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from uuid import uuid4
 
+from kswatch.db.interchange.ingest import FileRow, RunHeader, Tally, record_content
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries import regression_inputs
 from kswatch.db.records import (
     DeviceRecord,
     EnvironmentRecord,
@@ -44,6 +49,38 @@ def measured(
 ) -> MeasurementRecord:
     values = {"problem": key, "implementation": implementation, "status": "ok", "latency_ms": latency_ms}
     return MeasurementRecord(**(values | changes))
+
+
+def import_run(store: Store, records: list[MeasurementRecord], **changes) -> int:
+    """Record a whole finished run as an import does, and give its id."""
+    tally = Tally()
+    header = RunHeader(run_record(**changes), identity=uuid4().hex, finished_at=NOON)
+    record_content(store, header, [FileRow(1, (record,)) for record in records], tally)
+    return tally.run_ids[0]
+
+
+def stored_tails(
+    store: Store, metrics: Collection[str] = ("latency_ms",), device_id: int | None = None
+) -> dict[tuple[ProblemKey, str, str], list[tuple[int, float]]]:
+    """(run id, value) of a device's tails, by problem, implementation and metric, as `check` reads them."""
+    everything = queries.measurements(store, kinds=None, origins=None)
+    cells = {
+        row.cell_id: (ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout), row)
+        for row in everything
+    }
+    found = {}
+    device_id = device_id or queries.find_device(store, None).id
+    tails = regression_inputs.tails(store, device_id, metrics, since_run_id=1)
+    begin = 0
+    for (cell_id, metric), length in zip(tails.keys, tails.lengths, strict=True):
+        points = tails.points[begin : begin + length]
+        begin += length
+        key, row = cells[cell_id]
+        found[key, row.implementation, metric] = [
+            (int(run_id), float(value))
+            for run_id, value in zip(points["run_id"], points["value"], strict=True)
+        ]
+    return found
 
 
 def night(store: Store, times_ms: dict[str, float], key: ProblemKey | None = None, **changes) -> int:

@@ -12,6 +12,7 @@ from kswatch.db.maintenance.stats_and_prune import faults
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.db.store import Store
+from tests.db.sample_records import stored_tails
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +23,7 @@ def start_writer(url: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("problems", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_leaves_whole_problems_and_can_be_resumed(url, problems):
+def test_a_killed_run_leaves_complete_problems_and_can_be_resumed(url, problems):
     writer = start_writer(url)
     for line in writer.stdout:
         if int(line) >= problems:
@@ -50,12 +51,11 @@ def test_two_writers_wait_for_each_other_and_lose_nothing(url):
     for writer in writers:
         writer.stdout.close()
     assert [run.by_status for run in queries.runs(store)] == [{"ok": 15 * len(IMPLEMENTATIONS)}] * 2
-    series = queries.tails(store, queries.devices(store)[0].id, metrics=["latency_ms"])
-    assert {len(one.points) for one in series} == {2}
+    assert {len(points) for points in stored_tails(store).values()} == {2}
     store.close()
 
 
-def test_processes_that_open_a_new_store_at_once_all_find_it_migrated(empty_url):
+def test_processes_opening_a_new_store_concurrently_find_it_migrated(empty_url):
     writers = [start_writer(empty_url, "1") for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     for writer in writers:

@@ -13,10 +13,10 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 
 
 @pytest.mark.parametrize("table", Base.metadata.tables)
-def test_the_page_tells_every_column_of_every_table_and_no_other(table):
-    told = re.findall(r"^\| (\w+) \| \S", SECTIONS[table], re.MULTILINE)[1:]
-    assert told == [column.name for column in Base.metadata.tables[table].columns]
+def test_the_page_describes_exactly_the_columns_of_every_table(table):
+    described = re.findall(r"^\| (\w+) \| \S", SECTIONS[table], re.MULTILINE)[1:]
+    assert described == [column.name for column in Base.metadata.tables[table].columns]
 
 
-def test_the_page_tells_of_no_table_that_is_not_there():
+def test_the_page_describes_exactly_the_existing_tables():
     assert set(SECTIONS) == set(Base.metadata.tables)

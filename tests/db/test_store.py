@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.cells import samples_of_run
 from kswatch.db.records import (
     CanaryRecord,
     EnvironmentRecord,
@@ -20,7 +21,7 @@ def cells_of(store, run_id):
     return {row.implementation: row.latency_ms for row in queries.measurements(store, run_id)}
 
 
-def test_a_run_is_planned_again_from_what_was_stored(store):
+def test_the_stored_plan_of_a_run_equals_its_record(store):
     record = run_record(budget_s=12.5)
     assert store.run_plan(store.begin_run(record)) == record
 
@@ -41,7 +42,7 @@ def test_equal_environments_revisions_and_devices_are_one_row(store):
     assert len(queries.devices(store)) == 1
 
 
-def test_what_is_learned_of_a_device_replaces_what_was_known(store):
+def test_a_newer_device_record_replaces_the_older_one(store):
     store.begin_run(run_record())
     store.begin_run(run_record(device=replace(CPU, model="Made-up CPU v2", facts={"sockets": 2})))
     assert [(device.model, device.facts) for device in queries.devices(store)] == [
@@ -49,13 +50,13 @@ def test_what_is_learned_of_a_device_replaces_what_was_known(store):
     ]
 
 
-def test_every_field_of_a_measurement_comes_back(store):
+def test_every_field_of_a_measurement_is_stored_and_read(store):
     run_id = store.begin_run(run_record())
     record = measured(
         problem(),
         "fused",
         1.25,
-        reason="said so",
+        reason="as planned",
         sample_count=30,
         energy_mj=3.5,
         bytes_moved=2**40,
@@ -64,9 +65,9 @@ def test_every_field_of_a_measurement_comes_back(store):
     )
     store.record_problem(run_id, [record])
     (row,) = queries.measurements(store, run_id)
-    assert (row.latency_ms, row.reason, row.bytes_moved, row.energy_mj) == (1.25, "said so", 2**40, 3.5)
+    assert (row.latency_ms, row.reason, row.bytes_moved, row.energy_mj) == (1.25, "as planned", 2**40, 3.5)
     assert row.flags == "bimodal,power_capped"
-    assert list(queries.samples(store, run_id, row.cell_id)) == [1.25, 1.5]
+    assert list(samples_of_run(store, run_id, [row.cell_id])[row.cell_id, "cold"]) == [1.25, 1.5]
 
 
 def test_recording_a_problem_again_changes_nothing(store):
@@ -86,7 +87,7 @@ def test_a_later_measurement_of_a_cell_replaces_the_former(store):
     assert queries.comparisons(store, run_id)[0].speedup == 3.0
 
 
-def test_what_the_later_measurement_does_not_know_is_not_known(store):
+def test_unknown_fields_of_a_later_measurement_become_unknown(store):
     run_id = store.begin_run(run_record())
     store.record_problem(run_id, [measured(problem(), "fused", 1.0, energy_mj=3.0, tile="t", flags=("hot",))])
     store.record_problem(run_id, [measured(problem(), "fused", 2.0)])
@@ -94,14 +95,14 @@ def test_what_the_later_measurement_does_not_know_is_not_known(store):
     assert (row.latency_ms, row.energy_mj, row.tile, row.flags) == (2.0, None, None, None)
 
 
-def test_what_a_crash_said_is_stored_whatever_bytes_it_holds(store):
+def test_a_crash_message_is_stored_whatever_bytes_it_contains(store):
     run_id = store.begin_run(run_record())
     reason = "died\0 of \udcff" + "x" * 3000
     store.record_problem(run_id, [measured(problem(), "fused", status="crashed", reason=reason)])
     assert queries.measurements(store, run_id)[0].reason.startswith("died of ?xxx")
 
 
-def test_a_run_says_how_many_cells_had_which_status_also_before_it_ends(store):
+def test_a_run_counts_its_cells_by_status_even_before_it_ends(store):
     run_id = store.begin_run(run_record())
     store.record_problem(run_id, [measured(problem(), "fused", 1.0)])
     store.record_problem(run_id, [measured(problem(2), "fused", status="crashed")])
@@ -111,7 +112,7 @@ def test_a_run_says_how_many_cells_had_which_status_also_before_it_ends(store):
     assert (ended.by_status, ended.state, ended.seconds) == ({"crashed": 1, "ok": 1}, "finished", 9.0)
 
 
-def test_a_resumed_run_repeats_only_what_has_no_row_or_was_skipped(store):
+def test_a_resumed_run_repeats_only_missing_and_skipped_cells(store):
     run_id = store.begin_run(run_record())
     store.record_problem(
         run_id,
@@ -124,7 +125,7 @@ def test_a_resumed_run_repeats_only_what_has_no_row_or_was_skipped(store):
     assert store.done_cells(run_id) == {(problem(), "fused"), (problem(), "bmm")}
 
 
-def test_the_newest_run_that_did_not_end_is_resumed(store):
+def test_the_newest_unfinished_run_is_resumed(store):
     first = store.begin_run(run_record())
     second = store.begin_run(run_record(device=GPU))
     assert store.resumable_run() == second
@@ -137,7 +138,7 @@ def test_the_newest_run_that_did_not_end_is_resumed(store):
     assert store.resumable_run(GPU.uuid) is None
 
 
-def test_canaries_predictions_and_verdicts_are_replaced_when_told_again(store):
+def test_canaries_predictions_and_verdicts_are_replaced_when_recorded_again(store):
     run_id = night(store, {"fused": 1.0, "bmm": 2.0})
     for latency_ms, wins, verdict in ((1.0, False, "same"), (2.0, True, "slower")):
         store.record_canaries(run_id, [CanaryRecord("start", "copy", "fp32", latency_ms, 1e9)])
@@ -145,20 +146,20 @@ def test_canaries_predictions_and_verdicts_are_replaced_when_told_again(store):
         store.record_verdicts(
             run_id, [VerdictRecord(problem(), "fused", "latency_ms", verdict=verdict, value=1.0)]
         )
-    assert [canary.latency_ms for canary in queries.canaries(store)] == [2.0]
-    assert [told.predicts_fused for told in queries.prediction_outcomes(store)] == [True]
+    assert [canary.latency_ms for canary in queries.canaries(store, run_id)] == [2.0]
+    assert [row.predicts_fused for row in queries.prediction_outcomes(store, run_id)] == [True]
     assert [judged.verdict for judged in queries.verdicts(store)] == ["slower"]
 
 
-def test_a_run_that_is_not_there_is_named(store):
+def test_a_missing_run_is_named_in_the_error(store):
     with pytest.raises(UsageError, match="there is no run 99"):
         store.run_plan(99)
 
 
-def test_nothing_of_a_failed_transaction_is_remembered(store):
+def test_ids_of_a_failed_transaction_are_dropped(store):
     run_id = store.begin_run(run_record())
     with pytest.raises(ZeroDivisionError), store.writing() as session:
-        store.vocabulary.cell_ids(session.connection(), [(problem(), "fused")])
+        store.identifiers.cell_ids(session.connection(), [(problem(), "fused")])
         raise ZeroDivisionError
     store.record_problem(run_id, [measured(problem(), "fused", 1.0)])
     assert cells_of(store, run_id) == {"fused": 1.0}

@@ -1,4 +1,4 @@
-"""The truth of these tests: K written out from its definition, and how far rounding may lead from it."""
+"""The reference of these tests: K as a dense matrix from its definition, with bounds for rounding errors."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ def dense_matrix(weights: torch.Tensor) -> torch.Tensor:
 
 
 def assert_product(y: torch.Tensor, weights: torch.Tensor, x: torch.Tensor, layout: str) -> None:
-    """Y is K times X but for float32 sums of c terms and one rounding to its type, element by element."""
+    """Check each element of Y against K times X, up to float32 sums of c terms and one rounding."""
     matrix = dense_matrix(weights)
     columns = x.double() if layout == "batch_last" else x.double().t()
     truth, magnitude = matrix @ columns, matrix.abs() @ columns.abs()
@@ -48,7 +48,7 @@ def _assert_product() -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny products on a busy machine: a second thread makes them wait at its barriers."""
+    """Use one thread: on a busy machine tiny products would wait for a second thread at barriers."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -21,7 +21,7 @@ def test_an_unknown_name_is_refused_with_the_choices() -> None:
         implementation("cublas")
 
 
-def test_fused_counts_its_relaid_weights_as_wide_as_the_twin_keeps_them() -> None:
+def test_fused_counts_its_relaid_weights_in_fp32() -> None:
     problem = Problem(Pattern(1, 64, 64, 16), 8, "fp16", "batch_first")
     weights = problem.pattern.nonzeros
     assert implementation("fused").memory_bytes(problem) == problem.compulsory_bytes + 4 * weights

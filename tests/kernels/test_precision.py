@@ -41,7 +41,7 @@ def _put_back() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-def test_tf32_is_on_for_tf32_alone_and_sums_are_never_in_half_precision(precision: str) -> None:
+def test_tf32_is_on_only_for_tf32_and_half_precision_sums_are_off(precision: str) -> None:
     with precision_scope(problem(precision)):
         assert MATMUL.allow_tf32 == (precision == "tf32")
         assert not MATMUL.allow_fp16_reduced_precision_reduction
@@ -51,7 +51,7 @@ def test_tf32_is_on_for_tf32_alone_and_sums_are_never_in_half_precision(precisio
 
 @pytest.mark.parametrize("older", ["highest", "high", "medium"])
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_the_former_settings_come_back_also_after_an_error(older: str, precision: str) -> None:
+def test_the_previous_settings_are_restored_even_after_an_error(older: str, precision: str) -> None:
     torch.set_float32_matmul_precision(older)
     MATMUL.allow_fp16_reduced_precision_reduction = (
         (False, False) if hasattr(MATMUL, "allow_fp16_reduced_precision_reduction_split_k") else False
@@ -64,7 +64,7 @@ def test_the_former_settings_come_back_also_after_an_error(older: str, precision
 
 @pytest.mark.skipif(not hasattr(MATMUL, "fp32_precision"), reason="this torch has no newer precision switch")
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_a_user_of_torchs_newer_switch_finds_it_as_it_was(precision: str) -> None:
+def test_torchs_newer_switch_is_restored(precision: str) -> None:
     MATMUL.fp32_precision = "tf32"
     with precision_scope(problem(precision)):
         assert MATMUL.fp32_precision == ("tf32" if precision == "tf32" else "ieee")

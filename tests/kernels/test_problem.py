@@ -29,7 +29,7 @@ def test_intensity_tends_to_two_over_bytes_times_h() -> None:
 
 
 @pytest.mark.parametrize("batch", [0, -1, 1.5, True])
-def test_a_batch_that_is_no_positive_integer_is_refused(batch: int) -> None:
+def test_a_batch_below_1_or_no_integer_is_refused(batch: int) -> None:
     with pytest.raises(UsageError, match="batch .* is not an integer >= 1"):
         Problem(PATTERN, batch, "fp32", "batch_first")
 

@@ -65,7 +65,7 @@ def test_the_reference_of_tf32_is_that_of_the_rounded_operands() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-def test_one_rounding_of_the_truth_is_right(precision: str, layout: str) -> None:
+def test_a_rounded_reference_is_right(precision: str, layout: str) -> None:
     problem = Problem(Pattern(2, 16, 24, 3), 64, precision, layout)
     y, truth = answer(problem)
     result = check(problem, y, truth)
@@ -75,7 +75,7 @@ def test_one_rounding_of_the_truth_is_right(precision: str, layout: str) -> None
     assert result.max_error == pytest.approx(float((y.double() - truth).abs().max()))
 
 
-def test_one_zeroed_row_of_25088_is_wrong_even_where_the_norm_passes_it() -> None:
+def test_one_zeroed_row_of_25088_is_wrong_even_with_a_small_norm() -> None:
     problem = Problem(Pattern(1, 32, 32, 2), 25_088, "bf16", "batch_first")
     y, truth = answer(problem)
     y[12_345] = 0
@@ -85,7 +85,7 @@ def test_one_zeroed_row_of_25088_is_wrong_even_where_the_norm_passes_it() -> Non
     assert not check(problem, y, truth).ok
 
 
-def test_one_zeroed_element_of_millions_is_wrong_though_the_norm_passes_it() -> None:
+def test_one_zeroed_element_of_millions_is_wrong_despite_a_small_norm() -> None:
     problem = Problem(Pattern(1, 64, 16, 4), 25_088, "fp16", "batch_first")
     y, truth = answer(problem)
     y[777, 7] = 0 if truth[777, 7].abs() > 0.1 else 1
@@ -106,7 +106,7 @@ def test_a_single_nan_or_inf_never_passes(broken: float) -> None:
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
-def test_sums_kept_in_half_precision_are_wrong(precision: str, dtype: torch.dtype) -> None:
+def test_half_precision_sums_are_wrong(precision: str, dtype: torch.dtype) -> None:
     problem = Problem(Pattern(1, 48, 192, 1), 128, precision, "batch_last")
     weights, x = make_operands(problem, "cpu", seed=0)
     total = torch.zeros(problem.output_shape, dtype=dtype)
@@ -123,7 +123,7 @@ def test_a_product_of_tf32_is_wrong_as_fp32() -> None:
     assert not check(problem, y, reference(problem, weights, x)).ok
 
 
-def test_an_answer_of_another_shape_or_type_is_wrong() -> None:
+def test_a_product_of_another_shape_or_type_is_wrong() -> None:
     problem = Problem(Pattern(1, 4, 4, 1), 8, "fp16", "batch_last")
     y, truth = answer(problem)
     for other in (y.t(), y.float(), y[:, :7]):
@@ -131,7 +131,7 @@ def test_an_answer_of_another_shape_or_type_is_wrong() -> None:
         assert not result.ok and "output shape and precision" in str(result.reason)
 
 
-def test_twice_the_error_of_bmm_is_right_but_a_broken_bmm_excuses_nothing() -> None:
+def test_twice_the_error_of_bmm_is_allowed_unless_bmm_is_broken() -> None:
     assert relative_limit("fp32") == 1e-6
     assert relative_limit("fp32", bmm_error=1e-7) == 1e-6
     assert relative_limit("fp32", bmm_error=1.5e-6) == 3e-6
@@ -142,7 +142,7 @@ def test_twice_the_error_of_bmm_is_right_but_a_broken_bmm_excuses_nothing() -> N
     assert not check(problem, torch.zeros_like(y), truth, bmm_error=1.0).ok
 
 
-def test_a_product_that_is_zero_is_right_only_as_zero() -> None:
+def test_a_zero_product_must_be_zero() -> None:
     problem = Problem(Pattern(1, 4, 4, 1), 8, "fp32", "batch_last")
     zero = torch.zeros(problem.output_shape)
     assert check(problem, zero, zero.double()).ok

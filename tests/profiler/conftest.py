@@ -18,23 +18,24 @@ from kswatch.db.store import Store
 from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
-from kswatch.profiler.backends.canaries import Canary
+from kswatch.profiler.backends.canaries import CanaryKernel
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.devices.simulated_spec import Options
+from kswatch.profiler.devices.simulated_spec import BoardOptions
 from kswatch.profiler.empty_records import problem_key
-from kswatch.profiler.executors.base import MeasureTask, Place
-from kswatch.profiler.probes.timing import Work
-from kswatch.profiler.runs.session import Surroundings
+from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
+from kswatch.profiler.probes.timing import Launchable
+from kswatch.profiler.runs.session import RunContext
+from kswatch.profiler.service.server import Server
 from kswatch.profiler.signals import Stopped
-from kswatch.profiler.simulated.backend import SimulatedBench, SimulatedStage
+from kswatch.profiler.simulated.backend import SimulatedBackend, SimulatedWorkload
 from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Truth
 from tests.profiler import scratch_clone
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_it_was() -> Iterator[None]:
-    """A CPU bench pins its process and sets torch's threads: not for the tests that come after it."""
+def _restored_threads() -> Iterator[None]:
+    """Undo the CPU backend's pinning of the process and setting of torch's threads after each module."""
     threads = torch.get_num_threads()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     yield
@@ -44,7 +45,7 @@ def _as_it_was() -> Iterator[None]:
 
 
 class Named(Implementation):
-    """An implementation that nobody computes."""
+    """An implementation with a name only."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,68 +54,68 @@ class Named(Implementation):
         return None
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
-        raise AssertionError("a simulated stage prepares nothing")
+        raise AssertionError("a simulated workload prepares nothing")
 
 
 @dataclass
 class Cell(Truth):
-    """What a simulated cell does: its truth, and mishaps."""
+    """Behaviour of a simulated cell: its truth, and faults."""
 
     prepare_error: Exception | None = None
     launch_error: Exception | None = None
     fails_after: int = 0
-    """Launches that go well before `launch_error` is raised."""
+    """Number of launches before `launch_error` is raised."""
     checks: list[Correctness] = field(default_factory=list)
-    """What the checks say, in turn; right when the list is used up."""
+    """Results of the checks in order; correct after the end of the list."""
     launches: int = 0
 
 
-class MishapStage(SimulatedStage):
-    """A simulated problem whose cells fail as they were told to."""
+class FaultyWorkload(SimulatedWorkload):
+    """A simulated problem whose cells have given faults."""
 
-    bench: MishapBench
+    backend: FaultyBackend
 
-    def __init__(self, bench: MishapBench, problem: Problem, seed: int) -> None:
-        super().__init__(bench, problem, seed)
-        self.bench = bench
+    def __init__(self, backend: FaultyBackend, problem: Problem, seed: int) -> None:
+        super().__init__(backend, problem, seed)
+        self.backend = backend
 
-    def prepare(self, implementation: Implementation) -> Work:
-        cell = self.bench.cells[implementation.name]
+    def prepare(self, implementation: Implementation) -> Launchable:
+        cell = self.backend.cells[implementation.name]
         if cell.prepare_error:
             raise cell.prepare_error
-        work = super().prepare(implementation)
+        launchable = super().prepare(implementation)
 
         def launch(turn: int) -> None:
             cell.launches += 1
             if cell.launch_error and cell.launches > cell.fails_after:
                 raise cell.launch_error
-            work.launch(turn)
+            launchable.launch(turn)
 
-        return replace(work, launch=launch)
+        return replace(launchable, launch=launch)
 
-    def check(self, work: Work, bmm_error: float | None) -> Correctness:
-        checks = self.bench.cells[work.name].checks
-        return checks.pop(0) if checks else super().check(work, bmm_error)
+    def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
+        checks = self.backend.cells[launchable.name].checks
+        return checks.pop(0) if checks else super().check(launchable, bmm_error)
 
     def close(self) -> None:
-        self.bench.closed += 1
+        self.backend.closed += 1
 
 
-class MishapBench(SimulatedBench):
+class FaultyBackend(SimulatedBackend):
     """A board of the product's simulator with cells of given truth and no canaries."""
 
     def __init__(self, cells: dict[str, Cell], seed: int = 0, shift: float = 0.0, **options: object) -> None:
-        board = Board(Options(seed=seed, shift=shift, **options))
+        board = Board(BoardOptions(seed=seed, shift=shift, **options))
         super().__init__(board, lambda problem, implementation: cells[implementation.name])
         self.cells = cells
         self.closed = 0
         self.answers = True
 
-    def stage(self, problem: Problem, seed: int) -> MishapStage:
+    def workload(self, problem: Problem, seed: int) -> FaultyWorkload:
         self.timer.forget()
-        return MishapStage(self, problem, seed)
+        return FaultyWorkload(self, problem, seed)
 
-    def canaries(self) -> Iterator[Canary]:
+    def canaries(self) -> Iterator[CanaryKernel]:
         yield from ()
 
     def healthy(self) -> bool:
@@ -123,10 +124,10 @@ class MishapBench(SimulatedBench):
 
 @dataclass(frozen=True)
 class Simulated:
-    """What tests make simulated devices of."""
+    """Classes for simulated devices in tests."""
 
     Truth = Cell
-    bench: Callable[..., MishapBench] = MishapBench
+    backend: Callable[..., FaultyBackend] = FaultyBackend
     implementation: Callable[[str], Implementation] = Named
     target: Target = Target(DeviceRecord("sim-1", "cpu", "simulated", simulated=True), "cpu")
 
@@ -141,13 +142,13 @@ class ScriptedEngine:
 
     busy_s = 0.0
 
-    def __init__(self, place: Place, scripted: Scripted, stop: Event) -> None:
-        self._place = place
+    def __init__(self, site: MeasurementSite, scripted: Scripted, stop: Event) -> None:
+        self._site = site
         self._scripted = scripted
         self._stop = stop
 
-    def place(self) -> Place:
-        return self._place
+    def site(self) -> MeasurementSite:
+        return self._site
 
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
         if self._stop.is_set():
@@ -159,11 +160,11 @@ class ScriptedEngine:
                 problem_key(task.problem),
                 name,
                 self._scripted.status,
-                latency_ms=1.0 + place,
+                latency_ms=1.0 + index,
                 latency_low_ms=0.9,
                 latency_high_ms=9.0,
             )
-            for place, name in enumerate(task.implementations)
+            for index, name in enumerate(task.implementations)
         ]
 
     def canaries(self, position: str) -> list[CanaryRecord]:
@@ -178,7 +179,7 @@ class ScriptedEngine:
 
 @dataclass
 class Scripted:
-    """Surroundings of runs on a scripted engine, and the tasks that it was given."""
+    """Contexts of runs on a scripted engine, and the tasks that it was given."""
 
     script: Callable[[MeasureTask], object] = lambda task: None
     status: str = "ok"
@@ -186,11 +187,11 @@ class Scripted:
     tasks: list[MeasureTask] = field(default_factory=list)
     skipped_s: float = 0.0
 
-    def surroundings(self, **options: object) -> Surroundings:
-        return Surroundings(**{"make_engine": self.make_engine} | options)
+    def context(self, **options: object) -> RunContext:
+        return RunContext(**{"make_engine": self.make_engine} | options)
 
     def make_engine(self, target: Target, watchdog_s: float, stop: Event) -> ScriptedEngine:
-        return ScriptedEngine(Place(target.record, self.environment), self, stop)
+        return ScriptedEngine(MeasurementSite(target.record, self.environment), self, stop)
 
     def slow(self, seconds: float) -> None:
         """Every problem takes so long by the engine's clock, and no time at all."""
@@ -212,6 +213,14 @@ def store(tmp_path, empty_file) -> Iterator[Store]:
     opened = Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
     yield opened
     opened.close()
+
+
+def run_next(server: Server) -> bool:
+    """Start the next request and wait for its end, as `serve` does; False when none can be run now."""
+    started = server.start_next() is not None
+    if started:
+        server.finish_runs(None)
+    return started
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
-"""What a machine lacks, and the cure."""
+"""`kswatch doctor`: findings about a machine, and the cure for what is missing."""
+
+from pathlib import Path
 
 import pytest
 
+import kswatch
 from kswatch.profiler import diagnostics as doctor
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
@@ -22,13 +25,66 @@ def test_every_check_that_fails_has_a_cure(no_driver, tmp_path):
     assert not (tmp_path / "kswatch.db").exists()
 
 
-def test_another_distribution_with_our_name_is_told_with_the_cure(monkeypatch):
-    monkeypatch.setattr(doctor, "_owners", lambda: {"kernels": ["kswatch", "kernels"], "db": ["kswatch"]})
-    (check,) = doctor.import_names()
+def test_another_distribution_with_our_name_fails_with_the_cure(monkeypatch):
+    monkeypatch.setattr(doctor, "_owners", lambda: {"kswatch": ["kswatch", "kswatch", "k-watch"]})
+    (check,) = doctor.import_name()
     assert not check.ok
-    assert "package called kernels" in check.what
-    assert "pip uninstall kernels" in check.cure
-    assert doctor.foreign_owner("db") is None
+    assert "k-watch also provides a package called kswatch" in check.what
+    assert "pip uninstall k-watch" in check.cure
+
+
+def test_the_imported_kswatch_is_ours(monkeypatch):
+    monkeypatch.setattr(doctor, "_owners", lambda: {"kswatch": ["kswatch"], "kernels": ["kernels"]})
+    (check,) = doctor.import_name()
+    assert check.ok
+    assert str(Path(kswatch.__file__).resolve().parent) in check.what
+
+
+def test_a_second_copy_that_is_installed_elsewhere_fails_with_both_places(monkeypatch, tmp_path):
+    information = tmp_path / "kswatch-0.0.9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: kswatch\nVersion: 0.0.9\n")
+    (information / "RECORD").write_text("kswatch/__init__.py,,\nkswatch/cli.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (check,) = doctor.import_name()
+    assert not check.ok
+    assert f"version 0.0.9 is in {tmp_path / 'kswatch'}" in check.what
+    assert "pip uninstall kswatch" in check.cure
+
+
+def checkout(root: Path) -> Path:
+    """A checkout's `kswatch` folder with all its links."""
+    package = root / "kswatch"
+    package.mkdir()
+    (root / "pyproject.toml").touch()
+    for name in doctor.FOLDERS:
+        (root / name).mkdir()
+        (package / name).symlink_to(f"../{name}")
+    return package
+
+
+@pytest.mark.parametrize("lost", ["text", "copy", "absent"])
+def test_a_checkout_without_its_links_fails_with_the_cure(tmp_path, lost):
+    package = checkout(tmp_path)
+    assert [check.ok for check in doctor.import_name(package)] == [True]
+    (package / "db").unlink()
+    if lost == "text":  # git on Windows writes the link's target into a file
+        (package / "db").write_text("../db")
+    if lost == "copy":
+        (package / "db").mkdir()
+    (check,) = doctor.import_name(package)
+    assert not check.ok
+    assert "kswatch/db" in check.what
+    assert "kswatch/kernels" not in check.what
+    assert "Windows" in check.what
+    assert "git config core.symlinks true && git checkout -- kswatch" in check.cure
+
+
+def test_an_installation_holds_folders_and_needs_no_links(tmp_path):
+    for name in doctor.FOLDERS:
+        (tmp_path / "kswatch" / name).mkdir(parents=True)
+    (check,) = doctor.import_name(tmp_path / "kswatch")
+    assert check.ok
 
 
 def test_a_machine_without_a_gpu_is_fine(no_driver):
@@ -37,7 +93,7 @@ def test_a_machine_without_a_gpu_is_fine(no_driver):
     assert "the CPU is measured" in check.what
 
 
-def test_a_driver_that_torch_does_not_use_is_not(monkeypatch):
+def test_a_driver_that_torch_does_not_use_fails(monkeypatch):
     monkeypatch.setattr(doctor.nvml, "start", lambda: None)
     monkeypatch.setattr(devices, "_cuda_targets", lambda: ())
     check = next(iter(doctor.gpus()))
@@ -45,7 +101,7 @@ def test_a_driver_that_torch_does_not_use_is_not(monkeypatch):
     assert "CUDA" in check.cure
 
 
-def test_a_missing_compiler_is_told(monkeypatch):
+def test_a_missing_compiler_fails_with_the_cure(monkeypatch):
     from kswatch.kernels.fused.cpu_twin import twin
 
     monkeypatch.setattr(twin, "load", lambda: "no C++ compiler found")
@@ -54,12 +110,12 @@ def test_a_missing_compiler_is_told(monkeypatch):
     assert "install g++" in check.cure
 
 
-def test_a_folder_that_cannot_hold_a_store_is_told(tmp_path):
+def test_a_folder_that_cannot_hold_a_store_fails(tmp_path):
     (check,) = doctor.store(f"sqlite:///{tmp_path}/missing/kswatch.db")
     assert not check.ok
 
 
-def test_a_store_that_is_not_one_is_told_in_one_sentence(tmp_path):
+def test_a_file_that_is_no_store_fails_with_its_name(tmp_path):
     (tmp_path / "kswatch.db").write_text("no database")
     (check,) = doctor.store(f"sqlite:///{tmp_path}/kswatch.db")
     assert not check.ok

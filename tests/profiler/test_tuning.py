@@ -1,4 +1,4 @@
-"""The search for tiles: a wrong one never wins, a killed search goes on, the table is used."""
+"""Tuning: an incorrect tile is never kept, a killed search continues, the table is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 import torch
 import typer.main
 
-from kswatch import cli as kswatch
 from kswatch.db.compiled_code import tuned_tiles
 from kswatch.db.records import MeasurementRecord, ProblemKey
 from kswatch.db.store import Store
@@ -28,10 +27,11 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.cli import tune as tune_commands
 from kswatch.profiler.devices import discovery as devices
-from kswatch.profiler.liveness.device_lease import holding
-from kswatch.profiler.planning.budget import Budget
+from kswatch.profiler.liveness.device_lease import hold_device
+from kswatch.profiler.planning.budget import TimeBudget
 from kswatch.profiler.settings import MeasureSettings
-from kswatch.profiler.tuning import Rules, export, fastest, tune
+from kswatch.profiler.tuning import TuningLimits, export, fastest, tune
+from tests.kswatch.sample_services import sample_services
 
 pytestmark = pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
 
@@ -45,8 +45,8 @@ def kept(store: Store) -> list[tuned_tiles.TunedTileRecord]:
     return list(tuned_tiles.of_device(store, devices.cpu_target().record.uuid, tuning.source_hash(CPU)))
 
 
-def test_a_wrong_tile_is_refused_however_fast_it_is(store, monkeypatch):
-    def with_a_wrong_one(problem: Problem, device: torch.device, most: int) -> list[Candidate]:
+def test_an_incorrect_tile_is_refused_even_if_it_is_fastest(store, monkeypatch):
+    def with_an_incorrect_one(problem: Problem, device: torch.device, most: int) -> list[Candidate]:
         right = tuning.candidates(problem, device, 2)
         return [right[0], replace(right[1], cycles=-1.0), right[1]]
 
@@ -66,7 +66,9 @@ def test_a_wrong_tile_is_refused_however_fast_it_is(store, monkeypatch):
 
     monkeypatch.setattr(TiledFused, "__init__", marked)
     monkeypatch.setattr(TiledFused, "prepare", planted)
-    search = tune(store, devices.cpu_target(), [PROBLEM], rules=Rules(3, QUICK, with_a_wrong_one))
+    search = tune(
+        store, devices.cpu_target(), [PROBLEM], limits=TuningLimits(3, QUICK, with_an_incorrect_one)
+    )
     (found,) = search.found
     assert (found.candidates, found.refused) == (2, 1)
     (record,) = kept(store)
@@ -74,7 +76,7 @@ def test_a_wrong_tile_is_refused_however_fast_it_is(store, monkeypatch):
     assert record.latency_ms > 0
 
 
-def test_only_what_is_surely_faster_replaces_the_models_tile():
+def test_only_a_significantly_faster_tile_replaces_the_models_tile():
     model, other = tuning.candidates(PROBLEM, CPU, 2)
     key = ProblemKey(2, 16, 16, 4, 1024, "fp32", "batch_first")
     of_model = MeasurementRecord(key, "fused", "ok", latency_ms=1.0)
@@ -87,29 +89,34 @@ def test_only_what_is_surely_faster_replaces_the_models_tile():
     assert fastest([(other, perhaps)])[0] is other  # the model's tile was wrong
 
 
-def test_what_is_in_the_store_is_passed_over_and_other_sources_are_not(store, monkeypatch):
-    rules = Rules(1, QUICK)
-    tune(store, devices.cpu_target(), [PROBLEM], rules=rules)
-    again = tune(store, devices.cpu_target(), [PROBLEM, OTHER], rules=rules)
+def test_stored_tiles_are_skipped_unless_the_sources_changed(store, monkeypatch):
+    limits = TuningLimits(1, QUICK)
+    tune(store, devices.cpu_target(), [PROBLEM], limits=limits)
+    again = tune(store, devices.cpu_target(), [PROBLEM, OTHER], limits=limits)
     assert (again.known, len(again.found)) == (1, 1)
     monkeypatch.setattr(tuning, "source_hash", lambda device: "another source")
-    assert tune(store, devices.cpu_target(), [PROBLEM], rules=rules).known == 0
+    assert tune(store, devices.cpu_target(), [PROBLEM], limits=limits).known == 0
 
 
-def test_the_budget_leaves_problems_for_the_next_time(store):
-    search = tune(store, devices.cpu_target(), [PROBLEM, OTHER], rules=Rules(1, QUICK), budget=Budget(1e-9))
+def test_problems_beyond_the_budget_are_left(store):
+    search = tune(
+        store, devices.cpu_target(), [PROBLEM, OTHER], limits=TuningLimits(1, QUICK), budget=TimeBudget(1e-9)
+    )
     assert (len(search.found), search.left) == (0, 2)
 
 
-def test_a_device_that_is_being_measured_is_left_alone(store):
+def test_a_device_that_is_being_measured_is_refused(store):
     target = devices.cpu_target()
-    with holding(store, target.record.uuid, 60.0), pytest.raises(MeasurementError, match="being measured"):
-        tune(store, target, [PROBLEM], rules=Rules(1, QUICK))
+    with (
+        hold_device(store, target.record.uuid, 60.0),
+        pytest.raises(MeasurementError, match="being measured"),
+    ):
+        tune(store, target, [PROBLEM], limits=TuningLimits(1, QUICK))
 
 
 def test_the_exported_table_is_read_back_and_used(store, tmp_path, monkeypatch):
     monkeypatch.setenv("KSWATCH_TILES", str(tmp_path))
-    search = tune(store, devices.cpu_target(), [PROBLEM], rules=Rules(1, QUICK))
+    search = tune(store, devices.cpu_target(), [PROBLEM], limits=TuningLimits(1, QUICK))
     record = replace(kept(store)[0], tile="2 rows x 1 vectors, blocks of 16, up to 2 j's together")
     tuned_tiles.record(store, devices.cpu_target().record, search.source_hash, record)
     assert not twin.tile(PROBLEM).startswith(record.tile)
@@ -123,20 +130,17 @@ def test_the_exported_table_is_read_back_and_used(store, tmp_path, monkeypatch):
         ([], "tune a suite"),
         (["--pattern", "1,2,3"], "not of the form"),
         (["smoke", "--device", "sim:h200"], "simulated"),
-        (["smoke", "--budget", "soon"], "no duration"),
+        (["smoke", "--budget", "soon"], "not a duration"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_in_a_sentence(arguments, sentence, tmp_path):
-    settings = {
-        "config": kswatch.read_config(tmp_path / "none"),
-        "database_url": f"sqlite:///{tmp_path / 'k.db'}",
-    }
+def test_an_invalid_search_is_refused_in_one_sentence(arguments, sentence, tmp_path):
+    settings = sample_services(f"sqlite:///{tmp_path / 'k.db'}")
     with pytest.raises(UsageError, match=sentence):
         typer.main.get_command(tune_commands.app).main(arguments, obj=settings, standalone_mode=False)
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(tmp_path):
+def test_a_killed_search_continues_where_it_stopped(tmp_path):
     url = f"sqlite:///{tmp_path / 'kswatch.db'}"
     (tmp_path / "kswatch.toml").write_text("[profiler]\ncell_cap_ms = 100.0\ntoo_slow_ms = 1e4\n")
     patterns = [f"--pattern={a},8,8,2" for a in (1, 2, 3)]
@@ -157,4 +161,4 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
     report = json.loads(output.stdout)
     assert report["known"] >= done >= 1
     assert report["known"] + len(report["found"]) == report["exported"] == 6
-    assert len(tuned.tiles_of(tmp_path / "tiles.toml")) == 6
+    assert len(tuned.read_table(tmp_path / "tiles.toml")) == 6

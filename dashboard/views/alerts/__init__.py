@@ -1,1 +1,1 @@
-"""dashboard/views/alerts: say in one sentence what lives here."""
+"""The alerts page: the list, the details of one alert, and the actions on it."""

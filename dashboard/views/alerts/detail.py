@@ -1,15 +1,14 @@
-"""One alert in full: what moved, from what to what, what else differs, who is suspected, what was done."""
+"""The details of one alert: values before and after, other differences, suspects, history."""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import links
-from kswatch.dashboard.components import timezone as viewer
+from kswatch.dashboard.components import links, timezone
 from kswatch.dashboard.components.panels import choose_row, note, origin_badge, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, metric_label, percent, utc
+from kswatch.dashboard.formatting.labels import cause_label, count, metric_label, percent, utc
 from kswatch.dashboard.formatting.markdown_escape import literal
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertEventRow, AlertRow
@@ -23,11 +22,11 @@ STATE_COLOURS = {
     "accepted": "gray",
     "false_alarm": "violet",
 }
-MOST_PATTERNS_NAMED = 12
+MOST_PATTERNS = 12
 
 
 def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
-    """Draw one alert, all but what may be done with it."""
+    """Draw one alert without its actions."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         origin_badge("simulated" if is_simulated else "measured")
         st.badge(literal(alert.state.replace("_", " ")), color=STATE_COLOURS.get(alert.state, "gray"))  # type: ignore[arg-type]
@@ -35,22 +34,23 @@ def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
         st.markdown(f"**{literal(alert.title)}**")
     note(
         f"{device_name}: {alert.implementation} {alert.verdict}, "
-        f"{metric_label(alert.metric)}, worst {percent(alert.worst_change)}; put down to {alert.cause}; "
+        f"{metric_label(alert.metric)}, largest change {percent(alert.worst_change)}; "
+        f"likely cause: {cause_label(alert.cause)}; "
         f"runs {alert.opened_run_id} to {alert.newest_run_id}."
     )
     if alert.muted_until and alert.state == "muted":
-        note(f"Muted until {viewer.local(alert.muted_until)}.", utc(alert.muted_until))
-    told = {name: value for name, value in alert.explanation.items() if value not in (None, [], {})}
-    _cells(alert, told.pop("cells", []))
-    _patterns(told.pop("patterns", []))
-    _differences(told.pop("environment_changes", []))
-    _suspects(alert, told)
-    _facts(told)
+        note(f"Muted until {timezone.local(alert.muted_until)}.", utc(alert.muted_until))
+    facts = {name: value for name, value in alert.explanation.items() if value not in (None, [], {})}
+    _cells(alert, facts.pop("cells", []))
+    _patterns(facts.pop("patterns", []))
+    _differences(facts.pop("environment_changes", []))
+    _suspects(alert, facts)
+    _facts(facts)
     _events(cached_queries.alert_events(alert.id))
 
 
 def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
-    """Before and after, the worst first; choosing a row opens its pattern."""
+    """Draw the values before and after, the largest change first; choosing a row opens its pattern."""
     if not cells:
         return
     frame = pd.DataFrame(cells)
@@ -66,10 +66,10 @@ def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
     for column in ("change", "change_low", "change_high"):
         if column in shown:
             shown[column] = shown[column].map(percent)
-    names = {"level": "before", "value": "after", "change_low": "from", "change_high": "to"}
+    names = {"level": "before", "value": "after", "change_low": "low", "change_high": "high"}
     st.markdown("**Before and after**")
-    told = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
-    place = choose_row(told, f"cells_of_{alert.id}", "to open its pattern")
+    table = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
+    place = choose_row(table, f"cells_of_{alert.id}", "to open its pattern")
     if place is not None:
         _open(alert, frame.iloc[place])
 
@@ -82,28 +82,28 @@ def _with_unit(value: object, metric: str) -> str | None:
 
 
 def _open(alert: AlertRow, cell: pd.Series) -> None:
-    device = next(one for one in cached_queries.devices() if one.id == alert.device_id)
+    device = next(device for device in cached_queries.devices() if device.id == alert.device_id)
     key = {name: cell[name] for name in ("pattern", "batch", "precision", "layout") if name in cell}
     links.go_to("pattern", device=device.uuid, **key)
 
 
 def _patterns(patterns: list[str]) -> None:
     if patterns:
-        more = f" and {len(patterns) - MOST_PATTERNS_NAMED} more" * (len(patterns) > MOST_PATTERNS_NAMED)
-        named = ", ".join(f"({pattern})" for pattern in patterns[:MOST_PATTERNS_NAMED])
+        more = f" and {len(patterns) - MOST_PATTERNS} more" * (len(patterns) > MOST_PATTERNS)
+        named = ", ".join(f"({pattern})" for pattern in patterns[:MOST_PATTERNS])
         note(f"{count(len(patterns), 'pattern')}: {named}{more}")
 
 
 def _differences(changes: list[dict[str, object]]) -> None:
     if changes:
-        st.markdown("**What else differs between the last good run and the first bad one**")
+        st.markdown("**Other differences between the last good and the first bad run**")
         show_table(pd.DataFrame(changes))
 
 
-def _suspects(alert: AlertRow, told: dict[str, object]) -> None:
-    """What the detector suspects, else every revision between the last good run and the first bad one."""
-    good, bad = told.get("last_good_run"), told.get("first_bad_run") or alert.opened_run_id
-    suspects = told.pop("suspects", None)
+def _suspects(alert: AlertRow, facts: dict[str, object]) -> None:
+    """Draw the suspects of the detector, else every revision from the last good to the first bad run."""
+    good, bad = facts.get("last_good_run"), facts.get("first_bad_run") or alert.opened_run_id
+    suspects = facts.pop("suspects", None)
     if _is_table(suspects):
         st.markdown("**Suspects**")
         show_table(pd.DataFrame(suspects))
@@ -112,12 +112,12 @@ def _suspects(alert: AlertRow, told: dict[str, object]) -> None:
         st.markdown("**Suspects: revisions measured since the last good run**")
         rows = [
             {
-                "commit": one.commit[:12] + (" dirty" if one.dirty else ""),
-                "subject": one.subject,
-                "committed": viewer.local(one.committed_at) if one.committed_at else None,
-                "first measured in run": one.first_run_id,
+                "commit": revision.commit[:12] + (" dirty" if revision.dirty else ""),
+                "subject": revision.subject,
+                "committed": timezone.local(revision.committed_at) if revision.committed_at else None,
+                "first measured in run": revision.first_run_id,
             }
-            for one in found
+            for revision in found
         ]
         if rows:
             show_table(pd.DataFrame(rows))
@@ -128,12 +128,12 @@ def _suspects(alert: AlertRow, told: dict[str, object]) -> None:
         links.link("compare", label, icon=":material/compare_arrows:", by="runs", before=good, after=bad)
 
 
-def _facts(told: dict[str, object]) -> None:
-    """Single facts become one table, lists of objects a table each."""
-    facts = [(name, _as_text(value)) for name, value in told.items() if not _is_table(value)]
-    if facts:
-        show_table(pd.DataFrame(facts, columns=["what", "is"]).replace("_", " ", regex=True))
-    for name, value in told.items():
+def _facts(facts: dict[str, object]) -> None:
+    """Draw single facts as one table, and each list of objects as a table of its own."""
+    single = [(name, _as_text(value)) for name, value in facts.items() if not _is_table(value)]
+    if single:
+        show_table(pd.DataFrame(single, columns=["property", "value"]).replace("_", " ", regex=True))
+    for name, value in facts.items():
         if _is_table(value):
             st.markdown(f"**{literal(name.replace('_', ' ').capitalize())}**")
             show_table(pd.DataFrame(value))
@@ -150,12 +150,12 @@ def _as_text(value: object) -> str:
 
 
 def _events(events: list[AlertEventRow]) -> None:
-    st.markdown("**What was done**")
+    st.markdown("**History**")
     rows = [
         {
-            "when": viewer.local(event.at),
-            "who": event.who,
-            "what": event.action,
+            "time": timezone.local(event.at),
+            "name": event.who,
+            "action": event.action,
             "state": event.to_state,
             "reason": event.reason,
         }

@@ -1,4 +1,4 @@
-"""Alerts: by state, one in full, and what a person may do with it."""
+"""Alerts: the list by state, the details of one alert, and its actions."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.components import url_state
-from kswatch.dashboard.components.filters import BOX_WIDTH, tell_empty_store
+from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import finding, hint, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, device_names, metric_label, percent, share
-from kswatch.dashboard.views.alerts import actions as alert_actions
-from kswatch.dashboard.views.alerts import detail as alert_depth
+from kswatch.dashboard.formatting.labels import cause_label, count, device_names, metric_label, percent, share
+from kswatch.dashboard.views.alerts import actions, detail
 from kswatch.db.alerts.lifecycle import ENDED, LIVE
 from kswatch.db.queries.basic import AlertRow
 
+FEWEST_REVIEWED = 10
+"""Reviewed alerts that a precision needs."""
+
 MOST_ALERTS = 200
-"""Of a list, the newest; a link opens any."""
+"""The newest alerts in the list; a link opens any alert."""
 
 
 def show() -> None:
     """Draw the page."""
     if not cached_queries.run_groups():
-        tell_empty_store()
+        show_empty_store()
         return
     counts = cached_queries.alert_counts()
     waiting = counts.get("open", 0)
-    finding(f"{count(waiting, 'alert')} open" if waiting else "No alert is open")
-    _precision(counts)
+    finding(f"{count(waiting, 'open alert')}" if waiting else "No open alerts")
+    _precision()
     if not counts:
-        hint("`kswatch check` judges the newest runs and opens an alert where one cause made series worse.")
+        hint(
+            "`kswatch check` judges the newest runs and opens an alert for each likely cause of a regression."
+        )
         return
     shown = _chosen_state(counts)
     devices = {device.id: device for device in cached_queries.devices()}
@@ -43,54 +47,54 @@ def show() -> None:
         return
     with st.container(border=True):
         device = devices[alert.device_id]
-        alert_depth.show_alert(alert, names[device.id], device.simulated)
-        alert_actions.show_actions(alert)
+        detail.show_alert(alert, names[device.id], device.simulated)
+        actions.show_actions(alert)
 
 
-def _precision(counts: dict[str, int]) -> None:
-    """How many of the decided alerts were true: what the detector is worth so far."""
-    decided, false = sum(counts.get(state, 0) for state in ENDED), counts.get("false_alarm", 0)
-    if decided:
-        note(
-            f"Of {count(decided, 'decided alert')} so far, {false} false: "
-            f"precision {share(1 - false / decided)}."
-        )
+def _precision() -> None:
+    """Draw the share of reviewed alerts that were real, once there are enough to judge by."""
+    precision = cached_queries.alert_precision()
+    reviewed = precision.real + precision.false_alarms
+    if 0 < reviewed < FEWEST_REVIEWED:
+        note(f"Alert precision: not enough reviewed alerts ({reviewed} of at least {FEWEST_REVIEWED}).")
+    elif precision.share is not None:
+        note(f"Alert precision: {share(precision.share)} ({precision.real} of {reviewed} reviewed alerts).")
 
 
 def _chosen_state(counts: dict[str, int]) -> list[AlertRow]:
-    """Draw the box of states; gives the newest alerts in the chosen one."""
+    """Draw the box of states; returns the newest alerts in the chosen state."""
     groups = {"live": LIVE, "ended": ENDED, "all": (*LIVE, *ENDED)}
     groups |= {state: (state,) for state in (*LIVE, *ENDED) if counts.get(state)}
     live = any(counts.get(state) for state in LIVE)
-    which = url_state.select(
+    state = url_state.select(
         "State",
         "state",
         list(groups),
         "live" if live else "all",
-        lambda name: f"{name.replace('_', ' ')} ({sum(counts.get(one, 0) for one in groups[name])})",
+        lambda name: f"{name.replace('_', ' ')} ({sum(counts.get(state, 0) for state in groups[name])})",
         width=BOX_WIDTH,
     )
-    shown = cached_queries.alerts(states=groups[which], limit=MOST_ALERTS)
+    shown = cached_queries.alerts(states=groups[state], limit=MOST_ALERTS)
     if not shown:
-        note(f"No alert is {which.replace('_', ' ')}.")
+        note(f"No alert is {state.replace('_', ' ')}.")
     elif len(shown) == MOST_ALERTS:
-        note(f"The newest {MOST_ALERTS}.")
+        note(f"The newest {MOST_ALERTS} alerts.")
     return shown
 
 
 def _chosen_alert(shown: list[AlertRow]) -> AlertRow | None:
-    """Draw the box of alerts; one that a link names is there whatever its state."""
-    wanted = url_state.wanted("alert") or ""
-    if wanted.isdecimal() and int(wanted) not in [alert.id for alert in shown]:
-        shown = [*shown, *cached_queries.alerts_named(int(wanted))]
+    """Draw the box of alerts, with the alert of the URL whatever its state."""
+    requested = url_state.requested("alert") or ""
+    if requested.isdecimal() and int(requested) not in [alert.id for alert in shown]:
+        shown = [*shown, *cached_queries.alerts(ids=(int(requested),))]
     if not shown:
         return None
     return url_state.select(
-        "One alert in full",
+        "Alert details",
         "alert",
         shown,
-        show=lambda one: f"{one.id} · {one.title}",
-        as_text=lambda one: str(one.id),
+        show=lambda alert: f"{alert.id} · {alert.title}",
+        as_text=lambda alert: str(alert.id),
     )
 
 
@@ -100,27 +104,27 @@ def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
             "alert": alert.id,
             "state": alert.state,
             "verdict": alert.verdict,
-            "worst": percent(alert.worst_change),
+            "largest change": percent(alert.worst_change),
             "title": alert.title,
             "device": names.get(alert.device_id, str(alert.device_id)),
-            "cause": alert.cause,
+            "likely cause": cause_label(alert.cause),
             "metric": metric_label(alert.metric),
             "confirmed": alert.confirmed,
-            "assigned to": alert.assigned_to,
+            "assignee": alert.assigned_to,
             "since run": alert.opened_run_id,
         }
         for alert in alerts
     ]
     show_table(
         pd.DataFrame(rows),
-        on_select=partial(_opened, [alert.id for alert in alerts]),
+        on_select=partial(_open_chosen, [alert.id for alert in alerts]),
         selection_mode="single-row",
         key="alert_table",
     )
 
 
-def _opened(alert_ids: list[int]) -> None:
-    """Show the alert whose row was chosen."""
+def _open_chosen(alert_ids: list[int]) -> None:
+    """Show the alert of the chosen row."""
     rows = st.session_state["alert_table"].selection.rows
     if rows:
         url_state.remember("alert", str(alert_ids[rows[0]]))

@@ -1,1 +1,1 @@
-"""dashboard/views/compare: say in one sentence what lives here."""
+"""The compare page: two runs, cell by cell."""

@@ -1,4 +1,4 @@
-"""Compare: two runs, two revisions or two devices, cell by cell, with how sure each step is."""
+"""Compare: two runs, revisions or devices, cell by cell, with the significance of each change."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.charts import run_diff as differences
+from kswatch.dashboard.charts import run_diff
+from kswatch.dashboard.charts.run_diff import NO_DIFFERENCE
 from kswatch.dashboard.components import links, url_state
-from kswatch.dashboard.components.filters import BOX_WIDTH, tell_empty_store
+from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import chart, choose_row, finding, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, percent, problem_labels
-from kswatch.dashboard.views.compare import selection as compare_sides
-from kswatch.dashboard.views.compare.selection import Pair
+from kswatch.dashboard.formatting.labels import count, interval, percent, problem_labels
+from kswatch.dashboard.views.compare import selection
+from kswatch.dashboard.views.compare.selection import RunPair
 from kswatch.dashboard.views.devices.environment_diff import show_difference
 
-METRICS = {"latency_ms": "time per product (ms)", "energy_mj": "energy per product (mJ)"}
+METRICS = {"latency_ms": "latency (ms)", "energy_mj": "energy per product (mJ)"}
 ANY = "any"
 FLOORS = ("0", "2", "5", "10", "25")
-"""Per cent that a step must have at least to count as clear."""
+"""Choices of the minimum change, in per cent."""
 
-SHOWN = {"clear": "clear steps", "all": "all cells"}
+SHOWN = {"clear": "significant changes", "all": "all cells"}
 TABLE_HEIGHT = 460
 
 COLUMNS: dict[str, str] = {
@@ -41,39 +42,39 @@ COLUMNS: dict[str, str] = {
 def show() -> None:
     """Draw the page."""
     if not cached_queries.run_groups():
-        tell_empty_store()
+        show_empty_store()
         return
-    pair = compare_sides.choose_pair()
+    pair = selection.choose_pair()
     if pair is None:
         return
-    finding_place = st.container()
-    _tell_pair(pair)
+    heading = st.container()
+    _show_pair(pair)
     metric, floor = _choose_metric()
     frame = cached_queries.cell_differences(pair.before.id, pair.after.id, metric)
     if frame.empty:
-        with finding_place:
-            finding(f"The two runs have no cell in common with a {METRICS[metric]}")
+        with heading:
+            finding(f"The two runs have no common cell with {METRICS[metric]}")
         show_difference(pair.before, pair.after)
         return
     frame = _filtered(_with_outcome(frame, floor))
-    with finding_place:
-        finding(_headline(frame, metric))
+    with heading:
+        finding(_change_counts(frame, metric))
     if frame.empty:
-        note("No cell is left by these filters.")
+        note("No cells match these filters.")
         return
     _chart(frame, metric, pair)
     _table(frame, metric, pair)
     show_difference(pair.before, pair.after)
 
 
-def _tell_pair(pair: Pair) -> None:
+def _show_pair(pair: RunPair) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for origin in dict.fromkeys((pair.before.origin, pair.after.origin)):
             origin_badge(origin)
         note(pair.title)
     if pair.before.device_id != pair.after.device_id:
         st.warning(
-            "Two devices: energy read by different boards must not be ranked.", icon=":material/warning:"
+            "Two devices: energy readings of different boards cannot be compared.", icon=":material/warning:"
         )
 
 
@@ -81,20 +82,20 @@ def _choose_metric() -> tuple[str, float]:
     with st.container(horizontal=True, gap="small"):
         metric = url_state.select("Metric", "metric", list(METRICS), show=METRICS.__getitem__, width=220)
         floor = url_state.select(
-            "A step counts from", "floor", list(FLOORS), "2", lambda name: f"{name} %", width=BOX_WIDTH
+            "Minimum change", "floor", list(FLOORS), "2", lambda name: f"{name} %", width=BOX_WIDTH
         )
     return metric, float(floor) / 100
 
 
 def _with_outcome(frame: pd.DataFrame, floor: float) -> pd.DataFrame:
-    """Adds the problem's label and the outcome: clear and at least as large as the floor, or not."""
+    """Adds the problem's label and the outcome: significant and large enough, or neither."""
     clear = frame["clear"] & (frame["change"].abs() >= floor)
     words = (frame["change"] < 0).map({True: "better", False: "worse"})
-    return frame.assign(problem=problem_labels(frame), outcome=words.where(clear, "cannot be told apart"))
+    return frame.assign(problem=problem_labels(frame), outcome=words.where(clear, NO_DIFFERENCE))
 
 
 def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Draw the boxes for what the cells are, where they differ, and leave those that are wanted."""
+    """Draw the boxes of the properties in which cells differ; returns the matching cells."""
     with st.container(horizontal=True, gap="small"):
         for column in ("precision", "layout", "implementation", "mode"):
             held = list(dict.fromkeys(frame[column]))
@@ -108,59 +109,55 @@ def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _headline(frame: pd.DataFrame, metric: str) -> str:
+def _change_counts(frame: pd.DataFrame, metric: str) -> str:
     outcomes = frame["outcome"].value_counts()
     worse, better = (int(outcomes.get(name, 0)) for name in ("worse", "better"))
-    words = ("slower", "faster") if metric == "latency_ms" else ("need more", "need less")
+    words = ("slower", "faster") if metric == "latency_ms" else ("use more", "use less")
     if not worse and not better:
-        return f"None of {count(len(frame), 'cell')} can be told apart"
+        return f"No significant difference in {count(len(frame), 'cell')}"
     return f"{worse:,} {words[0]}, {better:,} {words[1]}, of {count(len(frame), 'cell')}"
 
 
-def _chart(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
+def _chart(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
     chart(
-        differences.change_by_size(frame, METRICS[metric]),
+        run_diff.change_by_size(frame, METRICS[metric]),
         frame[
             ["problem", "implementation", "mode", "before", "after", "change", "change_low", "change_high"]
         ],
         "run_differences",
-        "The change of each cell against its figure before.",
-        opens=partial(links.open_problem, frame, device=pair.after.device_uuid),
+        "The change of each cell against its value before.",
+        on_open=partial(links.open_problem, frame, device=pair.after.device_uuid),
     )
     note(
-        "Clear: the step stands out of both runs' own intervals, with at most 5 % chance findings among the "
-        "clear ones (Benjamini–Hochberg), and is as large as asked for. What a machine does between two runs "
-        "is in neither interval: only a history of nights knows that."
+        "Significant: at a false-discovery rate of 5 % (Benjamini–Hochberg), at least the minimum change. "
+        "Intervals cover within-run noise only; run-to-run drift shows up only in the history."
     )
 
 
-def _chance(p_value: float) -> str:
-    """A p-value for people; a dash where an interval is not known."""
+def _p_value_text(p_value: float) -> str:
+    """A p-value to three decimals; a dash where an interval is unknown."""
     if p_value != p_value:
         return "–"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _table(frame: pd.DataFrame, metric: str, pair: Pair) -> None:
+def _table(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
     shown = url_state.segments("Cells", "cells", list(SHOWN), show=SHOWN.__getitem__)
-    rows = frame if shown == "all" else frame[frame["outcome"] != "cannot be told apart"]
+    rows = frame if shown == "all" else frame[frame["outcome"] != NO_DIFFERENCE]
     rows = rows.reset_index(drop=True)
     if rows.empty:
-        note("No step is clear.")
+        note("No significant changes.")
         return
     unit = METRICS[metric].rpartition("(")[2].rstrip(")")
     table = rows.assign(
         change=rows["change"].map(percent),
-        p_value=rows["p_value"].map(_chance),
-        between=[
-            f"{percent(low)} to {percent(high)}"
-            for low, high in zip(rows["change_low"], rows["change_high"], strict=True)
-        ],
+        p_value=rows["p_value"].map(_p_value_text),
+        between=list(map(interval, rows["change_low"], rows["change_high"])),
     )
     names = COLUMNS | {"before": f"before ({unit})", "after": f"after ({unit})"}
     place = choose_row(
         table[list(COLUMNS)].rename(columns=names), "cell_differences", "to open its pattern", TABLE_HEIGHT
     )
-    note("The chart's CSV holds every cell.")
+    note("The CSV of the chart holds every cell.")
     if place is not None:
         links.open_problem(rows, str(place), device=pair.after.device_uuid)

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: chosen as runs, as revisions of one device, or as devices."""
+"""The choice of the two runs to compare: directly, by revision of one device, or by device."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from kswatch.dashboard.components import timezone as viewer
-from kswatch.dashboard.components import url_state
+from kswatch.dashboard.components import timezone, url_state
 from kswatch.dashboard.components.panels import finding, hint
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import device_names
+from kswatch.dashboard.formatting.labels import device_names, revision_label
 from kswatch.db.queries.basic import DeviceRow, RunRow
 
 MOST_RUNS = 300
-WAYS = {"runs": "two runs", "revisions": "two revisions", "devices": "two devices"}
+MODES = {"runs": "two runs", "revisions": "two revisions", "devices": "two devices"}
 SIDE_WIDTH = 400
-SHORT_COMMIT = 9
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The two runs that stand for what was chosen."""
+class RunPair:
+    """The two runs of a comparison."""
 
     before: RunRow
     after: RunRow
@@ -30,30 +28,30 @@ class Pair:
     @property
     def title(self) -> str:
         """Both runs in one line."""
-        return f"Run {run_name(self.before)}, against run {run_name(self.after)}."
+        return f"Run {run_name(self.before)}, compared with run {run_name(self.after)}."
 
 
 def run_name(run: RunRow) -> str:
     """A run in one line."""
-    return f"{run.id} · {run.device_model} · {run.suite} · {viewer.local(run.started_at)}"
+    return f"{run.id} · {run.device_model} · {run.suite} · {timezone.local(run.started_at)}"
 
 
-def choose_pair() -> Pair | None:
-    """Draw the boxes; None where there are not two sides, which it has told."""
+def choose_pair() -> RunPair | None:
+    """Draw the boxes and return the chosen runs; without two runs draw the reason and return None."""
     runs = [
         run for run in cached_queries.runs(limit=MOST_RUNS) if run.state != "running" and not run.excluded
     ]
-    way = url_state.segments("Compare", "by", list(WAYS), show=WAYS.__getitem__)
+    mode = url_state.segments("Compare", "by", list(MODES), show=MODES.__getitem__)
     if len(runs) < 2:
-        finding("Two runs are needed; there is one so far")
+        finding("A comparison needs two runs; there is one so far")
         hint("`kswatch nightly` measures again.")
         return None
-    return {"runs": _two_runs, "revisions": _two_revisions, "devices": _two_devices}[way](runs)
+    return {"runs": _two_runs, "revisions": _two_revisions, "devices": _two_devices}[mode](runs)
 
 
-def _two_runs(runs: Sequence[RunRow]) -> Pair | None:
-    whole = [run for run in runs if run.state == "finished"]
-    newest = whole if len(whole) > 1 else runs
+def _two_runs(runs: Sequence[RunRow]) -> RunPair | None:
+    finished = [run for run in runs if run.state == "finished"]
+    newest = finished if len(finished) > 1 else runs
     with st.container(horizontal=True, gap="small"):
         before = _run_box("Before", "before", runs, _partner(newest))
         after = _run_box("After", "after", runs, newest[0])
@@ -67,28 +65,28 @@ def _run_box(label: str, name: str, runs: Sequence[RunRow], default: RunRow) -> 
 
 
 def _partner(runs: Sequence[RunRow]) -> RunRow:
-    """The run before the newest, on the same device and of the same suite where there is one."""
+    """The run before the newest, of the same device and suite where there is one."""
     same = (run for run in runs[1:] if (run.device_id, run.suite) == (runs[0].device_id, runs[0].suite))
     return next(same, runs[1])
 
 
-def _different(before: RunRow, after: RunRow) -> Pair | None:
+def _different(before: RunRow, after: RunRow) -> RunPair | None:
     if before.id == after.id:
         finding("Both sides are the same run; choose two different ones")
         return None
-    return Pair(before, after)
+    return RunPair(before, after)
 
 
-def _two_revisions(runs: Sequence[RunRow]) -> Pair | None:
-    """Two commits that one device measured; the newest run of each stands for it."""
+def _two_revisions(runs: Sequence[RunRow]) -> RunPair | None:
+    """Two revisions measured on one device, by the newest run of each."""
     with st.container(horizontal=True, gap="small"):
         device = _device_box("Device", "device", _devices_of(runs), 0)
         newest: dict[str, RunRow] = {}
         for run in runs:
             if run.device_id == device.id and run.revision:
-                newest.setdefault(_revision(run), run)
+                newest.setdefault(revision_label(run.revision) or "", run)
         if len(newest) < 2:
-            finding(f"{device.model} has measured fewer than two revisions")
+            finding(f"{device.model} has runs of fewer than two revisions")
             return None
         names = list(newest)
         before = url_state.select("Before", "old", names, names[1], width=SIDE_WIDTH)
@@ -96,27 +94,20 @@ def _two_revisions(runs: Sequence[RunRow]) -> Pair | None:
     return _different(newest[before], newest[after])
 
 
-def _revision(run: RunRow) -> str:
-    if run.revision is None:
-        return ""
-    dirty = " dirty" if run.revision.dirty else ""
-    return f"{run.revision.commit[:SHORT_COMMIT]}{dirty} {run.revision.subject or ''}".strip()
-
-
-def _two_devices(runs: Sequence[RunRow]) -> Pair | None:
-    """Two devices, by the newest run of each; of one suite where they have one in common."""
+def _two_devices(runs: Sequence[RunRow]) -> RunPair | None:
+    """Two devices, by the newest run of each, of a common suite where there is one."""
     devices = _devices_of(runs)
     if len(devices) < 2:
         finding(f"Only {devices[0].model} has runs in this store")
         return None
     with st.container(horizontal=True, gap="small"):
-        one = _device_box("Before", "one", devices, 0)
-        other = _device_box("After", "other", devices, 1)
-    suites = {run.suite for run in runs if run.device_id == one.id}
-    common = suites & {run.suite for run in runs if run.device_id == other.id}
+        first = _device_box("Before", "one", devices, 0)
+        second = _device_box("After", "other", devices, 1)
+    suites = {run.suite for run in runs if run.device_id == first.id}
+    common = suites & {run.suite for run in runs if run.device_id == second.id}
     newest = [
         next(run for run in runs if run.device_id == device.id and (run.suite in common or not common))
-        for device in (one, other)
+        for device in (first, second)
     ]
     return _different(*newest)
 

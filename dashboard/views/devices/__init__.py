@@ -1,1 +1,1 @@
-"""dashboard/views/devices: say in one sentence what lives here."""
+"""The devices page: canaries, clocks, temperature and environment of one device."""

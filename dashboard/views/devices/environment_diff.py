@@ -1,4 +1,4 @@
-"""Two environments side by side: what differs first, then what is the same."""
+"""Two environments side by side: changed properties first, then unchanged ones."""
 
 from __future__ import annotations
 
@@ -7,56 +7,46 @@ import streamlit as st
 
 from kswatch.dashboard.components.panels import finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count
+from kswatch.dashboard.formatting.labels import revision_label
 from kswatch.db.queries.basic import RunRow
 
-SHORT_COMMIT = 9
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 
 
 def show_difference(before: RunRow, after: RunRow) -> None:
-    """Draw what differs between two runs besides their numbers; the rest waits behind a fold."""
+    """Draw the differences between two runs besides their measurements; unchanged properties are folded."""
     changed: list[tuple[str, ...]] = [
-        (change.name, _told(change.before), _told(change.after))
+        (change.name, _as_text(change.before), _as_text(change.after))
         for change in cached_queries.environment_changes(before.id, after.id)
     ]
-    commits = [_commit(run) for run in (before, after)]
-    if commits[0] != commits[1]:
-        changed.append(("revision", *commits))
+    revisions = [revision_label(run.revision) or UNKNOWN for run in (before, after)]
+    if revisions[0] != revisions[1]:
+        changed.append(("revision", *revisions))
     if before.device_id != after.device_id:
         changed.insert(0, ("device", before.device_model, after.device_model))
-    titles = ["what", f"run {before.id}", f"run {after.id}"]
+    titles = ["property", f"run {before.id}", f"run {after.id}"]
     if changed:
-        finding(
-            f"{count(len(changed), 'thing')} differ{'s' if len(changed) == 1 else ''} besides the numbers"
-        )
+        finding(f"Also changed ({len(changed)})")
         show_table(pd.DataFrame(changed, columns=titles))
     else:
-        note("Same environment, same revision: only the machine itself can have moved.")
-    same = _the_same(before, after)
+        note("Same environment and revision: only the machine itself can have changed.")
+    same = _unchanged(before, after)
     if same:
-        with st.expander(f"{count(len(same), 'thing')} that are the same"):
-            show_table(pd.DataFrame(same, columns=["what", "is"]))
+        with st.expander(f"Unchanged ({len(same)})"):
+            show_table(pd.DataFrame(same, columns=["property", "value"]))
 
 
-def _told(value: object) -> str:
+def _as_text(value: object) -> str:
     return UNKNOWN if value is None else str(value)
 
 
-def _commit(run: RunRow) -> str:
-    if run.revision is None:
-        return UNKNOWN
-    dirty = " dirty" if run.revision.dirty else ""
-    return f"{run.revision.commit[:SHORT_COMMIT]}{dirty} {run.revision.subject or ''}".strip()
-
-
-def _the_same(before: RunRow, after: RunRow) -> list[tuple[str, str]]:
-    """Facts of the environment that are known and equal on both sides."""
-    one, other = (dict(vars(run.environment)) for run in (before, after))
-    for facts in (one, other):
+def _unchanged(before: RunRow, after: RunRow) -> list[tuple[str, str]]:
+    """Known properties of the environment that are equal in both runs."""
+    first, second = (dict(vars(run.environment)) for run in (before, after))
+    for facts in (first, second):
         facts |= facts.pop("extra")
     return [
         (name, str(value))
-        for name, value in one.items()
-        if value not in (None, "", {}) and other.get(name) == value
+        for name, value in first.items()
+        if value not in (None, "", {}) and second.get(name) == value
     ]

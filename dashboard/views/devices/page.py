@@ -1,4 +1,4 @@
-"""Devices: whether a machine is what it was, by its canaries, clocks, temperature and environment."""
+"""Devices: the stability of a machine by its canaries, clocks, temperature and environment."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.charts import trend
-from kswatch.dashboard.components import links, url_state
-from kswatch.dashboard.components import timezone as viewer
+from kswatch.dashboard.components import links, timezone, url_state
 from kswatch.dashboard.components.filters import Scope, choose_scope
 from kswatch.dashboard.components.panels import chart, finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
@@ -28,12 +27,12 @@ def show() -> None:
         return
     readings = cached_queries.canaries(scope.run_ids)
     if readings.empty:
-        finding(f"No canary was measured on {scope.name}")
-        note("Imported runs have none; runs on this machine read them at start, middle and end.")
+        finding(f"No canaries on {scope.name}")
+        note("Imported runs have none; runs on this machine measure them at start, middle and end.")
     else:
         _canaries(scope, readings)
     _newest(scope)
-    _held_back(scope)
+    _throttling(scope)
     _environments(scope)
     _choose_difference(scope)
     _facts(scope)
@@ -47,15 +46,17 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
     newest = readings[readings["run_id"] == scope.newest.id].groupby("canary")["rate"].median()
     shares = (newest / medians).dropna()
     if len(shares):
-        furthest = (shares - 1).abs().idxmax()
-        finding(f"{furthest} ran at {share(shares[furthest], 1)} of its median in run {scope.newest.id}")
-    note("A canary is a kernel that never changes: where it moves, the machine moved and not the code.")
+        canary = (shares - 1).abs().idxmax()
+        finding(f"Canary {canary}: {share(shares[canary], 1)} of its median in run {scope.newest.id}")
+    note(
+        "A canary is a kernel that never changes: where its rate changes, the machine changed, not the code."
+    )
     chart(
-        trend.rate_trend(readings, "rate, of its median (%)"),
+        trend.rate_trend(readings, "rate (% of median)"),
         readings[["run_id", "started_at", "canary", "position", "latency_ms", "rate"]],
         "canary_rates",
         "Each canary's rate by night in per cent of its median.",
-        opens=links.open_run,
+        on_open=links.open_run,
     )
     known = [name for name in STATES if readings[name].notna().any()]
     for name, place in zip(known, st.columns(max(len(known), 1)), strict=False):
@@ -64,69 +65,69 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
                 trend.spread_by_night(readings.dropna(subset=[name]), name, STATES[name]),
                 readings[["run_id", "started_at", "canary", "position", name]],
                 f"canary_{name}",
-                f"The {STATES[name]} while canaries ran, lowest, median and highest of each night.",
+                f"The {STATES[name]} during canaries: minimum, median and maximum of each night.",
             )
 
 
 def _first_rates(readings: pd.DataFrame) -> None:
-    """The rates of the only run so far: nothing to hold them against yet."""
-    finding("The trend of its canaries begins with the second run")
+    """Draw the rates of the only run so far."""
+    finding("The trend of the canaries starts with the second run")
     rates = readings.groupby(["name", "precision"], as_index=False)["rate"].median()
     units = rates["name"].map({"copy": "GB/s", "gemm": "GFLOP/s"})
     show_table(rates.assign(rate=rates["rate"] / 1e9, unit=units).rename(columns={"name": "canary"}))
 
 
 def _newest(scope: Scope) -> None:
-    """The machine while the newest run measured, in a row of figures; a dash for what it does not tell."""
+    """Draw clocks, temperature and throttling of the newest run; a dash for what is unknown."""
     columns = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "energy_tick_ms")
     cells = cached_queries.run_cells(scope.newest.id, columns)
-    held = sum((scope.newest.by_event or {}).values())
+    throttled = sum((scope.newest.by_event or {}).values())
     figures = (
         ("SM clock, median", cells["sm_clock_mhz"].median(), "{:,.0f} MHz"),
         ("Memory clock, median", cells["memory_clock_mhz"].median(), "{:,.0f} MHz"),
-        ("Hottest", cells["temperature_c"].max(), "{:.0f} °C"),
-        ("Energy counter changes every", cells["energy_tick_ms"].median(), "{:.3g} ms"),
+        ("Maximum temperature", cells["temperature_c"].max(), "{:.0f} °C"),
+        ("Energy counter interval", cells["energy_tick_ms"].median(), "{:.3g} ms"),
     )
     if all(value != value for _, value, _ in figures):
-        note(f"Run {scope.newest.id} read no clock, temperature or counter: this device tells none.")
+        note(f"Run {scope.newest.id} has no clock, temperature or counter: this device reports none.")
         return
-    finding(f"While run {scope.newest.id} measured")
+    finding(f"Machine state during run {scope.newest.id}")
     with st.container(horizontal=True, gap="medium"):
-        for label, value, words in figures:
-            st.metric(label, words.format(value) if value == value else "–", width="content")
+        for label, value, template in figures:
+            st.metric(label, template.format(value) if value == value else "–", width="content")
         known = cells["sm_clock_mhz"].notna().any()
-        st.metric("Times a cell was held back", f"{held:,}" if known else "–", width="content")
+        st.metric("Throttled cells", f"{throttled:,}" if known else "–", width="content")
 
 
-def _held_back(scope: Scope) -> None:
-    """How many cells of each night ran with clocks held back, by the reason that the driver gave."""
+def _throttling(scope: Scope) -> None:
+    """Draw the throttled cells of each night by the driver's reason."""
     rows = [
         (run.id, run.started_at, reason.replace("_", " "), number, run.cells)
         for run in scope.runs
         for reason, number in (run.by_event or {}).items()
     ]
     if not rows:
-        note("No clock was held back in these runs, or none of them could be asked.")
+        note("No throttling in these runs, or none reported.")
         return
-    frame = pd.DataFrame(rows, columns=["run_id", "started_at", "reason", "held", "cells"])
+    frame = pd.DataFrame(rows, columns=["run_id", "started_at", "reason", "throttled", "cells"])
     nights = frame["run_id"].nunique()
-    finding(f"Clocks were held back on {nights} of {len(scope.runs)} nights")
+    finding(f"Throttled on {nights} of {len(scope.runs)} nights")
     chart(
-        trend.held_back(frame),
+        trend.throttling(frame),
         frame,
-        "held_back",
-        "Share of each night's cells whose clocks were held back, by reason.",
-        opens=links.open_run,
+        "throttling",
+        "Share of throttled cells by night and throttle reason.",
+        on_open=links.open_run,
     )
 
 
 def _environments(scope: Scope) -> None:
-    """What changed between runs, the newest first."""
+    """Draw the changes of the environment between runs, the newest first."""
     rows = [
         {
             "run": after.id,
-            "started": viewer.local(after.started_at),
-            "changed": change.name,
+            "started": timezone.local(after.started_at),
+            "property": change.name,
             "before": str(change.before),
             "after": str(change.after),
         }
@@ -135,14 +136,14 @@ def _environments(scope: Scope) -> None:
         for change in cached_queries.environment_changes(before.id, after.id)
     ]
     if not rows:
-        note("Its environment has stayed the same in these runs.")
+        note("The environment is unchanged over these runs.")
         return
-    finding(f"The environment changed last with run {rows[-1]['run']}")
+    finding(f"Last change of the environment: run {rows[-1]['run']}")
     show_table(pd.DataFrame(rows[::-1]))
 
 
 def _choose_difference(scope: Scope) -> None:
-    """Two of the environments that the device was measured in, side by side."""
+    """Draw two of the device's environments side by side."""
     newest = {run.environment_id: run for run in scope.runs}
     runs = sorted(newest.values(), key=lambda run: -run.id)
     if len(runs) < 2:
@@ -154,18 +155,21 @@ def _choose_difference(scope: Scope) -> None:
             name,
             runs,
             default,
-            show=lambda run: f"run {run.id} · {viewer.local(run.started_at)}",
+            show=lambda run: f"run {run.id} · {timezone.local(run.started_at)}",
             as_text=lambda run: str(run.id),
             width=BOX_WIDTH,
         )
 
     with st.container(horizontal=True, gap="small"):
-        before, after = box("Environment of", "env_before", runs[1]), box("and of", "env_after", runs[0])
+        before, after = (
+            box("Environment of", "env_before", runs[1]),
+            box("Compared with", "env_after", runs[0]),
+        )
     show_difference(before, after)
 
 
 def _facts(scope: Scope) -> None:
-    finding("What is known of it")
+    finding("Device details")
     device = scope.device
     known = {
         "uuid": device.uuid,
@@ -178,4 +182,4 @@ def _facts(scope: Scope) -> None:
         **device.facts,
     }
     rows = [(name, str(value)) for name, value in known.items() if value not in (None, {}, "")]
-    show_table(pd.DataFrame(rows, columns=["what", "is"]))
+    show_table(pd.DataFrame(rows, columns=["property", "value"]))

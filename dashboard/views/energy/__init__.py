@@ -1,1 +1,1 @@
-"""dashboard/views/energy: say in one sentence what lives here."""
+"""The energy page: energy of each implementation and its sources."""

@@ -1,1 +1,1 @@
-"""dashboard/views/heuristics: say in one sentence what lives here."""
+"""The heuristics page: accuracy of each rule, its errors, and its threshold."""

@@ -1,4 +1,4 @@
-"""What today's heuristics would have said of a run that holds no predictions, such as an imported one."""
+"""Backfilled predictions of the current heuristics, for runs without any, such as imported ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pandas as pd
 
 from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.kernels.heuristics import HEURISTICS
-from kswatch.kernels.heuristics.score import Outcome, score
+from kswatch.db.statistics import PredictionResult, score_predictions
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 
 def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
-    """One row per heuristic and compared problem of the newest run, as `cached_queries.outcomes`.
+    """One row per heuristic and compared problem of the newest run, in the columns of `queries.outcomes`.
 
     Args:
-        scope: which run, precision, layout and baselines.
-        metric: `latency` or `energy`: what decides who won.
+        scope: the run, precision, layout and baselines.
+        metric: `latency` or `energy`, which decides the winner.
     """
     compared = cached_queries.run_comparisons(scope.newest.id, metric, *scope.about)
     compared = compared[compared["speedup"].notna()]
@@ -38,13 +38,18 @@ def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def figures(said: pd.DataFrame, scope: Scope) -> pd.DataFrame:
-    """The score of each heuristic, in the columns of `cached_queries.heuristic_nights`."""
+def scores(predictions: pd.DataFrame, scope: Scope) -> pd.DataFrame:
+    """The score of each heuristic, in the columns of `queries.heuristic_nights`."""
     rows = [
         asdict(
-            score([Outcome(*pair) for pair in zip(group["predicts_fused"], group["speedup"], strict=True)])
+            score_predictions(
+                [
+                    PredictionResult(*row)
+                    for row in group[["predicts_fused", "speedup"]].itertuples(index=False)
+                ]
+            )
         )
         | {"heuristic": name, "run_id": scope.newest.id, "started_at": scope.newest.started_at}
-        for name, group in said.groupby("heuristic", sort=False)
+        for name, group in predictions.groupby("heuristic", sort=False)
     ]
     return pd.DataFrame(rows).astype({"balanced_accuracy": float}) if rows else pd.DataFrame()

@@ -1,4 +1,4 @@
-"""Rules that were fitted to the very measurements that they are scored on: said wherever they are scored."""
+"""The notice that a rule was fitted to the measurements that it is scored on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kswatch.errors import ConfigurationError
 from kswatch.kernels.heuristics.model_file import learned_sections
 
 
-def tell_fitted(models: Collection[str], metric: str, precision: str, layout: str) -> None:
-    """Say so where `cost_model` and `learned` were fitted to one of these devices.
+def show_in_sample_notice(models: Collection[str], metric: str, precision: str, layout: str) -> None:
+    """Draw the notice where `cost_model` and `learned` were fitted to one of these devices.
 
     Args:
-        models: of the devices that rules are scored on.
+        models: of the devices of the scores.
         metric: `latency` or `energy`.
         precision: of the problems.
         layout: of the problems.
@@ -23,14 +23,14 @@ def tell_fitted(models: Collection[str], metric: str, precision: str, layout: st
     if fitted:
         note(
             f"cost_model and learned were fitted to measurements of {', '.join(sorted(fitted))} "
-            "and so flatter themselves here; kswatch heuristics score --held-out keeps each problem's block "
-            "from them."
+            "so their scores here are optimistic; kswatch heuristics score --held-out uses problems "
+            "left out of the fit."
         )
 
 
 def _fitted_models(metric: str, precision: str, layout: str) -> set[str]:
     about = (metric, precision, layout)
-    with suppress(ConfigurationError):  # a file that cannot be read has fitted nothing
+    with suppress(ConfigurationError):  # an unreadable file holds no fitted rule
         return {
             str(section.device.get("model"))
             for section in learned_sections()

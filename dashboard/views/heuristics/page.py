@@ -1,4 +1,4 @@
-"""Heuristic accuracy: does the rule that says when to use fused still hold, and where does it err."""
+"""Heuristics: the accuracy of the rules that choose fused or a baseline, and their errors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from kswatch.dashboard.charts import heuristic_scores as scores
 from kswatch.dashboard.charts import pattern_shape as shape
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
-from kswatch.dashboard.components.panels import chart, finding, note, show_table
+from kswatch.dashboard.components.panels import chart, finding, note, show_reasons, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import percent, problem_labels, share
-from kswatch.dashboard.views.heuristics import backfill as hindsight
-from kswatch.dashboard.views.heuristics import in_sample_notice as fitted_rules
-from kswatch.dashboard.views.heuristics import threshold_sweep
-from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.dashboard.formatting.labels import best_rule, percent, problem_labels, share
+from kswatch.dashboard.views.heuristics import backfill, in_sample_notice, threshold_sweep
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 
-METRICS = {"latency": "time", "energy": "energy"}
+METRICS = {"latency": "latency", "energy": "energy"}
 WINS = {
-    "latency": "it takes less time than every baseline",
-    "energy": "it takes less energy than every baseline",
+    "latency": "its latency is below that of every baseline",
+    "energy": "its energy is below that of every baseline",
 }
 
 TABLE: dict[str, str] = {
@@ -33,10 +31,10 @@ TABLE: dict[str, str] = {
     "accuracy": "accuracy (%)",
     "balanced_accuracy": "balanced accuracy (%)",
     "regret": "mean regret (%)",
-    "tp": "rightly fused",
-    "fp": "wrongly fused",
-    "fn": "wrongly a baseline",
-    "tn": "rightly a baseline",
+    "tp": "correct: fused",
+    "fp": "false fused (FP)",
+    "fn": "missed fused (FN)",
+    "tn": "correct: baseline",
 }
 
 
@@ -49,30 +47,31 @@ def show() -> None:
     about = (metric, scope.baselines, scope.precision, scope.layout)
     nights = cached_queries.heuristic_nights(scope.run_ids, *about)
     newest = nights[nights["run_id"] == scope.newest.id]
-    said = cached_queries.outcomes(scope.newest.id, *about)
+    outcomes = cached_queries.outcomes(scope.newest.id, *about)
     if newest.empty:
-        said = hindsight.outcomes(scope, metric)
-        nights = newest = hindsight.figures(said, scope)
+        outcomes = backfill.outcomes(scope, metric)
+        nights = newest = backfill.scores(outcomes, scope)
         if newest.empty:
-            _tell_why_empty(scope, metric)
+            _show_empty(scope, metric)
             return
-        _tell_hindsight()
+        _show_backfilled()
     _side_by_side(scope, newest, metric)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
-    _in_depth(newest[newest["heuristic"] == chosen].iloc[0], said[said["heuristic"] == chosen], scope)
+    own = outcomes[outcomes["heuristic"] == chosen]
+    _errors(newest[newest["heuristic"] == chosen].iloc[0], own, scope)
     _by_night(nights, chosen)
-    threshold_sweep.show_sweep(said, chosen)
+    threshold_sweep.show_sweep(outcomes, chosen)
 
 
-def _tell_hindsight() -> None:
+def _show_backfilled() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge("in hindsight", icon=":material/history:", color="orange")
-        note("This run holds no predictions: today's rules are scored on what was measured.")
+        st.badge("backfilled", icon=":material/history:", color="orange")
+        note("This run stores no predictions: the current rules are scored on its measurements.")
 
 
 def _choose_metric(scope: Scope) -> str:
-    """Draw the box that says what decides who won, where the newest run compares both."""
+    """Draw the box of the metric that decides the winner, where the newest run compares both."""
     compared = set(cached_queries.medians((scope.newest.id,), *scope.about)["metric"])
     held = [metric for metric in METRICS if metric in compared]
     if len(held) < 2:
@@ -80,35 +79,29 @@ def _choose_metric(scope: Scope) -> str:
     return url_state.select("Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH)
 
 
-def _tell_why_empty(scope: Scope, metric: str) -> None:
-    finding(f"No outcome to score a heuristic on in run {scope.newest.id}")
+def _show_empty(scope: Scope, metric: str) -> None:
+    finding(f"Run {scope.newest.id} has no comparison to score heuristics on")
     compared = cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)
-    reasons = compared["left_out"].dropna().value_counts()
-    if len(reasons):
+    if compared["left_out"].notna().any():
         note("Every problem was left out of the comparison:")
-        show_table(reasons.rename_axis("reason").reset_index(name="problems"))
+        show_reasons(compared["left_out"], "problems")
         return
-    note(f"The run compares nothing for {scope.precision}, {scope.layout}; choose another above.")
+    note(f"The run has no comparison for {scope.precision}, {scope.layout}; choose another above.")
 
 
 def _side_by_side(scope: Scope, newest: pd.DataFrame, metric: str) -> None:
     best = newest.sort_values("accuracy").iloc[-1]
-    gain = best["accuracy"] - best["majority"]
-    than = "better than" if gain > 0 else ("as good as" if gain == 0 else "worse than")
-    finding(
-        f"The best rule, {best['heuristic']}, is right on {share(best['accuracy'])} of {best['problems']} "
-        f"problems: {than} always saying the same ({share(best['majority'])})"
-    )
+    finding(best_rule(best["heuristic"], best["accuracy"], best["majority"], int(best["problems"])))
     note(f"Run {scope.newest.id}: {scope.title}. Fused wins where {WINS[metric]}.")
-    fitted_rules.tell_fitted((scope.device.model,), metric, scope.precision, scope.layout)
+    in_sample_notice.show_in_sample_notice((scope.device.model,), metric, scope.precision, scope.layout)
     chart(
         scores.side_by_side(newest),
         newest,
         "heuristics",
-        "Accuracy and balanced accuracy of every heuristic beside the majority rate.",
+        "Accuracy, balanced accuracy and majority rate of every heuristic.",
     )
     statements = {f"{rule.name} v{rule.version}": rule.statement for rule in HEURISTICS}
-    table = newest.assign(statement=newest["heuristic"].map(statements).fillna("of another version"))
+    table = newest.assign(statement=newest["heuristic"].map(statements).fillna("rule of another version"))
     for column in ("majority", "accuracy", "balanced_accuracy", "regret"):
         table[column] = table[column] * 100
     show_table(
@@ -119,20 +112,16 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame, metric: str) -> None:
     )
 
 
-def _in_depth(figures: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
-    wrong = int(figures["fp"] + figures["fn"])
-    cost = figures["regret"]
-    finding(
-        f"{figures['heuristic']} errs on {wrong} of {figures['problems']} problems and costs "
-        f"{percent(cost).lstrip('+')} on average"
-    )
+def _errors(scored: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
+    wrong, regret = int(scored["fp"] + scored["fn"]), percent(scored["regret"]).lstrip("+")
+    finding(f"{scored['heuristic']}: {wrong} of {scored['problems']} problems wrong, mean regret {regret}")
     left, right = st.columns([2, 3])
     with left:
         chart(
-            scores.confusion(*(int(figures[name]) for name in ("tp", "fp", "fn", "tn"))),
-            pd.DataFrame([figures]),
+            scores.confusion(*(int(scored[name]) for name in ("tp", "fp", "fn", "tn"))),
+            pd.DataFrame([scored]),
             "confusion",
-            "What the heuristic said against what was fastest.",
+            "Confusion matrix: the prediction of the heuristic against the fastest.",
         )
     with right:
         frame = outcomes.assign(problem=problem_labels(outcomes), outcome=outcome_names(outcomes))
@@ -140,35 +129,39 @@ def _in_depth(figures: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:
             shape.error_map(frame),
             frame[["problem", "bc", "d", "predicts_fused", "speedup", "best_baseline", "outcome"]],
             "error_map",
-            "Where the heuristic errs, over the size of a block and d.",
-            opens=partial(links.open_problem, frame, device=scope.device.uuid),
+            "Correct and wrong predictions by block size and d.",
+            on_open=partial(links.open_problem, frame, device=scope.device.uuid),
         )
 
 
 def outcome_names(outcomes: pd.DataFrame) -> list[str]:
-    """Names of `shape.OUTCOMES`, row by row, from `predicts_fused` and `speedup`."""
-    return [
-        ("rightly " if said == (speedup > 1) else "wrongly ") + ("fused" if said else "a baseline")
-        for said, speedup in zip(outcomes["predicts_fused"], outcomes["speedup"], strict=True)
-    ]
+    """The name in `pattern_shape.OUTCOMES` of each row, from `predicts_fused` and `speedup`."""
+    names = {
+        (True, True): "correct: fused",
+        (False, False): "correct: baseline",
+        (True, False): "false fused (FP)",
+        (False, True): "missed fused (FN)",
+    }
+    rows = zip(outcomes["predicts_fused"].astype(bool), outcomes["speedup"] > 1, strict=True)
+    return [names[row] for row in rows]
 
 
 def _by_night(nights: pd.DataFrame, chosen: str) -> None:
     if nights["run_id"].nunique() < 2:
-        note("The trend by night begins with the second run.")
+        note("The trend by night starts with the second run.")
         return
     titles = scores.FIGURE_TITLES
-    figure = url_state.select("Figure", "figure", list(titles), show=titles.__getitem__, width=BOX_WIDTH + 60)
+    figure = url_state.select("Score", "figure", list(titles), show=titles.__getitem__, width=BOX_WIDTH + 60)
     own = nights[nights["heuristic"] == chosen].dropna(subset=[figure])
     if own.empty:
-        note(f"{chosen} has no {titles[figure]} on these nights: one side never won.")
+        note(f"{chosen} has no {titles[figure]} on these nights: all problems have the same winner.")
         return
     first, last = share(own[figure].iloc[0], 1), share(own[figure].iloc[-1], 1)
-    finding(f"{chosen}: {titles[figure].partition(' (')[0]} went from {first} to {last}")
+    finding(f"{chosen}: {titles[figure].partition(' (')[0]} from {first} to {last}")
     chart(
         scores.figure_by_night(nights, figure, chosen),
         nights[["run_id", "started_at", "heuristic", "majority", *titles]],
         "heuristics_by_night",
         f"{titles[figure]} of every heuristic by night; the majority rate is dashed.",
-        opens=links.open_run,
+        on_open=links.open_run,
     )

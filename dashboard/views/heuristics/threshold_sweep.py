@@ -1,4 +1,4 @@
-"""What a threshold rule would score with any other limit than the one it has."""
+"""The accuracy of a threshold rule by threshold."""
 
 from __future__ import annotations
 
@@ -42,41 +42,46 @@ def show_sweep(outcomes: pd.DataFrame, chosen: str) -> None:
     )
     frame = swept(problems, RANKINGS[rule])
     if frame.empty:
-        note(f"No problem of this run has anything that {rule} could compare: it says a baseline for all.")
+        note(f"{rule} applies to no problem of this run: it predicts a baseline for all.")
         return
     best = frame.loc[frame["accuracy"].idxmax()]
     now = _accuracy(problems, RANKINGS[rule], LIMITS[rule])
     finding(
-        f"With its limit {LIMITS[rule]} {rule} is right on {share(now)}; "
-        f"the best limit here, {best['limit']:.4g}, would be on {share(best['accuracy'])}"
+        f"{rule} with its threshold {LIMITS[rule]}: {share(now)} correct; "
+        f"with the best threshold here, {best['limit']:.4g}: {share(best['accuracy'])}"
     )
-    note("A limit fitted to the run that it is judged by flatters itself: this shows how flat the top is.")
+    note(
+        "The best threshold is fitted on this run, so its accuracy is optimistic; "
+        "the curve shows its sensitivity."
+    )
     chart(
         scores.threshold_sweep(frame, TITLES[rule], float(LIMITS[rule]), float(frame["majority"].iloc[0])),
         frame,
         "threshold_sweep",
-        f"Accuracy of {rule} with every limit; the majority rate is a dashed line.",
+        f"Accuracy of {rule} by threshold; the majority rate is a dashed line.",
     )
 
 
 def swept(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> pd.DataFrame:
-    """The score at every value that occurs: `limit`, `problems`, `accuracy`, `balanced_accuracy`, `majority`.
+    """The scores at every threshold that occurs.
+
+    Columns: `limit`, `problems`, `accuracy`, `balanced_accuracy`, `majority`.
 
     Args:
         problems: `a` to `d` and `speedup`.
-        ranking: what is compared with the limit.
+        ranking: the quantity compared with the threshold.
     """
     ranked = pd.DataFrame({"limit": _ranked(problems, ranking), "won": problems["speedup"] > 1})
     wins, losses = int(ranked["won"].sum()), int((~ranked["won"]).sum())
-    # one row a value, the highest first: what is said to be fused grows from row to row
+    # one row per threshold, the highest first: the problems predicted fused grow from row to row
     at = ranked.groupby("limit")["won"].agg(["sum", "size"]).sort_index(ascending=False)
-    right_wins = at["sum"].cumsum()
-    right_losses = losses - (at["size"] - at["sum"]).cumsum()
-    both = (right_wins / wins + right_losses / losses) / 2 if wins and losses else nan
+    true_wins = at["sum"].cumsum()
+    true_losses = losses - (at["size"] - at["sum"]).cumsum()
+    both = (true_wins / wins + true_losses / losses) / 2 if wins and losses else nan
     found = pd.DataFrame(
         {
             "problems": wins + losses,
-            "accuracy": (right_wins + right_losses) / (wins + losses),
+            "accuracy": (true_wins + true_losses) / (wins + losses),
             "balanced_accuracy": both,
             "majority": max(wins, losses) / (wins + losses),
         }
@@ -85,10 +90,10 @@ def swept(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> pd.
 
 
 def _accuracy(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction], limit: Fraction) -> float:
-    says_fused = pd.Series(_ranked(problems, ranking), index=problems.index) >= limit
-    return float((says_fused == (problems["speedup"] > 1)).mean())
+    predicts_fused = pd.Series(_ranked(problems, ranking), index=problems.index) >= limit
+    return float((predicts_fused == (problems["speedup"] > 1)).mean())
 
 
 def _ranked(problems: pd.DataFrame, ranking: Callable[[Pattern], Fraction]) -> list[Fraction]:
     letters = problems[list("abcd")].itertuples(index=False, name=None)
-    return [ranking(Pattern(*map(int, one))) for one in letters]
+    return [ranking(Pattern(*map(int, row))) for row in letters]

@@ -1,1 +1,1 @@
-"""dashboard/views/overview: say in one sentence what lives here."""
+"""The overview: changes of the newest nights, device cards, missing data and heuristics."""

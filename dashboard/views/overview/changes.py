@@ -1,15 +1,18 @@
-"""What the newest runs' verdicts say: a headline, the changes in groups, and each series, the worst first."""
+"""The verdicts of the newest runs: a headline, the changes in groups, and each series, the largest first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from kswatch.dashboard.components import links
+from kswatch.dashboard.components import links, timezone
 from kswatch.dashboard.components.panels import choose_row, finding, hint, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, metric_label, percent
+from kswatch.dashboard.data.change_summary import change_summary, night_label
+from kswatch.dashboard.data.device_runs import DeviceRuns
+from kswatch.dashboard.formatting.labels import cause_label, count, interval, metric_label, percent
 from kswatch.db.queries.basic import RunRow
 
 MOST_ROWS = 200
@@ -18,7 +21,7 @@ MOST_ROWS_AT_ONCE = 8
 OPENS = "to open its pattern"
 
 MARKS = {"slower": "▼ slower", "faster": "▲ faster", "ambiguous": "? ambiguous"}
-"""A sign beside the word: nothing is told by colour alone."""
+"""A sign before the word: nothing depends on colour alone."""
 
 COLUMNS: dict[str, str] = {
     "verdict": "verdict",
@@ -31,7 +34,7 @@ COLUMNS: dict[str, str] = {
     "batch": "batch",
     "precision": "precision",
     "layout": "layout",
-    "cause": "cause",
+    "cause": "likely cause",
     "reason": "reason",
     "run_id": "run",
 }
@@ -42,34 +45,35 @@ def are_judged(runs: Sequence[RunRow]) -> bool:
     return not _counts(runs).empty
 
 
-def headline(runs: Sequence[RunRow]) -> str:
-    """What changed in these runs, in one sentence."""
-    counts = _counts(runs)
+def changes_headline(devices: Sequence[DeviceRuns]) -> str:
+    """The changes of the devices' newest runs in one sentence."""
+    newest = [shown.newest for shown in devices]
+    counts = _counts(newest)
     if counts.empty:
         return "The newest runs have not been judged yet"
-    told = counts.groupby("verdict")["series"].sum()
-    slower, faster = (int(told.get(name, 0)) for name in ("slower", "faster"))
-    series, too_new = int(told.sum()), int(counts["too_new"].sum())
+    series, too_new = int(counts["series"].sum()), int(counts["too_new"].sum())
     if too_new == series:
-        return f"Too few nights yet to say what changed in {series:,} series"
-    judged = f"{series - too_new:,} judged series on {count(counts['run_id'].nunique(), 'device')}"
-    if not slower and not faster:
-        return f"Nothing changed last night in {judged}"
-    return f"Last night: {slower:,} slower, {faster:,} faster, of {judged}"
+        return f"Too few nights yet to judge {series:,} series"
+    pairs = [run for shown in devices for run in shown.runs[-2:]]
+    groups = cached_queries.change_groups(tuple(run.id for run in pairs))
+    night = max(run.started_at for run in newest).astimezone(ZoneInfo(timezone.zone_name()))
+    return change_summary(
+        groups.itertuples(), {run.id: run.device_id for run in pairs}, night_label(night), series - too_new
+    )
 
 
 def show_changes(runs: Sequence[RunRow]) -> None:
-    """What became faster or slower, in groups, and each series; choosing one opens its pattern."""
+    """Draw the groups of faster and slower series, and each series; choosing one opens its pattern."""
     counts = _counts(runs)
     if counts.empty:
         hint("`kswatch check` judges the newest run of each device against its history.")
         return
     run_ids = tuple(run.id for run in runs)
-    finding("What changed, the worst first")
+    finding("Changes, the largest first")
     unclear = int(counts.loc[counts["verdict"] == "ambiguous", "series"].sum())
     too_new = int(counts["too_new"].sum())
     if too_new:
-        note(f"{count(too_new, 'series', 'series')} have too few nights behind them to be judged yet.")
+        note(f"{count(too_new, 'series', 'series')} have too few nights to be judged yet.")
     if too_new == counts["series"].sum():
         return
     groups = cached_queries.change_groups(run_ids)
@@ -86,16 +90,16 @@ def _counts(runs: Sequence[RunRow]) -> pd.DataFrame:
 
 
 def _unclear(series: int) -> str:
-    return f"No step is clear; of {series:,} series the interval is too wide to say."
+    return f"No significant change; the intervals of {series:,} series are too wide to judge them."
 
 
 def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
-    """One row for each way in which series changed; the reader with thirty seconds reads only this."""
+    """Draw one row per group of series that changed alike: the summary of the night."""
     names = {run.id: run.device_model for run in runs}
     table = pd.DataFrame(
         {
             "verdict": groups["verdict"].map(MARKS),
-            "worst": [
+            "largest change": [
                 percent(low if abs(low) > abs(high) else high)
                 for low, high in zip(groups["smallest"], groups["largest"], strict=True)
             ],
@@ -104,11 +108,8 @@ def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
             "implementation": groups["implementation"],
             "metric": groups["metric"].map(metric_label),
             "precision": groups["precision"],
-            "cause": groups["cause"],
-            "all of them": [
-                f"{percent(low)} to {percent(high)}"
-                for low, high in zip(groups["smallest"], groups["largest"], strict=True)
-            ],
+            "likely cause": groups["cause"].map(cause_label),
+            "range": list(map(interval, groups["smallest"], groups["largest"])),
         }
     )
     show_table(table, height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content")
@@ -118,7 +119,7 @@ def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow])
     table = _readable(changed, runs)
     in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
     first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
-    note(f"{first}, the worst first.")
+    note(f"{first}, the largest change first.")
     place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes", OPENS)
     if place is not None:
         links.open_problem(table, str(place), device=table.loc[place, "uuid"])
@@ -133,8 +134,6 @@ def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
         uuid=frame["run_id"].map(uuids),
         metric=frame["metric"].map(metric_label),
         change=frame["change"].map(percent),
-        between=[
-            f"{percent(low)} to {percent(high)}"
-            for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
-        ],
+        cause=frame["cause"].map(cause_label),
+        between=list(map(interval, frame["change_low"], frame["change_high"])),
     )

@@ -1,4 +1,4 @@
-"""One device on the overview: its last run, its headlines over the nights, its machine, its alerts."""
+"""The card of one device on the overview: last run, medians over the nights, canaries, alerts."""
 
 from __future__ import annotations
 
@@ -7,47 +7,53 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import links
-from kswatch.dashboard.components import timezone as viewer
-from kswatch.dashboard.components.panels import note, origin_badge, statuses
+from kswatch.dashboard.components import links, timezone
+from kswatch.dashboard.components.panels import note, origin_badge, status_badges
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.formatting.labels import WORDS, age, are_as_many, count, percent, ratio, share, utc
+from kswatch.dashboard.data.server_settings import judgement_limits
+from kswatch.dashboard.formatting.labels import (
+    WORDS,
+    age,
+    are_comparable,
+    change_list,
+    count,
+    percent,
+    ratio,
+    revision_label,
+    share,
+    utc,
+)
 from kswatch.dashboard.formatting.markdown_escape import literal
 from kswatch.dashboard.static_export.markup import sparkline_image
 
 FEWEST_POINTS = 3
-"""Of a line that is worth a look."""
+"""Nights that a sparkline needs."""
 
-CANARY_MOVED = 0.05
-"""A canary further than this from its own median says that the machine, not the code, moved."""
-
-NO_NEWS = 0.02
-"""A median that moved by less is told in grey."""
-
-SHORT_COMMIT = 9
+SMALL_CHANGE = 0.02
+"""A smaller change of the median is shown in grey."""
 
 
 def show_card(shown: DeviceRuns, about: tuple[str, str, str], among: tuple[int, ...]) -> None:
     """Draw one device.
 
     Args:
-        shown: whose card.
+        shown: the device and its runs.
         about: precision, layout and baselines of the headlines.
-        among: ids of the runs of all cards, which are read at once.
+        among: ids of the runs of all cards, read together.
     """
     moved, canaries = _canaries(shown, among)
     _title(shown, moved)
     _last_run(shown)
     with st.container(horizontal=True, gap="medium"):
-        _headline(shown, "latency", "Median speedup", about, among)
-        _headline(shown, "energy", "Median energy ratio", about, among)
+        _median_metric(shown, "latency", "Median speedup", about, among)
+        _median_metric(shown, "energy", "Median energy ratio", about, among)
     if canaries:
-        note(f"Canaries, of their median: {canaries}")
+        note(f"Canary kernels vs usual: {canaries}")
     _environment(shown)
     failed = {status: number for status, number in shown.newest.by_status.items() if status != "ok"}
     if failed:
-        statuses(failed)
+        status_badges(failed)
     _alerts(shown.device.id)
 
 
@@ -55,69 +61,68 @@ def _title(shown: DeviceRuns, moved: bool | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader(literal(shown.name), anchor=False, width="content")
         origin_badge(shown.source.origin)
-        if shown.is_silent(datetime.now(UTC)):
-            st.badge("silent", icon=":material/volume_off:", color="orange")
+        if shown.is_overdue(judgement_limits(), datetime.now(UTC)):
+            st.badge("not reporting", icon=":material/volume_off:", color="orange")
         if moved:
-            st.badge("the machine moved", icon=":material/warning:", color="orange")
+            st.badge("machine drifted", icon=":material/warning:", color="orange")
         elif moved is not None:
-            st.badge("machine steady", icon=":material/check:", color="green")
+            st.badge("machine stable", icon=":material/check:", color="green")
 
 
 def _last_run(shown: DeviceRuns) -> None:
     newest = shown.newest
     ended = newest.finished_at or newest.started_at
-    when = f"{age(ended, datetime.now(UTC))} ({viewer.local(ended)}), {newest.state}"
+    when = f"{age(ended, datetime.now(UTC))} ({timezone.local(ended)}), {newest.state}"
     note(f"{shown.source.label} run {newest.id} of {newest.suite}, {when}", on_hover=utc(ended))
     if newest.revision:
-        dirty = " (dirty)" if newest.revision.dirty else ""
-        note(f"{newest.revision.commit[:SHORT_COMMIT]}{dirty} {newest.revision.subject or ''}")
+        note(revision_label(newest.revision) or "")
 
 
-def _headline(
+def _median_metric(
     shown: DeviceRuns, metric: str, label: str, about: tuple[str, str, str], among: tuple[int, ...]
 ) -> None:
-    """The newest median with its change since the run before, over a line of the last nights."""
+    """Draw the newest median with its change since the run before, above a sparkline of the last nights."""
     precision, layout, baselines = about
     every = cached_queries.medians(among, baselines, precision, layout)
     frame = every[every["run_id"].isin(shown.run_ids) & (every["metric"] == metric)]
     if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
-        told = f"No {metric} was compared in run {shown.newest.id} for {precision}, {layout}."
-        st.metric(label, "–", help=literal(told))
+        reason = f"Run {shown.newest.id} compares no {metric} for {precision}, {layout}."
+        st.metric(label, "–", help=literal(reason))
         return
     medians, newest = frame["median_speedup"].tolist(), frame.iloc[-1]
-    change, since = since_the_run_before(frame)
+    change, since = change_since_last_run(frame)
     with st.container(gap=None):
         st.metric(
             label,
             ratio(medians[-1]),
             delta=since,
-            delta_color="normal" if change is not None and abs(change) >= NO_NEWS else "off",
+            delta_color="normal" if change is not None and abs(change) >= SMALL_CHANGE else "off",
             delta_arrow="off" if change is None else "auto",
             help=literal(
                 f"{precision}, {WORDS.get(layout, layout)}: fused wins {newest['fused_wins']} of "
                 f"{newest['problems']} problems; {newest['left_out']} left out. "
-                f"Half of them lie between {ratio(newest['speedup_p25'])} and {ratio(newest['speedup_p75'])}."
-                f" The line is the median of the last {len(medians)} runs."
+                f"IQR {ratio(newest['speedup_p25'])} to {ratio(newest['speedup_p75'])}."
+                f" The line shows the medians of the last {len(medians)} runs."
             ),
         )
         if len(medians) >= FEWEST_POINTS:
-            # an image: the lines of st.metric are drawn by a library of 1 MB, one after another
+            # an image: st.metric would draw each line with a library of 1 MB
             st.html(sparkline_image(medians))
 
 
-def since_the_run_before(frame: pd.DataFrame) -> tuple[float | None, str | None]:
-    """The median's change (None where it is of other problems), and the words for it."""
+def change_since_last_run(frame: pd.DataFrame) -> tuple[float | None, str | None]:
+    """The change of the median (None where the problems differ), and its text."""
     if len(frame) < 2:
         return None, None
     run_id, problems, medians = frame["run_id"].iloc[-2], frame["problems"], frame["median_speedup"]
-    if not are_as_many(problems.iloc[-2], problems.iloc[-1]):
-        return None, f"of {problems.iloc[-1]} problems, in run {run_id} of {problems.iloc[-2]}"
+    if not are_comparable(problems.iloc[-2], problems.iloc[-1]):
+        return None, f"{problems.iloc[-1]} problems, {problems.iloc[-2]} in run {run_id}"
     change = medians.iloc[-1] / medians.iloc[-2] - 1
     return change, f"{percent(change)} since run {run_id}"
 
 
 def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, str]:
-    """Whether the machine moved (None: not known), and each canary against its own median."""
+    """Whether the machine moved (None: unknown), and each canary as a share of its median."""
     every = cached_queries.canary_rates(among)
     frame = every[every["run_id"].isin(shown.run_ids)]
     medians = frame.groupby("canary")["rate"].median()
@@ -125,8 +130,8 @@ def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, s
     shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()
     if shares.empty or len(shown.run_ids) < FEWEST_POINTS:
         return None, ""
-    told = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
-    return bool(((shares - 1).abs() > CANARY_MOVED).any()), told
+    text = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
+    return judgement_limits().has_machine_moved(shares), text
 
 
 def _environment(shown: DeviceRuns) -> None:
@@ -134,8 +139,10 @@ def _environment(shown: DeviceRuns) -> None:
         return
     before = shown.runs[-2].id
     changed = cached_queries.environment_changes(before, shown.newest.id)
-    text = "; ".join(f"{change.name} {change.before} → {change.after}" for change in changed)
-    st.warning(literal(f"Environment changed since run {before}: {text}"), icon=":material/swap_horiz:")
+    st.warning(
+        literal(f"Environment changed since run {before}: {change_list(changed)}"),
+        icon=":material/swap_horiz:",
+    )
 
 
 def _alerts(device_id: int) -> None:
@@ -143,7 +150,7 @@ def _alerts(device_id: int) -> None:
     live = [alert for alert in known if alert.device_id == device_id]
     waiting = [alert for alert in live if alert.state == "open"]
     if not live:
-        note("No alert is open.")
+        note("No open alerts.")
         return
     label = count(len(waiting), "open alert")
     if len(live) > len(waiting):

@@ -1,4 +1,4 @@
-"""Heuristics on the overview: how often each rule names the winner now, beside the majority rate."""
+"""Heuristics on the overview: the accuracy of each rule and the majority rate."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kswatch.dashboard.components import links
 from kswatch.dashboard.components.panels import finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.formatting.labels import count, share
-from kswatch.dashboard.views.heuristics import in_sample_notice as fitted_rules
+from kswatch.dashboard.formatting.labels import best_rule
+from kswatch.dashboard.views.heuristics import in_sample_notice
 
 COLUMNS = (
     "device",
@@ -32,29 +32,28 @@ def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> No
     """Draw the table of every device's heuristics, the most accurate first.
 
     Args:
-        devices: that have cards.
+        devices: with their runs.
         about: precision, layout and baselines.
     """
-    among = tuple(run_id for one in devices for run_id in one.run_ids)
-    newest = tuple(one.newest.id for one in devices)
+    among = tuple(run_id for shown in devices for run_id in shown.run_ids)
+    newest = tuple(shown.newest.id for shown in devices)
     precision, layout, baselines = about
     figures = cached_queries.heuristic_nights(newest, "latency", baselines, precision, layout)
     nights = cached_queries.accuracies(among, "latency", precision, layout)
     frames = [_of_device(shown, figures, nights) for shown in devices]
     known = [frame for frame in frames if len(frame)]
     if not known:
-        note("No prediction is stored beside an outcome of these runs.")
-        links.link("heuristics", "Score today's rules in hindsight", icon=":material/rule:")
+        note("These runs store no predictions.")
+        links.link("heuristics", "Score current rules on these runs", icon=":material/rule:")
         return
     table = pd.concat(known, ignore_index=True)
-    best = table.loc[table["accuracy (%)"].idxmax()]
-    right, same = (share(best[name] / 100) for name in ("accuracy (%)", "majority rate (%)"))
-    problems = count(int(best["problems"]), "problem")
+    best = table.loc[(table["accuracy (%)"] - table["majority rate (%)"]).idxmax()]
+    name = f"{best['heuristic']} on {best['device']}"
     finding(
-        f"The best rule now, {best['heuristic']} on {best['device']}, is right on {right} of {problems}; "
-        f"always saying the same, on {same}"
+        best_rule(name, best["accuracy (%)"] / 100, best["majority rate (%)"] / 100, int(best["problems"]))
     )
-    fitted_rules.tell_fitted({one.device.model for one in devices}, "latency", precision, layout)
+    models = {shown.device.model for shown in devices}
+    in_sample_notice.show_in_sample_notice(models, "latency", precision, layout)
     show_table(
         table[list(COLUMNS)],
         height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",

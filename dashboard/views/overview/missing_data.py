@@ -1,4 +1,4 @@
-"""What should speak and does not: devices without nights, cells without numbers, workers without a sign."""
+"""Missing data: devices without nightly runs, cells without a latency, workers without a heartbeat."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import pandas as pd
 from kswatch.dashboard.components.panels import finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
+from kswatch.dashboard.data.server_settings import judgement_limits
 from kswatch.dashboard.data.store import reading_store
 from kswatch.dashboard.formatting.labels import age, count
 from kswatch.db.queries import basic as queries
 
 
-def show_silence(devices: Sequence[DeviceRuns]) -> None:
-    """Draw what is silent, or say that nothing is."""
-    now = datetime.now(UTC)
+def show_missing_data(devices: Sequence[DeviceRuns]) -> None:
+    """Draw the sources that stopped reporting, or that there are none."""
+    now, limits = datetime.now(UTC), judgement_limits()
     rows = [
-        {"what": "device", "which": shown.name, "since": _since(shown, now), "instead": "no nightly run"}
+        {"kind": "device", "source": shown.name, "since": _since(shown, now), "status": "no nightly run"}
         for shown in devices
-        if shown.is_silent(now)
+        if shown.is_overdue(limits, now)
     ]
     rows += [row for shown in devices for row in _cells(shown)] + _workers(now)
     if not rows:
-        note("Nothing is silent: every device, cell and worker that spoke before still does.")
+        note("All devices, cells and workers are reporting.")
         return
-    finding(f"{count(len(rows), 'thing')} that spoke before {'is' if len(rows) == 1 else 'are'} silent")
+    finding(f"{count(len(rows), 'source')} stopped reporting")
     show_table(pd.DataFrame(rows))
 
 
@@ -36,16 +37,16 @@ def _since(shown: DeviceRuns, now: datetime) -> str:
 
 
 def _cells(shown: DeviceRuns) -> list[dict[str, str]]:
-    """Cells of the run before that give no number in the newest one."""
+    """Cells with a latency in the run before and none in the newest run."""
     if len(shown.runs) < 2:
         return []
-    found = cached_queries.silent_cells(shown.runs[-2].id, shown.newest.id)
+    found = cached_queries.missing_cells(shown.runs[-2].id, shown.newest.id)
     return [
         {
-            "what": count(row.cells, "cell"),
-            "which": f"{row.implementation} on {shown.name}",
+            "kind": count(row.cells, "cell"),
+            "source": f"{row.implementation} on {shown.name}",
             "since": f"run {shown.newest.id}",
-            "instead": f"{row.status.replace('_', ' ')}{f': {row.reason}' if row.reason else ''}",
+            "status": f"{row.status.replace('_', ' ')}{f': {row.reason}' if row.reason else ''}",
         }
         for row in found.itertuples()
     ]
@@ -54,11 +55,11 @@ def _cells(shown: DeviceRuns) -> list[dict[str, str]]:
 def _workers(now: datetime) -> list[dict[str, str]]:
     return [
         {
-            "what": worker.role,
-            "which": worker.name,
+            "kind": worker.role,
+            "source": worker.name,
             "since": age(worker.heartbeat_at, now),
-            "instead": "no sign of life and no goodbye",
+            "status": "no heartbeat, not shut down cleanly",
         }
         for worker in queries.workers(reading_store())
-        if worker.state(now) == "silent"
+        if worker.state(now) == "stale"
     ]

@@ -1,1 +1,1 @@
-"""dashboard/views/pattern: say in one sentence what lives here."""
+"""The pattern page: one problem over the nights, and one night in detail."""

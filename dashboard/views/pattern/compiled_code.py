@@ -1,4 +1,4 @@
-"""The machine code behind one night's cells: registers, spills, instructions, hardware counters."""
+"""The compiled code of one night's cells: registers, spills, instructions, hardware counters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kswatch.dashboard.components.panels import finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 
 MOST_INSTRUCTIONS = 6
-"""Mnemonics told of each kernel, the most frequent first."""
+"""Instructions listed per kernel, the most frequent first."""
 
 
 def with_registers(night: pd.DataFrame) -> pd.DataFrame:
@@ -24,15 +24,17 @@ def with_registers(night: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_code(run_id: int, night: pd.DataFrame) -> None:
-    """Draw what the compiler gave each kernel, and the counters that were read."""
+    """Draw the compiled code of each kernel, and the hardware counters."""
     found = _resources(night)
     cell_ids = tuple(sorted({int(cell) for cell in night["cell_id"]}))
     counters = cached_queries.counters(run_id, cell_ids)
     if found.empty and counters.empty:
-        note("No compiler report and no hardware counter is stored for these cells.")
+        note("These cells store no compiler report and no hardware counters.")
         return
     for place, (title, table) in zip(
-        st.columns(2), (("Machine code", _told(found)), ("Counters", _side_by_side(counters))), strict=True
+        st.columns(2),
+        (("Compiled code", _code_table(found)), ("Counters", _side_by_side(counters))),
+        strict=True,
     ):
         if len(table):
             with place:
@@ -44,7 +46,7 @@ def _resources(night: pd.DataFrame) -> pd.DataFrame:
     return cached_queries.resources(tuple(sorted(night["code_hash"].dropna().unique())))
 
 
-def _told(found: pd.DataFrame) -> pd.DataFrame:
+def _code_table(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kernel": found["kernel"],
@@ -65,16 +67,16 @@ def _most_frequent(instructions: dict[str, int]) -> str:
 
 
 def _side_by_side(counters: pd.DataFrame) -> pd.DataFrame:
-    """One row a counter, one column an implementation; a refused counter tells why."""
+    """One row per counter, one column per implementation; the reason in place of a missing value."""
     if counters.empty:
         return counters
-    told = (
+    text = (
         counters["value"]
         .map(lambda value: f"{value:,.4g}")
         .where(counters["value"].notna(), counters["reason"])
     )
     unit = counters["unit"].fillna("")
-    table = counters.assign(told=told, counter=counters["name"], unit=unit).pivot_table(
-        index=["counter", "unit"], columns="implementation", values="told", aggfunc="first", sort=False
+    table = counters.assign(text=text, counter=counters["name"], unit=unit).pivot_table(
+        index=["counter", "unit"], columns="implementation", values="text", aggfunc="first", sort=False
     )
     return table.reset_index()

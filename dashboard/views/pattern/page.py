@@ -1,4 +1,4 @@
-"""Pattern: one problem in depth, its nights, all implementations, and what was said of it."""
+"""Pattern: one problem over the nights, all implementations, its predictions and verdicts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import streamlit as st
 from kswatch.dashboard.charts import pattern_history
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
-from kswatch.dashboard.components.panels import chart, empty, finding, note
+from kswatch.dashboard.components.panels import chart, empty_state, finding, note
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count, ratio
 from kswatch.dashboard.views.heuristics.page import outcome_names
-from kswatch.dashboard.views.pattern import night as pattern_night
-from kswatch.dashboard.views.pattern import verdicts as pattern_said
+from kswatch.dashboard.views.pattern import night, verdicts
 from kswatch.db.records import ProblemKey
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 METRICS: dict[str, str] = {
-    "latency_ms": "time per product (ms)",
+    "latency_ms": "latency (ms)",
     "energy_mj": "energy per product (mJ)",
     "cycles": "SM cycles per product",
-    "floor_ratio": "floor over measured time",
+    "floor_ratio": "% of roofline",
     "power_w": "power (W)",
 }
 WITH_INTERVAL = ("latency_ms", "energy_mj")
@@ -34,7 +33,7 @@ LABELS = {"latency": "Speedup", "energy": "Energy ratio"}
 RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
 WINNING = {
     "latency": "{better} is {factor} as fast as {worse}",
-    "energy": "{worse} needs {factor} the energy of {better}",
+    "energy": "{worse} uses {factor} the energy of {better}",
 }
 
 
@@ -50,27 +49,27 @@ def show() -> None:
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
     cells = cached_queries.problem_cells(scope.run_ids, problem, COLUMNS)
     if cells.empty:
-        empty(
+        empty_state(
             f"({pattern}) was not measured in these runs.",
             ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
         )
         return
     both = cached_queries.problem_comparisons(scope.run_ids, scope.baselines, problem)
     compared = {metric: both[both["metric"] == metric] for metric in RATIOS}
-    said = cached_queries.problem_said(scope.run_ids, problem)
-    happened = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
-    outcomes = said.merge(happened.dropna(subset=["speedup"]), on="run_id")
-    _headline(scope, pattern, batch, compared)
-    _figures(scope, compared, outcomes)
+    predictions = cached_queries.problem_predictions(scope.run_ids, problem)
+    measured = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
+    outcomes = predictions.merge(measured.dropna(subset=["speedup"]), on="run_id")
+    _problem_summary(scope, pattern, batch, compared)
+    _newest_metrics(scope, compared, outcomes)
     _ratios(compared)
     _predictions(outcomes)
     _implementations(scope, cells)
-    pattern_night.show_night(scope, problem, set(cells["run_id"]))
-    pattern_said.show_said(scope, problem)
+    night.show_night(scope, problem, set(cells["run_id"]))
+    verdicts.show_verdicts(scope, problem)
 
 
 def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
-    """Draw the boxes of pattern and batch, with a step to the one before and after."""
+    """Draw the boxes of pattern and batch, with buttons to the pattern before and after."""
     held = [
         problem
         for problem in cached_queries.problems(scope.device.id)
@@ -78,11 +77,11 @@ def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
     ]
     patterns = sorted({Pattern(p.a, p.b, p.c, p.d) for p in held})
     if not patterns:
-        note(f"No pattern was measured for {scope.precision}, {scope.layout}; choose another above.")
+        note(f"No measurements for {scope.precision}, {scope.layout}; choose another above.")
         return None
-    wanted = url_state.wanted("pattern")
-    if wanted is not None and wanted not in map(str, patterns):
-        note(f"({wanted}) is not stored for this device, precision and layout; this is another pattern.")
+    requested = url_state.requested("pattern")
+    if requested is not None and requested not in map(str, patterns):
+        note(f"({requested}) is not stored for this device, precision and layout; showing another pattern.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         _step_button("before", -1, patterns)
         pattern = url_state.select("Pattern a,b,c,d", "pattern", patterns, width=BOX_WIDTH + 60)
@@ -100,24 +99,24 @@ def _step_button(name: str, by: int, patterns: list[Pattern]) -> None:
 
 
 def _step(patterns: list[Pattern], by: int) -> None:
-    """Go to a neighbour in the list, around its ends."""
+    """Switch to a neighbour in the list, wrapping around at its ends."""
     texts = [str(pattern) for pattern in patterns]
-    now = url_state.wanted("pattern")
+    now = url_state.requested("pattern")
     index = texts.index(now) if now in texts else 0
     url_state.remember("pattern", texts[(index + by) % len(texts)])
 
 
-def _headline(scope: Scope, pattern: Pattern, batch: int, compared: dict[str, pd.DataFrame]) -> None:
+def _problem_summary(scope: Scope, pattern: Pattern, batch: int, compared: dict[str, pd.DataFrame]) -> None:
     problem = Problem(pattern, batch, scope.precision, scope.layout)  # type: ignore[arg-type]
-    finding(f"({pattern}): {_what_won(compared, scope.newest.id)}")
+    finding(f"({pattern}): {_winner_text(compared, scope.newest.id)}")
     note(
         f"{pattern.columns} features in, {pattern.rows} out, density {pattern.density}, h = {pattern.h}, "
-        f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB a product, "
+        f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB per product, "
         f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
     )
     links.link(
         "ask",
-        "Measure this now",
+        "Request a run of this pattern",
         icon=":material/add_circle:",
         device=scope.device.uuid,
         pattern=pattern,
@@ -125,9 +124,9 @@ def _headline(scope: Scope, pattern: Pattern, batch: int, compared: dict[str, pd
     )
 
 
-def _what_won(compared: dict[str, pd.DataFrame], run_id: int) -> str:
-    """Who won the newest run, by time or else by energy; or why nobody did."""
-    why = ""
+def _winner_text(compared: dict[str, pd.DataFrame], run_id: int) -> str:
+    """The winner of a run by latency, else by energy; or the reason for no comparison."""
+    reason = ""
     for metric, words in WINNING.items():
         frame = compared[metric]
         newest = frame[frame["run_id"] == run_id]
@@ -139,12 +138,12 @@ def _what_won(compared: dict[str, pd.DataFrame], run_id: int) -> str:
             better, worse = ("fused", row["best_baseline"]) if fused_won else (row["best_baseline"], "fused")
             factor = row["speedup"] if fused_won else 1 / row["speedup"]
             return words.format(better=better, worse=worse, factor=ratio(factor))
-        why = why or row["left_out"]
-    return f"no comparison in run {run_id}, {why or 'it was not measured'}"
+        reason = reason or row["left_out"]
+    return f"no comparison in run {run_id}: {reason or 'not measured'}"
 
 
-def _figures(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataFrame) -> None:
-    """The newest run's ratios with their intervals, and how many rules named its winner."""
+def _newest_metrics(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataFrame) -> None:
+    """Draw the newest run's ratios with their intervals, and the number of correct heuristics."""
     with st.container(horizontal=True, gap="medium"):
         for metric, label in LABELS.items():
             newest = compared[metric][compared[metric]["run_id"] == scope.newest.id]
@@ -152,23 +151,23 @@ def _figures(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataF
                 continue
             row = newest.iloc[0]
             known = row["speedup_low"] == row["speedup_low"]
-            told = f"95 %: {ratio(row['speedup_low'])} to {ratio(row['speedup_high'])}" if known else None
+            bounds = f"95 %: {ratio(row['speedup_low'])} to {ratio(row['speedup_high'])}" if known else None
             st.metric(
                 f"{label} over {row['best_baseline']}",
                 ratio(row["speedup"]),
-                delta=told,
+                delta=bounds,
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
             )
         newest = outcomes[outcomes["run_id"] == scope.newest.id]
         if len(newest):
-            right = int((newest["predicts_fused"] == (newest["speedup"] > 1)).sum())
-            said = int(newest["predicts_fused"].sum())
+            correct = int((newest["predicts_fused"] == (newest["speedup"] > 1)).sum())
+            fused = int(newest["predicts_fused"].sum())
             st.metric(
-                "Heuristics that name the winner",
-                f"{right} of {len(newest)}",
-                delta=f"{said} say fused",
+                "Correct heuristics",
+                f"{correct} of {len(newest)}",
+                delta=f"{fused} predict fused",
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
@@ -185,39 +184,44 @@ def _ratios(compared: dict[str, pd.DataFrame]) -> None:
                     frame,
                     f"pattern_{name}_ratio",
                     f"The problem's {RATIOS[name]} by night.",
-                    chooses=choose_night,
+                    on_choose=choose_night,
                 )
     for name in compared.keys() - shown.keys():
-        reasons = ", ".join(compared[name]["left_out"].dropna().unique()) or "nothing was compared"
+        reasons = ", ".join(compared[name]["left_out"].dropna().unique()) or "not compared"
         note(f"No {RATIOS[name].partition(' (')[0]}: {reasons}.")
 
 
 def _predictions(frame: pd.DataFrame) -> None:
     if frame.empty:
-        note("No heuristic's prediction is stored beside an outcome of this problem.")
+        note("No predictions are stored for this problem.")
         return
     fused_won = frame["speedup"] > 1
     frame = frame.assign(
         outcome=outcome_names(frame),
-        said=frame["predicts_fused"].map({True: "fused", False: "a baseline"}),
-        happened=[
+        predicted=frame["predicts_fused"].map({True: "fused", False: "a baseline"}),
+        fastest=[
             "fused" if won else best for won, best in zip(fused_won, frame["best_baseline"], strict=True)
         ],
     )
     newest = frame[frame["run_id"] == frame["run_id"].max()]
-    right = int(newest["outcome"].str.startswith("rightly").sum())
-    finding(f"What {count(len(newest), 'heuristic')} said of the winner, by night: {right} are right now")
+    correct = int(newest["outcome"].str.startswith("correct").sum())
+    finding(f"Predictions by night: {correct} of {count(len(newest), 'heuristic')} correct in the newest run")
     chart(
         pattern_history.predictions_by_night(frame),
-        frame[["run_id", "started_at", "heuristic", "said", "happened", "outcome"]],
+        frame[["run_id", "started_at", "heuristic", "predicted", "fastest", "outcome"]],
         "pattern_predictions",
-        "What each heuristic said by night, right or wrong, over the implementation that won.",
-        chooses=choose_night,
+        "The prediction of each heuristic by night, correct or wrong, below the fastest implementation.",
+        on_choose=choose_night,
     )
 
 
+def _in_unit(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The frame with the metric in the unit of its title: a stored share of the roofline as per cent."""
+    return frame.assign(floor_ratio=frame["floor_ratio"] * 100) if metric == "floor_ratio" else frame
+
+
 def choose_night(run_id: str) -> None:
-    """Show this run's night in depth."""
+    """Show this run's night in detail."""
     url_state.remember("night", run_id)
 
 
@@ -225,7 +229,7 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
     cold = cells[cells["mode"] != "hot"]
     held = [metric for metric in METRICS if cold[metric].notna().any()]
     if not held:
-        note("Neither time nor energy is stored for this problem.")
+        note("This problem has neither latency nor energy.")
         return
     finding("All implementations by night")
     metric = held[0]
@@ -238,9 +242,9 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
         bounds = [metric.replace("_", "_low_"), metric.replace("_", "_high_")]
         frame = frame.assign(value_low=cold[bounds[0]], value_high=cold[bounds[1]])
     chart(
-        pattern_history.implementations_by_night(frame, metric, METRICS[metric]),
+        pattern_history.implementations_by_night(_in_unit(frame, metric), metric, METRICS[metric]),
         frame[["run_id", "started_at", "implementation", "status", metric, *bounds]],
         "pattern_implementations",
         "Every implementation of this problem by night with its 95 % interval.",
-        chooses=choose_night,
+        on_choose=choose_night,
     )

@@ -1,4 +1,4 @@
-"""What was judged of one problem: its verdicts that are not `same`, and the alerts that tell of them."""
+"""The verdicts on one problem other than `same`, and their alerts."""
 
 from __future__ import annotations
 
@@ -8,39 +8,33 @@ from kswatch.dashboard.components import links
 from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.components.panels import choose_row, finding, note
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, metric_label, percent
+from kswatch.dashboard.formatting.labels import cause_label, count, interval, metric_label, percent
 from kswatch.dashboard.views.overview.changes import MARKS
 from kswatch.db.records import ProblemKey
 
 
-def show_said(scope: Scope, problem: ProblemKey) -> None:
+def show_verdicts(scope: Scope, problem: ProblemKey) -> None:
     """Draw the table of verdicts; choosing a row that has an alert opens it."""
     frame = cached_queries.problem_verdicts(scope.run_ids, problem)
     if frame.empty:
-        note("No series of this problem was judged other than the same in these runs.")
+        note("No change of this problem was flagged in these runs.")
         return
     alerts = frame["alert_id"].dropna().nunique()
-    finding(
-        f"{count(len(frame), 'step')} of its series stood out"
-        + (f"; {count(alerts, 'alert')} told of it" if alerts else "")
-    )
+    finding(f"{count(len(frame), 'change')} flagged" + (f", {count(alerts, 'alert')}" if alerts else ""))
     table = pd.DataFrame(
         {
             "run": frame["run_id"],
             "verdict": frame["verdict"].map(MARKS),
             "change": frame["change"].map(percent),
-            "95 % interval": [
-                f"{percent(low)} to {percent(high)}"
-                for low, high in zip(frame["change_low"], frame["change_high"], strict=True)
-            ],
+            "95 % interval": list(map(interval, frame["change_low"], frame["change_high"])),
             "implementation": frame["implementation"],
             "metric": frame["metric"].map(metric_label),
-            "cause": frame["cause"],
+            "likely cause": frame["cause"].map(cause_label),
             "alert": frame["alert_id"],
             "reason": frame["reason"],
         }
     )
-    place = choose_row(table, "said", "to open its alert, or its run where it has none")
+    place = choose_row(table, "verdicts", "to open its alert, or its run where it has none")
     if place is not None:
         row = frame.iloc[place]
         if row["alert_id"] == row["alert_id"]:

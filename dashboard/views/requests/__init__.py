@@ -1,1 +1,1 @@
-"""dashboard/views/requests: say in one sentence what lives here."""
+"""The request page: the form of an ad-hoc run, the queue, and the workers."""

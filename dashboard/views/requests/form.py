@@ -1,18 +1,16 @@
-"""What may be asked for: read from what was typed, refused in words, estimated before it is sent."""
+"""The request of an ad-hoc run: parsed from the form, validated, and estimated before it is sent."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from kswatch.db.records import AD_HOC as AD_HOC
 from kswatch.db.records import IMPLEMENTATIONS
-from kswatch.db.request_queue.requests import Limits
+from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
-
-AD_HOC = "ad_hoc"
-"""The suite's name of a run over given patterns alone."""
 
 SUITES: dict[str, str] = {
     "smoke": "smoke: ten small patterns, a minute or two",
@@ -21,20 +19,20 @@ SUITES: dict[str, str] = {
     "small_batch": "small_batch: batch 1, 8, 64 and 256",
     "vit_s16": "vit_s16: six patterns of ViT-S/16",
     "gpt2_medium": "gpt2_medium: the factors of GPT-2 medium",
-    AD_HOC: "the patterns below alone",
+    AD_HOC: "only the patterns below",
 }
 
 DEFAULT_BATCHES = (25_088,)
 DEFAULT_PRECISIONS = ("fp32",)
-"""What the profiler takes for given patterns where nothing is chosen; both layouts besides."""
+"""The defaults of the profiler for given patterns; both layouts as well."""
 
 MOST_ELEMENTS = 2**31
-"""Of X or Y; kernels index with 32 bits."""
+"""Elements of X or Y; kernels index with 32 bits."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A run as it is asked for; empty tuples choose what the suite holds."""
+class RunRequest:
+    """A requested run; empty tuples select everything of the suite."""
 
     device: str
     suite: str
@@ -49,7 +47,7 @@ class Asked:
 
     @property
     def cells(self) -> int | None:
-        """How many cells that is; None for a suite, whose patterns the profiler knows."""
+        """The number of cells; None for a suite, whose patterns only the profiler knows."""
         if self.suite != AD_HOC:
             return None
         return (
@@ -60,12 +58,12 @@ class Asked:
             * len(self.implementations or IMPLEMENTATIONS)
         )
 
-    def refuse_nonsense(self, limits: Limits) -> None:
-        """Say in words why this cannot be asked for.
+    def validate(self, limits: RequestLimits) -> None:
+        """Check that the run can be requested.
 
         Raises:
             UsageError: no device, no pattern where the suite has none, factors that do not multiply,
-                operands that no kernel can index, a precision that the device has not, too many cells.
+                operands too large to index, a precision that the device lacks, too many cells.
         """
         if not self.device:
             raise UsageError("name the device: cpu, cuda:0, a UUID or a model name")
@@ -75,23 +73,23 @@ class Asked:
             check_chain(self.patterns)
         if self.device == "cpu" and self.precisions == ("tf32",):
             raise UsageError("the CPU has no tf32; choose fp32, bf16 or fp16, or another device")
-        self._refuse_what_no_kernel_can_index()
+        self._check_operand_sizes()
         reason = limits.refusal(self.cells, None)
         if reason:
             raise UsageError(reason)
 
-    def _refuse_what_no_kernel_can_index(self) -> None:
+    def _check_operand_sizes(self) -> None:
         for pattern in self.patterns:
             for batch in self.batches:
-                wide = max(pattern.rows, pattern.columns)
-                if batch * wide >= MOST_ELEMENTS:
+                features = max(pattern.rows, pattern.columns)
+                if batch * features >= MOST_ELEMENTS:
                     raise UsageError(
-                        f"({pattern}) at batch {batch:,} has {batch * wide:,} elements, and a kernel indexes "
-                        f"fewer than {MOST_ELEMENTS:,}; choose a batch under {MOST_ELEMENTS // wide:,}"
+                        f"({pattern}) at batch {batch:,} has {batch * features:,} elements; kernels index "
+                        f"fewer than {MOST_ELEMENTS:,}; choose a batch under {MOST_ELEMENTS // features:,}"
                     )
 
     def arguments(self) -> dict[str, object]:
-        """The filters as a run stores them."""
+        """The filters in the form that a run stores."""
         chosen = {
             "pattern": [str(pattern) for pattern in self.patterns],
             "batch": list(self.batches),
@@ -105,9 +103,9 @@ class Asked:
 
 
 def read_patterns(text: str) -> tuple[Pattern, ...]:
-    """The patterns typed or pasted, in their order, each once.
+    """The patterns typed or pasted, in their order, without duplicates.
 
-    One a line or apart by semicolons or brackets; columns of a spreadsheet are read too.
+    One per line, or separated by semicolons or brackets; columns of a spreadsheet are read too.
 
     Raises:
         UsageError: one of them is not four integers >= 1.
@@ -118,7 +116,7 @@ def read_patterns(text: str) -> tuple[Pattern, ...]:
 
 
 def read_batches(text: str) -> tuple[int, ...]:
-    """The batches typed, apart by commas or spaces; each once.
+    """The batches typed, separated by commas or spaces, without duplicates.
 
     Raises:
         UsageError: one of them is not an integer >= 1.
@@ -133,21 +131,21 @@ def read_batches(text: str) -> tuple[int, ...]:
 
 
 def cost_text(cells: int | None, minutes: float | None, budget_minutes: int | None) -> str:
-    """What a run will cost, in one sentence.
+    """The estimated cost of a run.
 
     Args:
-        cells: that it has; None where that is not known.
-        minutes: that they will take there; None where nothing was measured there yet.
-        budget_minutes: after which it ends in any case.
+        cells: of the run; None where unknown.
+        minutes: estimated for them; None where the device has no runs to estimate from.
+        budget_minutes: after which the run stops.
     """
-    size = (
-        f"{cells:,} cells" if cells is not None else "The suite was never run here, so its size is not known"
-    )
-    if minutes is None:
-        took = "nothing was measured on that device yet, so nobody knows how long they take"
+    if minutes is not None and cells is not None:
+        cost = f"{cells:,} cells, about {minutes:.1f} min"
+    elif cells is not None:
+        cost = f"{cells:,} cells; no estimate yet: nothing has run on this device"
     else:
-        took = f"about {minutes:.1f} minutes by what a cell took there before"
-    over = minutes is not None and budget_minutes is not None and minutes > budget_minutes
-    end = f"; it ends after {budget_minutes} minutes in any case" if budget_minutes else ""
-    left_out = ", and what does not fit is recorded as skipped" if over else ""
-    return f"{size}: {took}{end}{left_out}."
+        cost = "No estimate yet: this suite has not run on this device"
+    if not budget_minutes:
+        return f"{cost}."
+    is_over = minutes is not None and minutes > budget_minutes
+    skipped = "; cells that do not fit are recorded as skipped" if is_over else ""
+    return f"{cost}. Stops after {budget_minutes} min{skipped}."

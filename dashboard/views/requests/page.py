@@ -1,26 +1,26 @@
-"""Ask for a run: what to measure now, and how far what was asked for is."""
+"""Requests: the form of an ad-hoc run, and the queue."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from kswatch.dashboard.auth import current_user as visitor
-from kswatch.dashboard.components.panels import finding, hint, note
+from kswatch.dashboard.auth import current_user
+from kswatch.dashboard.components.panels import finding, hint, note, show_error
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.server_settings import request_limits
 from kswatch.dashboard.data.store import reading_store
 from kswatch.dashboard.formatting.labels import device_names
-from kswatch.dashboard.formatting.markdown_escape import literal
-from kswatch.dashboard.views.requests import queue as request_queue
+from kswatch.dashboard.views.requests import queue
 from kswatch.dashboard.views.requests.form import (
     AD_HOC,
     SUITES,
-    Asked,
+    RunRequest,
     cost_text,
     read_batches,
     read_patterns,
 )
-from kswatch.dashboard.views.requests.submit import limits, send
-from kswatch.db.queries import progress_and_news as page_queries
+from kswatch.dashboard.views.requests.submit import submit
+from kswatch.db.queries import page_queries
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.db.request_queue import requests
 from kswatch.errors import UsageError
@@ -28,7 +28,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS
 
 OTHER_DEVICE = "another device"
-WAYS = {"typed": "typed or pasted", "picked": "picked", "chain": "a chain"}
+INPUT_MODES = {"typed": "type or paste", "picked": "pick", "chain": "chain"}
 DEFAULT_BUDGET_MINUTES = 60
 
 
@@ -36,35 +36,35 @@ def show() -> None:
     """Draw the page."""
     left, right = st.columns([2, 3], gap="large")
     with left:
-        finding("Measure this now")
+        finding("Request a run")
         _form()
     with right:
-        request_queue.show_queue()
+        queue.show_queue()
 
 
 def _form() -> None:
     try:
-        asked = _asked()
-        asked.refuse_nonsense(limits())
+        request = _read_form()
+        request.validate(request_limits())
     except UsageError as error:
-        asked = None
-        st.error(literal(error), icon=":material/error:")
-    who = visitor.name_box("ask_who", "Who asks")
-    why = st.text_input("Why", placeholder="so that others know", key="ask_why", max_chars=500)
-    if asked:
-        _tell_cost(asked)
-    may_act = visitor.visitor().may_act
+        request = None
+        show_error(error)
+    name = current_user.name_box("ask_who")
+    reason = st.text_input("Reason", placeholder="for other users", key="ask_why", max_chars=500)
+    if request:
+        _show_cost(request)
+    may_act = current_user.get_user().may_act
     if not may_act:
         hint("You may read this dashboard but not act on it.")
     if (
-        st.button("Ask for this run", type="primary", key="ask", disabled=asked is None or not may_act)
-        and asked
+        st.button("Request this run", type="primary", key="ask", disabled=request is None or not may_act)
+        and request
     ):
-        _ask(asked, who, why)
+        _submit(request, name, reason)
 
 
-def _asked() -> Asked:
-    """Draw the boxes and give what they say.
+def _read_form() -> RunRequest:
+    """Draw the boxes and return the request.
 
     Raises:
         UsageError: a pattern or batch cannot be read.
@@ -78,24 +78,24 @@ def _asked() -> Asked:
         key="ask_suite",
         bind="query-params",
     )
-    way, patterns = _choose_patterns(suite)
+    mode, patterns = _choose_patterns(suite)
     left, right = st.columns(2)
     batches = left.text_input(
         "Batch",
         value=st.query_params.get("batch") or "",
-        placeholder="the suite’s",
+        placeholder="as in the suite",
         key="ask_batches",
         bind="query-params",
     )
     layouts = right.multiselect("Layout", LAYOUTS, placeholder="both", key="ask_layouts", bind="query-params")
     precisions = st.multiselect(
-        "Precision", PRECISIONS, placeholder="the suite’s", key="ask_precisions", bind="query-params"
+        "Precision", PRECISIONS, placeholder="as in the suite", key="ask_precisions", bind="query-params"
     )
     implementations = st.multiselect(
         "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations", bind="query-params"
     )
     minutes, counters = _choose_extent()
-    return Asked(
+    return RunRequest(
         device=device,
         suite=suite,
         patterns=patterns if isinstance(patterns, tuple) else read_patterns(patterns),
@@ -104,71 +104,71 @@ def _asked() -> Asked:
         layouts=tuple(layouts),
         implementations=tuple(implementations),
         counters=counters,
-        is_chain=way == "chain",
+        is_chain=mode == "chain",
         budget_minutes=minutes,
     )
 
 
 def _choose_extent() -> tuple[int, bool]:
-    """Draw the boxes of the longest time, in minutes, and of whether counters are read too."""
+    """Draw the boxes of the time limit, in minutes, and of hardware counters."""
     left, right = st.columns(2, vertical_alignment="bottom")
-    most = max(int(limits().minutes), 1)
+    most = max(int(request_limits().minutes), 1)
     default = min(DEFAULT_BUDGET_MINUTES, most)
-    minutes = left.number_input("At most (minutes)", 1, most, default, key="ask_budget", bind="query-params")
-    counters = right.checkbox(
-        "Hardware counters, in a pass of their own", key="ask_counters", bind="query-params"
+    minutes = left.number_input(
+        "Time limit (minutes)", 1, most, default, key="ask_budget", bind="query-params"
     )
+    counters = right.checkbox("Hardware counters (separate pass)", key="ask_counters", bind="query-params")
     return int(minutes), counters
 
 
 def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
-    """Draw the ways to name patterns; gives the way, and the text or the patterns themselves."""
+    """Draw the input of patterns; returns its mode, and the text or the patterns themselves."""
     chosen = st.segmented_control(
         "Patterns",
-        list(WAYS),
+        list(INPUT_MODES),
         default="typed",
-        format_func=WAYS.__getitem__,
+        format_func=INPUT_MODES.__getitem__,
         key="ask_way",
         bind="query-params",
     )
-    way = chosen or "typed"
-    if way == "picked":
+    mode = chosen or "typed"
+    if mode == "picked":
         known = [Pattern(*row) for row in page_queries.patterns(reading_store())]
         picked = st.multiselect(
-            "Patterns that were measured before",
+            "Measured patterns",
             known,
             format_func=str,
             key="ask_picked",
             placeholder="none",
             bind="query-params",
         )
-        return way, tuple(picked)
-    if way == "chain":
-        hint("Factors of one layer, the right-most first: each takes as many features as the last one gives.")
-    empty = "" if suite == AD_HOC else " (empty: all of the suite)"
+        return mode, tuple(picked)
+    if mode == "chain":
+        hint("Factors of one layer, the right-most first: each takes the output of the one before.")
+    empty = "" if suite == AD_HOC else " (empty: the whole suite)"
     text = st.text_area(
-        f"Patterns a,b,c,d, one a line{empty}",
+        f"Patterns a,b,c,d, one per line{empty}",
         value=st.query_params.get("pattern") or "",
-        placeholder="1,192,48,2\n2,48,192,1" if way == "chain" else "6,64,64,1",
+        placeholder="1,192,48,2\n2,48,192,1" if mode == "chain" else "6,64,64,1",
         key="ask_patterns",
         bind="query-params",
         height=90,
     )
-    return way, text
+    return mode, text
 
 
 def _choose_device() -> str:
-    """The device as the asker names it: one that the store knows, or any other by name."""
+    """Draw the box of devices; returns one of the store, or any other by name."""
     devices = [device for device in cached_queries.devices() if not device.simulated]
     names = device_names(devices)
     known = {device.uuid: names[device.id] for device in devices}
-    known.setdefault("cpu", "the CPU of the machine that serves")
+    known.setdefault("cpu", "the CPU of the server")
     options = [*known, OTHER_DEVICE]
-    wanted = st.query_params.get("device")
+    requested = st.query_params.get("device")
     chosen = st.selectbox(
         "Device",
         options,
-        index=options.index(wanted) if wanted in options else 0,
+        index=options.index(requested) if requested in options else 0,
         format_func=lambda uuid: known.get(uuid, uuid),
         key="ask_device",
         bind="query-params",
@@ -184,31 +184,31 @@ def _choose_device() -> str:
     return typed.strip()
 
 
-def _tell_cost(asked: Asked) -> None:
+def _show_cost(request: RunRequest) -> None:
     store = reading_store()
-    cells = asked.cells
+    cells = request.cells
     narrowed = False
     if cells is None:
-        cells = page_queries.newest_plan(store, asked.suite)
-        narrowed = bool(asked.patterns or asked.batches or asked.precisions or asked.layouts)
-    seconds = requests.estimated_seconds(store, asked.device, cells)
-    told = cost_text(cells, seconds / 60 if seconds is not None else None, asked.budget_minutes)
-    note(("At most: " if narrowed and cells else "") + told)
+        cells = page_queries.newest_plan(store, request.suite)
+        narrowed = bool(request.patterns or request.batches or request.precisions or request.layouts)
+    seconds = requests.estimated_seconds(store, request.device, cells)
+    cost = cost_text(cells, seconds / 60 if seconds is not None else None, request.budget_minutes)
+    note(("At most: " if narrowed and cells else "") + cost)
 
 
-def _ask(asked: Asked, who: str, why: str) -> None:
-    request_id = send(
-        asked.suite,
-        asked.device,
-        asked.arguments(),
-        who=who,
-        why=why,
-        cells=asked.cells,
-        budget_s=60.0 * asked.budget_minutes if asked.budget_minutes else None,
+def _submit(request: RunRequest, name: str, reason: str) -> None:
+    request_id = submit(
+        request.suite,
+        request.device,
+        request.arguments(),
+        name=name,
+        reason=reason,
+        cells=request.cells,
+        budget_s=60.0 * request.budget_minutes if request.budget_minutes else None,
     )
     if request_id is None:
         return
     st.success(
-        f"Request {request_id} is queued; `kswatch serve` takes it when its turn comes.",
+        f"Request {request_id} is queued; `kswatch serve` runs it in turn.",
         icon=":material/schedule:",
     )

@@ -1,4 +1,4 @@
-"""Coordinators and workers: who is alive, who fell silent, and what each is doing."""
+"""The table of coordinators and workers, with their last heartbeats."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from kswatch.dashboard.formatting.labels import age
 from kswatch.db.coordination.workers import WorkerRow, workers
 
 SEEN_WITHIN = timedelta(days=7)
-"""Who gave no sign for longer is history, not news."""
+"""Workers without a heartbeat for longer are left out."""
+
+STATES = {"alive": "alive", "stale": "no heartbeat", "stopped": "stopped"}
+"""Labels of the states of a worker."""
 
 
-def lately_alive(now: datetime) -> list[WorkerRow]:
-    """Everyone who gave a sign of life lately, coordinators first."""
+def recent_workers(now: datetime) -> list[WorkerRow]:
+    """Coordinators and workers with a heartbeat within `SEEN_WITHIN`, coordinators first."""
     return workers(reading_store(), seen_since=now - SEEN_WITHIN)
 
 
-def show_alive() -> None:
-    """Draw a line that counts them and a table that names them."""
+def show_workers() -> None:
+    """Draw the number of coordinators and workers by state, and their table."""
     now = datetime.now(UTC)
-    known = lately_alive(now)
+    known = recent_workers(now)
     if not known:
-        note("No coordinator has given a sign of life within a week.")
+        note("No coordinator has sent a heartbeat within a week.")
         return
-    states = [one.state(now) for one in known]
-    counts = ", ".join(
-        f"{states.count(state)} {state}" for state in ("alive", "silent", "stopped") if state in states
-    )
+    states = [STATES[worker.state(now)] for worker in known]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES.values() if state in states)
     st.markdown("##### Coordinators and workers")
-    note(f"{counts}. Silent means no sign for 90 s: killed, or cut off.")
+    note(f"{counts}. No heartbeat: none for 90 s, so killed or disconnected.")
     rows = [
         {
             "state": state,
-            "role": one.role,
-            "name": one.name,
-            "engine": one.engine,
-            "host": one.host,
-            "device": one.device_model or one.device_uuid,
-            "run": one.run_id,
-            "last sign": age(one.heartbeat_at, now),
-            "alive since": age(one.started_at, now),
+            "role": worker.role,
+            "name": worker.name,
+            "engine": worker.engine,
+            "host": worker.host,
+            "device": worker.device_model or worker.device_uuid,
+            "run": worker.run_id,
+            "last heartbeat": age(worker.heartbeat_at, now),
+            "started": age(worker.started_at, now),
         }
-        for one, state in zip(known, states, strict=True)
+        for worker, state in zip(known, states, strict=True)
     ]
     show_table(pd.DataFrame(rows).astype({"run": "Int64"}))
 
 
-def someone_serves(now: datetime) -> bool | None:
-    """Whether a coordinator is alive; None where none ever said so, as those before workers did."""
-    roles = [one.state(now) for one in lately_alive(now) if one.role == "coordinator"]
-    return "alive" in roles if roles else None
+def has_coordinator(now: datetime) -> bool | None:
+    """Whether a coordinator is alive; None where none has sent a heartbeat, as older versions do not."""
+    states = [worker.state(now) for worker in recent_workers(now) if worker.role == "coordinator"]
+    return "alive" in states if states else None

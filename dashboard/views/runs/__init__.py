@@ -1,1 +1,1 @@
-"""dashboard/views/runs: say in one sentence what lives here."""
+"""The runs page: the list of runs and the cells of one run."""

@@ -1,16 +1,15 @@
-"""One run while it goes on, and what it said: its progress, its log, cancelling it, asking for it again."""
+"""One run: its progress and log, and the buttons to cancel or repeat it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from kswatch.dashboard.auth import current_user as visitor
-from kswatch.dashboard.components import links
-from kswatch.dashboard.components import timezone as viewer
-from kswatch.dashboard.components.panels import note
+from kswatch.dashboard.auth import current_user
+from kswatch.dashboard.components import links, timezone
+from kswatch.dashboard.components.panels import note, show_progress_bar
 from kswatch.dashboard.data.store import reading_store
-from kswatch.dashboard.formatting.labels import count, duration
-from kswatch.dashboard.views.requests.submit import send
+from kswatch.dashboard.formatting.labels import count
+from kswatch.dashboard.views.requests.submit import submit
 from kswatch.db.coordination.run_log import run_log
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
@@ -22,11 +21,11 @@ LOG_HEIGHT = 280
 
 
 def show_progress(run: RunRow) -> None:
-    """Draw how far a run is, anew every two seconds while it goes on, and what it said of itself."""
+    """Draw the progress of a run, redrawn every two seconds while it is in progress, and its log."""
     if run.state == "running":
         st.fragment(_running, run_every=REFRESH_S)(run.id)
         return
-    with st.expander("What it said of itself"):
+    with st.expander("Log"):
         show_log(run.id)
     _run_again(run)
 
@@ -35,14 +34,15 @@ def _running(run_id: int) -> None:
     run = queries.run(reading_store(), run_id)
     if run.state != "running":
         st.rerun()
-    planned = run.planned_cells or 0
     request = queries.request(reading_store(), run.request_id) if run.request_id else None
-    left = f", {duration(request.seconds_left)} left" if request and request.seconds_left is not None else ""
-    share = min(run.cells / planned, 1.0) if planned else 0.0
-    st.progress(share, text=f"{run.cells:,} of {planned or 'unknown'} cells{left}")
+    show_progress_bar(run.cells, run.planned_cells, request.seconds_left if request else None)
     if request and request.cancel_asked:
-        note("It stops at the next problem.")
-    elif request and visitor.visitor().may_act and st.button("Cancel this run", key=f"cancel_run_{run_id}"):
+        note("Stops at the next problem.")
+    elif (
+        request
+        and current_user.get_user().may_act
+        and st.button("Cancel this run", key=f"cancel_run_{run_id}")
+    ):
         from kswatch.dashboard.views.requests.queue import cancel
 
         cancel(request.id)
@@ -50,43 +50,45 @@ def _running(run_id: int) -> None:
 
 
 def show_log(run_id: int) -> None:
-    """Draw the newest lines of a run's log, the oldest of them first, never as markup."""
+    """Draw the newest lines of a run's log in order of time, never as markup."""
     lines = run_log(reading_store(), run_id)
     if not lines:
-        note("It said nothing of itself.")
+        note("The log is empty.")
         return
     if len(lines) > MOST_LINES:
         note(f"The newest {MOST_LINES} of {count(len(lines), 'line')}.")
     text = "\n".join(
-        f"{viewer.local(line.at)}  {line.level:<8}{' '.join(line.text.split())}"
+        f"{timezone.local(line.at)}  {line.level:<8}{' '.join(line.text.split())}"
         for line in lines[-MOST_LINES:]
     )
     st.code(text, language=None, height=LOG_HEIGHT)
 
 
 def _run_again(run: RunRow) -> None:
-    if run.kind == "import" or not visitor.visitor().may_act:
+    if run.kind == "import" or not current_user.get_user().may_act:
         return
     with st.popover("Run again", icon=":material/replay:"):
-        note(f"Asks for {run.suite} on {run.device_model} with the same choices, as an ad-hoc run.")
-        who = visitor.name_box(f"again_who_{run.id}", "Who asks")
-        why = st.text_input("Why", value=f"run {run.id} again", max_chars=500, key=f"again_why_{run.id}")
-        if st.button("Ask for it", type="primary", key=f"again_{run.id}"):
-            _ask_again(run, who, why)
+        note(f"Requests an ad-hoc run of {run.suite} on {run.device_model} with the same choices.")
+        name = current_user.name_box(f"again_who_{run.id}")
+        reason = st.text_input(
+            "Reason", value=f"run {run.id} again", max_chars=500, key=f"again_why_{run.id}"
+        )
+        if st.button("Request this run", type="primary", key=f"again_{run.id}"):
+            _resubmit(run, name, reason)
 
 
-def _ask_again(run: RunRow, who: str, why: str) -> None:
+def _resubmit(run: RunRow, name: str, reason: str) -> None:
     budget = {"budget": f"{run.budget_s:.0f}s"} if run.budget_s else {}
-    request_id = send(
+    request_id = submit(
         run.suite,
         run.device_uuid,
         run.arguments | budget,
-        who=who,
-        why=why,
+        name=name,
+        reason=reason,
         cells=run.planned_cells,
         budget_s=run.budget_s,
     )
     if request_id is None:
         return
     st.success(f"Request {request_id} is queued.")
-    links.link("runs", "The queue", icon=":material/arrow_forward:", view="queue")
+    links.link("runs", "Queue", icon=":material/arrow_forward:", view="queue")

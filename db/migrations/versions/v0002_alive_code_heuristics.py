@@ -1,4 +1,4 @@
-"""Who is alive, what is still to be told, what the machine code is, how well heuristics did.
+"""Tables of workers, run logs, the outbox, compiled kernels and heuristics' scores.
 
 Revision ID: 0002
 Revises: 0001

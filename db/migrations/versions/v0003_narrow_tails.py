@@ -1,6 +1,6 @@
-"""Tails in two parts, machine code indexed where it is known: what judging a night reads.
+"""Tails in two parts, and an index of known code hashes, for faster judging.
 
-A tail that was written before keeps all its points in one part until its series has a new one.
+An older tail keeps all its points in one part until its series has a new point.
 
 Revision ID: 0003
 Revises: 0002

@@ -1,1 +1,1 @@
-"""What the fused product keeps between processes: the cache of compiled code, tables of tuned tiles."""
+"""Files of the fused product: its sources, the cache of compiled code, the tables of tuned tiles."""

@@ -10,7 +10,7 @@ from kswatch.errors import UnsupportedError
 
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT_S = 900
-"""A build takes a minute of one core; a busy machine may need ten times that."""
+"""A build takes a minute on an idle core; a busy machine may need ten times that."""
 
 
 def find_compiler() -> str:
@@ -19,13 +19,13 @@ def find_compiler() -> str:
     Raises:
         UnsupportedError: there is none.
     """
-    wanted = os.environ.get("CXX")
-    for name in (wanted,) if wanted else COMPILERS:
+    requested = os.environ.get("CXX")
+    for name in (requested,) if requested else COMPILERS:
         found = shutil.which(name)
         if found:
             return found
     raise UnsupportedError(
-        f"no C++ compiler ({wanted or ', '.join(COMPILERS)}) on the PATH to build the CPU twin; "
+        f"no C++ compiler ({requested or ', '.join(COMPILERS)}) on the PATH to build the CPU twin; "
         "install g++ or name one in CXX"
     )
 

@@ -1,4 +1,4 @@
-"""Source files that a compiler reads and a hash covers."""
+"""Source files that are compiled and hashed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def source_files(folder: Path, *patterns: str) -> list[Path]:
     """The files of a folder that match any of the glob patterns, sorted.
 
     Raises:
-        UnsupportedError: a pattern matches nothing, so a hash would cover too little.
+        UnsupportedError: a pattern matches no file, so the hash would not cover all sources.
     """
     found: set[Path] = set()
     for pattern in patterns:

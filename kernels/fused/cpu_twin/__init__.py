@@ -1,1 +1,1 @@
-"""kernels/fused/cpu_twin: say in one sentence what lives here."""
+"""The fused product on the CPU: a C++ library, built on first use and called through ctypes."""

@@ -1,8 +1,8 @@
 """Builds the CPU twin once with the system compiler and keeps it in a cache folder.
 
-It is built for the processor at hand, which stands in for a dispatch at run time: the cache holds one
-library per processor. Each ends with the sha256 of what stands before it (an ELF loader ignores the end
-of the file): one file, renamed into place, says by itself whether it is whole.
+The twin is built for the current processor instead of dispatching at run time: the cache holds one
+library per processor. Each library ends with the sha256 of all bytes before it (an ELF loader ignores the
+end of the file), so a damaged or partial file is recognised without a second file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SOURCE_FOLDER = Path(__file__).parent / "source"
 
 
 def library() -> tuple[Path, str]:
-    """The built twin and the sha256 of its machine code; compiles it unless the cache has it whole.
+    """The built twin and the sha256 of its machine code; compiled unless the cache holds a complete copy.
 
     Raises:
         UnsupportedError: no compiler, a compiler that fails, or a cache folder that cannot be written.
@@ -49,17 +49,17 @@ def library() -> tuple[Path, str]:
     except OSError as error:
         raise UnsupportedError(
             f"cannot write the built CPU twin to {path.parent} ({error.strerror}); "
-            "set KSWATCH_CACHE to a folder that can be written"
+            "set KSWATCH_CACHE to a writable folder"
         ) from error
 
 
 def sources() -> list[Path]:
-    """The translation unit and the headers that it includes."""
+    """The translation unit, then the headers that it includes."""
     return [SOURCE_FOLDER / "twin.cpp", *source_files(SOURCE_FOLDER, "twin_*.hpp")]
 
 
 def cache_key(compiler: str) -> str:
-    """sha256 over all that decides the machine code: sources, flags, compiler, processor."""
+    """sha256 over everything that determines the machine code: sources, flags, compiler, processor."""
     parts = [path.read_bytes() for path in sources()]
     parts += [repr((FLAGS, openmp_runtime())).encode(), run_compiler([compiler, "--version"]).encode()]
     parts.append(processor().encode())
@@ -67,19 +67,19 @@ def cache_key(compiler: str) -> str:
 
 
 def processor() -> str:
-    """Model and instruction sets of this CPU, which `-march=native` builds for."""
+    """Model and instruction sets of this CPU, the target of `-march=native`."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+    keys = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(keys)}))
 
 
 def openmp_runtime() -> list[str]:
-    """Linker arguments that bind to the OpenMP runtime which torch has loaded.
+    """Linker arguments that bind the twin to the OpenMP runtime of torch.
 
-    One runtime means one pool of threads: two of them would spin against each other.
+    Two runtimes would have two pools of threads, which would spin against each other.
     """
     torch = find_spec("torch")  # not imported: finding a file needs no torch
     if torch is None or torch.origin is None:
@@ -89,7 +89,7 @@ def openmp_runtime() -> list[str]:
 
 
 def digest_of(path: Path) -> str | None:
-    """sha256 of the machine code of a whole library; None for a missing or damaged one."""
+    """sha256 of the machine code of a complete library; None for a missing or damaged one."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -100,7 +100,7 @@ def digest_of(path: Path) -> str | None:
 
 
 def build(compiler: str, path: Path) -> str:
-    """Compile to `path` by a temporary file and a rename, so that others see all of it or nothing.
+    """Compile to a temporary file and rename it to `path`, so that no other process sees a partial file.
 
     Raises:
         UnsupportedError: the compiler fails.

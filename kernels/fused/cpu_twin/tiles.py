@@ -1,4 +1,4 @@
-"""How the CPU twin cuts a problem: the choice, what else it could be, and which should be fast."""
+"""Tiles of the CPU twin: the candidates for a problem, a model of their time, and the choice."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from itertools import product
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
 from kswatch.kernels.problem import Problem
 
-ROOM_BYTES = 512 * 1024
-"""What a panel may take of a core's second-level cache."""
-NEAR_BYTES = 24 * 1024
-"""What it may take of the first-level cache."""
+L2_PANEL_BYTES = 512 * 1024
+"""Space for a panel in a core's second-level cache."""
+L1_PANEL_BYTES = 24 * 1024
+"""Space for a panel in the first-level cache."""
 BLOCK_ROWS = (16, 32, 64, 128)
 TILE_CYCLES = 40
-"""To start a register tile and to store it."""
+"""Cycles to start a register tile and to store it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the built library can do: lanes of a vector, and the most of everything in `TwinTile`."""
+class TwinLimits:
+    """Limits of the built library: floats in a vector, and the maximum of each size in `TwinTile`."""
 
-    lanes: int
+    vector_width: int
     rows: int
     vectors: int
     period: int
@@ -33,36 +33,36 @@ class TwinTile:
     """`struct Tile` of twin_plan.hpp."""
 
     rows: int
-    """Of a register tile, a power of two."""
+    """Rows of a register tile, a power of two."""
     vectors: int
-    """Of a register tile."""
+    """Vectors of a register tile."""
     block_rows: int
-    """Of the batch that one packing of X serves, in batch_first; 0 for as the cache has room."""
+    """Batch entries for which X is packed at once, in batch_first; 0 for as many as fit the cache."""
     period: int
-    """The most neighbouring j's that share a vector, a power of two; 1 in batch_last."""
+    """Maximum number of neighbouring j's that share a vector, a power of two; 1 in batch_last."""
 
     def __str__(self) -> str:
         block = f", blocks of {self.block_rows}" if self.block_rows else ""
-        together = f", up to {self.period} j's together" if self.period > 1 else ""
-        return f"{self.rows} rows x {self.vectors} vectors{block}{together}"
+        period = f", up to {self.period} j's together" if self.period > 1 else ""
+        return f"{self.rows} rows x {self.vectors} vectors{block}{period}"
 
 
-def choose(problem: Problem, limits: Limits) -> TwinTile:
-    """The tuned tile where the table has one that is still to be had, else the usual one."""
-    name = tuned.tile_name(problem, tuned.cpu_architecture(limits.lanes))
+def choose(problem: Problem, limits: TwinLimits) -> TwinTile:
+    """The tuned tile of the table, if the library still has it; else the default tile."""
+    name = tuned.tile_name(problem, tuned.cpu_architecture(limits.vector_width))
     named = (tile for tile in candidates(problem, limits) if str(tile) == name) if name else iter(())
-    return next(named, usual(problem, limits))
+    return next(named, default_tile(problem, limits))
 
 
-def usual(problem: Problem, limits: Limits) -> TwinTile:
-    """The largest register tile, and as many j's together as there are."""
-    together = 1 if problem.layout == "batch_last" else min(problem.pattern.d, limits.period)
-    return TwinTile(limits.rows, limits.vectors, 0, 1 << (together.bit_length() - 1))
+def default_tile(problem: Problem, limits: TwinLimits) -> TwinTile:
+    """The largest register tile, with as many j's in a vector as possible."""
+    neighbours = 1 if problem.layout == "batch_last" else min(problem.pattern.d, limits.period)
+    return TwinTile(limits.rows, limits.vectors, 0, 1 << (neighbours.bit_length() - 1))
 
 
-def candidates(problem: Problem, limits: Limits) -> Iterator[TwinTile]:
-    """Every tile that there is for this problem, the usual one first."""
-    first = usual(problem, limits)
+def candidates(problem: Problem, limits: TwinLimits) -> Iterator[TwinTile]:
+    """Every tile for this problem, the default one first."""
+    first = default_tile(problem, limits)
     yield first
     blocks = [0]
     if problem.layout == "batch_first":
@@ -74,20 +74,21 @@ def candidates(problem: Problem, limits: Limits) -> Iterator[TwinTile]:
             yield tile
 
 
-def cycles(problem: Problem, tile: TwinTile, limits: Limits) -> float:
-    """Estimated cycles of one core, to rank tiles by; what X and Y take from memory is the same for all.
+def cycles(problem: Problem, tile: TwinTile, limits: TwinLimits) -> float:
+    """Estimated cycles of one core, to rank tiles; without the traffic of X and Y, equal for all tiles.
 
-    In a step of c a register tile multiplies rows × vectors on two units, and loads both by two loads a
-    cycle; vectors of a panel beyond the first-level cache take twice as long, beyond the second four times.
+    In a step of c a register tile multiplies rows × vectors on two units, and loads both with two loads a
+    cycle; vectors of a panel that exceeds the first-level cache take twice as long, those of one that
+    exceeds the second-level cache four times.
     """
     a, b, c, d = problem.pattern.as_tuple()
     if problem.layout == "batch_last":
         along_vectors, along_rows, products = problem.batch, b, a * d
     else:
         along_vectors, along_rows, products = b * tile.period, problem.batch, a * -(-d // tile.period)
-    width = tile.vectors * limits.lanes
+    width = tile.vectors * limits.vector_width
     panel_bytes = 4 * c * width
-    reach = 1 if panel_bytes <= NEAR_BYTES else 2 if panel_bytes <= ROOM_BYTES else 4
-    step = max(tile.rows * tile.vectors, tile.rows + reach * tile.vectors) / 2
+    load_cost = 1 if panel_bytes <= L1_PANEL_BYTES else 2 if panel_bytes <= L2_PANEL_BYTES else 4
+    step = max(tile.rows * tile.vectors, tile.rows + load_cost * tile.vectors) / 2
     tiles = products * -(-along_vectors // width) * -(-along_rows // tile.rows)
     return tiles * (c * step + TILE_CYCLES)

@@ -1,1 +1,1 @@
-"""kernels/fused/cuda: say in one sentence what lives here."""
+"""The fused product on NVIDIA GPUs: choosing a tile, compiling it with nvcc, launching it with PyCUDA."""

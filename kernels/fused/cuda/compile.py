@@ -1,6 +1,6 @@
-"""Machine code of a tile: compiled once, kept in a cache folder that may travel.
+"""Machine code of a tile: compiled once and kept in a cache folder.
 
-A cache that was filled elsewhere serves a machine without nvcc.
+A cache folder that was filled on another machine also serves a machine without nvcc.
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.fused.artifacts.cache import cache_folder
+from kswatch.kernels.fused.artifacts.cache import cache_folder, replace_file
 from kswatch.kernels.fused.artifacts.sources import source_files
 from kswatch.kernels.fused.cuda.nvcc import (
     FLAGS,
     SOURCE_FOLDER,
-    Resources,
+    PtxasReport,
     compile_tile,
     find_nvcc,
     nvcc_version,
@@ -27,8 +26,8 @@ from kswatch.kernels.fused.cuda.nvcc import (
 from kswatch.kernels.fused.cuda.tile import Tile
 
 CUBINS = "KSWATCH_CUBINS"
-"""`any`: a kernel that another nvcc compiled serves too, so that a cache can be filled ahead for a machine
-whose own nvcc would take its time."""
+"""Environment variable; `any` also accepts kernels compiled by another nvcc, so that a cache can be filled
+in advance for a machine on which compiling would take too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ class Cubin:
     code: bytes
     sha256: str
     compiler: str
-    """nvcc's line on its build."""
-    resources: Resources
+    """The build line of nvcc."""
+    resources: PtxasReport
 
 
 @lru_cache(maxsize=512)
@@ -47,16 +46,16 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
     """The tile's machine code, from the cache or from nvcc.
 
     Args:
-        tile: Which instance of the kernel.
-        architecture: Compute capability, as 90 for sm_90.
+        tile: The instance of the kernel.
+        architecture: Compute capability, such as 90 for sm_90.
 
     Raises:
-        UnsupportedError: it is in no cache and cannot be compiled here.
+        UnsupportedError: it is not in the cache and cannot be compiled here.
     """
     key = source_key(tile, architecture)
     nvcc = find_nvcc()
-    carried = newest(key) if nvcc is None or os.environ.get(CUBINS) == "any" else None
-    stored = carried or (read(entry(key, nvcc)) if nvcc else None)
+    foreign = newest_cubin(key) if nvcc is None or os.environ.get(CUBINS) == "any" else None
+    stored = foreign or (read_entry(cache_entry(key, nvcc)) if nvcc else None)
     if stored is not None:
         return stored
     if nvcc is None:
@@ -65,48 +64,48 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
             f"{cache_folder()}; `pip install 'kswatch[static]'`, name a CUDA toolkit in CUDA_HOME, or set "
             "KSWATCH_CACHE to a cache that was filled elsewhere"
         )
-    return compile_into(entry(key, nvcc), tile, architecture, nvcc)
+    return compile_into(cache_entry(key, nvcc), tile, architecture, nvcc)
 
 
 def source_key(tile: Tile, architecture: int) -> str:
-    """sha256 over what decides the machine code but for the compiler's version."""
+    """sha256 over everything that determines the machine code, except for the compiler's version."""
     parts = [tile.source.encode(), repr((FLAGS, architecture)).encode()]
-    wide = tile.family == "warpgroups"
+    with_hopper = tile.family == "warpgroups"
     paths = (
         path
         for path in source_files(SOURCE_FOLDER, "*.cu", "*.cuh")
-        if wide or not path.name.startswith("hopper")
+        if with_hopper or not path.name.startswith("hopper")
     )
     parts += [path.read_bytes() for path in paths]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def entry(key: str, nvcc: str) -> Path:
-    """Where the cubin of a source by a compiler is kept; its sidecar is beside it."""
+def cache_entry(key: str, nvcc: str) -> Path:
+    """The file of a source's cubin by one compiler; a sidecar `.json` is beside it."""
     version = hashlib.sha256(nvcc_version(nvcc).encode()).hexdigest()[:16]
     return cache_folder() / f"cubin-{key}-{version}.cubin"
 
 
-def newest(key: str) -> Cubin | None:
-    """The last cubin of a source that any compiler made; for machines that have none."""
+def newest_cubin(key: str) -> Cubin | None:
+    """The newest cubin of a source, whichever compiler made it."""
     paths = sorted(cache_folder().glob(f"cubin-{key}-*.cubin"), key=lambda path: path.stat().st_mtime)
-    return read(paths[-1]) if paths else None
+    return read_entry(paths[-1]) if paths else None
 
 
-def read(path: Path) -> Cubin | None:
-    """A whole entry; None for one that is missing or damaged."""
+def read_entry(path: Path) -> Cubin | None:
+    """A complete entry; None for one that is missing or damaged."""
     try:
         code = path.read_bytes()
         facts = json.loads(path.with_suffix(".json").read_text())
-        compiler, resources = facts["nvcc"], Resources(**facts["resources"])
+        compiler, resources = facts["nvcc"], PtxasReport(**facts["resources"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     sha256 = hashlib.sha256(code).hexdigest()
     return Cubin(code, sha256, compiler, resources) if sha256 == facts["sha256"] else None
 
 
-def write(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> None:
-    """Sidecar first, cubin last, each by a rename, so that others see an entry whole or not at all."""
+def write_entry(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> None:
+    """Write the sidecar, then the cubin, each by a rename, so that no other process sees a partial entry."""
     facts = {
         "tile": str(tile),
         "precision": tile.precision,
@@ -116,13 +115,8 @@ def write(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> None:
         "sha256": compiled.sha256,
         "resources": asdict(compiled.resources),
     }
-    for target, content in (
-        (path.with_suffix(".json"), json.dumps(facts, indent=1).encode()),
-        (path, compiled.code),
-    ):
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix="cubin-writing-", delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(target)
+    replace_file(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
+    replace_file(path, compiled.code)
 
 
 def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
@@ -134,11 +128,10 @@ def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
     code, resources = compile_tile(tile, architecture, nvcc)
     compiled = Cubin(code, hashlib.sha256(code).hexdigest(), nvcc_version(nvcc), resources)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, compiled, tile, architecture)
+        write_entry(path, compiled, tile, architecture)
     except OSError as error:
         raise UnsupportedError(
             f"cannot write the compiled kernel to {path.parent} ({error.strerror}); "
-            "set KSWATCH_CACHE to a folder that can be written"
+            "set KSWATCH_CACHE to a writable folder"
         ) from error
     return compiled

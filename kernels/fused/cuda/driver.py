@@ -1,6 +1,6 @@
-"""PyCUDA beside torch: one primary context, one stream, loaded kernels.
+"""PyCUDA beside torch: they share the primary context and the stream; kernels stay loaded.
 
-`pycuda.driver` cannot be imported without NVIDIA's driver, so that it is imported on first use.
+`pycuda.driver` cannot be imported without NVIDIA's driver, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda.compile import Cubin
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 
 PRODUCT, SECOND_PASS = "ks_product", "ks_sum_parts"
 PLAIN_SHARED_BYTES = 48 * 1024
-"""More than this a kernel must ask for."""
+"""Dynamic shared memory that a kernel may use without raising its limit."""
 
 NON_BLOCKING = 1
-"""A stream that does not wait for the legacy default stream (CU_STREAM_NON_BLOCKING)."""
+"""Flag of a stream that does not wait for the legacy default stream (CU_STREAM_NON_BLOCKING)."""
 
 
 @cache
@@ -31,7 +31,7 @@ def pycuda_driver() -> ModuleType:
     """`pycuda.driver`, initialised.
 
     Raises:
-        UnsupportedError: it is not installed, or there is no driver.
+        UnsupportedError: PyCUDA is not installed, or there is no driver.
     """
     try:
         from pycuda import driver
@@ -45,17 +45,17 @@ def pycuda_driver() -> ModuleType:
 
 
 @cache
-def machine(device: torch.device) -> Machine:
-    """What tiles depend on."""
+def gpu_properties(device: torch.device) -> GpuProperties:
+    """The properties of a GPU that tiles depend on."""
     properties = torch.cuda.get_device_properties(device)
-    return Machine(10 * properties.major + properties.minor, properties.multi_processor_count)
+    return GpuProperties(10 * properties.major + properties.minor, properties.multi_processor_count)
 
 
 @contextmanager
-def current(device: torch.device) -> Iterator[None]:
-    """The device, with its context current in this thread, as the driver's calls take for granted.
+def current_context(device: torch.device) -> Iterator[None]:
+    """Select the device and make its context current in this thread, which driver calls require.
 
-    The runtime below torch makes a thread's context current only when it first needs it itself.
+    The CUDA runtime makes a context current only at the first runtime call of a thread.
     """
     with torch.cuda.device(device):
         if device not in _thread.devices:
@@ -65,7 +65,7 @@ def current(device: torch.device) -> Iterator[None]:
 
 
 class _Thread(threading.local):
-    """Devices whose context this thread has seen."""
+    """Devices whose context has been current in this thread."""
 
     def __init__(self) -> None:
         self.devices: set[torch.device] = set()
@@ -76,8 +76,11 @@ _thread = _Thread()
 
 @contextmanager
 def primary_context(device: torch.device) -> Iterator[None]:
-    """The device's context, torch's own, on PyCUDA's stack; left there, PyCUDA would abort at exit."""
-    with current(device):
+    """Push the device's context, shared with torch, onto PyCUDA's stack, and pop it again.
+
+    A context left on the stack makes PyCUDA abort at exit.
+    """
+    with current_context(device):
         context = _retained(device)
         context.push()
         try:
@@ -97,18 +100,18 @@ Kernel = Callable[..., None]
 
 @cache
 def load(compiled: Cubin, device: torch.device, name: str, shared_bytes: int) -> Kernel:
-    """A function of a cubin, kept loaded.
+    """A function of a cubin, which stays loaded.
 
-    It is what PyCUDA's prepared calls end in, once they have packed all arguments anew.
+    This is the call that PyCUDA's prepared calls make after packing all arguments again.
 
     Args:
-        compiled: Whose code it is.
-        device: Where it is loaded.
-        name: The function's.
-        shared_bytes: The most that a launch will ask for.
+        compiled: The cubin.
+        device: The GPU to load it on.
+        name: The name of the function.
+        shared_bytes: The most dynamic shared memory of a launch.
 
     Raises:
-        UnsupportedError: the driver does not take the cubin.
+        UnsupportedError: the driver does not load the cubin.
     """
     driver = pycuda_driver()
     with primary_context(device):
@@ -122,7 +125,7 @@ def load(compiled: Cubin, device: torch.device, name: str, shared_bytes: int) ->
         if shared_bytes > PLAIN_SHARED_BYTES:
             attribute = driver.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             function.set_attribute(attribute, shared_bytes)
-    _side_stream(device)  # now: a graph capture is no time to make a stream
+    _side_stream(device)  # now, because a stream cannot be created during a graph capture
     kernel: Kernel = function._launch_kernel
     return kernel
 
@@ -130,11 +133,11 @@ def load(compiled: Cubin, device: torch.device, name: str, shared_bytes: int) ->
 # ---- streams --------------------------------------------------------------------------------------
 
 _streams: dict[int, Any] = {0: None}
-"""PyCUDA's streams by handle, the default one first; PyCUDA launches on no stream that it has not made."""
+"""PyCUDA's streams by handle, the default one first; PyCUDA launches only on streams that it created."""
 
 
 def new_stream(device: torch.device) -> torch.cuda.Stream:
-    """A stream for `torch.cuda.stream(...)` on which torch and our kernels both launch directly."""
+    """A stream for `torch.cuda.stream(...)` on which both torch and the fused kernel launch directly."""
     with primary_context(device):
         stream = pycuda_driver().Stream(NON_BLOCKING)
     _streams[stream.handle] = stream  # torch does not keep it alive
@@ -147,38 +150,38 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def on_current_stream(device: torch.device, launch: Callable[[Any], None]) -> None:
-    """Calls `launch(stream)` so that it is ordered with what torch has queued and will queue.
+    """Call `launch(stream)` in order with the work that torch has queued before and queues afterwards.
 
-    torch's default stream is the driver's, which PyCUDA calls None; streams of `new_stream` are
-    known. From any other (a pool stream, a graph capture) the launch goes to a stream of ours that
-    waits for it and that it waits for.
+    torch's default stream is the driver's, which is None in PyCUDA; streams of `new_stream` are
+    known. For any other (a pool stream, a graph capture) the launch goes to a side stream, and events
+    order the two streams before and after it.
     """
-    with current(device):
-        theirs = torch.cuda.current_stream(device)
-        if theirs.cuda_stream in _streams:
-            return launch(_streams[theirs.cuda_stream])
-        ours = _side_stream(device)
-        ours.wait_stream(theirs)
-        launch(_streams[ours.cuda_stream])
-        theirs.wait_stream(ours)
+    with current_context(device):
+        torch_stream = torch.cuda.current_stream(device)
+        if torch_stream.cuda_stream in _streams:
+            return launch(_streams[torch_stream.cuda_stream])
+        side_stream = _side_stream(device)
+        side_stream.wait_stream(torch_stream)
+        launch(_streams[side_stream.cuda_stream])
+        torch_stream.wait_stream(side_stream)
 
 
-NOT_DIRECTLY = object()
+NO_DIRECT_STREAM = object()
 
 
 def direct_stream(device: torch.device) -> Any:  # noqa: ANN401
-    """The current stream where a launch may go to it at once, else `NOT_DIRECTLY`."""
+    """The current stream, where a launch may use it directly; else `NO_DIRECT_STREAM`."""
     if current_device() != device.index or device not in _thread.devices:
-        return NOT_DIRECTLY
-    return _streams.get(current_stream_handle(device.index), NOT_DIRECTLY)
+        return NO_DIRECT_STREAM
+    return _streams.get(current_stream_handle(device.index), NO_DIRECT_STREAM)
 
 
-# ---- as Inductor asks torch -------------------------------------------------------------------------
-# `torch.cuda` asks first whether CUDA is ready, and makes an object of a stream; `torch.empty` takes longer
-# to read its arguments than to allocate.
+# ---- torch's functions that Inductor's generated code uses -------------------------------------------
+# `torch.cuda` first checks that CUDA is initialised, and creates an object for a stream; `torch.empty`
+# spends more time on parsing its arguments than on allocating.
 
 
-def _empty_there(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def _empty_on_device(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty_strided(shape, strides, dtype=dtype, device="cuda")
 
 
@@ -186,7 +189,7 @@ current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", torch.c
 current_stream_handle: Callable[[int], int] = getattr(
     torch._C, "_cuda_getCurrentRawStream", lambda index: torch.cuda.current_stream(index).cuda_stream
 )
-empty_there: Callable[..., torch.Tensor] = getattr(
-    torch._C._dynamo.guards, "_empty_strided_cuda", _empty_there
+empty_on_device: Callable[..., torch.Tensor] = getattr(
+    torch._C._dynamo.guards, "_empty_strided_cuda", _empty_on_device
 )
 """An uninitialised tensor of a shape, strides and dtype on torch's current device."""

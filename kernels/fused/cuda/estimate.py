@@ -1,101 +1,101 @@
-"""How long a tile should take, roughly: it ranks tiles and promises nothing.
+"""A rough model of a tile's time, used to rank tiles; it does not predict latencies.
 
 Per step of c a block multiplies, moves X and W from the L2 cache and moves both through shared
-memory; these overlap, so that the slowest of them counts, and then it stores Y. Blocks that share a
-multiprocessor overlap in all of it, until one of the three is busy all the time. Rates are per
-multiprocessor and cycle, of the A100 and H100 generations.
+memory; these overlap, so the slowest of them counts. At the end it stores Y. Blocks on the same
+multiprocessor overlap as well, until one of the three resources is saturated. Rates are per
+multiprocessor and cycle, for the A100 and H100 generations.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.tile import Tile, ceil
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile import Tile, ceil_div
 from kswatch.kernels.problem import ELEMENT_BYTES, Problem
 
 MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
 CORE_MULTIPLY_ADDS = 128
 WARPGROUP_GAIN = 1.6
-"""mma.sync reaches some 62 % of what wgmma does."""
+"""mma.sync reaches some 62 % of the throughput of wgmma."""
 SHARED_BYTES = 128
 SHARED_ACCESSES = 32
-"""Single elements, whatever their size."""
-GLOBAL_BYTES = 40
-"""From the L2 cache; others measured 28 to 40 on H100s."""
+"""Accesses by single elements, whatever their size."""
+L2_BYTES = 40
+"""From the L2 cache; published measurements on H100s are 28 to 40."""
 START_CYCLES = 2000
-"""From a block's first copy to its first product and from its last to the store."""
+"""From a block's first copy to its first product and from its last product to the store."""
 
 LATENCY_CYCLES = 800
-"""From a copy's start to its landing; a block's stages have their copies under way at once."""
+"""From the start of a copy until its data has arrived; the copies of a block's stages overlap."""
 LAUNCH_CYCLES = 3000
 """From the end of a launch to the start of the next."""
 
 SHARPNESS = 4
-"""Of the corner between two limits: two equal ones cost a fifth more than one."""
+"""Exponent with which limits are combined: two equal limits cost a fifth more than one."""
 
 SECTOR_BYTES = 32
 REGISTERS = 65536
 MAX_RESIDENT_THREADS = 1536
 SYSTEM_BYTES = 1024
-"""Of shared memory that each block takes for the system, from sm_80 on."""
+"""Shared memory that the system reserves for each block, from sm_80 on."""
 
 
-class Load(NamedTuple):
-    """Cycles of a multiprocessor's three resources."""
+class ResourceCycles(NamedTuple):
+    """Cycles for which the three resources of a multiprocessor are busy."""
 
     multiplying: float
     shared: float
-    global_: float
+    l2: float
 
-    def times(self, count: int) -> Load:
-        """Of so many of these."""
-        return Load(*(count * part for part in self))
+    def scaled(self, count: int) -> ResourceCycles:
+        """The cycles of `count` repetitions."""
+        return ResourceCycles(*(count * part for part in self))
 
-    def plus(self, other: Load) -> Load:
-        """Of both."""
-        return Load(*(mine + its for mine, its in zip(self, other, strict=True)))
-
-
-def cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
-    """Estimated cycles of the launch, or of both where there is a second pass."""
-    steps = ceil(ceil(problem.pattern.c, tile.depth), tile.parts)
-    batch_tiles = ceil(ceil(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
-    step, store = _step_load(problem, tile), _store_load(problem, tile)
-    under_way = tile.stages if tile.family == "warpgroups" else tile.stages - 1
-    alone = batch_tiles * (steps * max(*step, LATENCY_CYCLES / under_way) + store.shared + store.global_)
-    alone += START_CYCLES + (steps * _weight_bytes(tile) / GLOBAL_BYTES if tile.walkers else 0)
-    on_one = ceil(tile.blocks(problem), machine.multiprocessors)
-    busy = step.times(steps).plus(store).times(batch_tiles)
-    launch = on_one * together(*busy, alone / min(on_one, resident(tile, machine)))
-    return launch + (_second_pass_cycles(problem, tile, machine) if tile.parts > 1 else 0)
+    def plus(self, other: ResourceCycles) -> ResourceCycles:
+        """The sum, resource by resource."""
+        return ResourceCycles(*(left + right for left, right in zip(self, other, strict=True)))
 
 
-def together(*parts: float) -> float:
-    """What several limits come to: the largest, and more where others are nearly as large."""
-    return sum(part**SHARPNESS for part in parts) ** (1 / SHARPNESS)
+def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
+    """Estimated cycles of the launch, including the second pass where there is one."""
+    steps = ceil_div(ceil_div(problem.pattern.c, tile.depth), tile.parts)
+    batch_tiles = ceil_div(ceil_div(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
+    step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
+    in_flight = tile.stages if tile.family == "warpgroups" else tile.stages - 1
+    alone = batch_tiles * (steps * max(*step, LATENCY_CYCLES / in_flight) + store.shared + store.l2)
+    alone += START_CYCLES + (steps * _weight_bytes(tile) / L2_BYTES if tile.walkers else 0)
+    blocks = ceil_div(tile.blocks(problem), gpu.multiprocessors)
+    busy = step.scaled(steps).plus(store).scaled(batch_tiles)
+    launch = blocks * combine_limits(*busy, alone / min(blocks, resident_blocks(tile, gpu)))
+    return launch + (_second_pass_cycles(problem, tile, gpu) if tile.parts > 1 else 0)
 
 
-def resident(tile: Tile, machine: Machine) -> int:
-    """Blocks that share a multiprocessor, by shared memory, registers and threads."""
+def combine_limits(*limits: float) -> float:
+    """The largest limit, and somewhat more where others are nearly as large."""
+    return sum(limit**SHARPNESS for limit in limits) ** (1 / SHARPNESS)
+
+
+def resident_blocks(tile: Tile, gpu: GpuProperties) -> int:
+    """Blocks that share a multiprocessor, limited by shared memory, registers and threads."""
     by_registers = REGISTERS // (tile.registers * tile.threads)
     by_threads = MAX_RESIDENT_THREADS // tile.threads
-    by_memory = (machine.shared_bytes + SYSTEM_BYTES) // (tile.launch_bytes + SYSTEM_BYTES)
+    by_memory = (gpu.shared_bytes + SYSTEM_BYTES) // (tile.launch_bytes + SYSTEM_BYTES)
     return max(1, min(by_memory, by_registers, by_threads))
 
 
 def _weight_bytes(tile: Tile) -> int:
-    """Of one step."""
+    """Bytes of one step's weights."""
     return ELEMENT_BYTES[tile.precision] * tile.weight_elements
 
 
-def _second_pass_cycles(problem: Problem, tile: Tile, machine: Machine) -> float:
+def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     sums = problem.batch * problem.pattern.rows
-    bytes_on_one = sums * (4 * tile.parts + problem.element_bytes) / machine.multiprocessors
-    return LAUNCH_CYCLES + bytes_on_one / GLOBAL_BYTES
+    bytes_per_multiprocessor = sums * (4 * tile.parts + problem.element_bytes) / gpu.multiprocessors
+    return LAUNCH_CYCLES + bytes_per_multiprocessor / L2_BYTES
 
 
-def _step_load(problem: Problem, tile: Tile) -> Load:
+def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     element_bytes = ELEMENT_BYTES[tile.precision]
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
@@ -103,26 +103,29 @@ def _step_load(problem: Problem, tile: Tile) -> Load:
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     w_bytes = 0 if tile.walkers else _weight_bytes(tile)
     read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
-    turned = not (tile.direct or tile.layout == "batch_last")
-    turn_cycles = (x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES) if turned else 0.0
-    return Load(
+    transposed = not (tile.direct or tile.layout == "batch_last")
+    transpose_cycles = (
+        (x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES) if transposed else 0.0
+    )
+    return ResourceCycles(
         work / rate,
-        (x_bytes + w_bytes + read_bytes) / SHARED_BYTES + turn_cycles,
-        (x_bytes * _sector_waste(problem, tile) + w_bytes) / GLOBAL_BYTES,
+        (x_bytes + w_bytes + read_bytes) / SHARED_BYTES + transpose_cycles,
+        (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES,
     )
 
 
-def _store_load(problem: Problem, tile: Tile) -> Load:
+def _store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     elements = tile.rows * tile.batch * tile.neighbours
     y_bytes = (4 if tile.parts > 1 else ELEMENT_BYTES[tile.precision]) * elements
-    alone = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2  # accesses by one element
-    shared_cycles = alone * elements / SHARED_ACCESSES + (2 - alone) * y_bytes / SHARED_BYTES
-    return Load(0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / GLOBAL_BYTES)
+    # of the two passes through shared memory, those that access single elements
+    by_element = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2
+    shared_cycles = by_element * elements / SHARED_ACCESSES + (2 - by_element) * y_bytes / SHARED_BYTES
+    return ResourceCycles(0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / L2_BYTES)
 
 
 def _sector_waste(problem: Problem, tile: Tile) -> float:
-    """Bytes that a segment of neighbouring j's moves, over those it needs."""
+    """Bytes moved for a segment of neighbouring j's, relative to the bytes that it needs."""
     if tile.layout == "batch_last" or tile.neighbours >= problem.pattern.d:
         return 1.0
     segment_bytes = ELEMENT_BYTES[tile.precision] * tile.neighbours
-    return ceil(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes
+    return ceil_div(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes

@@ -1,6 +1,7 @@
-"""What starts the kernels of a tile, given nothing but the addresses of X and Y.
+"""Launches the kernels of a tile, given only the addresses of X and Y.
 
-All that a launch needs lies in closures: attributes and methods of an object would take as long again.
+Everything that a launch needs is kept in closures: looking up attributes and methods of an object would
+take as long as the rest of the launch.
 """
 
 from __future__ import annotations
@@ -14,101 +15,102 @@ import torch
 from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver, tensor_map
 from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
-from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile, ceil
+from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile, ceil_div
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.problem import Problem
 
-Start = Callable[..., None]
-"""`start(x, y)` launches on torch's current stream for two addresses; it keeps weights and bias alive."""
+RawLaunch = Callable[..., None]
+"""`raw_launch(x, y)` launches on torch's current stream for two addresses; it owns weights and bias."""
 
-MAPS = 64
-"""Tensor maps that a product keeps: inputs come from few places again and again."""
+MAX_TENSOR_MAPS = 64
+"""Tensor maps that a product keeps: inputs tend to reuse a few addresses."""
 
 
 @dataclass(frozen=True)
 class Operands:
-    """What every launch of a product reads."""
+    """The operands that are the same in every launch of a product."""
 
     problem: Problem
     weights: torch.Tensor
-    """As the tile reads them."""
+    """In the layout of the tile."""
     bias: torch.Tensor | None
 
 
-def starter(
-    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, plain: Tile
-) -> Start:
-    """What computes the whole product by a tile; `plain` takes over where wgmma's cannot."""
+def make_raw_launch(
+    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, fallback: Tile
+) -> RawLaunch:
+    """A launch of the whole product by a tile; inputs that TMA cannot read go to the `fallback` tile."""
     operands = Operands(problem, lay_out(weights, tile), bias)
     if tile.family == "warpgroups":
-        return _with_maps(operands, tile, starter(problem, weights, bias, plain, plain))
-    return _in_parts(operands, tile) if tile.parts > 1 else _in_one(operands, tile)
+        return _with_tensor_maps(operands, tile, make_raw_launch(problem, weights, bias, fallback, fallback))
+    return _two_pass(operands, tile) if tile.parts > 1 else _single_pass(operands, tile)
 
 
-def _in_one(operands: Operands, tile: Tile) -> Start:
-    """Accesses are as wide as the addresses allow; a view may start anywhere."""
-    by_width: dict[int, Start] = {}
+def _single_pass(operands: Operands, tile: Tile) -> RawLaunch:
+    """One launch, with accesses as wide as the addresses allow; a view may start anywhere."""
+    by_width: dict[int, RawLaunch] = {}
 
-    def narrower(addresses: int) -> Start:
+    def narrower(addresses: int) -> RawLaunch:
         width = tile.vector_bytes
         while addresses % width:
             width //= 2
         if width not in by_width:
-            by_width[width] = _product(operands, tile.with_vectors(width), None)
+            by_width[width] = _product_launch(operands, tile.with_vectors(width), None)
         return by_width[width]
 
-    return _product(operands, tile, narrower)
+    return _product_launch(operands, tile, narrower)
 
 
-def _in_parts(operands: Operands, tile: Tile) -> Start:
-    """The parts' sums, then what adds them up."""
+def _two_pass(operands: Operands, tile: Tile) -> RawLaunch:
+    """The sums of the parts of c, then a second launch that adds them up."""
     elements = operands.problem.output_bytes // operands.problem.element_bytes
-    multiply = _in_one(operands, tile)
-    add_up = _launch(operands, tile, driver.SECOND_PASS, ceil(elements, SUM_THREADS), SUM_THREADS, 0)
+    multiply = _single_pass(operands, tile)
+    blocks = ceil_div(elements, SUM_THREADS)
+    add_up = _kernel_launch(operands, tile, driver.SECOND_PASS, blocks, SUM_THREADS, 0)
     device = operands.weights.device
 
-    def start(x: int, y: int) -> None:
+    def launch(x: int, y: int) -> None:
         sums = torch.empty((tile.parts, elements), dtype=torch.float32, device=device)
         multiply(x, sums.data_ptr())
         add_up(sums.data_ptr(), y)
 
-    return start
+    return launch
 
 
-def _with_maps(operands: Operands, tile: Tile, plain: Start) -> Start:
-    """X by a tensor map; one that TMA cannot take goes to `plain`."""
-    multiply = _in_one(operands, tile)
+def _with_tensor_maps(operands: Operands, tile: Tile, fallback: RawLaunch) -> RawLaunch:
+    """A launch that reads X through a tensor map for its address; unaligned inputs go to `fallback`."""
+    multiply = _single_pass(operands, tile)
     maps: dict[int, bytes] = {}
 
-    def start(x: int, y: int) -> None:
+    def launch(x: int, y: int) -> None:
         if x % tensor_map.ADDRESS_BYTES:
-            return plain(x, y)
+            return fallback(x, y)
         known = maps.get(x)
         if known is None:
-            if len(maps) == MAPS:
+            if len(maps) == MAX_TENSOR_MAPS:
                 maps.clear()
             known = maps[x] = tensor_map.encode(operands.problem, tile, x)
         multiply(x, y, known)
 
-    return start
+    return launch
 
 
-def _product(operands: Operands, tile: Tile, narrower: Callable[[int], Start] | None) -> Start:
+def _product_launch(operands: Operands, tile: Tile, narrower: Callable[[int], RawLaunch] | None) -> RawLaunch:
     blocks = tile.blocks(operands.problem)
-    return _launch(operands, tile, driver.PRODUCT, blocks, tile.threads, tile.launch_bytes, narrower)
+    return _kernel_launch(operands, tile, driver.PRODUCT, blocks, tile.threads, tile.launch_bytes, narrower)
 
 
-def _launch(
+def _kernel_launch(
     operands: Operands,
     tile: Tile,
     name: str,
     blocks: int,
     threads: int,
     shared_bytes: int,
-    narrower: Callable[[int], Start] | None = None,
-) -> Start:
+    narrower: Callable[[int], RawLaunch] | None = None,
+) -> RawLaunch:
     device, grid, block = operands.weights.device, (blocks, 1, 1), (threads, 1, 1)
-    compiled = compiler.cubin(tile, driver.machine(device).architecture)
+    compiled = compiler.cubin(tile, driver.gpu_properties(device).architecture)
     kernel = driver.load(compiled, device, name, shared_bytes)
     weights = operands.weights.data_ptr()
     bias = 0 if operands.bias is None else operands.bias.data_ptr()
@@ -122,9 +124,9 @@ def _launch(
         if tensor_map:
             packed = tensor_map + packed
         stream = driver.direct_stream(device)
-        if stream is driver.NOT_DIRECTLY:
-            start = partial(kernel, grid, block, packed, shared_bytes)
-            driver.on_current_stream(operands.weights.device, start)
+        if stream is driver.NO_DIRECT_STREAM:
+            on_stream = partial(kernel, grid, block, packed, shared_bytes)
+            driver.on_current_stream(operands.weights.device, on_stream)
         else:
             kernel(grid, block, packed, shared_bytes, stream)
 

@@ -1,4 +1,4 @@
-"""The tensor map of X, by which TMA brings boxes of it; by ctypes, since PyCUDA has none."""
+"""The tensor map of X, through which TMA copies boxes of it; made with ctypes, as PyCUDA lacks the call."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from kswatch.kernels.problem import Problem
 BYTES = 128
 ALIGNMENT_BYTES = 64
 ADDRESS_BYTES = 16
-"""What the address of X and its strides must be multiples of."""
+"""Alignment of X and of its strides."""
 SPAN_BYTES = 128
-"""Of a row of a box, as the swizzle knows it."""
+"""Length of a row of a box under the 128-byte swizzle."""
 
 DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11}
-"""TFLOAT32 rounds fp32 on its way, which wgmma itself would cut."""
+"""CUtensorMapDataType; TFLOAT32 rounds fp32 during the copy, where wgmma itself would truncate."""
 SWIZZLE_128B, PROMOTE_L2_128B = 3, 2
-"""Values of the driver API's enumerations CUtensorMap..."""
+"""Values of the driver API's enumerations CUtensorMapSwizzle and CUtensorMapL2promotion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A tensor of four axes, innermost first, and the box that one copy brings."""
+    """A tensor of four axes, innermost first, and the box that one copy transfers."""
 
     extents: tuple[int, int, int, int]
     stride_bytes: tuple[int, int, int]
-    """Of the axes but the innermost."""
+    """Strides of all axes except the innermost."""
     box: tuple[int, int, int, int]
 
 
 def fields(problem: Problem, tile: Tile) -> Fields:
-    """X as hopper.cu names its places: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1."""
+    """X with the axes of hopper.cu: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1."""
     a, _, c, d = problem.pattern.as_tuple()
     span = SPAN_BYTES // problem.element_bytes
     if problem.layout == "batch_last":
@@ -45,12 +45,12 @@ def fields(problem: Problem, tile: Tile) -> Fields:
 
 
 def encode(problem: Problem, tile: Tile, x: int) -> bytes:
-    """The map of X at an address, as the kernel takes it.
+    """The map of X at an address, in the form that the kernel takes.
 
     Raises:
-        UnsupportedError: no driver, one without tensor maps, or one that refuses this.
+        UnsupportedError: there is no driver, or it has no tensor maps, or it refuses this one.
     """
-    wanted = fields(problem, tile)
+    of_x = fields(problem, tile)
     storage = ctypes.create_string_buffer(BYTES + ALIGNMENT_BYTES)
     start = -ctypes.addressof(storage) % ALIGNMENT_BYTES
     code = _encoder()(
@@ -58,9 +58,9 @@ def encode(problem: Problem, tile: Tile, x: int) -> bytes:
         DATA_TYPES[problem.precision],
         4,
         ctypes.c_void_p(x),
-        (ctypes.c_uint64 * 4)(*wanted.extents),
-        (ctypes.c_uint64 * 3)(*wanted.stride_bytes),
-        (ctypes.c_uint32 * 4)(*wanted.box),
+        (ctypes.c_uint64 * 4)(*of_x.extents),
+        (ctypes.c_uint64 * 3)(*of_x.stride_bytes),
+        (ctypes.c_uint32 * 4)(*of_x.box),
         (ctypes.c_uint32 * 4)(1, 1, 1, 1),
         0,  # not interleaved
         SWIZZLE_128B,
@@ -68,7 +68,7 @@ def encode(problem: Problem, tile: Tile, x: int) -> bytes:
         0,  # zeros outside
     )
     if code:
-        raise UnsupportedError(f"the driver makes no tensor map of X for {problem}: CUDA error {code}")
+        raise UnsupportedError(f"the driver cannot encode a tensor map of X for {problem}: CUDA error {code}")
     return storage.raw[start : start + BYTES]
 
 
@@ -78,7 +78,7 @@ def _encoder() -> ctypes._NamedFuncPointer:
         function = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
     except (OSError, AttributeError) as error:
         raise UnsupportedError(
-            f"no driver that makes tensor maps ({error}); wgmma needs NVIDIA's driver 525 or newer"
+            f"no driver with tensor maps ({error}); wgmma needs NVIDIA's driver 525 or newer"
         ) from error
     function.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p]
     function.argtypes += [ctypes.c_void_p] * 4 + [ctypes.c_int] * 4

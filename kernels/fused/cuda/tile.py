@@ -1,4 +1,4 @@
-"""One tile of the fused kernel: the template parameters of `tile.cuh`, whose letters stand beside them."""
+"""One tile of the fused kernel: the template parameters of `tile.cuh`, with their names there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 WORKER_THREADS: dict[Family, int] = {"cores": 1, "tensor_cores": 32, "warpgroups": 128}
 SUM_THREADS = 256
-"""Of a block of the second pass, which adds up `parts`."""
+"""Threads of a block of the second pass, which adds up `parts`."""
 
 
-def ceil(extent: int, size: int) -> int:
-    """How many pieces of a size cover an extent."""
+def ceil_div(extent: int, size: int) -> int:
+    """The number of pieces of a size that cover an extent."""
     return -(-extent // size)
 
 
@@ -28,29 +28,29 @@ class Tile:
     precision: Precision
     layout: Layout
     rows: int
-    """BM: of the b rows of one (i, j)."""
+    """BM: rows of a block, out of the b rows of one (i, j)."""
     batch: int
-    """BN: of the batch."""
+    """BN: batch entries of a block."""
     depth: int
-    """BK: of the c columns, in one step."""
+    """BK: columns of one step, out of c."""
     neighbours: int
-    """J: of the d j's, taken together in batch_first."""
+    """J: neighbouring j's of a block, out of d; above 1 only in batch_first."""
     flat: bool
-    """Whether one block has all d of them, J or fewer: its features are then one contiguous run."""
+    """Whether one block covers all d of them (d <= J): its features are then one contiguous run."""
     worker_rows: int
-    """TM: of the rows, for one thread (CUDA cores) or one warp (tensor cores)."""
+    """TM: rows of one thread (CUDA cores) or one warp (tensor cores)."""
     worker_batch: int
-    """TN: of the batch, likewise."""
+    """TN: batch entries of one thread or warp."""
     worker_neighbours: int
-    """TJ: of the j's, likewise."""
+    """TJ: j's of one thread or warp."""
     stages: int
     """Steps of c that shared memory holds at once."""
     vector_bytes: int
     """Bytes per access to X and Y."""
     parts: int = 1
-    """Blocks that share the c columns of a sum; a second pass adds up what they leave."""
+    """Blocks that split the c columns of a sum; a second pass adds up their partial sums."""
     walkers: int = 0
-    """Blocks that share a batch with their weights kept in shared memory; 0: one block a batch tile."""
+    """Persistent blocks that keep their weights in shared memory and walk along the batch; 0 for none."""
     weight_steps: int = 0
     """Steps of c whose weights a walker keeps."""
 
@@ -71,19 +71,19 @@ class Tile:
 
     @property
     def sum_registers(self) -> int:
-        """Registers for them; 3xTF32 keeps those of the last columns apart."""
+        """Registers for the sums; 3xTF32 keeps the sums of the latest columns separately."""
         return self.sums * (2 if self.split else 1)
 
     @property
     def registers(self) -> int:
-        """At most, per thread; `tile.cuh` bounds them so, so that blocks share a multiprocessor."""
+        """Maximum registers per thread; `tile.cuh` sets this bound, so that blocks share a multiprocessor."""
         if self.sum_registers > 64:
             return 256
         return 168 if self.walkers else 128
 
     @property
     def direct(self) -> bool:
-        """Whether X is multiplied as batch_first brings it, not turned around."""
+        """Whether X is multiplied in the order of batch_first, without being transposed."""
         return self.layout == "batch_first" and self.neighbours == 1 and self.family != "cores"
 
     @property
@@ -93,10 +93,10 @@ class Tile:
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory of a block but for a walker's weights; the compiler compares with `tile.cuh`."""
+        """Shared memory of a block, without a walker's weights; the compiler checks it against `tile.cuh`."""
         element_bytes = ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
-        turned = self.layout == "batch_first" and not self.direct
+        transposed = self.layout == "batch_first" and not self.direct
         by_words = self.family == "tensor_cores" and element_bytes == 4 and not self.direct
         warpgroups = self.family == "warpgroups"
         x_pitch = (
@@ -106,19 +106,19 @@ class Tile:
             if warpgroups
             else self.batch + (8 if by_words else unit)
         )
-        if turned:
+        if transposed:
             x_elements = self.batch * (self.depth * self.neighbours + unit)
         else:
             x_elements = (self.batch if self.direct else self.depth) * x_pitch
         loop = self.stages * (x_elements + (0 if self.walkers else self.weight_elements))
-        apart = unit * (8 // self.neighbours if self.neighbours < 8 and not by_words else 1)
-        loop += self.neighbours * (self.depth * x_pitch + apart) if turned else 0
+        padding = unit * (8 // self.neighbours if self.neighbours < 8 and not by_words else 1)
+        loop += self.neighbours * (self.depth * x_pitch + padding) if transposed else 0
         loop_bytes = element_bytes * loop + (1024 if warpgroups else 0)
         return loop_bytes + self._output_bytes if self.walkers else max(loop_bytes, self._output_bytes)
 
     @property
     def _output_bytes(self) -> int:
-        """Of a tile of Y in shared memory, in whole 16-byte units."""
+        """Bytes of a tile of Y in shared memory, in whole 16-byte units."""
         element_bytes = 4 if self.parts > 1 else ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
         if self.layout == "batch_last":
@@ -133,46 +133,47 @@ class Tile:
                 + skew
                 + (unit if cores or self.neighbours == 2 else element_bytes)
             )
-        return ceil(element_bytes * elements, 16) * 16
+        return ceil_div(element_bytes * elements, 16) * 16
 
     @property
     def launch_bytes(self) -> int:
-        """Shared memory that a launch asks for: a walker's weights lie behind all else."""
+        """Shared memory of a launch: a walker's weights follow everything else."""
         kept = self.weight_steps * self.weight_elements if self.walkers else 0
         return self.shared_bytes + ELEMENT_BYTES[self.precision] * kept
 
     def blocks(self, problem: Problem) -> int:
-        """Blocks of a launch, a grid of one dimension."""
+        """Blocks of a launch, in a one-dimensional grid."""
         a, b, _, d = problem.pattern.as_tuple()
-        along_batch = self.walkers or ceil(problem.batch, self.batch)
-        return ceil(b, self.rows) * along_batch * ceil(d, self.neighbours) * a * self.parts
+        along_batch = self.walkers or ceil_div(problem.batch, self.batch)
+        return ceil_div(b, self.rows) * along_batch * ceil_div(d, self.neighbours) * a * self.parts
 
     def with_vectors(self, vector_bytes: int) -> Tile:
-        """The same tile with narrower accesses to X and Y; weights stay as they are laid out."""
+        """The same tile with narrower accesses to X and Y; the layout of the weights does not change."""
         return replace(self, vector_bytes=vector_bytes)
 
     @property
     def name(self) -> str:
-        """The instance in words, the same from revision to revision."""
+        """A readable name of the instance, the same in every revision."""
         return f"{self.precision} {self.layout} {self}"
 
     def __str__(self) -> str:
         sizes = f"{self.rows}x{self.batch}x{self.depth}"
-        together = f", {self.neighbours} j together" if self.neighbours > 1 else ""
+        neighbours = f", {self.neighbours} j together" if self.neighbours > 1 else ""
         worker = f"{self.worker_rows}x{self.worker_batch}"
-        each = f"{worker}x{self.worker_neighbours}" if self.worker_neighbours > 1 else worker
+        if self.worker_neighbours > 1:
+            worker += f"x{self.worker_neighbours}"
         unit = {"cores": "thread", "tensor_cores": "warp", "warpgroups": "warpgroup"}[self.family]
         family = f"{self.family} by 3xTF32" if self.split else self.family
-        more = f", {self.parts} parts of c" if self.parts > 1 else ""
-        more += f", {self.walkers} walkers" if self.walkers else ""
+        variant = f", {self.parts} parts of c" if self.parts > 1 else ""
+        variant += f", {self.walkers} walkers" if self.walkers else ""
         return (
-            f"{family} {sizes}{together}, {each} per {unit}, "
-            f"{self.stages} stages, {self.vector_bytes}-byte vectors{more}"
+            f"{family} {sizes}{neighbours}, {worker} per {unit}, "
+            f"{self.stages} stages, {self.vector_bytes}-byte vectors{variant}"
         )
 
     @property
     def split(self) -> bool:
-        """Whether fp32 goes to the tensor cores as two tf32 numbers."""
+        """Whether fp32 is split into two tf32 numbers for the tensor cores (3xTF32)."""
         return self.family == "tensor_cores" and self.precision == "fp32"
 
     @property

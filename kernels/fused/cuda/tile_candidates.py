@@ -1,6 +1,6 @@
-"""Which tile computes a problem: a pure function of the problem and the device.
+"""The tiles that can compute a problem, and the choice among them: pure functions of problem and GPU.
 
-Every tile that the device can hold is ranked by `estimate.cycles`.
+Every tile that fits the GPU is ranked by `estimate.cycles`.
 """
 
 from __future__ import annotations
@@ -11,96 +11,84 @@ from functools import lru_cache
 from itertools import product
 
 from kswatch.kernels.fused.cuda.estimate import SECTOR_BYTES, cycles
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.tile import Family, Tile, ceil
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile import Family, Tile, ceil_div
 from kswatch.kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
 BATCHES = (16, 32, 64, 128, 256)
 SEGMENTS = (8, 16)
-"""Neighbouring j's taken together where there are so many: 32-byte sectors in fp32 and 16 bits."""
+"""Neighbouring j's that a block takes, where d is large enough: 32-byte sectors in fp32 and 16 bits."""
 
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
-"""fp32 registers of a thread that hold sums; more would spill."""
+"""Maximum fp32 registers of a thread that hold sums; more would spill."""
 ROUNDED_SUMS = 64
-"""As many leave too few registers to round X to tf32 as ldmatrix brings it: 16 bytes spilled on sm_80."""
+"""This many sums leave too few registers to round X to tf32 after ldmatrix: 16 bytes spill on sm_80."""
 MIN_THREADS = 64
 CORE_SHARES = ((8, 8), (8, 4), (4, 4))
 PARTS = (2, 4, 8, 16)
 MIN_STEPS = 4
-"""Steps of c in a part: fewer would be all start and no work."""
+"""Minimum steps of c in a part; with fewer, the start of a block would dominate."""
 MIN_WALKING_NEIGHBOURS = 4
-"""j's of a tile from which on its weights are a burden: J times those of one j, for fewer batch entries."""
-MIN_WALK = 4
-"""Batch tiles for each walker, to pay for the start."""
+"""j's of a tile from which on loading its weights is costly: J times those of one j, for a smaller batch."""
+MIN_TILES_PER_WALKER = 4
+"""Minimum batch tiles per walker, to amortise its start."""
 HOPPER = 90
 MIN_WARPGROUP_EXTENT = 64
 """Rows, columns and batch entries from which on a tile of wgmma is worth its padding."""
 WARPGROUP_SIZES = ((64, 128, 3), (128, 128, 3), (128, 256, 4))
-"""Rows, batch entries and most stages of a tile of hopper.cu: two blocks share a multiprocessor, but for the
-last, which takes less from the L2 cache for each sum."""
+"""Rows, batch entries and maximum stages of a tile of hopper.cu: two blocks share a multiprocessor, except
+for the last size, which reads fewer bytes from the L2 cache for each sum."""
 SPAN_BYTES = 128
-"""Of c in one step: the longest row that the swizzle of TMA and wgmma knows."""
+"""Bytes of c in one step: the longest row that the swizzle of TMA and wgmma supports."""
 MAX_STAGES = {True: 4, False: 3}
-"""By whether one j is computed at a time."""
+"""Maximum stages, by whether a block computes a single j."""
 
 
 @lru_cache(maxsize=4096)
-def choose(problem: Problem, machine: Machine, alignment_bytes: int = 16) -> Tile:
-    """The tile with the smallest estimate; tf32 only where the machine has tensor cores.
-
-    Args:
-        problem: What is computed.
-        machine: Where.
-        alignment_bytes: A power of two that divides the addresses of X and Y.
-    """
-    tiles = candidates(problem, machine, alignment_bytes)
-    return min(tiles, key=lambda tile: cycles(problem, tile, machine))
+def choose(problem: Problem, gpu: GpuProperties) -> Tile:
+    """The tile with the smallest estimate, warpgroup tiles aside; tf32 needs a GPU with tensor cores."""
+    return min(candidates(problem, gpu), key=lambda tile: cycles(problem, tile, gpu))
 
 
-def candidates(problem: Problem, machine: Machine, alignment_bytes: int = 16) -> Iterator[Tile]:
-    """Every tile that can compute the problem on the machine, with as many stages as fit."""
-    kinds = product(machine.families(problem), groupings(problem), ROWS, BATCHES)
+def candidates(problem: Problem, gpu: GpuProperties) -> Iterator[Tile]:
+    """Every tile that can compute the problem on the GPU, with as many stages as fit."""
+    kinds = product(gpu.families(problem), groupings(problem), ROWS, BATCHES)
     for family, (neighbours, flat), rows, batch in kinds:
         tile = assemble(problem, family, rows, batch, neighbours, flat)
         if tile is None:
             continue
-        tile = with_vectors(problem, tile, alignment_bytes)
-        for kind in (tile, *in_parts(tile, problem, machine), *walking(tile, problem, machine)):
-            while kind.launch_bytes > machine.shared_bytes and kind.stages > 2:
-                kind = replace(kind, stages=kind.stages - 1)
-            if kind.launch_bytes <= machine.shared_bytes:
-                yield kind
+        tile = with_vectors(problem, tile)
+        for variant in (tile, *with_parts(tile, problem, gpu), *with_walkers(tile, problem, gpu)):
+            while variant.launch_bytes > gpu.shared_bytes and variant.stages > 2:
+                variant = replace(variant, stages=variant.stages - 1)
+            if variant.launch_bytes <= gpu.shared_bytes:
+                yield variant
 
 
-def by_warpgroups(problem: Problem, machine: Machine) -> Tile | None:
-    """The tile of hopper.cu with the smallest estimate; None where `of_warpgroups` has none."""
-    return min(of_warpgroups(problem, machine), key=lambda tile: cycles(problem, tile, machine), default=None)
+def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
+    """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not the bottleneck.
 
-
-def of_warpgroups(problem: Problem, machine: Machine) -> list[Tile]:
-    """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not what limits.
-
-    TMA takes strides of whole 16 bytes and coordinates of 32 bits, and wgmma whole rows of 128 bytes, in
-    tf32 along c alone; batch_first with d > 1 must be turned around, which it cannot.
+    TMA needs strides that are multiples of 16 bytes and 32-bit coordinates; wgmma needs rows of 128 bytes,
+    in tf32 only along c; batch_first with d > 1 would have to be transposed, which hopper.cu does not do.
     """
     a, b, c, d = problem.pattern.as_tuple()
     last = problem.layout == "batch_last"
     run_bytes = problem.element_bytes * (problem.batch if last else c)
-    serves = problem.precision in ("fp16", "bf16") or (problem.precision == "tf32" and not last)
-    if machine.architecture != HOPPER or not serves or not (last or d == 1):
+    is_supported = problem.precision in ("fp16", "bf16") or (problem.precision == "tf32" and not last)
+    if gpu.architecture != HOPPER or not is_supported or not (last or d == 1):
         return []
     if run_bytes % 16 or problem.batch >= 2**31 or min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
         return []
-    steps = ceil(c, SPAN_BYTES // problem.element_bytes)
+    steps = ceil_div(c, SPAN_BYTES // problem.element_bytes)
     return [
         warpgroup_tile(problem, rows, batch, min(stages, steps)) for rows, batch, stages in WARPGROUP_SIZES
     ]
 
 
 def warpgroup_tile(problem: Problem, rows: int, batch: int, stages: int) -> Tile:
-    """A tile of hopper.cu, with 64 of the rows for each warpgroup."""
+    """A tile of hopper.cu, with 64 rows per warpgroup."""
     return Tile(
         family="warpgroups",
         precision=problem.precision,
@@ -114,34 +102,34 @@ def warpgroup_tile(problem: Problem, rows: int, batch: int, stages: int) -> Tile
         worker_batch=batch,
         worker_neighbours=1,
         stages=stages,
-        vector_bytes=vector_bytes(problem, problem.layout == "batch_first", 16),
+        vector_bytes=vector_bytes(problem, problem.layout == "batch_first"),
     )
 
 
-def in_parts(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
-    """The tile with c cut into parts, where it has too few blocks for the machine."""
-    steps = ceil(problem.pattern.c, tile.depth)
+def with_parts(tile: Tile, problem: Problem, gpu: GpuProperties) -> Iterator[Tile]:
+    """The tile with c split into parts, where it has too few blocks to fill the GPU."""
+    steps = ceil_div(problem.pattern.c, tile.depth)
     blocks = tile.blocks(problem)
     for parts in PARTS:
-        if blocks * parts <= 2 * machine.multiprocessors and steps >= parts * MIN_STEPS:
+        if blocks * parts <= 2 * gpu.multiprocessors and steps >= parts * MIN_STEPS:
             yield replace(tile, parts=parts)
 
 
-def walking(tile: Tile, problem: Problem, machine: Machine) -> Iterator[Tile]:
-    """The tile with its weights kept in shared memory, where several j's would read them again and again."""
-    sector = tile.flat or tile.neighbours * problem.element_bytes >= SECTOR_BYTES
-    if tile.neighbours < MIN_WALKING_NEIGHBOURS or not sector:
+def with_walkers(tile: Tile, problem: Problem, gpu: GpuProperties) -> Iterator[Tile]:
+    """The tile with its weights kept in shared memory, where several j's would reload them repeatedly."""
+    fills_sectors = tile.flat or tile.neighbours * problem.element_bytes >= SECTOR_BYTES
+    if tile.neighbours < MIN_WALKING_NEIGHBOURS or not fills_sectors:
         return
-    along_batch = ceil(problem.batch, tile.batch)
-    others = tile.blocks(problem) // along_batch
-    for on_one in (1, 2):  # blocks that share a multiprocessor
-        walkers = max(1, on_one * machine.multiprocessors // others)
-        if walkers * MIN_WALK <= along_batch:
-            yield replace(tile, walkers=walkers, weight_steps=ceil(problem.pattern.c, tile.depth))
+    along_batch = ceil_div(problem.batch, tile.batch)
+    other_blocks = tile.blocks(problem) // along_batch
+    for per_multiprocessor in (1, 2):  # blocks that share a multiprocessor
+        walkers = max(1, per_multiprocessor * gpu.multiprocessors // other_blocks)
+        if walkers * MIN_TILES_PER_WALKER <= along_batch:
+            yield replace(tile, walkers=walkers, weight_steps=ceil_div(problem.pattern.c, tile.depth))
 
 
 def groupings(problem: Problem) -> list[tuple[int, bool]]:
-    """How many j's a block may take together, and whether they are one run of a length known late."""
+    """(j's of a block, whether they are all d of them, in one run whose length is known only at run time)."""
     d = problem.pattern.d
     if problem.layout == "batch_last":
         return [(1, False)]
@@ -153,7 +141,7 @@ def groupings(problem: Problem) -> list[tuple[int, bool]]:
 def assemble(
     problem: Problem, family: Family, rows: int, batch: int, neighbours: int, flat: bool
 ) -> Tile | None:
-    """A tile of these sizes with its threads laid out; None where no layout of them fits."""
+    """A tile of these sizes, divided among its threads; None where no division fits."""
     share = warp_share if family == "tensor_cores" else thread_share
     worker_rows, worker_batch, worker_neighbours = share(rows, batch, neighbours)
     one_j = neighbours == 1
@@ -172,9 +160,9 @@ def assemble(
         stages=MAX_STAGES[one_j],
         vector_bytes=problem.element_bytes,
     )
-    most = MAX_SUMS[family] // (2 if tile.split else 1)
+    max_sums = MAX_SUMS[family] // (2 if tile.split else 1)
     spills = tile.precision == "tf32" and tile.direct and tile.sums == ROUNDED_SUMS
-    fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= most
+    fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
     return tile if fits and not spills else None
 
 
@@ -186,7 +174,7 @@ def depth(problem: Problem, family: Family, one_j: bool) -> int:
 
 
 def warp_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
-    """(rows, batch, j's) of one warp, when j's are dealt out first and then the longer side halved."""
+    """(rows, batch, j's) of one warp: the j's are distributed first, then the longer side is halved."""
     warps = min(neighbours, MAX_WARPS)
     share = {"rows": rows, "batch": batch}
     while warps < MAX_WARPS:
@@ -199,20 +187,20 @@ def warp_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
 
 
 def thread_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
-    """(rows, batch, j's) of one thread: the largest share that leaves work for MIN_THREADS."""
+    """(rows, batch, j's) of one thread: the largest share that still occupies MIN_THREADS threads."""
     for share in CORE_SHARES:
         if rows * batch * neighbours >= MIN_THREADS * share[0] * share[1]:
             break
     return (*share, 1)
 
 
-def with_vectors(problem: Problem, tile: Tile, alignment_bytes: int = 16) -> Tile:
-    """The tile with the widest accesses that the problem's strides and such addresses allow."""
-    return replace(tile, vector_bytes=vector_bytes(problem, tile.flat, alignment_bytes))
+def with_vectors(problem: Problem, tile: Tile) -> Tile:
+    """The tile with the widest accesses that the problem's strides allow."""
+    return replace(tile, vector_bytes=vector_bytes(problem, tile.flat))
 
 
-def vector_bytes(problem: Problem, flat: bool, alignment_bytes: int) -> int:
-    """The widest access that divides the addresses and every stride of X and Y."""
+def vector_bytes(problem: Problem, flat: bool) -> int:
+    """The widest access, up to 16 bytes, that divides every stride of X and Y."""
     pattern = problem.pattern
     if problem.layout == "batch_last":
         runs = [problem.batch]
@@ -220,7 +208,7 @@ def vector_bytes(problem: Problem, flat: bool, alignment_bytes: int) -> int:
         runs = [pattern.c * pattern.d, pattern.b * pattern.d]
     else:
         runs = [pattern.d]
-    width = min(16, alignment_bytes)
+    width = 16
     while any(run * problem.element_bytes % width for run in runs):
         width //= 2
     return width

@@ -1,4 +1,4 @@
-"""Weights as a tile of the kernel reads them: re-laid out once, at prepare time."""
+"""The order in which a tile of the kernel reads weights; they are re-laid out once, at prepare time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kswatch.kernels.reference import round_to_tf32
 def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     """A flat tensor: for each i, group of j's, tile of rows and step of c, one contiguous piece.
 
-    A block reads its pieces one after the other in whole 16-byte units, without a bound to check,
-    since they are padded with zeros.
+    A block reads its pieces sequentially in units of 16 bytes, without bounds checks, since they are
+    padded with zeros.
 
     Args:
         weights: Of shape (a, b, c, d), in the problem's storage type.
-        tile: Whose rows, depth and neighbours cut them, and whose family orders a piece.
+        tile: Its rows, depth and neighbours give the size of a piece, its family the order within a piece.
     """
     if tile.precision == "tf32":
         weights = round_to_tf32(weights)
@@ -34,7 +34,7 @@ def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
 
 
 def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
-    """Rows of 128 bytes whose eight 16-byte units change places, as in wgmma's 128-byte swizzle."""
+    """Rows of 128 bytes with their eight 16-byte units permuted, as in wgmma's 128-byte swizzle."""
     row = torch.arange(8, device=pieces.device)
     *outer, rows, columns = pieces.shape
     units = pieces.reshape(*outer, rows // 8, 8, 8, columns // 8)
@@ -42,9 +42,9 @@ def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
 
 
 def _fragments(pieces: torch.Tensor) -> torch.Tensor:
-    """Rows and columns as the lanes of a warp hold operand A of mma.m16n8k16 (k8 in tf32).
+    """Rows and columns in the order in which the lanes of a warp hold operand A of mma.m16n8k16 (k8 in tf32).
 
-    Lane 4g + t takes the rows g, g + 8 and the columns t, t + 4, counted in 32-bit words, as four
+    Lane 4g + t holds the rows g, g + 8 and the columns t, t + 4, counted in 32-bit words, as four
     consecutive words (PTX ISA, "Matrix Fragments for mma.m16n8k16").
     """
     *outer, rows, columns = pieces.shape

@@ -1,1 +1,1 @@
-"""kernels/fused/cuda_checks: say in one sentence what lives here."""
+"""Checks of the compiled kernels: registers and instructions without a GPU; products and times on one."""

@@ -1,4 +1,4 @@
-"""`budget.toml`: what each family of kernels may take of a GPU and must contain, held against rows."""
+"""Compares compiled kernels with `budget.toml`: maximum resources, required and forbidden instructions."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from kswatch.errors import UsageError
-from kswatch.kernels.fused.cuda_checks.resources import ResourceRow
+from kswatch.kernels.fused.cuda_checks.resources import KernelResources
 
 PATH = Path(__file__).with_name("budget.toml")
 LIMITS = ("registers", "spill_bytes")
 LISTS = ("contains", "lacks")
 
-Budget = dict[str, dict[str, Any]]
-"""By family: limits, and under an architecture's name those that differ there."""
+CodeBudget = dict[str, dict[str, Any]]
+"""Limits by family; a section of an architecture holds the limits that differ there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that a kernel has or lacks against its budget."""
+    """One violation of the budget by a kernel."""
 
     kernel: str
     architecture: str
     what: str
-    """A limit's name, or a mnemonic."""
+    """The name of a limit, or a mnemonic."""
     allowed: str
     found: str
 
@@ -34,11 +34,11 @@ class Fault:
         return f"{self.architecture} {self.kernel}: {self.what} {self.found}, allowed {self.allowed}"
 
 
-def read_budget(path: Path = PATH) -> Budget:
+def read_budget(path: Path = PATH) -> CodeBudget:
     """The budget of a file.
 
     Raises:
-        UsageError: the file is missing or no TOML, or names a limit that there is not.
+        UsageError: the file is missing, is not TOML, or names an unknown limit.
     """
     try:
         budget = tomllib.loads(path.read_text())
@@ -56,21 +56,21 @@ def read_budget(path: Path = PATH) -> Budget:
     return budget
 
 
-def faults(rows: Iterable[ResourceRow], budget: Budget) -> list[Fault]:
-    """Everything in which a row is against its family's budget; a family without one is a fault, too."""
+def faults(rows: Iterable[KernelResources], budget: CodeBudget) -> list[Fault]:
+    """All violations of the budgets of the rows' families; a family without a budget is a fault, too."""
     return [fault for row in rows for fault in _faults_of(row, budget)]
 
 
-def _faults_of(row: ResourceRow, budget: Budget) -> Iterable[Fault]:
+def _faults_of(row: KernelResources, budget: CodeBudget) -> Iterable[Fault]:
     if row.family not in budget:
         yield Fault(row.kernel, row.architecture, "family", ", ".join(budget), row.family)
         return
     family = budget[row.family]
     limits = {**family, **family.get(row.architecture, {})}
-    for what in LIMITS:
-        found = getattr(row, what)
-        if what in limits and found > limits[what]:
-            yield Fault(row.kernel, row.architecture, what, f"at most {limits[what]}", str(found))
+    for limit in LIMITS:
+        found = getattr(row, limit)
+        if limit in limits and found > limits[limit]:
+            yield Fault(row.kernel, row.architecture, limit, f"at most {limits[limit]}", str(found))
     for mnemonic in limits.get("contains", ()):
         if not row.instructions.get(mnemonic):
             yield Fault(row.kernel, row.architecture, mnemonic, "at least 1", "0")

@@ -1,7 +1,9 @@
-"""The ladder of the kernel's versions: what each should take, by the model. KERNEL_LOG.md keeps it.
+"""The versions of the kernel with their predicted times; KERNEL_LOG.md holds the table.
 
-`python -m kswatch.kernels.fused.cuda_checks.ladder` prints the table of that file; with `--measure FILE`, on a GPU, it times
-the best tile of each version by the model, cold, and writes what was predicted beside what was measured.
+    python -m kswatch.kernels.fused.cuda_checks.ladder                  # print the table
+    python -m kswatch.kernels.fused.cuda_checks.ladder --measure FILE   # on a GPU
+
+`--measure` times the best tile of each version by the model, cold, and writes predicted and measured times.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from pathlib import Path
 import torch
 
 from kswatch.errors import KswatchError
-from kswatch.kernels.fused.cuda import tile_candidates as tiles
+from kswatch.kernels.fused.cuda import launch, trust_record
 from kswatch.kernels.fused.cuda.estimate import cycles
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import (
     BATCHES,
@@ -25,14 +27,16 @@ from kswatch.kernels.fused.cuda.tile_candidates import (
     assemble,
     candidates,
     groupings,
+    warpgroup_tiles,
     with_vectors,
 )
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
+from kswatch.kernels.reference import make_operands
 
-H200 = Machine(90, 132)
+H200 = GpuProperties(90, 132)
 CLOCK_HZ = 1.7e9
-"""Under load, supposed."""
+"""Assumed clock under load."""
 COPY_BYTES_PER_S = 4.3e12
 """Measured on one H200."""
 
@@ -55,25 +59,25 @@ VERSIONS: tuple[tuple[str, Callable[[Tile], bool]], ...] = (
     ("walkers", lambda tile: tile.family != "warpgroups"),
     ("wgmma, TMA", lambda tile: True),
 )
-"""Each has what those before it have."""
+"""Name and tiles of each version; each one includes the tiles of the versions before it."""
 
 NOT_MEASURED = "not yet, no GPU"
 
 
 def predicted_ms(problem: Problem, tile: Tile) -> float:
-    """By the model, and never under the time that the compulsory bytes take."""
+    """The time of a tile by the model, but at least the time of the compulsory bytes."""
     return max(1e3 * cycles(problem, tile, H200) / CLOCK_HZ, floor_ms(problem))
 
 
 def floor_ms(problem: Problem) -> float:
-    """Of the compulsory bytes alone."""
+    """The time to move the compulsory bytes."""
     return 1e3 * problem.compulsory_bytes / COPY_BYTES_PER_S
 
 
 def every_tile(problem: Problem) -> Iterator[Tile]:
-    """Those that are chosen from, and those of the CUDA cores that 16 bits have left behind."""
+    """All tiles that can be chosen, and those of the CUDA cores in any precision, which no longer can."""
     yield from candidates(problem, H200)
-    yield from tiles.of_warpgroups(problem, H200)
+    yield from warpgroup_tiles(problem, H200)
     for neighbours, flat in groupings(problem):
         for rows in ROWS:
             for batch in BATCHES:
@@ -83,30 +87,29 @@ def every_tile(problem: Problem) -> Iterator[Tile]:
 
 
 def table() -> str:
-    """A line for every problem: predicted milliseconds by version, the floor, and what was measured."""
-    heads = ["problem", *(name for name, _ in VERSIONS), "floor", "measured"]
-    lines = [heads]
+    """A line for every problem: predicted milliseconds of each version, the floor, the measured time."""
+    lines = [["problem", *(name for name, _ in VERSIONS), "floor", "measured"]]
     for problem in PROBLEMS:
         best = best_tiles(problem)
         times = [predicted_ms(problem, best[name]) if name in best else None for name, _ in VERSIONS]
         cells = ["" if time is None else f"{time:.4f}" for time in times]
         lines.append([str(problem), *cells, f"{floor_ms(problem):.4f}", NOT_MEASURED])
-    return laid_out(lines)
+    return markdown_table(lines)
 
 
 def best_tiles(problem: Problem) -> dict[str, Tile]:
-    """The best tile by the model that each version has, where it has any."""
+    """The best tile of each version by the model; a version without a tile for the problem is left out."""
     every = list(every_tile(problem))
-    best = {name: [tile for tile in every if has(tile)] for name, has in VERSIONS}
+    by_version = {name: [tile for tile in every if includes(tile)] for name, includes in VERSIONS}
     return {
-        name: min(several, key=lambda tile: predicted_ms(problem, tile))
-        for name, several in best.items()
-        if several
+        name: min(tiles, key=lambda tile: predicted_ms(problem, tile))
+        for name, tiles in by_version.items()
+        if tiles
     }
 
 
-def laid_out(lines: list[list[str]]) -> str:
-    """A table of Markdown, whose first line is its head."""
+def markdown_table(lines: list[list[str]]) -> str:
+    """A Markdown table; the first line is its header."""
     rows = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -118,7 +121,7 @@ REPEATS = 20
 
 
 def measure(into: Path) -> None:
-    """Times every version of every problem; the file is written anew after each."""
+    """Time every version of every problem; the file is rewritten after each."""
     device = torch.device("cuda", torch.cuda.current_device())
     flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=device)
     lines = [["problem", "version", "tile", "predicted ms", "measured ms", "floor ms"]]
@@ -127,29 +130,25 @@ def measure(into: Path) -> None:
             cells = [str(problem), name, str(tile), f"{predicted_ms(problem, tile):.4f}"]
             lines.append([*cells, measured(problem, tile, flush), f"{floor_ms(problem):.4f}"])
             into.write_text(
-                f"{torch.cuda.get_device_name(device)}, cold, launch included\n\n{laid_out(lines)}\n"
+                f"{torch.cuda.get_device_name(device)}, cold, launch included\n\n{markdown_table(lines)}\n"
             )
             print(" | ".join(lines[-1]), file=sys.stderr, flush=True)
 
 
 def measured(problem: Problem, tile: Tile, flush: torch.Tensor) -> str:
-    """The median milliseconds, each time with other bytes in the caches; or why there are none."""
-    from kswatch.kernels.fused.cuda.launch import launcher
-    from kswatch.kernels.fused.cuda_checks.trust import untrusted
-    from kswatch.kernels.reference import make_operands
-
-    if tile.family == "warpgroups" and (reason := untrusted(flush.device, tile)):
+    """The median milliseconds with flushed caches, or the reason why there is no measurement."""
+    if tile.family == "warpgroups" and (reason := trust_record.untrusted_reason(flush.device, tile)):
         return reason
     weights, x = make_operands(problem, flush.device, seed=1)
     try:
-        product = launcher(problem, weights, None, tile)
+        product = launch.prepare_unchecked(problem, weights, None, tile)
     except KswatchError as error:
         return str(error)
     pairs = [
         (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(REPEATS)
     ]
-    for begin, end in pairs[:3] + pairs:  # the first to warm up
-        flush.zero_()  # long enough for the host to have queued all that follows
+    for begin, end in pairs[:3] + pairs:  # the first three are warm-up
+        flush.zero_()  # long enough for the host to queue everything that follows
         begin.record()
         product(x)
         end.record()
@@ -158,9 +157,11 @@ def measured(problem: Problem, tile: Tile, flush: torch.Tensor) -> str:
 
 
 def main() -> int:
-    """Prints the table, or measures."""
+    """Print the table, or measure."""
     parser = argparse.ArgumentParser(
-        prog="python -m kswatch.kernels.fused.cuda_checks.ladder", description=__doc__
+        prog="python -m kswatch.kernels.fused.cuda_checks.ladder",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--measure", type=Path, metavar="FILE", help="time every version on a GPU")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""What the compiler gave the fused kernel, per architecture: exact figures that need no GPU.
+"""Registers, spills and instructions of the compiled kernels, per architecture: exact, without a GPU.
 
-`listing` compiles, disassembles and counts; all of it is cached beside the cubins. `faults` holds
-the rows against `budget.toml`. Nothing here imports torch.
+`listing` compiles, disassembles and counts; everything is cached beside the cubins. `budget.faults`
+compares the rows with `budget.toml`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.fused.artifacts.cache import cache_folder
+from kswatch.kernels.fused.artifacts.cache import cache_folder, replace_file
 from kswatch.kernels.fused.cuda.compile import Cubin, cubin
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import TIMEOUT_S, find_tool
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.fused.cuda.tile_candidates import choose, of_warpgroups
+from kswatch.kernels.fused.cuda.tile_candidates import choose, warpgroup_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 
 ARCHITECTURES = (75, 80, 90)
-"""Turing for the CUDA cores alone, Ampere for mma.sync, Hopper for the newest."""
+"""Turing uses only CUDA cores, Ampere mma.sync, Hopper also wgmma."""
 KINDS: tuple[tuple[Pattern, int, tuple[Precision, ...]], ...] = (
     (Pattern(1, 128, 128, 3), 25_088, PRECISIONS),
     (Pattern(6, 64, 64, 16), 25_088, ("fp32", "fp16")),  # fp32 on the CUDA cores, eight j's together
@@ -41,13 +40,13 @@ PROBLEMS = tuple(
     for precision in precisions
     for layout in LAYOUTS
 )
-"""One for every way of computing: what one of its tiles spills or loses, the others do too."""
+"""One for each variant of the kernel: where one of its tiles spills, its other tiles do so as well."""
 
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceRow:
+class KernelResources:
     """One kernel on one architecture: a row of the table `resource`."""
 
     code_hash: str
@@ -55,7 +54,7 @@ class ResourceRow:
     kernel: str
     """Precision, layout and tile: the same from revision to revision."""
     architecture: str
-    """As `sm_90`."""
+    """Such as `sm_90`."""
     family: str
     compiler: str
     registers: int
@@ -63,45 +62,45 @@ class ResourceRow:
     spill_bytes: int
     """Per thread, stored and loaded."""
     shared_bytes: int
-    """Per block, asked for at the launch."""
+    """Per block, requested at the launch."""
     instructions: dict[str, int]
-    """How many of each mnemonic, its modifiers left out."""
+    """Count of each mnemonic, without its modifiers."""
 
 
 def listing(
     architectures: Sequence[int] = ARCHITECTURES,
     problems: Iterable[Problem] = PROBLEMS,
-) -> list[ResourceRow]:
-    """A row for every distinct tile that these problems get, per architecture, in a fixed order.
+) -> list[KernelResources]:
+    """A row for every distinct tile that is chosen for these problems, per architecture, in a fixed order.
 
     Args:
-        architectures: Compute capabilities, as 90 for sm_90.
-        problems: Whose tiles are compiled; those that an architecture cannot compute are left out.
+        architectures: Compute capabilities, such as 90 for sm_90.
+        problems: Their tiles are compiled; problems that an architecture cannot compute are left out.
 
     Raises:
-        UnsupportedError: a kernel is in no cache and cannot be compiled or disassembled here.
+        UnsupportedError: a kernel is not in the cache and cannot be compiled or disassembled here.
     """
-    wanted = [
+    pairs = [
         (tile, architecture)
         for architecture in architectures
-        for tile in tiles_of(problems, Machine(architecture))
+        for tile in tiles_of(problems, GpuProperties(architecture))
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # nvcc and nvdisasm are processes of their own
-        return list(pool.map(lambda pair: row(*pair), wanted))
+        return list(pool.map(lambda pair: row(*pair), pairs))
 
 
-def tiles_of(problems: Iterable[Problem], machine: Machine) -> list[Tile]:
-    """The distinct tiles of those problems that the machine can compute."""
-    served = [problem for problem in problems if machine.computes(problem)]
-    tiles = {choose(problem, machine) for problem in served}
-    tiles |= {tile for problem in served for tile in of_warpgroups(problem, machine)}
+def tiles_of(problems: Iterable[Problem], gpu: GpuProperties) -> list[Tile]:
+    """The distinct tiles of those problems that the GPU supports."""
+    supported = [problem for problem in problems if gpu.supports(problem)]
+    tiles = {choose(problem, gpu) for problem in supported}
+    tiles |= {tile for problem in supported for tile in warpgroup_tiles(problem, gpu)}
     return sorted(tiles, key=repr)
 
 
-def row(tile: Tile, architecture: int) -> ResourceRow:
-    """The figures of one tile, compiled and disassembled where no cache has them."""
+def row(tile: Tile, architecture: int) -> KernelResources:
+    """The figures of one tile, which is compiled and disassembled unless they are cached."""
     compiled = cubin(tile, architecture)
-    return ResourceRow(
+    return KernelResources(
         code_hash=compiled.sha256,
         kernel=tile.name,
         architecture=f"sm_{architecture}",
@@ -115,24 +114,22 @@ def row(tile: Tile, architecture: int) -> ResourceRow:
 
 
 def instructions(compiled: Cubin) -> dict[str, int]:
-    """How many of each mnemonic the machine code has, most frequent first.
+    """The count of each mnemonic in the machine code, most frequent first.
 
     Raises:
-        UnsupportedError: it was never disassembled before, and no nvdisasm is here.
+        UnsupportedError: it is not in the cache, and nvdisasm is not installed.
     """
     path = cache_folder() / f"sass-{compiled.sha256}.json"
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         counted = count(disassemble(compiled.code))
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="sass-writing-", delete=False) as file:
-        json.dump(counted, file)
-    Path(file.name).replace(path)
+    replace_file(path, json.dumps(counted).encode())
     return counted
 
 
 def count(sass: str) -> dict[str, int]:
-    """How many of each mnemonic."""
+    """The count of each mnemonic in a disassembly."""
     return dict(Counter(INSTRUCTION.findall(sass)).most_common())
 
 
@@ -140,7 +137,7 @@ def disassemble(code: bytes) -> str:
     """The SASS of a cubin.
 
     Raises:
-        UnsupportedError: no nvdisasm, or it does not know this code.
+        UnsupportedError: nvdisasm is not installed, or does not know this code.
     """
     nvdisasm = find_tool("nvdisasm")
     if nvdisasm is None:
@@ -154,6 +151,6 @@ def disassemble(code: bytes) -> str:
         command = [nvdisasm, "--print-code", "--no-dataflow", file.name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise UnsupportedError(f"{nvdisasm} does not read the cubin: {said[:200]}; use a newer one")
+        output = (done.stderr or done.stdout).strip()
+        raise UnsupportedError(f"{nvdisasm} does not read the cubin: {output[:200]}; use a newer one")
     return done.stdout

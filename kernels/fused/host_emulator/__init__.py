@@ -1,1 +1,1 @@
-"""kernels/fused/host_emulator: say in one sentence what lives here."""
+"""The CUDA sources compiled for the CPU and executed thread by thread, to test the kernel without a GPU."""

@@ -1,7 +1,7 @@
-"""Runs the CUDA kernel's source on the CPU, for tests: no GPU, no CUDA toolkit.
+"""Runs the CUDA kernel's source on the CPU, for tests without a GPU or a CUDA toolkit.
 
 The system compiler builds the same `.cu` against `host_device.hpp`, which emulates the threads of a
-block one by one and reports races, missing waits and accesses out of bounds. It is slow by nature.
+block one by one and reports races, missing waits and accesses out of bounds. It is slow.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ PRELUDE = "host_prelude.hpp"
 MESSAGE_BYTES = 512
 ACCESSES = ("loads", "stores", "matrices", "copies")
 Traffic = dict[str, tuple[int, int]]
-"""How often accesses went through the banks of shared memory, and how often they had to, by kind."""
+"""(passes, minimum passes) through the banks of shared memory, by kind of access."""
 
 
 class Defect(Exception):
-    """What a thread of the kernel did wrong, as the emulation saw it."""
+    """An error that the emulation found in a thread of the kernel."""
 
 
 class Array(ctypes.Structure):
-    """`ks::host::Array`: global memory that the kernel may touch."""
+    """`ks::host::Array`: global memory that the kernel may access."""
 
     _fields_ = [("base", ctypes.c_void_p), ("bytes", ctypes.c_uint64), ("writable", ctypes.c_int)]
 
 
 def build(tile: Tile, folder: Path = CUDA_FOLDER) -> Path:
-    """The shared library that runs this tile, from the cache if its source was built before.
+    """The shared library that runs this tile, from the cache if the same source was built before.
 
     Raises:
         UnsupportedError: there is no C++ compiler.
@@ -68,7 +68,7 @@ def build(tile: Tile, folder: Path = CUDA_FOLDER) -> Path:
 
 
 def compiled_prelude() -> Path:
-    """The header that the compiler finds compiled, which halves the time of a tile."""
+    """The precompiled header, which halves the build time of a tile."""
     source = (FOLDER / PRELUDE).read_bytes()
     version = subprocess.run([find_compiler(), "--version"], capture_output=True).stdout
     key = hashlib.sha256(b"\0".join([source, version, repr(FLAGS).encode()])).hexdigest()
@@ -79,7 +79,7 @@ def compiled_prelude() -> Path:
             building.mkdir()
             (building / PRELUDE).write_bytes(source)
             compile_in(building, ["-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
-            with suppress(OSError):  # another process was first
+            with suppress(OSError):  # another process was faster
                 building.rename(kept)
     return kept / PRELUDE
 
@@ -88,7 +88,7 @@ def compile_in(folder: Path, arguments: Sequence[str]) -> None:
     """Run the compiler in a folder.
 
     Raises:
-        Defect: it complains.
+        Defect: the compiler reports a warning or an error.
     """
     command = [find_compiler(), *FLAGS, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -105,19 +105,19 @@ def execute(
     first: int = 0,
     second_pass: bool = False,
 ) -> Traffic:
-    """One launch of a built library, as the driver would do it; the traffic of shared memory comes back.
+    """Launch a built library as the driver would; returns the traffic of shared memory.
 
     Args:
         library: From `build`.
         packed: The arguments in `arguments.FORMAT`.
         shape: (blocks, threads, bytes of shared memory).
-        tensors: The global memory that the kernel may read; the last one it may write.
-        seed: Repeats the order in which threads run.
-        first: The block to begin with, of those that `shape` counts.
-        second_pass: Launches the kernel that adds up parts, not the product.
+        tensors: The global memory that the kernel may read; it may write only the last one.
+        seed: Determines the order in which threads run.
+        first: The first block to run, of those in `shape`.
+        second_pass: Launch the kernel that adds up parts, instead of the product.
 
     Raises:
-        Defect: a thread raced, missed a wait, left its arrays, or waits forever.
+        Defect: a thread races, misses a wait, accesses memory outside the tensors, or waits forever.
     """
     arrays = (Array * len(tensors))(
         *(Array(tensor.data_ptr(), tensor.nbytes, tensor is tensors[-1]) for tensor in tensors)

@@ -169,15 +169,15 @@ def test_points_of_a_throttled_machine_are_passed_over():
 
 
 def test_a_stretch_of_poor_measurements_makes_no_level():
-    found, weighed = 0, 0
+    found, per_series = 0, 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
         sigma = np.where((np.arange(200) > 100) & (np.arange(200) < 112), 12.0, 0.3)
         series = rng.standard_normal(200) + sigma * rng.standard_normal(200)
         series[101:112] = np.abs(series[101:112])
         found += bool(change_points(series))
-        weighed += bool(weighted_change_points(*with_intervals(series, sigma), [""] * 200))
-    assert weighed < found and weighed <= 1
+        per_series += bool(weighted_change_points(*with_intervals(series, sigma), [""] * 200))
+    assert per_series < found and per_series <= 1
 
 
 def test_a_step_is_found_under_wide_intervals_too():

@@ -68,7 +68,7 @@ def test_every_change_of_the_sap_series_is_found_and_nothing_else(figures, figur
     assert reached["clean"] == 0.0
 
 
-def test_the_tcpd_series_are_told_better_than_by_every_rule_in_use(figures, figure, score):
+def test_the_tcpd_series_are_detected_better_than_by_rules_in_use(figures, figure, score):
     from kswatch.ci.change_points import change_points
 
     reached = figures(change_points, "tcpd")

@@ -24,10 +24,10 @@ def seasonal(seed: int) -> np.ndarray:
 
 
 def spiked(seed: int) -> np.ndarray:
-    """Every twentieth night is wild, on either side."""
+    """Every twentieth night is an outlier, on either side."""
     series = noise(seed)
-    wild = np.random.default_rng(seed + 1000).choice(365, 18, replace=False)
-    series[wild] += np.where(wild % 2, 20.0, -20.0)
+    outliers = np.random.default_rng(seed + 1000).choice(365, 18, replace=False)
+    series[outliers] += np.where(outliers % 2, 20.0, -20.0)
     return series
 
 
@@ -93,7 +93,7 @@ def test_a_short_series_holds_no_two_levels(points):
     assert change_points([1.0] * (points // 2) + [9.0] * (points - points // 2)) == []
 
 
-def test_the_shortest_series_of_two_levels_is_told():
+def test_two_levels_of_the_shortest_series_are_detected():
     assert change_points([1.0] * 7 + [9.0] * 7) == [7]
 
 

@@ -11,13 +11,14 @@ from kswatch.ci.config import CiConfig
 from kswatch.errors import KswatchError
 from tests.ci.formats.junit_schema import assert_junit
 from tests.ci.nights import PROBLEMS, START, Nights
+from tests.kswatch.sample_services import sample_services
 
 GLOSSARY = {"alert", "device", "state", "verdict", "cause", "metric", "implementation", "patterns"}
 
 
 @pytest.fixture
 def run(store):
-    """Runs a command of the ci folder on the store, to which nights of long ago are no silence."""
+    """Runs a command of the ci folder on the store, without alerts on missing data."""
     return runner(store, CiConfig(silent_hours=1e6))
 
 
@@ -29,7 +30,7 @@ def run_now(store):
 
 def runner(store, config: CiConfig):
     def command(*arguments: str):
-        context = {"config": {"ci": config}, "database_url": str(store.engine.url)}
+        context = sample_services(str(store.engine.url), config)
         result = CliRunner().invoke(app, list(arguments), obj=context)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -73,11 +74,11 @@ def test_check_json_is_one_document(run, regressed):
 
 
 @pytest.mark.parametrize("format", ["text", "json", "junit", "markdown", "github"])
-def test_every_format_of_a_check_tells_what_is_silent(run_now, nights, format, monkeypatch):
+def test_every_format_of_a_check_shows_missing_data(run_now, nights, format, monkeypatch):
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     nights.quiet(6)
     result = run_now("check", "--format", format)
-    assert result.exit_code == 0 and "Tesla Planted is silent: no nightly run since" in result.stdout
+    assert result.exit_code == 0 and "Tesla Planted stopped reporting: no nightly run since" in result.stdout
     if format == "json":
         (row,) = [one for one in json.loads(result.stdout) if one["cause"] == "silence"]
         assert (row["verdict"], row["alert"], row["state"], row["run"]) == ("silent", 1, "open", 6)
@@ -85,17 +86,17 @@ def test_every_format_of_a_check_tells_what_is_silent(run_now, nights, format, m
     if format == "junit":
         assert_junit(result.stdout, tests=2, skipped=1)
     if format == "github":
-        assert "::warning title=kswatch alert 1::Tesla Planted is silent" in result.stdout
+        assert "::warning title=kswatch alert 1::Tesla Planted stopped reporting" in result.stdout
 
 
-def test_a_muted_silence_is_no_annotation(run_now, nights):
+def test_a_muted_missing_data_alert_is_no_annotation(run_now, nights):
     nights.quiet(6)
     run_now("check")
     run_now("alerts", "mute", "1", "--until", "2999-01-01", "--reason", "it is being moved")
     assert "::warning" not in run_now("check", "--format", "github").stdout
 
 
-def test_check_of_an_empty_store_says_what_to_do(run):
+def test_check_of_an_empty_store_names_the_next_command(run):
     result = run("check")
     assert result.exit_code == 0 and "kswatch nightly" in result.stdout
     assert json.loads(run("check", "--json").stdout) == []
@@ -115,7 +116,7 @@ def test_check_junit_fails_where_the_check_does(run, regressed):
     assert_junit(run("check", "--format", "junit").stdout, failures=0)
 
 
-def test_the_precision_of_alerts_is_told(run, checked):
+def test_the_precision_of_alerts_is_reported(run, checked):
     assert "no confirmed alert was decided on" in run("alerts", "precision").stdout
     run("alerts", "false-alarm", "1", "--reason", "the cooler was blocked")
     assert json.loads(run("alerts", "precision", "--json").stdout)["precision"] == 0.0
@@ -129,7 +130,7 @@ def test_check_of_one_device_takes_its_model_name(run, regressed):
 
 def test_check_of_one_run_judges_that_run(run, regressed):
     assert run("check", "--run", "6").exit_code == 0
-    with pytest.raises(KswatchError, match="leave --device away"):
+    with pytest.raises(KswatchError, match="omit --device"):
         run("check", "--run", "6", "--device", "cpu")
 
 
@@ -165,7 +166,7 @@ def test_an_alert_is_shown_with_its_cells_and_events(run, checked):
         (("resolve", "1"), "resolved"),
     ],
 )
-def test_an_alert_is_decided_on_with_who_and_why(run, checked, arguments, state):
+def test_a_decision_on_an_alert_records_user_and_reason(run, checked, arguments, state):
     result = run("alerts", *arguments, "--who", "ann")
     assert f"alert 1 is {state}" in result.stdout
     event = json.loads(run("alerts", "show", "1", "--json").stdout)["events"][-1]
@@ -182,7 +183,7 @@ def test_an_ended_alert_is_listed_on_request_and_can_be_reopened(run, checked):
     assert "is open" in run("alerts", "reopen", "1", "--reason", "too early").stdout
 
 
-def test_a_decision_on_what_changed_meanwhile_is_refused(run, checked):
+def test_a_decision_on_an_alert_that_changed_meanwhile_is_refused(run, checked):
     run("alerts", "ack", "1", "--seen-version", "1")
     with pytest.raises(KswatchError, match="has changed"):
         run("alerts", "resolve", "1", "--seen-version", "1")

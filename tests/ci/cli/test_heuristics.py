@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from kswatch.ci.cli.heuristics import app
 from kswatch.errors import ConfigurationError, KswatchError, UsageError
-from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from tests.ci.cli.advice_stores import GPU, record
+from tests.kswatch.sample_services import sample_services
 
 SCORE_FIELDS = {
     "heuristic", "version", "problems", "majority", "accuracy", "balanced_accuracy", "tp", "fp", "fn", "tn",
@@ -28,7 +29,7 @@ def run(store):
     """Runs a command of heuristics on the store."""
 
     def command(*arguments: str, url: str = str(store.engine.url)) -> str:
-        result = CliRunner().invoke(app, list(arguments), obj={"database_url": url})
+        result = CliRunner().invoke(app, list(arguments), obj=sample_services(url))
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -51,7 +52,7 @@ def test_list_names_every_heuristic(run):
     assert "permutation v1: fused where d > 1" in run("heuristics", "list")
 
 
-def test_score_keeps_its_contract_and_counts_what_was_measured(run, store):
+def test_score_keeps_its_contract_and_counts_measured_problems(run, store):
     record(store)
     rows = {row["heuristic"]: row for row in json.loads(run("heuristics", "score", "--json"))}
     assert rows.keys() == {rule.name for rule in HEURISTICS}
@@ -63,7 +64,7 @@ def test_score_keeps_its_contract_and_counts_what_was_measured(run, store):
     assert rows["majority"]["accuracy"] == pytest.approx(rows["majority"]["tp"] / 108)
 
 
-def test_held_out_scores_of_a_law_are_perfect_and_say_what_they_are(run, store):
+def test_held_out_scores_of_an_exact_rule_are_perfect_and_labelled(run, store):
     record(store, energy_per_ms=100.0, largest_b=96)
     learned = json.loads(run("heuristics", "score", "--held-out", "--json", "--metric", "energy"))[-1]
     assert (learned["heuristic"], learned["held_out"]) == ("learned", "block")
@@ -87,7 +88,7 @@ def test_filters_that_leave_nothing_give_no_figures(run, store):
     assert "cost_model" in run("heuristics", "score", "--precision", "bf16")
 
 
-def test_an_empty_store_says_what_to_do(run, model_file):
+def test_an_empty_store_is_an_error_that_names_the_cure(run, model_file):
     for command in ("score", "report"):
         with pytest.raises(UsageError, match="kswatch nightly"):
             run("heuristics", command)
@@ -96,7 +97,7 @@ def test_an_empty_store_says_what_to_do(run, model_file):
     assert not model_file.exists()
 
 
-def test_what_is_fitted_is_advised(run, store, model_file):
+def test_advice_uses_the_fitted_model(run, store, model_file):
     record(store, energy_per_ms=100.0)
     fitted = json.loads(run("heuristics", "fit", "--json"))
     assert {(one["metric"], one["problems"]) for one in fitted["sections"]} == {
@@ -104,15 +105,15 @@ def test_what_is_fitted_is_advised(run, store, model_file):
         ("energy", 108),
     }
     assert model_file.stat().st_size == fitted["size_bytes"]
-    said = json.loads(run("advise", "4,32,32,8", *WHERE, "--json"))
-    assert said.keys() >= ADVICE_FIELDS
-    assert said["implementation"] == "fused"
-    assert said["predicted_speedup"] == said["latency_gain"]
-    assert said["energy_gain"] == pytest.approx(said["latency_gain"], rel=1e-3)
-    assert said["confidence"] > 0.9
-    nearest = said["nearest_measured"][0]
+    advice = json.loads(run("advise", "4,32,32,8", *WHERE, "--json"))
+    assert advice.keys() >= ADVICE_FIELDS
+    assert advice["implementation"] == "fused"
+    assert advice["predicted_speedup"] == advice["latency_gain"]
+    assert advice["energy_gain"] == pytest.approx(advice["latency_gain"], rel=1e-3)
+    assert advice["confidence"] > 0.9
+    nearest = advice["nearest_measured"][0]
     assert (nearest["pattern"], nearest["doublings"]) == ("4,32,32,8", 0)
-    assert nearest["speedup"] == pytest.approx(said["predicted_speedup"], rel=0.05)
+    assert nearest["speedup"] == pytest.approx(advice["predicted_speedup"], rel=0.05)
 
 
 def test_simulated_devices_are_fitted_only_when_named(run, store, model_file):
@@ -122,12 +123,12 @@ def test_simulated_devices_are_fitted_only_when_named(run, store, model_file):
     assert "108 problems" in run("heuristics", "fit", "--device", "GPU-aaaa")
 
 
-def test_a_device_never_measured_is_answered_by_the_nearest_and_told_so(run, store, model_file):
+def test_an_unmeasured_device_gets_the_nearest_model_with_a_caveat(run, store, model_file):
     record(store)
     run("heuristics", "fit")
-    told = run("advise", "4,32,32,8", *WHERE, "--device", "H200")
-    assert "use fused" in told
-    assert "H200 was never measured: the nearest that was is NVIDIA Made-up 80GB" in told
+    advice = run("advise", "4,32,32,8", *WHERE, "--device", "H200")
+    assert "use fused" in advice
+    assert "H200 was never measured: the nearest measured device is NVIDIA Made-up 80GB" in advice
     near, far = (
         json.loads(run("advise", "4,64,64,1", *WHERE, "--device", name, "--json"))
         for name in ("Made-up 80GB", "H200")
@@ -137,35 +138,39 @@ def test_a_device_never_measured_is_answered_by_the_nearest_and_told_so(run, sto
 
 def test_without_a_store_the_shipped_model_answers(run, tmp_path):
     url = f"sqlite:///{tmp_path / 'nothing.db'}"
-    said = json.loads(run("advise", "1,768,192,2", *WHERE, "--device", "V100", "--json", url=url))
-    assert said["nearest_measured"] == [] and said["implementation"] and said["why"]
+    advice = json.loads(run("advise", "1,768,192,2", *WHERE, "--device", "V100", "--json", url=url))
+    assert advice["nearest_measured"] == [] and advice["implementation"] and advice["why"]
     with pytest.raises(UsageError, match="name a device"):
         run("advise", "1,768,192,2", *WHERE, url=url)
     assert not (tmp_path / "nothing.db").exists()
 
 
-def test_a_cpu_that_was_never_learned_gets_the_rule_and_is_told_so(run, store):
-    said = json.loads(run("advise", "4,32,32,8", *WHERE, "--device", "cpu", "--json"))
-    assert (said["implementation"], said["heuristic"], said["confidence"]) == ("fused", "permutation", None)
-    assert "rule d > 1" in said["caveats"][0]
+def test_a_cpu_without_a_fitted_model_gets_the_rule_with_a_caveat(run, store):
+    advice = json.loads(run("advise", "4,32,32,8", *WHERE, "--device", "cpu", "--json"))
+    assert (advice["implementation"], advice["heuristic"], advice["confidence"]) == (
+        "fused",
+        "permutation",
+        None,
+    )
+    assert "rule d > 1" in advice["caveats"][0]
 
 
 def test_a_chain_is_advised_factor_by_factor(run):
-    said = json.loads(run("advise", "1,192,48,2", "2,48,192,1", *WHERE, "--device", "H200", "--json"))
-    assert len(said["factors"]) == 2
-    product = said["factors"][0]["confidence"] * said["factors"][1]["confidence"]
-    assert said["confidence"] == pytest.approx(product)
+    advice = json.loads(run("advise", "1,192,48,2", "2,48,192,1", *WHERE, "--device", "H200", "--json"))
+    assert len(advice["factors"]) == 2
+    product = advice["factors"][0]["confidence"] * advice["factors"][1]["confidence"]
+    assert advice["confidence"] == pytest.approx(product)
     with pytest.raises(UsageError, match="do not chain"):
         run("advise", "1,192,48,2", "1,192,48,2", *WHERE, "--device", "H200")
 
 
 @pytest.mark.parametrize("arguments", [("4,64,64",), ("4,64,64,0",), ("4,32,32,8", "--batch", "0")])
-def test_what_is_no_problem_is_refused(run, arguments):
+def test_a_malformed_problem_is_refused(run, arguments):
     with pytest.raises(KswatchError):
         run("advise", arguments[0], *WHERE, *arguments[1:], "--device", "H200")
 
 
-def test_a_corrupt_model_file_is_told_with_its_cure(run, model_file):
+def test_a_corrupt_model_file_is_an_error_that_names_the_cure(run, model_file):
     model_file.write_text("{")
     with pytest.raises(ConfigurationError, match="kswatch heuristics fit"):
         run("advise", "4,32,32,8", *WHERE, "--device", "H200")

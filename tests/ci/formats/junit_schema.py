@@ -45,10 +45,10 @@ def assert_junit(text: str, **counts: int) -> None:
         for end in case:
             _assert_attributes(end, ENDS[end.tag])
             ends.append(end.tag)
-    told = {"tests": cases, "failures": ends.count("failure"), "errors": ends.count("error")}
-    told["skipped"] = ends.count("skipped")
-    assert {name: int(suite.get(name)) for name in told} == told
-    assert told | counts == told
+    expected = {"tests": cases, "failures": ends.count("failure"), "errors": ends.count("error")}
+    expected["skipped"] = ends.count("skipped")
+    assert {name: int(suite.get(name)) for name in expected} == expected
+    assert expected | counts == expected
 
 
 def _assert_attributes(element: ElementTree.Element, allowed: dict[str, str]) -> None:

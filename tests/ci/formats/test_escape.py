@@ -37,7 +37,7 @@ def test_markdown_holds_no_markup_that_was_not_ours(text):
 
 
 @given(TEXT)
-def test_markdown_gives_the_text_back_when_it_is_unescaped(text):
+def test_unescaped_markdown_is_the_original_text(text):
     shown = markdown(text).replace("<!-- -->", "").replace("&amp;", "&")
     assert re.sub(r"\\([\\`*_\[\]<>|~#!])", r"\1", shown) == plain(text)
 
@@ -46,9 +46,9 @@ def test_markdown_gives_the_text_back_when_it_is_unescaped(text):
 def test_an_annotation_is_one_line_with_one_title(title, message):
     line = annotation("error", title, message)
     assert "\n" not in line and "\r" not in line
-    head, told = line.removeprefix("::error title=").split("::", 1)
-    assert unescaped(head) == title and unescaped(told) == message
-    assert head == annotation_property(title) and told == annotation_text(message)
+    head, body = line.removeprefix("::error title=").split("::", 1)
+    assert unescaped(head) == title and unescaped(body) == message
+    assert head == annotation_property(title) and body == annotation_text(message)
 
 
 def unescaped(text: str) -> str:
@@ -58,13 +58,15 @@ def unescaped(text: str) -> str:
 
 
 @given(TEXT, TEXT, TEXT)
-def test_junit_stays_well_formed_whatever_it_tells(name, message, said):
+def test_junit_stays_well_formed_for_any_text(name, message, system_out):
     cases = [
         Case("kswatch", f"a {name}", "failure", message),
         Case("kswatch", f"b {name}", "skipped", message),
     ]
-    document = junit_xml("kswatch gate", cases, facts={"head": name}, said=said)
+    document = junit_xml("kswatch gate", cases, facts={"head": name}, system_out=system_out)
     assert_junit(document, tests=2, failures=1, skipped=1)
     root = ElementTree.fromstring(document)
     assert root.find("testsuite/testcase").get("name") == plain(f"a {name}")
-    assert root.findtext("testsuite/system-out") == xml_text(said).replace("\r\n", "\n").replace("\r", "\n")
+    assert root.findtext("testsuite/system-out") == xml_text(system_out).replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )

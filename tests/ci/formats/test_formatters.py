@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kswatch.ci.check import Judged, judge
+from kswatch.ci.check import CheckResult, judge
 from kswatch.ci.config import CiConfig
 from kswatch.ci.formats.escape import annotation_property, annotation_text, markdown, plain
 from kswatch.ci.formats.github_commands import append_step_summary
@@ -32,7 +32,7 @@ def judged(tmp_path_factory):
     store.close()
 
 
-def test_the_text_report_names_what_moved_and_counts_what_it_leaves_out(judged):
+def test_the_text_report_lists_changes_and_counts_the_rest(judged):
     text = text_report(judged, rows=3)
     assert "REGRESSED" in text
     assert "alert 1 open, confirmed, new: opened: fused slower: 5 problems" in text
@@ -82,13 +82,13 @@ def test_a_provisional_alert_is_a_warning_and_a_faster_one_a_notice(nights, stor
     nights.quiet(8)
     nights.night({"fused": 0.8})
     found = judge(store, None, CiConfig(), now=START)
-    assert workflow_commands(found) == ""  # accepted as the new level at once: told by report and channel
+    assert workflow_commands(found) == ""  # accepted as the new level at once: reported and notified
     nights.night({"fused": 0.8, "bmm": 1.5})
     found = judge(store, None, CiConfig(), now=START)
     assert workflow_commands(found).startswith("::warning title=kswatch alert 2::baseline bmm slower")
 
 
-def test_the_step_summary_is_appended_where_github_asks_for_it(tmp_path, monkeypatch):
+def test_the_step_summary_is_appended_where_the_variable_is_set(tmp_path, monkeypatch):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
@@ -124,6 +124,6 @@ def test_json_rows_have_the_words_of_the_glossary(judged):
     assert slower[0]["change_low"] < slower[0]["change"] < slower[0]["change_high"]
 
 
-def test_nothing_to_judge_says_what_to_do():
-    assert text_report(Judged([]), 5) == NOTHING
-    assert NOTHING in markdown_report(Judged([]), 5)
+def test_a_report_of_nothing_names_the_next_command():
+    assert text_report(CheckResult([]), 5) == NOTHING
+    assert NOTHING in markdown_report(CheckResult([]), 5)

@@ -16,7 +16,7 @@ def problems(count: int) -> list[ProblemKey]:
     return [ProblemKey(1 + number, 48, 48, 1, 1024, "fp32", "batch_first") for number in range(count)]
 
 
-class DrawnSession:
+class SimulatedSession:
     """Cells of `fused`; rounds scatter, processes differ from pair to pair, some rounds are disturbed."""
 
     def __init__(
@@ -40,14 +40,14 @@ class DrawnSession:
         self.device, self.runs, self.budget_s = "cpu-drawn", {}, 600.0
         self.cells = {problem: ("fused",) for problem in problems(cells)}
         self.broken: BrokenRevision | None = None
-        self.asked: list[list[ProblemKey]] = []
+        self.requested: list[list[ProblemKey]] = []
         self.closed = 0
         self._truth, self._statuses, self._cycles = truth or {}, statuses or {}, cycles
         self._spread = (rounds, processes, disturbed)
         self._random = np.random.default_rng(seed)
 
     def readings(self, cells, rounds, swapped=False):
-        self.asked.append(list(cells))
+        self.requested.append(list(cells))
         try:
             if self.broken:
                 yield self.broken

@@ -8,19 +8,20 @@ import pytest
 from typer.testing import CliRunner
 
 from kswatch.ci.cli.bisect import app
-from kswatch.ci.config import CiConfig
 from kswatch.ci.gate.bisection import bisect, bisection_row, bisection_text
-from kswatch.ci.gate.sequential import Care, decide
+from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.sequential import compare_revisions
 from kswatch.db.alerts.lifecycle import NewAlert, open_alert
 from kswatch.db.paired_runs.paired_record import BrokenRevision
 from kswatch.errors import MeasurementError, UsageError
-from kswatch.profiler.revisions.git import History
-from tests.ci.gate.gate_sessions import DrawnSession
+from kswatch.profiler.revisions.git import CommitHistory
+from tests.ci.gate.gate_sessions import SimulatedSession
 from tests.ci.nights import DEVICE, Nights
+from tests.kswatch.sample_services import sample_services
 from tests.profiler.scratch_clone import commit, git
 
 COMMITS = [f"{number:040x}" for number in range(1, 17)]
-CARE = Care()
+CONFIG = GateConfig()
 
 
 class Line:
@@ -36,17 +37,17 @@ class Line:
         middle = len(between) / 2
         return bad, sorted(between, key=lambda commit: abs(between.index(commit) + 0.5 - middle))
 
-    def compare(self, commit, care, cell):
+    def compare(self, commit, config, cell):
         number = COMMITS.index(commit)
         self.measured.append(number)
         slower = {0: self._change} if number >= self._first_bad else {}
-        session = DrawnSession(1 if cell else 3, truth=slower, seed=number)
+        session = SimulatedSession(1 if cell else 3, truth=slower, seed=number)
         if number in self._unbuildable:
             session.broken = BrokenRevision("head", commit, "it does not compile", "error: x")
-        return decide(session, care)
+        return compare_revisions(session, config)
 
     def search(self):
-        return bisect(COMMITS[0], COMMITS[-1], self.suspects, self.compare, CARE, lambda sentence: None)
+        return bisect(COMMITS[0], COMMITS[-1], self.suspects, self.compare, CONFIG, lambda sentence: None)
 
 
 @pytest.mark.parametrize("first_bad", [1, 2, 7, 8, 14, 15])
@@ -60,20 +61,20 @@ def test_the_first_bad_commit_is_found_in_few_steps(first_bad):
 
 def test_a_commit_that_does_not_build_is_passed_over():
     found = Line(9, unbuildable=(7, 8)).search()
-    assert {step.commit for step in found.steps if step.says == "skipped"} <= {COMMITS[7], COMMITS[8]}
+    assert {step.commit for step in found.steps if step.status == "skipped"} <= {COMMITS[7], COMMITS[8]}
     assert found.first_bad == COMMITS[9]
     assert set(found.suspects) == {COMMITS[7], COMMITS[8], COMMITS[9]}
-    told = bisection_text(found, {COMMITS[9]: "Unroll\nless"})
-    assert f"first bad commit: {COMMITS[9]} Unroll less" in told and "could not be measured" in told
+    text = bisection_text(found, {COMMITS[9]: "Unroll\nless"})
+    assert f"first bad commit: {COMMITS[9]} Unroll less" in text and "could not be measured" in text
     assert bisection_row(found)["first_bad"] == COMMITS[9]
 
 
-def test_what_is_not_slower_here_cannot_be_searched_for():
+def test_a_regression_that_does_not_reproduce_cannot_be_bisected():
     with pytest.raises(MeasurementError, match="is no worse than"):
         Line(16).search()
 
 
-def test_a_bad_revision_that_does_not_build_is_told():
+def test_a_bad_revision_that_does_not_build_is_an_error():
     with pytest.raises(MeasurementError, match="head revision cannot be measured: it does not compile"):
         Line(3, unbuildable=(15,)).search()
 
@@ -108,39 +109,34 @@ CELL = {
 
 def run(store, repository, bad_commits, *arguments):
     """`kswatch bisect`, its gates drawn; gives what it printed and what it asked of each gate."""
-    asked = []
+    requested = []
 
     @contextmanager
-    def open_gate(config, **gate):
-        asked.append(gate)
-        yield DrawnSession(1, truth={0: 0.1} if gate["head"] in bad_commits else {}, seed=len(asked))
+    def open_gate(**gate):
+        requested.append(gate)
+        yield SimulatedSession(1, truth={0: 0.1} if gate["head"] in bad_commits else {}, seed=len(requested))
 
-    context = {
-        "config": {"ci": CiConfig(), "profiler": None},
-        "database_url": str(store.engine.url),
-        "open_gate": open_gate,
-        "revisions": History,
-    }
+    context = sample_services(str(store.engine.url), open_gate=open_gate, open_history=CommitHistory)
     command = [*arguments, "--repository", str(repository)]
     result = CliRunner().invoke(app, command, obj=context)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return result.stdout, asked
+    return result.stdout, requested
 
 
-def test_an_alert_says_which_revisions_device_and_cell_are_looked_at(store, alert_of_ten_commits):
+def test_an_alert_determines_revisions_device_and_cell_of_a_bisection(store, alert_of_ten_commits):
     alert_id, repository, commits = alert_of_ten_commits
-    told, asked = run(store, repository, commits[6:], "--alert", str(alert_id), "--json")
-    assert json.loads(told)["first_bad"] == commits[6]
-    assert {gate["base"] for gate in asked} == {commits[0]} and asked[0]["head"] == commits[-1]
-    assert {gate["device"] for gate in asked} == {DEVICE.uuid} and asked[0]["kind"] == "bisect"
-    assert asked[0]["filters"] == {name: [value] for name, value in CELL.items()}
+    text, requested = run(store, repository, commits[6:], "--alert", str(alert_id), "--json")
+    assert json.loads(text)["first_bad"] == commits[6]
+    assert {gate["base"] for gate in requested} == {commits[0]} and requested[0]["head"] == commits[-1]
+    assert {gate["device"] for gate in requested} == {DEVICE.uuid} and requested[0]["kind"] == "bisect"
+    assert requested[0]["filters"] == {name: [value] for name, value in CELL.items()}
 
 
-def test_the_first_bad_commit_of_an_alert_is_told_with_its_subject(store, alert_of_ten_commits):
+def test_the_first_bad_commit_of_an_alert_is_reported_with_its_subject(store, alert_of_ten_commits):
     alert_id, repository, commits = alert_of_ten_commits
-    told, _ = run(store, repository, commits[3:], "--alert", str(alert_id))
-    first, second = told.splitlines()[:2]
+    text, _ = run(store, repository, commits[3:], "--alert", str(alert_id))
+    first, second = text.splitlines()[:2]
     assert first == f"first bad commit: {commits[3]} commit 3"
     assert second.startswith("  slower (+")
     assert second.endswith("on fused 1,48,48,1 batch 1024 fp32 batch_first")
@@ -149,9 +145,9 @@ def test_the_first_bad_commit_of_an_alert_is_told_with_its_subject(store, alert_
 def test_an_alert_that_knows_no_revisions_is_refused(store, alert_of_ten_commits):
     _, repository, _ = alert_of_ten_commits
     other = open_alert(store, NewAlert(1, 1, "slower", "clock", "latency_ms", "fused", "other"))
-    with pytest.raises(UsageError, match="does not know a good revision, a bad one and a cell"):
+    with pytest.raises(UsageError, match="names no good revision, bad revision and cell"):
         run(store, repository, [], "--alert", str(other))
-    with pytest.raises(UsageError, match="leave --good and --bad away"):
+    with pytest.raises(UsageError, match="omit --good and --bad"):
         run(store, repository, [], "--alert", str(other), "--good", "HEAD")
     with pytest.raises(UsageError, match="no alert 99"):
         run(store, repository, [], "--alert", "99")

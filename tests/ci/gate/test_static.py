@@ -50,16 +50,16 @@ def test_a_kernel_over_its_budget_fails_in_every_format():
     assert_junit(static_junit(result), tests=1, failures=1)
     assert static_annotations(result).startswith("::error title=kswatch gate --static::sm_90")
     assert "**over budget**" in static_markdown(result)
-    (told,) = json.loads(to_json_text(static_rows(result)))
-    assert told["faults"] == [{"what": "registers", "allowed": "at most 168", "found": "255"}]
+    (rows_found,) = json.loads(to_json_text(static_rows(result)))
+    assert rows_found["faults"] == [{"what": "registers", "allowed": "at most 168", "found": "255"}]
 
 
-def test_new_spills_fail_and_other_changes_are_told():
+def test_new_spills_fail_and_other_changes_are_reported():
     before = figures(row(), row(kernel="gone"))
     after = figures(row(spill_bytes=8, registers=120, instructions={"HMMA": 64}), row(kernel="new"))
     result = judge_code((HEAD, after), (BASE, before))
-    assert [one.what for one in result.regressions] == ["spill_bytes"] and result.exit_code == 1
-    assert {(one.kernel, one.what) for one in result.changes} == {
+    assert [one.figure for one in result.regressions] == ["spill_bytes"] and result.exit_code == 1
+    assert {(one.kernel, one.figure) for one in result.changes} == {
         ("fp16 128x128", "spill_bytes"),
         ("fp16 128x128", "registers"),
         ("fp16 128x128", "instructions"),

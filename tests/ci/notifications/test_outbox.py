@@ -14,13 +14,14 @@ from kswatch.ci.cli.check import app
 from kswatch.ci.cli.outbox import send
 from kswatch.ci.config import CiConfig
 from kswatch.ci.notifications.channels import channels
-from kswatch.ci.notifications.sender import tell, telling_regularly
+from kswatch.ci.notifications.sender import deliver_pending, notification_worker
 from kswatch.db.alerts import outbox
-from kswatch.db.alerts.lifecycle import act, good_night
+from kswatch.db.alerts.lifecycle import act, record_clean_run
 from kswatch.db.queries.basic import alerts
 from kswatch.errors import ConfigurationError
 from tests.ci.nights import START, Nights
 from tests.ci.notifications.webhook import Webhook
+from tests.kswatch.sample_services import sample_services
 
 assert send  # importing it registers `alerts outbox` and `alerts send`
 
@@ -58,23 +59,23 @@ def states(store) -> list[tuple[str, str]]:
     return [(one.channel, one.state) for one in outbox.messages(store)]
 
 
-def test_news_is_in_the_outbox_as_soon_as_the_alert_is_in_the_store(store, regressed):
+def test_a_notification_is_stored_with_its_alert(store, regressed):
     assert states(store) == [("*", "queued")]
 
 
-def test_a_channel_gets_what_is_new_once_with_all_that_is_known(store, regressed, webhook):
-    assert tell(store).sent == 1
-    assert tell(store).sent == 0
+def test_a_channel_receives_a_new_alert_once_with_its_details(store, regressed, webhook):
+    assert deliver_pending(store).sent == 1
+    assert deliver_pending(store).sent == 0
     (message,) = webhook.got
     assert message["title"] == f"kswatch alert 1 opened: {regressed.title}"
     assert "Tesla Planted" in message["message"] and "last good run 6" in message["message"]
     assert states(store) == [("*", "addressed"), ("json", "sent")]
 
 
-def test_judging_again_tells_nothing_twice(store, regressed, webhook):
-    tell(store)
+def test_judging_again_sends_nothing_twice(store, regressed, webhook):
+    deliver_pending(store)
     judge(store, None, CiConfig(), now=START)
-    assert tell(store).sent == 0
+    assert deliver_pending(store).sent == 0
 
 
 def test_a_channel_that_is_down_is_tried_again_with_growing_pauses_until_it_is_up(store, regressed, webhook):
@@ -82,44 +83,44 @@ def test_a_channel_that_is_down_is_tried_again_with_growing_pauses_until_it_is_u
     now = datetime.now(UTC)
     pauses = []
     for _ in range(4):
-        told = tell(store, lambda at=now: at)
-        assert (told.sent, told.failed, told.waiting) == (0, 1, 1)
-        assert tell(store, lambda at=now: at).failed == 0  # not before its time
+        result = deliver_pending(store, lambda at=now: at)
+        assert (result.sent, result.failed, result.waiting) == (0, 1, 1)
+        assert deliver_pending(store, lambda at=now: at).failed == 0  # not before its time
         waiting = outbox.messages(store, ("queued",))[0]
         pauses.append((waiting.next_try_at - now).total_seconds())
         now = waiting.next_try_at
     assert pauses == [30.0, 60.0, 120.0, 240.0]
     webhook.up = True
-    assert tell(store, lambda at=now: at).sent == 1
+    assert deliver_pending(store, lambda at=now: at).sent == 1
     assert len(webhook.got) == 1 and webhook.tries == 5
 
 
-def test_what_keeps_failing_is_still_tried_every_six_hours(store, regressed, webhook):
-    tell(store)
+def test_a_failing_channel_is_retried_every_six_hours(store, regressed, webhook):
+    deliver_pending(store)
     (message,) = outbox.messages(store, ("sent",))
     old = outbox.MessageRow(**{**vars(message), "attempts": 40})
     now = datetime.now(UTC)
     assert outbox.mark_failed(store, old, "down", now) - now == timedelta(hours=6)
 
 
-def test_why_a_channel_failed_is_told_without_its_secret(store, regressed, webhook, capfd, caplog):
+def test_the_reason_of_a_failed_channel_does_not_reveal_its_secret(store, regressed, webhook, capfd, caplog):
     webhook.up = False
-    (fault,) = tell(store).faults
+    (fault,) = deliver_pending(store).faults
     assert fault.startswith("json: it answered HTTP 503; next try ")
     (message,) = outbox.messages(store, ("queued",))
     assert message.error == "it answered HTTP 503"
-    said = capfd.readouterr()
-    assert "s3cret" not in fault + message.error + said.out + said.err + caplog.text
+    output = capfd.readouterr()
+    assert "s3cret" not in fault + message.error + output.out + output.err + caplog.text
 
 
 def test_nothing_listens(store, regressed, monkeypatch, capfd):
     monkeypatch.setenv("KSWATCH_NOTIFY", "json://u:s3cret@127.0.0.1:9/")
-    (fault,) = tell(store).faults
+    (fault,) = deliver_pending(store).faults
     assert "could not be reached" in fault and "s3cret" not in fault + capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "problem"),
     [
         ("nonsense-with-s3cret", "begins with no scheme"),
         (
@@ -129,66 +130,66 @@ def test_nothing_listens(store, regressed, monkeypatch, capfd):
         ("slack://s3cret", "is no slack:// URL as Apprise wants it"),
     ],
 )
-def test_a_url_with_a_typo_is_named_by_number_and_scheme_and_the_others_are_told(
-    store, regressed, webhook, monkeypatch, capfd, url, told
+def test_a_url_with_a_typo_is_named_by_number_and_scheme_and_the_others_are_notified(
+    store, regressed, webhook, monkeypatch, capfd, url, problem
 ):
     monkeypatch.setenv("KSWATCH_NOTIFY", f"{webhook.url} {url}")
-    found = tell(store)
+    found = deliver_pending(store)
     assert found.sent == 1
     (fault,) = found.faults
-    assert fault.startswith("channel 2 in KSWATCH_NOTIFY") and told in fault
-    said = capfd.readouterr()
-    assert "s3cret" not in fault + said.out + said.err
+    assert fault.startswith("channel 2 in KSWATCH_NOTIFY") and problem in fault
+    output = capfd.readouterr()
+    assert "s3cret" not in fault + output.out + output.err
 
 
 def test_no_secret_is_ever_in_the_store(store, regressed, webhook, tmp_path):
     webhook.up = False
-    tell(store)
+    deliver_pending(store)
     content = b"".join(path.read_bytes() for path in tmp_path.glob("kswatch.db*"))
     assert b"s3cret" not in content and b"127.0.0.1" not in content
 
 
-def test_two_channels_of_one_kind_are_told_apart(store, regressed, webhook, monkeypatch):
+def test_two_channels_of_one_kind_have_distinct_names(store, regressed, webhook, monkeypatch):
     monkeypatch.setenv("KSWATCH_NOTIFY", f"{webhook.url} {webhook.url}2")
-    assert tell(store).sent == 2
+    assert deliver_pending(store).sent == 2
     assert states(store)[1:] == [("json", "sent"), ("json 2", "sent")]
 
 
-def test_news_waits_for_a_channel_but_not_for_ever(store, regressed, webhook, monkeypatch):
+def test_a_notification_waits_for_a_channel_but_not_for_ever(store, regressed, webhook, monkeypatch):
     monkeypatch.delenv("KSWATCH_NOTIFY")
-    assert tell(store).sent == 0
+    assert deliver_pending(store).sent == 0
     monkeypatch.setenv("KSWATCH_NOTIFY", webhook.url)
     with store.writing() as session:
         from kswatch.db.schema.tables import Message
 
         session.query(Message).update({"queued_at": datetime.now(UTC) - timedelta(days=8)})
-    assert tell(store).sent == 0 and states(store) == [("*", "expired")]
+    assert deliver_pending(store).sent == 0 and states(store) == [("*", "expired")]
 
 
-def test_a_muted_alert_is_silent_until_its_mute_ends(store, nights, webhook):
+def test_a_muted_alert_sends_nothing_until_its_mute_ends(store, nights, webhook):
     nights.quiet(6)
     nights.night({"fused": 1.2})
     judge(store, None, CiConfig(), now=START)
-    tell(store)
+    deliver_pending(store)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     act(store, 1, "mute", "ann", "known", 1, muted_until=tomorrow)
     nights.night({"fused": 1.2})
     judge(store, None, CiConfig(), now=START)
-    assert tell(store).sent == 0
+    assert deliver_pending(store).sent == 0
     judge(store, None, CiConfig(), now=tomorrow)
-    assert tell(store).sent == 1
+    assert deliver_pending(store).sent == 1
     assert webhook.got[-1]["title"].startswith("kswatch alert 1 no longer muted")
 
 
-def test_an_alert_that_resolves_by_itself_is_told_once_more(store, regressed, nights, webhook):
-    tell(store)
+def test_an_alert_that_resolves_by_itself_is_notified_once_more(store, regressed, nights, webhook):
+    deliver_pending(store)
     for run_id in nights.quiet(3):
-        good_night(store, 1, run_id)
-    assert tell(store).sent == 1
+        record_clean_run(store, 1, run_id)
+    assert deliver_pending(store).sent == 1
     assert webhook.got[-1]["title"].startswith("kswatch alert 1 resolved")
 
 
-def test_two_judges_of_one_night_open_one_alert_and_tell_it_once(store, regressed):
+def test_two_judges_of_one_night_open_one_alert_and_send_it_once(store, regressed):
     from kswatch.db.alerts.lifecycle import NewAlert, open_alert
 
     new = NewAlert(1, 9, "slower", "code", "energy_mj", "bmm", "bmm slower", confirmed=True)
@@ -199,9 +200,9 @@ def test_two_judges_of_one_night_open_one_alert_and_tell_it_once(store, regresse
 
 SENDER = """
 import sys
-from kswatch.ci.notifications.sender import tell
+from kswatch.ci.notifications.sender import deliver_pending
 from kswatch.db.store import Store
-tell(Store.open(sys.argv[1], create=False))
+deliver_pending(Store.open(sys.argv[1], create=False))
 """
 
 
@@ -214,32 +215,30 @@ def test_a_sender_killed_before_the_channel_answered_loses_nothing(store, regres
     sender.wait()
     webhook.may_answer.set()
     assert states(store)[1:] == [("json", "sending")]
-    assert tell(store).sent == 0  # the claim holds: another sender may be alive
+    assert deliver_pending(store).sent == 0  # the claim holds: another sender may be alive
     later = datetime.now(UTC) + timedelta(seconds=outbox.CLAIM_S + 1)
-    assert tell(store, lambda: later).sent == 1
+    assert deliver_pending(store, lambda: later).sent == 1
     assert [one["title"] for one in webhook.got] == [webhook.got[0]["title"]] * 2
 
 
-def test_news_of_a_judge_that_was_killed_before_it_told_is_told_by_the_next_who_looks(
-    store, regressed, webhook
-):
-    # judging and telling are apart: the alert stands in the store, nobody told it yet
+def test_a_notification_of_a_killed_judge_is_sent_by_the_next_delivery(store, regressed, webhook):
+    # judging and sending are separate: the alert is stored, but not sent yet
     assert webhook.got == []
-    with telling_regularly(str(store.engine.url), every_s=0.05):
+    with notification_worker(str(store.engine.url), every_s=0.05):
         assert webhook.arrived.wait(20)
     assert len(webhook.got) == 1
 
 
-def test_a_message_claimed_by_one_sender_is_not_the_other_s(store, regressed, webhook):
+def test_a_message_claimed_by_one_sender_is_not_claimed_by_another(store, regressed, webhook):
     found, _ = channels()
-    outbox.address(store, [one.name for one in found], lambda news: "body")
+    outbox.address_notifications(store, [one.name for one in found], lambda news: "body")
     now = datetime.now(UTC)
     assert outbox.claim(store, ["json"], now) is not None
     assert outbox.claim(store, ["json"], now) is None
 
 
 def run(store, *arguments: str):
-    result = CliRunner().invoke(app, ["alerts", *arguments], obj={"database_url": str(store.engine.url)})
+    result = CliRunner().invoke(app, ["alerts", *arguments], obj=sample_services(str(store.engine.url)))
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -256,7 +255,7 @@ def test_the_outbox_is_listed_and_sent_on_request(store, regressed, webhook):
     assert "sent" in run(store, "outbox", "--all").stdout
 
 
-def test_sending_without_a_channel_says_how_to_name_one(store, regressed, monkeypatch):
+def test_sending_without_a_channel_names_the_environment_variable(store, regressed, monkeypatch):
     monkeypatch.delenv("KSWATCH_NOTIFY", raising=False)
     with pytest.raises(ConfigurationError, match="set KSWATCH_NOTIFY"):
         run(store, "send")

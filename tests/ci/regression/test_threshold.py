@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.threshold import Points, level_of, rule
+from kswatch.ci.regression.threshold import Points, apply_threshold, estimate_level
 from kswatch.errors import ConfigurationError
 
 CONFIG = CiConfig()
@@ -16,8 +16,8 @@ def points(values, half_width=0.002) -> Points:
 
 
 def rulings(newest, history, higher_is_better=False, half_width=0.002):
-    level = level_of(points([history], half_width), CONFIG)
-    return rule(points([newest], half_width), level, np.array([higher_is_better]), CONFIG)
+    level = estimate_level(points([history], half_width), CONFIG)
+    return apply_threshold(points([newest], half_width), level, np.array([higher_is_better]), CONFIG)
 
 
 QUIET = [1.000, 1.003, 0.998, 1.001, 0.999, 1.002, 0.997, 1.000, 1.001, 0.999]
@@ -50,9 +50,9 @@ def test_a_change_within_the_noise_of_the_nights_is_the_same():
 
 
 def test_a_large_change_whose_interval_reaches_the_level_is_ambiguous():
-    level = level_of(points([QUIET]), CONFIG)
+    level = estimate_level(points([QUIET]), CONFIG)
     wide = Points(np.array([1.1]), np.array([0.95]), np.array([1.25]))
-    found = rule(wide, level, np.array([False]), CONFIG)
+    found = apply_threshold(wide, level, np.array([False]), CONFIG)
     assert found.ambiguous[0] and not found.slower[0]
 
 
@@ -68,7 +68,7 @@ def test_no_history_at_all_is_judged_without_a_warning(recwarn):
 
 def test_only_the_newest_ten_known_points_make_the_level():
     history = [5.0] * 20 + [1.0, np.nan] * 10
-    level = level_of(points([history]), CONFIG)
+    level = estimate_level(points([history]), CONFIG)
     assert level.value[0] == 1.0 and level.comparable_runs[0] == 10
 
 
@@ -90,14 +90,14 @@ def test_gaps_neither_make_nor_hide_a_change():
 
 
 def test_the_noise_unit_of_three_nights_is_larger_than_that_of_ten():
-    three = level_of(points([[1.0, 1.01, 0.99]]), CONFIG).noise[0]
-    ten = level_of(points([[1.0, 1.01, 0.99] * 3 + [1.0]]), CONFIG).noise[0]
+    three = estimate_level(points([[1.0, 1.01, 0.99]]), CONFIG).noise[0]
+    ten = estimate_level(points([[1.0, 1.01, 0.99] * 3 + [1.0]]), CONFIG).noise[0]
     assert three > 2 * ten
 
 
 def test_one_wild_night_in_ten_does_not_widen_the_noise():
-    quiet = level_of(points([QUIET]), CONFIG).noise[0]
-    assert level_of(points([[*QUIET[:-1], 3.0]]), CONFIG).noise[0] < 1.3 * quiet
+    quiet = estimate_level(points([QUIET]), CONFIG).noise[0]
+    assert estimate_level(points([[*QUIET[:-1], 3.0]]), CONFIG).noise[0] < 1.3 * quiet
 
 
 def test_a_second_mode_widens_the_noise():

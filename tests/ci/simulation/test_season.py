@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import re
 
 import pytest
 from typer.testing import CliRunner
 
 from kswatch.ci.cli.simulate import app
-from kswatch.ci.config import CiConfig
-from kswatch.ci.simulation.nights import Plant
-from kswatch.db.queries.basic import alerts
-from kswatch.db.store import Store
+from kswatch.ci.simulation.nights import PROBLEMS, Plant
+from kswatch.db.alerts.lifecycle import GOOD_NIGHTS
 from kswatch.errors import UsageError
+from tests.kswatch.sample_services import sample_services
 
 
 def simulate(tmp_path, *arguments: str) -> str:
-    obj = {"config": {"ci": CiConfig()}}
+    obj = sample_services("sqlite:///unused.db")
     store = str(tmp_path / "simulated.db")
     result = CliRunner().invoke(app, [*arguments, "--store", store], obj=obj)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -27,16 +26,64 @@ def report_of(tmp_path, *arguments: str) -> dict:
     return json.loads(simulate(tmp_path, *arguments, "--json"))
 
 
-def test_a_planted_regression_is_one_alert_explained_that_resolves_itself_after_the_fix(tmp_path):
-    told = simulate(tmp_path, "--nights", "13", "--plant", "fused:+5%@7-8").splitlines()
-    assert told[0].startswith("night 7: alert 1 opened, confirmed, open: fused slower: 16 problems")
-    assert told[1].startswith("night 11: alert 1 resolved, confirmed, resolved: fused slower")
-    assert told[2].startswith("alert 1: put down to code; first bad run 8, last good run 7; revisions ")
-    assert told[2].endswith("machine code changed in 16 cells")
-    assert told[3] == "1 confirmed alert, 0 provisional (simulated)"
-    with closing(Store.open(f"sqlite:///{tmp_path / 'simulated.db'}")) as store:
-        (alert,) = alerts(store)
-    assert (alert.implementation, alert.state) == ("fused", "resolved")
+FIRST, LAST = 7, 8
+"""Nights with the planted regression."""
+PLANTED = ("--nights", "13", "--plant", f"fused:+5%@{FIRST}-{LAST}")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_planted_regression_is_one_alert_confirmed_at_once_and_resolved_after_the_fix(tmp_path, seed):
+    report = report_of(tmp_path, *PLANTED, "--seed", str(seed))
+    (alert,) = [one for one in report["alerts"] if one["confirmed"]]
+    assert (alert["implementation"], alert["cause"], alert["state"]) == ("fused", "code", "resolved")
+    events = [one for one in report["news"] if one["alert"] == alert["id"]]
+    assert [(one["night"], one["news"], one["confirmed"]) for one in events] == [
+        (FIRST, "opened", True),
+        (LAST + GOOD_NIGHTS, "resolved", True),
+    ]
+    explanation = alert["explanation"]
+    assert explanation["last_good_run"] < explanation["first_bad_run"] == events[0]["run"]
+    fused_cells = len(PROBLEMS)
+    assert explanation["differences"]["code"]["cells_changed"] == fused_cells == explanation["problems"]
+
+
+def test_the_text_lists_each_event_each_confirmed_alert_and_the_counts(tmp_path):
+    *events, explained, counts = simulate(tmp_path, *PLANTED).splitlines()[:-1]
+    pattern = re.compile(
+        r"night (\d+): alert \d+ (opened|confirmed|resolved), (confirmed|provisional), \w+: .+"
+    )
+    assert [pattern.fullmatch(line).group(1, 2) for line in events if ": fused slower" in line] == [
+        (str(FIRST), "opened"),
+        (str(LAST + GOOD_NIGHTS), "resolved"),
+    ]
+    assert all(map(pattern.fullmatch, events))
+    assert re.fullmatch(
+        r"alert \d+: attributed to code; first bad run \d+, last good run \d+; revisions \w{40} -> \w{40}; "
+        rf"machine code changed in {len(PROBLEMS)} cells",
+        explained,
+    )
+    assert re.fullmatch(r"1 confirmed alert, \d+ provisional \(simulated\)", counts)
+
+
+def quiet_alerts(tmp_path, nights: int, seed: int) -> list[dict]:
+    return report_of(tmp_path, "--nights", str(nights), "--plant", "none", "--seed", str(seed))["alerts"]
+
+
+def test_quiet_nights_confirm_nothing_and_rarely_open_an_alert(tmp_path):
+    found = quiet_alerts(tmp_path, nights=24, seed=1)
+    assert not any(one["confirmed"] for one in found)
+    assert len(found) <= 4  # 5 % of 24 nights are 1.2; more than 4 happen once in 100 such seasons
+
+
+@pytest.mark.slow
+def test_the_false_alarm_rate_of_quiet_seasons_is_bounded(tmp_path):
+    nights, seeds = 60, range(4)
+    found = []
+    for seed in seeds:
+        (tmp_path / str(seed)).mkdir()
+        found += quiet_alerts(tmp_path / str(seed), nights, seed)
+    assert not any(one["confirmed"] for one in found)
+    assert len(found) <= 0.08 * nights * len(seeds)  # opened at a rate of 5 %
 
 
 @pytest.mark.slow
@@ -47,7 +94,7 @@ def test_sixty_nights_with_two_percent_on_one_precision_are_one_confirmed_alert(
     assert report["origin"] == "simulated"
 
 
-def test_a_store_that_exists_is_left_alone(tmp_path):
+def test_an_existing_store_is_refused_and_unchanged(tmp_path):
     (tmp_path / "simulated.db").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
         simulate(tmp_path)
@@ -55,6 +102,6 @@ def test_a_store_that_exists_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["fused", "fused:5", "nobody:+5%@3", "fused:+5%@3-4:fp64"])
-def test_what_plants_nothing_is_refused(text):
+def test_a_malformed_plant_is_refused(text):
     with pytest.raises(UsageError):
         Plant.parse(text)

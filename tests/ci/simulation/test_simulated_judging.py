@@ -27,7 +27,7 @@ def test_the_same_year_is_simulated_again_from_its_seed():
 
 
 @pytest.mark.slow
-def test_a_year_of_planted_causes_is_told_soon_and_once(figure):
+def test_a_year_of_planted_causes_is_reported_early_and_once(figure):
     found = tally(range(2), with_causes=True)
     figure("two years with causes\n  " + "\n  ".join(found.lines()))
     for size, most in ((SIZES[1], 2), (SIZES[2], 0), (SIZES[3], 0)):

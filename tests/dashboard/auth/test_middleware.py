@@ -1,4 +1,4 @@
-"""The guard over real HTTP and websockets on loopback: nothing is answered without a right."""
+"""The authentication over real HTTP and websockets on loopback: nothing is served without a session."""
 
 from collections.abc import Iterator
 from http.client import HTTPResponse
@@ -42,7 +42,7 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def asked(
+def request(
     url: str, method: str = "GET", data: bytes | None = None, **headers: str
 ) -> HTTPResponse | HTTPError:
     """The answer, whatever its status; no redirect is followed."""
@@ -57,7 +57,7 @@ def signed_in(
     address: str, token: str, name: str = "a tester", wanted: str = "/"
 ) -> HTTPResponse | HTTPError:
     form = urlencode({"name": name, "token": token, "next": wanted}).encode()
-    return asked(f"{address}/sign-in", "POST", form, Origin=address)
+    return request(f"{address}/sign-in", "POST", form, Origin=address)
 
 
 def cookie_of(answer: HTTPResponse | HTTPError) -> str:
@@ -83,7 +83,7 @@ def guarded(simulated_url: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_no_endpoint_answers_without_the_cookie(guarded: str, path: str) -> None:
     for method in METHODS:
-        answer = asked(guarded + path, method)
+        answer = request(guarded + path, method)
         assert answer.status in (401, 403), method
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -96,8 +96,8 @@ def test_the_websocket_does_not_open_without_the_cookie(guarded: str, cookie: st
 
 
 def test_a_token_in_the_address_opens_nothing(guarded: str) -> None:
-    assert asked(f"{guarded}/?token={ACT}&next=/").status == 401
-    assert asked(f"{guarded}/sign-in?name=me&token={ACT}").headers["Set-Cookie"] is None
+    assert request(f"{guarded}/?token={ACT}&next=/").status == 401
+    assert request(f"{guarded}/sign-in?name=me&token={ACT}").headers["Set-Cookie"] is None
 
 
 def test_the_cookie_of_a_token_opens_pages_and_the_websocket(guarded: str) -> None:
@@ -106,7 +106,7 @@ def test_the_cookie_of_a_token_opens_pages_and_the_websocket(guarded: str) -> No
     attributes = answer.headers["Set-Cookie"]
     assert "HttpOnly" in attributes and "SameSite=lax" in attributes and READ not in attributes
     cookie = cookie_of(answer)
-    assert asked(f"{guarded}/_stcore/health", Cookie=cookie).status == 200
+    assert request(f"{guarded}/_stcore/health", Cookie=cookie).status == 200
     with stream(guarded, Cookie=cookie) as opened:
         assert opened.state.name == "OPEN"
 
@@ -114,20 +114,20 @@ def test_the_cookie_of_a_token_opens_pages_and_the_websocket(guarded: str) -> No
 def test_nothing_is_uploaded_even_with_the_cookie(guarded: str) -> None:
     cookie = cookie_of(signed_in(guarded, ACT))
     for path in ("/_stcore/upload_file/a/b", "/_stcore/agent/interact"):
-        assert asked(guarded + path, "PUT", b"x", Cookie=cookie, Origin=guarded).status == 403
+        assert request(guarded + path, "PUT", b"x", Cookie=cookie, Origin=guarded).status == 403
 
 
 def test_another_site_can_neither_sign_in_nor_open_the_websocket(guarded: str) -> None:
     cookie = cookie_of(signed_in(guarded, READ))
     for origin in ("http://elsewhere.example", "null", "http://127.0.0.1:1"):
         form = urlencode({"name": "me", "token": READ}).encode()
-        assert asked(f"{guarded}/sign-in", "POST", form, Origin=origin).status == 403
+        assert request(f"{guarded}/sign-in", "POST", form, Origin=origin).status == 403
         with pytest.raises(InvalidStatus):
             stream(guarded, Cookie=cookie, Origin=origin)
 
 
 def test_a_name_that_was_pointed_here_is_not_answered(guarded: str) -> None:
-    assert asked(f"{guarded}/sign-in", Host="elsewhere.example").status == 400
+    assert request(f"{guarded}/sign-in", Host="elsewhere.example").status == 400
 
 
 @pytest.mark.parametrize("wanted", ["//elsewhere.example", "https://elsewhere.example", "/\\elsewhere", "x"])
@@ -135,22 +135,22 @@ def test_signing_in_leads_to_this_host_only(guarded: str, wanted: str) -> None:
     assert signed_in(guarded, READ, wanted=wanted).headers["Location"] == "/"
 
 
-def test_signing_in_leads_to_what_was_asked_for(guarded: str) -> None:
-    asked_for = "/speedup?device=x&precision=bf16"
-    page = asked(guarded + asked_for, Accept="text/html")
+def test_signing_in_leads_to_the_requested_page(guarded: str) -> None:
+    requested = "/speedup?device=x&precision=bf16"
+    page = request(guarded + requested, Accept="text/html")
     assert (page.status, "/speedup?device=x&amp;precision=bf16") == (
         401,
         "/speedup?device=x&amp;precision=bf16",
     )
     assert b'value="/speedup?device=x&amp;precision=bf16"' in page.read()
-    assert signed_in(guarded, READ, wanted=asked_for).headers["Location"] == asked_for
+    assert signed_in(guarded, READ, wanted=requested).headers["Location"] == requested
 
 
 def test_signing_out_ends_the_cookie_and_the_open_websocket(guarded: str) -> None:
     cookie = cookie_of(signed_in(guarded, READ))
     with stream(guarded, Cookie=cookie) as opened:
-        assert asked(f"{guarded}/sign-out", "POST", b"", Cookie=cookie, Origin=guarded).status == 303
-        assert asked(f"{guarded}/_stcore/health", Cookie=cookie).status == 401
+        assert request(f"{guarded}/sign-out", "POST", b"", Cookie=cookie, Origin=guarded).status == 303
+        assert request(f"{guarded}/_stcore/health", Cookie=cookie).status == 401
         opened.send(b"")
         with pytest.raises(ConnectionClosed):
             while True:  # what was under way, until the server closes it
@@ -169,13 +169,13 @@ def test_after_five_wrong_tokens_even_the_right_one_must_wait(simulated_url: str
 
 
 def test_pages_run_no_script_but_those_of_this_server(guarded: str) -> None:
-    policy = asked(f"{guarded}/sign-in").headers["Content-Security-Policy"]
+    policy = request(f"{guarded}/sign-in").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     cookie = cookie_of(signed_in(guarded, READ))
-    policy = asked(guarded, Cookie=cookie).headers["Content-Security-Policy"]
+    policy = request(guarded, Cookie=cookie).headers["Content-Security-Policy"]
     scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
     assert "unsafe" not in scripts and "'self'" in scripts
-    assert asked(guarded, Cookie=cookie).headers["X-Frame-Options"] == "DENY"
+    assert request(guarded, Cookie=cookie).headers["X-Frame-Options"] == "DENY"
 
 
 def _sign_in_by_form(page: Page, address: str, path: str, token: str) -> None:
@@ -188,7 +188,7 @@ def _sign_in_by_form(page: Page, address: str, path: str, token: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_whoever_may_act_acknowledges_an_alert_under_the_name_of_the_form(
+def test_a_user_who_may_act_acknowledges_an_alert_under_the_name_of_the_form(
     browser: Browser, own_url: str
 ) -> None:
     store = Store.open(own_url)
@@ -205,7 +205,7 @@ def test_whoever_may_act_acknowledges_an_alert_under_the_name_of_the_form(
 
 
 @pytest.mark.browser
-def test_whoever_may_only_read_sees_alerts_but_cannot_act(browser: Browser, guarded: str) -> None:
+def test_a_user_who_may_only_read_sees_alerts_but_cannot_act(browser: Browser, guarded: str) -> None:
     page = browser.new_page()
     _sign_in_by_form(page, guarded, "/alerts?alert=1", READ)
     assert page.url.startswith(f"{guarded}/alerts?alert=1")
@@ -214,5 +214,5 @@ def test_whoever_may_only_read_sees_alerts_but_cannot_act(browser: Browser, guar
     assert page.get_by_role("button", name="Acknowledge").count() == 0
     page.goto(f"{guarded}/ask?pattern=6,64,64,1")
     wait_until_drawn(page)
-    expect(page.get_by_role("button", name="Ask for this run")).to_be_disabled()
+    expect(page.get_by_role("button", name="Request this run")).to_be_disabled()
     page.close()

@@ -10,7 +10,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.dashboard.auth.test_middleware import ENDPOINTS, asked, stream
+from tests.dashboard.auth.test_middleware import ENDPOINTS, request, stream
 from tests.dashboard.browser_rig import free_port, running_dashboard
 
 READER, ACTOR, STRANGER = "reader@kswatch.example", "actor@other.example", "stranger@other.example"
@@ -32,11 +32,11 @@ class Client:
         except HTTPError as answer:
             return answer
 
-    def sign_in(self, who: str) -> HTTPResponse | HTTPError:
-        """To the provider, say who we are there, and back."""
+    def sign_in(self, address: str) -> HTTPResponse | HTTPError:
+        """Sign in at the provider under an address, and come back."""
         form = self.get("/sign-in")
         assert form.status == 200, form.read()
-        return self.get(form.url, urlencode({"sub": who}).encode())
+        return self.get(form.url, urlencode({"sub": address}).encode())
 
     @property
     def cookies(self) -> str:
@@ -60,7 +60,7 @@ def provided(simulated_url: str) -> Iterator[str]:
             "METADATA_URL": f"http://localhost:{provider.server_port}/.well-known/openid-configuration",
             "REDIRECT_URI": f"http://127.0.0.1:{port}/oauth2callback",
             "READERS": "@KSwatch.example",
-            "ACTORS": f"somebody@else.example, {ACTOR}",
+            "ACTORS": f"another@else.example, {ACTOR}",
         }
         named = {f"KSWATCH_OIDC_{name}": value for name, value in settings.items()}
         with running_dashboard(simulated_url, port, **named) as at:
@@ -69,7 +69,7 @@ def provided(simulated_url: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", [path for path in ENDPOINTS if path not in ("/sign-out",)])
 def test_no_endpoint_answers_without_the_providers_cookie(provided: str, path: str) -> None:
-    answer = asked(provided + path)
+    answer = request(provided + path)
     if path in ("/auth/login", "/oauth2callback"):  # without a state these only lead back to the start
         assert (answer.status, answer.headers["Location"]) == (302, "/")
     else:
@@ -85,7 +85,7 @@ def test_the_websocket_does_not_open_for_a_forged_cookie(provided: str, cookies:
 
 
 @pytest.mark.parametrize("who", [READER, ACTOR])
-def test_whoever_is_on_a_list_comes_in_and_lands_where_they_wanted(provided: str, who: str) -> None:
+def test_a_listed_user_signs_in_and_lands_on_the_requested_page(provided: str, who: str) -> None:
     client = Client(provided)
     assert client.get("/speedup?precision=bf16").status == 401
     landed = client.sign_in(who)
@@ -95,7 +95,7 @@ def test_whoever_is_on_a_list_comes_in_and_lands_where_they_wanted(provided: str
         assert opened.state.name == "OPEN"
 
 
-def test_a_stranger_is_told_by_name_and_sees_nothing(provided: str) -> None:
+def test_an_unlisted_user_is_refused_by_name_and_sees_nothing(provided: str) -> None:
     client = Client(provided)
     answer = client.sign_in(STRANGER)
     assert answer.status == 403
@@ -105,7 +105,7 @@ def test_a_stranger_is_told_by_name_and_sees_nothing(provided: str) -> None:
         stream(provided, Cookie=client.cookies)
 
 
-def test_an_address_that_the_provider_did_not_verify_is_nobodys(provided: str) -> None:
+def test_an_address_that_the_provider_did_not_verify_is_refused(provided: str) -> None:
     client = Client(provided)
     assert client.sign_in(UNVERIFIED).status == 401
 
@@ -114,6 +114,6 @@ def test_a_copy_of_the_cookie_opens_nothing_after_signing_out(provided: str) -> 
     client = Client(provided)
     client.sign_in(READER)
     copied = client.cookies
-    assert asked(f"{provided}/_stcore/health", Cookie=copied).status == 200
+    assert request(f"{provided}/_stcore/health", Cookie=copied).status == 200
     client.get("/sign-out", b"")
-    assert asked(f"{provided}/_stcore/health", Cookie=copied).status == 401
+    assert request(f"{provided}/_stcore/health", Cookie=copied).status == 401

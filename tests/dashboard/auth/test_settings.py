@@ -1,26 +1,26 @@
-"""What the environment demands of visitors, and where the dashboard refuses to listen."""
+"""The authentication settings of the environment, and where the dashboard refuses to listen."""
 
 import subprocess
 import sys
 
 import pytest
 
-from kswatch.dashboard.auth.providers import own_path
+from kswatch.dashboard.auth.providers import local_path
 from kswatch.dashboard.auth.sessions import (
     FAILURES_COUNT_FOR_S,
-    LASTS_S,
     MOST_FAILURES,
-    Failures,
+    SESSION_LIFETIME_S,
+    FailedAttempts,
     Sessions,
-    Visitor,
+    User,
 )
 from kswatch.dashboard.auth.settings import (
-    Access,
+    AuthSettings,
     OidcSettings,
     Tokens,
     is_loopback,
-    read_access,
-    refuse_open_door,
+    read_auth_settings,
+    require_sign_in_unless_local,
 )
 from kswatch.errors import ConfigurationError
 from tests.dashboard.browser_rig import ROOT, free_port
@@ -55,37 +55,39 @@ def test_reading_and_acting_are_two_rights() -> None:
     ],
 )
 def test_lists_name_addresses_and_whole_hosts(address: str, right: bool | None) -> None:
-    oidc = read_access(OIDC).oidc
+    oidc = read_auth_settings(OIDC).oidc
     assert isinstance(oidc, OidcSettings)
     assert oidc.right_of(address) is right
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({"KSWATCH_TOKEN_READ": "short"}, "shorter than 20"),
-        ({"KSWATCH_TOKEN_READ": READ, "KSWATCH_TOKEN_ACT": READ}, "two rights"),
+        ({"KSWATCH_TOKEN_READ": READ, "KSWATCH_TOKEN_ACT": READ}, "two tokens"),
         (OIDC | {"KSWATCH_TOKEN_READ": READ}, "one way"),
         (OIDC | {"KSWATCH_OIDC_CLIENT_SECRET": ""}, "CLIENT_SECRET"),
         (OIDC | {"KSWATCH_OIDC_READERS": "", "KSWATCH_OIDC_ACTORS": ""}, "READERS"),
         (OIDC | {"KSWATCH_OIDC_REDIRECT_URI": "https://kswatch.example/"}, "oauth2callback"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_with_their_name(environment: dict, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        read_access(environment)
+def test_settings_that_make_no_sense_are_refused_with_their_name(environment: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read_auth_settings(environment)
 
 
 @pytest.mark.parametrize(("address", "hosts"), [("0.0.0.0", ()), ("::", ()), ("127.0.0.1", ("x.example",))])
-def test_an_open_door_is_refused_where_others_reach_it(address: str, hosts: tuple[str, ...]) -> None:
+def test_a_dashboard_without_sign_in_is_refused_where_others_can_connect(
+    address: str, hosts: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigurationError, match="KSWATCH_TOKEN_READ"):
-        refuse_open_door(Access(), address, hosts)
-    refuse_open_door(Access(Tokens(READ)), address, hosts)
+        require_sign_in_unless_local(AuthSettings(), address, hosts)
+    require_sign_in_unless_local(AuthSettings(Tokens(READ)), address, hosts)
 
 
 def test_this_machine_alone_needs_no_sign_in() -> None:
     for address in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        refuse_open_door(read_access({}), address, ())
+        require_sign_in_unless_local(read_auth_settings({}), address, ())
     assert not is_loopback("kswatch.example")
 
 
@@ -111,17 +113,17 @@ class _Clock:
 def test_a_session_ends_by_itself_and_at_once_by_signing_out() -> None:
     clock = _Clock()
     sessions = Sessions(clock)
-    one, other = (sessions.begin(Visitor(name, may_act=False)) for name in ("one", "other"))
-    assert sessions.visitor(one) == Visitor("one", may_act=False)
+    one, other = (sessions.begin(User(name, may_act=False)) for name in ("one", "other"))
+    assert sessions.find(one) == User("one", may_act=False)
     sessions.end(one)
-    assert sessions.visitor(one) is None
-    clock.now = LASTS_S
-    assert sessions.visitor(other) is None
+    assert sessions.find(one) is None
+    clock.now = SESSION_LIFETIME_S
+    assert sessions.find(other) is None
 
 
 def test_failures_count_by_address_and_only_for_a_while() -> None:
     clock = _Clock()
-    failures = Failures(clock)
+    failures = FailedAttempts(clock)
     for _ in range(MOST_FAILURES):
         assert failures.wait_s("a") == 0
         failures.add("a")
@@ -131,7 +133,7 @@ def test_failures_count_by_address_and_only_for_a_while() -> None:
     assert failures.wait_s("a") == 0
 
 
-@pytest.mark.parametrize("elsewhere", ["//x.example", "/\\x.example", "https://x.example", "", "/\nx", "x"])
-def test_a_form_leads_nowhere_else(elsewhere: str) -> None:
-    assert own_path(elsewhere) == "/"
-    assert own_path("/speedup?a=b") == "/speedup?a=b"
+@pytest.mark.parametrize("foreign", ["//x.example", "/\\x.example", "https://x.example", "", "/\nx", "x"])
+def test_a_form_redirects_to_this_host_only(foreign: str) -> None:
+    assert local_path(foreign) == "/"
+    assert local_path("/speedup?a=b") == "/speedup?a=b"

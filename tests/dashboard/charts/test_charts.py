@@ -45,7 +45,7 @@ def test_the_last_step_of_an_ecdf_is_all_problems() -> None:
     assert line.y[-1] == 100
 
 
-def test_an_ecdf_split_by_family_tells_each_familys_median() -> None:
+def test_an_ecdf_split_by_family_shows_each_familys_median() -> None:
     frame = ratios([1.0, 2.0, 3.0, 1.2, 2.2, 3.2])
     names = [line.name for line in distribution.ecdf(frame, "speedup (×)", "family").data]
     assert names == ["a=1 (median 2.10×)", "both&gt;1 (median 3.10×)", "d=1 (median 1.10×)"]
@@ -93,7 +93,7 @@ def test_every_family_has_a_colour_and_a_symbol() -> None:
     )
 
 
-def test_implementations_keep_their_colour_whoever_else_is_drawn() -> None:
+def test_implementations_keep_their_colour_whatever_else_is_drawn() -> None:
     frame = pd.DataFrame(
         {
             "started_at": [NIGHT] * 2,
@@ -119,7 +119,7 @@ def test_a_single_night_gets_an_axis_of_days() -> None:
     assert last - first == timedelta(days=2)
 
 
-def test_more_heuristics_than_colours_are_all_drawn_and_told_apart() -> None:
+def test_more_heuristics_than_colours_are_all_drawn_and_distinguishable() -> None:
     frame = pd.DataFrame(
         [(f"rule {rule} v1", NIGHT, 1, 0.1) for rule in range(9)],
         columns=["heuristic", "started_at", "run_id", "regret"],
@@ -131,11 +131,11 @@ def test_more_heuristics_than_colours_are_all_drawn_and_told_apart() -> None:
 def test_a_confusion_matrix_shows_its_four_counts() -> None:
     figure = scores.confusion(tp=3, fp=4, fn=2, tn=1)
     shown = {(a.y, a.x): a.text for a in figure.layout.annotations}
-    assert shown["fused", "a baseline"] == "<b>4</b><br>40%"
-    assert shown["a baseline", "fused"] == "<b>2</b><br>20%"
+    assert shown["fused", "baseline"] == "<b>4</b><br>40%"
+    assert shown["baseline", "fused"] == "<b>2</b><br>20%"
 
 
-def test_an_error_map_tells_right_from_wrong_by_colour_and_symbol() -> None:
+def test_an_error_map_distinguishes_outcomes_by_colour_and_symbol() -> None:
     frame = ratios([1.0] * 4).assign(outcome=[name for name, _, _ in shape.OUTCOMES])
     traces = shape.error_map(frame).data
     assert len({(trace.marker.color, trace.marker.symbol) for trace in traces}) == 4
@@ -195,39 +195,39 @@ def test_without_a_canary_there_is_no_roof() -> None:
     assert [trace.name for trace in figure.data] == ["fused"]
 
 
-def test_a_point_knows_the_row_that_it_stands_for() -> None:
+def test_a_point_has_the_id_of_its_row() -> None:
     frame = cells_of("bmm", "fused", "bmm")
     figure = roofline.roofline(frame, None, None)
     assert {trace.name: list(trace.ids) for trace in figure.data} == {"fused": ["1"], "bmm": ["0", "2"]}
 
 
-def test_clear_steps_are_drawn_over_the_others_and_counted() -> None:
+def test_significant_changes_are_drawn_over_the_others_and_counted() -> None:
     frame = cells_of("fused", "bmm", "csr").assign(
         before=[1.0, 2.0, 3.0],
         change=[0.2, -0.1, 0.0],
         change_low=0.0,
         change_high=0.0,
-        outcome=["worse", "better", "cannot be told apart"],
+        outcome=["worse", "better", "no significant difference"],
     )
     names = [trace.name for trace in differences.change_by_size(frame, "time (ms)").data]
-    assert names == ["cannot be told apart (1)", "better (1)", "worse (1)"]
+    assert names == ["no significant difference (1)", "better (1)", "worse (1)"]
 
 
-def test_what_a_rule_said_stands_in_its_own_row_under_the_winner() -> None:
+def test_the_predictions_of_a_rule_have_a_row_of_their_own_below_the_winner() -> None:
     frame = pd.DataFrame(
         {
             "run_id": 7,
             "started_at": NIGHT,
             "heuristic": ["one v1", "two v1"],
-            "outcome": "rightly fused",
-            "said": "fused",
-            "happened": "fused",
+            "outcome": "correct: fused",
+            "predicted": "fused",
+            "fastest": "fused",
         }
     )
     figure = pattern_history.predictions_by_night(frame)
-    said, winner = figure.data
-    assert len(set(said.ids)) == 2  # Plotly draws only the first of equal ids
-    assert {one.split()[0] for one in said.ids} == {"7"}
+    predictions, winner = figure.data
+    assert len(set(predictions.ids)) == 2  # Plotly draws only the first of equal ids
+    assert {one.split()[0] for one in predictions.ids} == {"7"}
     assert winner.marker.color == (IMPLEMENTATION_COLOURS["fused"],)
     assert figure.layout.yaxis.categoryarray[-1] == pattern_history.WINNER_ROW
 
@@ -262,7 +262,7 @@ def test_the_chosen_heuristic_is_drawn_over_the_others_with_the_majority_beside(
     assert list(lines["majority rate"].y) == [60]
 
 
-def test_a_sweep_marks_the_limit_that_the_rule_has() -> None:
+def test_a_sweep_marks_the_threshold_of_the_rule() -> None:
     frame = pd.DataFrame(
         {"limit": [0.01, 0.1], "accuracy": [0.5, 0.6], "balanced_accuracy": 0.5, "problems": 9}
     )

@@ -1,4 +1,4 @@
-"""A chart is drawn once for equal data, whoever asks; and what is shared is what would have been drawn."""
+"""A chart is drawn once for equal data, and the shared figure equals a freshly drawn one."""
 
 import json
 from datetime import UTC, datetime
@@ -7,14 +7,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 
-from kswatch.dashboard.charts.figure_cache import drawn_once
+from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.style import NIGHT_AXIS, blank
-from kswatch.dashboard.charts.timezones import in_zone
+from kswatch.dashboard.components.figure_timezone import in_zone
 
 drawings = 0
 
 
-@drawn_once
+@cached_figure
 def line(frame: pd.DataFrame, title: str) -> go.Figure:
     global drawings
     drawings += 1
@@ -39,7 +39,7 @@ def test_another_value_or_title_is_another_figure() -> None:
     assert first.data[0].y[0] == 1.0
 
 
-def test_a_shared_figure_is_told_as_a_plain_one_would_be() -> None:
+def test_a_shared_figure_serialises_like_a_plain_one() -> None:
     shared = line(frame(float("nan")), "third (×)")
     plain = go.Figure(shared)
     assert json.loads(plotly.io.to_json(shared.to_dict(), validate=False)) == json.loads(plain.to_json())
@@ -52,7 +52,7 @@ def test_moving_nights_to_a_zone_leaves_the_shared_figure_in_utc() -> None:
     assert in_zone(shared, "Europe/Paris") is in_zone(shared, "Europe/Paris")
 
 
-@drawn_once
+@cached_figure
 def bars(names: list[str]) -> go.Figure:
     return blank("share (%)", "").add_trace(go.Bar(x=[1.0] * len(names), y=names, orientation="h"))
 

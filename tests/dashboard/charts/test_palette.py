@@ -50,17 +50,17 @@ def test_every_implementation_has_a_colour_and_a_symbol_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_any_two_implementations_stay_apart_however_colours_are_seen(vision: str) -> None:
+def test_any_two_implementations_differ_for_every_colour_vision(vision: str) -> None:
     seen = {name: lab(VISION[vision] @ linear(colour)) for name, colour in IMPLEMENTATION_COLOURS.items()}
     for one, other in combinations(seen, 2):
         assert np.linalg.norm(seen[one] - seen[other]) > 14, (one, other)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_colour_stands_out_on_the_page(page: str) -> None:
+def test_every_colour_contrasts_with_the_page(page: str) -> None:
     for name, colour in IMPLEMENTATION_COLOURS.items():
         assert contrast(colour, PAGES[page]) > 2.1, name
 
 
-def test_an_implementation_of_a_later_version_is_drawn_quietly() -> None:
+def test_an_implementation_of_a_later_version_is_drawn_in_grey() -> None:
     assert implementation_colour("not_yet_written") not in IMPLEMENTATION_COLOURS.values()

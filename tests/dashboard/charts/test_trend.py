@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from kswatch.dashboard.charts.trend import MOST_LINES, Mark, median_trend, rate_trend, spread_by_night
+from kswatch.dashboard.charts.trend import MOST_LINES, Annotation, median_trend, rate_trend, spread_by_night
 
 NIGHT = datetime(2026, 1, 5, 2, tzinfo=UTC)
 
@@ -22,11 +22,11 @@ def nights(count: int) -> pd.DataFrame:
     )
 
 
-def changes(kind: str, count: int) -> list[Mark]:
-    return [Mark(NIGHT + timedelta(days=day), kind, f"change {day}") for day in range(count)]  # type: ignore[arg-type]
+def changes(kind: str, count: int) -> list[Annotation]:
+    return [Annotation(NIGHT + timedelta(days=day), kind, f"change {day}") for day in range(count)]  # type: ignore[arg-type]
 
 
-def test_the_band_spans_the_middle_half() -> None:
+def test_the_band_spans_the_interquartile_range() -> None:
     low, high, median = median_trend(nights(5), "median speedup (×)").data
     assert (low.y[0], high.y[0], median.y[0]) == (0.9, 1.5, 1.2)
     assert high.fill == "tonexty"
@@ -50,9 +50,9 @@ def test_a_revision_each_night_is_one_trace() -> None:
 
 
 def test_a_commit_subject_is_no_markup() -> None:
-    figure = median_trend(nights(2), "y", [Mark(NIGHT, "revision", "<a href='x'>click</a>")])
-    told = next(trace for trace in figure.data if trace.name == "revision").customdata[0]
-    assert told == "&lt;a href='x'&gt;click&lt;/a&gt;"
+    figure = median_trend(nights(2), "y", [Annotation(NIGHT, "revision", "<a href='x'>click</a>")])
+    label = next(trace for trace in figure.data if trace.name == "revision").customdata[0]
+    assert label == "&lt;a href='x'&gt;click&lt;/a&gt;"
 
 
 def test_a_night_of_readings_is_its_lowest_median_and_highest() -> None:

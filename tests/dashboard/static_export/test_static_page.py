@@ -17,6 +17,7 @@ from kswatch.dashboard.static_export import page as static_page
 from kswatch.dashboard.static_export.data import read_overview
 from kswatch.dashboard.static_export.markup import sparkline, sparkline_image
 from kswatch.db.store import Store
+from kswatch.services import JudgementLimits
 from tests.dashboard.browser_rig import ROOT
 from tests.dashboard.simulated_store import NASTY, Plan, fill
 
@@ -48,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def page(store: Store) -> str:
-    return static_page.page(read_overview(store, datetime.now(UTC)))
+    return static_page.page(read_overview(store, datetime.now(UTC), JudgementLimits()))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
@@ -64,48 +65,51 @@ def test_text_of_the_store_is_escaped(page: str) -> None:
     assert "&lt;b&gt;bold&lt;/b&gt; **stars**" in page
 
 
-def test_the_page_tells_the_planted_regression_and_its_alert(page: str) -> None:
-    assert re.search(r"<h1>16 slower, 0 faster of 128 series; 2 alerts open</h1>", page)
+def test_the_page_shows_the_planted_regression_and_its_alert(page: str) -> None:
+    assert re.search(
+        r"<h1>Night of 8 Jan: 4 regressions \(4 new\), 0 improvements, 128 series; 2 open alerts</h1>", page
+    )
     assert page.count('<span class="slower">slower</span>') == 16
     assert "driver 580.65 → 590.10" in page
     assert page.count("<polyline") == 2 * 2 * 4
     assert '<span class="badge">simulated</span>' in page
 
 
-def test_a_store_without_a_run_says_so(own_url: str) -> None:
-    page = static_page.page(read_overview(Store.open(own_url), datetime.now(UTC)))
+def test_a_store_without_a_run_is_reported(own_url: str) -> None:
+    page = static_page.page(read_overview(Store.open(own_url), datetime.now(UTC), JudgementLimits()))
     assert "No run has finished in this store yet" in page
 
 
-def test_a_line_of_values_stands_in_its_box_and_few_are_none() -> None:
+def test_a_sparkline_fills_its_box_and_few_values_have_none() -> None:
     assert sparkline([1.0, 2.0]) == ""
     drawn = re.search(r'points="([^"]+)"', sparkline([1.0, 2.0, 1.0]))
     assert drawn and drawn[1] == "3.0,33.0 90.0,3.0 177.0,33.0"
     assert "NaN" not in sparkline([1.5, 1.5, 1.5])
 
 
-def test_a_line_as_an_image_says_what_the_line_says_and_is_the_same_line() -> None:
+def test_a_sparkline_image_holds_the_same_title_and_line() -> None:
     assert sparkline_image([1.0, 2.0]) == ""
     image = sparkline_image([1.0, 2.0, 1.0])
-    assert 'alt="3 nights, from 1.00× to 1.00×, between 1.00× and 2.00×"' in image
+    assert 'alt="3 nights, first 1.00×, last 1.00×, range 1.00× to 2.00×"' in image
     drawn = b64decode(image.partition("base64,")[2].partition('"')[0]).decode()
     assert re.search('points="[^"]+"', drawn)[0] == re.search('points="[^"]+"', sparkline([1.0, 2.0, 1.0]))[0]
 
 
-def test_a_device_that_stopped_speaking_is_told(store: Store) -> None:
-    overview = read_overview(store, datetime.now(UTC))
-    assert not any(one.is_silent(overview.now) for one in overview.devices)  # simulated ones never are
+def test_a_device_without_recent_nightly_runs_is_overdue(store: Store) -> None:
+    overview = read_overview(store, datetime.now(UTC), JudgementLimits())
+    limits = overview.limits
+    assert not any(one.is_overdue(limits, overview.now) for one in overview.devices)  # simulated: never
     nightly = overview.devices[0]
     nightly = replace(nightly, source=SOURCES[0])
-    assert nightly.is_silent(nightly.newest.started_at + timedelta(hours=37))
-    assert not nightly.is_silent(nightly.newest.started_at + timedelta(hours=35))
+    assert nightly.is_overdue(limits, nightly.newest.started_at + timedelta(hours=61))
+    assert not nightly.is_overdue(limits, nightly.newest.started_at + timedelta(hours=59))
 
 
 def test_the_command_writes_the_page_without_streamlit(store: Store, tmp_path: Path) -> None:
     script = (
         "import sys; sys.argv = ['kswatch', 'report', '--html', 'night.html']\n"
-        "import kswatch\n"
-        "try: kswatch.main()\n"
+        "from kswatch import cli\n"
+        "try: cli.main()\n"
         "finally: assert 'streamlit' not in sys.modules and 'torch' not in sys.modules\n"
     )
     done = subprocess.run(

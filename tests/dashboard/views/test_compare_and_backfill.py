@@ -3,12 +3,12 @@ import pytest
 
 from kswatch.dashboard.components.filters import SOURCES, Scope
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.views.heuristics import backfill as hindsight
+from kswatch.dashboard.views.heuristics import backfill
 from kswatch.dashboard.views.heuristics.threshold_sweep import swept
 from kswatch.db.queries import basic as queries
+from kswatch.db.statistics import PredictionResult, score_predictions
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.rules import RANKINGS
-from kswatch.kernels.heuristics.score import Outcome, score
 from kswatch.kernels.pattern import Pattern
 from tests.dashboard.simulated_store import Plan, fill
 
@@ -33,33 +33,33 @@ def test_two_runs_differ_by_the_planted_regression_of_fused(scope: Scope) -> Non
     assert set(both.head(len(fused))["implementation"]) == {"fused"}
 
 
-def test_hindsight_agrees_with_what_was_predicted(scope: Scope) -> None:
+def test_backfilled_predictions_agree_with_stored_ones(scope: Scope) -> None:
     newest = scope.newest.id
-    said = hindsight.outcomes(scope, "latency")
+    predictions = backfill.outcomes(scope, "latency")
     stored = cached_queries.outcomes(newest, *ABOUT)
     key = ["heuristic", "problem_id"]
-    both = said.merge(stored, on=key, suffixes=("_said", "_stored"))
-    assert len(both) == len(stored) == len(said)
-    assert (both["predicts_fused_said"] == both["predicts_fused_stored"]).all()
+    both = predictions.merge(stored, on=key, suffixes=("_backfilled", "_stored"))
+    assert len(both) == len(stored) == len(predictions)
+    assert (both["predicts_fused_backfilled"] == both["predicts_fused_stored"]).all()
     nights = cached_queries.heuristic_nights([newest], *ABOUT).set_index("heuristic")
-    figures = hindsight.figures(said, scope).set_index("heuristic")
+    figures = backfill.scores(predictions, scope).set_index("heuristic")
     columns = ["tp", "fp", "fn", "tn", "accuracy", "majority", "balanced_accuracy", "regret"]
     pd.testing.assert_frame_equal(
         figures[columns].sort_index(), nights[columns].sort_index(), check_dtype=False
     )
 
 
-def test_a_sweep_scores_each_limit_as_a_rule_with_that_limit_would_score(scope: Scope) -> None:
+def test_a_sweep_scores_each_threshold_as_a_rule_with_that_threshold(scope: Scope) -> None:
     problems = cached_queries.outcomes(scope.newest.id, *ABOUT).drop_duplicates("problem_id")
     ranking = RANKINGS["h_threshold"]
     found = swept(problems, ranking)
     assert len(found) > 1
     for row in found.itertuples():
-        said = [
-            Outcome(float(ranking(Pattern(one.a, one.b, one.c, one.d))) >= row.limit, one.speedup)
+        results = [
+            PredictionResult(float(ranking(Pattern(one.a, one.b, one.c, one.d))) >= row.limit, one.speedup)
             for one in problems.itertuples()
         ]
-        truth = score(said)
+        truth = score_predictions(results)
         assert row.accuracy == pytest.approx(truth.accuracy)
         assert row.balanced_accuracy == pytest.approx(truth.balanced_accuracy)
         assert row.majority == pytest.approx(truth.majority)

@@ -3,12 +3,12 @@ import pytest
 from kswatch.dashboard.views.requests.form import (
     AD_HOC,
     SUITES,
-    Asked,
+    RunRequest,
     cost_text,
     read_batches,
     read_patterns,
 )
-from kswatch.db.request_queue.requests import Limits
+from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.profiler.planning.plan import Filters, plan_suite
@@ -30,13 +30,13 @@ def test_patterns_may_be_typed_or_pasted(typed: str) -> None:
 
 
 @pytest.mark.parametrize("typed", ["6,64,64", "6,64,64,0", "six,64,64,1", "<script>"])
-def test_a_malformed_pattern_is_refused_in_words(typed: str) -> None:
+def test_a_malformed_pattern_is_refused_in_a_sentence(typed: str) -> None:
     with pytest.raises(UsageError, match="pattern"):
         read_patterns(typed)
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "1.5", "many", "٣"])
-def test_a_batch_that_is_none_is_refused_in_words(typed: str) -> None:
+def test_an_invalid_batch_is_refused_in_a_sentence(typed: str) -> None:
     with pytest.raises(UsageError, match="batch"):
         read_batches(typed)
 
@@ -47,13 +47,13 @@ def test_batches_are_read_once_each() -> None:
 
 def test_a_run_over_no_pattern_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one pattern"):
-        Asked("cpu", AD_HOC).refuse_nonsense(Limits())
+        RunRequest("cpu", AD_HOC).validate(RequestLimits())
 
 
 def test_a_run_over_far_too_many_cells_is_refused() -> None:
     patterns = tuple(Pattern(1, b, 1, 1) for b in range(1, 2000))
     with pytest.raises(UsageError, match="cells"):
-        Asked("cpu", AD_HOC, patterns).refuse_nonsense(Limits())
+        RunRequest("cpu", AD_HOC, patterns).validate(RequestLimits())
 
 
 def test_the_profiler_knows_every_suite_that_is_offered() -> None:
@@ -61,10 +61,10 @@ def test_the_profiler_knows_every_suite_that_is_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "request_",
     [
-        Asked("cpu", AD_HOC, (Pattern(6, 64, 64, 1),)),
-        Asked(
+        RunRequest("cpu", AD_HOC, (Pattern(6, 64, 64, 1),)),
+        RunRequest(
             "cpu",
             AD_HOC,
             (Pattern(6, 64, 64, 1),),
@@ -75,46 +75,49 @@ def test_the_profiler_knows_every_suite_that_is_offered() -> None:
         ),
     ],
 )
-def test_the_profiler_plans_as_many_cells_as_were_announced(asked: Asked) -> None:
-    assert plan_suite(asked.suite, Filters.from_arguments(asked.arguments())).cells == asked.cells
+def test_the_profiler_plans_the_announced_number_of_cells(request_: RunRequest) -> None:
+    assert plan_suite(request_.suite, Filters.from_arguments(request_.arguments())).cells == request_.cells
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("request_", "reason"),
     [
-        (Asked("cpu", AD_HOC, (Pattern(1, 48, 48, 1),), precisions=("tf32",)), "no tf32"),
-        (Asked("cpu", AD_HOC, (Pattern(1024, 64, 64, 1),), batches=(32_768,)), "a batch under 32,768"),
-        (Asked("cpu", AD_HOC, (Pattern(1, 2, 3, 1), Pattern(1, 3, 4, 1)), is_chain=True), "do not chain"),
-        (Asked("", "smoke"), "name the device"),
+        (RunRequest("cpu", AD_HOC, (Pattern(1, 48, 48, 1),), precisions=("tf32",)), "no tf32"),
+        (RunRequest("cpu", AD_HOC, (Pattern(1024, 64, 64, 1),), batches=(32_768,)), "a batch under 32,768"),
+        (
+            RunRequest("cpu", AD_HOC, (Pattern(1, 2, 3, 1), Pattern(1, 3, 4, 1)), is_chain=True),
+            "do not chain",
+        ),
+        (RunRequest("", "smoke"), "name the device"),
     ],
 )
-def test_nonsense_is_refused_in_words(asked: Asked, reason: str) -> None:
+def test_an_invalid_request_is_refused_in_a_sentence(request_: RunRequest, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        asked.refuse_nonsense(Limits())
+        request_.validate(RequestLimits())
 
 
 def test_factors_of_a_layer_are_a_chain() -> None:
     factors = (Pattern(1, 192, 48, 2), Pattern(2, 48, 192, 1))
-    chain = Asked("cpu", AD_HOC, factors, is_chain=True)
-    chain.refuse_nonsense(Limits())
+    chain = RunRequest("cpu", AD_HOC, factors, is_chain=True)
+    chain.validate(RequestLimits())
     assert chain.arguments() == {"pattern": ["1,192,48,2", "2,48,192,1"]}
 
 
 @pytest.mark.parametrize(
-    ("cells", "minutes", "budget", "said"),
+    ("cells", "minutes", "budget", "text"),
     [
         (
             16,
             2.0,
             60,
-            "16 cells: about 2.0 minutes by what a cell took there before; it ends after 60 minutes",
+            "16 cells, about 2.0 min. Stops after 60 min.",
         ),
-        (16, 90.0, 60, "what does not fit is recorded as skipped"),
-        (16, None, None, "nothing was measured on that device yet"),
-        (None, None, 60, "its size is not known"),
+        (16, 90.0, 60, "cells that do not fit are recorded as skipped"),
+        (16, None, None, "16 cells; no estimate yet: nothing has run on this device."),
+        (None, None, 60, "No estimate yet: this suite has not run on this device. Stops after 60 min."),
     ],
 )
 def test_the_cost_is_one_sentence(
-    cells: int | None, minutes: float | None, budget: int | None, said: str
+    cells: int | None, minutes: float | None, budget: int | None, text: str
 ) -> None:
-    assert said in cost_text(cells, minutes, budget)
+    assert text in cost_text(cells, minutes, budget)

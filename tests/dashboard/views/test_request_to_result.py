@@ -1,4 +1,4 @@
-"""The whole way of an ad-hoc run: asked for in the browser, measured by `kswatch serve`, seen on its page."""
+"""An ad-hoc run end to end: requested in the browser, measured by `kswatch serve`, shown on its page."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ MEASURED_WITHIN_MS = 180_000
 
 @contextmanager
 def serving(url: str) -> Iterator[None]:
-    """`kswatch serve` on a store, stopped at the end; what it says is told where the test fails."""
+    """`kswatch serve` on a store, stopped at the end; its output is shown where the test fails."""
     command = [sys.executable, "-m", "kswatch", "serve"]
     environment = os.environ | {"KSWATCH_DATABASE_URL": url}
     with subprocess.Popen(command, env=environment) as server:
@@ -36,16 +36,16 @@ def serving(url: str) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_url: str) -> None:
+def test_a_requested_run_is_measured_and_linked_from_the_queue(desk: Page, own_url: str) -> None:
     with running_dashboard(own_url) as at, serving(own_url):
         desk.goto(f"{at}/ask?pattern=1,48,48,1&batch=64")
         wait_until_drawn(desk)
         desk.get_by_text("Hardware counters").click()
         wait_until_drawn(desk)
-        desk.get_by_label("Who asks").fill("a test")
-        desk.get_by_label("Who asks").press("Enter")
+        desk.get_by_label("Your name").fill("a test")
+        desk.get_by_label("Your name").press("Enter")
         wait_until_drawn(desk)
-        desk.get_by_role("button", name="Ask for this run").click()
+        desk.get_by_role("button", name="Request this run").click()
         result = desk.get_by_role("link", name="Run 1:")
         expect(result).to_be_visible(timeout=MEASURED_WITHIN_MS)
         result.click()
@@ -57,4 +57,4 @@ def test_a_run_that_is_asked_for_is_measured_and_a_click_away(desk: Page, own_ur
     timed = [row for row in queries.measurements(store, 1) if row.latency_ms]
     refused = queries_code.counters(store, 1, [row.cell_id for row in timed])
     assert {one.implementation for one in refused} == {row.implementation for row in timed}
-    assert all(one.value is None and one.reason for one in refused)  # a CPU has none, and says so
+    assert all(one.value is None and one.reason for one in refused)  # a CPU has none, with the reason

@@ -14,11 +14,11 @@ from kswatch.db.alerts.lifecycle import (
     LIVE,
     NewAlert,
     act,
-    bad_night,
     dismiss,
-    end_mutes,
-    good_night,
     open_alert,
+    record_clean_run,
+    record_recurrence,
+    unmute_expired,
 )
 from kswatch.db.queries import basic as queries
 from kswatch.errors import UsageError
@@ -42,13 +42,13 @@ def state(store, alert_id) -> str:
     return queries.alert(store, alert_id).state
 
 
-def told(store, alert_id) -> list[tuple[str, str, str]]:
+def events_of(store, alert_id) -> list[tuple[str, str, str]]:
     return [(event.who, event.action, event.to_state) for event in queries.alert_events(store, alert_id)]
 
 
-def test_three_good_nights_resolve_an_alert(store, nights, new):
+def test_three_clean_nights_resolve_an_alert(store, nights, new):
     alert_id = open_alert(store, new)
-    assert [good_night(store, alert_id, run_id) for run_id in nights[1:4]] == [
+    assert [record_clean_run(store, alert_id, run_id) for run_id in nights[1:4]] == [
         "recovering",
         "recovering",
         "resolved",
@@ -60,57 +60,57 @@ def test_three_good_nights_resolve_an_alert(store, nights, new):
     ]
 
 
-def test_a_night_counts_once_however_often_it_is_judged(store, nights, new):
+def test_a_night_that_is_judged_repeatedly_counts_once(store, nights, new):
     alert_id = open_alert(store, new)
     for _ in range(5):
-        good_night(store, alert_id, nights[1])
+        record_clean_run(store, alert_id, nights[1])
     assert queries.alert(store, alert_id).good_nights == 1
 
 
-def test_a_bad_night_opens_a_recovering_alert_again_and_starts_the_count_anew(store, nights, new):
+def test_a_recurrence_reopens_a_recovering_alert_and_resets_its_count(store, nights, new):
     alert_id = open_alert(store, new)
-    good_night(store, alert_id, nights[1])
+    record_clean_run(store, alert_id, nights[1])
     worse = replace(new, run_id=nights[2], title="fused is 12 % slower", worst_change=0.12, confirmed=True)
-    assert bad_night(store, alert_id, worse) == "open"
+    assert record_recurrence(store, alert_id, worse) == "open"
     found = queries.alert(store, alert_id)
     assert (found.good_nights, found.worst_change, found.confirmed) == (0, 0.12, True)
-    assert told(store, alert_id)[-1] == (DETECTOR, "confirmed", "open")
+    assert events_of(store, alert_id)[-1] == (DETECTOR, "confirmed", "open")
 
 
-def test_judging_a_night_again_tells_nothing_new(store, nights, new):
+def test_judging_a_night_again_adds_no_event(store, nights, new):
     alert_id = open_alert(store, new)
-    bad_night(store, alert_id, replace(new, run_id=nights[1]))
+    record_recurrence(store, alert_id, replace(new, run_id=nights[1]))
     version = queries.alert(store, alert_id).version
-    bad_night(store, alert_id, replace(new, run_id=nights[1]))
+    record_recurrence(store, alert_id, replace(new, run_id=nights[1]))
     assert queries.alert(store, alert_id).version == version
 
 
-def test_who_acts_on_what_has_changed_is_refused(store, nights, new):
+def test_an_action_on_an_outdated_version_is_refused(store, nights, new):
     alert_id = open_alert(store, new)
     version = act(store, alert_id, "acknowledge", "me", None, seen_version=1)
     assert version == 2
-    with pytest.raises(UsageError, match="version 2, seen 1.; look at it again"):
+    with pytest.raises(UsageError, match="version 2, seen 1.; review it again"):
         act(store, alert_id, "resolve", "you", None, seen_version=1)
-    assert told(store, alert_id) == [(DETECTOR, "opened", "open"), ("me", "acknowledge", "acknowledged")]
+    assert events_of(store, alert_id) == [(DETECTOR, "opened", "open"), ("me", "acknowledge", "acknowledged")]
 
 
-def test_a_muted_alert_opens_again_when_its_time_is_over(store, nights, new):
+def test_a_muted_alert_opens_again_when_its_mute_expires(store, nights, new):
     alert_id = open_alert(store, new)
     act(store, alert_id, "mute", "me", "known driver bug", 1, muted_until=TOMORROW)
-    assert good_night(store, alert_id, nights[1]) == "muted"
-    assert end_mutes(store, TOMORROW - timedelta(hours=1)) == []
-    assert end_mutes(store, TOMORROW) == [alert_id]
+    assert record_clean_run(store, alert_id, nights[1]) == "muted"
+    assert unmute_expired(store, TOMORROW - timedelta(hours=1)) == []
+    assert unmute_expired(store, TOMORROW) == [alert_id]
     assert (state(store, alert_id), queries.alert(store, alert_id).muted_until) == ("open", None)
 
 
 def test_a_provisional_alert_that_was_not_confirmed_is_dismissed(store, nights, new):
     alert_id = open_alert(store, new)
     dismiss(store, alert_id, "measured again: 0.1 % faster")
-    assert told(store, alert_id)[-1] == (DETECTOR, "dismissed", "resolved")
-    assert good_night(store, alert_id, nights[1]) == "resolved"
+    assert events_of(store, alert_id)[-1] == (DETECTOR, "dismissed", "resolved")
+    assert record_clean_run(store, alert_id, nights[1]) == "resolved"
 
 
-def test_an_alert_can_be_given_to_somebody(store, nights, new):
+def test_an_alert_can_be_assigned(store, nights, new):
     alert_id = open_alert(store, new)
     act(store, alert_id, "assign", "me", None, 1, assigned_to="you")
     found = queries.alert(store, alert_id)
@@ -118,23 +118,23 @@ def test_an_alert_can_be_given_to_somebody(store, nights, new):
 
 
 @pytest.mark.parametrize("action", ["accept", "false_alarm", "reopen", "mute"])
-def test_what_others_will_ask_about_needs_a_reason(store, nights, new, action):
-    with pytest.raises(UsageError, match="give a reason"):
+def test_an_action_that_overrides_the_detector_needs_a_reason(store, nights, new, action):
+    with pytest.raises(UsageError, match=f"{action}: a reason is required"):
         act(store, open_alert(store, new), action, "me", " ", 1, muted_until=TOMORROW)
 
 
 @pytest.mark.parametrize(
-    ("action", "options", "said"),
+    ("action", "options", "message"),
     [
-        ("mute", {}, "until when"),
-        ("mute", {"muted_until": datetime(2020, 1, 1, tzinfo=UTC)}, "a time to come"),
-        ("assign", {}, "say to whom"),
+        ("mute", {}, "a time in the future"),
+        ("mute", {"muted_until": datetime(2020, 1, 1, tzinfo=UTC)}, "a time in the future"),
+        ("assign", {}, "an assignee is required"),
         ("explode", {}, "unknown action 'explode'"),
         ("unmute", {}, "is open; unmute is for muted"),
     ],
 )
-def test_an_action_that_makes_no_sense_is_told(store, nights, new, action, options, said):
-    with pytest.raises(UsageError, match=said):
+def test_an_invalid_action_is_refused(store, nights, new, action, options, message):
+    with pytest.raises(UsageError, match=message):
         act(store, open_alert(store, new), action, "me", "because", 1, **options)
 
 
@@ -167,7 +167,7 @@ def in_state(store, new, nights, number: int, wanted: str) -> int:
     alert_id = open_alert(store, replace(new, title=f"alert {number}"))
     for step in WAYS[wanted]:
         if step == "a good night":
-            good_night(store, alert_id, nights[1])
+            record_clean_run(store, alert_id, nights[1])
         else:
             act(store, alert_id, step, "me", "because", 1, muted_until=TOMORROW)
     assert state(store, alert_id) == wanted
@@ -182,7 +182,7 @@ def test_each_action_is_taken_in_its_states_and_refused_in_all_others(sqlite_sto
     for number, (name, before) in enumerate(itertools.product(ACTIONS, WAYS)):
         alert_id = in_state(sqlite_store, new, nights, number, before)
         seen = queries.alert(sqlite_store, alert_id)
-        said = len(queries.alert_events(sqlite_store, alert_id))
+        events = len(queries.alert_events(sqlite_store, alert_id))
         options = {"assigned_to": "you", "muted_until": TOMORROW}
         if before in ACTIONS[name].from_states:
             assert act(sqlite_store, alert_id, name, "me", "because", seen.version, **options) > seen.version
@@ -193,11 +193,15 @@ def test_each_action_is_taken_in_its_states_and_refused_in_all_others(sqlite_sto
             with pytest.raises(UsageError, match=f"is {before}; {name} is for"):
                 act(sqlite_store, alert_id, name, "me", "because", seen.version, **options)
             assert queries.alert(sqlite_store, alert_id) == seen
-            assert len(queries.alert_events(sqlite_store, alert_id)) == said
+            assert len(queries.alert_events(sqlite_store, alert_id)) == events
 
 
-def test_a_muted_alert_that_three_good_nights_resolve_is_resolved_without_a_word(store, nights, new):
+def test_a_muted_alert_is_resolved_without_a_notification(store, nights, new):
     alert_id = open_alert(store, replace(new, confirmed=True))
     act(store, alert_id, "mute", "me", "known", 1, muted_until=TOMORROW)
-    assert [good_night(store, alert_id, run_id) for run_id in nights[1:4]] == ["muted", "muted", "resolved"]
+    assert [record_clean_run(store, alert_id, run_id) for run_id in nights[1:4]] == [
+        "muted",
+        "muted",
+        "resolved",
+    ]
     assert [one.title.split(":")[0] for one in outbox.messages(store)] == [f"alert {alert_id} opened"]

@@ -15,14 +15,14 @@ from sqlalchemy import create_engine, event, text
 
 from kswatch.db.backend.engine import NETWORK_FILE_SYSTEMS, file_system_of
 from kswatch.db.maintenance.stats_and_prune import faults
-from kswatch.db.migrations import HEAD
+from kswatch.db.migrations.revisions import HEAD
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from kswatch.errors import ConfigurationError, StoreError
 from tests.db.sample_records import measured, night, problem, run_record
 
 
-def test_a_store_is_made_where_there_is_none(empty_url):
+def test_a_missing_store_is_created(empty_url):
     store = Store.open(empty_url)
     assert queries.runs(store) == []
 
@@ -46,7 +46,7 @@ def test_tables_of_something_else_are_left_alone(empty_url):
         Store.open(empty_url)
 
 
-def test_a_missing_store_is_not_made_by_who_only_reads(tmp_path):
+def test_a_missing_store_is_not_created_for_reading(tmp_path):
     with pytest.raises(StoreError, match="does not exist; `kswatch nightly`"):
         Store.open(f"sqlite:///{tmp_path / 'none.db'}", create=False)
     assert list(tmp_path.iterdir()) == []
@@ -58,18 +58,18 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["kswatch.db", "oracle+nonsense://x/y", "sqlite//x"])
-def test_what_is_no_url_is_a_configuration_error(url):
+def test_an_invalid_url_is_a_configuration_error(url):
     with pytest.raises(ConfigurationError, match="is not the URL of a store"):
         Store.open(url)
 
 
-def test_a_server_that_does_not_answer_is_told_without_the_password():
-    with pytest.raises(StoreError, match="the server does not answer") as told:
+def test_the_error_of_an_unreachable_server_hides_the_password():
+    with pytest.raises(StoreError, match="the server does not answer") as raised:
         Store.open("postgresql://me:secret@127.0.0.1:1/none")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
-def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path):
+def test_a_file_that_is_no_database_is_left_unchanged(tmp_path):
     path = tmp_path / "kswatch.db"
     path.write_text("the shopping list " * 100)
     with pytest.raises(StoreError, match="no SQLite database; move it away"):
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path):
     assert path.read_text().startswith("the shopping list")
 
 
-def test_a_damaged_file_is_told_with_the_cure(tmp_path):
+def test_the_error_of_a_damaged_file_has_the_cure(tmp_path):
     path = tmp_path / "kswatch.db"
     store = Store.open(f"sqlite:///{path}")
     night(store, {"fused": 1.0, "bmm": 2.0})
@@ -107,19 +107,19 @@ def test_a_network_file_system_is_refused(tmp_path, monkeypatch):
         Store.open(f"sqlite:///{tmp_path / 'kswatch.db'}")
 
 
-def test_a_folder_that_may_not_be_written_is_refused():
+def test_a_read_only_folder_is_refused():
     # not below pytest's own folder, which nobody but its owner may enter
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Store.open(f"sqlite:///{folder / 'kswatch.db'}").close()
         folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
-        said = as_nobody(lambda: Store.open(f"sqlite:///{folder / 'kswatch.db'}"))
+        message = as_nobody(lambda: Store.open(f"sqlite:///{folder / 'kswatch.db'}"))
         folder.chmod(stat.S_IRWXU)
-    assert said.startswith("StoreError")
-    assert f"{folder} cannot be written; make it writable" in said
+    assert message.startswith("StoreError")
+    assert f"{folder} cannot be written; make it writable" in message
 
 
-def test_a_store_in_a_folder_that_may_not_be_written_can_be_read():
+def test_a_store_in_a_read_only_folder_can_be_read():
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "kswatch.db"
         store = Store.open(f"sqlite:///{path}")
@@ -140,10 +140,10 @@ def in_a_closed_folder(path: Path, action: Callable[[], object]) -> str:
     """What an action says to who may read the store and its folder but not write."""
     path.chmod(0o444)
     path.parent.chmod(0o555)
-    said = as_nobody(action)
+    message = as_nobody(action)
     path.parent.chmod(stat.S_IRWXU)
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    return said
+    return message
 
 
 def as_nobody(action: Callable[[], object]) -> str:
@@ -155,22 +155,22 @@ def in_child(action: Callable[[], object]) -> str:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        said = "nothing"
+        message = "nothing"
         try:
             action()
         except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {error}"
         finally:
-            os.write(writer, said.encode()[:4000])
+            os.write(writer, message.encode()[:4000])
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        said = pipe.read()
+        message = pipe.read()
     os.waitpid(child, 0)
-    return said
+    return message
 
 
-def test_writing_to_a_store_opened_for_reading_says_so(tmp_path):
+def test_writing_to_a_store_opened_for_reading_is_an_error(tmp_path):
     path = tmp_path / "kswatch.db"
     Store.open(f"sqlite:///{path}").close()
     store = Store.open(f"sqlite:///file:{path}?mode=ro&uri=true")
@@ -193,7 +193,7 @@ def test_a_full_disk_loses_nothing_that_was_recorded(sqlite_store):
     assert len(queries.measurements(sqlite_store, run_id)) == 2
 
 
-def test_a_file_that_may_not_grow_says_so_and_stays_whole(tmp_path):
+def test_a_file_that_cannot_grow_is_an_error_and_stays_intact(tmp_path):
     path = tmp_path / "kswatch.db"
     url = f"sqlite:///{path}"
     run_id = night(Store.open(url), {"fused": 1.0, "bmm": 2.0})
@@ -208,15 +208,15 @@ def test_a_file_that_may_not_grow_says_so_and_stays_whole(tmp_path):
         for d in range(2, 1_000):
             store.record_problem(run_id, [measured(problem(d), "fused", 1.0, samples_ms=noise)])
 
-    said = in_child(fill)
-    assert said.startswith("StoreError")
-    assert "the disk refuses to write" in said
+    message = in_child(fill)
+    assert message.startswith("StoreError")
+    assert "the disk refuses to write" in message
     store = Store.open(url)
     assert faults(store) == []
     assert len(queries.measurements(store, run_id)) > 2
 
 
-def test_opening_a_store_that_is_up_to_date_takes_no_time_and_no_alembic(tmp_path):
+def test_opening_an_up_to_date_store_is_fast_and_does_not_load_alembic(tmp_path):
     url = f"sqlite:///{tmp_path / 'kswatch.db'}"
     Store.open(url).close()
     alembic = {name: module for name, module in sys.modules.items() if name.startswith("alembic")}

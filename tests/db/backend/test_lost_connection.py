@@ -7,7 +7,7 @@ from kswatch.db.backend.engine import open_engine
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_a_lock_is_taken_from_who_says_nothing_in_the_middle_of_a_transaction(url):
+def test_an_idle_transaction_loses_its_lock(url):
     option = "options=-c%20idle_in_transaction_session_timeout%3D300ms"
     silent = open_engine(f"{url}{'&' if '?' in url else '?'}{option}")
     other = open_engine(url)
@@ -23,10 +23,10 @@ def test_a_lock_is_taken_from_who_says_nothing_in_the_middle_of_a_transaction(ur
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_by_itself_that_takes_two_minutes(url):
+def test_an_idle_transaction_is_ended_after_two_minutes(url):
     engine = open_engine(url)
     with engine.connect() as connection:
-        told = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
-        assert told == "2min"
+        timeout = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+        assert timeout == "2min"
         assert connection.execute(text("SHOW timezone")).scalar_one().upper() == "UTC"
     engine.dispose()

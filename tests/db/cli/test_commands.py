@@ -9,14 +9,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import kswatch.db.cli.store
+from kswatch.db.cli import store as store_commands
 from kswatch.db.config import DbConfig
-from kswatch.db.migrations import HEAD
+from kswatch.db.migrations.revisions import HEAD
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, StoreError, UsageError
 from tests.db.sample_records import GPU, night, run_record
+from tests.kswatch.sample_services import sample_services
 
 ENERGY = (
     "pattern,batch-size,algo,bs_position,precision,device_name,median,nruns\n"
@@ -46,16 +47,16 @@ def predicted() -> list[int]:
 def kswatch(path, predicted):
     """Runs a command of this folder and gives what it wrote; expected failures are raised."""
     app = typer.Typer()
-    app.add_typer(kswatch.db.cli.store.app)
+    app.add_typer(store_commands.app)
 
     @app.callback()
     def prepare(ctx: typer.Context) -> None:
-        ctx.obj = {
-            "database_url": f"sqlite:///{path}",
-            "predict": lambda store, run_id: predicted.append(run_id),
-            "config": {"db": DbConfig(request_cells=500)},
-            "size_of_run": lambda suite, arguments: (1_000 if suite == "paper" else 10, None),
-        }
+        ctx.obj = sample_services(
+            f"sqlite:///{path}",
+            DbConfig(request_cells=500),
+            predict=lambda store, run_id: predicted.append(run_id),
+            request_size=lambda suite, arguments: (1_000 if suite == "paper" else 10, None),
+        )
 
     def run(*arguments: object):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -74,51 +75,51 @@ def energy_csv(tmp_path) -> Path:
     return path
 
 
-def test_import_tells_its_contract_as_json_and_has_heuristics_predict(kswatch, energy_csv, predicted):
-    told = json.loads(kswatch("import", energy_csv, "--json").stdout)
-    counts = {name: told[name] for name in ("read", "recorded", "implausible", "rejected", "duplicates")}
+def test_import_prints_its_contract_as_json_and_records_predictions(kswatch, energy_csv, predicted):
+    printed = json.loads(kswatch("import", energy_csv, "--json").stdout)
+    counts = {name: printed[name] for name in ("read", "recorded", "implausible", "rejected", "duplicates")}
     assert counts == {"read": 2, "recorded": 1, "implausible": 0, "rejected": 1, "duplicates": 0}
-    assert told["rejections"] == [
+    assert printed["rejections"] == [
         {"file": str(energy_csv), "line": 3, "reason": "median 'oops' is not a number"}
     ]
-    assert predicted == told["runs"] == [1]
+    assert predicted == printed["runs"] == [1]
 
 
-def test_import_tells_rejections_on_stderr(kswatch, energy_csv):
+def test_import_prints_rejections_on_stderr(kswatch, energy_csv):
     result = kswatch("import", energy_csv)
     assert result.stderr == f"{energy_csv} line 3: median 'oops' is not a number\n"
     assert "read 2, recorded 1, implausible 0, rejected 1, duplicates 0" in result.stdout
 
 
 def test_several_files_are_counted_together(kswatch, energy_csv):
-    told = json.loads(kswatch("import", energy_csv, energy_csv, "--json").stdout)
-    assert (told["read"], told["recorded"], told["duplicates"], told["rejected"]) == (4, 1, 1, 2)
+    printed = json.loads(kswatch("import", energy_csv, energy_csv, "--json").stdout)
+    assert (printed["read"], printed["recorded"], printed["duplicates"], printed["rejected"]) == (4, 1, 1, 2)
 
 
-def test_summary_tells_its_contract_as_json(kswatch, store):
+def test_summary_prints_its_contract_as_json(kswatch, store):
     night(store, {"fused": 1.0, "bmm": 2.0, "dense": 4.0})
-    told = json.loads(kswatch("summary", "--json").stdout)
+    printed = json.loads(kswatch("summary", "--json").stdout)
     contract = ("problems", "fused_wins", "median_ratio", "median_speedup", "geomean_speedup", "left_out")
-    assert [told[name] for name in contract] == [1, 1, 0.5, 2.0, 2.0, 0]
-    told = json.loads(kswatch("summary", "--json", "--baselines", "dense", "--precision", "fp32").stdout)
-    assert told["median_speedup"] == 4.0
+    assert [printed[name] for name in contract] == [1, 1, 0.5, 2.0, 2.0, 0]
+    printed = json.loads(kswatch("summary", "--json", "--baselines", "dense", "--precision", "fp32").stdout)
+    assert printed["median_speedup"] == 4.0
 
 
-def test_summary_says_why_problems_are_left_out(kswatch, store):
+def test_summary_prints_the_reasons_of_left_out_problems(kswatch, store):
     night(store, {"bmm": 2.0})
-    said = kswatch("summary").stdout
-    assert "fused wins 0 of 0 problems, 1 left out" in said
-    assert "left out: 1 (fused: no row)" in said
+    printed = kswatch("summary").stdout
+    assert "fused wins 0 of 0 problems, 1 left out" in printed
+    assert "left out: 1 (fused: no row)" in printed
 
 
-def test_summary_of_several_devices_asks_which(kswatch, store):
+def test_summary_of_several_devices_needs_a_device(kswatch, store):
     night(store, {"fused": 1.0})
     night(store, {"fused": 1.0}, device=GPU)
     with pytest.raises(UsageError, match="name one with --device"):
         kswatch("summary")
 
 
-def test_who_only_reads_makes_no_store(kswatch, path):
+def test_reading_commands_create_no_store(kswatch, path):
     for command in (["summary"], ["runs"], ["db", "stats"], ["export", "--all", "x.jsonl"]):
         with pytest.raises(StoreError, match="does not exist"):
             kswatch(*command)
@@ -129,9 +130,9 @@ def test_runs_lists_the_newest_first(kswatch, store):
     assert "no runs yet; `kswatch nightly`" in kswatch("runs").stdout
     for device in (GPU, GPU):
         night(store, {"fused": 1.0}, device=device)
-    told = json.loads(kswatch("runs", "--json", "--device", "cuda", "--limit", "1").stdout)
-    assert [(run["run"], run["device"], run["by_status"]) for run in told] == [(2, GPU.uuid, {"ok": 1})]
-    assert told[0]["started_at"] == "2026-03-01T12:00:00Z"
+    printed = json.loads(kswatch("runs", "--json", "--device", "cuda", "--limit", "1").stdout)
+    assert [(run["run"], run["device"], run["by_status"]) for run in printed] == [(2, GPU.uuid, {"ok": 1})]
+    assert printed[0]["started_at"] == "2026-03-01T12:00:00Z"
     assert "Made-up GPU" in kswatch("runs").stdout
 
 
@@ -148,12 +149,12 @@ def test_runs_are_excluded_included_and_noted(kswatch, store):
 @pytest.mark.parametrize("name", ["run.jsonl", "run.csv", "run.jsonl.gz", "run.csv.gz"])
 def test_an_export_is_imported_by_another_store(kswatch, store, tmp_path, path, name):
     night(store, {"fused": 1.0, "bmm": 2.0})
-    told = json.loads(kswatch("export", "--run", 1, tmp_path / name, "--json").stdout)
-    assert told["measurements"] == 2
+    printed = json.loads(kswatch("export", "--run", 1, tmp_path / name, "--json").stdout)
+    assert printed["measurements"] == 2
     store.close()
     path.unlink()
-    told = json.loads(kswatch("import", tmp_path / name, "--json").stdout)
-    assert told["recorded"] == 2
+    printed = json.loads(kswatch("import", tmp_path / name, "--json").stdout)
+    assert printed["recorded"] == 2
     assert json.loads(kswatch("summary", "--json").stdout)["median_speedup"] == 2.0
 
 
@@ -161,15 +162,20 @@ def test_export_takes_the_runs_of_one_device(kswatch, store, tmp_path):
     night(store, {"fused": 1.0})
     night(store, {"fused": 1.0}, device=GPU)
     assert "1 measurements" in kswatch("export", "--device", "cpu", tmp_path / "cpu.jsonl").stdout
-    with pytest.raises(UsageError, match="say what to export"):
+    with pytest.raises(UsageError, match="choose what to export"):
         kswatch("export", tmp_path / "cpu.jsonl")
 
 
-def test_a_run_is_asked_for_listed_and_cancelled(kswatch):
-    asked = json.loads(kswatch("request", "smoke", "--pattern", "6,64,64,1", "--who", "me", "--json").stdout)
-    assert (asked["request"], asked["state"], asked["arguments"]) == (1, "queued", {"pattern": ["6,64,64,1"]})
+def test_a_run_is_requested_listed_and_cancelled(kswatch):
+    number = json.loads(kswatch("request", "smoke", "--pattern", "6,64,64,1", "--who", "me", "--json").stdout)
+    assert (number["request"], number["state"], number["arguments"]) == (
+        1,
+        "queued",
+        {"pattern": ["6,64,64,1"]},
+    )
     assert (
-        "request 1: smoke on cpu, queued, 0 of 10 cells, asked by me" in kswatch("request", "--list").stdout
+        "request 1: smoke on cpu, queued, 0 of 10 cells, requested by me"
+        in kswatch("request", "--list").stdout
     )
     kswatch("request", "--cancel", 1, "--who", "you", "--why", "wrong device")
     (found,) = json.loads(kswatch("request", "--list", "--json").stdout)
@@ -178,42 +184,45 @@ def test_a_run_is_asked_for_listed_and_cancelled(kswatch):
         kswatch("request")
 
 
-def test_a_run_is_asked_for_again_by_its_number(kswatch, store):
+def test_a_run_is_requested_again_by_its_number(kswatch, store):
     run_id = night(store, {"fused": 1.0})
-    asked = json.loads(kswatch("request", "--like", run_id, "--why", "was that noise?", "--json").stdout)
-    assert (asked["suite"], asked["device"]) == ("smoke", "cpu-made-up")
-    assert asked["arguments"] == {"precision": ["fp32"]}
-    with pytest.raises(UsageError, match="leave suite and filters away"):
+    number = json.loads(kswatch("request", "--like", run_id, "--why", "was that noise?", "--json").stdout)
+    assert (number["suite"], number["device"]) == ("smoke", "cpu-made-up")
+    assert number["arguments"] == {"precision": ["fp32"]}
+    with pytest.raises(UsageError, match="omit suite and filters"):
         kswatch("request", "smoke", "--like", run_id)
-    assert "cancelled by you" in kswatch("cancel", asked["request"], "--who", "you").stdout
+    assert "cancelled by you" in kswatch("cancel", number["request"], "--who", "you").stdout
 
 
-def test_what_one_request_may_cost_is_configured(kswatch):
-    with pytest.raises(UsageError, match="1,000 cells are more than one request may ask for .500."):
+def test_the_limits_of_a_request_are_configurable(kswatch):
+    with pytest.raises(UsageError, match="1,000 cells are more than one request may have .500."):
         kswatch("request", "paper")
     assert json.loads(kswatch("request", "--pattern", "6,64,64,1", "--json").stdout)["suite"] == "ad_hoc"
 
 
-def test_a_run_under_way_tells_the_time_that_is_left(kswatch, store):
-    asked = requests.ask(store, "smoke", "cpu", asked_by="me")
-    requests.take(store, asked)
-    store.begin_run(run_record(request_id=asked))
-    requests.progress(store, asked, 5, 10, seconds_left=90.0)
+def test_a_run_in_progress_shows_its_remaining_time(kswatch, store):
+    number = requests.submit(store, "smoke", "cpu", asked_by="me")
+    requests.take(store, number)
+    store.begin_run(run_record(request_id=number))
+    requests.record_progress(store, number, 5, 10, seconds_left=90.0)
     assert json.loads(kswatch("runs", "--json").stdout)[0]["seconds_left"] == 90.0
     assert "about 1.5 minutes left" in kswatch("request", "--list").stdout
 
 
-def test_the_store_is_looked_after(kswatch, store, path):
+def test_the_maintenance_commands_report_their_result(kswatch, store, path):
     night(store, {"fused": 1.0})
-    assert "is whole" in kswatch("db", "check").stdout
-    told = json.loads(kswatch("db", "stats", "--json").stdout)
-    assert (told["rows"]["measurement"], told["schema"]) == (1, HEAD)
-    assert "let the samples of 0 measurements go" in kswatch("db", "prune", "--older-than-days", 1).stdout
+    assert "is intact" in kswatch("db", "check").stdout
+    printed = json.loads(kswatch("db", "stats", "--json").stdout)
+    assert (printed["rows"]["measurement"], printed["schema"]) == (1, HEAD)
+    assert "deleted samples of 0 measurements" in kswatch("db", "prune", "--older-than-days", 1).stdout
     assert f"schema {HEAD}, the newest" in kswatch("db", "upgrade").stdout
 
 
-def test_commands_load_nothing_heavy_before_they_run():
-    code = "import sys, db.commands; print(*{'sqlalchemy', 'numpy', 'rich.table', 'torch'} & {*sys.modules})"
+def test_commands_import_nothing_heavy_before_they_run():
+    code = (
+        "import sys, kswatch.db.cli.store; "
+        "print(*{'sqlalchemy', 'numpy', 'rich.table', 'torch'} & {*sys.modules})"
+    )
     root = Path(__file__).parents[3]
-    told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert told.stdout == "\n"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert printed.stdout == "\n"

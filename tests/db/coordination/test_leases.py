@@ -11,20 +11,20 @@ from tests.db.sample_records import GPU, measured, problem, run_record
 DEVICE = "GPU-11112222"
 
 
-def test_one_holder_at_a_time(store):
+def test_a_lease_has_one_holder_at_a_time(store):
     acquire(store, DEVICE, "first")
     with pytest.raises(MeasurementError, match="is being measured by first"):
         acquire(store, DEVICE, "second")
     acquire(store, "cpu", "second")
 
 
-def test_a_lease_that_was_given_back_can_be_taken_with_a_higher_number(store):
+def test_a_released_lease_is_acquired_with_a_higher_number(store):
     first = acquire(store, DEVICE, "first")
     release(store, first)
     assert acquire(store, DEVICE, "second").fencing == first.fencing + 1
 
 
-def test_a_holder_that_fell_silent_loses_the_lease_for_good(store):
+def test_a_holder_without_heartbeat_loses_the_lease_permanently(store):
     silent = acquire(store, DEVICE, "first", seconds=0)
     second = acquire(store, DEVICE, "second")
     with pytest.raises(MeasurementError, match="was lost .no heartbeat in time.; this run stops here"):
@@ -33,7 +33,7 @@ def test_a_holder_that_fell_silent_loses_the_lease_for_good(store):
     heartbeat(store, second)
 
 
-def test_a_stale_holder_is_refused_in_the_very_transaction_that_writes(store):
+def test_a_stale_holder_is_refused_in_the_transaction_that_writes(store):
     run_id = store.begin_run(run_record(device=GPU))
     silent = acquire(store, GPU.uuid, "first", seconds=0)
     with fenced(store, silent, seconds=0):
@@ -49,7 +49,7 @@ def test_a_stale_holder_is_refused_in_the_very_transaction_that_writes(store):
     assert len(queries.measurements(store, run_id)) == 2
 
 
-def test_a_killed_run_is_told_as_interrupted_once_its_lease_ran_out(store):
+def test_a_killed_run_is_interrupted_once_its_lease_expired(store):
     run_id = store.begin_run(run_record(device=GPU))
     held = acquire(store, GPU.uuid, "killed soon")
     assert queries.run(store, run_id).state == "running"

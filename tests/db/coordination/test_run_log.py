@@ -5,7 +5,7 @@ from kswatch.db.queries import basic as queries
 from tests.db.sample_records import run_record
 
 
-def test_a_run_tells_what_it_did_in_order(store):
+def test_a_runs_log_is_read_in_order(store):
     run_id = store.begin_run(run_record())
     log(store, run_id, [("info", "planned"), ("warning", "a cell crashed\0")])
     log(store, run_id, [("info", "finished")])
@@ -18,7 +18,7 @@ def test_a_run_tells_what_it_did_in_order(store):
     assert queries.run_log(store, run_id, after_id=lines[1].id) == lines[2:]
 
 
-def test_a_log_is_bounded_says_so_once_and_still_tells_the_end(store):
+def test_a_log_is_bounded_notes_it_once_and_keeps_the_end(store):
     run_id = store.begin_run(run_record())
     for _ in range(3):
         log(store, run_id, [("warning", f"line {number}") for number in range(MOST_LINES - 50)])

@@ -15,7 +15,7 @@ ROW = '"[[1, 48, 48, 2]]",25088,kernel,bs_last,fp32,G\u00e9ant,6012.5,512\n'
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty; export or download it again"),
         (b" \n\n", "is empty"),
@@ -31,23 +31,23 @@ ROW = '"[[1, 48, 48, 2]]",25088,kernel,bs_last,fp32,G\u00e9ant,6012.5,512\n'
         (b'{"type": "measurement", "run": "x"}\n', "line 1: its run x is not the one that was read last"),
     ],
 )
-def test_a_file_that_cannot_be_taken_is_told_in_one_sentence(sqlite_store, tmp_path, content, said):
+def test_an_unreadable_file_is_an_error_of_one_sentence(sqlite_store, tmp_path, content, message):
     path = tmp_path / "data.csv"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=said) as told:
+    with pytest.raises(FormatError, match=message) as raised:
         import_file(sqlite_store, path)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
     assert queries.runs(sqlite_store) == []
 
 
-def test_a_file_that_is_not_there_or_a_folder_is_named(sqlite_store, tmp_path):
+def test_a_missing_file_or_a_folder_is_named_in_the_error(sqlite_store, tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(FormatError, match="cannot be read"):
             import_file(sqlite_store, path)
 
 
-def test_a_broken_archive_is_named(sqlite_store, tmp_path):
+def test_a_broken_archive_is_named_in_the_error(sqlite_store, tmp_path):
     path = tmp_path / "data.csv.gz"
     path.write_bytes(gzip.compress(b"a,b,c,d\n" * 1000)[:40])
     with pytest.raises(FormatError, match="cannot be read"):
@@ -63,7 +63,7 @@ def exported(sqlite_store, tmp_path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"latency_ms": -1.0}, "latency_ms is -1.0, not above 0"),
         ({"latency_ms": "fast"}, "latency_ms is 'fast', not a number"),
@@ -81,13 +81,13 @@ def exported(sqlite_store, tmp_path) -> list[str]:
         ({"type": "dream"}, 'has no "type" run or measurement'),
     ],
 )
-def test_a_broken_line_of_an_export_is_told(exported, tmp_path, new_store, change, said):
+def test_a_broken_line_of_an_export_is_rejected(exported, tmp_path, new_store, change, message):
     run, first, second = exported
     path = tmp_path / "broken.jsonl"
     path.write_text("\n".join([run, json.dumps(json.loads(first) | change), second]))
     result = import_file(new_store(), path)
     assert (result.read, result.recorded, result.rejected) == (2, 1, 1)
-    assert (result.rejections[0].line, said in result.rejections[0].reason) == (2, True)
+    assert (result.rejections[0].line, message in result.rejections[0].reason) == (2, True)
 
 
 def test_measurements_of_a_run_that_cannot_be_read_are_rejected_with_it(exported, tmp_path, new_store):
@@ -98,7 +98,7 @@ def test_measurements_of_a_run_that_cannot_be_read_are_rejected_with_it(exported
     assert (result.recorded, [rejection.line for rejection in result.rejections]) == (2, [4, 5])
 
 
-def test_an_export_appears_whole_or_not_at_all(sqlite_store, tmp_path):
+def test_an_export_appears_complete_or_not_at_all(sqlite_store, tmp_path):
     night(sqlite_store, {"fused": 1.0})
     with pytest.raises(UsageError, match="there is no run 9"):
         export_runs(sqlite_store, tmp_path / "run.jsonl", "jsonl", [9])

@@ -8,6 +8,7 @@ import pytest
 
 from kswatch.db.interchange.importing import import_file
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.cells import samples_of_run
 from kswatch.db.store import Store
 
 REFERENCE = os.environ.get("KSWATCH_REFERENCE")
@@ -40,7 +41,7 @@ def measurements(store: Store, run_id: int = 1):
 
 
 @needs_reference
-def test_the_published_energies_are_recorded_once_and_the_impossible_ones_marked(store):
+def test_published_energies_are_recorded_once_and_implausible_ones_marked(store):
     path = Path(REFERENCE) / "ksmm_energy_v100.csv"
     began = time.process_time()
     assert counts(import_file(store, path)) == (14823, 14817, 6, 0, 0)
@@ -77,17 +78,17 @@ def test_times_are_in_milliseconds_with_their_samples(sqlite_store, write):
     (found,) = measurements(sqlite_store)
     assert (found.latency_ms, found.sample_count) == (3.0, 3)
     assert (found.latency_p25_ms, found.latency_p75_ms) == (2.5, 3.5)
-    assert list(queries.samples(sqlite_store, 1, found.cell_id, "unknown")) == [2.0, 3.0, 4.0]
+    assert list(samples_of_run(sqlite_store, 1, [found.cell_id])[found.cell_id, "unknown"]) == [2.0, 3.0, 4.0]
 
 
-def test_one_sample_is_no_quiet_measurement(sqlite_store, write):
+def test_a_single_sample_has_no_quartiles(sqlite_store, write):
     row = '"[[2, 48, 192, 1]]",1024,dense,0.03,0.03,0.0,[0.03],bs_first,fp32,My_GPU'
     import_file(sqlite_store, write(TIME.replace("patterns", "pattern"), row))
     (found,) = measurements(sqlite_store)
     assert (found.sample_count, found.latency_p25_ms, found.latency_low_ms) == (1, None, None)
 
 
-def test_a_time_that_no_memory_allows_is_implausible(sqlite_store, write):
+def test_a_latency_beyond_any_memorys_bandwidth_is_implausible(sqlite_store, write):
     row = '"[[1, 768, 768, 64]]",25088,kernel,4e-6,4e-6,0,[4e-6],bs_last,fp16,My_GPU'
     assert counts(import_file(sqlite_store, write(TIME, row))) == (1, 0, 1, 0, 0)
     assert "TB/s of compulsory bytes" in measurements(sqlite_store)[0].reason
@@ -116,19 +117,19 @@ def test_a_time_that_no_memory_allows_is_implausible(sqlite_store, write):
         ("just some words", "has 1 fields, the header 9"),
     ],
 )
-def test_a_broken_row_is_told_with_its_line_and_the_good_ones_go_in(sqlite_store, write, row, reason):
+def test_a_broken_row_is_rejected_with_its_line_and_the_others_are_recorded(sqlite_store, write, row, reason):
     result = import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, "", row, OTHER_ENERGY))
     assert counts(result) == (3, 2, 0, 1, 0)
     assert result.rejections[0].line == 4
     assert reason in result.rejections[0].reason
 
 
-def test_a_mended_file_records_only_what_was_broken(sqlite_store, write):
+def test_a_corrected_file_records_only_the_broken_rows(sqlite_store, write):
     import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY.replace("5701.0", "??")))
     assert counts(import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY))) == (2, 1, 0, 0, 1)
 
 
-def test_a_row_said_twice_is_a_duplicate_and_one_contradicted_is_rejected(sqlite_store, write):
+def test_a_repeated_row_is_a_duplicate_and_a_conflicting_one_is_rejected(sqlite_store, write):
     again = GOOD_ENERGY.replace("6012.5", "7000.5")
     result = import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, GOOD_ENERGY, again))
     assert counts(result) == (3, 1, 0, 1, 1)

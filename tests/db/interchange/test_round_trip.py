@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kswatch.db.compiled_code.resources import record_resources
-from kswatch.db.coordination.run_events import say
+from kswatch.db.coordination.run_events import add_run_event
 from kswatch.db.coordination.run_log import log, run_log
 from kswatch.db.interchange.importing import export_runs, import_file
 from kswatch.db.queries import basic as queries
@@ -33,7 +33,8 @@ from kswatch.db.records import (
 )
 from kswatch.db.schema.base import Base
 from kswatch.db.store import Store
-from tests.db.sample_records import measured, night, problem
+from kswatch.db.writes.series_tails import RATIO_OF_METRIC, TAIL_METRICS
+from tests.db.sample_records import measured, night, problem, stored_tails
 
 positive = st.floats(1e-6, 1e6)
 single = st.floats(2**-20, 2**20, width=32)
@@ -135,7 +136,7 @@ def exported(store: Store, path: Path, form: str) -> str:
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 @settings(max_examples=8, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
-def test_an_import_gives_back_what_was_exported(emptied, tmp_path, form, content):
+def test_an_import_equals_the_exported_run(emptied, tmp_path, form, content):
     assert_it_comes_back(*emptied(), tmp_path / f"all.{form}", form, content)
 
 
@@ -143,7 +144,7 @@ def test_an_import_gives_back_what_was_exported(emptied, tmp_path, form, content
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 @settings(max_examples=50, deadline=None, suppress_health_check=HEALTH)
 @given(content=contents)
-def test_an_import_gives_back_whatever_was_exported(emptied, tmp_path, form, content):
+def test_an_import_equals_any_exported_measurement(emptied, tmp_path, form, content):
     assert_it_comes_back(*emptied(), tmp_path / f"all.{form}", form, content)
 
 
@@ -161,17 +162,19 @@ def assert_it_comes_back(ours: Store, theirs: Store, path: Path, form: str, cont
 def test_an_import_has_the_same_headlines_and_series(store, tmp_path, new_store):
     for d in (1, 2):
         night(store, {"fused": 1.0, "bmm": 2.0 * d}, key=problem(d))
-    say(store, night(store, {"fused": 9.0, "bmm": 1.0}), "exclude", "me", "bad")
+    add_run_event(store, night(store, {"fused": 9.0, "bmm": 1.0}), "exclude", "me", "bad")
     export_runs(store, tmp_path / "all.jsonl.gz", "jsonl")
     theirs = new_store()
     import_file(theirs, tmp_path / "all.jsonl.gz")
-    for read in (queries.summaries, queries.comparisons, lambda one: queries.tails(one, 1), summary):
+    for read in (queries.summaries, queries.comparisons, summary):
         assert read(theirs) == read(store)
+    metrics = (*TAIL_METRICS, *RATIO_OF_METRIC.values())
+    assert stored_tails(theirs, metrics) == stored_tails(store, metrics)
     assert [event.text for event in queries.run_events(theirs)] == ["bad"]
     assert [run.excluded for run in queries.runs(theirs)] == [True, False, False]
 
 
-def test_what_a_run_said_counted_and_ran_travels_with_it(store, tmp_path, new_store):
+def test_log_events_counters_and_resources_are_exported_with_a_run(store, tmp_path, new_store):
     kernels = [
         queries_code.ResourceRow(code, "fp32", "sm_90", "cuda_cores", None, 40, 0, None, {"FFMA": 7})
         for code in ("c0de", "other")
@@ -200,10 +203,10 @@ def test_what_a_run_said_counted_and_ran_travels_with_it(store, tmp_path, new_st
         ("warning", "it is warm"),
         ("info", "it is over"),
     ]
-    assert queries.heuristic_scores(theirs) == queries.heuristic_scores(store) != []
+    assert queries.heuristic_scores(theirs, 1) == queries.heuristic_scores(store, 1) != []
 
 
-def test_a_run_exported_half_way_is_completed_by_a_later_export(sqlite_store, tmp_path, new_store):
+def test_a_partly_exported_run_is_completed_by_a_later_export(sqlite_store, tmp_path, new_store):
     run_id = night(sqlite_store, {"fused": 1.0})
     theirs = new_store()
     for again in (False, True):
@@ -215,7 +218,7 @@ def test_a_run_exported_half_way_is_completed_by_a_later_export(sqlite_store, tm
     assert summary(theirs).median_speedup == 2.0
 
 
-def test_a_store_takes_its_own_export_as_known(store, tmp_path):
+def test_importing_ones_own_export_records_nothing(store, tmp_path):
     night(store, {"fused": 1.0, "bmm": 2.0})
     for form in ("jsonl", "csv"):
         export_runs(store, tmp_path / f"all.{form}", form)

@@ -7,8 +7,9 @@ from sqlalchemy import text
 
 from kswatch.db.maintenance.backup import backup
 from kswatch.db.maintenance.stats_and_prune import faults, prune_samples, stats
-from kswatch.db.migrations import HEAD
+from kswatch.db.migrations.revisions import HEAD
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.cells import samples_of_run
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.db.store import Store
 from kswatch.errors import StoreError, UsageError
@@ -16,23 +17,23 @@ from tests.db.sample_records import measured, night, problem, run_record
 from tests.db.test_many_processes import start_writer
 
 
-def test_old_samples_go_and_what_they_said_stays(store):
+def test_pruning_deletes_old_samples_and_keeps_their_measurements(store):
     for year in (2025, 2026):
         run_id = store.begin_run(run_record(started_at=datetime(year, 1, 1, tzinfo=UTC)))
         store.record_problem(run_id, [measured(problem(), "fused", 1.0, samples_ms=(1.0,))])
     assert prune_samples(store, datetime(2025, 6, 1, tzinfo=UTC)) == 1
-    assert [len(queries.samples(store, run_id, 1)) for run_id in (1, 2)] == [0, 1]
+    assert [len(samples_of_run(store, run_id, [1])) for run_id in (1, 2)] == [0, 1]
     assert len(queries.measurements(store)) == 2
 
 
-def test_a_sound_store_has_no_faults_and_known_rows(store):
+def test_an_intact_store_has_no_faults_and_known_row_counts(store):
     store.begin_run(run_record())
     assert faults(store) == []
     found = stats(store)
     assert (found.rows["run"], found.rows["device"], found.schema, found.bytes > 0) == (1, 1, HEAD, True)
 
 
-def test_a_row_that_refers_to_nothing_is_found(sqlite_store):
+def test_a_dangling_reference_is_found(sqlite_store):
     with sqlite_store.engine.connect() as connection:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -40,7 +41,7 @@ def test_a_row_that_refers_to_nothing_is_found(sqlite_store):
     assert faults(sqlite_store) == ["row 1 of cell refers to a row of problem that is not there"]
 
 
-def test_a_store_tells_how_large_its_tables_are_and_what_the_newest_night_added(store):
+def test_statistics_have_table_sizes_and_the_newest_nights_growth(store):
     for _ in range(2):
         night(store, {"fused": 1.0, "bmm": 2.0})
     found = stats(store)

@@ -11,14 +11,14 @@ from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
 
 from kswatch.db.backend.engine import WRITES, open_engine
-from kswatch.db.migrations import HEAD, REVISIONS
 from kswatch.db.migrations.migrate import configuration, migrate
+from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.db.schema.base import Base
 
 
 @pytest.fixture
 def migrated(empty_url) -> Iterator[Engine]:
-    """A store that took every step, as one that is older than the last of them."""
+    """A store that was upgraded step by step."""
     url = make_url(empty_url)
     engine = create_engine(url.set(drivername="postgresql+psycopg") if "postgres" in empty_url else url)
     with engine.begin() as connection:
@@ -27,43 +27,48 @@ def migrated(empty_url) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_migrated_store_is_what_the_models_say(migrated):
+def test_a_migrated_store_matches_the_models(migrated):
     with migrated.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_a_new_store_is_what_a_migrated_one_is(migrated, backend, request, tmp_path):
+def test_a_new_store_equals_a_migrated_one(migrated, backend, request, tmp_path):
     path = tmp_path / "new.db"
     new = open_engine(
         f"sqlite:///{path}" if backend == "sqlite" else request.getfixturevalue("postgres").create()
     )
-    assert told(new) == told(migrated)
+    assert schema_of(new) == schema_of(migrated)
     new.dispose()
 
 
-def told(engine: Engine) -> list[tuple[object, ...]]:
-    """Tables with their columns, keys and indexes as the database tells them, in no order of theirs."""
-    looked = inspect(engine)
-    asked = (looked.get_columns, looked.get_indexes, looked.get_foreign_keys, looked.get_unique_constraints)
+def schema_of(engine: Engine) -> list[tuple[object, ...]]:
+    """Tables with their columns, keys and indexes as the database reports them, in a fixed order."""
+    inspector = inspect(engine)
+    readers = (
+        inspector.get_columns,
+        inspector.get_indexes,
+        inspector.get_foreign_keys,
+        inspector.get_unique_constraints,
+    )
     return [
-        (name, str(looked.get_pk_constraint(name)), *(sorted(map(plain, ask(name))) for ask in asked))
-        for name in sorted(looked.get_table_names())
+        (name, str(inspector.get_pk_constraint(name)), *(sorted(map(plain, read(name))) for read in readers))
+        for name in sorted(inspector.get_table_names())
     ]
 
 
-def plain(said: dict[str, object]) -> str:
-    options = {name: str(value) for name, value in (said.pop("dialect_options", None) or {}).items()}
-    return str(sorted(said.items())) + str(sorted(options.items()))
+def plain(column: dict[str, object]) -> str:
+    options = {name: str(value) for name, value in (column.pop("dialect_options", None) or {}).items()}
+    return str(sorted(column.items())) + str(sorted(options.items()))
 
 
-def test_the_list_of_revisions_is_that_of_the_files():
+def test_the_list_of_revisions_matches_the_files():
     scripts = ScriptDirectory.from_config(configuration())
     assert scripts.get_current_head() == HEAD
     assert [step.revision for step in scripts.walk_revisions()] == list(reversed(REVISIONS))
 
 
-def test_every_step_can_be_taken_back(empty_url):
+def test_every_migration_can_be_downgraded(empty_url):
     engine = open_engine(empty_url)
     with engine.connect().execution_options(**WRITES) as connection, connection.begin():
         command.downgrade(configuration(connection), "base")

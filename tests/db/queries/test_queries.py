@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from kswatch.db.coordination.run_events import say
+from kswatch.db.coordination.run_events import add_run_event
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
     CanaryRecord,
@@ -15,7 +15,7 @@ from kswatch.db.records import (
     VerdictRecord,
 )
 from kswatch.errors import UsageError
-from tests.db.sample_records import CPU, GPU, measured, night, problem, run_record
+from tests.db.sample_records import CPU, GPU, measured, night, problem, run_record, stored_tails
 
 
 def test_every_field_of_a_measurement_can_be_read():
@@ -43,7 +43,7 @@ def test_the_only_device_need_not_be_named(store):
     assert queries.find_device(store, None).uuid == CPU.uuid
 
 
-def test_an_ambiguous_or_unknown_device_is_told_with_what_there_is(store):
+def test_the_error_of_an_ambiguous_or_unknown_device_lists_the_devices(store):
     with pytest.raises(UsageError, match="holds no device yet"):
         queries.find_device(store, None)
     night(store, {"fused": 1.0}, device=GPU)
@@ -56,12 +56,12 @@ def test_an_ambiguous_or_unknown_device_is_told_with_what_there_is(store):
         queries.find_device(store, "a100")
 
 
-def test_headlines_are_of_measured_nights_unless_asked(store):
+def test_summaries_are_of_measured_nights_by_default(store):
     wanted = night(store, {"fused": 1.0, "bmm": 2.0})
     night(store, {"fused": 1.0, "bmm": 3.0}, kind="ad_hoc")
     night(store, {"fused": 1.0, "bmm": 4.0}, origin="simulated")
     excluded = night(store, {"fused": 1.0, "bmm": 5.0})
-    say(store, excluded, "exclude", "me", "fan was broken")
+    add_run_event(store, excluded, "exclude", "me", "fan was broken")
     for read in (queries.summaries, queries.comparisons, queries.measurements):
         assert {row.run_id for row in read(store)} == {wanted}
         assert len({row.run_id for row in read(store, kinds=None, origins=None)}) == 3
@@ -70,57 +70,55 @@ def test_headlines_are_of_measured_nights_unless_asked(store):
     assert len(queries.runs(store)) == 4
 
 
-def test_an_excluded_run_can_be_taken_back(store):
+def test_an_excluded_run_can_be_included_again(store):
     run_id = night(store, {"fused": 1.0, "bmm": 2.0})
-    say(store, run_id, "exclude", "me", "looked bad")
-    say(store, run_id, "include", "you", "was good after all")
+    add_run_event(store, run_id, "exclude", "me", "looked bad")
+    add_run_event(store, run_id, "include", "you", "was good after all")
     assert len(queries.summaries(store)) == 1
-    with pytest.raises(UsageError, match="say why"):
-        say(store, run_id, "note", "me", "  ")
+    with pytest.raises(UsageError, match="a reason is required"):
+        add_run_event(store, run_id, "note", "me", "  ")
 
 
-def test_comparisons_are_narrowed_to_a_problem_over_nights(store):
+def test_comparisons_can_be_filtered_by_problem(store):
     for time in (2.0, 3.0):
         night(store, {"fused": 1.0, "bmm": time})
     night(store, {"fused": 1.0, "bmm": 9.0}, key=problem(4))
-    found = queries.comparisons(store, pattern=(2, 48, 192, 1), precision="fp32", layout="batch_last")
+    found = queries.comparisons(store, problem=problem())
     assert [row.speedup for row in found] == [2.0, 3.0]
     assert [row.d for row in queries.problems(store)] == [1, 4]
 
 
-def test_a_series_has_a_point_for_each_night_that_succeeded(store):
+def test_a_tail_has_a_point_for_each_night_that_succeeded(store):
     night(store, {"fused": 1.0, "bmm": 2.0})
     failed = store.begin_run(run_record())
     store.record_problem(failed, [measured(problem(), "fused", status="crashed")])
     store.finish_run(failed)
     night(store, {"fused": 2.0, "bmm": 3.0})
-    device = queries.find_device(store, None).id
-    read = [queries.series(store, device, problem(), name) for name in ("fused", "bmm")]
-    assert [[point.value for point in points] for points in read] == [[1.0, 2.0], [2.0, 3.0]]
-    speedups = queries.series(store, device, problem(), "fused", "speedup")
-    assert [point.value for point in speedups] == [2.0, 1.5]
-    with pytest.raises(UsageError, match="unknown metric 'beauty'"):
-        queries.series(store, device, problem(), "fused", "beauty")
+    assert stored_tails(store, ["latency_ms", "speedup"]) == {
+        (problem(), "fused", "latency_ms"): [(1, 1.0), (3, 2.0)],
+        (problem(), "bmm", "latency_ms"): [(1, 2.0), (3, 3.0)],
+        (problem(), "fused", "speedup"): [(1, 2.0), (3, 1.5)],
+    }
 
 
-def test_what_differs_between_two_nights_is_named(store):
+def test_differences_between_two_environments_are_named(store):
     before = night(store, {"fused": 1.0}, environment=EnvironmentRecord(driver="1", extra={"bios": "a"}))
     after = night(store, {"fused": 1.0}, environment=EnvironmentRecord(driver="2", extra={"bios": "a"}))
     (change,) = queries.environment_changes(store, before, after)
     assert (change.name, change.before, change.after) == ("driver", "1", "2")
 
 
-def test_a_heuristic_is_scored_by_what_happened(store):
+def test_a_heuristic_is_scored_by_the_measured_speedups(store):
     run_id = store.begin_run(run_record())
     for d, fused_ms in ((1, 3.0), (2, 1.0), (3, 1.0), (4, 3.0)):
         store.record_problem(
             run_id, [measured(problem(d), "fused", fused_ms), measured(problem(d), "bmm", 2.0)]
         )
-    said = {1: True, 2: True, 3: False, 4: False, 5: True}  # of 5 nobody knows the outcome
+    predictions = {1: True, 2: True, 3: False, 4: False, 5: True}  # of 5 nobody knows the outcome
     store.record_predictions(
-        run_id, [PredictionRecord(problem(d), "rule", 2, wins) for d, wins in said.items()]
+        run_id, [PredictionRecord(problem(d), "rule", 2, wins) for d, wins in predictions.items()]
     )
-    (scored,) = queries.heuristic_nights(store)
+    (scored,) = queries.counted_scores(store, [run_id])
     assert (scored.tp, scored.fp, scored.fn, scored.tn) == (1, 1, 1, 1)
     assert (scored.problems, scored.accuracy, scored.balanced_accuracy, scored.majority) == (4, 0.5, 0.5, 0.5)
     outcomes = queries.prediction_outcomes(store, run_id)
@@ -130,11 +128,6 @@ def test_a_heuristic_is_scored_by_what_happened(store):
         (3, False, True),
         (4, False, False),
     ]
-
-
-def test_a_heuristic_that_met_no_loss_has_no_balanced_accuracy():
-    scored = queries.HeuristicNight(1, 1, run_record().started_at, "rule", 1, tp=3, fp=0, fn=1, tn=0)
-    assert scored.balanced_accuracy is None
 
 
 def test_verdicts_show_the_worst_first(store):
@@ -154,10 +147,10 @@ def test_canaries_are_read_over_nights(store):
     for rate in (1e9, 2e9):
         run_id = night(store, {"fused": 1.0})
         store.record_canaries(run_id, [CanaryRecord("end", "gemm", "fp32", 1.0, rate)])
-    assert [row.rate for row in queries.canaries(store)] == [1e9, 2e9]
+    assert [row.rate for row in queries.canaries(store, [1, 2])] == [1e9, 2e9]
 
 
-def test_a_run_or_request_or_alert_that_is_not_there_is_named(store):
+def test_a_missing_run_request_or_alert_is_named_in_the_error(store):
     for read in (queries.run, queries.request, queries.alert):
         with pytest.raises(UsageError, match="there is no .* 77"):
             read(store, 77)

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from kswatch.db.queries import run_diff as run_differences
-from kswatch.db.queries import verdict_changes as queries_changes
-from kswatch.db.queries.run_diff import cell_differences, silent_cells
+from kswatch.db.queries import verdicts as queries_changes
+from kswatch.db.queries.run_diff import cell_differences, missing_cells
 from kswatch.db.records import DeviceRecord, MeasurementRecord, ProblemKey, VerdictRecord
 from kswatch.db.schema.tables import Verdict
 from kswatch.db.store import Store
@@ -37,7 +37,7 @@ def night(store: Store, cells: list[MeasurementRecord], uuid: str = "GPU-1") -> 
     return run_id
 
 
-def test_a_planted_step_is_clear_and_first_and_noise_is_not(store: Store) -> None:
+def test_a_planted_change_is_significant_and_first_and_noise_is_not(store: Store) -> None:
     before = night(store, [cell(problem, 1.0) for problem in PROBLEMS])
     after = night(store, [cell(problem, 1.2 if problem.a == 7 else 1.004) for problem in PROBLEMS])
     first, *others = cell_differences(store, before, after)
@@ -47,7 +47,7 @@ def test_a_planted_step_is_clear_and_first_and_noise_is_not(store: Store) -> Non
     assert not any(one.clear for one in others)
 
 
-def test_the_interval_of_a_step_holds_both_intervals(store: Store) -> None:
+def test_the_interval_of_a_change_combines_both_intervals(store: Store) -> None:
     before = night(store, [cell(PROBLEMS[0], 1.0, 0.03)])
     after = night(store, [cell(PROBLEMS[0], 1.0, 0.04)])
     (one,) = cell_differences(store, before, after)
@@ -58,7 +58,7 @@ def test_the_interval_of_a_step_holds_both_intervals(store: Store) -> None:
     assert one.p_value == pytest.approx(1)
 
 
-def test_among_many_cells_a_step_must_stand_out_further(store: Store) -> None:
+def test_significance_is_stricter_among_many_cells(store: Store) -> None:
     # each alone would pass at 5 %, but of forty some two do so by chance
     before = night(store, [cell(problem, 1.0) for problem in PROBLEMS])
     after = night(store, [cell(problem, 1.0145 if problem.a == 7 else 1.0) for problem in PROBLEMS])
@@ -67,7 +67,7 @@ def test_among_many_cells_a_step_must_stand_out_further(store: Store) -> None:
     assert not found[7].clear
 
 
-def test_without_an_interval_nothing_is_clear(store: Store) -> None:
+def test_without_an_interval_nothing_is_significant(store: Store) -> None:
     bare = replace(cell(PROBLEMS[0], 1.0), latency_low_ms=None, latency_high_ms=None)
     before, after = night(store, [bare]), night(store, [cell(PROBLEMS[0], 9.0)])
     (one,) = cell_differences(store, before, after)
@@ -87,18 +87,20 @@ def test_a_metric_that_runs_are_not_compared_by_is_refused(store: Store) -> None
         cell_differences(store, 1, 2, "colour")
 
 
-def test_cells_that_fall_silent_are_counted_with_what_they_say_instead(store: Store) -> None:
+def test_missing_cells_are_counted_by_status_and_reason(store: Store) -> None:
     before = night(store, [cell(problem, 1.0) for problem in PROBLEMS[:3]])
     crashed = MeasurementRecord(PROBLEMS[0], "fused", "crashed", reason="an illegal address")
     after = night(store, [crashed, cell(PROBLEMS[1], 1.0), cell(PROBLEMS[5], 1.0)])
-    assert silent_cells(store, before, after) == [
-        run_differences.SilentCells("fused", "crashed", "an illegal address", 1),
-        run_differences.SilentCells("fused", "not measured", None, 1),
+    assert missing_cells(store, before, after) == [
+        run_differences.MissingCells("fused", "crashed", "an illegal address", 1),
+        run_differences.MissingCells("fused", "not measured", None, 1),
     ]
-    assert silent_cells(store, before, before) == []
+    assert missing_cells(store, before, before) == []
 
 
-def said(problem: ProblemKey, verdict: str, change: float | None, cause: str | None = None) -> VerdictRecord:
+def verdict_record(
+    problem: ProblemKey, verdict: str, change: float | None, cause: str | None = None
+) -> VerdictRecord:
     judged = {"verdict": verdict, "value": 1.0, "change": change}
     return VerdictRecord(problem, "fused", "latency_ms", cause=cause, **judged)
 
@@ -106,12 +108,12 @@ def said(problem: ProblemKey, verdict: str, change: float | None, cause: str | N
 def test_changes_come_in_groups_and_the_worst_first(store: Store) -> None:
     run_id = night(store, [cell(problem, 1.0) for problem in PROBLEMS[:6]])
     verdicts = [
-        said(PROBLEMS[0], "same", 0.0),
-        said(PROBLEMS[1], "faster", -0.5, "code"),
-        said(PROBLEMS[2], "slower", 0.1, "code"),
-        said(PROBLEMS[3], "slower", 0.3, "code"),
-        said(PROBLEMS[4], "slower", 0.2, "environment"),
-        said(PROBLEMS[5], "ambiguous", None),
+        verdict_record(PROBLEMS[0], "same", 0.0),
+        verdict_record(PROBLEMS[1], "faster", -0.5, "code"),
+        verdict_record(PROBLEMS[2], "slower", 0.1, "code"),
+        verdict_record(PROBLEMS[3], "slower", 0.3, "code"),
+        verdict_record(PROBLEMS[4], "slower", 0.2, "environment"),
+        verdict_record(PROBLEMS[5], "ambiguous", None),
     ]
     store.record_verdicts(run_id, verdicts)
     groups = queries_changes.change_groups(store, [run_id])
@@ -131,9 +133,11 @@ def test_changes_come_in_groups_and_the_worst_first(store: Store) -> None:
     assert counts == {"same": 1, "faster": 1, "slower": 3, "ambiguous": 1}
 
 
-def test_what_was_said_of_a_problem_leaves_the_others_and_the_same_out(store: Store) -> None:
+def test_a_problems_verdicts_leave_out_other_problems_and_same(store: Store) -> None:
     run_id = night(store, [cell(problem, 1.0) for problem in PROBLEMS[:2]])
-    store.record_verdicts(run_id, [said(PROBLEMS[0], "slower", 0.1), said(PROBLEMS[1], "slower", 0.1)])
+    store.record_verdicts(
+        run_id, [verdict_record(PROBLEMS[0], "slower", 0.1), verdict_record(PROBLEMS[1], "slower", 0.1)]
+    )
     assert [one.a for one in queries_changes.problem_verdicts(store, [run_id], PROBLEMS[0])] == [1]
     with store.writing() as session:
         session.execute(update(Verdict).values(verdict="same"))

@@ -5,7 +5,7 @@ from kswatch.db.store import Store
 from tests.db.sample_records import measured, problem, run_record
 
 
-def test_a_cell_that_two_reasons_held_back_counts_for_both(store: Store) -> None:
+def test_a_cell_with_two_throttle_reasons_counts_for_both(store: Store) -> None:
     run_id = store.begin_run(run_record())
     reasons = {"fused": "sw_power_cap, sw_thermal_slowdown", "bmm": "sw_power_cap", "dense": None}
     cells = [measured(problem(), name, 1.0, event_reasons=why) for name, why in reasons.items()]

@@ -1,43 +1,38 @@
 from __future__ import annotations
 
-from kswatch.db.coordination.run_events import say
+from kswatch.db.coordination.run_events import add_run_event
 from kswatch.db.queries import basic as queries
-from kswatch.db.queries.regression_inputs import tails
+from kswatch.db.queries import regression_inputs
+from kswatch.db.queries.regression_inputs import nights_before, tails
 from kswatch.db.schema.tables import SeriesTail
-from tests.db.sample_records import measured, night, problem, run_record
+from tests.db.sample_records import import_run, measured, night, problem, run_record, stored_tails
 
 
-def tail(store, metric="latency_ms", implementation="fused", **options):
-    device = queries.find_device(store, None).id
+def tail(store, metric="latency_ms", implementation="fused"):
+    found = stored_tails(store, [metric])
     return [
-        point.value
-        for series in queries.tails(store, device, metrics=[metric], **options)
-        for point in series.points
-        if series.implementation == implementation
+        value
+        for (_, name, _), points in sorted(found.items(), key=str)
+        for _, value in points
+        if name == implementation
     ]
 
 
-def test_a_tail_holds_the_nights_and_nothing_else(store):
+def test_a_tail_has_a_point_of_each_nightly_run_alone(store):
     for number, kind in enumerate(("nightly", "ad_hoc", "confirm", "nightly"), start=1):
         night(store, {"fused": float(number), "bmm": 2.0 * number}, kind=kind)
     assert tail(store) == [1.0, 4.0]
     assert tail(store, "speedup") == [2.0, 2.0]
 
 
-def test_points_of_excluded_runs_are_not_read(store):
-    runs = [night(store, {"fused": time}) for time in (1.0, 2.0, 3.0)]
-    say(store, runs[1], "exclude", "me", "bad")
-    assert tail(store) == [1.0, 3.0]
+def test_excluded_and_later_runs_are_no_nights_before_a_run(store):
+    runs = [night(store, {"fused": time}) for time in (1.0, 2.0, 3.0, 4.0)]
+    add_run_event(store, runs[1], "exclude", "me", "bad")
+    found = nights_before(store, queries.run(store, runs[2]), 10)
+    assert [one.run_id for one in found] == [runs[0]]
 
 
-def test_a_night_is_judged_by_what_came_before_it(store):
-    runs = [night(store, {"fused": time}) for time in (1.0, 2.0, 3.0)]
-    assert tail(store, newest_run_id=runs[1]) == [1.0, 2.0]
-    night(store, {"bmm": 5.0})
-    assert tail(store, newest_run_id=runs[2] + 1) == []
-
-
-def test_judging_carries_no_more_points_than_there_were_nights(store):
+def test_no_more_points_are_read_than_there_were_nights(store):
     runs = [night(store, {"fused": time, "bmm": 9.0}) for time in (1.0, 2.0, 3.0, 4.0)]
     night(store, {"fused": 5.0}, kind="ad_hoc")
     device = queries.find_device(store, None).id
@@ -48,7 +43,8 @@ def test_judging_carries_no_more_points_than_there_were_nights(store):
     assert list(tails(store, device, ["latency_ms"], since_run_id=1).lengths) == [4, 4]
 
 
-def test_what_lies_beyond_the_recent_points_is_read_where_it_is_asked_for(store):
+def test_older_points_are_read_where_the_history_reaches_that_far(store, monkeypatch):
+    monkeypatch.setattr(regression_inputs, "RECENT_POINTS", 2)
     runs = [night(store, {"fused": 1.0 + number}) for number in range(5)]
     device = queries.find_device(store, None).id
     with store.writing() as session:
@@ -60,7 +56,7 @@ def test_what_lies_beyond_the_recent_points_is_read_where_it_is_asked_for(store)
     assert tail(store) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
-def test_a_measurement_that_is_replaced_by_a_failure_leaves_no_point(store):
+def test_a_measurement_replaced_by_a_failure_leaves_no_point(store):
     run_id = night(store, {"fused": 1.0, "bmm": 2.0})
     store.record_problem(run_id, [measured(problem(), "fused", status="incorrect")])
     store.finish_run(run_id)
@@ -78,31 +74,7 @@ def test_hot_measurements_are_neither_compared_nor_judged(store):
     assert queries.comparisons(store, run_id)[0].speedup == 2.0
 
 
-def test_tails_built_anew_are_those_built_night_by_night(store):
-    for time in (1.0, 2.0, 3.0):
-        run_id = store.begin_run(run_record())
-        records = [
-            measured(
-                problem(d),
-                name,
-                time * factor,
-                latency_low_ms=time * factor * 0.9,
-                energy_mj=time,
-                cycles=1e6,
-            )
-            for d in (1, 2)
-            for name, factor in (("fused", 1.0), ("bmm", 1.5))
-        ]
-        store.record_problem(run_id, records)
-        store.finish_run(run_id)
-    device = queries.find_device(store, None).id
-    before = queries.tails(store, device)
-    store.rebuild_tails(device)
-    assert queries.tails(store, device) == before
-    assert len(before) == 2 * 2 * 3 + 2 * 2
-
-
-def test_runs_recorded_whole_are_as_those_recorded_by_problem(store):
+def test_an_imported_run_equals_one_recorded_problem_by_problem(store):
     records = [
         measured(problem(d), name, time) for d in (1, 2) for name, time in (("fused", 1.0), ("bmm", d))
     ]
@@ -110,14 +82,16 @@ def test_runs_recorded_whole_are_as_those_recorded_by_problem(store):
     for d in (1, 2):
         store.record_problem(one, [record for record in records if record.problem.d == d])
     store.finish_run(one)
-    other = store.record_run(run_record(), records)
-    store.rebuild_tails(queries.find_device(store, None).id)
+    other = import_run(store, records)
     first, second = ([row[3:] for row in queries.comparisons(store, run_id)] for run_id in (one, other))
     assert first == second
     assert tail(store, "speedup") == [1.0, 1.0, 2.0, 2.0]
+    assert {tuple(run_id for run_id, _ in points) for points in stored_tails(store).values()} == {
+        (one, other)
+    }
 
 
-def test_a_baseline_that_came_late_is_asked_of_the_first_problems_too(store):
+def test_a_baseline_first_measured_late_counts_for_the_first_problems_too(store):
     run_id = store.begin_run(run_record())
     store.record_problem(run_id, [measured(problem(1), "fused", 1.0), measured(problem(1), "bmm", 2.0)])
     rows = [("fused", 1.0), ("bmm", 2.0), ("csr", 3.0)]
@@ -128,7 +102,7 @@ def test_a_baseline_that_came_late_is_asked_of_the_first_problems_too(store):
     assert tail(store, "speedup") == [2.0]
 
 
-def test_the_headline_of_a_run_is_in_its_summary(store):
+def test_a_runs_summary_has_its_headline(store):
     run_id = store.begin_run(run_record())
     for d, speedup in enumerate((0.5, 1.0, 2.0, 4.0), start=1):
         rows = [measured(problem(d), "fused", 1.0), measured(problem(d), "bmm", speedup)]
@@ -142,7 +116,7 @@ def test_the_headline_of_a_run_is_in_its_summary(store):
     assert (found.speedup_p25, found.speedup_p75) == (0.875, 2.5)
 
 
-def test_the_two_sets_of_baselines_are_told_apart(store):
+def test_each_set_of_baselines_has_its_own_speedup(store):
     run_id = night(store, {"fused": 2.0, "bmm": 3.0, "bmm_strided": 1.0})
     speedups = {
         name: queries.comparisons(store, run_id, baselines=name)[0].speedup for name in ("paper", "all")

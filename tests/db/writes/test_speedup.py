@@ -26,7 +26,7 @@ def test_a_tie_is_no_win():
 
 
 @pytest.mark.parametrize("status", ["unsupported", "out_of_memory", "too_slow"])
-def test_a_baseline_that_cannot_is_no_contender(status):
+def test_a_baseline_that_cannot_compute_the_problem_does_not_compete(status):
     rows = times(fused=2.0, bmm=3.0) | {"dense": measured(problem(), "dense", status=status)}
     assert compare(rows, "latency", ("bmm", "dense")).speedup == 1.5
 
@@ -43,7 +43,7 @@ def test_a_baseline_without_a_row_leaves_the_problem_out():
 
 
 @pytest.mark.parametrize("status", ["crashed", "incorrect", "unsupported"])
-def test_a_problem_that_fused_failed_is_left_out_with_the_reason(status):
+def test_a_problem_is_left_out_with_the_reason_where_fused_failed(status):
     rows = times(bmm=3.0) | {"fused": measured(problem(), "fused", status=status)}
     assert compare(rows, "latency", ("bmm",)).left_out == f"fused: {status}"
 
@@ -58,7 +58,7 @@ def test_a_measurement_that_did_not_converge_counts():
     assert compare(rows, "latency", ("bmm",)).speedup == 1.5
 
 
-def test_a_ratio_of_the_same_rounds_is_the_speedup_and_brings_its_interval():
+def test_a_paired_ratio_is_the_speedup_with_its_interval():
     rows = times(fused=2.0, dense=9.0)
     paired = {"ratio_to_fused": 1.45, "ratio_to_fused_low": 1.4, "ratio_to_fused_high": 1.6}
     rows["bmm"] = measured(problem(), "bmm", 3.0, **paired)
@@ -78,7 +78,7 @@ class StoredRow:
     status: str = "ok"
 
 
-def test_a_ratio_to_the_fused_of_an_older_run_says_nothing_of_the_new_one():
+def test_a_paired_ratio_of_an_older_run_is_ignored():
     rows = {"fused": StoredRow(2, 1.0), "bmm": StoredRow(1, 3.0, 1.5, 1.4, 1.6)}
     outcome = compare(rows, "latency", ("bmm",))
     assert (outcome.speedup, outcome.speedup_low) == (3.0, None)
@@ -88,7 +88,7 @@ def test_without_paired_rounds_there_is_no_interval():
     assert compare(times(fused=2.0, bmm=3.0), "latency", ("bmm",)).speedup_low is None
 
 
-def test_energy_needs_a_reading_of_the_fastest_baseline_only():
+def test_energy_needs_a_reading_of_the_fastest_baseline_alone():
     rows = {
         "fused": measured(problem(), "fused", 2.0, energy_mj=10.0, energy_low_mj=9.0, energy_high_mj=11.0),
         "bmm": measured(problem(), "bmm", 3.0, energy_mj=20.0, energy_low_mj=18.0, energy_high_mj=22.0),
@@ -108,5 +108,5 @@ def test_a_faster_baseline_without_a_reading_leaves_the_energy_out():
     assert compare(rows, "energy", ("bmm", "dense")).left_out == "dense: no energy"
 
 
-def test_the_paper_set_lacks_the_two_rivals_that_the_paper_lacks():
+def test_the_paper_set_lacks_bmm_strided_and_bmm_blockdense():
     assert set(BASELINE_SETS["all"]) - set(BASELINE_SETS["paper"]) == {"bmm_strided", "bmm_blockdense"}

@@ -41,7 +41,7 @@ def may_be_unsupported(name: str, problem: Problem) -> bool:
 
 
 def computed(name: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    """(y, weights, x), y allocated full of NaN; None where the method rightly says no."""
+    """(y, weights, x), y allocated full of NaN; None where the method correctly refuses the problem."""
     candidate = implementation(name)
     if candidate.unsupported(problem, CPU):
         assert may_be_unsupported(name, problem)
@@ -87,7 +87,7 @@ def test_any_small_problem_is_right_or_refused(
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_no_cpu_computes_tf32_and_the_reason_says_so(name: str) -> None:
+def test_tf32_is_unsupported_on_a_cpu_with_the_reason(name: str) -> None:
     problem = Problem(Pattern(2, 16, 16, 1), 8, "tf32", "batch_last")
     reason = implementation(name).unsupported(problem, CPU)
     assert reason is not None and "tensor cores" in reason
@@ -124,7 +124,7 @@ def test_bmm_strided_copies_no_activations_and_gives_the_bits_of_bmm(pattern: tu
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_weights_are_read_at_prepare_and_never_again(name: str) -> None:
+def test_weights_are_read_only_at_prepare(name: str) -> None:
     problem = Problem(Pattern(2, 4, 4, 3), 8, "fp32", "batch_last")
     weights, x = make_operands(problem, CPU, seed=0)
     product = implementation(name).prepare(problem, weights)
@@ -133,7 +133,7 @@ def test_weights_are_read_at_prepare_and_never_again(name: str) -> None:
     assert torch.equal(product(x), before)
 
 
-def test_methods_that_do_more_than_needed_say_how_much() -> None:
+def test_extra_operations_of_a_method_are_counted() -> None:
     problem = Problem(Pattern(2, 3, 5, 4), 7, "fp32", "batch_last")
     assert implementation("bmm").flops(problem) == problem.flops
     assert implementation("bmm_blockdense").flops(problem) == 4 * problem.flops
@@ -152,23 +152,23 @@ class Refused(Baseline):
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-        self.asked = 0
+        self.attempts = 0
 
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        self.asked += 1
+        self.attempts += 1
         raise self.error
 
 
-def test_what_torch_refuses_is_unsupported_with_its_first_sentence_and_asked_once() -> None:
+def test_an_error_of_torch_is_reported_as_unsupported_and_cached() -> None:
     refused = Refused(RuntimeError("no kernel for 'Half'\nException raised from somewhere"))
     for batch in (8, 9):
         problem = Problem(Pattern(2, 16, 16, 1), batch, "fp16", "batch_last")
         reason = refused.unsupported(problem, CPU)
         assert reason is not None and reason.endswith("refuses fp16 on cpu: no kernel for 'Half'")
-    assert refused.asked == 1
+    assert refused.attempts == 1
 
 
-def test_a_full_memory_is_no_lack_of_support() -> None:
+def test_out_of_memory_is_not_reported_as_unsupported() -> None:
     refused = Refused(torch.OutOfMemoryError("out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         refused.unsupported(Problem(Pattern(2, 16, 16, 1), 8, "fp16", "batch_last"), CPU)

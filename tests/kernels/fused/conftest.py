@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
-from kswatch.kernels.fused.cuda.arguments import FORMAT, pack
+from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
@@ -24,7 +23,7 @@ from kswatch.kernels.reference import Correctness, check, make_operands, referen
 
 @pytest.fixture
 def host_compiler() -> None:
-    """Skips where nothing can build the kernel for the CPU."""
+    """Skips the test without a compiler that builds the kernel for the CPU."""
     try:
         find_compiler()
     except UnsupportedError as error:
@@ -33,7 +32,7 @@ def host_compiler() -> None:
 
 @pytest.fixture
 def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
-    """`run_on_host(problem, tile)` -> how far Y is from float64; Y is NaN before, every access is checked."""
+    """`run_on_host(problem, tile)` -> the errors of Y, which is NaN before; every access is checked."""
 
     def run(
         problem: Problem,
@@ -46,7 +45,7 @@ def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
         weights, x = make_operands(problem, "cpu", seed)
         bias = make_bias(problem) if with_bias else None
         y = launch_on_host(problem, tile, lay_out(weights, tile), x, bias, order, folder)
-        # The reference rounds tf32's operands, so that sums in fp32 are all that may differ.
+        # The reference rounds tf32's operands, so only the fp32 sums may differ.
         judged = replace(problem, precision="fp32") if problem.precision == "tf32" else problem
         truth = reference(problem, weights, x)
         if bias is not None:
@@ -57,7 +56,7 @@ def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
 
 
 def make_bias(problem: Problem) -> torch.Tensor:
-    """A number for each feature of Y."""
+    """A random value for each feature of Y."""
     generator = torch.Generator().manual_seed(2)
     drawn = torch.randn(problem.pattern.rows, generator=generator)
     return drawn.to(STORAGE_DTYPES[problem.precision])
@@ -72,7 +71,7 @@ def launch_on_host(
     order: int = 1,
     folder: Path = CUDA_SOURCES,
 ) -> torch.Tensor:
-    """Y as the emulated launches leave it, the second pass included where the tile has one."""
+    """The Y of the emulated launches, including the second pass where the tile has one."""
     library = host.build(tile, folder)
     y = torch.full(problem.output_shape, torch.nan, dtype=STORAGE_DTYPES[problem.precision])
     parted = tile.parts > 1
@@ -83,9 +82,9 @@ def launch_on_host(
     def launch(
         shape: tuple[int, int, int], x: torch.Tensor, y: torch.Tensor, second_pass: bool = False
     ) -> None:
-        values = pack(problem, tile, x.data_ptr(), laid_out.data_ptr(), address, y.data_ptr())
-        tensors = (x, laid_out, *extra, y)
-        host.execute(library, struct.pack(FORMAT, *values), shape, tensors, order, second_pass=second_pass)
+        addresses = (x.data_ptr(), laid_out.data_ptr(), address, y.data_ptr())
+        packed = pack_arguments(*addresses, pack_numbers(problem, tile))
+        host.execute(library, packed, shape, (x, laid_out, *extra, y), order, second_pass=second_pass)
 
     launch((tile.blocks(problem), tile.threads, tile.launch_bytes), x, sums)
     if parted:

@@ -34,11 +34,11 @@ def fused_ms(problem: Problem) -> float:
 
 
 def measured(
-    asked: Sequence[Problem] | None = None,
+    chosen: Sequence[Problem] | None = None,
     fused: Callable[[Problem], float] = fused_ms,
     bmm: Callable[[Problem], float] = bmm_ms,
 ) -> list[MeasuredProblem]:
     return [
         MeasuredProblem(one, {"fused": fused(one), "bmm": bmm(one)}, bmm(one) / fused(one))
-        for one in asked or problems()
+        for one in chosen or problems()
     ]

@@ -1,4 +1,4 @@
-"""Held-out figures on the published V100 energies: what kernels/heuristics/README.md claims."""
+"""The held-out figures of kernels/heuristics/README.md, from the published V100 energies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kswatch.ci.advisor.scoring import HeuristicScore, score_held_out, score_heuristics
+from kswatch.ci.advisor.scoring import HeuristicReport, score_held_out, score_heuristics
 from kswatch.db.interchange.importing import import_file
 from kswatch.db.queries.headline import outcomes
+from kswatch.db.statistics import PredictionResult, score_predictions
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.measured import held_out
-from kswatch.kernels.heuristics.score import Outcome, score
-from kswatch.kernels.heuristics.training import fits
+from kswatch.kernels.heuristics.training import fitters
 from tests.kernels.heuristics.sample_problems import DEVICE
 
 REFERENCE = os.environ.get("KSWATCH_REFERENCE")
@@ -36,24 +36,24 @@ def found(store: Store, precision: str, layout: str):
     return outcomes(store, metric="energy", precision=precision, layout=layout)
 
 
-def test_the_published_figures_of_the_plain_rules_come_out(store: Store) -> None:
+def test_the_simple_rules_reproduce_their_published_figures(store: Store) -> None:
     rows = {row.heuristic: row for row in score_heuristics(found(store, "fp32", "batch_last"), "energy")}
-    told = {
+    scores = {
         name: (round(row.accuracy or 0, 3), round(row.balanced_accuracy or 0, 3))
         for name, row in rows.items()
     }
     assert rows["permutation"].problems == 346
-    assert told["h_threshold"] == (0.743, 0.604)
-    assert told["dh_threshold"] == (0.835, 0.835)
-    assert told["permutation"][0] == 0.916
-    assert told["gated_h"] == (0.922, 0.889)
+    assert scores["h_threshold"] == (0.743, 0.604)
+    assert scores["dh_threshold"] == (0.835, 0.835)
+    assert scores["permutation"][0] == 0.916
+    assert scores["gated_h"] == (0.922, 0.889)
 
 
 @pytest.mark.parametrize(
     ("precision", "layout", "rule", "accuracy"),
     [("fp32", "batch_last", "gated_h", 0.913), ("fp32", "batch_first", "h_threshold", 0.751)],
 )
-def test_held_out_limits_are_as_right_as_published(store, precision, layout, rule, accuracy) -> None:
+def test_held_out_limits_reach_the_published_accuracy(store, precision, layout, rule, accuracy) -> None:
     assert held_out_score(store, precision, layout, rule).accuracy == pytest.approx(accuracy, abs=5e-4)
 
 
@@ -65,7 +65,7 @@ def test_held_out_limits_are_as_right_as_published(store, precision, layout, rul
         ("fp32", "batch_first", 0.865, 0.73, 0.0160),
     ],
 )
-def test_the_cost_model_holds_its_figures(store, precision, layout, accuracy, balanced, regret) -> None:
+def test_the_cost_model_keeps_its_accuracy(store, precision, layout, accuracy, balanced, regret) -> None:
     figures = held_out_score(store, precision, layout, "cost_model")
     assert figures.accuracy >= accuracy
     assert figures.balanced_accuracy >= balanced
@@ -76,8 +76,10 @@ def held_out_score(store: Store, precision: str, layout: str, rule: str):
     from kswatch.ci.advisor.from_store import measured_problems
 
     measured = measured_problems(found(store, precision, layout), "energy")
-    said = held_out(measured, fits(DEVICE, "energy")[rule])
-    return score([Outcome(prediction.predicts_fused, one.speedup) for one, prediction in said])
+    predictions = held_out(measured, fitters(DEVICE, "energy")[rule])
+    return score_predictions(
+        [PredictionResult(prediction.predicts_fused, one.speedup) for one, prediction in predictions]
+    )
 
 
 @pytest.mark.slow
@@ -89,8 +91,8 @@ def held_out_score(store: Store, precision: str, layout: str, rule: str):
         ("fp32", "batch_first", 0.885, 0.75, 0.0140),
     ],
 )
-def test_learned_holds_its_figures(store, precision, layout, accuracy, balanced, regret) -> None:
-    rows: list[HeuristicScore] = score_held_out(found(store, precision, layout), "energy")
+def test_learned_keeps_its_accuracy(store, precision, layout, accuracy, balanced, regret) -> None:
+    rows: list[HeuristicReport] = score_held_out(found(store, precision, layout), "energy")
     learned = next(row for row in rows if row.heuristic == "learned")
     assert learned.accuracy >= accuracy
     assert learned.balanced_accuracy >= balanced

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.heuristics.measured import MeasuredProblem, held_out
 from kswatch.kernels.heuristics.rules import RANKINGS, fit_limit, fit_majority, fit_threshold
 from kswatch.kernels.pattern import Pattern
@@ -29,13 +29,13 @@ def test_thresholds_are_compared_exactly_at_their_limits() -> None:
     assert not answers(problem(1, 256, 257, 5))["dh_threshold"]
 
 
-def test_the_permutation_rule_looks_at_d_alone() -> None:
+def test_the_permutation_rule_depends_only_on_d() -> None:
     assert answers(problem(9, 64, 64, 2))["permutation"]
     assert not answers(problem(9, 64, 64, 1))["permutation"]
     assert not answers(problem(9, 4, 4, 1))["gated_h"]
 
 
-def test_names_are_unique_and_every_rule_says_what_it_is() -> None:
+def test_names_are_unique_and_every_rule_has_a_statement() -> None:
     assert len({rule.name for rule in HEURISTICS}) == len(HEURISTICS)
     assert all(rule.statement and rule.version >= 1 for rule in HEURISTICS)
 
@@ -50,7 +50,7 @@ def test_a_planted_threshold_is_found_as_an_exact_fraction() -> None:
 
 
 @pytest.mark.parametrize(("speedup", "limit"), [(2.0, Fraction(2, 64)), (0.5, None)])
-def test_with_one_class_only_the_answer_is_always_that_one(speedup: float, limit: Fraction | None) -> None:
+def test_a_single_class_is_always_predicted(speedup: float, limit: Fraction | None) -> None:
     measured = winners({32: speedup, 64: speedup})
     assert fit_limit(measured, RANKINGS["h_threshold"]) == limit
     rule = fit_threshold("h_threshold")(measured)
@@ -58,7 +58,7 @@ def test_with_one_class_only_the_answer_is_always_that_one(speedup: float, limit
     assert fit_majority(measured)(problem(1, 1, 1, 1)).predicts_fused == (speedup > 1)
 
 
-def test_held_out_predictions_never_saw_their_block() -> None:
+def test_held_out_predictions_are_fitted_without_their_block() -> None:
     measured = winners({32: 2.0, 64: 0.5, 96: 0.5})
     seen = []
 
@@ -66,15 +66,15 @@ def test_held_out_predictions_never_saw_their_block() -> None:
         seen.append({one.block for one in training})
         return fit_majority(training)
 
-    said = held_out(measured, fit)
+    predictions = held_out(measured, fit)
     assert seen == [{(64, 64), (96, 96)}, {(32, 32), (96, 96)}, {(32, 32), (64, 64)}]
     # without its own block, 64 and 96 see one win and one loss: a tie, which is no majority for fused
-    assert [prediction.predicts_fused for _, prediction in said] == [False, False, False]
+    assert [prediction.predicts_fused for _, prediction in predictions] == [False, False, False]
 
 
 @pytest.mark.parametrize("rule", HEURISTICS, ids=lambda rule: rule.name)
-def test_many_problems_together_are_told_what_each_is_told_alone(rule):
-    asked = [
+def test_many_problems_get_the_same_predictions_as_one_by_one(rule):
+    sample = [
         Problem(Pattern(a, 64, 48, d), 4096, precision, layout)
         for a in (1, 6)
         for d in (1, 4)
@@ -82,8 +82,8 @@ def test_many_problems_together_are_told_what_each_is_told_alone(rule):
         for layout in ("batch_first", "batch_last")
     ]
     facts = {"model": "Tesla V100-PCIE-16GB", "kind": "cuda", "metric": "energy"}
-    for problem, said in zip(asked, rule.predict_all(asked, facts), strict=True):
+    for problem, together in zip(sample, rule.predict_all(sample, facts), strict=True):
         alone = rule.predict(problem, facts)
-        assert (said.predicts_fused, list(said.costs)) == (alone.predicts_fused, list(alone.costs))
-        assert said.predicted_speedup == pytest.approx(alone.predicted_speedup)
-        assert said.confidence == pytest.approx(alone.confidence)
+        assert (together.predicts_fused, list(together.costs)) == (alone.predicts_fused, list(alone.costs))
+        assert together.predicted_speedup == pytest.approx(alone.predicted_speedup)
+        assert together.confidence == pytest.approx(alone.confidence)

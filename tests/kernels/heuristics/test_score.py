@@ -1,50 +1,21 @@
-"""Scores of a heuristic, by hand-counted truth."""
+"""Calibration and cost errors of a heuristic, by hand-counted truth."""
 
 import pytest
 
-from kswatch.kernels.heuristics.score import (
-    Outcome,
-    calibration,
-    calibration_error,
-    cost_errors,
-    median_error,
-    score,
-)
+from kswatch.kernels.heuristics.score import calibration, calibration_error, cost_errors, median_error
 
 
-def test_a_confusion_matrix_counted_by_hand() -> None:
-    outcomes = [Outcome(True, 2.0), Outcome(True, 0.5), Outcome(False, 1.25), Outcome(False, 0.8)]
-    result = score(outcomes)
-    assert (result.tp, result.fp, result.fn, result.tn) == (1, 1, 1, 1)
-    assert result.accuracy == result.balanced_accuracy == result.majority == 0.5
-    assert result.regret == pytest.approx((0 + 1.0 + 0.25 + 0) / 4)
-
-
-def test_a_rule_that_never_decides_is_unmasked_by_its_balance() -> None:
-    result = score([Outcome(True, 2.0)] * 8 + [Outcome(True, 0.5)] * 2)
-    assert result.accuracy == result.majority == 0.8
-    assert result.balanced_accuracy == 0.5
-
-
-def test_balance_is_unknown_where_only_one_class_was_seen() -> None:
-    assert score([Outcome(True, 2.0)]).balanced_accuracy is None
-
-
-def test_no_outcomes_give_no_figures() -> None:
-    assert score([]).accuracy is None
-
-
-def test_calibration_counted_by_hand() -> None:
-    said = [(0.55, True), (0.55, False), (0.85, True), (0.85, True), (1.0, True)]
-    bins = calibration(said)
+def test_calibration_agrees_with_a_hand_computation() -> None:
+    predictions = [(0.55, True), (0.55, False), (0.85, True), (0.85, True), (1.0, True)]
+    bins = calibration(predictions)
     assert [(one.problems, one.accuracy) for one in bins] == [(2, 0.5), (2, 1.0), (1, 1.0)]
     assert calibration_error(bins) == pytest.approx((2 * 0.05 + 2 * 0.15 + 0) / 5)
     assert calibration_error([]) is None
 
 
-def test_cost_errors_counted_by_hand() -> None:
-    said = [({"bmm": 1.0, "fused": 1.0}, {"bmm": 1.0}), ({"bmm": 5.0}, {"bmm": 4.0, "fused": 9.0})]
-    errors = cost_errors(said)
+def test_cost_errors_agree_with_a_hand_computation() -> None:
+    costs = [({"bmm": 1.0, "fused": 1.0}, {"bmm": 1.0}), ({"bmm": 5.0}, {"bmm": 4.0, "fused": 9.0})]
+    errors = cost_errors(costs)
     assert set(errors) == {"bmm"}
     assert errors["bmm"].problems == 2
     assert errors["bmm"].median_error == pytest.approx(0.125)

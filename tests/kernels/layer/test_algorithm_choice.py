@@ -6,7 +6,7 @@ import torch
 from kswatch.kernels import KSLinear
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer import algorithm_choice as choosing
+from kswatch.kernels.layer import algorithm_choice
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -17,10 +17,10 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "_remembered", {})
-    choosing._predicted.cache_clear()
+    monkeypatch.setattr(algorithm_choice, "_measured_choices", {})
+    algorithm_choice._predicted.cache_clear()
     yield
-    choosing._predicted.cache_clear()
+    algorithm_choice._predicted.cache_clear()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
         monkeypatch.setattr(candidate, "prepare", prepare)
         monkeypatch.setattr(candidate, "unsupported", lambda problem, device: None)
-    monkeypatch.setattr(choosing, "_seconds", lambda product, x: seconds[names[id(product)]])
+    monkeypatch.setattr(algorithm_choice, "_seconds", lambda product, x: seconds[names[id(product)]])
     return seconds
 
 
@@ -52,34 +52,36 @@ def weights(problem: Problem) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("faster", ["fused", "bmm"])
-def test_measure_takes_the_faster_of_the_first_two(faster: str, problem: Problem, timed) -> None:
+def test_measure_chooses_the_faster_of_the_first_two(faster: str, problem: Problem, timed) -> None:
     timed[faster] = 0.5
-    assert choosing.choose("measure", problem, CPU, weights(problem)).name == faster
+    assert algorithm_choice.choose("measure", problem, CPU, weights(problem)).name == faster
 
 
-def test_measure_times_once_per_problem_and_remembers(problem: Problem, timed) -> None:
-    first = choosing.choose("measure", problem, CPU, weights(problem))
+def test_measure_times_each_problem_once(problem: Problem, timed) -> None:
+    first = algorithm_choice.choose("measure", problem, CPU, weights(problem))
     timed["bmm"] = 0.1
-    assert choosing.choose("measure", problem, CPU, weights(problem)) is first
+    assert algorithm_choice.choose("measure", problem, CPU, weights(problem)) is first
     other = Problem(problem.pattern, 17, "fp32", "batch_first")
-    assert choosing.choose("measure", other, CPU, weights(problem)).name == "bmm"
+    assert algorithm_choice.choose("measure", other, CPU, weights(problem)).name == "bmm"
 
 
-def test_what_is_not_to_be_had_here_is_never_taken(problem: Problem, monkeypatch) -> None:
+def test_an_unsupported_implementation_is_never_chosen(problem: Problem, monkeypatch) -> None:
     monkeypatch.setattr(implementation("fused"), "unsupported", lambda problem, device: "no compiler")
     for algorithm in ("auto", "measure"):
-        assert choosing.choose(algorithm, problem, CPU, weights(problem)).name == "bmm"
+        assert algorithm_choice.choose(algorithm, problem, CPU, weights(problem)).name == "bmm"
 
 
-def test_auto_takes_the_best_ranked_one_and_asks_once(problem: Problem, monkeypatch, timed) -> None:
-    asked = []
-    monkeypatch.setattr(choosing, "ranked", lambda problem, facts: asked.append(facts) or ("einsum", "bmm"))
+def test_auto_chooses_the_best_ranked_one_and_caches_it(problem: Problem, monkeypatch, timed) -> None:
+    seen_facts = []
+    monkeypatch.setattr(
+        algorithm_choice, "ranked", lambda problem, facts: seen_facts.append(facts) or ("einsum", "bmm")
+    )
     for _ in range(2):
-        assert choosing.choose("auto", problem, CPU, weights(problem)).name == "einsum"
-    assert [facts["kind"] for facts in asked] == ["cpu"]
+        assert algorithm_choice.choose("auto", problem, CPU, weights(problem)).name == "einsum"
+    assert [facts["kind"] for facts in seen_facts] == ["cpu"]
 
 
-def test_a_layer_that_measures_gives_the_right_product() -> None:
+def test_a_measuring_layer_gives_the_right_product() -> None:
     chosen, plain = (KSLinear([(2, 8, 8, 4)], algorithm=name) for name in ("measure", "bmm"))
     plain.load_state_dict(chosen.state_dict())
     x = torch.randn(16, 64)

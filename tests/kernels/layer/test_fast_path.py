@@ -1,4 +1,4 @@
-"""A layer's shortcuts: taken where nothing has changed and nobody watches, closed everywhere else."""
+"""A layer's fast paths: used as long as nothing has changed and no hook or mode is active."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from kswatch.errors import UsageError
 from kswatch.kernels import KSLinear
 from kswatch.kernels.layer.factor import KSFactor
-from kswatch.kernels.layer.prepared_products import KEPT
+from kswatch.kernels.layer.prepared_products import MAX_PREPARED
 from kswatch.kernels.pattern import Pattern
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,7 +50,7 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
 
 @pytest.mark.parametrize("shape", [(3, 24), (24,), (2, 3, 24), (0, 24)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_a_shape_seen_before_takes_the_shortcut_to_the_same_result(
+def test_a_repeated_shape_takes_the_fast_path_to_the_same_result(
     layer: KSLinear, long_ways: list[torch.Size], shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     layer, x = layer.to(dtype), torch.randn(shape, dtype=dtype)
@@ -60,7 +60,7 @@ def test_a_shape_seen_before_takes_the_shortcut_to_the_same_result(
     assert long_ways == [shape]
 
 
-def test_a_view_takes_it_too(layer: KSLinear, long_ways: list[torch.Size]) -> None:
+def test_a_view_takes_the_fast_path(layer: KSLinear, long_ways: list[torch.Size]) -> None:
     x = torch.randn(24, 3)
     with torch.no_grad():
         assert torch.equal(layer(x.t().contiguous()), layer(x.t()))
@@ -118,7 +118,7 @@ def go_there_and_back(layer: KSLinear) -> None:
         go_there_and_back,
     ],
 )
-def test_a_change_is_seen_by_the_next_product(
+def test_a_change_invalidates_the_fast_path(
     layer: KSLinear, x: torch.Tensor, long_ways: list[torch.Size], change: Callable[[KSLinear], None]
 ) -> None:
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_hooks_are_called(layer: KSLinear, x: torch.Tensor, where: str) -> None:
     assert called == expected[where]
 
 
-def test_watchers_and_gradients_go_the_long_way(layer: KSLinear, x: torch.Tensor) -> None:
+def test_modes_and_gradients_bypass_the_fast_path(layer: KSLinear, x: torch.Tensor) -> None:
     with torch.no_grad():
         y = layer(x)
         with torch.autocast("cpu"):
@@ -171,15 +171,15 @@ def test_a_traced_layer_computes(layer: KSLinear, x: torch.Tensor) -> None:
         torch.testing.assert_close(traced(other), layer(other))
 
 
-def test_few_are_kept_and_none_is_copied(layer: KSLinear) -> None:
+def test_few_fast_paths_are_kept_and_none_is_copied(layer: KSLinear) -> None:
     with torch.no_grad():
         for batch in range(1, 20):
             layer(torch.randn(batch, 24))
-    assert len(layer._shortcuts) == KEPT
-    assert len(copy.deepcopy(layer)._shortcuts) == 0
+    assert len(layer._fast_paths) == MAX_PREPARED
+    assert len(copy.deepcopy(layer)._fast_paths) == 0
 
 
-def test_a_layer_that_goes_goes_at_once(layer: KSLinear, x: torch.Tensor) -> None:
+def test_a_deleted_layer_is_freed_at_once(layer: KSLinear, x: torch.Tensor) -> None:
     one = KSLinear(CHAIN)
     with torch.no_grad():
         one(x)

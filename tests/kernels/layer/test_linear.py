@@ -10,8 +10,8 @@ from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels import KSLinear
 from kswatch.kernels.catalogue import IMPLEMENTATIONS, implementation
 from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer import algorithm_choice as choosing
-from kswatch.kernels.layer.prepared_products import KEPT, prepared_for
+from kswatch.kernels.layer import algorithm_choice
+from kswatch.kernels.layer.prepared_products import MAX_PREPARED, prepared_for
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
 
@@ -75,7 +75,7 @@ def test_a_chain_is_the_product_of_its_dense_factors(
 
 
 @pytest.mark.parametrize("shape", [(24,), (3, 24), (2, 3, 24), (0, 24), (2, 0, 24), (1, 1, 1, 24)])
-def test_any_leading_shape_comes_out_as_it_went_in(shape: tuple[int, ...], full_matrix) -> None:
+def test_any_leading_shape_is_preserved(shape: tuple[int, ...], full_matrix) -> None:
     layer = KSLinear(CHAIN)
     x = torch.randn(shape)
     y = layer(x)
@@ -85,9 +85,7 @@ def test_any_leading_shape_comes_out_as_it_went_in(shape: tuple[int, ...], full_
 
 
 @pytest.mark.parametrize("shape", [(24,), (24, 3), (24, 2, 3), (24, 0)])
-def test_any_trailing_shape_comes_out_as_it_went_in_in_batch_last(
-    shape: tuple[int, ...], full_matrix
-) -> None:
+def test_any_trailing_shape_is_preserved_in_batch_last(shape: tuple[int, ...], full_matrix) -> None:
     layer = KSLinear(CHAIN, layout="batch_last", bias=False)
     x = torch.randn(shape)
     y = layer(x)
@@ -101,7 +99,7 @@ def test_an_empty_batch_trains_too() -> None:
     assert all(not weight.grad.any() for weight in weights_of(layer))
 
 
-def test_a_view_with_strides_is_read_as_what_it_means() -> None:
+def test_a_strided_view_is_read_correctly() -> None:
     layer = KSLinear(CHAIN)
     x = torch.randn(48, 9).t()[:, ::2]
     torch.testing.assert_close(layer(x), layer(x.contiguous()))
@@ -129,7 +127,7 @@ def test_gradients_are_those_of_the_definition(algorithm: str, layout: str) -> N
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize(("algorithm", "layout"), WAYS)
-def test_what_is_not_finite_reaches_its_sample_and_no_other(algorithm: str, layout: str, bad: float) -> None:
+def test_non_finite_values_affect_only_their_sample(algorithm: str, layout: str, bad: float) -> None:
     skip_without_a_compiler(algorithm, layout)
     layer = KSLinear([(2, 3, 5, 2)], algorithm=algorithm, layout=layout)
     x = torch.randn(4, 20)
@@ -157,7 +155,7 @@ def test_gradients_have_gradients() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "bmm", "dense"])
-def test_a_step_of_training_is_seen_by_the_next_product(algorithm: str, full_matrix) -> None:
+def test_a_training_step_changes_the_next_product(algorithm: str, full_matrix) -> None:
     layer = KSLinear(CHAIN, bias=False, algorithm=algorithm)
     x = torch.randn(6, 24)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
@@ -175,7 +173,7 @@ def test_a_step_of_training_is_seen_by_the_next_product(algorithm: str, full_mat
         )
 
 
-def test_loaded_replaced_and_converted_weights_are_seen(full_matrix) -> None:
+def test_loaded_replaced_and_converted_weights_are_used(full_matrix) -> None:
     layer, other = KSLinear(CHAIN, bias=False), KSLinear(CHAIN, bias=False)
     x = torch.randn(6, 24)
 
@@ -202,7 +200,7 @@ def test_loaded_replaced_and_converted_weights_are_seen(full_matrix) -> None:
     assert not layer(x).any()
 
 
-def test_a_changed_bias_is_seen_by_the_next_product() -> None:
+def test_a_changed_bias_changes_the_next_product() -> None:
     layer = KSLinear([(2, 4, 4, 2)])
     x = torch.randn(3, 16)
     with torch.no_grad():
@@ -218,7 +216,7 @@ def test_a_changed_bias_is_seen_by_the_next_product() -> None:
         torch.testing.assert_close(inside(x), before + 1)
 
 
-def test_copies_have_weights_of_their_own() -> None:
+def test_copies_have_their_own_weights() -> None:
     layer = KSLinear(CHAIN)
     x = torch.randn(6, 24)
     before = layer(x)
@@ -230,14 +228,14 @@ def test_copies_have_weights_of_their_own() -> None:
         assert torch.equal(layer(x), before)
 
 
-def test_a_layer_without_memory_is_given_some_later() -> None:
+def test_a_meta_layer_is_materialised_later() -> None:
     layer = KSLinear(CHAIN, device="meta").to_empty(device="cpu")
     layer.reset_parameters()
     assert layer(torch.randn(3, 24)).isfinite().all()
     assert layer.to("meta")(torch.empty(3, 24, device="meta")).shape == (3, 35)
 
 
-def test_a_parametrized_weight_is_the_one_that_counts() -> None:
+def test_a_parametrized_weight_is_used() -> None:
     class Doubled(nn.Module):
         def forward(self, weight: torch.Tensor) -> torch.Tensor:
             return 2 * weight
@@ -251,7 +249,7 @@ def test_a_parametrized_weight_is_the_one_that_counts() -> None:
     assert layer.factors[0].parametrizations.weight.original.grad is not None
 
 
-def test_the_state_holds_the_weights_and_the_bias_alone() -> None:
+def test_the_state_holds_only_weights_and_bias() -> None:
     layer = KSLinear([(2, 4, 4, 2), (1, 8, 4, 4)])
     layer(torch.randn(2, 16))
     assert {name: tuple(value.shape) for name, value in layer.state_dict().items()} == {
@@ -275,7 +273,7 @@ def test_it_works_in_inference_mode_and_afterwards() -> None:
     trained.sum().backward()
 
 
-def test_weights_are_prepared_once_for_a_batch_and_kept_for_few() -> None:
+def test_weights_are_prepared_once_per_batch_size_and_kept_for_few() -> None:
     layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm")
     with torch.no_grad():
         layer(torch.randn(3, 16))
@@ -285,10 +283,10 @@ def test_weights_are_prepared_once_for_a_batch_and_kept_for_few() -> None:
         assert [product for _, product in kept.values()] == [first]
         for batch in range(1, 20):
             layer(torch.randn(batch, 16))
-    assert len(kept) == KEPT
+    assert len(kept) == MAX_PREPARED
 
 
-def test_auto_is_fused_where_d_exceeds_1_and_bmm_elsewhere_or_where_there_is_no_fused(
+def test_auto_is_fused_where_d_exceeds_1_and_available_else_bmm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used: list[str] = []
@@ -301,8 +299,8 @@ def test_auto_is_fused_where_d_exceeds_1_and_bmm_elsewhere_or_where_there_is_no_
         monkeypatch.setattr(candidate, "prepare", prepare)
     fused = implementation("fused")
     for sentence in (None, "no compiler"):
-        monkeypatch.setattr(fused, "unsupported", lambda problem, device, said=sentence: said)
-        choosing._predicted.cache_clear()
+        monkeypatch.setattr(fused, "unsupported", lambda problem, device, reason=sentence: reason)
+        algorithm_choice._predicted.cache_clear()
         KSLinear([(2, 4, 4, 2), (2, 8, 8, 1)])(torch.randn(3, 16))
     assert used == ["fused", "bmm", "bmm", "bmm"]
 
@@ -315,7 +313,7 @@ def test_outputs_have_the_variance_of_nn_linear_for_any_length_of_chain() -> Non
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_layers_compute_in_it(dtype: torch.dtype, full_matrix) -> None:
+def test_half_precision_layers_compute_in_half_precision(dtype: torch.dtype, full_matrix) -> None:
     layer = KSLinear([(2, 16, 16, 2)], dtype=dtype)
     x = torch.randn(9, 64, dtype=dtype)
     y = layer(x)
@@ -327,7 +325,7 @@ def test_half_precision_layers_compute_in_it(dtype: torch.dtype, full_matrix) ->
 @pytest.mark.parametrize(
     "patterns", [Pattern(2, 3, 5, 4), "2,3,5,4", ["2,3,5,4"], [(2, 3, 5, 4)], [[2, 3, 5, 4]]]
 )
-def test_a_pattern_may_be_written_in_any_of_its_forms(patterns: object) -> None:
+def test_a_pattern_may_have_any_of_its_forms(patterns: object) -> None:
     layer = KSLinear(patterns)
     assert layer.patterns == (Pattern(2, 3, 5, 4),)
     assert "2,3,5,4" in repr(layer)
@@ -337,8 +335,8 @@ def test_a_pattern_may_be_written_in_any_of_its_forms(patterns: object) -> None:
     ("arguments", "message"),
     [
         ({"patterns": []}, "at least one pattern"),
-        ({"patterns": (2, 3, 5, 4)}, "2 is no pattern.*list of them"),
-        ({"patterns": [(2, 3, 5)]}, "no pattern"),
+        ({"patterns": (2, 3, 5, 4)}, "2 is not a pattern.*list of them"),
+        ({"patterns": [(2, 3, 5)]}, "not a pattern"),
         ({"patterns": [(2, 3, 5, 0)]}, "not an integer >= 1"),
         ({"patterns": [(1, 4, 4, 1), (1, 4, 5, 1)]}, r"\(1,4,4,1\) gives 4 features, \(1,4,5,1\) takes 5"),
         ({"algorithm": "cublas"}, "unknown implementation 'cublas'"),
@@ -346,12 +344,12 @@ def test_a_pattern_may_be_written_in_any_of_its_forms(patterns: object) -> None:
         ({"dtype": torch.complex64}, "not in torch.complex64"),
     ],
 )
-def test_what_makes_no_layer_is_refused_in_a_sentence(arguments: dict[str, object], message: str) -> None:
+def test_invalid_arguments_are_refused_in_a_sentence(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         KSLinear(**{"patterns": [(2, 3, 5, 4)], **arguments})
 
 
-def test_an_input_that_does_not_fit_is_refused_in_a_sentence() -> None:
+def test_an_invalid_input_is_refused_in_a_sentence() -> None:
     layer = KSLinear([(2, 3, 5, 4)])
     for x in (torch.randn(3, 24), torch.randn(40, 3), torch.tensor(1.0)):
         with pytest.raises(UsageError, match="takes 40 features on axis -1 in batch_first"):
@@ -362,7 +360,7 @@ def test_an_input_that_does_not_fit_is_refused_in_a_sentence() -> None:
         layer(torch.empty(3, 40, device="meta"))
 
 
-def test_an_algorithm_that_cannot_says_why_at_the_first_product() -> None:
+def test_an_unsupported_algorithm_gives_its_reason_at_the_first_product() -> None:
     layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm_strided")
     with pytest.raises(UnsupportedError, match="bmm_strided cannot compute .*BLAS needs a copy"):
         layer(torch.randn(3, 16))

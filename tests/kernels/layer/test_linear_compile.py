@@ -52,7 +52,7 @@ def test_compile_sees_one_operator_for_each_factor_and_nothing_else(layout: str)
     assert products_in(graph) == operations_in(graph) == len(CHAIN)
 
 
-def test_compile_differentiates_to_one_operator_more_for_each_factor() -> None:
+def test_compile_adds_one_operator_per_factor_for_gradients() -> None:
     from functorch.compile import make_boxed_func
     from torch._dynamo.backends.common import aot_autograd
 
@@ -88,8 +88,8 @@ def test_a_compiled_layer_trains_as_the_plain_one(backend: str) -> None:
     x = torch.randn(8, 24, requires_grad=True)
     compiled = torch.compile(layer, backend=backend, fullgraph=True)
     for once_more in range(2):
-        for got, wanted in zip(trained(compiled, layer, x), trained(layer, layer, x), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+        for got, expected in zip(trained(compiled, layer, x), trained(layer, layer, x), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
         with torch.no_grad():  # a step of training, which the compiled layer must see
             for parameter in layer.parameters():
                 parameter.add_(0.1 * (once_more + 1))
@@ -119,12 +119,12 @@ def test_export_keeps_one_operator_for_each_factor_for_any_batch(tmp_path) -> No
     exported = torch.export.export(layer, (torch.randn(8, 24),), dynamic_shapes=({0: batch},))
     assert products_in(exported.graph_module) == len(CHAIN)
     torch.export.save(exported, tmp_path / "layer.pt2")
-    loaded = torch.export.load(tmp_path / "layer.pt2").module()
+    require_twin = torch.export.load(tmp_path / "layer.pt2").module()
     x = torch.randn(31, 24)
-    torch.testing.assert_close(loaded(x), layer(x))
+    torch.testing.assert_close(require_twin(x), layer(x))
 
 
-def test_compile_takes_other_batches_without_losing_the_operator() -> None:
+def test_compile_keeps_the_operator_for_other_batch_sizes() -> None:
     layer = KSLinear(CHAIN)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
     for batch in (5, 9, 33):
@@ -132,7 +132,7 @@ def test_compile_takes_other_batches_without_losing_the_operator() -> None:
         torch.testing.assert_close(compiled(x), layer(x))
 
 
-def test_compile_of_an_input_that_does_not_fit_says_what_the_plain_layer_says() -> None:
+def test_compile_of_an_invalid_input_gives_the_same_error_as_the_plain_layer() -> None:
     compiled = torch.compile(KSLinear(CHAIN), backend="eager")
     with pytest.raises(UsageError, match="takes 24 features"):
         compiled(torch.randn(3, 25))

@@ -30,7 +30,7 @@ def _seeded() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradcheck_of_the_operator_to_the_second_order(layout: str, transposed: bool) -> None:
     weight = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
-    pattern = Pattern(2, 2, 3, 2).transposed if transposed else Pattern(2, 2, 3, 2)
+    pattern = Pattern(2, 3, 2, 2) if transposed else Pattern(2, 2, 3, 2)
     shape = (3, pattern.columns) if layout == "batch_first" else (pattern.columns, 3)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(pattern.rows, dtype=torch.float64, requires_grad=True)
@@ -55,7 +55,7 @@ def test_gradcheck_of_a_chain_in_float64(layout: str) -> None:
     assert gradgradcheck(of_all, (x, *parameters))
 
 
-def test_a_layer_turned_to_float64_is_the_same_layer_more_exact() -> None:
+def test_a_float64_layer_is_the_same_layer_more_accurately() -> None:
     layer = KSLinear(CHAIN, algorithm="bmm")
     x = torch.randn(5, 12)
     exact = copy.deepcopy(layer).double()(x.double())
@@ -82,7 +82,7 @@ def test_autocast_computes_in_its_dtype_and_gives_gradients_in_the_parameters(
     assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
 
 
-def test_autocast_is_as_it_is_for_linear_in_every_dtype_of_the_input() -> None:
+def test_autocast_behaves_as_for_nn_linear_in_every_input_dtype() -> None:
     layer, linear = KSLinear([(1, 12, 12, 1)]), nn.Linear(12, 12)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         x = torch.randn(4, 12).to(dtype)

@@ -43,7 +43,7 @@ def test_from_linear_recovers_a_planted_product_exactly(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_the_product_has_the_pattern_that_is_said(name: str) -> None:
+def test_the_product_has_the_computed_pattern(name: str) -> None:
     patterns = patterns_of(name)
     ones = [torch.ones(pattern.as_tuple()) for pattern in patterns]
     support = chain_matrix(ones) > 0
@@ -51,7 +51,7 @@ def test_the_product_has_the_pattern_that_is_said(name: str) -> None:
     assert torch.equal(support, chain_matrix([torch.ones(whole.as_tuple())]) > 0)
 
 
-def test_two_factors_are_the_nearest_that_there_are() -> None:
+def test_two_factors_give_the_nearest_matrix() -> None:
     matrix = torch.randn(16, 16, dtype=torch.float64)
     found = project(matrix, patterns_of("Monarch"))
     # every 4×4 block of the Monarch permutation is approximated by rank 1: what is left are its other values
@@ -64,7 +64,7 @@ def test_two_factors_are_the_nearest_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_the_error_is_that_of_the_factors(name: str) -> None:
+def test_the_reported_error_is_that_of_the_factors(name: str) -> None:
     patterns = patterns_of(name)
     matrix = torch.randn(patterns[-1].rows, patterns[0].columns)
     found = project(matrix, patterns)
@@ -74,7 +74,7 @@ def test_the_error_is_that_of_the_factors(name: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
-def test_from_linear_takes_over_bias_dtype_and_device_and_trains(layout: str) -> None:
+def test_from_linear_copies_bias_dtype_and_device_and_trains(layout: str) -> None:
     linear = nn.Linear(16, 16, dtype=torch.bfloat16)
     layer = KSLinear.from_linear(linear, CHAINS["butterfly"], layout=layout)
     assert layer.factors[0].weight.dtype == torch.bfloat16
@@ -104,10 +104,10 @@ def test_to_linear_computes_what_the_layer_computes() -> None:
     ("patterns", "message"),
     [
         ([(4, 4, 4, 1), (1, 4, 4, 2)], "do not chain"),
-        ([(2, 8, 8, 1), (4, 4, 4, 1)], "of no pattern"),
+        ([(2, 8, 8, 1), (4, 4, 4, 1)], "has no pattern"),
         ([(2, 4, 4, 1)], "matrix of 8 x 8, not 16 x 16"),
     ],
 )
-def test_from_linear_refuses_what_does_not_chain(patterns: list, message: str) -> None:
+def test_from_linear_refuses_patterns_that_do_not_chain(patterns: list, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         KSLinear.from_linear(nn.Linear(16, 16), patterns)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kswatch.errors import UsageError
-from kswatch.profiler.revisions.affected_implementations import implementations_fed
+from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.errors import MeasurementError, UsageError
+from kswatch.profiler.revisions.affected_implementations import affected_implementations
 from kswatch.profiler.revisions.git import changed_paths, repository_of, revision_of, suspects, worktrees
 from tests.profiler.scratch_clone import EXTRA_PASS, change, commit, git, kswatch, plant_extra_pass
 
@@ -18,25 +19,25 @@ ROOT = Path(__file__).parents[3]
 CELL = ("--pattern", "2,16,16,2", "--batch", "64", "--precision", "fp32", "--layout", "batch_first")
 
 
-def left_behind(folder: Path) -> list[str]:
+def worktrees_left(folder: Path) -> list[str]:
     return git(folder, "worktree", "list").splitlines()[1:]
 
 
-def test_a_revision_is_found_by_name_and_an_unknown_one_is_told(clone):
+def test_a_revision_is_found_by_name_and_an_unknown_one_is_refused(clone):
     assert revision_of(clone, "main").subject == "first"
     for name in ("nonsense", "-x", "HEAD~9", ""):
         with pytest.raises(UsageError, match="unknown revision"):
             revision_of(clone, name)
 
 
-def test_a_shallow_clone_says_how_to_get_the_rest(clone, tmp_path):
+def test_the_error_in_a_shallow_clone_has_the_command_that_fetches_the_rest(clone, tmp_path):
     commit(clone, "second")
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{clone}", "shallow")
     with pytest.raises(UsageError, match="shallow.*--unshallow"):
         revision_of(tmp_path / "shallow", "HEAD~1")
 
 
-def test_a_folder_without_git_is_told(tmp_path):
+def test_a_folder_without_git_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no git repository"):
         repository_of(tmp_path)
 
@@ -48,8 +49,8 @@ def test_worktrees_hold_the_kernels_of_their_revision_and_are_removed(clone):
         assert EXTRA_PASS not in (old / "kernels/fused/cpu_twin/source/twin.cpp").read_text()
         assert EXTRA_PASS in (new / "kernels/fused/cpu_twin/source/twin.cpp").read_text()
         assert [path.name for path in new.iterdir() if path.name != ".git"] == ["kernels"]
-        assert len(left_behind(clone)) == 2
-    assert left_behind(clone) == [] and not old.exists()
+        assert len(worktrees_left(clone)) == 2
+    assert worktrees_left(clone) == [] and not old.exists()
 
 
 def test_worktrees_of_a_process_that_was_killed_are_removed_by_the_next(clone):
@@ -63,24 +64,25 @@ def test_worktrees_of_a_process_that_was_killed_are_removed_by_the_next(clone):
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.wait()
-    assert len(left_behind(clone)) == 1
+    assert len(worktrees_left(clone)) == 1
     with worktrees(clone, []):
-        assert left_behind(clone) == []
+        assert worktrees_left(clone) == []
 
 
-def test_a_revision_without_kernels_is_told(clone):
+def test_a_revision_without_kernels_is_refused(clone):
     git(clone, "rm", "-r", "--quiet", "kernels")
     bare = commit(clone, "gone")
     with pytest.raises(UsageError, match="no folder kernels/"), worktrees(clone, [bare]):
         pass
-    assert left_behind(clone) == []
+    assert worktrees_left(clone) == []
 
 
 @pytest.mark.parametrize(
-    ("path", "fed"),
+    ("path", "affected"),
     [
         ("kernels/fused/cpu_twin/source/twin_tile.hpp", ("fused",)),
         ("kernels/fused/cuda/source/fused.cu", ()),
+        ("kernels/fused/host_emulator/source/host_run.cpp", ()),
         ("kernels/baselines/csr.py", ("csr",)),
         ("kernels/heuristics/rules.py", ()),
         ("kernels/heuristics/README.md", ()),
@@ -88,13 +90,26 @@ def test_a_revision_without_kernels_is_told(clone):
         ("kernels/new_and_unused.py", ()),
     ],
 )
-def test_only_what_a_changed_file_feeds_is_measured(path, fed):
-    assert implementations_fed([path], [ROOT], "cpu") == fed
+def test_only_the_implementations_that_a_changed_file_affects_are_measured(path, affected):
+    assert affected_implementations([path], [ROOT], "cpu") == affected
 
 
-def test_what_everybody_uses_feeds_all_and_cuda_sources_feed_a_gpu():
-    assert len(implementations_fed(["kernels/problem.py"], [ROOT], "cpu")) == 8
-    assert implementations_fed(["kernels/fused/cuda/source/fused.cu"], [ROOT], "cuda") == ("fused",)
+def test_shared_modules_affect_all_and_cuda_sources_affect_a_gpu():
+    assert affected_implementations(["kernels/problem.py"], [ROOT], "cpu") == IMPLEMENTATIONS
+    assert affected_implementations(["kernels/fused/cuda/source/fused.cu"], [ROOT], "cuda") == ("fused",)
+
+
+def test_every_implementation_depends_on_a_file_of_its_own():
+    own = {name: [f"kernels/baselines/{name}.py"] for name in IMPLEMENTATIONS if name != "fused"}
+    for name, paths in (own | {"fused": ["kernels/fused/implementation.py"]}).items():
+        assert name in affected_implementations(paths, [ROOT], "cpu")
+
+
+def test_a_module_that_no_revision_has_is_an_error(clone):
+    git(clone, "mv", "kernels/reference.py", "kernels/truth.py")
+    with pytest.raises(MeasurementError, match=r"no revision has the module kswatch\.kernels\.reference"):
+        affected_implementations(["kernels/problem.py"], [clone], "cpu")
+    assert affected_implementations(["kernels/problem.py"], [clone, ROOT], "cpu") == IMPLEMENTATIONS
 
 
 def test_changed_paths_name_both_ends_of_a_move(clone):
@@ -107,7 +122,7 @@ def test_changed_paths_name_both_ends_of_a_move(clone):
     ]
 
 
-def test_suspects_are_halved_and_leave_out_what_touches_no_kernels(clone):
+def test_suspects_are_halved_and_exclude_commits_without_kernel_changes(clone):
     good = revision_of(clone, "HEAD").commit
     commits = [plant_extra_pass(clone, f"pass {number}") for number in range(4)]
     (clone / "README.md").write_text("else")
@@ -119,7 +134,7 @@ def test_suspects_are_halved_and_leave_out_what_touches_no_kernels(clone):
         suspects(clone, [bad], good)
 
 
-def test_nothing_that_feeds_the_kernels_changed(clone, tmp_path, monkeypatch):
+def test_a_change_that_affects_no_implementation_is_not_measured(clone, tmp_path, monkeypatch):
     from kswatch import cli as command_line
 
     def gate(*arguments: str) -> tuple[int, str]:
@@ -131,16 +146,42 @@ def test_nothing_that_feeds_the_kernels_changed(clone, tmp_path, monkeypatch):
     (clone / "README.md").write_text("words")
     git(clone, "add", ".")
     commit(clone, "words")
-    code, said = gate("--base", "HEAD~1")
-    assert code == 0 and "nothing that feeds the kernels changed" in said
+    code, text = gate("--base", "HEAD~1")
+    assert code == 0 and "nothing that affects the kernels changed" in text
     (clone / "kernels/problem.py").write_text("# not committed")
-    code, said = gate("--base", "HEAD")
-    assert code == 0 and "--force" in said
-    assert "uncommitted changes below kernels/ are not measured" in said
+    code, text = gate("--base", "HEAD")
+    assert code == 0 and "--force" in text
+    assert "uncommitted changes below kernels/ are not measured" in text
+
+
+def former_imports(clone: Path) -> str:
+    """A commit whose kernels import each other as the top-level package `kernels`."""
+    for path in (clone / "kernels").rglob("*.py"):
+        path.write_text(path.read_text().replace("kswatch.kernels", "kernels"))
+    return commit(clone, "as a top-level package")
+
+
+@pytest.mark.parametrize("command", ["gate", "bisect"])
+def test_a_base_from_before_the_package_is_refused_in_one_sentence(clone, command):
+    old = former_imports(clone)
+    git(clone, "revert", "--no-edit", "HEAD")
+    revisions = ("--base", old) if command == "gate" else ("--good", old, "--bad", "HEAD")
+    done = kswatch(clone, command, *revisions, "--device", "cpu", *CELL)
+    assert done.returncode == 3
+    output = done.stdout if command == "gate" else done.stderr
+    assert "cannot be measured: it is from before kernels became part of the package" in output
+    assert "pair 1" not in done.stderr and worktrees_left(clone) == []
+
+
+def test_two_revisions_from_before_the_package_are_not_compared_with_the_running_one(clone):
+    first = former_imports(clone)
+    plant_extra_pass(clone)
+    done = kswatch(clone, "gate", "--base", first, "--device", "cpu", *CELL, "--json")
+    assert done.returncode == 3 and "before kernels became part of the package" in done.stdout
 
 
 @pytest.mark.slow
-def test_a_revision_that_does_not_build_exits_3_with_the_compiler_s_words(clone):
+def test_a_revision_that_does_not_build_exits_3_with_the_compiler_s_output(clone):
     change(
         clone,
         "kernels/fused/cpu_twin/source/twin.cpp",
@@ -151,7 +192,7 @@ def test_a_revision_that_does_not_build_exits_3_with_the_compiler_s_words(clone)
     assert done.returncode == 3
     assert "base cannot be measured: the CPU twin does not compile" in done.stdout
     assert "NO_SUCH_WORD" in done.stdout.split("|", 1)[1]
-    assert left_behind(clone) == []
+    assert worktrees_left(clone) == []
 
 
 @pytest.mark.slow
@@ -183,16 +224,23 @@ def test_ctrl_c_leaves_nothing_behind(clone):
         assert line, "it ended by itself"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
-    assert process.returncode == 130 and left_behind(clone) == []
+    assert process.returncode == 130 and worktrees_left(clone) == []
+
+
+def add_comment(clone: Path) -> str:
+    """A commit that changes a source file of the fused product but not its machine code."""
+    with (clone / "kernels/fused/cpu_twin/source/twin.cpp").open("a") as file:
+        file.write("// a comment\n")
+    return commit(clone, "a comment")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_planted_slowdown_is_named_and_bisected(clone):
     good = revision_of(clone, "HEAD").commit
-    change(clone, "kernels/fused/cpu_twin/source/twin.cpp", "// 1 when Y", "// It is 1 when Y", "only words")
+    add_comment(clone)
     slow = plant_extra_pass(clone)
-    change(clone, "kernels/fused/cpu_twin/source/twin.cpp", "// It is 1", "// Always 1", "more words")
+    add_comment(clone)
     cell = ("--pattern", "6,64,64,1", "--batch", "1024", "--precision", "fp32", "--layout", "batch_first")
     done = kswatch(clone, "gate", "--base", good, "--device", "cpu", *cell, "--json")
     (row,) = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The loop for real, on a GPU: `make gpu-check` runs it."""
+"""The measuring loop on a GPU: `make gpu-check` runs it."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ import torch
 from kswatch.kernels.catalogue import IMPLEMENTATIONS
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import PRECISIONS, Problem
-from kswatch.profiler.backends.base import of
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.roofline import datasheet
+from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 from kswatch.profiler.settings import MeasureSettings
 
@@ -37,13 +37,13 @@ def records(target, canaries):
     return {record.implementation: record for record in found}
 
 
-def test_the_gpu_is_known_by_its_uuid_to_nvml_and_cuda_alike(target):
+def test_nvml_and_cuda_agree_on_the_gpus_uuid(target):
     assert devices.find(target.record.uuid) == target
     assert target.record.architecture.startswith("sm_")
     assert target.record.cache_bytes > 0
 
 
-def test_canaries_stay_under_the_datasheet(target, canaries):
+def test_canaries_stay_below_the_datasheets_rates(target, canaries):
     sheet = datasheet(target.record)
     rates = {(canary.name, canary.precision): canary.rate for canary in canaries}
     assert {precision for name, precision in rates if name == "gemm"} <= set(PRECISIONS)
@@ -53,7 +53,7 @@ def test_canaries_stay_under_the_datasheet(target, canaries):
     assert rates["gemm", "fp16"] < sheet.flops_per_s("fp16")
 
 
-def test_every_cell_is_right_or_says_why_not(records):
+def test_every_cell_is_correct_or_has_a_reason(records):
     assert {record.status for record in records.values()} <= {
         "ok",
         "unsupported",
@@ -71,12 +71,12 @@ def test_clocks_memory_and_floor_are_recorded(records):
     assert 0 < bmm.floor_ratio < 1.2
 
 
-def test_energy_is_counted_or_refused_with_a_reason(target, records):
-    told = [record for record in records.values() if record.energy_mj or record.energy_reason]
-    assert len(told) in (1, 2)
-    if of(target).energy_meter is None:
-        pytest.skip(of(target).energy_refusal)
-    for record in told:
+def test_energy_is_measured_or_refused_with_a_reason(target, records):
+    passes = [record for record in records.values() if record.energy_mj or record.energy_reason]
+    assert len(passes) in (1, 2)
+    if backend_for(target).energy_meter is None:
+        pytest.skip(backend_for(target).energy_refusal)
+    for record in passes:
         assert 0 < record.energy_net_mj < record.energy_mj
         assert record.energy_low_mj <= record.energy_mj <= record.energy_high_mj
         assert 20 < record.power_w < 1_500

@@ -1,8 +1,9 @@
-"""What the commands print and how they exit; the engine is scripted."""
+"""Output and exit codes of the commands, with a scripted engine."""
 
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.planning.suites import SUITES
 from kswatch.profiler.runs import session
 from kswatch.profiler.signals import Stopped
+from tests.kswatch.sample_services import sample_services
 
 AD_HOC = ["profile", "--device", "cpu", "--pattern", "2,8,8,2", "--batch", "16"]
 
@@ -23,47 +25,45 @@ AD_HOC = ["profile", "--device", "cpu", "--pattern", "2,8,8,2", "--batch", "16"]
 @pytest.fixture
 def run_command(store, scripted, monkeypatch):
     """Run a command line as kswatch/cli.py would, with a judgement of choice."""
-    monkeypatch.setattr(
-        session, "Surroundings", partial(session.Surroundings, make_engine=scripted.make_engine)
-    )
+    monkeypatch.setattr(session, "RunContext", partial(session.RunContext, make_engine=scripted.make_engine))
 
     def run(*arguments, config=ProfilerConfig(), exit_code=0):  # noqa: B008 (frozen)
-        obj = {
-            "config": {"profiler": config, "ci": None},
-            "database_url": str(store.engine.url),
-            "judge": lambda *_, **__: SimpleNamespace(exit_code=exit_code),
-            "notify": lambda store: [],
-            "ask_again": lambda store, run_id, config: None,
-            "look_around": lambda store, config: None,
-        }
+        obj = sample_services(
+            str(store.engine.url),
+            config,
+            judge=lambda store, run_id: SimpleNamespace(exit_code=exit_code),
+            notify=lambda store: [],
+            request_confirmation=lambda store, run_id: None,
+            check_missing_data=lambda store: None,
+        )
         return CliRunner().invoke(app, arguments, obj=obj)
 
     return run
 
 
-def test_profile_gives_scripts_the_contracts_keys_alone_on_stdout(run_command):
+def test_profile_json_is_the_only_output_on_stdout_and_has_the_agreed_keys(run_command):
     done = run_command(*AD_HOC, "--json")
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert {"run", "device", "cells", "by_status", "seconds"} <= told.keys()
-    assert (told["run"], told["cells"], told["by_status"]) == (1, 16, {"ok": 16})
+    assert {"run", "device", "cells", "by_status", "seconds"} <= report.keys()
+    assert (report["run"], report["cells"], report["by_status"]) == (1, 16, {"ok": 16})
     assert "run 1: ad_hoc: 2 problems, 16 cells" in done.stderr
 
 
-def test_profile_shows_people_fused_against_the_fastest_baseline(run_command):
+def test_profile_shows_fused_against_the_fastest_baseline(run_command):
     shown = run_command(*AD_HOC, "--layout", "batch_last").stdout
     assert "2,8,8,2" in shown
     assert "bmm 2 ms" in shown
     assert "2.00×" in shown
 
 
-def test_profile_records_what_was_chosen(run_command, store):
+def test_profile_records_the_chosen_filters(run_command, store):
     run_command("profile", "smoke", "--precision", "bf16", "--implementation", "csr", "--json")
     assert queries.run(store, 1).arguments == {"precision": ["bf16"], "implementation": ["csr"]}
     assert {row.implementation for row in queries.measurements(store, 1)} == {"csr"}
 
 
-def test_an_interrupted_profile_exits_130_and_says_how_to_go_on(run_command, scripted):
+def test_an_interrupted_profile_exits_130_and_shows_how_to_resume(run_command, scripted):
     def stop(task):
         raise Stopped
 
@@ -82,24 +82,29 @@ def test_an_incorrect_result_exits_1_after_everything_was_recorded(run_command, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["profile", "nightli"], "choose from smoke"),
         (["profile"], "needs a pattern"),
         (["profile", "smoke", "--budget", "soon"], "90s, 8m, 3h"),
         (["profile", "smoke", "--budget", "0m"], "90s, 8m, 3h"),
-        (["profile", "--resume", "--batch", "3"], "leave the other options away"),
+        (["profile", "--resume", "--batch", "3"], "omit the other options"),
         (["profile", "--resume", "smoke"], "number of a run"),
         (["profile", "--resume", "99"], "no run 99"),
         (["profile", "smoke", "--precision", "fp8"], "fp32, tf32, bf16, fp16"),
-        (["profile", "smoke", "--batch", "0"], "batch 0"),
         (["compare", "1", "2"], "no run 1"),
     ],
 )
-def test_what_makes_no_sense_is_one_sentence_with_the_cure(run_command, arguments, said):
+def test_invalid_arguments_are_one_sentence_with_the_cure(run_command, arguments, message):
     error = run_command(*arguments).exception
     assert isinstance(error, UsageError)
-    assert said in str(error)
+    assert message in str(error)
+
+
+def test_a_batch_of_0_is_a_usage_error_that_names_the_option(run_command):
+    refused = run_command("profile", "smoke", "--batch", "0")
+    assert refused.exit_code == 2
+    assert "--batch" in refused.stderr
 
 
 def test_the_help_of_profile_names_every_suite(run_command):
@@ -111,24 +116,24 @@ def test_an_absent_device_is_a_measurement_error(run_command):
     assert isinstance(run_command("profile", "smoke", "--device", "cuda").exception, MeasurementError)
 
 
-def test_nightly_measures_the_cpu_judges_and_says_what_to_open(run_command, store):
+def test_nightly_measures_and_judges_the_cpu_and_names_the_next_commands(run_command, store):
     done = run_command("nightly", config=ProfilerConfig(devices=("cpu",)), exit_code=1)
     assert done.exit_code == 0, "a finding is no failure unless asked for"
     assert "kswatch dashboard" in done.stdout
     assert (queries.run(store, 1).suite, queries.run(store, 1).kind) == ("smoke", "nightly")
 
 
-def test_nightly_fails_on_a_finding_where_that_is_asked_for(run_command):
+def test_nightly_with_fail_exits_1_on_a_finding(run_command):
     assert run_command("nightly", "--device", "cpu", "--fail", exit_code=1).exit_code == 1
     assert run_command("nightly", "--device", "cpu", "--fail", exit_code=0).exit_code == 0
 
 
-def test_a_device_that_is_away_does_not_stop_the_night_of_the_others(run_command):
+def test_an_absent_device_does_not_stop_the_night_of_the_others(run_command):
     done = run_command("nightly", "--device", "GPU-elsewhere", "--device", "cpu", "--json")
-    away, here = json.loads(done.stdout)
+    absent, present = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert "GPU-elsewhere" in away["error"]
-    assert here["run"]["state"] == "finished"
+    assert "GPU-elsewhere" in absent["error"]
+    assert present["run"]["state"] == "finished"
 
 
 def test_nightly_exits_3_when_nothing_was_measured(run_command, scripted, store):
@@ -141,7 +146,27 @@ def test_nightly_exits_3_when_nothing_was_measured(run_command, scripted, store)
     assert json.loads(done.stdout)[0]["error"] == "the device is lost"
 
 
-def test_doctor_names_the_cure_of_what_is_ill(run_command):
+def test_a_quiet_night_logs_its_device_and_run_and_prints_nothing(run_command, store):
+    done = run_command("nightly", "--device", "cpu", "--quiet")
+    uuid = queries.run(store, 1).device_uuid
+    assert (done.exit_code, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    begun = f"INFO kswatch.profiler.runs.progress [{uuid}, run 1] run 1: smoke"
+    assert any(begun in line for line in lines)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING) kswatch\.", line) for line in lines)
+    assert not any("DEBUG" in line for line in lines)
+
+
+def test_a_quiet_night_with_json_gives_one_document_on_stdout_and_log_lines_on_stderr(run_command):
+    options = ("--json", "--log-format", "json", "--verbose")
+    done = run_command("nightly", "--device", "cpu", "--device", "GPU-elsewhere", *options)
+    assert {row["device"]: bool(row["error"]) for row in json.loads(done.stdout)}["GPU-elsewhere"]
+    rows = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"DEBUG", "INFO", "ERROR"} <= {row["level"] for row in rows}
+    assert [row["message"] for row in rows if row["device"] == "GPU-elsewhere"]
+
+
+def test_doctor_gives_a_cure_for_each_failure(run_command):
     done = run_command("doctor", "--json", config=ProfilerConfig(devices=("GPU-elsewhere",)))
     ill = {check["name"]: check for check in json.loads(done.stdout) if not check["ok"]}
-    assert "kswatch.profiler.devices.discovery" in ill["nightly device"]["cure"]
+    assert "profiler.devices" in ill["nightly device"]["cure"]

@@ -1,4 +1,4 @@
-"""Which device is meant."""
+"""Discovery: devices by their names, and the facts about the host's CPU."""
 
 import pytest
 
@@ -37,8 +37,8 @@ def test_a_device_is_found_by_each_of_its_names(gpus, spec, found):
 
 
 @pytest.mark.parametrize("spec", ["NVIDIA H200", "GPU-aaaa"])
-def test_a_name_of_several_devices_is_refused_and_all_are_listed(gpus, spec):
-    with pytest.raises(MeasurementError, match="several.*GPU-bbbb5555-6666"):
+def test_an_ambiguous_name_is_refused_and_all_devices_are_listed(gpus, spec):
+    with pytest.raises(MeasurementError, match="ambiguous.*GPU-bbbb5555-6666"):
         devices.find(spec)
 
 
@@ -48,7 +48,7 @@ def test_an_unknown_device_is_refused_and_the_known_ones_are_listed(gpus, spec):
         devices.find(spec)
 
 
-def test_without_a_driver_there_is_the_cpu_alone(monkeypatch):
+def test_without_a_driver_only_the_cpu_is_listed(monkeypatch):
     monkeypatch.setattr(devices.nvml, "start", lambda: "no driver")
     assert [target.torch_device for target in devices.list_targets()] == ["cpu"]
 
@@ -58,17 +58,34 @@ def test_the_cpu_keeps_its_identity():
     assert first == second
     assert first.uuid.startswith("cpu-")
     assert first.model
-    assert first.cache_bytes is None or first.cache_bytes >= 1 << 18
 
 
-def test_threads_obey_who_set_omp_num_threads(monkeypatch):
+@pytest.mark.parametrize(
+    ("sizes", "largest_bytes"),
+    [
+        (("32K", "1024K", "36608K"), 36608 << 10),
+        (("48K", "32M"), 32 << 20),
+        (("48K", "unknown", ""), 48 << 10),
+        ((), None),
+    ],
+)
+def test_the_cpu_cache_is_the_largest_one_of_core_0(monkeypatch, tmp_path, sizes, largest_bytes):
+    for number, size in enumerate(sizes):
+        index = tmp_path / "cpu0" / "cache" / f"index{number}"
+        index.mkdir(parents=True)
+        (index / "size").write_text(f"{size}\n")
+    monkeypatch.setattr(devices, "CPU_FOLDER", tmp_path)
+    assert devices.cpu_target().record.cache_bytes == largest_bytes
+
+
+def test_the_number_of_threads_follows_omp_num_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert devices.cpu_threads() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
     assert devices.cpu_threads() == len(devices.physical_cores())
 
 
-def test_a_simulated_device_is_never_taken_for_another_of_its_model():
+def test_a_simulated_device_is_not_confused_with_another_one_of_its_model():
     second = devices.find("sim:h200:2")
     with pytest.raises(MeasurementError, match="no device 'sim:h200'"):
         devices.choose("sim:h200", (second,))

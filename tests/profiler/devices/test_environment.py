@@ -1,4 +1,4 @@
-"""What makes two nights comparable, and which commit is measured."""
+"""The environment that makes two runs comparable, and the measured commit."""
 
 import subprocess
 
@@ -23,7 +23,7 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_two_looks_at_one_machine_are_equal():
+def test_two_readings_of_one_machine_are_equal():
     assert environment.environment(cpu_target()) == environment.environment(cpu_target())
 
 
@@ -41,7 +41,7 @@ def test_a_revision_is_the_commit_of_the_work_tree(repository):
     assert found.committed_at.tzinfo is not None
 
 
-def test_a_changed_tracked_file_makes_it_dirty_and_a_new_file_does_not(repository):
+def test_a_changed_tracked_file_makes_the_revision_dirty_and_a_new_file_does_not(repository):
     (repository / "kswatch.db").write_text("a store")
     assert not revision(repository).dirty
     (repository / "kernel.cu").write_text("second")

@@ -1,4 +1,4 @@
-"""What is found before a run, on a simulated NVML."""
+"""Checks before a run, on a simulated NVML."""
 
 import os
 import subprocess
@@ -50,11 +50,11 @@ def board(monkeypatch):
     return answers
 
 
-def test_a_healthy_board_is_measured_without_a_word(board):
+def test_a_healthy_board_has_no_notes_and_no_refusals(board):
     assert preflight.preflight(GPU) == preflight.Preflight()
 
 
-def test_a_neighbour_makes_time_meaningless(board):
+def test_another_process_on_the_gpu_is_a_refusal(board):
     board["nvmlDeviceGetComputeRunningProcesses"] = [
         pynvml.c_nvmlProcessInfo_t(pid=os.getpid()),
         pynvml.c_nvmlProcessInfo_t(pid=4242),
@@ -77,19 +77,19 @@ def test_neither_our_own_process_nor_its_children_are_neighbours(board):
         ("nvmlDeviceGetHandleByUUID", ..., "does not know GPU-1"),
     ],
 )
-def test_energy_that_would_mean_nothing_is_refused_with_the_reason(board, function, answer, reason):
+def test_meaningless_energy_is_refused_with_the_reason(board, function, answer, reason):
     board[function] = answer
     found = preflight.preflight(GPU)
     assert reason in found.energy_refusal
     assert found.time_refusal is None
 
 
-def test_a_driver_without_energy_and_power_is_refused_too(board):
+def test_a_driver_without_energy_and_power_is_a_refusal_of_energy(board):
     board["nvmlDeviceGetTotalEnergyConsumption"] = board["nvmlDeviceGetPowerUsage"] = ...
     assert "neither energy nor power" in preflight.preflight(GPU).energy_refusal
 
 
-def test_a_mig_instance_has_no_energy_of_its_own(board):
+def test_a_mig_instance_has_no_energy(board):
     instance = Target(DeviceRecord("MIG-1", "cuda", "NVIDIA H200 MIG 1g.18gb"), "cuda:0")
     assert "MIG instance" in preflight.preflight(instance).energy_refusal
 
@@ -108,7 +108,7 @@ def test_a_busy_cpu_is_a_note(monkeypatch):
     assert preflight.preflight(cpu_target()).notes == ()
 
 
-def test_board_settings_are_read_and_what_is_not_told_is_none(board):
+def test_board_settings_are_read_and_unsupported_ones_are_none(board):
     assert nvml.board_settings("GPU-1") == nvml.BoardSettings("580.95", 700.0, "none", "on", "off", "96.00")
     board["nvmlDeviceGetApplicationsClock"] = 1200
     board["nvmlDeviceGetEccMode"] = board["nvmlDeviceGetEnforcedPowerLimit"] = ...

@@ -53,7 +53,7 @@ def test_without_canaries_there_is_no_floor():
         ("NVIDIA GeForce RTX 4090", 1.01e12),
     ],
 )
-def test_a_board_is_known_by_the_words_of_its_model(model, bytes_per_s):
+def test_a_datasheet_is_found_by_the_words_of_the_model(model, bytes_per_s):
     assert datasheet(DeviceRecord("GPU-1", "cuda", model)).bytes_per_s == bytes_per_s
 
 
@@ -62,7 +62,7 @@ def test_no_limit_is_applied_to_a_cpu_or_an_unknown_board():
         assert implausible_below_ms(MEMORY_BOUND, device) is None
 
 
-def test_outputs_that_fit_in_the_cache_are_not_counted_and_hot_inputs_neither():
+def test_the_limit_counts_neither_cached_outputs_nor_hot_inputs():
     problem = Problem(Pattern(1, 64, 64, 1), 25_088, "fp16", "batch_first")
     assert problem.compulsory_bytes < H200.cache_bytes
     cold_ms = 1e3 * 0.8 * problem.input_bytes / 4.8e12

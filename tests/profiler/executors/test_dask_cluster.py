@@ -95,7 +95,7 @@ class Night:
 
     def ask(self, device: str, patterns: tuple[str, ...] = PATTERNS) -> int:
         arguments = {"pattern": list(patterns), "implementation": ["fused", "bmm"]}
-        return requests.ask(self.store, "ad_hoc", device, asked_by="a tester", arguments=arguments)
+        return requests.submit(self.store, "ad_hoc", device, asked_by="a tester", arguments=arguments)
 
     def cells(self, run_id: int) -> list[tuple[int, str]]:
         return sorted(
@@ -159,7 +159,7 @@ def sign_of(one: WorkerRow) -> tuple[str, str, str | None]:
 @pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
-def test_a_run_on_a_cluster_is_whole_and_tells_who_did_it(night):
+def test_a_run_on_a_cluster_is_complete_and_names_its_workers(night):
     night.worker(DEVICES[0])
     asked = night.ask(DEVICES[0], PATTERNS[:1])
     night.coordinator()
@@ -192,7 +192,7 @@ def test_one_night_of_all_devices_of_a_cluster(night):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_nothing_and_its_run_goes_on_when_it_returns(night):
+def test_a_killed_worker_loses_nothing_and_its_run_continues_when_it_returns(night):
     workers = [night.worker(device) for device in DEVICES]
     asked = [night.ask(device) for device in DEVICES]
     night.coordinator()
@@ -203,7 +203,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_run_goes_on_when_it_retur
 
 
 @pytest.mark.slow
-def test_a_worker_that_stays_away_is_told_and_its_run_is_resumed_when_it_returns(night):
+def test_a_lost_worker_is_reported_and_its_run_is_resumed_when_it_returns(night):
     worker = night.worker(DEVICES[0])
     asked = night.ask(DEVICES[0])
     night.coordinator()
@@ -240,9 +240,9 @@ def test_a_coordinator_cut_off_for_longer_than_its_lease_writes_nothing_more(nig
     first = night.coordinator()
     night.wait_for_cells(1, 4)
     night.cut_off(first)
-    stale = leases.fencing_of(night.store, "sim-h200")
+    stale = leases.holder_of(night.store, "sim-h200")
     second = night.coordinator()
-    wait_until(lambda: leases.fencing_of(night.store, "sim-h200") > stale)
+    wait_until(lambda: leases.holder_of(night.store, "sim-h200") not in (None, stale))
     before = len(night.cells(1))
     first.send_signal(signal.SIGCONT)  # it has a problem in hand that it would record now
     night.wait_for_end(asked)

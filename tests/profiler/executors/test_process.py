@@ -1,4 +1,4 @@
-"""The child process dies, hangs or is told to stop: real processes, real signals."""
+"""The child process dies, hangs or is stopped: real processes, real signals."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kswatch.db.records import DeviceRecord
 from kswatch.errors import MeasurementError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.devices.discovery import cpu_target
+from kswatch.profiler.devices.discovery import Target, cpu_target, find
 from kswatch.profiler.executors.base import MeasureTask
-from kswatch.profiler.executors.local import LocalEngine, local_engine
-from kswatch.profiler.executors.protocol import Begin
+from kswatch.profiler.executors.local import local_engine
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.signals import Stopped
 
 ROOT = Path(__file__).parents[3]
-# never satisfied: a problem lasts until its caps, so that there is time to interfere
+# never satisfied: a problem lasts until its caps, which leaves time to interfere
 SETTINGS = MeasureSettings(half_width=1e-9, cell_cap_ms=400, problem_cap_ms=1_200)
 TASK = MeasureTask(
     Problem(Pattern(2, 16, 16, 2), 256, "fp32", "batch_last"), ("fused", "bmm", "einsum"), SETTINGS
@@ -35,21 +35,21 @@ TASK = MeasureTask(
 @pytest.fixture(scope="module")
 def engine():
     made = local_engine(cpu_target(), 60.0, threading.Event())
-    made.place()
+    made.site()
     yield made
     made.close()
 
 
-def interfere(engine, place, number):
-    """Send a signal to the child while that cell of its task runs: held still, then looked at."""
+def interfere(engine, index, number):
+    """Send a signal to the child while that cell of its task runs: it is suspended, then checked."""
 
     def wait_and_send():
         child = psutil.Process(engine.child.pid)
         while True:
             time.sleep(0.002)
-            if engine.child.whereabouts.place == place:
+            if engine.child.page.current == index:
                 child.suspend()
-                if engine.child.whereabouts.place == place:
+                if engine.child.page.current == index:
                     if number != signal.SIGSTOP:
                         child.send_signal(number)
                         with contextlib.suppress(psutil.NoSuchProcess):
@@ -67,7 +67,7 @@ def statuses(records):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)])
-def test_a_crash_costs_the_guilty_cell_alone(engine, number):
+def test_a_crash_costs_only_the_cell_that_ran(engine, number):
     interfere(engine, 1, number)
     before = engine.child.pid
     records = engine.measure(TASK)
@@ -84,20 +84,20 @@ def test_after_a_crash_the_next_problem_is_measured(engine):
     assert engine.busy_s > 0
 
 
-def test_a_child_that_takes_no_step_is_ended_and_its_cell_has_crashed():
+def test_a_child_without_progress_is_ended_and_its_cell_has_crashed():
     engine = local_engine(cpu_target(), 1.0, threading.Event())
-    engine.place()
+    engine.site()
     interfere(engine, 0, signal.SIGSTOP)
     records = engine.measure(replace(TASK, implementations=("fused",)))
     engine.close()
     assert statuses(records) == {"fused": "crashed"}
-    assert "no step for 1 s" in records[0].reason
+    assert "no progress for 1 s" in records[0].reason
 
 
 def test_a_stop_ends_the_child_in_the_middle_of_a_problem():
     stop = threading.Event()
     engine = local_engine(cpu_target(), 60.0, stop)
-    engine.place()
+    engine.site()
     pid = engine.child.pid
     threading.Timer(0.5, stop.set).start()
     with pytest.raises(Stopped):
@@ -106,12 +106,33 @@ def test_a_stop_ends_the_child_in_the_middle_of_a_problem():
     assert not psutil.pid_exists(pid)
 
 
-def test_a_device_that_is_not_here_is_one_sentence_with_the_cure():
-    engine = LocalEngine(Begin("GPU-of-another-host"), {}, 60.0, threading.Event())
+def test_an_absent_device_is_one_sentence_with_the_cure():
+    absent = Target(DeviceRecord("GPU-of-another-host", "cuda", "a GPU"), "cuda:7")
+    engine = local_engine(absent, 60.0, threading.Event())
     with pytest.raises(MeasurementError, match="GPU-of-another-host.*kswatch doctor"):
-        engine.place()
+        engine.site()
+
+
+def test_canaries_stay_with_the_engine_when_its_child_is_replaced():
+    engine = local_engine(find("sim:h200"), 60.0, threading.Event())
+
+    def floors():
+        return {record.implementation: record.floor_ms for record in engine.measure(TASK)}
+
+    assert set(floors().values()) == {None}, "without canaries there is no roofline"
+    assert engine.canaries("start")
+    before = floors()
+    assert None not in before.values()
+    engine.close()
+    assert floors() == before, "a new child has the canaries of the former one"
+    engine.close()
+
+
+def test_the_device_is_recorded_as_the_parent_found_it(engine):
+    assert engine.site().device == cpu_target().record
 
 
 def test_the_parent_needs_no_torch():
-    code = "import sys, profiler.commands, profiler.serve, profiler.session; sys.exit('torch' in sys.modules)"
+    modules = "kswatch.profiler.cli.profile, kswatch.profiler.service.server, kswatch.profiler.runs.session"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

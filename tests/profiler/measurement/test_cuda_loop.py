@@ -1,7 +1,7 @@
-"""The complete loop on a GPU, as `make gpu-check` runs it: graphs, stamps, energy windows, plateau, heat.
+"""The complete loop on a GPU by `make gpu-check`: graphs, stamps, energy windows, warm-up, throttling.
 
-Every test is of the loop, not of a board's speed; each runs on a simulated board as well, so that it is known
-to run before a GPU is there.
+Every test checks the loop, not a board's speed, and runs on a simulated board as well, so that it is tested
+without a GPU too.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import torch
 from kswatch.kernels import catalogue
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.base import of
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.executors.base import MeasureTask
 from kswatch.profiler.executors.local import local_engine
+from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.loop import measure_problem
-from kswatch.profiler.planning.run_options import Ways
+from kswatch.profiler.planning.run_options import RunOptions
 from kswatch.profiler.probes.cuda_graphs import capture
-from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.probes.timing import Launchable
 from kswatch.profiler.probes.timing_cuda import MAX_QUEUED, SHORT_TICKS
 from kswatch.profiler.settings import MeasureSettings
-from kswatch.profiler.simulated.backend import SimulatedBench
+from kswatch.profiler.simulated.backend import SimulatedBackend
 
 NO_GPU = not torch.cuda.is_available()
 ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(NO_GPU, reason="torch sees no NVIDIA GPU here"))
@@ -42,21 +42,21 @@ def target(request):
 
 
 @pytest.fixture(scope="module")
-def bench(target):
+def backend(target):
     if target.record.simulated:
-        return SimulatedBench.of(target.spec)
-    return of(target)
+        return SimulatedBackend.from_spec(target.spec)
+    return backend_for(target)
 
 
 @pytest.fixture(scope="module")
-def measured(target, bench):
-    """Measures a problem once for all tests that look at it."""
+def measured(target, backend):
+    """A function that measures a problem once for all tests."""
     known = {}
 
     def measure(problem, energy=False):
         if (problem, energy) not in known:
-            settings = Ways(hot=True).settings(MeasureSettings())
-            found = measure_problem(problem, [BMM], target, settings, bench=bench, energy=energy)
+            settings = RunOptions(hot=True).settings(MeasureSettings())
+            found = measure_problem(problem, [BMM], target, settings, backend=backend, energy=energy)
             known[problem, energy] = {record.mode: record for record in found}
         return known[problem, energy]
 
@@ -64,8 +64,8 @@ def measured(target, bench):
 
 
 @pytest.fixture
-def stage(bench):
-    made = bench.stage(LONG, 0)
+def workload(backend):
+    made = backend.workload(LONG, 0)
     yield made
     made.close()
 
@@ -74,27 +74,27 @@ def unlabelled(record):
     return set(record.flags) - LABELS
 
 
-def test_launches_wait_behind_a_spin_kernel_until_all_are_queued(bench, stage):
-    work = stage.prepare(BMM)
-    stage.check(work, None)
-    bench.timer.visit(work, 2)
-    visit = bench.timer.visit(work, 50)
+def test_launches_wait_behind_a_spin_kernel_until_all_are_queued(backend, workload):
+    launchable = workload.prepare(BMM)
+    workload.check(launchable, None)
+    backend.timer.visit(launchable, 2)
+    visit = backend.timer.visit(launchable, 50)
     assert visit.flags == ()
     assert len(visit.samples_ms) == 50
-    assert min(visit.samples_ms) > SHORT_TICKS * bench.timer.tick_ms
+    assert min(visit.samples_ms) > SHORT_TICKS * backend.timer.tick_ms
 
 
-def test_a_product_of_many_launches_still_fits_into_the_queue(bench, stage):
-    once = stage.prepare(BMM)
-    stage.check(once, None)
+def test_a_product_of_many_launches_still_fits_into_the_queue(backend, workload):
+    once = workload.prepare(BMM)
+    workload.check(once, None)
 
     def eight_times(turn):
         for part in range(8):
             once.launch(8 * turn + part)
 
-    work = Work("eight launches", eight_times, LONG)
-    bench.timer.visit(work, 2)
-    visit = bench.timer.visit(work, MAX_QUEUED)
+    launchable = Launchable("eight launches", eight_times, LONG)
+    backend.timer.visit(launchable, 2)
+    visit = backend.timer.visit(launchable, MAX_QUEUED)
     assert "not_queued" not in visit.flags
     assert visit.samples_ms
 
@@ -107,27 +107,27 @@ def test_a_long_launch_is_timed_by_itself_and_a_short_one_as_a_graph_over_rotate
     assert short.latency_ms < SHORT_TICKS * 0.5e-3
 
 
-def test_hot_is_beside_cold_where_the_operands_fit_and_is_no_slower(measured):
+def test_hot_is_measured_too_where_the_operands_fit_and_is_no_slower(measured):
     assert set(measured(LONG)) == {"cold"}
     found = measured(SHORT)
     assert set(found) == {"cold", "hot"}
     assert found["hot"].latency_ms < 1.05 * found["cold"].latency_ms
 
 
-def test_nothing_is_faster_than_the_datasheet_allows(measured):
+def test_no_latency_is_below_the_datasheets_limit(measured):
     for problem in (SHORT, LONG):
         for record in measured(problem).values():
             assert record.status in ("ok", "not_converged"), record.reason
 
 
-def test_cycles_are_time_at_a_clock_that_the_driver_knows_too(measured):
+def test_cycles_match_latency_times_the_drivers_clock(measured):
     found = measured(LONG)["cold"]
     if found.cycles is None:
         pytest.skip("no clock stamps: there is no nvcc or no PyCUDA here")
     assert found.cycles / found.latency_ms / 1e3 == pytest.approx(found.sm_clock_mhz, rel=0.15)
 
 
-def test_the_memory_of_a_product_is_its_own_and_not_the_timers(target, measured):
+def test_peak_memory_excludes_the_timers_allocations(target, measured):
     if target.record.simulated:
         pytest.skip("a simulated board has no allocator")
     for problem in (SHORT, LONG):
@@ -135,11 +135,11 @@ def test_the_memory_of_a_product_is_its_own_and_not_the_timers(target, measured)
         assert problem.compulsory_bytes <= peak_bytes < 4 * problem.compulsory_bytes + (2 << 20)
 
 
-def test_energy_is_counted_from_edge_to_edge_and_both_sources_agree(bench, measured):
+def test_energy_windows_follow_the_counters_updates_and_both_sources_agree(backend, measured):
     found = measured(LONG, energy=True)["cold"]
-    if bench.energy_meter is None:
-        assert found.energy_reason == bench.energy_refusal
-        pytest.skip(bench.energy_refusal)
+    if backend.energy_meter is None:
+        assert found.energy_reason == backend.energy_refusal
+        pytest.skip(backend.energy_refusal)
     assert found.energy_reason is None
     assert 5 < found.energy_tick_ms < 250
     assert 0 < found.energy_net_mj < found.energy_mj
@@ -149,27 +149,27 @@ def test_energy_is_counted_from_edge_to_edge_and_both_sources_agree(bench, measu
         assert found.second_power_w == pytest.approx(found.power_w, rel=0.2)
 
 
-def test_the_board_is_warm_until_it_rests(bench):
+def test_the_board_is_warmed_up_again_after_idle_time(backend):
     settings = MeasureSettings()
-    bench.pause(1.5)
-    took_s = []
+    backend.pause(1.5)
+    durations_s = []
     for _ in range(2):
-        begin_s = bench.now_s()
-        bench.warm_up(settings)
-        took_s.append(bench.now_s() - begin_s)
-    assert 1.0 < took_s[0] < settings.plateau_s + 5
-    assert took_s[1] < 0.1
+        begin_s = backend.now_s()
+        backend.warm_up(settings)
+        durations_s.append(backend.now_s() - begin_s)
+    assert 1.0 < durations_s[0] < settings.warm_up_limit_s + 5
+    assert durations_s[1] < 0.1
 
 
-def test_what_heat_held_back_is_counted_and_never_runs_backwards(bench):
-    seen = [bench.slowed_s() for _ in range(3)]
+def test_the_time_of_throttling_never_decreases(backend):
+    seen = [backend.throttled_s() for _ in range(3)]
     if None in seen:
         pytest.skip("this driver does not count slowdowns")
     assert seen == sorted(seen)
     assert seen[0] >= 0
 
 
-def test_clocks_and_temperature_are_told_and_reasons_have_names(measured):
+def test_clocks_and_temperature_are_recorded_and_reasons_have_names(measured):
     found = measured(DENSE)["cold"]
     assert 100 < found.sm_clock_mhz < 4_000
     assert 10 < found.temperature_c < 110
@@ -177,14 +177,14 @@ def test_clocks_and_temperature_are_told_and_reasons_have_names(measured):
         assert "sw_power_cap" in found.event_reasons
 
 
-def test_a_product_that_no_graph_takes_harms_nothing_after_it(target, bench, stage):
-    work = stage.prepare(BMM)
-    stage.check(work, None)
-    cuda = bench._driver.cuda
+def test_a_product_that_cannot_be_captured_does_not_disturb_later_ones(target, backend, workload):
+    launchable = workload.prepare(BMM)
+    workload.check(launchable, None)
+    cuda = backend._driver.cuda
     before = cuda.current_stream()
 
     def synchronises(turn):
-        work.launch(turn)
+        launchable.launch(turn)
         if target.record.simulated:
             raise RuntimeError("operation not permitted when stream is capturing")
         cuda.synchronize()
@@ -193,9 +193,9 @@ def test_a_product_that_no_graph_takes_harms_nothing_after_it(target, bench, sta
     assert cuda.current_stream() == before
     if not target.record.simulated:
         torch.cuda.empty_cache()
-    assert capture(cuda, work.launch, 2) is not None
-    assert bench.timer.visit(work, 5).samples_ms
-    assert bench.healthy()
+    assert capture(cuda, launchable.launch, 2) is not None
+    assert backend.timer.visit(launchable, 5).samples_ms
+    assert backend.healthy()
 
 
 @pytest.mark.slow

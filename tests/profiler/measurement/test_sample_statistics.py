@@ -18,14 +18,14 @@ CAP = 6_000
 
 
 def autoregressive(random, noise, memory, count=CAP):
-    """Normal noise of that standard deviation around 1, each sample remembering the last."""
+    """Autocorrelated normal noise of that standard deviation around 1."""
     steps = random.standard_normal(count) * np.sqrt(1 - memory**2)
     steps[0] = random.standard_normal()
     return 1 + noise * lfilter([1.0], [1.0, -memory], steps)
 
 
 def stopped(samples, visit):
-    """The samples that the rule wanted, in visits of so many."""
+    """Samples until the rule is satisfied, in visits of a fixed size."""
     rule = StoppingRule(MeasureSettings())
     for count in range(2 * visit, len(samples) + 1, 2 * visit):
         so_far = samples[:count]
@@ -49,13 +49,13 @@ def coverage(draw, visit=10):
         pytest.param(0.04, 0.6, marks=pytest.mark.slow),
     ],
 )
-def test_the_interval_covers_the_median_of_noise_with_a_memory(noise, memory):
+def test_the_interval_covers_the_median_of_autocorrelated_noise(noise, memory):
     covered = coverage(lambda random: autoregressive(random, noise, memory))
     print(f"coverage at noise {noise}, autocorrelation {memory}: {covered:.3f}")
     assert covered >= 0.93
 
 
-def test_the_interval_covers_the_median_when_each_visit_has_a_level_of_its_own():
+def test_the_interval_covers_the_median_when_levels_differ_between_visits():
     def draw(random):
         return (
             1 + 0.01 * random.standard_normal(CAP) + 0.01 * np.repeat(random.standard_normal(CAP // 10), 10)
@@ -73,7 +73,7 @@ def test_the_interval_covers_the_median_of_independent_samples_at_small_counts()
         assert sum(interval.low <= 5 <= interval.high for interval in drawn) / 1000 >= 0.95
 
 
-def test_five_samples_give_their_whole_range():
+def test_the_interval_of_five_samples_is_their_range():
     interval = median_interval([3.0, 1.0, 2.0, 5.0, 4.0])
     assert (interval.low, interval.median, interval.high) == (1.0, 3.0, 5.0)
 
@@ -91,7 +91,7 @@ def test_correlated_samples_count_for_fewer():
     assert together == pytest.approx(CAP / 19, rel=0.4)
 
 
-def test_a_few_wild_samples_do_not_hide_that_samples_are_correlated():
+def test_a_few_outliers_do_not_hide_autocorrelation():
     random = np.random.default_rng(1)
     samples = np.repeat(1 + 0.01 * random.standard_normal(40), 10) + 1e-4 * random.standard_normal(400)
     samples[::37] *= 10
@@ -102,14 +102,14 @@ def test_equal_samples_are_all_effective():
     assert effective_samples([2.0] * 40, [10] * 4) == 40
 
 
-def test_the_rule_wants_thirty_samples_and_thirty_milliseconds():
+def test_the_stopping_rule_needs_thirty_samples_and_thirty_milliseconds():
     rule = StoppingRule(MeasureSettings())
     assert not rule.satisfied([10.0] * 29)
     assert not rule.satisfied([0.5] * 59)
     assert rule.satisfied([0.5] * 100)
 
 
-def test_the_rule_looks_again_only_when_there_are_a_third_more_samples():
+def test_the_stopping_rule_checks_again_after_a_third_more_samples():
     random = np.random.default_rng(1)
     noisy = (5 + random.standard_normal(30)).tolist()
     rule = StoppingRule(MeasureSettings())
@@ -128,12 +128,12 @@ def test_the_rule_looks_again_only_when_there_are_a_third_more_samples():
     ],
     ids=["normal", "uniform", "exponential", "rare outliers"],
 )
-def test_one_mode_is_not_called_two(draw):
+def test_a_unimodal_distribution_has_no_modes(draw):
     random = np.random.default_rng(5)
     assert [modes(draw(random)) for _ in range(50)] == [None] * 50
 
 
-def test_two_modes_are_found_and_both_are_given():
+def test_both_levels_of_a_bimodal_distribution_are_found():
     random = np.random.default_rng(5)
     samples = np.where(random.random(300) < 0.3, 1.1, 1.0) + 0.01 * random.standard_normal(300)
     assert modes(samples) == (pytest.approx(1.0, abs=0.01), pytest.approx(1.1, abs=0.01))

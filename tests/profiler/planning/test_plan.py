@@ -1,4 +1,4 @@
-"""A plan is a suite narrowed by filters, in an order whose every beginning is fair."""
+"""A plan is a suite narrowed by filters, in an order whose every prefix is a fair sample."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ def _stratum(problem):
     return (problem.pattern.family, problem.precision, problem.layout)
 
 
-def test_any_beginning_of_a_plan_holds_each_stratum_in_proportion():
+def test_every_prefix_of_a_plan_holds_each_stratum_in_proportion():
     problems = plan_suite("nightly").problems
     whole = Counter(map(_stratum, problems))
     for length in (50, 100, 333, 700):
@@ -39,7 +39,7 @@ def test_chosen_values_narrow_a_suite():
     assert narrowed.cells == 6
 
 
-def test_a_value_that_the_suite_does_not_hold_is_crossed_with_its_other_dimensions():
+def test_a_value_outside_the_suite_is_crossed_with_the_suites_other_dimensions():
     crossed = plan_suite("vit_s16", Filters(pattern=("2,8,8,2", "6,64,64,1"), batch=(7,)))
     assert {p.pattern for p in crossed.problems} == {Pattern(2, 8, 8, 2), Pattern(6, 64, 64, 1)}
     assert {p.batch for p in crossed.problems} == {7}
@@ -53,7 +53,7 @@ def test_patterns_alone_are_an_ad_hoc_plan_in_fp32_and_both_layouts():
     assert ad_hoc.energy_problems == 2
 
 
-def test_what_a_run_stores_plans_the_same_cells_again():
+def test_stored_filters_plan_the_same_cells_again():
     filters = Filters(pattern=("2,8,8,2",), batch=(16, 3), precision=("bf16",), implementation=("csr",))
     stored = filters.as_arguments()
     assert plan_suite("ad_hoc", Filters.from_arguments(stored)) == plan_suite("ad_hoc", filters)
@@ -70,6 +70,6 @@ def test_what_a_run_stores_plans_the_same_cells_again():
         Filters(pattern=("6,64,64,1",), batch=(0,)),
     ],
 )
-def test_what_cannot_be_planned_is_a_usage_error(filters):
+def test_an_invalid_plan_is_a_usage_error(filters):
     with pytest.raises(UsageError):
         plan_suite("ad_hoc", filters)

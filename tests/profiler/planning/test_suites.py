@@ -1,4 +1,4 @@
-"""The suites hold what their rules say."""
+"""The suites contain the problems of their rules."""
 
 import csv
 import os
@@ -23,7 +23,7 @@ def test_every_tensor_of_the_paper_suite_has_fewer_than_two_to_the_31_elements()
         assert max(pattern.rows, pattern.columns) * suites.PAPER_BATCH < 2**31
 
 
-def test_the_nightly_sample_holds_each_family_and_each_size_in_proportion():
+def test_the_nightly_sample_contains_each_family_and_size_in_proportion():
     sampled = suites.sample(suites.paper_patterns(), 120)
     assert len(set(sampled)) == 120
     assert Counter(pattern.family for pattern in sampled) == {"d=1": 35, "a=1": 33, "both>1": 52}

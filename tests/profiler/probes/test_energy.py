@@ -1,10 +1,10 @@
-"""Energy against a simulated counter of known truth: coarse ticks, averaging, mishaps."""
+"""Energy against a simulated counter of known truth: coarse ticks, averaging, faults."""
 
 import pynvml
 import pytest
 
 from kswatch.errors import MeasurementError
-from kswatch.profiler.probes.energy import EnergyMeter, EnergySource, Load, PowerTrapezoid
+from kswatch.profiler.probes.energy import EnergyMeter, EnergySource, PowerTrapezoid, SustainedLoad
 from kswatch.profiler.probes.energy_nvml import nvml_sources
 from kswatch.profiler.settings import MeasureSettings
 
@@ -15,7 +15,7 @@ TRUE_MJ = BUSY_W * PRODUCT_MS
 
 
 class Board:
-    """A board whose time passes only when it is asked: power by load, a counter that ticks."""
+    """A board whose time passes only with readings: power by load, a counter with ticks."""
 
     def __init__(self, tick_s=0.1, busy_w=BUSY_W, read_s=50e-6):
         self.time_s = 1.0
@@ -63,8 +63,8 @@ class Counter(EnergySource):
         return self.board.read()
 
 
-class BusyLoad(Load):
-    """Keeps the board busy; each look at the queue takes the host 30 microseconds."""
+class BusyLoad(SustainedLoad):
+    """Keeps the board busy; each check of the queue takes the host 30 microseconds."""
 
     def __init__(self, board):
         self.board = board
@@ -91,7 +91,7 @@ def test_energy_is_within_one_percent_at_every_tick(tick_ms):
     assert reading.energy_net_mj == pytest.approx((BUSY_W - IDLE_W) * PRODUCT_MS, rel=0.01)
 
 
-def test_a_window_of_two_seconds_cut_anywhere_would_err_by_percents():
+def test_an_arbitrary_window_of_two_seconds_has_an_error_of_percents():
     board = Board(tick_s=0.1)
     BusyLoad(board).top_up()
     board.pass_time(1.001)
@@ -107,7 +107,7 @@ def test_the_tick_is_measured_under_load():
     assert tick_s == pytest.approx(0.04, rel=0.02)
 
 
-def test_windows_last_ten_ticks_where_ticks_are_long():
+def test_windows_last_at_least_ten_ticks():
     board = Board(tick_s=0.5)
     begin_s = board.time_s
     EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
@@ -116,7 +116,7 @@ def test_windows_last_ten_ticks_where_ticks_are_long():
     assert board.time_s - begin_s > 3 * 5.0
 
 
-def test_windows_that_differ_are_followed_by_five_longer_ones_and_labelled():
+def test_unsteady_windows_are_followed_by_five_longer_ones_and_flagged():
     board = Board(tick_s=0.02)
 
     class Restless(BusyLoad):
@@ -130,7 +130,7 @@ def test_windows_that_differ_are_followed_by_five_longer_ones_and_labelled():
     assert reading.flags == ("energy_unsteady",)
 
 
-def test_a_counter_that_stands_still_is_a_reason():
+def test_a_counter_that_does_not_change_is_an_error():
     board = Board(tick_s=1e9)
     with pytest.raises(MeasurementError, match="did not change for 2 s"):
         EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
@@ -138,7 +138,7 @@ def test_a_counter_that_stands_still_is_a_reason():
         )
 
 
-def test_a_window_in_which_the_driver_was_reloaded_is_discarded():
+def test_a_window_with_a_reload_of_the_driver_is_discarded():
     board = Board(tick_s=0.02)
     meter = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time)
 
@@ -152,7 +152,7 @@ def test_a_window_in_which_the_driver_was_reloaded_is_discarded():
     assert reading.energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
 
 
-def test_a_second_source_that_tells_something_else_is_labelled():
+def test_a_deviating_second_source_is_flagged():
     board = Board(tick_s=0.02)
     for factor, flags in ((1.0, ()), (1.2, ("energy_sources_differ",))):
         second = PowerTrapezoid("power", "board", lambda by=factor: by * board.power_w, board.clock)
@@ -160,7 +160,7 @@ def test_a_second_source_that_tells_something_else_is_labelled():
         assert meter.measure(BusyLoad(board), MeasureSettings()).flags == flags
 
 
-def test_power_over_time_alone_gives_the_energy_too():
+def test_integrated_power_alone_gives_the_energy():
     board = Board()
 
     def power_w():
@@ -174,7 +174,7 @@ def test_power_over_time_alone_gives_the_energy_too():
 
 
 class SimulatedNvml:
-    """NVML of one board; each function that it lacks raises, each field has a status of its own."""
+    """NVML of one board; unsupported functions raise, and each field has its own status."""
 
     def __init__(self, counter=True, fields=(), power=True):
         self._has = {"counter": counter, "power": power}
@@ -213,11 +213,11 @@ class SimulatedNvml:
     ],
     ids=["Volta", "Hopper", "field only", "Pascal", "nothing"],
 )
-def test_the_best_source_that_answers_is_taken(nvml, names):
+def test_the_best_available_source_is_used(nvml, names):
     assert [source.name for source in nvml_sources("gpu", "NVIDIA H200", nvml)] == names
 
 
-def test_a_field_is_read_in_its_own_type_and_unit():
+def test_a_field_is_read_with_its_type_and_unit():
     counter, power = nvml_sources("gpu", "board", SimulatedNvml(counter=False, fields=(83, 186)))
     assert counter.read_mj() == 6_000
     assert power.name == "nvml_power_instant"

@@ -6,7 +6,7 @@ import pytest
 
 from kswatch.errors import MeasurementError
 from kswatch.profiler.probes.energy_rapl import CpuLoad, Rapl
-from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.probes.timing import Launchable
 
 
 @pytest.fixture
@@ -26,18 +26,18 @@ def test_packages_are_summed_and_their_parts_are_not_counted_twice(powercap):
     assert rapl.read_mj() == pytest.approx(0.25)
 
 
-def test_a_counter_that_starts_again_from_zero_goes_on(powercap):
+def test_a_wrap_around_of_the_counter_is_corrected(powercap):
     rapl = Rapl(powercap)
     (powercap / "intel-rapl:0" / "energy_uj").write_text("100\n")
     assert rapl.read_mj() == pytest.approx(0.6)
 
 
-def test_a_machine_without_rapl_is_a_reason(tmp_path):
+def test_a_machine_without_rapl_has_a_reason(tmp_path):
     with pytest.raises(MeasurementError, match="no RAPL"):
         Rapl(tmp_path)
 
 
-def test_a_counter_for_root_only_is_a_reason_with_its_cure(powercap, monkeypatch):
+def test_a_counter_for_root_only_has_a_reason_with_its_cure(powercap, monkeypatch):
     def forbidden(path, encoding):
         raise PermissionError(path)
 
@@ -48,6 +48,6 @@ def test_a_counter_for_root_only_is_a_reason_with_its_cure(powercap, monkeypatch
 
 def test_a_cpu_load_counts_its_products():
     launched = []
-    load = CpuLoad(Work("bmm", launched.append))
+    load = CpuLoad(Launchable("bmm", launched.append))
     load.top_up()
     assert 0 < load.product_ms() <= 1e3 * 10 / len(launched)

@@ -1,4 +1,4 @@
-"""Clocks, memory and the load of the energy pass, each against a simulated counterpart."""
+"""Probes of clocks and memory, and the load of the energy pass, each against a simulated device."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.clocks import ClockProbe, ClockReading, read_clocks
 from kswatch.profiler.probes.graph_load import GraphLoad
 from kswatch.profiler.probes.memory import Allocator, MemoryProbe
-from kswatch.profiler.probes.timing import Work
+from kswatch.profiler.probes.timing import Launchable
 
 PROBLEM = Problem(Pattern(1, 8, 8, 1), 16, "fp32", "batch_first")
 
@@ -22,7 +22,7 @@ def test_clocks_are_medians_over_visits_and_the_temperature_is_the_highest():
     )
     probe = ClockProbe(lambda: next(readings), clock=iter(range(100)).__next__)
     for _ in range(3):
-        probe.visit_ends("fused")
+        probe.after_visit("fused")
     assert probe.results("fused") == {
         "sm_clock_mhz": 1900,
         "memory_clock_mhz": 2600,
@@ -32,9 +32,9 @@ def test_clocks_are_medians_over_visits_and_the_temperature_is_the_highest():
     }
 
 
-def test_power_capping_and_heat_are_named_and_labelled():
+def test_power_capping_and_heat_are_named_and_flagged():
     probe = ClockProbe(lambda: ClockReading(1200, 2600, 91, 0x4 | 0x20 | 0x1))
-    probe.visit_ends("fused")
+    probe.after_visit("fused")
     found = probe.results("fused")
     assert found["event_reasons"] == "sw_power_cap, sw_thermal_slowdown"
     assert found["flags"] == ("power_capped", "thermal_slowdown")
@@ -45,18 +45,18 @@ def test_short_visits_are_not_all_read():
     readings = []
     probe = ClockProbe(lambda: readings.append(1) or ClockReading(1, 1, 1, 0), clock=times.__next__)
     for _ in range(4):
-        probe.visit_ends("fused")
+        probe.after_visit("fused")
     assert len(readings) == 2
 
 
-def test_a_new_problem_forgets_the_cells_before():
+def test_a_new_problem_clears_the_readings():
     probe = ClockProbe(lambda: ClockReading(1980, 2600, 60, 0))
-    probe.visit_ends("fused")
-    probe.problem_begins(PROBLEM)
+    probe.after_visit("fused")
+    probe.start_problem(PROBLEM)
     assert probe.results("fused")["sm_clock_mhz"] is None
 
 
-def test_a_board_that_tells_no_clocks_gives_none_and_never_zero():
+def test_unsupported_clocks_are_none_and_never_zero():
     def unsupported(*arguments):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
@@ -69,7 +69,7 @@ def test_a_board_that_tells_no_clocks_gives_none_and_never_zero():
 
 
 class Heap:
-    """An allocator whose count a test moves."""
+    """An allocator whose count is set by a test."""
 
     now = peak = 0
 
@@ -81,21 +81,21 @@ class Heap:
         self.peak = self.now
 
 
-def test_peak_memory_is_operands_and_what_preparing_and_launching_took():
+def test_peak_memory_covers_operands_prepared_weights_and_the_launch():
     heap = Heap()
     probe = MemoryProbe(Allocator(heap.reset_peak, lambda: heap.peak, lambda: heap.now))
     heap.take(10_000)  # the operands, and what else lies there
-    probe.problem_begins(PROBLEM)
-    probe.prepare_begins("dense")
+    probe.start_problem(PROBLEM)
+    probe.before_prepare("dense")
     heap.take(300)
-    probe.prepare_ends("dense")
-    probe.launch_begins("dense")
+    probe.after_prepare("dense")
+    probe.before_launch("dense")
     heap.take(90)
     heap.take(-90)
-    probe.launch_ends("dense")
-    probe.visit_begins("dense")
+    probe.after_launch("dense")
+    probe.before_visit("dense")
     heap.take(50_000)  # the timer's own: copies of the operands, a graph
-    probe.visit_ends("dense")
+    probe.after_visit("dense")
     assert probe.results("dense") == {"memory_peak_bytes": PROBLEM.input_bytes + 300 + 90}
     assert probe.results("never launched") == {}
 
@@ -173,7 +173,7 @@ class StreamEvent:
 
 
 def watched(stream):
-    load = GraphLoad(Work("fused", stream.launch), 0.5, stream)
+    load = GraphLoad(Launchable("fused", stream.launch), 0.5, stream)
     for _ in range(3_000):
         load.top_up()
         assert stream.gpu_ms - stream.host_ms > 15.0  # the device never runs dry
@@ -181,7 +181,7 @@ def watched(stream):
     return load
 
 
-def test_two_replays_are_always_queued_and_time_per_product_is_that_of_the_loop():
+def test_two_replays_are_always_queued_and_the_latency_is_that_of_the_loop():
     stream = Stream()
     assert watched(stream).product_ms() == pytest.approx(20.0 / 40)
     assert stream.replays == pytest.approx(300 / 20 + 2, abs=1)

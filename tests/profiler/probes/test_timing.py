@@ -1,4 +1,4 @@
-"""The timers: the CPU's for real, the GPU's on a simulated CUDA that keeps a queue."""
+"""Timers: the real one of the CPU, and the GPU's on a simulated CUDA with a queue."""
 
 import gc
 import time
@@ -7,35 +7,35 @@ from collections import deque
 import pytest
 
 from kswatch.profiler.probes.cuda_graphs import capture
-from kswatch.profiler.probes.timing import CpuTimer, Work
+from kswatch.profiler.probes.timing import CpuTimer, Launchable
 from kswatch.profiler.probes.timing_cuda import SPIN_PER_LAUNCH_MS, CudaTimer
 from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cuda import SimulatedCuda
 
 
 def test_a_cpu_sample_is_the_wall_time_of_one_call():
-    visit = CpuTimer().visit(Work("sleep", lambda turn: time.sleep(0.002)), 3)
+    visit = CpuTimer().visit(Launchable("sleep", lambda turn: time.sleep(0.002)), 3)
     assert len(visit.samples_ms) == 3
     assert all(2.0 <= sample_ms < 100.0 for sample_ms in visit.samples_ms)
 
 
-def test_a_visit_of_several_has_a_lead_in_and_goes_on_through_the_input_sets():
+def test_a_visit_of_several_launches_has_a_lead_in_and_continues_through_the_input_sets():
     turns: list[int] = []
     timer = CpuTimer()
-    timer.visit(Work("bmm", turns.append), 3)
-    timer.visit(Work("bmm", turns.append), 1)
+    timer.visit(Launchable("bmm", turns.append), 3)
+    timer.visit(Launchable("bmm", turns.append), 1)
     assert turns == [1, 2, 3, 4, 5]
 
 
 def test_garbage_collection_is_off_in_a_visit_and_back_on_after_it():
     seen: list[bool] = []
-    CpuTimer().visit(Work("bmm", lambda turn: seen.append(gc.isenabled())), 2)
+    CpuTimer().visit(Launchable("bmm", lambda turn: seen.append(gc.isenabled())), 2)
     assert not any(seen)
     assert gc.isenabled()
 
 
 class Device:
-    """Host and GPU clocks in ms: what is enqueued starts when host and queue let it."""
+    """Host and GPU clocks in ms: enqueued work starts when host and queue permit it."""
 
     CYCLES_PER_MS = 1.5e6
 
@@ -49,11 +49,11 @@ class Device:
         self.last_sleep_ms = 0.0
         self.launches = 0
 
-    def enqueue(self, takes_ms):
+    def enqueue(self, duration_ms):
         self.host_ms += self.enqueue_ms
         while len(self.pending) >= self.holds:
             self.host_ms = max(self.host_ms, self.pending.popleft())
-        self.gpu_ms = max(self.gpu_ms, self.host_ms) + takes_ms
+        self.gpu_ms = max(self.gpu_ms, self.host_ms) + duration_ms
         self.pending.append(self.gpu_ms)
         self.launches += 1
 
@@ -77,7 +77,7 @@ class Event:
 
 
 class Cuda:
-    """What the timer asks of torch.cuda."""
+    """The part of torch.cuda that the timer uses."""
 
     def __init__(self, device):
         self.device = device
@@ -100,14 +100,14 @@ def timer_on(device, flush_ms=0.02):
     return CudaTimer(lambda: device.enqueue(flush_ms), Cuda(device), device.clock)
 
 
-def test_samples_are_the_products_alone_without_flush_and_spin():
+def test_samples_contain_the_product_without_flush_and_spin():
     device = Device()
-    visit = timer_on(device).visit(Work("bmm", lambda turn: device.enqueue(0.25)), 10)
+    visit = timer_on(device).visit(Launchable("bmm", lambda turn: device.enqueue(0.25)), 10)
     assert visit.samples_ms == pytest.approx([0.25] * 10)
     assert visit.flags == ()
 
 
-def test_launches_that_the_host_enqueues_slowly_get_a_longer_spin_and_are_timed_again():
+def test_slowly_enqueued_launches_are_timed_again_with_a_longer_spin():
     device = Device(enqueue_ms=0.05)
     turns: list[int] = []
 
@@ -117,26 +117,26 @@ def test_launches_that_the_host_enqueues_slowly_get_a_longer_spin_and_are_timed_
             device.enqueue(0.1)
 
     timer = timer_on(device)
-    visit = timer.visit(Work("einsum", launch), 10)
+    visit = timer.visit(Launchable("einsum", launch), 10)
     assert visit.samples_ms == pytest.approx([0.4] * 10)
     assert visit.flags == ()
     assert len(turns) == 20
-    timer.visit(Work("einsum", launch), 10)
+    timer.visit(Launchable("einsum", launch), 10)
     assert len(turns) == 30
 
 
-def test_a_host_that_never_keeps_up_is_labelled():
+def test_a_host_that_is_always_too_slow_is_flagged():
     device = Device()
 
     def launch(turn):
         device.enqueue(0.1)
         device.host_ms = device.gpu_ms + 1.0  # the product itself waits for the GPU
 
-    visit = timer_on(device).visit(Work("csr", launch), 5)
+    visit = timer_on(device).visit(Launchable("csr", launch), 5)
     assert "not_queued" in visit.flags
 
 
-def test_a_product_of_many_kernels_gives_fewer_samples_where_the_drivers_queue_is_full():
+def test_a_product_of_many_kernels_gives_fewer_samples_when_the_drivers_queue_is_full():
     device = Device(holds=1_024)
 
     def launch(turn):
@@ -144,17 +144,17 @@ def test_a_product_of_many_kernels_gives_fewer_samples_where_the_drivers_queue_i
             device.enqueue(0.02)
 
     timer = timer_on(device)
-    first = timer.visit(Work("csr", launch), 150)
+    first = timer.visit(Launchable("csr", launch), 150)
     assert first.flags == ()
     assert first.samples_ms == pytest.approx([0.24] * 37)
     before = device.launches
-    assert len(timer.visit(Work("csr", launch), 150).samples_ms) == 37
+    assert len(timer.visit(Launchable("csr", launch), 150).samples_ms) == 37
     assert device.launches - before < 40 * 15, "what fits is remembered"
 
 
 def test_the_spin_is_calibrated_once_the_clock_has_risen():
     device = Device(cold_spins=6)
-    visit = timer_on(device).visit(Work("bmm", lambda turn: device.enqueue(0.25)), 10)
+    visit = timer_on(device).visit(Launchable("bmm", lambda turn: device.enqueue(0.25)), 10)
     assert visit.flags == ()
     assert device.last_sleep_ms == pytest.approx(10 * SPIN_PER_LAUNCH_MS, rel=0.01), (
         "tried once, and long enough"
@@ -163,12 +163,15 @@ def test_the_spin_is_calibrated_once_the_clock_has_risen():
 
 def test_no_more_than_two_hundred_launches_are_queued():
     device = Device()
-    assert len(timer_on(device).visit(Work("bmm", lambda turn: device.enqueue(0.2)), 5_000).samples_ms) == 200
+    assert (
+        len(timer_on(device).visit(Launchable("bmm", lambda turn: device.enqueue(0.2)), 5_000).samples_ms)
+        == 200
+    )
 
 
-def test_a_launch_of_a_few_ticks_is_labelled():
+def test_a_launch_of_a_few_ticks_is_flagged():
     device = Device()
-    visit = timer_on(device).visit(Work("fused", lambda turn: device.enqueue(0.004)), 10)
+    visit = timer_on(device).visit(Launchable("fused", lambda turn: device.enqueue(0.004)), 10)
     assert visit.flags == ("short_launch",)
 
 
@@ -181,7 +184,7 @@ def test_the_time_of_an_empty_launch_is_measured_once():
     assert device.launches == launches
 
 
-def test_a_capture_that_fails_leaves_neither_its_stream_nor_its_memory_behind():
+def test_a_failed_capture_leaves_neither_its_stream_nor_its_pool_open():
     cuda = SimulatedCuda(Board())
 
     def synchronises(turn):

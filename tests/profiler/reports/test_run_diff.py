@@ -1,4 +1,4 @@
-"""Two runs side by side: planted times, known verdicts."""
+"""The comparison of two runs with planted latencies and known verdicts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plant(store):
     return plant_run
 
 
-def test_a_change_counts_when_the_intervals_are_apart(store, plant):
+def test_a_change_is_significant_when_the_intervals_are_disjoint(store, plant):
     before = plant({"fused": 1.0, "bmm": 1.0, "csr": 1.0})
     after = plant({"fused": 0.9, "bmm": 1.1, "csr": 1.015})
     compared = compare_runs(store, before, after)
@@ -56,7 +56,7 @@ def test_a_change_counts_when_the_intervals_are_apart(store, plant):
     assert [cell.implementation for cell in compared.cells][-1] == "csr"
 
 
-def test_the_interval_of_the_ratio_holds_both_intervals(store, plant):
+def test_the_interval_of_the_ratio_spans_both_intervals(store, plant):
     [cell] = compare_runs(store, plant({"fused": 1.0}), plant({"fused": 2.0})).cells
     assert cell.ratio == pytest.approx(2.0)
     both = (1.01 / 0.99) ** (2**0.5 / 2)  # each known to 1 %: independent errors add as squares
@@ -64,24 +64,24 @@ def test_the_interval_of_the_ratio_holds_both_intervals(store, plant):
     assert cell.ratio_high == pytest.approx(2 * both)
 
 
-def test_a_sure_step_under_2_percent_is_the_same(store, plant):
+def test_a_significant_change_below_2_percent_counts_as_the_same(store, plant):
     [cell] = compare_runs(store, plant({"fused": 1.0}), plant({"fused": 1.019})).cells
     assert (cell.verdict, cell.ratio_low > 1) == ("same", True)
 
 
-def test_a_cell_that_now_fails_is_counted_where_it_was(store, plant):
+def test_a_cell_that_fails_in_one_run_is_counted_for_the_other(store, plant):
     before, after = plant({"fused": 1.0, "bmm": 1.0}), plant({"fused": 1.0})
     store.record_problem(after, [MeasurementRecord(PROBLEM, "bmm", "crashed", reason="planted")])
     compared = compare_runs(store, before, after)
     assert (len(compared.cells), compared.only_before, compared.only_after) == (1, 1, 0)
 
 
-def test_cells_of_one_run_alone_are_counted_not_compared(store, plant):
+def test_cells_of_one_run_only_are_counted_and_not_compared(store, plant):
     compared = compare_runs(store, plant({"fused": 1.0, "bmm": 1.0}), plant({"fused": 1.0, "csr": 1.0}))
     assert (len(compared.cells), compared.only_before, compared.only_after) == (1, 1, 1)
 
 
-def test_what_changed_in_the_environment_is_told(store, plant, capsys):
+def test_changes_of_the_environment_are_printed(store, plant, capsys):
     before, after = plant({"fused": 1.0}, driver="550"), plant({"fused": 2.0}, driver="560")
     print_comparison(compare_runs(store, before, after), console())
     shown = capsys.readouterr().out

@@ -14,6 +14,7 @@ from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.service.server import Server
+from tests.profiler.conftest import run_next
 
 PATTERNS = ["2,8,8,2", "4,8,8,1", "1,8,8,4"]
 
@@ -91,10 +92,10 @@ def outage(store, postgres, url) -> Iterator[Outage]:
 
 def serve(store: Store, scripted, **options: float) -> tuple[Server, int]:
     arguments = {"pattern": PATTERNS, "batch": [16], "implementation": ["fused", "bmm"]}
-    asked = requests.ask(store, "ad_hoc", "cpu", asked_by="a tester", arguments=arguments)
+    asked = requests.submit(store, "ad_hoc", "cpu", asked_by="a tester", arguments=arguments)
     config = ProfilerConfig(devices=("cpu",), poll_s=0.01, **options)
-    surroundings = scripted.surroundings(config=config)
-    return Server(store, surroundings, lambda run_id: surroundings.stop.set()), asked
+    context = scripted.context(config=config)
+    return Server(store, context, lambda run_id: context.stop.set()), asked
 
 
 def assert_whole(store: Store, asked: int) -> None:
@@ -110,37 +111,39 @@ def assert_whole(store: Store, asked: int) -> None:
 def test_a_connection_that_ends_while_a_problem_is_recorded_costs_no_measurement(store, outage, scripted):
     server, asked = serve(store, scripted)
     outage.in_the_middle_of("INSERT INTO measurement", {1})
-    assert server.run_next()
+    assert run_next(server)
     assert outage.ended == 1
     assert_whole(store, asked)
     assert len(scripted.tasks) == 6, "what was measured is recorded, not measured again"
 
 
-def test_a_connection_that_ends_again_gives_the_request_back_and_its_run_is_resumed(store, outage, scripted):
+def test_a_connection_lost_twice_requeues_the_request_and_its_run_is_resumed(store, outage, scripted):
     server, asked = serve(store, scripted)
     outage.in_the_middle_of("INSERT INTO measurement", {1, 2})
-    assert server.run_next()
+    assert run_next(server)
     assert outage.ended == 2
     request = queries.request(store, asked)
     assert (request.state, request.message[:22]) == ("queued", "waits for its database")
     assert queries.run(store, 1).state == "interrupted"
-    assert server.run_next()
+    assert run_next(server)
     assert_whole(store, asked)
     assert len(scripted.tasks) == 7, "one problem was measured twice, and recorded once"
 
 
 @pytest.mark.slow
-def test_a_server_that_restarts_between_two_problems_is_waited_for(store, outage, scripted):
+def test_a_database_that_restarts_between_two_problems_is_waited_for(store, outage, scripted):
     server, asked = serve(store, scripted)
     scripted.script = lambda task: len(scripted.tasks) == 2 and outage.begin(attempts=2)
-    assert server.run_next()
+    assert run_next(server)
     assert_whole(store, asked)
     assert len(scripted.tasks) == 6
 
 
-def test_a_server_that_stays_away_ends_no_serving_and_the_run_is_resumed(store, outage, scripted, capsys):
+def test_a_database_that_stays_away_does_not_end_the_server_and_the_run_is_resumed(
+    store, outage, scripted, caplog
+):
     server, asked = serve(store, scripted, store_absent_s=0.01, lease_s=0.5)
     scripted.script = lambda task: len(scripted.tasks) == 2 and outage.begin(attempts=20)
     server.serve()  # until the run is judged
-    assert "tries again" in capsys.readouterr().err
+    assert "trying again" in caplog.text
     assert_whole(store, asked)

@@ -10,7 +10,7 @@ from kswatch.db.coordination import leases
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import EnvironmentRecord
 from kswatch.errors import MeasurementError, UsageError
-from kswatch.kernels.heuristics import HEURISTICS
+from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices.discovery import cpu_target
 from kswatch.profiler.runs import session
@@ -40,7 +40,7 @@ def rows(store, run_id):
 
 
 def test_every_cell_is_recorded_once_with_canaries_and_predictions(store, scripted):
-    result = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    result = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert (result.state, result.cells, result.by_status) == ("finished", CELLS, {"ok": CELLS})
     assert len(rows(store, result.run)) == CELLS
     assert {row.position for row in queries.canaries(store, result.run)} == {"start", "middle", "end"}
@@ -48,42 +48,37 @@ def test_every_cell_is_recorded_once_with_canaries_and_predictions(store, script
     assert len(predicted) == 6 * len(HEURISTICS)
 
 
-def test_the_canaries_read_so_far_go_with_every_problem(store, scripted):
-    run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
-    assert [len(task.canaries) for task in scripted.tasks] == [1, 1, 1, 2, 2, 2]
-
-
-def test_hot_mode_of_the_configuration_stays_with_the_run_that_began_with_it(store, scripted):
-    warm = scripted.surroundings(config=ProfilerConfig(hot=True))
+def test_hot_mode_of_the_configuration_is_kept_when_a_run_is_resumed(store, scripted):
+    warm = scripted.context(config=ProfilerConfig(hot=True))
     scripted.script = raise_at(1, Stopped())
-    run_suite(store, "ad_hoc", filters=FILTERS, surroundings=warm)
+    run_suite(store, "ad_hoc", filters=FILTERS, context=warm)
     assert queries.run(store, 1).arguments["hot"] is True
     scripted.script = lambda task: None
-    resume(store, surroundings=scripted.surroundings())
+    resume(store, context=scripted.context())
     assert [task.settings.hot for task in scripted.tasks] == [True] * 6
-    run_suite(store, "ad_hoc", filters=FILTERS | {"hot": False}, surroundings=warm)
+    run_suite(store, "ad_hoc", filters=FILTERS | {"hot": False}, context=warm)
     assert not scripted.tasks[-1].settings.hot
 
 
-def test_what_the_budget_leaves_out_is_skipped_with_a_reason_and_resumed(store, scripted):
+def test_cells_beyond_the_budget_are_skipped_with_a_reason_and_resumed(store, scripted):
     scripted.slow(10.0)
-    cut = run_suite(store, "ad_hoc", filters=FILTERS, budget_s=35.0, surroundings=scripted.surroundings())
+    cut = run_suite(store, "ad_hoc", filters=FILTERS, budget_s=35.0, context=scripted.context())
     assert cut.state == "finished"
     assert cut.cells == CELLS
     assert cut.by_status["skipped"] > 0
     reasons = {row.reason for row in rows(store, cut.run) if row.status == "skipped"}
     assert reasons == {"the budget of 35 s was spent"}
-    rest = resume(store, cut.run, budget_s=60, surroundings=scripted.surroundings())
+    rest = resume(store, cut.run, budget_s=60, context=scripted.context())
     assert rest.by_status == {"ok": CELLS}
     assert len(scripted.tasks) == 6
 
 
 def test_a_stopped_run_is_interrupted_and_resumed_without_repeating_a_problem(store, scripted):
     scripted.script = raise_at(2, Stopped())
-    stopped = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    stopped = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert (stopped.state, stopped.cells) == ("interrupted", 4)
     scripted.script = lambda task: None
-    rest = resume(store, surroundings=scripted.surroundings())
+    rest = resume(store, context=scripted.context())
     assert (rest.run, rest.state, rest.by_status) == (stopped.run, "finished", {"ok": CELLS})
     assert len({task.problem for task in scripted.tasks}) == len(scripted.tasks) == 6
 
@@ -91,64 +86,64 @@ def test_a_stopped_run_is_interrupted_and_resumed_without_repeating_a_problem(st
 def test_a_device_that_is_lost_leaves_a_run_to_resume(store, scripted):
     scripted.script = raise_at(1, MeasurementError("it fell off the bus"))
     with pytest.raises(MeasurementError, match="bus"):
-        run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+        run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert queries.runs(store)[0].state == "interrupted"
 
 
 def test_a_defect_makes_the_run_failed_and_is_not_hidden(store, scripted):
     scripted.script = raise_at(1, ZeroDivisionError("a defect"))
     with pytest.raises(ZeroDivisionError):
-        run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+        run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert queries.runs(store)[0].state == "failed"
     assert len(rows(store, 1)) == 2
 
 
-def test_a_second_process_is_told_who_measures_on_the_device(store, scripted):
+def test_the_error_of_a_second_process_names_the_holder_of_the_device(store, scripted):
     leases.acquire(store, cpu_target().record.uuid, "process 7 of another host since 1 (kswatch serve)")
     with pytest.raises(MeasurementError, match="process 7 of another host"):
-        run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+        run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert queries.runs(store) == []
 
 
-def test_who_lost_its_lease_records_nothing_more(store, scripted):
+def test_a_process_without_its_lease_records_nothing_more(store, scripted):
     def usurp(task):
-        leases.acquire(store, cpu_target().record.uuid, "another", gone=lambda holder: True)
+        leases.acquire(store, cpu_target().record.uuid, "another", is_dead=lambda holder: True)
 
     scripted.script = usurp
     with pytest.raises(MeasurementError, match="lost"):
-        run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+        run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert rows(store, 1) == []
 
 
-def test_a_run_in_another_environment_is_not_added_to(store, scripted):
+def test_a_run_of_another_environment_is_not_resumed(store, scripted):
     scripted.script = raise_at(1, Stopped())
-    run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     elsewhere = replace(scripted, environment=EnvironmentRecord(host="here", driver="newer"))
     with pytest.raises(UsageError, match="another environment"):
-        resume(store, surroundings=elsewhere.surroundings())
+        resume(store, context=elsewhere.context())
 
 
-def test_a_run_of_another_commit_is_not_added_to(store, scripted, monkeypatch):
+def test_a_run_of_another_commit_is_not_resumed(store, scripted, monkeypatch):
     scripted.script = raise_at(1, Stopped())
     monkeypatch.setattr(session, "revision", lambda path: None)
-    run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     monkeypatch.undo()
     with pytest.raises(UsageError, match="another commit"):
-        resume(store, surroundings=scripted.surroundings())
+        resume(store, context=scripted.context())
 
 
 def test_without_an_interrupted_run_there_is_nothing_to_resume(store, scripted):
     with pytest.raises(UsageError, match="no interrupted run"):
-        resume(store, surroundings=scripted.surroundings())
+        resume(store, context=scripted.context())
 
 
 def test_a_stop_before_the_first_problem_leaves_an_empty_interrupted_run(store, scripted):
     scripted.script = raise_at(0, Stopped())
-    result = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+    result = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert (result.state, result.cells) == ("interrupted", 0)
 
 
-def test_a_complete_run_is_not_begun_again(store, scripted):
-    done = run_suite(store, "ad_hoc", filters=FILTERS, surroundings=scripted.surroundings())
+def test_a_complete_run_is_not_started_again(store, scripted):
+    done = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     with pytest.raises(UsageError, match="nothing is left"):
-        resume(store, done.run, surroundings=scripted.surroundings())
+        resume(store, done.run, context=scripted.context())

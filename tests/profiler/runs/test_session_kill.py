@@ -13,7 +13,7 @@ import psutil
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from kswatch.profiler.config import ProfilerConfig
-from kswatch.profiler.runs.session import Surroundings, resume
+from kswatch.profiler.runs.session import RunContext, resume
 
 ROOT = Path(__file__).parents[3]
 PATTERNS = ["2,8,8,2", "1,16,16,4"]
@@ -21,11 +21,11 @@ RUN = f"""
 import sys
 from kswatch.db.store import Store
 from kswatch.profiler.config import ProfilerConfig
-from kswatch.profiler.runs.session import Surroundings, run_suite
+from kswatch.profiler.runs.session import RunContext, run_suite
 
 filters = {{"pattern": {PATTERNS}, "batch": [64], "implementation": ["fused", "bmm"]}}
-surroundings = Surroundings(ProfilerConfig(cell_cap_ms=150))
-run_suite(Store.open(sys.argv[1]), "ad_hoc", filters=filters, surroundings=surroundings)
+context = RunContext(ProfilerConfig(cell_cap_ms=150))
+run_suite(Store.open(sys.argv[1]), "ad_hoc", filters=filters, context=context)
 """
 CELLS = len(PATTERNS) * 2 * 2
 
@@ -49,8 +49,8 @@ def test_a_killed_run_is_resumed_without_repeating_or_losing_a_cell(tmp_path):
     assert 2 <= len(before) < CELLS
     assert queries.run(store, 1).state == "running"
 
-    surroundings = Surroundings(ProfilerConfig(cell_cap_ms=50))
-    result = resume(store, surroundings=surroundings)
+    context = RunContext(ProfilerConfig(cell_cap_ms=50))
+    result = resume(store, context=context)
     after = queries.measurements(store, 1)
     store.close()
     assert (result.run, result.state, result.cells) == (1, "finished", CELLS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kswatch.errors import UsageError
-from kswatch.profiler.planning.budget import Budget, as_text, parse_seconds
-from kswatch.profiler.planning.time_caps import Pace
+from kswatch.profiler.planning.budget import TimeBudget, as_text, parse_seconds
+from kswatch.profiler.planning.time_caps import TimeCaps
 from kswatch.profiler.settings import MeasureSettings
 
 
@@ -21,14 +21,14 @@ class Clock:
 def whole_run_s(overhead_s: float, used: float = 1.0) -> float:
     """A run of 26 problems in 90 s, each with that overhead and using that share of its cap."""
     clock = Clock()
-    pace = Pace(MeasureSettings(), 8, Budget(90, clock))
+    caps = TimeCaps(MeasureSettings(), 8, TimeBudget(90, clock))
     for left in range(26, 0, -1):
-        clock.now_s += overhead_s + used * pace.of_next(left).problem_cap_ms / 1e3
+        clock.now_s += overhead_s + used * caps.next_settings(left).problem_cap_ms / 1e3
     return clock.now_s
 
 
 @pytest.mark.parametrize("overhead_s", [0.3, 1.0, 2.0, 3.0])
-def test_a_promised_time_is_kept_whatever_each_problem_costs_beside_its_visits(overhead_s):
+def test_the_time_limit_is_kept_despite_the_overhead_of_each_problem(overhead_s):
     assert whole_run_s(overhead_s) <= 91
 
 
@@ -36,25 +36,25 @@ def test_a_busy_machine_makes_cells_shorter_never_skips_them():
     assert whole_run_s(overhead_s=5.0) == pytest.approx(26 * 5.0, rel=0.03)
 
 
-def test_time_that_some_problems_do_not_use_goes_to_the_others():
+def test_unused_time_is_left_to_later_problems():
     clock = Clock()
-    pace = Pace(MeasureSettings(), 8, Budget(90, clock))
-    first = pace.of_next(26).problem_cap_ms
+    caps = TimeCaps(MeasureSettings(), 8, TimeBudget(90, clock))
+    first = caps.next_settings(26).problem_cap_ms
     clock.now_s = 1.0
-    assert pace.of_next(20).problem_cap_ms > first
+    assert caps.next_settings(20).problem_cap_ms > first
 
 
-def test_without_a_promise_the_settings_stay():
-    assert Pace(MeasureSettings(), 8, Budget(None)).of_next(1000) == MeasureSettings()
+def test_without_a_time_limit_the_settings_stay():
+    assert TimeCaps(MeasureSettings(), 8, TimeBudget(None)).next_settings(1000) == MeasureSettings()
 
 
 def test_a_budget_without_a_limit_holds_anything():
-    assert Budget(None).holds(1e9)
+    assert TimeBudget(None).holds(1e9)
 
 
 def test_a_budget_holds_what_still_fits():
     clock = Clock()
-    budget = Budget(10, clock)
+    budget = TimeBudget(10, clock)
     clock.now_s = 7
     assert budget.holds(3) and not budget.holds(3.1)
     clock.now_s = 11
@@ -67,7 +67,7 @@ def test_durations_are_read_as_they_are_written(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "8", "m8", "8 minutes", "0s", "-3m", "nan"])
-def test_what_is_no_duration_is_a_usage_error(text):
+def test_an_invalid_duration_is_a_usage_error(text):
     with pytest.raises(UsageError, match="90s, 8m"):
         parse_seconds(text)
 
@@ -83,5 +83,5 @@ def test_what_is_no_duration_is_a_usage_error(text):
         (12_000, "3 h 20 min"),
     ],
 )
-def test_durations_are_told_as_people_read_them(seconds, text):
+def test_durations_are_written_in_readable_units(seconds, text):
     assert as_text(seconds) == text

@@ -7,8 +7,8 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.request_queue.events import request_events
 from kswatch.profiler.runs.problem_loop import RunResult
-from kswatch.profiler.runs.session import Surroundings
-from kswatch.profiler.service.confirmation import FEWEST_PAIRS, measure_in_turns
+from kswatch.profiler.runs.session import RunContext
+from kswatch.profiler.service.confirmation import FEWEST_PAIRS, measure_interleaved
 from kswatch.profiler.service.request_runner import measure_request
 from tests.profiler.scratch_clone import change, commit, git
 
@@ -23,12 +23,12 @@ def asked(store, good: str | None, bad: str | None, implementation: str = "bmm")
     )
     problem = {"problem": ["2,64,64,4,256,fp32,batch_first"], "flagged": [implementation]}
     arguments = problem | revisions | {"of_run": 1, "budget": "10m"}
-    found = requests.ask(store, "ad_hoc", "cpu", asked_by="kswatch", arguments=arguments, kind="confirm")
+    found = requests.submit(store, "ad_hoc", "cpu", asked_by="kswatch", arguments=arguments, kind="confirm")
     return requests.take(store, found)
 
 
 def measured(store, repository, good, bad, **options):
-    return measure_in_turns(store, asked(store, good, bad, **options), Surroundings(), repository)
+    return measure_interleaved(store, asked(store, good, bad, **options), RunContext(), repository)
 
 
 def head(folder) -> str:
@@ -37,7 +37,7 @@ def head(folder) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_change_of_the_code_is_found_again_beside_the_last_good_revision(clone, store):
+def test_a_code_change_is_confirmed_against_the_last_good_revision(clone, store):
     good = head(clone)
     bad = change(clone, "kernels/baselines/bmm.py", TWICE, 2 * TWICE)
     found = measured(store, clone, good, bad)
@@ -52,7 +52,7 @@ def test_a_change_of_the_code_is_found_again_beside_the_last_good_revision(clone
 
 
 @pytest.mark.slow
-def test_a_good_revision_that_cannot_be_imported_is_why_it_is_measured_alone(clone, store):
+def test_a_good_revision_that_cannot_be_imported_is_the_reason_for_no_pairs(clone, store):
     good = change(clone, "kernels/problem.py", "from dataclasses", "raise RuntimeError(1)\nfrom dataclasses")
     git(clone, "revert", "--no-edit", "HEAD")
     why = measured(store, clone, good, head(clone))
@@ -60,32 +60,32 @@ def test_a_good_revision_that_cannot_be_imported_is_why_it_is_measured_alone(clo
     assert queries.runs(store) == []
 
 
-def test_what_the_change_does_not_feed_is_not_measured_in_turns(clone, store):
+def test_an_unaffected_implementation_is_not_measured_in_pairs(clone, store):
     good = head(clone)
     (clone / "README.md").write_text("words")
     git(clone, "add", ".")
     bad = commit(clone, "words")
     why = measured(store, clone, good, bad)
-    assert why == f"nothing that feeds bmm changed between {good[:12]} and {bad[:12]}"
+    assert why == f"no change between {good[:12]} and {bad[:12]} affects bmm"
 
 
-def test_a_revision_that_is_not_there_is_why(clone, store):
+def test_an_unknown_revision_is_the_reason_for_no_pairs(clone, store):
     assert "unknown revision" in measured(store, clone, "f" * 40, head(clone))
 
 
-def test_a_folder_without_git_is_why(tmp_path, store):
+def test_a_folder_without_git_is_the_reason_for_no_pairs(tmp_path, store):
     assert "no git repository" in measured(store, tmp_path, "a" * 40, "b" * 40)
 
 
-def test_a_device_of_another_host_is_why(clone, store):
+def test_a_device_of_another_host_is_the_reason_for_no_pairs(clone, store):
     request = asked(store, "a" * 40, "b" * 40)
-    why = measure_in_turns(store, request, Surroundings(distant=True), clone)
+    why = measure_interleaved(store, request, RunContext(remote=True), clone)
     assert "another host's" in why
 
 
-def test_what_cannot_be_measured_in_turns_is_measured_alone_and_the_request_says_why(store, scripted):
+def test_without_pairs_the_revision_is_measured_alone_and_the_request_has_the_reason(store, scripted):
     request = asked(store, None, None)
-    result = measure_request(store, request, scripted.surroundings())
+    result = measure_request(store, request, scripted.context())
     (run,) = queries.runs(store)
     assert (run.id, run.kind, run.state) == (result.run, "confirm", "finished")
     assert "side" not in run.arguments

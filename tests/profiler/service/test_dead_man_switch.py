@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from kswatch.profiler.config import ProfilerConfig
-from kswatch.profiler.service.dead_man_switch import call
+from kswatch.profiler.service.dead_man_switch import ping
 
 CONFIG = ProfilerConfig(heartbeat_url_variable="NIGHT_WATCH_URL")
 
 
 @pytest.fixture
 def watch() -> Iterator[HTTPServer]:
-    """A watch that remembers who called."""
+    """An HTTP monitor that records the paths of calls."""
 
     class Remembers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -41,33 +41,32 @@ def url(server: HTTPServer, path: str) -> str:
     return f"http://127.0.0.1:{server.server_port}{path}"
 
 
-def test_the_watch_hears_of_a_night(watch, monkeypatch):
+def test_the_monitor_is_called_after_a_night(watch, monkeypatch):
     monkeypatch.setenv("NIGHT_WATCH_URL", url(watch, "/ping/secret"))
-    assert call(CONFIG)
+    assert ping(CONFIG)
     assert watch.called == ["/ping/secret"]
 
 
-def test_a_watch_that_fails_is_told_without_its_url_and_fails_nothing(watch, monkeypatch, capsys):
+def test_a_failing_monitor_is_logged_without_its_url_and_fails_nothing(watch, monkeypatch, caplog):
     monkeypatch.setenv("NIGHT_WATCH_URL", url(watch, "/gone/secret"))
-    assert not call(CONFIG)
-    told = capsys.readouterr().err
-    assert "the URL in NIGHT_WATCH_URL does not answer" in told
-    assert "secret" not in told
+    assert not ping(CONFIG)
+    assert "the URL in NIGHT_WATCH_URL does not answer" in caplog.text
+    assert "secret" not in caplog.text
 
 
-def test_a_watch_that_is_not_there_fails_nothing(watch, monkeypatch):
+def test_an_absent_monitor_fails_nothing(watch, monkeypatch):
     gone = url(watch, "/")
     watch.server_close()
     monkeypatch.setenv("NIGHT_WATCH_URL", gone)
-    assert not call(CONFIG)
+    assert not ping(CONFIG)
 
 
 @pytest.mark.parametrize("value", ["", "file:///etc/passwd", "no url"])
-def test_what_is_no_url_is_never_opened(value, monkeypatch, capsys):
+def test_a_value_that_is_no_http_url_is_never_opened(value, monkeypatch, caplog):
     monkeypatch.setenv("NIGHT_WATCH_URL", value)
-    assert not call(CONFIG)
-    assert "holds no http URL" in capsys.readouterr().err
+    assert not ping(CONFIG)
+    assert "holds no http URL" in caplog.text
 
 
-def test_nobody_is_called_unless_it_is_configured():
-    assert not call(ProfilerConfig())
+def test_nothing_is_called_unless_it_is_configured():
+    assert not ping(ProfilerConfig())

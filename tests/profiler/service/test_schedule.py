@@ -32,7 +32,7 @@ def test_a_monthly_schedule_is_found_weeks_back():
     assert missed(monthly, at("2026-01-01T04:30"), at("2026-02-28T00:00")) == at("2026-02-01T04:30")
 
 
-def test_a_schedule_of_every_minute_looks_no_further_back_than_needed():
+def test_a_schedule_of_every_minute_is_searched_no_further_back_than_needed():
     every_minute = trigger("* * * * *", "UTC")
     now = at("2026-03-01T12:00") + timedelta(seconds=30)
     assert missed(every_minute, at("2020-01-01T00:00"), now) == at("2026-03-01T12:00")
@@ -48,7 +48,7 @@ def test_the_zone_decides_which_moment_two_oclock_is():
     ("expression", "zone"),
     [("0 2 * *", "UTC"), ("0 25 * * *", "UTC"), ("0 2 * * *", "Nowhere/Here"), ("", "UTC")],
 )
-def test_what_is_no_schedule_is_a_configuration_error(expression, zone):
+def test_an_invalid_schedule_is_a_configuration_error(expression, zone):
     with pytest.raises(ConfigurationError, match="nightly_cron"):
         trigger(expression, zone)
 
@@ -87,7 +87,7 @@ def test_the_night_that_repeats_half_past_two_has_one_run():
 
 
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
-def test_a_server_that_looks_every_minute_of_such_a_night_finds_it_due_once(day):
+def test_a_server_that_checks_every_minute_of_such_a_night_finds_it_due_once(day):
     last = at(f"{day}T00:00") - timedelta(days=1) + timedelta(hours=3)
     found = []
     for minute in range(6 * 60):
@@ -104,6 +104,6 @@ def test_a_clock_that_is_set_back_makes_no_night_due_again():
     assert missed(NIGHTLY, marked, at("2026-03-03T12:00")) is None
 
 
-def test_what_is_due_every_hour_is_due_in_both_hours_of_that_night():
+def test_an_hourly_schedule_is_due_in_both_hours_of_that_night():
     hourly = trigger("30 * * * *", "Europe/Berlin")
     assert len(nights(hourly, "2026-10-24T22:00", "2026-10-25T22:00")) == 24

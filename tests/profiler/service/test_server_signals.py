@@ -18,14 +18,19 @@ ROOT = Path(__file__).parents[3]
 COMMAND = """
 import sys
 from contextlib import nullcontext
-from kswatch.db.config import DbConfig
 from kswatch.profiler.cli.profile import app
 from kswatch.profiler.config import ProfilerConfig
+from tests.kswatch.sample_services import sample_services
 
-config = {"profiler": ProfilerConfig(cell_cap_ms=200, poll_s=0.1), "db": DbConfig(), "ci": None}
-obj = {"config": config, "database_url": sys.argv[1], "judge": lambda *a, **k: None}
-obj |= {"notify": lambda store: [], "ask_again": lambda *run: None, "telling": nullcontext}
-obj["look_around"] = lambda store, config: None
+obj = sample_services(
+    sys.argv[1],
+    ProfilerConfig(cell_cap_ms=200, poll_s=0.1),
+    judge=lambda store, run_id: None,
+    notify=lambda store: [],
+    request_confirmation=lambda store, run_id: None,
+    notification_worker=nullcontext,
+    check_missing_data=lambda store: None,
+)
 sys.exit(app(sys.argv[2:], obj=obj, standalone_mode=False))
 """
 FILTERS = {
@@ -58,7 +63,7 @@ def wait_until(happened):
 
 
 def test_sigterm_ends_a_server_and_its_request_waits_again(store, start):
-    request_id = requests.ask(store, "ad_hoc", "cpu", asked_by="a tester", arguments=FILTERS)
+    request_id = requests.submit(store, "ad_hoc", "cpu", asked_by="a tester", arguments=FILTERS)
     server = start("serve")
     wait_until(lambda: queries.request(store, request_id).cells_done > 0)
     children = psutil.Process(server.pid).children()

@@ -24,7 +24,7 @@ def test_the_unit_serves_with_this_configuration(tmp_path):
     assert told["Environment"] == f"KSWATCH_CONFIG={tmp_path / 'kswatch.toml'}"
 
 
-def test_a_cluster_is_served_as_it_is_configured(tmp_path):
+def test_the_unit_of_a_cluster_has_its_scheduler(tmp_path):
     config = ProfilerConfig(engine="dask", scheduler="tcp://night:8786")
     told = settings(unit(config, tmp_path / "kswatch.toml"))
     assert told["ExecStart"].endswith("kswatch serve --engine dask --scheduler tcp://night:8786")
@@ -39,7 +39,7 @@ def test_the_cron_line_is_the_schedule_and_can_be_pasted(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["plain", "two words", "100%"])
-def test_systemd_takes_the_unit(tmp_path, folder):
+def test_systemd_accepts_the_unit(tmp_path, folder):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze here")
     place = tmp_path / folder

@@ -1,4 +1,4 @@
-"""Simulated devices: what their names say, and mishaps through the real child process."""
+"""Simulated devices: their names, and faults through the real child process."""
 
 import threading
 
@@ -11,19 +11,19 @@ from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.environment import environment
 from kswatch.profiler.devices.preflight import preflight
-from kswatch.profiler.devices.simulated_spec import Options, parse
+from kswatch.profiler.devices.simulated_spec import BoardOptions, parse
 from kswatch.profiler.executors.base import MeasureTask
 from kswatch.profiler.executors.local import local_engine
 from kswatch.profiler.measurement.loop import measure_problem
 from kswatch.profiler.settings import MeasureSettings
-from kswatch.profiler.simulated.backend import SimulatedBench
+from kswatch.profiler.simulated.backend import SimulatedBackend
 from kswatch.profiler.simulated.board import Board
 
 PROBLEM = Problem(Pattern(6, 64, 64, 4), 25_088, "fp16", "batch_last")
 QUICK = MeasureSettings(half_width=0.05)
 
 
-def test_the_name_is_the_board_and_the_options_are_how_it_behaves_now():
+def test_the_name_gives_the_board_and_the_options_its_behaviour():
     one, other = devices.find("sim:h200"), devices.find("sim:h200?noise=0.1&fused=1.5")
     assert one.record == other.record
     assert one.record.uuid == "sim-h200"
@@ -33,20 +33,20 @@ def test_the_name_is_the_board_and_the_options_are_how_it_behaves_now():
     assert devices.find("sim-a100-3").record == devices.find("sim:a100:3").record
 
 
-def test_it_is_said_before_a_run_and_in_its_environment_that_nothing_is_measured():
+def test_preflight_and_environment_mark_a_simulated_device():
     target = devices.find("sim:v100")
     assert "SIMULATED" in preflight(target).notes[0]
     assert environment(target).driver == "simulated"
 
 
 @pytest.mark.parametrize("name", ["sim:h300", "sim:h200?colour=blue", "sim:h200?noise=loud", "sim:h200:1:2"])
-def test_a_name_that_means_nothing_is_refused_with_what_there_is(name):
+def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(UsageError):
         parse(name)
 
 
-def test_energy_of_a_board_is_what_its_work_took():
-    board = Board(Options(seed=1))
+def test_the_energy_of_a_board_is_that_of_its_work():
+    board = Board(BoardOptions(seed=1))
     board.run(2.0, 400.0)
     board.clock.advance(3.0)
     idle_mj = 1e3 * board.model.idle_w
@@ -68,7 +68,7 @@ def measured_in_a_child(spec, watchdog_s=60.0, place=0):
 
 
 @pytest.mark.slow
-def test_an_error_that_stays_with_the_process_costs_the_one_cell_that_made_it():
+def test_a_sticky_error_costs_only_the_cell_that_caused_it():
     found, _ = measured_in_a_child("sim:h200?seed=1&sticky_at=10", place=1)  # `bmm` of the second problem
     assert {name: record.status for name, record in found.items()} == {
         "fused": "ok",
@@ -78,19 +78,19 @@ def test_an_error_that_stays_with_the_process_costs_the_one_cell_that_made_it():
 
 
 @pytest.mark.slow
-def test_a_cell_that_hangs_is_ended_and_the_others_are_measured():
+def test_a_hanging_cell_is_killed_and_the_others_are_measured():
     # `einsum` of the first problem; a busy machine may well keep a process waiting for seconds
     found, engine = measured_in_a_child("sim:h200?seed=1&hang_at=5", watchdog_s=15.0)
     assert found["einsum"].status == "crashed"
-    assert "no step" in found["einsum"].reason
+    assert "no progress for 15 s" in found["einsum"].reason
     assert (found["fused"].status, found["bmm"].status) == ("ok", "ok")
     assert engine.busy_s > 0
 
 
 def measured(spec):
     target, implementations = devices.find(spec), [catalogue.implementation(name) for name in NAMES]
-    bench = SimulatedBench.of(spec)
-    found = measure_problem(PROBLEM, implementations, target, QUICK, bench=bench)
+    backend = SimulatedBackend.from_spec(spec)
+    found = measure_problem(PROBLEM, implementations, target, QUICK, backend=backend)
     return {record.implementation: record for record in found}
 
 
@@ -100,6 +100,6 @@ def test_a_wrong_result_is_incorrect_and_a_slower_one_is_slower():
     assert changed["bmm"].latency_ms == pytest.approx(2 * usual["bmm"].latency_ms, rel=0.05)
 
 
-def test_a_board_whose_process_is_broken_ends_the_problem():
+def test_a_broken_process_ends_the_problem():
     with pytest.raises(MeasurementError, match="illegal memory access"):
         measured("sim:h200?seed=1&sticky_at=2")

@@ -1,8 +1,8 @@
 // The fused Kronecker-sparse product on the CPU, behind a plain C interface.
 //
-// K is a·d independent dense products of b×c. Both layouts use one register tile: a panel of
-// contiguous vectors times broadcast rows (twin_tile.hpp). No permutation of X or Y ever goes
-// through memory: each is read and written once.
+// K consists of a·d independent dense products of b×c. Both layouts use the same register tile: a panel of
+// contiguous vectors times broadcast rows (twin_tile.hpp). X and Y are never permuted in memory: X is read
+// once and Y is written once.
 
 #include <new>
 
@@ -27,10 +27,10 @@ Plan* open_layout(const Shape& shape, const Tile& tile, bool batch_last, const v
 
 }  // namespace
 
-// The rest is built with hidden visibility: two builds of the twin in one process share nothing.
+// Everything else has hidden visibility, so two builds of the twin in one process share no symbols.
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-// Lanes of a vector, rows and vectors of a full tile, the most j's that share a vector.
+// Lanes of a vector, rows and vectors of a full tile, maximum number of j's that share a vector.
 EXPORTED void kswatch_twin_tile(int32_t* sizes) {
   sizes[0] = kLanes;
   sizes[1] = kTileRows;
@@ -38,7 +38,7 @@ EXPORTED void kswatch_twin_tile(int32_t* sizes) {
   sizes[3] = kLongestPeriod;
 }
 
-// A plan that owns its re-laid weights; null when memory is short.
+// A plan that owns its re-laid weights; null if there is not enough memory.
 EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t precision, int32_t batch_last,
                                  const void* weights) try {
   switch (precision) {
@@ -50,7 +50,7 @@ EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t p
   return nullptr;
 }
 
-// 1 when Y was written, 0 when memory was short.
+// Returns 1 if Y was written, 0 if there was not enough memory.
 EXPORTED int32_t kswatch_twin_multiply(const void* plan, const void* x, void* y, int32_t threads) {
   return static_cast<const Plan*>(plan)->multiply(x, y, threads);
 }

@@ -1,9 +1,9 @@
-// Y = X Kᵀ: vectors run over the features (k, j), j fastest; rows of the tile over the batch.
+// Y = X Kᵀ: vectors run along the features (k, j), j fastest; rows of the tile along the batch.
 #pragma once
 
 #include "twin_store.hpp"
 
-// A few vectors of features, of `period` neighbouring j's from `first_j`.
+// A few vectors of features for `period` neighbouring j's from `first_j`.
 struct Panel {
   int64_t first_j;
   int period;
@@ -19,11 +19,11 @@ class BatchFirst final : public Plan {
   struct Item {
     int64_t i;
     Range batch;
-    Range panels;  // of one group
+    Range panels;  // in one group
   };
 
   std::vector<Panel> panels_;
-  std::vector<Range> groups_;  // of panels with the same j's, the narrowest last
+  std::vector<Range> groups_;  // panels with the same j's, the narrowest last
   int64_t packed_per_i_ = 0;
   int64_t block_rows_ = 0;
 
@@ -32,13 +32,13 @@ class BatchFirst final : public Plan {
     shape = wanted;
     tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
-    // d as the longest periods, then falling powers of two: every d is served without padding.
+    // d is split into the longest periods, then decreasing powers of two, so no d needs padding.
     int period = tile.period;
     for (int64_t j = 0; j < shape.d; j += period) {
       while (period > shape.d - j) period /= 2;
       append_group(j, period);
     }
-    // About 128 KB of X for one period: a quarter of the second-level cache of a small core.
+    // About 128 KB of X per period: a quarter of a small core's second-level cache.
     const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, tile.period));
     const int64_t usual = std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64);
     block_rows_ = std::min<int64_t>(shape.batch, tile.block_rows ? tile.block_rows : usual);
@@ -81,8 +81,8 @@ class BatchFirst final : public Plan {
       }
   }
 
-  // Small batches are cut along the output features too, so that every thread has work. Otherwise
-  // one thread takes all groups of a block: they write to the same lines of Y.
+  // Small batches are also split along the output features, so that every thread has work. Otherwise one
+  // thread processes all groups of a block, because they write to the same cache lines of Y.
   Cut cut_for(int threads) const {
     const int64_t blocks = divide_up(shape.batch, block_rows_), groups = int64_t(groups_.size());
     const int64_t whole = shape.a * blocks * groups;
@@ -90,7 +90,7 @@ class BatchFirst final : public Plan {
     return {blocks, parts, whole * parts, shape.a * blocks < 2 * threads ? 1 : groups};
   }
 
-  // Groups come before blocks, so that they find the same lines of X and Y in the cache.
+  // The group index varies faster than the block index, so consecutive items reuse cached lines of X and Y.
   Item item_at(int64_t index, const Cut& cut) const {
     const auto [rest, part] = divide(index, cut.parts);
     const auto [row, group] = divide(rest, int64_t(groups_.size()));
@@ -114,12 +114,12 @@ class BatchFirst final : public Plan {
             piece * bytes, item.batch.size() * pieces};
   }
 
-  // Rows of X that are as a tile reads them, unless all of them would share a few sets of the cache.
+  // Whether a tile can read X without packing: not if all rows would map to a few sets of the cache.
   bool is_read_in_place(int period) const {
     return std::is_same<Element, Fp32>::value && period == shape.d && shape.columns() % 1024 != 0;
   }
 
-  // A step off whole lines, or rows of a power of two would share few sets of the cache.
+  // Padded, because rows of a power of two would map to a few sets of the cache.
   int64_t row_stride(int period) const { return divide_up(depth * period, kLanes) * kLanes + kLanes; }
 
   void multiply_item(const Element* x, Element* y, const Item& item, Ahead& ahead, float* room) const {
@@ -160,7 +160,7 @@ class BatchFirst final : public Plan {
         widen_run(from, rows, shape.c * shape.d);
         continue;
       }
-      if (shape.d == 1 && Math::kTerms == 2) {  // neighbouring terms are words already
+      if (shape.d == 1 && Math::kTerms == 2) {  // neighbouring terms already form words
         rows[depth - 1] = 0.0f;
         std::memcpy(rows, from, size_t(shape.c) * sizeof(Element));
         continue;

@@ -1,9 +1,9 @@
-// Y = K X: vectors run over the batch, rows of the tile over k.
+// Y = K X: vectors run along the batch, rows of the tile along k.
 #pragma once
 
 #include "twin_store.hpp"
 
-// Of X that one item packs: the weights, the lines of Y and the next item's X lie in the second-level cache, too.
+// Bytes of X packed by one item; the second-level cache also holds the weights, Y and the next item's X.
 constexpr int64_t kPackedWords = 24 * 1024;
 constexpr int64_t kItemsOfThread = 4;
 
@@ -12,9 +12,9 @@ class BatchLast final : public Plan {
   using Math = typename MathOf<Element>::Type;
 
   struct Item {
-    int64_t ij;     // of the a·d dense products, j fastest
-    Range columns;  // of the batch
-    Range outputs;  // k
+    int64_t ij;     // index among the a·d dense products, j fastest
+    Range columns;  // batch entries
+    Range outputs;  // rows k
   };
 
   int64_t row_stride_ = 0;  // words from one row of the packed weights to the next
@@ -26,7 +26,7 @@ class BatchLast final : public Plan {
     shape = wanted;
     tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
-    // Long rows lie a step off whole lines, or those of a power of two would share few sets of the cache.
+    // Long rows are padded, because rows of a power of two would map to a few sets of the cache.
     row_stride_ = depth < 128 ? depth : divide_up(depth, kLanes) * kLanes + kLanes;
     packed = allocate_words(shape.rows() * row_stride_);
     if (!packed) return false;
@@ -40,7 +40,7 @@ class BatchLast final : public Plan {
   }
 
   bool multiply(const void* x, void* y, int threads) const override {
-    // Wide items read and write long runs of memory, as long as every thread has work.
+    // Items are as wide as possible, for long runs of memory, while every thread has work.
     const int64_t vectors = divide_up(shape.batch, kLanes), products = shape.a * shape.d;
     const int64_t fitting = std::max<int64_t>(tile.vectors, kPackedWords / (depth * kLanes));
     const int64_t even = divide_up(kItemsOfThread * threads, products);
@@ -48,7 +48,7 @@ class BatchLast final : public Plan {
     const int64_t blocks = std::min(most_blocks, std::max(divide_up(vectors, fitting), even));
     const int64_t whole = products * blocks, most = divide_up(shape.b, tile.rows);
     const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, most);
-    // Neighbouring blocks share a line of Y where their ends are no multiples of one.
+    // Neighbouring blocks share a cache line of Y unless their ends are multiples of a line.
     const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
     const auto multiply_at = [&](int64_t index, int64_t next, float* room) {
       Ahead ahead = next < cut.items ? ahead_of(static_cast<const Element*>(x), item_at(next, cut)) : Ahead{};
@@ -68,7 +68,7 @@ class BatchLast final : public Plan {
             share({0, shape.b}, part, cut.parts)};
   }
 
-  // From one row of this (i, j) to the next, in X and in Y.
+  // Distance between rows of one (i, j), in X and in Y.
   int64_t stride() const { return shape.d * shape.batch; }
 
   const Element* start_of(const Element* x, const Item& item) const {
@@ -82,7 +82,7 @@ class BatchLast final : public Plan {
             shape.c * pieces};
   }
 
-  // The columns of an item as panels of even numbers of vectors, the wider ones first.
+  // The columns of an item as panels of almost equal numbers of vectors, the wider ones first.
   struct Panels {
     Range columns;
     int64_t count, narrow, wider;
@@ -94,7 +94,7 @@ class BatchLast final : public Plan {
       wider = vectors % count;
     }
 
-    // Calls `visit(columns, vectors, words before)` for each.
+    // Calls `visit(columns, vectors, words before)` for each panel.
     template <class Visit>
     void each(const Visit& visit) const {
       int64_t begin = columns.begin, before = 0;
@@ -127,7 +127,7 @@ class BatchLast final : public Plan {
     }
   }
 
-  // Row after row of X, so that memory is read in long runs.
+  // Packs X row by row, so that memory is read in long runs.
   void pack_columns(const Element* from, const Panels& panels, float* room) const {
     from -= panels.columns.begin;
     for (int64_t step = 0; step < depth; ++step, from += Math::kTerms * stride())

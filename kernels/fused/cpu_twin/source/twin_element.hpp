@@ -1,4 +1,4 @@
-// What is stored in memory (fp32, bf16, fp16) and the 32-bit words that the tile kernels multiply.
+// The storage formats (fp32, bf16, fp16) and the 32-bit words that the tile kernels multiply.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 
-// Unaligned vectors of floats: memory may start anywhere.
+// Unaligned vectors of floats, since memory may start at any address.
 typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 inline float float_from_bits(uint32_t bits) {
@@ -41,7 +41,7 @@ struct Bf16 {
   uint16_t bits;
   static float widen(Bf16 element) { return float_from_bits(uint32_t(element.bits) << 16); }
 
-  // Round to nearest even; a NaN stays one even when its payload lies in the bits that are dropped.
+  // Round to nearest even; a NaN stays a NaN even if its payload is in the dropped bits.
   static Bf16 narrow(float value) {
     const uint32_t bits = bits_from_float(value);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -99,7 +99,7 @@ inline void widen_run(const Element* from, float* to, int64_t count) {
   for (; index < count; ++index) to[index] = Element::widen(from[index]);
 }
 
-// One to three whole vectors; as a loop GCC would make a call of memcpy for each.
+// One to three whole vectors; written as a loop, GCC would call memcpy for each.
 template <class Element>
 inline void widen_vectors(const Element* from, float* to, int vectors) {
   *reinterpret_cast<Vector*>(to) = load(from);
@@ -113,7 +113,7 @@ inline void store(Vector sums, Element* to) {
 }
 
 #if !defined(__AVX512BF16__)
-// `Bf16::narrow` of all lanes at once; one lane after the other also took most of a minute to compile.
+// `Bf16::narrow` for all lanes at once; lane by lane it also took most of a minute to compile.
 inline void store(Vector sums, Bf16* to) {
   typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
   typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
@@ -145,7 +145,7 @@ inline void store(Vector sums, Bf16* to) {
 }
 #endif
 
-// One term of the sum over l in each 32-bit word: how fp32 and fp16 are multiplied.
+// One term of the sum over l in each 32-bit word, for fp32 and fp16.
 struct SingleMath {
   static constexpr int kTerms = 1;
   template <class Element>
@@ -156,8 +156,8 @@ struct SingleMath {
 };
 
 #if defined(__AVX512BF16__) && defined(__AVX512F__)
-// Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction, which takes
-// numbers under 2^-126 for zero.
+// Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction, which treats
+// numbers below 2^-126 as zero.
 struct PairMath {
   static constexpr int kTerms = 2;
   static float word(Bf16 first, Bf16 second) {
@@ -180,7 +180,7 @@ struct MathOf<Bf16> {
   using Type = PairMath;
 };
 
-// The word of terms l and, where it holds two and there is one, l + 1.
+// The word with term l and, if a word holds two terms and the term exists, l + 1.
 template <class Math, class Element>
 inline float word_at(const Element* first, int64_t stride, int64_t l, int64_t c) {
   if (Math::kTerms == 1) return Math::word(*first, Element{});

@@ -1,4 +1,4 @@
-// How a problem is cut up and shared among threads.
+// Splits a problem into items of work and distributes them among threads.
 #pragma once
 
 #include <algorithm>
@@ -13,16 +13,16 @@ struct Shape {
   int64_t a, b, c, d, batch;
   int64_t rows() const { return a * b * d; }
   int64_t columns() const { return a * c * d; }
-  // Where W[i, k, l, j] lies.
+  // The offset of W[i, k, l, j].
   int64_t weight(int64_t i, int64_t k, int64_t l, int64_t j) const { return ((i * b + k) * c + l) * d + j; }
 };
 
-// How a problem is cut, within what the kernels were compiled for (`kswatch_twin_tile`).
+// The tile sizes of a problem, within the compiled limits (`kswatch_twin_tile`).
 struct Tile {
-  int32_t rows;        // of a register tile, a power of two
-  int32_t vectors;     // of a register tile
-  int32_t block_rows;  // of the batch that one packing of X serves, in batch_first; 0 for as the cache has room
-  int32_t period;      // the most neighbouring j's that share a vector, a power of two
+  int32_t rows;        // rows of a register tile, a power of two
+  int32_t vectors;     // vectors of a register tile
+  int32_t block_rows;  // batch entries for which X is packed at once, in batch_first; 0 for as many as fit
+  int32_t period;      // maximum number of neighbouring j's that share a vector, a power of two
 };
 
 struct Range {
@@ -30,7 +30,7 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-// Quotient and remainder; a division of 64 bits takes as long as a hundred products.
+// Quotient and remainder; a 64-bit division takes as long as a hundred multiplications.
 struct Divided {
   int64_t quotient, remainder;
 };
@@ -53,14 +53,14 @@ struct FreeAligned {
 };
 using Words = std::unique_ptr<float[], FreeAligned>;
 
-// Room for `count` words from the start of a cache line; null when memory is short.
+// Memory for `count` words, aligned to a cache line; null if there is not enough memory.
 inline Words allocate_words(int64_t count) {
   const size_t bytes = (size_t(count) * sizeof(float) + 127) / 64 * 64;
   return Words(static_cast<float*>(std::aligned_alloc(64, bytes)));
 }
 
-// Room that each thread keeps from product to product, since fresh pages would cost more than a
-// small product; null when memory is short.
+// A thread's buffer, kept between products because new pages would cost more than a small product; null if
+// there is not enough memory.
 inline float* room_of_thread(int64_t words) {
   static thread_local Words room;
   static thread_local int64_t size = 0;
@@ -75,22 +75,22 @@ struct Plan {
   Shape shape;
   Tile tile;
   int64_t depth;  // words in one sum over l
-  Words packed;   // the weights as the tiles read them
+  Words packed;   // the weights in the order in which tiles read them
 
   virtual ~Plan() = default;
-  // False when memory is short.
+  // False if there is not enough memory.
   virtual bool multiply(const void* x, void* y, int threads) const = 0;
 };
 
-// A problem as items of work: blocks of the batch times parts of the output features.
+// The items of work of a problem: blocks of the batch times parts of the output features.
 struct Cut {
   int64_t blocks, parts, items;
-  int64_t grain;  // neighbouring items that one thread should take together
+  int64_t grain;  // neighbouring items that one thread should process
 };
 
-// Calls `work(item, next, room)` for every item, each thread with its own room of `words`; false when
-// memory is short. A thread takes a chunk of neighbours at a time and guesses which item comes next:
-// after a chunk, the one that follows the chunks of all other threads; `items` or more where none does.
+// Calls `work(item, next, room)` for every item, each thread with its own buffer of `words`; false if there
+// is not enough memory. A thread takes a chunk of neighbouring items at a time and predicts the next item:
+// after a chunk, the one that follows the chunks of all other threads; `items` or more if there is none.
 template <class Work>
 bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work) {
   const int64_t items = cut.items;

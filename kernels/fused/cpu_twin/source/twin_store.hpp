@@ -1,9 +1,9 @@
-// From a tile to Y: partial vectors, scattered runs.
+// Stores a tile to Y: partial vectors, scattered runs.
 #pragma once
 
 #include "twin_plan.hpp"
 
-// Where a tile's results lie in Y: in each row `valid` of them, as runs of `run` every `stride`.
+// The positions of a tile's results in Y: `valid` per row, in runs of length `run` every `stride`.
 template <class Element>
 struct Target {
   Element* y;
@@ -14,7 +14,7 @@ struct Target {
   int64_t stride;
 };
 
-// kRun is the length of a run where the compiler may know it, else 0.
+// kRun is the length of a run if it is a compile-time constant, else 0.
 template <class Element, int kRun>
 inline void scatter_row(const Element* __restrict from, Element* __restrict y,
                         const Target<Element>& target) {
@@ -37,7 +37,7 @@ inline void scatter(const Element* from, const Target<Element>& target) {
   }
 }
 
-// Asks for the lines of Y that a tile's results will be scattered to, so that they arrive while it multiplies.
+// Prefetches the cache lines of Y that a tile's results will be written to, while the tile multiplies.
 template <class Element>
 __attribute__((always_inline)) inline void prefetch_target(const Target<Element>& target) {
   const int64_t line = 64 / int64_t(sizeof(Element));
@@ -49,7 +49,7 @@ __attribute__((always_inline)) inline void prefetch_target(const Target<Element>
       __builtin_prefetch(target.y + r * target.row_stride + offset, 1, 3);
 }
 
-// Multiplies one tile into Y, straight from registers where Y takes whole vectors.
+// Multiplies one tile and stores it to Y, directly from registers where Y takes whole vectors.
 template <class Element>
 inline void run_tile(TileKernel<Element> kernel, TileOperands<Element> tile, int vectors,
                      const Target<Element>& target) {

@@ -9,12 +9,12 @@ constexpr int kTileRows = kLanes == 16 ? 8 : 4;
 constexpr int kTileVectors = 3;
 constexpr int kTileWidth = kTileVectors * kLanes;
 
-// The most neighbouring j's that share a vector. With 16 of them every row would be a full load of
-// its own, which measured a fifth slower than two halves.
+// Maximum number of neighbouring j's that share a vector. With 16, every row would need a full load, which
+// was measured to be a fifth slower than two halves.
 constexpr int kLongestPeriod = kLanes < 8 ? kLanes : 8;
 
-// Repeats kPeriod floats over all lanes: the vector runs over (k, j) with j fastest, so that the
-// same neighbouring j's of X meet every k without any transposition.
+// Repeats kPeriod floats over all lanes: the vector runs along (k, j) with j fastest, so the same
+// neighbouring j's of X are multiplied with every k without a transposition.
 template <int kPeriod>
 inline Vector repeat(const float* from) {
   Vector value;
@@ -61,17 +61,17 @@ inline Vector repeat<8>(const float* from) {
 }
 #endif
 
-// Lines of X that the next item will read, asked for while this one multiplies.
+// Prefetches the cache lines of X for the next item while the current one multiplies.
 //
-// Whatever only prefetches is inlined by force: GCC takes such a function for one without effect
-// and drops its calls.
+// Functions that only prefetch are force-inlined: GCC assumes that they have no effect and removes calls
+// of them.
 struct Ahead {
-  const char* row;      // that the next line is in
-  int64_t row_bytes;    // from one row to the next
-  int64_t run_bytes;    // of one row
-  int64_t piece_bytes;  // from one line of it to the next
-  int64_t left;         // lines in all rows
-  int64_t offset = 0;   // in the row, of the next line
+  const char* row;      // row of the next line
+  int64_t row_bytes;    // distance between rows
+  int64_t run_bytes;    // bytes to prefetch in each row
+  int64_t piece_bytes;  // distance between lines of a row
+  int64_t left;         // remaining lines in all rows
+  int64_t offset = 0;   // offset of the next line in its row
 
   __attribute__((always_inline)) void fetch(int64_t lines) {
     lines = std::min(lines, left);
@@ -79,14 +79,14 @@ struct Ahead {
     for (; lines > 0; --lines) {
       __builtin_prefetch(row + offset, 0, 2);
       offset += piece_bytes;
-      const bool over = offset >= run_bytes;  // selected, not branched on: it is guessed wrong once a row
+      const bool over = offset >= run_bytes;  // selects instead of a branch, which is mispredicted once per row
       row += over ? row_bytes : 0;
       offset = over ? 0 : offset;
     }
   }
 };
 
-// Where a tile reads and writes. `panel` is (depth, vectors, kLanes) without gaps; `rows` holds
+// The operands of a tile. `panel` has the shape (depth, vectors, kLanes) without gaps; `rows` holds
 // kPeriod words for each step of depth.
 template <class Element>
 struct TileOperands {
@@ -95,13 +95,13 @@ struct TileOperands {
   int64_t row_stride;
   int64_t depth;
   Ahead* ahead;
-  int64_t lines;  // of it, to be asked for in a chunk of steps
+  int64_t lines;  // lines of `ahead` to prefetch per chunk of steps
   Element* out = nullptr;
   int64_t out_row_stride = 0;
 };
 
-// Steps after which a tile asks for more lines, of X and of its own in Y: all at once they would wait
-// for each other.
+// Steps after which a tile prefetches more lines of X and of its own part of Y: prefetched all at once, they
+// would delay each other.
 constexpr int64_t kChunk = 8;
 
 template <class Element, int kRows, int kVectors, int kPeriod>
@@ -163,7 +163,7 @@ TileKernel<Element> kernel_of_rows(int rows, int vectors) {
   return kernel_of_vectors<Element, 1, kPeriod>(vectors);
 }
 
-// The kernel for this many rows, as `rows_taken` counts them.
+// The kernel for a number of rows that `rows_taken` returned.
 template <class Element>
 TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
   switch (period) {
@@ -174,7 +174,7 @@ TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
   }
 }
 
-// How many of the rows that are left the next tile computes, of `most`.
+// The number of the remaining rows that the next tile computes, at most `most`.
 inline int rows_taken(int64_t rows, int most) {
   while (most > rows) most /= 2;
   return most;

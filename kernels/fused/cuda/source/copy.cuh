@@ -1,4 +1,4 @@
-// From global to shared memory: the weights and X of one step along c.
+// Copies from global to shared memory: the weights and X of one step along c.
 #pragma once
 
 #include "tile.cuh"
@@ -23,7 +23,7 @@ class Copies {
 
   const Arguments& g;
   const int js;
-  const E* x;  // at the block's first feature and batch entry
+  const E* x;  // the block's first feature and batch entry
   const E* w;
 
  public:
@@ -35,8 +35,8 @@ class Copies {
     w = static_cast<const E*>(g.w) + at.weights_offset;
   }
 
-  /// Starts the copies of a step for `ns` batch entries, `along` the batch from the block's first: its X
-  /// to `stage`, its weights behind, unless they are RESIDENT.
+  /// Starts the copies of a step for `ns` batch entries at the offset `along` from the block's first entry:
+  /// X to `stage`, followed by the weights unless they are RESIDENT.
   KS_DEVICE void issue(int step, long long along, int ns, E* stage) const {
     if constexpr (!T::RESIDENT) copy_weights(step, stage + T::X_ELEMENTS);
     if constexpr (T::LAYOUT == batch_last) {
@@ -48,7 +48,7 @@ class Copies {
 
   /// Starts the copies of one step's weights.
   KS_DEVICE void copy_weights(int step, E* to) const {
-    // They lie in memory as the tile wants them, padded with zeros.
+    // In memory they have the layout of the tile, padded with zeros.
     const E* from = w + static_cast<long long>(step) * T::W_ELEMENTS;
     share<T, 1, T::W_ELEMENTS / T::UNIT>(
         [&](int, int unit) { copy<16>(to + unit * T::UNIT, from + unit * T::UNIT, true); });
@@ -66,7 +66,7 @@ class Copies {
     });
   }
 
-  /// batch_first: [n][q], where q runs over (l, j); a row of DIRECT has l alone.
+  /// batch_first: [n][q], where q runs over (l, j); in a DIRECT row only over l.
   KS_DEVICE void copy_batch_by_features(int l0, long long along, int ns, E* to) const {
     constexpr int PER_ROW = T::BK * T::J / WIDTH;
     const long long features = static_cast<long long>(g.a) * g.c * g.d;
@@ -81,14 +81,14 @@ class Copies {
   }
 };
 
-/// Turns X around in shared memory: from [n][l][j], as batch_first has it, to [j][l][n].
+/// Transposes X in shared memory: from [n][l][j], the order of batch_first, to [j][l][n].
 ///
-/// A thread gathers 16 bytes along n of one (l, j) and writes them at once; neighbouring threads
-/// take neighbouring (l, j), so that neither side meets a bank twice.
+/// A thread gathers 16 bytes along n for one (l, j) and writes them in one access; neighbouring threads
+/// process neighbouring (l, j), so neither reads nor writes have bank conflicts.
 template <class T, class E>
 KS_DEVICE void turn(const E* raw, E* turned, int js) {
   using Gathered = Vector<E, T::UNIT>;
-  const int step = T::FLAT ? js : T::J;  // FLAT: one group has all d of them
+  const int step = T::FLAT ? js : T::J;  // FLAT: one group holds all d of them
   share<T, T::BN / T::UNIT, T::BK * T::J>([&](int unit, int position) {
     const int n = unit * T::UNIT, l = position / T::J, j = position % T::J;
     if (j >= js) return;

@@ -1,4 +1,4 @@
-// CUDA cores: each thread keeps TM×TN sums of one j and adds outer products to them.
+// CUDA cores: each thread holds TM×TN sums of one j and accumulates outer products.
 #pragma once
 
 #include "store.cuh"
@@ -12,8 +12,8 @@ KS_DEVICE void load_four(const E* from, float* to) {
   for (int u = 0; u < 4; ++u) to[u] = to_float(four.at[u]);
 }
 
-/// The sums of one thread; it owns groups of four rows and of four batch entries, spread over the
-/// tile so that a warp's reads of X are contiguous.
+/// The sums of one thread: groups of four rows and of four batch entries, distributed over the tile so
+/// that a warp reads X contiguously.
 template <class T>
 class OnCores {
   using E = typename T::Element;
@@ -54,7 +54,7 @@ class OnCores {
     }
   }
 
-  /// Adds value(j, m) to all the sums of a row.
+  /// Adds value(j, m) to all sums of a row.
   template <class F>
   KS_DEVICE void add_to_rows(F value) {
     KS_UNROLL
@@ -65,7 +65,7 @@ class OnCores {
     }
   }
 
-  /// Writes the sums to a tile of Y: four neighbours at once.
+  /// Writes the sums to a tile of Y, four neighbours per access.
   template <class O>
   KS_DEVICE void store(const Y<T, O>& y, int js) const {
     if (j >= js) return;

@@ -1,7 +1,7 @@
-// What only a GPU can do, behind a small set of functions.
+// The operations that only a GPU has, as a small set of functions.
 //
-// The kernel is written against these alone, so that the same source also compiles with g++ against
-// host_device.hpp, which runs it on the CPU and watches every access.
+// The kernel uses only these, so the same source also compiles with g++ against host_device.hpp, which
+// runs it on the CPU and checks every access.
 #pragma once
 
 #ifndef __CUDACC__
@@ -17,13 +17,13 @@
 
 namespace ks {
 
-// ---- where a thread stands -------------------------------------------------------------------
+// ---- thread and block index ------------------------------------------------------------------
 
 KS_DEVICE int thread_index() { return threadIdx.x; }
 KS_DEVICE unsigned block_index() { return blockIdx.x; }
 KS_DEVICE void barrier() { __syncthreads(); }
 
-/// The block's dynamic shared memory; its size is given at the launch.
+/// The block's dynamic shared memory; its size is set at the launch.
 KS_DEVICE char* shared_memory() {
   extern __shared__ __align__(16) char memory[];
   return memory;
@@ -45,8 +45,8 @@ KS_DEVICE void store_global(void* to, V value) { *static_cast<V*>(to) = value; }
 
 // ---- asynchronous copies, global to shared ---------------------------------------------------
 
-/// Starts a copy of BYTES (4, 8 or 16; both sides aligned to it), or of zeros where not `valid`;
-/// it may land at any time up to the `wait_copies` that covers its group.
+/// Starts a copy of BYTES (4, 8 or 16, with both sides aligned accordingly), or of zeros if not `valid`;
+/// the data may arrive at any time up to the `wait_copies` that covers its group.
 template <int BYTES>
 KS_DEVICE void copy_async(void* to, const void* from, bool valid) {
 #if __CUDA_ARCH__ >= 800
@@ -64,14 +64,14 @@ KS_DEVICE void copy_async(void* to, const void* from, bool valid) {
 #endif
 }
 
-/// Closes a group of copies.
+/// Ends a group of copies.
 KS_DEVICE void commit_copies() {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 
-/// Waits until at most the newest PENDING groups of this thread are under way.
+/// Waits until at most the newest PENDING groups of this thread are in flight.
 template <int PENDING>
 KS_DEVICE void wait_copies() {
 #if __CUDA_ARCH__ >= 800
@@ -96,7 +96,7 @@ KS_DEVICE uint16_t float_to_half(float value) {
   return bits;
 }
 
-/// To nearest, ties to even; by integers where there is no instruction for it.
+/// Rounds to nearest, ties to even; with integer arithmetic where there is no instruction for it.
 KS_DEVICE uint16_t float_to_brain(float value) {
 #if __CUDA_ARCH__ >= 800
   uint16_t brain;
@@ -120,10 +120,11 @@ KS_DEVICE uint32_t round_to_tf32(uint32_t bits) {
 #endif
 }
 
-// ---- what a warp does together ---------------------------------------------------------------
+// ---- warp instructions -----------------------------------------------------------------------
 
-/// Four 8×8 matrices of 16-bit elements: lane 8q + r names row r (16 bytes) of matrix q, and lane L
-/// receives elements 2(L%4), 2(L%4)+1 of row L/4, or of column L/4 if TRANSPOSED (PTX, ldmatrix).
+/// Loads four 8×8 matrices of 16-bit elements: lane 8q + r gives the address of row r (16 bytes) of matrix
+/// q, and lane L receives elements 2(L%4), 2(L%4)+1 of row L/4, or of column L/4 if TRANSPOSED (PTX,
+/// ldmatrix).
 template <bool TRANSPOSED>
 KS_DEVICE void load_matrices(uint32_t (&to)[4], const void* row) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));

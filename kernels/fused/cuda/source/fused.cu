@@ -1,7 +1,7 @@
-// The fused Kronecker-sparse product: one kernel for one tile, which tile.py names in KS_TILE.
+// The fused Kronecker-sparse product: one kernel for one tile, given by tile.py in KS_TILE.
 //
-// Y = K X without permutation passes: each block gathers its strided features on the way from
-// global to shared memory and scatters its results on the way back.
+// Y = K X without permutation passes: each block gathers its strided features while copying from global
+// to shared memory, and scatters its results while writing them back.
 #include "copy.cuh"
 #include "cores.cuh"
 #include "sum_parts.cuh"
@@ -14,7 +14,7 @@ struct MultiplyBy { using Type = OnCores<T>; };
 template <class T>
 struct MultiplyBy<T, tensor_cores> { using Type = OnTensorCores<T>; };
 
-/// A block's steps along c, with STAGES - 1 of them on their way while one is multiplied.
+/// A block's steps along c: while one step is multiplied, the copies of STAGES - 1 steps are in flight.
 template <class T>
 class Block {
   using E = typename T::Element;
@@ -33,7 +33,7 @@ class Block {
     if constexpr (T::PARTED) {
       const int each = tiles_in(steps, g.parts);
       first = at.part * each;
-      steps = steps - first < each ? steps - first : each;  // none, for the last parts of few steps
+      steps = steps - first < each ? steps - first : each;  // may be 0 for the last parts
     }
   }
 
@@ -53,7 +53,7 @@ class Block {
     copies.issue(first + step, T::RESIDENT ? at.n0 - begin : 0, at.ns, stage(step));
   }
 
-  /// The first copies of a batch tile.
+  /// Starts the first copies of a batch tile.
   KS_DEVICE void start() const {
     for (int step = 0; step < T::STAGES - 1; ++step) {
       if (step < steps) issue(step);
@@ -61,12 +61,12 @@ class Block {
     }
   }
 
-  /// One batch tile, whose copies are started; and the start of those of the next.
+  /// Computes one batch tile, whose first copies have been started, and starts those of the next tile.
   KS_DEVICE void tile(long long next) {
     typename MultiplyBy<T, T::FAMILY>::Type sums;
     for (int step = 0; step < steps; ++step) {
       wait_copies<T::STAGES - 2>();
-      barrier();  // this step's copies are everyone's; the stage of the step before is free
+      barrier();  // this step's copies are visible to all threads; the previous step's stage is free
       const int ahead = step + T::STAGES - 1;
       if (ahead < steps) issue(ahead);
       commit_copies();
@@ -75,9 +75,9 @@ class Block {
     add_bias<T>(sums, g, at);
     using Out = typename T::Output;
     const Y<T, Out> y{reinterpret_cast<Out*>(shared_memory() + T::Y_OFFSET_BYTES)};
-    if constexpr (!T::RESIDENT) barrier();  // Y takes the place of the stages
+    if constexpr (!T::RESIDENT) barrier();  // Y takes over the memory of the stages
     sums.store(y, at.js);
-    barrier();  // Y is whole
+    barrier();  // Y is complete
     Place done = at;
     at.n0 = next, at.ns = batch_entries<T>(g, next);
     if (T::RESIDENT && next < g.batch) start();

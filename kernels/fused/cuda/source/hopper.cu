@@ -1,14 +1,14 @@
-// The product by wgmma and TMA (sm_90a): for b and c so large that mma.sync is what limits.
+// The product with wgmma and TMA (sm_90a), for b and c so large that mma.sync is the bottleneck.
 //
-// One thread asks for copies, warpgroups multiply 64 rows each by the block's batch entries, straight
-// from shared memory. Places are in hopper_maps.cuh; the rest is as in fused.cu.
+// One thread issues the copies; each warpgroup multiplies 64 rows by the block's batch entries, directly
+// from shared memory. hopper_maps.cuh has the layouts; everything else is as in fused.cu.
 #include "hopper_device.cuh"
 #include "hopper_maps.cuh"
 #include "store.cuh"
 
 namespace ks {
 
-/// The sums of one warpgroup's thread.
+/// The sums of one thread of a warpgroup.
 template <class T>
 class OnWarpgroups {
   static constexpr int SUMS = T::BN / 2;
@@ -21,7 +21,7 @@ class OnWarpgroups {
   }
 
  public:
-  /// Starts one step: weights and X as hopper_maps.cuh places them, from these addresses on.
+  /// Starts one step: weights and X at these addresses, in the layout of hopper_maps.cuh.
   KS_DEVICE void start(uint32_t w, uint32_t x) {
     constexpr bool BY_BATCH = T::LAYOUT == batch_last;
     w += thread_index() / 128 * (T::TM * hopper::SPAN_BYTES);
@@ -37,7 +37,7 @@ class OnWarpgroups {
     hopper::commit_products();
   }
 
-  /// Until all steps that were started are in the sums.
+  /// Waits until the sums include all steps that were started.
   KS_DEVICE void finish() {
     hopper::wait_products<0>();
     hopper::hold_sums(sum);
@@ -59,7 +59,7 @@ class OnWarpgroups {
   }
 };
 
-/// The copies of one block: a stage and a counter of its bytes for each of STAGES steps under way.
+/// The copies of one block: a stage and a counter of its bytes for each of STAGES steps in flight.
 template <class T>
 class Asking {
   using E = typename T::Element;
@@ -84,14 +84,14 @@ class Asking {
   KS_DEVICE uint32_t x_at(int step) const { return hopper::shared_address(stage(step)); }
   KS_DEVICE uint32_t w_at(int step) const { return x_at(step) + X_BYTES; }
 
-  /// By one thread, before the first step.
+  /// Called by one thread, before the first step.
   KS_DEVICE void start(int steps) const {
     for (int s = 0; s < T::STAGES; ++s) hopper::start_counting(counters + s);
     hopper::publish_counters();
     for (int step = 0; step < T::STAGES && step < steps; ++step) issue(step);
   }
 
-  /// By one thread, when nobody reads the stage any more.
+  /// Called by one thread, when no thread reads the stage any more.
   KS_DEVICE void issue(int step) const {
     uint64_t* const counter = counters + step % T::STAGES;
     const int l0 = step * T::BK;
@@ -126,23 +126,23 @@ KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Argumen
   const bool asks = thread_index() == 0;
   const int steps = tiles_in(g.c, T::BK);
   if (asks) asking.start(steps);
-  barrier();  // the counters are there
+  barrier();  // the counters are initialised
 
   OnWarpgroups<T> sums;
   for (int step = 0; step < steps; ++step) {
     asking.wait(step);
     sums.start(asking.w_at(step), asking.x_at(step));
     hopper::wait_products<1>();
-    barrier();  // nobody reads the stage of the step before any more
+    barrier();  // no thread reads the previous step's stage any more
     const int ahead = step - 1 + T::STAGES;
     if (asks && step > 0 && ahead < steps) asking.issue(ahead);
   }
   sums.finish();
   add_bias<T>(sums, g, at);
-  barrier();  // Y takes the place of the stages
+  barrier();  // Y takes over the memory of the stages
   const Y<T, E> y{reinterpret_cast<E*>(shared_memory())};
   sums.store(y);
-  barrier();  // Y is whole
+  barrier();  // Y is complete
   scatter<T>(y, g, at);
 }
 

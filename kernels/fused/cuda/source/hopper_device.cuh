@@ -1,4 +1,4 @@
-// What only sm_90a can do: TMA copies that an mbarrier counts, and products of a warpgroup.
+// The operations of sm_90a: TMA copies counted by an mbarrier, and warpgroup products.
 #pragma once
 
 #include "precision.cuh"
@@ -12,13 +12,13 @@ KS_DEVICE uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(at));
 }
 
-// ---- mbarriers: one arrival and so many bytes a phase -----------------------------------------
+// ---- mbarriers: one arrival and an expected number of bytes per phase --------------------------
 
 KS_DEVICE void start_counting(uint64_t* barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barrier)) : "memory");
 }
 
-/// After all `start_counting`, before the first copy.
+/// Called after every `start_counting` and before the first copy.
 KS_DEVICE void publish_counters() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -41,13 +41,13 @@ KS_DEVICE void wait(uint64_t* barrier, uint32_t parity) {
 
 // ---- copies ----------------------------------------------------------------------------------
 
-/// A contiguous stretch, a multiple of 16 bytes.
+/// Copies contiguous memory, a multiple of 16 bytes.
 KS_DEVICE void copy_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                    shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)) : "memory");
 }
 
-/// A box of the map at these coordinates, zeros where it leaves the tensor.
+/// Copies a box of the map at these coordinates, with zeros outside the tensor.
 KS_DEVICE void copy_box(void* to, const TensorMap* map, int c0, int c1, int c2, int c3, uint64_t* barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], "
@@ -64,7 +64,7 @@ KS_DEVICE void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
 
-/// Keeps the compiler from moving what touches the sums across a fence or a wait, which name no register.
+/// Prevents the compiler from moving accesses to the sums across a fence or a wait, which name no register.
 template <int COUNT>
 KS_DEVICE void hold_sums(float (&sums)[COUNT]) {
   KS_UNROLL
@@ -88,14 +88,14 @@ KS_DEVICE void hold_sums(float (&sums)[COUNT]) {
       "+f"(sums[i + 5]), "+f"(sums[i + 6]), "+f"(sums[i + 7])
 #define KS_F32(i) KS_F8(i), KS_F8(i + 8), KS_F8(i + 16), KS_F8(i + 24)
 
-// a, b: the numbers of the operands behind the sums; `order` ends the instruction.
+// a, b: the numbers of the operands that follow the sums; `order` ends the instruction.
 #define KS_WGMMA(shape_and_types, registers, a_number, b_number, order)                               \
   "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                                      \
   "wgmma.mma_async.sync.aligned." shape_and_types " {" registers "}, %" #a_number ", %" #b_number     \
   ", add, 1, 1" order ";\n}"
 
-/// The instruction for N batch entries; B's rows are along K, or along the batch if BY_BATCH, which
-/// tf32 does not have.
+/// The instruction for N batch entries; rows of B are along K, or along the batch if BY_BATCH, which tf32
+/// does not support.
 #define KS_MULTIPLY(N, depth_and_types, registers, a_number, b_number, by_batch, ...)                 \
   asm volatile(KS_WGMMA("m64n" #N depth_and_types, registers, a_number, b_number, by_batch)           \
                : __VA_ARGS__ : "l"(a), "l"(b))
@@ -126,7 +126,7 @@ KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, Brain) {
     KS_MULTIPLY_BY_N("k16.f32.bf16.bf16", ", 0, 0")
   }
 }
-/// In tf32, whose last 13 bits the instruction ignores.
+/// In tf32; the instruction ignores the last 13 bits.
 template <bool BY_BATCH, int N>
 KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, float) {
   static_assert(!BY_BATCH, "tf32 takes operands along K alone");

@@ -1,6 +1,6 @@
-// Where wgmma and TMA expect things: numbers alone, the same on the host, where tests hold them against a
-// model of the manual (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout" and "Register
-// Fragments"; the 128-byte swizzle of both).
+// Memory layouts of wgmma and TMA: pure functions that also compile for the host, where tests compare them
+// with a model of the manual (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout" and
+// "Register Fragments"; the 128-byte swizzle of both).
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@
 
 namespace ks::hopper {
 
-constexpr int SPAN_BYTES = 128;               // a row of every tile in shared memory
-constexpr int ATOM_BYTES = 8 * SPAN_BYTES;    // the swizzle's period, to which tiles are aligned
+constexpr int SPAN_BYTES = 128;               // a row of a tile in shared memory
+constexpr int ATOM_BYTES = 8 * SPAN_BYTES;    // the period of the swizzle and alignment of tiles
 constexpr int DEPTH_BYTES = 32;               // columns of K in one instruction: 16, or 8 in tf32
 
-/// A matrix descriptor with the 128-byte swizzle. `leading` is from one chunk of SPAN_BYTES to the next where
-/// rows are not along K, and has no meaning else; `stride` is from eight rows to the next eight.
+/// A matrix descriptor with the 128-byte swizzle. `leading` is the distance between chunks of SPAN_BYTES if
+/// rows are not along K, and is ignored otherwise; `stride` is the distance between groups of eight rows.
 KS_MAP uint64_t descriptor(uint32_t address, uint32_t leading_bytes, uint32_t stride_bytes) {
   return uint64_t{(address & 0x3ffff) >> 4} | uint64_t{(leading_bytes & 0x3ffff) >> 4} << 16 |
          uint64_t{(stride_bytes & 0x3ffff) >> 4} << 32 | uint64_t{1} << 62;
 }
 
-/// From the columns of one instruction to those of the next: along a row, or, 16 bits only, 16 rows on.
+/// Distance from the columns of one instruction to the next: along a row or, for 16 bits only, 16 rows.
 KS_MAP uint32_t next_depth_bytes(bool along_rows) {
   return along_rows ? DEPTH_BYTES : DEPTH_BYTES / 2 * SPAN_BYTES;
 }

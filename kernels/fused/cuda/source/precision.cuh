@@ -1,4 +1,4 @@
-// The four precisions: how an element is stored, and what one multiplication of them is.
+// The four precisions: the storage of an element and the multiplication on the tensor cores.
 #pragma once
 
 #include "device.cuh"
@@ -16,27 +16,28 @@ KS_DEVICE void from_float(float value, float& to) { to = value; }
 KS_DEVICE void from_float(float value, Half& to) { to.bits = float_to_half(value); }
 KS_DEVICE void from_float(float value, Brain& to) { to.bits = float_to_brain(value); }
 
-/// COUNT neighbours that move as one access.
+/// COUNT neighbours that are read or written in one access.
 template <class E, int COUNT>
 struct alignas(sizeof(E) * COUNT) Vector { E at[COUNT]; };
 
 /// 32 bits of a fragment: one fp32 or tf32 element, or two of 16 bits.
 struct alignas(16) Words { uint32_t at[4]; };
 
-/// An fp32 number as the tensor cores take it: two tf32 numbers, off by 2^-23 of it at most.
-/// Infinity has a small part that is none, so that where plain fp32 gives infinity this may give NaN.
+/// An fp32 number as the sum of two tf32 numbers for the tensor cores, with a relative error of at most 2^-23.
+/// The small part of infinity is not a number, so the result may be NaN where plain fp32 gives infinity.
 struct Parts { uint32_t big, small; };
 
-/// By integers, since the rounding instruction is four: the big part is rounded to nearest, so that the
-/// small one has either sign, and the tensor cores cut its last bit without a drift. NaN stays NaN in it.
+/// Uses integer arithmetic, since the rounding instruction compiles to four: the big part is rounded to
+/// nearest, so the small part has either sign and the tensor cores truncate its last bit without a bias.
+/// A NaN stays NaN in the small part.
 KS_DEVICE Parts split(uint32_t bits) {
   const uint32_t big = (bits + 0x1000u) & ~0x1fffu;
   return {big, as_bits(as_float(bits) - as_float(big))};
 }
 
-/// What differs between precisions: the storage, the tensor-core instruction, the rounding of X.
+/// The differences between precisions: the storage, the tensor-core instruction, the rounding of X.
 ///
-/// SPLIT: an element goes to the tensor cores in two parts, whose products are added to fp32.
+/// SPLIT: an element is split into two parts for the tensor cores; their products are added in fp32.
 struct fp32 {
   using Element = float;
   static constexpr bool SPLIT = true;

@@ -1,12 +1,12 @@
-// From the sums to Y: through shared memory, so that global writes are full sectors in both layouts.
+// Writes the sums to Y through shared memory, so that global writes fill whole sectors in both layouts.
 #pragma once
 
 #include "tile.cuh"
 
 namespace ks {
 
-/// A tile of Y in shared memory, rounded to the storage type: [m][n] for batch_last, else [j][n][m],
-/// which a warp, having one j at a time, writes without meeting a bank twice.
+/// A tile of Y in shared memory, rounded to the storage type: [m][n] for batch_last, otherwise [j][n][m],
+/// which a warp with a single j at a time writes without bank conflicts.
 template <class T, class O>
 struct Y {
   O* tile;
@@ -16,7 +16,7 @@ struct Y {
     return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / 4 * T::Y_SKEW + m;
   }
 
-  /// Two neighbours in n, of which the first is even.
+  /// Writes two neighbours in n, the first of them even.
   KS_DEVICE void put_pair(int j, int m, int n, float first, float second) const {
     Vector<O, 2> pair;
     from_float(first, pair.at[0]);
@@ -30,7 +30,7 @@ struct Y {
   }
 };
 
-/// Adds the bias of each row, if there is one.
+/// Adds the bias of each row, if there is a bias.
 template <class T, class Sums>
 KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
   using E = typename T::Element;
@@ -42,13 +42,13 @@ KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
   });
 }
 
-/// Neighbours in a row of batch_first's Y, from position q on; `row` is at its n in plane j = 0.
+/// WIDTH neighbours in a row of Y in batch_first, from position q; `row` points to its n in plane j = 0.
 template <class T, int WIDTH, class E>
 KS_DEVICE Vector<E, WIDTH> pick(const E* row, int q, int step) {
   if constexpr (T::J == 1) return load_shared<Vector<E, WIDTH>>(row + q);
   Vector<E, WIDTH> picked;
   constexpr int EACH = WIDTH % T::J == 0 ? WIDTH / T::J : 1;
-  if (EACH > 1 && step == T::J) {  // as many from every j: read them together
+  if (EACH > 1 && step == T::J) {  // equally many from every j: read them with wide accesses
     KS_UNROLL
     for (int j = 0; j < T::J; ++j) {
       const auto some = load_shared<Vector<E, EACH>>(row + j * T::Y_PLANE + q / T::J);
@@ -66,7 +66,7 @@ KS_DEVICE Vector<E, WIDTH> pick(const E* row, int q, int step) {
   return picked;
 }
 
-/// The tile from shared memory to Y, all of it that exists.
+/// Copies the valid part of the tile from shared memory to Y.
 template <class T, class O>
 KS_DEVICE void scatter(const Y<T, O>& tile, const Arguments& g, const Place& at) {
   constexpr int WIDTH = T::VECTOR > sizeof(O) ? T::VECTOR / sizeof(O) : 1;

@@ -1,11 +1,11 @@
-// The second pass of a PARTED product: the parts' sums in a fixed order, the bias, the rounding.
+// The second pass of a PARTED product: adds the parts' sums in a fixed order, adds the bias, rounds.
 #pragma once
 
 #include "tile.cuh"
 
 namespace ks {
 
-/// One element of Y by each thread; `x` is where the parts are, one fp32 Y after the other.
+/// Each thread computes one element of Y; `x` holds the parts, one fp32 Y after the other.
 template <class T>
 KS_DEVICE void sum_parts(const Arguments& g) {
   using E = typename T::Element;

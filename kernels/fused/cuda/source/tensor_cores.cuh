@@ -1,6 +1,6 @@
-// Tensor cores: each warp keeps TM×TN sums of each of TJ j's and multiplies by mma.sync.
+// Tensor cores: each warp holds TM×TN sums for each of TJ j's and multiplies with mma.sync.
 //
-// In every instruction A is 16 rows of weights and B eight batch entries of X, along 32 bytes of l.
+// In every instruction A holds 16 rows of weights and B eight batch entries of X, along 32 bytes of l.
 #pragma once
 
 #include "store.cuh"
@@ -12,7 +12,7 @@ class OnTensorCores {
   using E = typename T::Element;
   using P = typename T::Precision;
   static constexpr int L = 32 / sizeof(E);            // l's per instruction
-  static constexpr int FRAGMENT = 512 / sizeof(E);    // elements of A in one instruction, 16 bytes a lane
+  static constexpr int FRAGMENT = 512 / sizeof(E);    // elements of A per instruction, 16 bytes per lane
   static constexpr int COLUMNS = T::BN / T::TN, ROWS = T::BM / T::TM;  // warps across the tile
   static_assert(T::TM % 16 == 0 && T::TN % 16 == 0 && T::BK % L == 0, "warps own whole instructions");
 
@@ -36,7 +36,7 @@ class OnTensorCores {
     for (int j = 0; j < T::TJ; ++j) {
       if (j0 + j >= js) return;
       if constexpr (P::SPLIT) {
-        // Tensor cores cut sums where fp32 rounds them, so that none may grow long on them.
+        // Tensor cores truncate sums where fp32 rounds them, so only short sums are left to them.
         static_assert(T::BK <= 32, "sums are promoted to fp32 every 32 columns");
         Sums few = {};
         KS_UNROLL
@@ -49,7 +49,7 @@ class OnTensorCores {
     }
   }
 
-  /// Adds value(j, m) to all the sums of a row.
+  /// Adds value(j, m) to all sums of a row.
   template <class F>
   KS_DEVICE void add_to_rows(F value) {
     KS_UNROLL
@@ -67,7 +67,7 @@ class OnTensorCores {
     }
   }
 
-  /// Writes the sums to a tile of Y: two neighbours in n at once, where n is innermost.
+  /// Writes the sums to a tile of Y, two neighbours in n per access where n is innermost.
   template <class O>
   KS_DEVICE void store(const Y<T, O>& y, int js) const {
     KS_UNROLL
@@ -117,7 +117,7 @@ class OnTensorCores {
     }
   }
 
-  /// One instruction; or three, small parts first: small by small is below what fp32 keeps.
+  /// One instruction; or three for SPLIT, small parts first: small times small is below the precision of fp32.
   KS_DEVICE static void multiply(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     if constexpr (P::SPLIT) {
       uint32_t big[4], small[4];
@@ -135,7 +135,7 @@ class OnTensorCores {
     }
   }
 
-  /// B of two instructions: l.. and sixteen batch entries n..
+  /// B of two instructions: columns from l and sixteen batch entries from n.
   KS_DEVICE void load_x(uint32_t (&b)[4], const E* x, int l, int n) const {
     const int row = lane % 8, half = lane / 8 % 2, second = lane / 16;
     if constexpr (T::DIRECT) {

@@ -1,8 +1,8 @@
-// One tile of the product: its sizes, its map of the shared memory, its place in the problem.
+// One tile of the product: its sizes, its layout of shared memory, its place in the problem.
 //
-// Letters as in the paper: K has the pattern (a, b, c, d) and is a·d independent b×c matrices, one
-// for each (i, j); Y = K X takes features x batch. A block computes BM of the b rows, for BN of the
-// batch, for J neighbouring j's of one i, in steps of BK along c.
+// Letters as in the paper: K has the pattern (a, b, c, d) and consists of a·d independent b×c matrices,
+// one for each (i, j); Y = K X has the shape features × batch. A block computes BM of the b rows, BN of the
+// batch entries and J neighbouring j's of one i, in steps of BK along c.
 #pragma once
 
 #include "precision.cuh"
@@ -12,16 +12,16 @@ namespace ks {
 enum Layout { batch_first, batch_last };
 enum Family { cores, tensor_cores, warpgroups };
 
-/// The kernel's one parameter, as launch.py packs it.
+/// The parameter of the kernel, packed by arguments.py.
 struct Arguments {
   const void* x;
-  const void* w;     // re-laid by weights.py
-  const void* bias;  // one for each feature of Y; or null
+  const void* w;     // re-laid by weight_layout.py
+  const void* bias;  // one value for each feature of Y, or null
   void* y;           // PARTED: fp32 sums, one Y for each part
   long long batch;
   int a, b, c, d;
-  int parts;    // PARTED: into how many the c columns are cut
-  int walkers;  // RESIDENT: blocks that share the batch tiles of the same weights
+  int parts;    // PARTED: number of parts of the c columns
+  int walkers;  // RESIDENT: persistent blocks that share the batch tiles of the same weights
 };
 
 template <bool FIRST, class A, class B>
@@ -31,12 +31,13 @@ struct Either<false, A, B> { using Type = B; };
 
 KS_DEVICE int tiles_in(int extent, int tile) { return (extent + tile - 1) / tile; }
 
-/// Sizes that tiles.py chooses; tile.py also computes THREADS and SHARED_BYTES, and fused.cu compares.
+/// Sizes chosen by tile_candidates.py; tile.py also computes THREADS and SHARED_BYTES, and fused.cu
+/// compares them.
 ///
-/// FLAT: J >= d, so that a row's features of one i are a contiguous run; else segments of J of them.
-/// TM, TN, TJ: what one thread (CUDA cores), warp (tensor cores) or warpgroup computes of the tile.
-/// VECTOR: bytes per access to X and Y, which the pointers and strides allow.
-/// PARTED: a block sums one part of the c columns, in fp32; sum_parts.cuh adds the parts up.
+/// FLAT: J >= d, so the features of one row and one i are a contiguous run; otherwise segments of J.
+/// TM, TN, TJ: the share of one thread (CUDA cores), warp (tensor cores) or warpgroup.
+/// VECTOR: bytes per access to X and Y, allowed by the pointers and strides.
+/// PARTED: a block sums one part of the c columns, in fp32; sum_parts.cuh adds up the parts.
 /// RESIDENT: a block keeps all its weights in shared memory and walks along the batch.
 template <Family FAMILY_, class Precision_, Layout LAYOUT_, int BM_, int BN_, int BK_, int J_, bool FLAT_,
           int TM_, int TN_, int TJ_, int STAGES_, int VECTOR_, bool PARTED_, bool RESIDENT_>
@@ -53,28 +54,28 @@ struct Tile {
   static constexpr int UNIT = 16 / sizeof(Element);  // elements in the widest access
   static constexpr int WORKERS = (BM / TM) * (BN / TN) * (J / TJ);
   static constexpr int THREADS = WORKERS * (FAMILY == cores ? 1 : FAMILY == tensor_cores ? 32 : 128);
-  /// Up to 64 sums leave a thread under 128 registers, so that more blocks share a multiprocessor.
+  /// With up to 64 sums a thread needs at most 128 registers, so more blocks share a multiprocessor.
   static constexpr int SUMS = BM * BN * J / THREADS;
   static constexpr int SUM_REGISTERS = SUMS * (FAMILY == tensor_cores && Precision::SPLIT ? 2 : 1);
   static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : RESIDENT ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
-  /// X comes as [n][l] and tensor cores take it so when one j is all there is; every other way to
-  /// compute wants n innermost, so that batch_first is turned around in shared memory.
+  /// For a single j, tensor cores multiply X in its order [n][l]; every other variant needs n innermost,
+  /// so batch_first is transposed in shared memory.
   static constexpr bool DIRECT = LAYOUT == batch_first && J == 1 && FAMILY != cores;
   static constexpr bool TURNED = LAYOUT == batch_first && !DIRECT;
 
-  /// Pitches that keep a warp's accesses in different banks (tests/kernels/fused/host_emulator/test_banks.py): an odd
-  /// number of 16-byte units between rows, or 8 words where tf32 fragments are read word by word.
-  /// DIRECT rows are 64 bytes and lie close, their units exchanged by `swizzled`.
+  /// Pitches that avoid bank conflicts within a warp (tests/kernels/fused/host_emulator/test_banks.py): an
+  /// odd number of 16-byte units between rows, or 8 words where tf32 fragments are read word by word.
+  /// DIRECT rows are 64 bytes without padding; `swizzled` permutes their units.
   static constexpr bool BY_WORDS = FAMILY == tensor_cores && sizeof(Element) == 4 && !DIRECT;
   static constexpr int X_PITCH = DIRECT ? BK : FAMILY == warpgroups ? BN : BN + (BY_WORDS ? 8 : UNIT);
   static constexpr int X_PLANE = BK * X_PITCH + UNIT * (J < 8 && !BY_WORDS ? 8 / J : 1);  // of one j
-  static constexpr int RAW_PITCH = BK * J + UNIT;      // batch_first, before the turn: [n][l][j]
+  static constexpr int RAW_PITCH = BK * J + UNIT;      // batch_first, before the transposition: [n][l][j]
   static constexpr int Y_UNIT = 16 / sizeof(Output);
   static constexpr bool WIDE_PAIRS = FAMILY == tensor_cores && LAYOUT == batch_last && sizeof(Output) == 4;
   static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + (WIDE_PAIRS ? 8 : Y_UNIT);
-  /// batch_first on CUDA cores: units more between fours of rows, which a warp's threads own.
+  /// batch_first on CUDA cores: extra units after every four rows, the group of rows of one thread.
   static constexpr int Y_COLUMNS = LAYOUT == batch_first && FAMILY == cores ? BN / TN : 0;
   static constexpr int Y_SKEW = Y_UNIT * (Y_COLUMNS >= 8 ? 1 : Y_COLUMNS == 4 ? 2 : 0);
   static constexpr int Y_PLANE =  // batch_first: from one j to the next
@@ -84,34 +85,34 @@ struct Tile {
   static constexpr int X_ELEMENTS = TURNED ? BN * RAW_PITCH : (DIRECT ? BN : BK) * X_PITCH;
   static constexpr int STAGE_ELEMENTS = X_ELEMENTS + (RESIDENT ? 0 : W_ELEMENTS);
   static constexpr int TURNED_ELEMENTS = TURNED ? J * X_PLANE : 0;
-  static constexpr int ALIGNING_BYTES = FAMILY == warpgroups ? 1024 : 0;  // as wgmma and TMA want it
+  static constexpr int ALIGNING_BYTES = FAMILY == warpgroups ? 1024 : 0;  // required by wgmma and TMA
   static constexpr int LOOP_BYTES =
       sizeof(Element) * (STAGES * STAGE_ELEMENTS + TURNED_ELEMENTS) + ALIGNING_BYTES;
   static constexpr int Y_BYTES = sizeof(Output) * (LAYOUT == batch_last ? BM * Y_PITCH : J * Y_PLANE);
-  /// Y takes the place of the stages, unless they are at work for the next batch tile by then.
+  /// Y reuses the memory of the stages, unless these already hold copies for the next batch tile.
   static constexpr int Y_OFFSET_BYTES = RESIDENT ? LOOP_BYTES : 0;
   static constexpr int WHOLE_Y_BYTES = (Y_BYTES + 15) / 16 * 16;
-  /// RESIDENT: the weights come behind all this.
+  /// RESIDENT: the weights follow after this.
   static constexpr int SHARED_BYTES =
       RESIDENT ? LOOP_BYTES + WHOLE_Y_BYTES : LOOP_BYTES > WHOLE_Y_BYTES ? LOOP_BYTES : WHOLE_Y_BYTES;
   static_assert(!DIRECT || FAMILY == warpgroups || BK == 4 * UNIT, "swizzled knows rows of four units");
   static_assert(BM % UNIT == 0 && BN % UNIT == 0 && BK * J % UNIT == 0, "rows are whole 16-byte units");
 };
 
-/// Where element l of row n lies in a stage of DIRECT: two rows fill the banks, and the units of
-/// neighbouring pairs of rows change places, so that eight rows' units of one l are in eight places.
+/// The offset of element l of row n in a DIRECT stage: two rows fill the banks, and the units of
+/// neighbouring pairs of rows are permuted, so that the units of one l in eight rows use different banks.
 template <class T>
 KS_DEVICE int swizzled(int n, int l) {
   return n * T::X_PITCH + (l / T::UNIT ^ n / 2 % 4) * T::UNIT + l % T::UNIT;
 }
 
-/// Where a block works: rows k0.. of the b, batch entries n0.., j's j0.. of the d, all of one i.
+/// The place of a block: rows from k0, batch entries from n0, j's from j0, all of one i.
 struct Place {
   int i, j0, k0;
   int part;  // of the c columns
   long long n0;
-  int js, ns;                // how many of the J j's and of the BN batch entries exist
-  long long weights_offset;  // of the block's first weights, in elements
+  int js, ns;                // j's and batch entries of the block that exist, at most J and BN
+  long long weights_offset;  // offset of the block's first weights, in elements
 };
 
 template <class T>
@@ -119,13 +120,13 @@ KS_DEVICE unsigned batch_tiles(const Arguments& g) {
   return static_cast<unsigned>((g.batch + T::BN - 1) / T::BN);
 }
 
-/// Batch entries of the tile that begins with n0.
+/// Batch entries of the tile that starts at n0.
 template <class T>
 KS_DEVICE int batch_entries(const Arguments& g, long long n0) {
   return g.batch - n0 < T::BN ? static_cast<int>(g.batch - n0) : T::BN;
 }
 
-/// Blocks are numbered with k innermost: those that read the same X run together, so that X comes
+/// Blocks are numbered with k innermost: blocks that read the same X run at the same time, so X is loaded
 /// from memory once; then along the batch, so that few weights are in use at a time.
 template <class T>
 KS_DEVICE Place place_of(const Arguments& g, unsigned block) {
@@ -150,12 +151,12 @@ KS_DEVICE Place place_of(const Arguments& g, unsigned block) {
   return at;
 }
 
-/// Calls f(row, column) for this thread's share of ROWS × COLUMNS, neighbouring columns by
-/// neighbouring threads; where the sizes divide, a thread stays in its column.
+/// Calls f(row, column) for this thread's share of ROWS × COLUMNS; neighbouring threads get neighbouring
+/// columns; if the sizes divide evenly, a thread stays in its column.
 template <class T, int ROWS, int COLUMNS, class F>
 KS_DEVICE void share(F f) {
   constexpr int COUNT = ROWS * COLUMNS;
-  KS_UNROLL_BY(2)  // more would keep more addresses than there are registers
+  KS_UNROLL_BY(2)  // more unrolling would need more address registers than there are
   for (int u = 0; u < (COUNT + T::THREADS - 1) / T::THREADS; ++u) {
     const int v = thread_index() + u * T::THREADS;
     if (COUNT % T::THREADS != 0 && v >= COUNT) return;
@@ -167,19 +168,19 @@ KS_DEVICE void share(F f) {
   }
 }
 
-/// A stretch of one row of batch_first's features: `rows` rows or columns of K, for the block's j's.
-/// Position q counts them as they stand in shared memory, without gaps.
+/// Features of one batch entry in batch_first: `rows` rows or columns of K, for the block's j's.
+/// Position q numbers them in the order of shared memory, without gaps.
 template <class T>
 struct Run {
   int rows, d, js;
 
-  /// Positions from one row or column of K to the next.
+  /// Number of positions from one row or column of K to the next.
   KS_DEVICE int step() const { return T::FLAT ? (T::J == 1 ? 1 : d) : T::J; }
   KS_DEVICE bool has(int q) const {
     if constexpr (T::FLAT) return q < rows * step();
     return q / T::J < rows && q % T::J < js;
   }
-  /// Elements from the stretch's first feature in the tensor.
+  /// Offset from the first feature in the tensor, in elements.
   KS_DEVICE long long offset(int q) const {
     if constexpr (T::FLAT) return q;
     return static_cast<long long>(q / T::J) * d + q % T::J;

@@ -1,4 +1,4 @@
-// Shared memory's banks: how many times a warp's accesses go through them, and how often they must.
+// The banks of shared memory: counts the passes of a warp's accesses, and the minimum number of passes.
 #pragma once
 
 #include <algorithm>
@@ -8,17 +8,17 @@
 
 namespace ks::host {
 
-/// What a kernel does to shared memory; ldmatrix is a kind of its own, asynchronous copies store.
+/// Kinds of accesses to shared memory; ldmatrix has its own kind, asynchronous copies are stores.
 enum Access { LOADS, STORES, MATRICES, COPIES, ACCESS_KINDS };
 
-/// Passes through the banks. 32 banks of four bytes serve one word each at a time; threads that want
-/// the same word share it. Wide accesses go by halves and quarters of a warp.
+/// Passes through the banks. Each of 32 banks of four bytes serves one word per pass; threads that access
+/// the same word share it. Wide accesses are split into halves and quarters of a warp.
 struct Traffic {
   uint64_t passes = 0, least = 0;
 };
 
-/// Lines up the accesses of a warp's lanes by their number since the last barrier, so that it is only
-/// right where all lanes do the same: in tiles without tails.
+/// Groups the accesses of a warp's lanes by their number since the last barrier, which is correct only if
+/// all lanes execute the same accesses: in tiles without partial rows or columns.
 class Banks {
   static constexpr int LANES = 32, BANKS = 32;
   struct Wanted {
@@ -56,7 +56,7 @@ class Banks {
   }
 
  private:
-  /// One instruction's, and of it the lanes that go at once.
+  /// Whether two accesses belong to the same instruction and to lanes that are served in the same pass.
   static bool together(const Wanted& a, const Wanted& b) {
     const size_t lanes = a.bytes == 16 ? 8 : a.bytes == 8 ? 16 : LANES;
     return a.thread / LANES == b.thread / LANES && a.number == b.number &&

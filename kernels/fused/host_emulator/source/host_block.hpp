@@ -1,8 +1,8 @@
-// A thread block on the CPU: one fiber per CUDA thread, in a random order that a seed repeats.
+// A thread block on the CPU: one fiber per CUDA thread, in a random order determined by a seed.
 //
-// A fiber runs until it needs the others: the block at a barrier, its warp at a warp instruction.
-// Contexts are made with ucontext and switched with _setjmp and _longjmp, which make no system calls
-// (build with -U_FORTIFY_SOURCE: a jump between stacks is what the fortified one forbids).
+// A fiber runs until it needs other threads: the block at a barrier, its warp at a warp instruction.
+// Contexts are created with ucontext and switched with _setjmp and _longjmp, which make no system calls
+// (build with -U_FORTIFY_SOURCE: the fortified longjmp forbids jumps between stacks).
 #pragma once
 
 #include <csetjmp>
@@ -17,7 +17,7 @@ namespace ks::host {
 constexpr int WARP = 32;
 constexpr size_t STACK_BYTES = 128 * 1024;
 
-/// What the lanes of a warp bring to an instruction that they execute together.
+/// The operands of a warp's lanes for an instruction that they execute together.
 struct Lane {
   const void* in = nullptr;
   void* out = nullptr;
@@ -58,7 +58,7 @@ class Block {
 
   Block(int threads, unsigned seed) : fibers_(threads), warps_((threads + WARP - 1) / WARP), random_(seed) {}
 
-  /// Runs the block's threads to their end; false if one of them failed, with the reason in `message`.
+  /// Runs all threads of the block; false if one of them failed, with the reason in `message`.
   bool run(unsigned block, size_t shared_bytes, void (*kernel)(const void*), const void* arguments) {
     index = block, kernel_ = kernel, arguments_ = arguments;
     finished_ = at_barrier_ = 0;
@@ -79,7 +79,7 @@ class Block {
 
   Copies& copies() { return fibers_[thread].copies; }
 
-  /// Tells the banks of an access of a thread, which `shared` has found to be inside.
+  /// Records an access of a thread, which `shared` has found to be in bounds, in the bank statistics.
   void pass_banks(Access kind, int by, const void* where, size_t bytes) {
     banks.note(kind, by, static_cast<const char*>(where) - shared.base(), bytes);
   }
@@ -94,7 +94,7 @@ class Block {
     pause();
   }
 
-  /// Joins the warp in an instruction; the lane that comes last executes it for all.
+  /// Joins the warp in an instruction; the last lane to arrive executes it for all.
   void join(WarpInstruction instruction, const void* in, void* out) {
     Warp& warp = warps_[thread / WARP];
     if (warp.arrived > 0 && warp.instruction != instruction) {
@@ -157,7 +157,7 @@ class Block {
   }
 };
 
-/// The block that is running; kernels run one block at a time.
+/// The running block; blocks run one after the other.
 inline Block* running = nullptr;
 
 inline void Block::live() {

@@ -1,4 +1,4 @@
-// device.cuh on the CPU: the same functions, run by the fibers of host_block.hpp.
+// The functions of device.cuh on the CPU, executed by the fibers of host_block.hpp.
 #pragma once
 
 #include "host_block.hpp"
@@ -67,15 +67,15 @@ void wait_copies() {
 
 namespace host {
 
-/// Operands of one lane of an mma, and where its four sums are.
+/// The operands of one lane of an mma, and the address of its four sums.
 struct Fragments {
   const uint32_t* a;
   uint32_t b[2];
 };
 
 /// D = A B + C of 16 rows and 8 columns, from the fragments of 32 lanes (PTX ISA, "Matrix Fragments
-/// for mma.m16n8k16" and "mma.m16n8k8"): lane 4g + t holds of A the rows g and g + 8, of B and D the
-/// columns g and 2t, 2t + 1.
+/// for mma.m16n8k16" and "mma.m16n8k8"): lane 4g + t holds the rows g and g + 8 of A, the column g of B, and
+/// the columns 2t and 2t + 1 of D.
 template <class Format>
 void multiply_fragments(Lane (&lanes)[WARP]) {
   constexpr int PER_WORD = Format::PER_WORD, DEPTH = 8 * PER_WORD;
@@ -102,7 +102,7 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
   }
 }
 
-/// ldmatrix of four 8×8 matrices of 16-bit elements, whose 32 rows the lanes name.
+/// ldmatrix of four 8×8 matrices of 16-bit elements; each lane gives the address of one of the 32 rows.
 template <bool TRANSPOSED>
 void load_matrices(Lane (&lanes)[WARP]) {
   for (const Lane& lane : lanes) {

@@ -1,4 +1,4 @@
-// Number formats on the CPU, so that a host run needs no CUDA header.
+// Number formats on the CPU, so that the emulation needs no CUDA header.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ inline float half_to_float(uint16_t bits) {
   return sign * std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
 }
 
-/// To nearest, ties to even; beyond 65,504 to infinity.
+/// Rounds to nearest, ties to even; above 65,504 to infinity.
 inline uint16_t float_to_half(float value) {
   const uint16_t sign = as_bits(value) >> 16 & 0x8000;
   const float size = std::fabs(value);
@@ -40,7 +40,7 @@ inline uint16_t float_to_half(float value) {
   return sign | static_cast<uint16_t>((rounded - (112u << 23)) >> 13);
 }
 
-/// To nearest, ties to even; NaN stays NaN.
+/// Rounds to nearest, ties to even; NaN stays NaN.
 inline uint16_t float_to_brain(float value) {
   const uint32_t bits = as_bits(value);
   if (std::isnan(value)) return 0x7fff;
@@ -51,11 +51,11 @@ inline uint32_t round_to_tf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fff
 
 namespace host {
 
-/// A sum as the tensor cores make it: the addends are lined up with the largest, and what of them is
-/// more than GUARD bits below its fp32 is cut off before they are added; so is the sum's own end.
+/// A sum as computed by tensor cores: the addends are aligned to the largest one, and bits more than GUARD
+/// bits below its fp32 precision are truncated before the addition; the sum is truncated as well.
 template <int COUNT>
 float add_as_tensor_cores(const double (&addends)[COUNT]) {
-  constexpr int GUARD = 1;  // Ampere's; Hopper has more
+  constexpr int GUARD = 1;  // on Ampere; Hopper has more
   int largest = -1000;
   for (double addend : addends) {
     if (!std::isfinite(addend)) largest = 2000;
@@ -70,7 +70,7 @@ float add_as_tensor_cores(const double (&addends)[COUNT]) {
   return std::nextafter(nearest, 0.0f);
 }
 
-/// How a 32-bit word of a fragment is read by mma.
+/// The value that mma reads from a 32-bit word of a fragment.
 struct HalfPair {
   static constexpr int PER_WORD = 2;
   static float element(uint32_t word, int p) { return half_to_float(static_cast<uint16_t>(word >> 16 * p)); }
@@ -79,7 +79,7 @@ struct BrainPair {
   static constexpr int PER_WORD = 2;
   static float element(uint32_t word, int p) { return as_float(word >> 16 * p << 16); }
 };
-/// The tensor cores ignore the last 13 bits: an operand that was not rounded is cut.
+/// The tensor cores ignore the last 13 bits: an operand that was not rounded is truncated.
 struct Tf32Word {
   static constexpr int PER_WORD = 1;
   static float element(uint32_t word, int) { return as_float(word & ~0x1fffu); }

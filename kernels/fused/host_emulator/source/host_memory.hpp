@@ -1,4 +1,4 @@
-// The memory of an emulated GPU: every access is checked, shared memory knows who touched it when.
+// The memory of an emulated GPU: every access is checked; shared memory records its readers and writers.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace ks::host {
 
-/// Ends the launch with a message; never returns. In host_block.hpp, which knows the threads.
+/// Ends the launch with a message; never returns. Defined in host_block.hpp.
 [[noreturn]] void fail(const char* what, const void* where, size_t bytes);
 
-/// An array in global memory that the kernel may touch.
+/// An array in global memory that the kernel may access.
 struct Array {
   char* base;
   uint64_t bytes;
@@ -37,16 +37,16 @@ class GlobalMemory {
   }
 };
 
-/// Shared memory with a record per two bytes of who wrote and who read it since which barrier.
+/// Shared memory that records, for every two bytes, the last writer and reader and the preceding barrier.
 ///
-/// Two accesses of different threads to the same bytes with no barrier between them, one of them a
-/// write, are a race, in whatever order the threads happened to run here.
+/// Two accesses of different threads to the same bytes without a barrier in between, at least one of them
+/// a write, are a race, whatever the order in which the threads run here.
 class SharedMemory {
   static constexpr int NOBODY = -1, SEVERAL = -2;
   static constexpr size_t GRAIN = 2;
   struct Touch {
     int writer = NOBODY, reader = NOBODY;
-    unsigned written = 0, read = 0;  // the epochs: barriers so far
+    unsigned written = 0, read = 0;  // epochs, which count the barriers so far
   };
   std::vector<Touch> touches_;
   std::vector<char> storage_;
@@ -102,8 +102,8 @@ class SharedMemory {
   }
 };
 
-/// The asynchronous copies of one thread. A copy lands when a wait covers it, not before; from its
-/// start its target holds poison, as the GPU may write there at any time.
+/// The asynchronous copies of one thread. A copy takes effect when a wait covers it, not earlier; until
+/// then its target is poisoned, since the GPU may write there at any time.
 class Copies {
   struct Copy {
     void* to;
@@ -121,7 +121,7 @@ class Copies {
 
   void commit() { groups_.emplace_back(); }
 
-  /// Lands all but the newest `pending` closed groups; `landed` is told of each copy.
+  /// Performs all but the newest `pending` closed groups; calls `landed` for each copy.
   template <class F>
   void wait(int pending, F landed) {
     while (static_cast<int>(groups_.size()) - 1 > pending) {

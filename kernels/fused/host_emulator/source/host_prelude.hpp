@@ -1,4 +1,4 @@
-// The standard headers of the host run, compiled once for all tiles.
+// The standard headers of the emulation, precompiled once for all tiles.
 #include <algorithm>
 #include <cmath>
 #include <csetjmp>

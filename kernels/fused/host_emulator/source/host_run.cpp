@@ -1,4 +1,4 @@
-// One emulated launch of the kernel that KS_TILE names, called from tests through ctypes.
+// One emulated launch of the kernel of KS_TILE, called from tests through ctypes.
 #include "fused.cu"
 
 namespace {
@@ -12,9 +12,9 @@ void second_pass(const void*) {}
 
 }  // namespace
 
-/// Runs blocks first .. end - 1 of the product, or of its second pass, on the packed `arguments`, exactly the bytes that a launch passes.
-/// Returns 0, or 1 with the first defect that a thread met in `message`; counts what goes through the
-/// banks of shared memory if `traffic` is not null.
+/// Runs blocks first .. end - 1 of the product, or of its second pass, on the packed `arguments`, which are
+/// exactly the bytes of a launch. Returns 0, or 1 with the first defect in `message`; counts the passes
+/// through the banks of shared memory if `traffic` is not null.
 extern "C" int ks_host_run(int second, const void* arguments, unsigned first, unsigned end, int threads,
                            size_t shared_bytes, unsigned seed, const ks::host::Array* arrays, int count, char* message,
                            size_t message_bytes, ks::host::Traffic* traffic) {

@@ -83,7 +83,7 @@ def test_a_damaged_library_is_built_again(quick_cache: Path, quick_library: Path
 
 
 @needs_compiler
-def test_two_processes_that_build_at_once_both_get_a_whole_library(quick_cache: Path):
+def test_two_concurrent_builds_both_give_a_complete_library(quick_cache: Path):
     program = f"""
 from kswatch.kernels.fused.cpu_twin import build as twin_build
 import ctypes
@@ -94,15 +94,15 @@ print(digest)
 """
     command = [sys.executable, "-c", program]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0].strip() for process in both]
+    digests = [process.communicate(timeout=120)[0].strip() for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
     (path,) = quick_cache.iterdir()
-    assert twin_build.digest_of(path) in said
+    assert twin_build.digest_of(path) in digests
 
 
 @needs_compiler
-def test_other_flags_another_compiler_or_another_processor_have_another_key(monkeypatch: pytest.MonkeyPatch):
+def test_flags_compiler_and_processor_determine_the_key(monkeypatch: pytest.MonkeyPatch):
     compiler = host_compiler.find_compiler()
     key = twin_build.cache_key(compiler)
     with monkeypatch.context() as patch:
@@ -118,7 +118,7 @@ def test_other_flags_another_compiler_or_another_processor_have_another_key(monk
     assert len({key, other_flags, other_processor, other_compiler}) == 4
 
 
-def test_without_a_compiler_the_cell_says_so_and_how_to_get_one(
+def test_without_a_compiler_the_reason_names_the_cure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unloaded: None
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -132,7 +132,7 @@ def test_without_a_compiler_the_cell_says_so_and_how_to_get_one(
         twin.prepare(Problem(Pattern(1, 2, 2, 1), 1, "fp32", "batch_first"), torch.zeros(1, 2, 2, 1))
 
 
-def test_a_compiler_that_fails_is_named_with_what_it_said(
+def test_a_failing_compiler_is_named_with_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unloaded: None
 ):
     failing = tmp_path / "failing-c++"
@@ -148,7 +148,7 @@ def test_a_compiler_that_fails_is_named_with_what_it_said(
 
 
 @needs_compiler
-def test_a_cache_folder_that_cannot_be_written_is_named_with_the_cure(
+def test_an_unwritable_cache_folder_is_named_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, quick_cache: Path
 ):
     (quick_cache / "file").touch()

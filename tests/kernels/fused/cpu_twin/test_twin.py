@@ -63,7 +63,7 @@ def full_of_nan(*shape: object, **options: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("problem", problems(), ids=str)
-def test_every_precision_and_layout_is_right_on_shapes_with_tails(
+def test_every_precision_and_layout_is_right_for_partial_tiles(
     problem: Problem, assert_product: Callable[..., None]
 ):
     weights, x = make_operands(problem, "cpu", seed=1)
@@ -80,7 +80,7 @@ def test_every_tile_that_may_be_chosen_is_right(
 ):
     problem = Problem(Pattern(*pattern), 37, "fp32", layout)
     weights, x = make_operands(problem, "cpu", seed=1)
-    tiles = list(twin_tiles.candidates(problem, twin.loaded().limits))
+    tiles = list(twin_tiles.candidates(problem, twin.require_twin().limits))
 
     for tile in tiles:
         assert_product(twin.prepare(problem, weights, tile)(x, empty=full_of_nan), weights, x, layout)
@@ -130,7 +130,7 @@ def test_nothing_outside_the_output_is_written(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_weights_and_inputs_stay_as_they_were(precision: Precision, layout: Layout):
+def test_weights_and_inputs_are_not_changed(precision: Precision, layout: Layout):
     problem = a_problem(precision, layout)
     weights, x = make_operands(problem, "cpu", seed=4)
     before = weights.clone(), x.clone()
@@ -172,7 +172,7 @@ def test_a_sum_of_one_term_is_rounded_to_nearest_even(precision: Precision, layo
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("d", [1, 3])
-def test_what_an_earlier_product_left_behind_does_not_leak(d: int, precision: Precision, layout: Layout):
+def test_buffers_of_an_earlier_product_do_not_leak(d: int, precision: Precision, layout: Layout):
     problem = Problem(Pattern(1, 9, 5, d), 13, precision, layout)
     weights, x = make_operands(problem, "cpu", seed=7)
     wider = Problem(Pattern(1, 9, 6, d), 13, precision, layout)
@@ -200,7 +200,7 @@ def test_the_number_of_threads_changes_no_bit(layout: Layout):
     assert torch.equal(answers[0], answers[2])
 
 
-def test_the_weights_may_go_once_they_are_prepared():
+def test_the_product_keeps_its_own_copy_of_the_weights():
     problem = a_problem()
     weights, x = make_operands(problem, "cpu", seed=7)
     product = twin.prepare(problem, weights)
@@ -210,7 +210,7 @@ def test_the_weights_may_go_once_they_are_prepared():
     assert torch.equal(product(x), y)
 
 
-def test_weights_in_any_strides_are_taken():
+def test_weights_may_have_any_strides():
     problem = a_problem()
     weights, x = make_operands(problem, "cpu", seed=8)
     strided = weights.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
@@ -229,7 +229,7 @@ def test_weights_in_any_strides_are_taken():
     ],
     ids=["shape", "strides", "dtype", "device", "gradient"],
 )
-def test_an_input_that_it_would_misread_is_refused(bad: torch.Tensor, complaint: str):
+def test_an_input_unlike_the_prepared_one_is_refused(bad: torch.Tensor, complaint: str):
     weights, _ = make_operands(a_problem(), "cpu", seed=9)
     product = twin.prepare(a_problem(), weights)
 
@@ -247,7 +247,7 @@ def test_weights_of_another_problem_are_refused(bad: torch.Tensor):
 
 @contextmanager
 def little_memory(more_bytes: int):
-    """As if the machine had so many bytes left."""
+    """Limit the process to this many additional bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, limits[1]))
@@ -258,7 +258,7 @@ def little_memory(more_bytes: int):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
-def test_out_of_memory_says_for_what_and_the_next_smaller_product_works():
+def test_out_of_memory_names_its_cause_and_a_smaller_product_works():
     heavy = Problem(Pattern(1, 1, 2**24, 1), 1, "fp32", "batch_last")
     deep = Problem(Pattern(1, 1, 2**20, 1), 1, "fp32", "batch_last")
     heavy_weights, _ = make_operands(heavy, "cpu", seed=1)

@@ -11,12 +11,12 @@ import pytest
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import nvcc
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
-TILE = choose(Problem(Pattern(1, 64, 64, 1), 1024, "fp16", "batch_last"), Machine(90))
+TILE = choose(Problem(Pattern(1, 64, 64, 1), 1024, "fp16", "batch_last"), GpuProperties(90))
 
 NVCC = """#!/bin/sh
 if [ "$1" = --version ]; then echo "Build {version}"; exit 0; fi
@@ -63,10 +63,10 @@ def toolkit(monkeypatch, tmp_path):
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
     monkeypatch.delenv("CUDA_PATH", raising=False)
-    monkeypatch.setattr(nvcc, "USUAL_FOLDER", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(nvcc, "DEFAULT_FOLDER", str(tmp_path / "nowhere"))
     monkeypatch.setattr(nvcc, "wheel_folders", tuple)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(nvcc, "pycuda_is_there", lambda: False)
+    monkeypatch.setattr(nvcc, "has_pycuda", lambda: False)
     yield Toolkit(tmp_path / "cuda")
     forget()
 
@@ -75,7 +75,7 @@ def entries(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").glob("cubin-*.cubin"))
 
 
-def test_a_tile_is_compiled_once_and_read_ever_after(toolkit):
+def test_a_tile_is_compiled_once_and_then_read_from_the_cache(toolkit):
     first = compiler.cubin(TILE, 90)
     forget()
     assert compiler.cubin(TILE, 90) == first
@@ -83,7 +83,7 @@ def test_a_tile_is_compiled_once_and_read_ever_after(toolkit):
     assert toolkit.runs == 1
 
 
-def test_the_sidecar_says_what_ptxas_said(toolkit, tmp_path):
+def test_the_sidecar_holds_the_ptxas_report(toolkit, tmp_path):
     resources = compiler.cubin(TILE, 90).resources
     assert (resources.registers, resources.spill_bytes, resources.stack_bytes) == (99, 12, 16)
     assert resources.shared_bytes == TILE.shared_bytes
@@ -92,7 +92,7 @@ def test_the_sidecar_says_what_ptxas_said(toolkit, tmp_path):
     assert sidecar["nvcc"] == "13.0"
 
 
-def test_another_architecture_tile_or_compiler_is_another_entry(toolkit, tmp_path):
+def test_architecture_tile_and_compiler_determine_the_entry(toolkit, tmp_path):
     compiler.cubin(TILE, 90)
     compiler.cubin(TILE, 80)
     compiler.cubin(TILE.with_vectors(2), 90)
@@ -107,7 +107,7 @@ def test_a_warm_cache_needs_no_nvcc(toolkit):
     assert compiler.cubin(TILE, 90) == warm
 
 
-def test_a_carried_cubin_serves_beside_another_nvcc_where_that_is_asked_for(toolkit, monkeypatch):
+def test_a_foreign_cubin_is_used_beside_another_nvcc_on_request(toolkit, monkeypatch):
     carried = compiler.cubin(TILE, 90)
     toolkit.install(version="13.1")
     forget()
@@ -116,22 +116,24 @@ def test_a_carried_cubin_serves_beside_another_nvcc_where_that_is_asked_for(tool
     assert toolkit.runs == 1
 
 
-def test_threads_do_not_mix_up_what_pycuda_says_by_warnings(toolkit, monkeypatch):
+def test_threads_do_not_mix_up_the_warnings_of_pycuda(toolkit, monkeypatch):
     """Python's warnings are caught for the whole process: PyCUDA compiles in the main thread alone."""
-    monkeypatch.setattr(nvcc, "pycuda_is_there", lambda: True)
-    monkeypatch.setattr(nvcc, "by_pycuda", lambda *arguments: pytest.fail("PyCUDA was asked by a thread"))
+    monkeypatch.setattr(nvcc, "has_pycuda", lambda: True)
+    monkeypatch.setattr(
+        nvcc, "compile_by_pycuda", lambda *arguments: pytest.fail("PyCUDA was called in a thread")
+    )
     with ThreadPoolExecutor(2) as pool:
         assert pool.submit(compiler.cubin, TILE, 90).result().code == b"machine code\n"
 
 
-def test_a_cold_cache_without_nvcc_says_what_to_do(toolkit):
+def test_a_cold_cache_without_nvcc_names_the_cure(toolkit):
     toolkit.remove()
     with pytest.raises(UnsupportedError, match="no nvcc .* sm_90.* CUDA_HOME"):
         compiler.cubin(TILE, 90)
 
 
 @pytest.mark.parametrize("damaged", [".cubin", ".json"])
-def test_a_damaged_entry_is_compiled_anew(toolkit, tmp_path, damaged):
+def test_a_damaged_entry_is_compiled_again(toolkit, tmp_path, damaged):
     whole = compiler.cubin(TILE, 90)
     entries(tmp_path)[0].with_suffix(damaged).write_bytes(b"{")
     forget()
@@ -145,14 +147,14 @@ def test_a_compiler_that_fails_is_quoted(toolkit):
         compiler.cubin(TILE, 90)
 
 
-def test_a_cache_that_cannot_be_written_says_so(toolkit, monkeypatch, tmp_path):
+def test_an_unwritable_cache_is_an_error_with_the_cure(toolkit, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(UnsupportedError, match="KSWATCH_CACHE"):
         compiler.cubin(TILE, 90)
 
 
-def test_no_half_written_file_stays_behind(toolkit, tmp_path):
+def test_no_partial_file_is_left(toolkit, tmp_path):
     compiler.cubin(TILE, 90)
     names = [path.suffix for path in (tmp_path / "cache").iterdir()]
     assert sorted(names) == [".cubin", ".json"]

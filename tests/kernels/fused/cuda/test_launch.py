@@ -1,7 +1,7 @@
-"""The launcher on a GPU made of the CPU emulation, behind PyCUDA's interface.
+"""The launch path on a fake GPU: the CPU emulation behind PyCUDA's interface.
 
-The stand-in refuses what the driver refuses: a call without a context, more shared memory than was
-asked for, arguments that do not pack. What it launches really computes.
+The fake refuses the same as the driver: a call without a context, more shared memory than the limit of the
+kernel, arguments of another size. Its launches compute the product.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ import torch
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
 from kswatch.kernels.fused.cuda import compile as compiler
-from kswatch.kernels.fused.cuda import driver, launch, tensor_map
-from kswatch.kernels.fused.cuda import raw_launch as start
+from kswatch.kernels.fused.cuda import driver, launch, raw_launch, tensor_map, trust_record
 from kswatch.kernels.fused.cuda.arguments import FORMAT
 from kswatch.kernels.fused.cuda.compile import Cubin
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.nvcc import Resources
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.nvcc import PtxasReport
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS
-from kswatch.kernels.fused.cuda_checks import trust
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
@@ -38,7 +36,7 @@ PLAIN_SHARED_BYTES = 48 * 1024
 
 
 class Gpu:
-    """`pycuda.driver` as far as we use it, and torch's stream that is current."""
+    """The part of `pycuda.driver` that is used here, and torch's current stream."""
 
     Error = RuntimeError
     function_attribute = SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
@@ -56,7 +54,7 @@ class Gpu:
     def compile(self, tile, architecture):
         code = repr((tile, architecture)).encode()
         self.tiles[code] = tile
-        return Cubin(code, hashlib.sha256(code).hexdigest(), "none", Resources(99, 0, 0, tile.shared_bytes))
+        return Cubin(code, hashlib.sha256(code).hexdigest(), "none", PtxasReport(99, 0, 0, tile.shared_bytes))
 
     def Device(self, index):
         return SimpleNamespace(retain_primary_context=lambda: SimpleNamespace(push=self.push, pop=self.pop))
@@ -76,7 +74,9 @@ class Gpu:
         return SimpleNamespace(handle=4096 + flags)
 
     def external(self, handle, device):
-        return SimpleNamespace(cuda_stream=handle, wait_stream=lambda other: self.log.append("ours waits"))
+        return SimpleNamespace(
+            cuda_stream=handle, wait_stream=lambda other: self.log.append("side stream waits")
+        )
 
 
 class Function:
@@ -127,21 +127,21 @@ class Memory:
 def gpu(monkeypatch, host_compiler):
     gpu = Gpu()
     monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
-    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, 132))
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(90, 132))
     monkeypatch.setattr(driver, "_streams", {0: None})
     monkeypatch.setattr(compiler, "cubin", gpu.compile)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(driver, "current_device", lambda: 0)
-    monkeypatch.setattr(driver, "empty_there", torch._C._dynamo.guards._empty_strided_cpu)
+    monkeypatch.setattr(driver, "empty_on_device", torch._C._dynamo.guards._empty_strided_cpu)
     monkeypatch.setattr(driver, "current_stream_handle", lambda index: gpu.stream.cuda_stream)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
     monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
-    monkeypatch.setattr(launch, "indexed", lambda device: device)
-    monkeypatch.setattr(trust, "untrusted", lambda device, tile: "never checked")
+    monkeypatch.setattr(launch, "with_index", lambda device: device)
+    monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: "never checked")
     yield gpu
-    for cached in (driver.load, driver._retained, driver._side_stream, launch._chosen):
+    for cached in (driver.load, driver._retained, driver._side_stream, launch._choose_tile):
         cached.cache_clear()
     assert gpu.contexts == 0, "a context that is left on PyCUDA's stack aborts the process at exit"
 
@@ -164,12 +164,12 @@ def test_a_launch_computes_the_product(gpu, problem):
     assert answer(problem, launch.prepare(problem, weights), x, weights).ok
 
 
-def test_a_tile_that_needs_much_shared_memory_asks_for_it(gpu, monkeypatch):
-    monkeypatch.setattr(driver, "machine", lambda device: Machine(90, multiprocessors=1))
+def test_a_tile_with_much_shared_memory_raises_the_limit(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(90, multiprocessors=1))
     problem = Problem(Pattern(1, 64, 40, 16), 64, "fp16", "batch_first")
     weights, x = make_operands(problem, "cpu", seed=1)
     product = launch.prepare(problem, weights)
-    assert launch.chosen(problem, CPU).launch_bytes > PLAIN_SHARED_BYTES
+    assert launch.choose_tile(problem, CPU).launch_bytes > PLAIN_SHARED_BYTES
     assert answer(problem, product, x, weights).ok
 
 
@@ -189,21 +189,21 @@ def test_a_product_in_parts_is_added_up_by_a_second_launch(gpu):
     problem = Problem(Pattern(1, 16, 512, 1), 16, "fp16", "batch_last")
     weights, x = make_operands(problem, "cpu", seed=1)
     bias = torch.randn(problem.pattern.rows).half()
-    assert launch.chosen(problem, CPU).parts > 1
+    assert launch.choose_tile(problem, CPU).parts > 1
     product = launch.prepare(problem, weights, bias)
     assert check(problem, product(x), reference(problem, weights, x) + bias[:, None]).ok
     assert len(gpu.log) == 2
     assert torch.equal(product(x), product(x))
 
 
-def test_a_product_that_goes_takes_its_weights_along(gpu, monkeypatch):
+def test_deleting_a_product_frees_its_weights(gpu, monkeypatch):
     owned = []
 
     def laying_out(weights, tile):
         owned.append(weakref.ref(laid_out := weights.clone()))
         return laid_out
 
-    monkeypatch.setattr(start, "lay_out", laying_out)
+    monkeypatch.setattr(raw_launch, "lay_out", laying_out)
     problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
     weights, x = make_operands(problem, "cpu", seed=1)
     gc.disable()
@@ -220,13 +220,13 @@ def test_a_product_that_goes_takes_its_weights_along(gpu, monkeypatch):
     ("wrong", "words"),
     [(torch.zeros(7).half(), "bias has shape"), (torch.zeros(80), "bias is torch.float32")],
 )
-def test_a_bias_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+def test_a_bias_of_another_shape_or_type_is_refused(gpu, wrong, words):
     problem = Problem(Pattern(2, 20, 24, 2), 40, "fp16", "batch_last")
     with pytest.raises(UsageError, match=words):
         launch.prepare(problem, make_operands(problem, "cpu", seed=1)[0], wrong)
 
 
-def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
+def test_an_unaligned_input_is_read_with_narrower_accesses(gpu):
     problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
     weights, x = make_operands(problem, "cpu", seed=1)
     shifted = torch.empty(x.numel() + 1, dtype=x.dtype)[1:].view_as(x).copy_(x)
@@ -245,7 +245,7 @@ def test_an_input_that_starts_anywhere_is_read_by_narrower_accesses(gpu):
         (lambda x: x.requires_grad_(), "use KSLinear or torch.no_grad"),
     ],
 )
-def test_an_input_that_the_kernel_would_misread_is_refused(gpu, wrong, words):
+def test_an_input_unlike_the_prepared_one_is_refused(gpu, wrong, words):
     problem = Problem(Pattern(2, 20, 24, 1), 40, "fp32", "batch_last")
     weights, x = make_operands(problem, "cpu", seed=1)
     product = launch.prepare(problem, weights)
@@ -273,27 +273,27 @@ def small(gpu):
     return launch.prepare(problem, weights), x
 
 
-def test_torchs_default_stream_is_the_drivers(gpu, small):
+def test_torchs_default_stream_is_the_drivers_default_stream(gpu, small):
     product, x = small
     product(x)
     assert gpu.log == [None]
 
 
-def test_a_stream_of_ours_is_launched_on_directly(gpu, small):
+def test_a_stream_made_by_pycuda_is_used_directly(gpu, small):
     product, x = small
     gpu.stream = driver.new_stream(CPU)
     product(x)
     assert gpu.log == [gpu.stream.cuda_stream]
 
 
-def test_a_foreign_stream_waits_for_ours_and_ours_for_it(gpu, small):
+def test_a_foreign_stream_and_the_side_stream_wait_for_each_other(gpu, small):
     product, x = small
     gpu.stream.cuda_stream = 77
     product(x)
-    assert gpu.log == ["ours waits", 4097, "torch waits"]
+    assert gpu.log == ["side stream waits", 4097, "torch waits"]
 
 
-def test_the_hash_and_the_tile_are_of_what_runs(gpu):
+def test_hash_and_tile_describe_the_running_code(gpu):
     problem = Problem(Pattern(2, 20, 24, 1), 40, "fp16", "batch_last")
     assert launch.code_hash(problem, CPU) == hashlib.sha256(next(iter(gpu.tiles))).hexdigest()
     assert launch.tile(problem, CPU).startswith("tensor_cores ")
@@ -303,41 +303,38 @@ def test_the_hash_and_the_tile_are_of_what_runs(gpu):
     ("architecture", "precision", "words"),
     [(70, "fp32", "needs sm_75"), (75, "tf32", "choose fp32"), (75, "fp16", None), (90, "tf32", None)],
 )
-def test_an_old_gpu_says_what_it_lacks(gpu, monkeypatch, architecture, precision, words):
-    monkeypatch.setattr(driver, "machine", lambda device: Machine(architecture))
+def test_an_old_gpu_is_refused_with_the_reason(gpu, monkeypatch, architecture, precision, words):
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(architecture))
     reason = launch.unsupported(Problem(Pattern(1, 64, 64, 1), 64, precision, "batch_last"), CPU)
     assert reason is None if words is None else words in reason
 
 
-def test_an_old_gpu_computes_on_its_cuda_cores_and_says_why(gpu, monkeypatch):
-    monkeypatch.setattr(driver, "machine", lambda device: Machine(75))
-    families = launch.available(Problem(Pattern(1, 64, 64, 1), 64, "fp16", "batch_last"), CPU)
-    assert families["cores"] is None
-    assert "the GPU is sm_75; tensor cores are used from sm_80 on" in families["tensor_cores"]
+def test_an_old_gpu_computes_on_its_cuda_cores(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(75))
+    problem = Problem(Pattern(1, 64, 64, 1), 64, "fp16", "batch_last")
+    assert {tile.family for tile in launch.candidates(problem, CPU)} == {"cores"}
 
 
 WIDE = Problem(Pattern(1, 512, 512, 1), 4096, "fp16", "batch_last")
 
 
-def test_a_tile_in_the_table_of_the_architecture_is_taken(gpu, monkeypatch, tmp_path):
+def test_a_tuned_tile_of_the_architecture_is_chosen(gpu, monkeypatch, tmp_path):
     monkeypatch.setenv("KSWATCH_TILES", str(tmp_path))
     other = launch.candidates(WIDE, CPU)[3]
-    assert other != launch.chosen(WIDE, CPU)
+    assert other != launch.choose_tile(WIDE, CPU)
     tuned.write(tuned.table_path("sm_90"), "a GPU", {WIDE: str(other)})
-    assert launch.chosen(WIDE, CPU) == other
+    assert launch.choose_tile(WIDE, CPU) == other
 
 
-def test_wgmma_is_chosen_only_where_it_was_seen_to_be_right(gpu, monkeypatch):
-    assert launch.chosen(WIDE, CPU).family == "tensor_cores"
-    assert launch.available(WIDE, CPU)["warpgroups"] == "never checked"
-    launch._chosen.cache_clear()
-    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
-    assert launch.chosen(WIDE, CPU).family == "warpgroups"
-    assert launch.available(WIDE, CPU)["warpgroups"] is None
+def test_wgmma_is_chosen_only_where_it_was_checked(gpu, monkeypatch):
+    assert launch.choose_tile(WIDE, CPU).family == "tensor_cores"
+    launch._choose_tile.cache_clear()
+    monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: None)
+    assert launch.choose_tile(WIDE, CPU).family == "warpgroups"
 
 
-def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkeypatch):
-    monkeypatch.setattr(trust, "untrusted", lambda device, tile: None)
+def test_wgmma_gets_its_map_first_and_only_aligned_inputs(gpu, monkeypatch):
+    monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: None)
     monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
     taken = []
     monkeypatch.setattr(
@@ -354,7 +351,7 @@ def test_wgmma_takes_its_map_before_all_else_and_only_aligned_inputs(gpu, monkey
     assert len(wide) == 128 + len(plain) == 128 + struct.calcsize(FORMAT)
 
 
-def test_without_a_gpu_the_reason_says_so(gpu, monkeypatch):
+def test_without_a_gpu_the_reason_names_it(gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     problem = Problem(Pattern(1, 64, 64, 1), 64, "fp32", "batch_last")
     assert "no NVIDIA GPU" in launch.unsupported(problem, torch.device("cuda"))

@@ -9,9 +9,8 @@ import sys
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda import driver, launch
+from kswatch.kernels.fused.cuda import driver, launch, trust_record
 from kswatch.kernels.fused.cuda.tile_candidates import HOPPER
-from kswatch.kernels.fused.cuda_checks import trust
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 from kswatch.kernels.reference import check, make_operands, reference
@@ -54,7 +53,7 @@ def test_the_product_is_right(precision, layout, pattern, batch):
     assert answer.ok, answer.reason
 
 
-WAYS = {
+VARIANTS = {
     "a bias": (Problem(Pattern(2, 72, 200, 3), 520, "fp16", "batch_first"), lambda tile: True),
     "parts of c": (Problem(Pattern(1, 256, 1024, 1), 16, "bf16", "batch_last"), lambda tile: tile.parts > 1),
     "walkers": (Problem(Pattern(6, 64, 64, 16), 4096, "fp16", "batch_first"), lambda tile: tile.walkers),
@@ -62,24 +61,24 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_computing_is_right(way):
-    problem, wanted = WAYS[way]
-    tile = next((tile for tile in launch.candidates(problem, GPU) if wanted(tile)), None)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_right(variant):
+    problem, matches = VARIANTS[variant]
+    tile = next((tile for tile in launch.candidates(problem, GPU) if matches(tile)), None)
     if tile is None:
         pytest.skip("not on this GPU")
     weights, x = make_operands(problem, GPU, seed=1)
     bias = torch.randn(problem.pattern.rows, device=GPU).to(weights.dtype)
     product = launch.prepare(problem, weights, bias, tile)
-    more = bias.double() if problem.layout == "batch_first" else bias.double()[:, None]
-    answer = check(problem, product(x, empty=poisoned), reference(problem, weights, x) + more)
+    added = bias.double() if problem.layout == "batch_first" else bias.double()[:, None]
+    answer = check(problem, product(x, empty=poisoned), reference(problem, weights, x) + added)
     assert answer.ok, answer.reason
 
 
 def test_wgmma_is_right():
-    """In a process of its own, and remembered: from here on the launcher may choose it."""
-    if driver.machine(GPU).architecture != HOPPER:
-        pytest.skip("wgmma is in sm_90 alone")
+    """Checked in a separate process, which stores the result: from here on wgmma may be chosen."""
+    if driver.gpu_properties(GPU).architecture != HOPPER:
+        pytest.skip("only sm_90 has wgmma")
     done = subprocess.run(
         [sys.executable, "-m", "kswatch.kernels.fused.cuda_checks.trust"],
         capture_output=True,
@@ -87,17 +86,18 @@ def test_wgmma_is_right():
         timeout=250,
     )
     assert done.returncode == 0, done.stderr
-    tiles = [tile for several in trust.wanted(driver.machine(GPU)).values() for _, tile in several]
-    assert not [reason for tile in tiles if (reason := trust.untrusted(GPU, tile))]
+    checks = trust_record.checks_by_group(driver.gpu_properties(GPU))
+    tiles = [tile for pairs in checks.values() for _, tile in pairs]
+    assert not [reason for tile in tiles if (reason := trust_record.untrusted_reason(GPU, tile))]
 
 
-@pytest.mark.parametrize("kind", ["default", "ours", "torch's"])
-def test_a_launch_is_ordered_with_torchs_work_on_its_stream(kind):
+@pytest.mark.parametrize("kind", ["default", "PyCUDA's", "torch's"])
+def test_a_launch_is_ordered_with_torchs_work(kind):
     problem = Problem(Pattern(1, 256, 256, 4), 8192, "fp32", "batch_first")
     product, x, truth = prepared(problem)
     stream = {
         "default": torch.cuda.default_stream,
-        "ours": lambda: driver.new_stream(GPU),
+        "PyCUDA's": lambda: driver.new_stream(GPU),
         "torch's": torch.cuda.Stream,
     }[kind]()
     torch.cuda.synchronize()
@@ -125,7 +125,7 @@ def test_a_graph_captures_the_launch():
     assert check(problem, y, truth).ok
 
 
-def test_a_view_that_starts_between_vectors_is_read_right():
+def test_a_view_with_an_unaligned_start_is_right():
     problem = Problem(Pattern(2, 64, 64, 1), 64, "fp16", "batch_last")
     product, x, truth = prepared(problem)
     shifted = torch.empty(x.numel() + 1, dtype=x.dtype, device=GPU)[1:].view_as(x).copy_(x)

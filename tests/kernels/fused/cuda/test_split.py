@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda.machine import MIN_SPLIT_COLUMNS, Machine
+from kswatch.kernels.fused.cuda.gpu_properties import MIN_SPLIT_COLUMNS, GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import assemble, candidates
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.pattern import Pattern
@@ -15,7 +15,7 @@ from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.kernels.reference import make_operands
 from tests.kernels.fused.conftest import launch_on_host
 
-H200 = Machine(90, 132)
+H200 = GpuProperties(90, 132)
 BATCH = 32
 
 
@@ -32,7 +32,7 @@ LONGER = [pytest.param(columns, marks=pytest.mark.slow) for columns in (256, 102
 
 
 @pytest.mark.parametrize("columns", [MIN_SPLIT_COLUMNS, *LONGER])
-def test_its_error_stays_within_plain_fp32s(run_on_host, columns):
+def test_the_error_is_at_most_that_of_plain_fp32(run_on_host, columns):
     errors = {
         family: [
             run_on_host(problem_of(columns), tile_of(family), seed=seed).relative_error for seed in range(5)
@@ -42,7 +42,7 @@ def test_its_error_stays_within_plain_fp32s(run_on_host, columns):
     assert max(errors["tensor_cores"]) <= max(errors["cores"])
 
 
-def test_it_is_not_chosen_where_plain_fp32_is_more_exact(run_on_host):
+def test_3xtf32_is_not_chosen_where_plain_fp32_is_more_accurate(run_on_host):
     short = problem_of(MIN_SPLIT_COLUMNS // 4)
     errors = {
         family: run_on_host(short, tile_of(family)).relative_error for family in ("cores", "tensor_cores")
@@ -56,14 +56,14 @@ def test_it_is_not_chosen_where_plain_fp32_is_more_exact(run_on_host):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_its_tails_are_right_in_both_layouts(run_on_host, layout):
+def test_partial_tiles_are_right_in_both_layouts(run_on_host, layout):
     problem = replace(problem_of(37, layout), pattern=Pattern(2, 20, 37, 3), batch=21)
     longer = replace(problem, pattern=Pattern(2, 20, 128, 3))
     tile = next(tile for tile in candidates(longer, H200) if tile.split and tile.parts == 1)
     assert run_on_host(problem, replace(tile, vector_bytes=4), with_bias=True).ok
 
 
-def test_what_is_not_finite_in_plain_fp32_is_not_finite_here_and_the_reverse(host_compiler):
+def test_results_are_finite_exactly_where_plain_fp32_is(host_compiler):
     problem = problem_of(32)
     weights, x = make_operands(problem, "cpu", seed=1)
     x[3, 5], x[3, 6], x[4, 7] = torch.inf, -torch.inf, torch.nan

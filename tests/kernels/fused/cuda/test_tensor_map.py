@@ -1,8 +1,8 @@
-"""wgmma's and TMA's maps, compiled for the host, against a plain model of the manual.
+"""The memory layouts of wgmma and TMA, compiled for the host, against a simple model of the manual.
 
 The model follows the PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout": canonical
-layouts with the 128-byte swizzle, in which a descriptor's strides say where an element is read; and
-the swizzle of a tensor map, which says where TMA writes it. Both must name the same byte.
+layouts with the 128-byte swizzle, in which a descriptor's strides give the address that is read; and the
+swizzle of a tensor map, which gives the address that TMA writes. Both must be the same byte.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
-from kswatch.kernels.fused.cuda.tile_candidates import by_warpgroups
+from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
@@ -37,7 +37,7 @@ int sum_column_(int t, int u) { return sum_column(t, u); }
 }
 """
 BASE = 4096
-"""Where a tile lies; its atoms begin at multiples of 1,024."""
+"""The address of a tile; its atoms begin at multiples of 1,024."""
 ROWS = 128
 
 
@@ -94,7 +94,8 @@ def weights_are_read_right(source, precision="fp16"):
     integers, floats = STORED[precision]
     numbers = torch.arange(ROWS * depth, dtype=integers)
     numbers = numbers << 13 if precision == "tf32" else numbers  # so that rounding changes nothing
-    tile = by_warpgroups(replace(problem, pattern=Pattern(1, ROWS, 1024, 1)), Machine(90))
+    tile = warpgroup_tiles(replace(problem, pattern=Pattern(1, ROWS, 1024, 1)), GpuProperties(90))[-1]
+    assert tile.rows == ROWS
     laid_out = lay_out(numbers.view(floats).reshape(1, ROWS, depth, 1), tile).view(integers).numpy()
     memory = np.zeros(65536, NUMBERS[precision])
     memory[BASE // memory.itemsize :][: laid_out.size] = laid_out
@@ -108,7 +109,7 @@ def weights_are_read_right(source, precision="fp16"):
 
 
 def x_is_read_right(source, layout, precision="fp16", batch=128):
-    """What TMA writes of X, [l][n] or [n][l], is what the descriptors of the kernel find."""
+    """Whether the kernel's descriptors address the elements of X, [l][n] or [n][l], that TMA writes."""
     last = layout == "batch_last"
     memory = np.zeros(65536, NUMBERS[precision])
     size, depth = memory.itemsize, 128 // memory.itemsize
@@ -127,7 +128,7 @@ def x_is_read_right(source, layout, precision="fp16", batch=128):
 
 
 @pytest.mark.parametrize("precision", NUMBERS)
-def test_the_descriptors_find_the_weights_where_they_are_laid_out(source, precision):
+def test_the_descriptors_match_the_layout_of_the_weights(source, precision):
     assert weights_are_read_right(source, precision)
 
 
@@ -135,20 +136,20 @@ def test_the_descriptors_find_the_weights_where_they_are_laid_out(source, precis
 @pytest.mark.parametrize(
     ("precision", "layout"), [("fp16", "batch_last"), ("fp16", "batch_first"), ("tf32", "batch_first")]
 )
-def test_the_descriptors_find_x_where_tma_writes_it(source, precision, layout, batch):
+def test_the_descriptors_match_the_layout_of_x_written_by_tma(source, precision, layout, batch):
     assert x_is_read_right(source, layout, precision, batch)
 
 
-def test_a_descriptor_has_its_fields_where_the_manual_has_them(source):
+def test_a_descriptor_has_the_fields_of_the_manual(source):
     assert source.descriptor(0x12340, 0x2000, 0x400) == 0x1234 | 0x200 << 16 | 0x40 << 32 | 1 << 62
 
 
-def test_a_thread_has_the_sums_that_the_manual_gives_it(source):
+def test_a_thread_holds_the_sums_given_in_the_manual(source):
     """D of m64nN: warp w has rows 16w.., lane 4g + t rows g and g + 8, columns 2t, 2t + 1 of every eight."""
     for thread, u in itertools.product(range(256), range(128)):
         warp, lane = thread // 32 % 4, thread % 32
-        wanted = (16 * warp + lane // 4 + (8 if u % 4 >= 2 else 0), u // 4 * 8 + lane % 4 * 2 + u % 2)
-        assert (source.sum_row(thread, u), source.sum_column(thread, u)) == wanted
+        expected = (16 * warp + lane // 4 + (8 if u % 4 >= 2 else 0), u // 4 * 8 + lane % 4 * 2 + u % 2)
+        assert (source.sum_row(thread, u), source.sum_column(thread, u)) == expected
     owners = {(source.sum_row(t, u), source.sum_column(t, u)) for t in range(128) for u in range(128)}
     assert len(owners) == 64 * 256
 
@@ -162,7 +163,7 @@ def test_a_thread_has_the_sums_that_the_manual_gives_it(source):
         ("? DEPTH_BYTES : DEPTH_BYTES / 2 * SPAN_BYTES", "? DEPTH_BYTES / 2 * SPAN_BYTES : DEPTH_BYTES"),
     ],
 )
-def test_a_map_that_is_misread_is_found(tmp_path, text, planted):
+def test_a_planted_error_in_a_map_is_detected(tmp_path, text, planted):
     def mutate(content):
         assert content.count(text) == 1
         return content.replace(text, planted)

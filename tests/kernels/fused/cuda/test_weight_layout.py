@@ -1,11 +1,11 @@
-"""Where every weight goes when it is laid out for a tile."""
+"""The position of every weight in the layout of a tile."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.implementation import STORAGE_DTYPES
@@ -14,11 +14,11 @@ from kswatch.kernels.problem import PRECISIONS, Problem
 
 
 def first_tile(problem, architecture=90):
-    return next(iter(candidates(problem, Machine(architecture))))
+    return next(iter(candidates(problem, GpuProperties(architecture))))
 
 
 def numbered(problem):
-    """Weights 0, 1, 2, ..., few enough for every precision to tell them apart."""
+    """Weights 0, 1, 2, ..., few enough to be distinct in every precision."""
     count = torch.arange(problem.pattern.nonzeros, dtype=STORAGE_DTYPES[problem.precision])
     return count.reshape(problem.pattern.as_tuple())
 
@@ -27,7 +27,7 @@ def numbered(problem):
 @pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
 def test_every_weight_appears_once_and_the_rest_is_zero(precision, layout):
     problem = Problem(Pattern(1, 10, 12, 2), 64, precision, layout)
-    tile = choose(problem, Machine(90))
+    tile = choose(problem, GpuProperties(90))
     weights = numbered(problem) + 1
     laid_out = lay_out(weights, tile)
     present = laid_out[laid_out != 0]
@@ -35,7 +35,7 @@ def test_every_weight_appears_once_and_the_rest_is_zero(precision, layout):
     assert torch.equal(present.sort().values, weights.flatten())
 
 
-def test_cuda_cores_read_rows_side_by_side():
+def test_cuda_cores_read_neighbouring_rows():
     problem = Problem(Pattern(1, 16, 24, 1), 64, "fp32", "batch_last")
     tile = first_tile(problem)
     weights = torch.randn(1, 16, 24, 1)
@@ -44,7 +44,7 @@ def test_cuda_cores_read_rows_side_by_side():
 
 
 @pytest.mark.parametrize(("precision", "elements"), [("fp16", 2), ("tf32", 1)])
-def test_a_lane_holds_what_the_instruction_wants_of_it(precision, elements):
+def test_a_lane_holds_its_fragment_of_the_instruction(precision, elements):
     """PTX ISA, fragments of A: lane 4g + t has rows g, g + 8 and words t, t + 4 of 32 bytes."""
     problem = Problem(Pattern(1, 16, 8 * elements, 1), 64, precision, "batch_last")
     tile = first_tile(problem)
@@ -52,11 +52,11 @@ def test_a_lane_holds_what_the_instruction_wants_of_it(precision, elements):
     lanes = lay_out(weights, tile)[: 16 * 8 * elements].view(32, 4, elements)
     g, t = 5, 3
     for word, (row, column) in enumerate([(g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)]):
-        wanted = weights[0, row, column * elements : (column + 1) * elements, 0]
-        assert torch.equal(lanes[4 * g + t, word], wanted)
+        expected = weights[0, row, column * elements : (column + 1) * elements, 0]
+        assert torch.equal(lanes[4 * g + t, word], expected)
 
 
-def test_tf32_weights_are_rounded_once_here():
+def test_tf32_weights_are_rounded_in_the_layout():
     problem = Problem(Pattern(1, 16, 16, 1), 64, "tf32", "batch_last")
     laid_out = lay_out(torch.full((1, 16, 16, 1), 1 + 2.0**-11), first_tile(problem))
     assert set(laid_out.unique().tolist()) <= {0.0, 1 + 2.0**-10}

@@ -8,7 +8,7 @@ import pytest
 
 from kswatch.kernels.fused.cuda import nvcc
 from kswatch.kernels.fused.cuda.compile import cubin
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
@@ -23,14 +23,14 @@ BATCHES = (1, 64, 25_088)
 
 
 def chosen_tiles(architecture, patterns, batches):
-    """The distinct tiles that these problems get on that architecture."""
+    """The distinct tiles of these problems on an architecture."""
     kinds = itertools.product(patterns, batches, PRECISIONS, LAYOUTS)
     problems = (
         Problem(Pattern(*pattern), batch, precision, layout) for pattern, batch, precision, layout in kinds
     )
-    machine = Machine(architecture)
-    wanted = (problem for problem in problems if architecture >= 80 or problem.precision != "tf32")
-    return sorted({choose(problem, machine) for problem in wanted}, key=repr)
+    gpu = GpuProperties(architecture)
+    supported = (problem for problem in problems if architecture >= 80 or problem.precision != "tf32")
+    return sorted({choose(problem, gpu) for problem in supported}, key=repr)
 
 
 def assert_no_spills(architecture, tiles):
@@ -46,7 +46,7 @@ def test_the_tiles_of_many_problems_compile_without_spills(architecture):
     assert_no_spills(architecture, chosen_tiles(architecture, PATTERNS, BATCHES))
 
 
-def test_a_source_compiles_to_the_same_bytes_again(tmp_path, monkeypatch):
+def test_compilation_is_reproducible(tmp_path, monkeypatch):
     tile = chosen_tiles(90, PATTERNS[:1], [64])[0]
     first = cubin(tile, 90)
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
@@ -54,8 +54,10 @@ def test_a_source_compiles_to_the_same_bytes_again(tmp_path, monkeypatch):
     assert cubin(tile, 90).sha256 == first.sha256
 
 
-def test_pycuda_compiles_to_the_bytes_that_nvcc_alone_gives():
+def test_pycuda_and_nvcc_compile_to_the_same_bytes():
     pytest.importorskip("pycuda.driver", reason="no PyCUDA with a driver", exc_type=ImportError)
     source = chosen_tiles(90, PATTERNS[:1], [64])[0].source
     found = nvcc.find_nvcc()
-    assert nvcc.by_pycuda(source, "sm_90", found)[0] == nvcc.by_nvcc(source, "sm_90", found)[0]
+    assert (
+        nvcc.compile_by_pycuda(source, "sm_90", found)[0] == nvcc.compile_by_nvcc(source, "sm_90", found)[0]
+    )

@@ -1,8 +1,8 @@
-"""What the compiler makes of wgmma's rules: its sums are left alone from a fence to the wait for them.
+"""The compiled code follows the rules of wgmma: its sums are not accessed between a fence and the wait.
 
 PTX ISA, "wgmma.fence" and "wgmma.wait_group": a register of D may neither be written between a fence and
-the first product, nor touched at all between a product and the wait that covers it. The compiler does not
-know these rules, since neither instruction names a register.
+the first product, nor accessed at all between a product and the wait that covers it. The compiler does not
+enforce these rules, since neither instruction names a register.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from kswatch.kernels.fused.cuda import nvcc
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.tile_candidates import of_warpgroups
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 TILES = [
     tile
     for precision, layout in (("fp16", "batch_last"), ("tf32", "batch_first"))
-    for tile in of_warpgroups(Problem(Pattern(1, 1024, 1024, 1), 25_088, precision, layout), Machine(90, 132))
+    for tile in warpgroup_tiles(
+        Problem(Pattern(1, 1024, 1024, 1), 25_088, precision, layout), GpuProperties(90, 132)
+    )
 ]
 PRODUCT = re.compile(r"wgmma\.mma_async\S+ \{([^}]*)\}")
 REGISTER = re.compile(r"%f\d+\b")
@@ -38,7 +40,7 @@ def ptx(tile, folder: Path, include: Path = nvcc.SOURCE_FOLDER) -> list[str]:
 
 
 def touched(lines: list[str]) -> list[str]:
-    """Lines that touch the sums where they must not."""
+    """Lines that access the sums where this is forbidden."""
     products = [number for number, line in enumerate(lines) if PRODUCT.search(line)]
     sums = {register for number in products for register in REGISTER.findall(lines[number])}
     fence = next(number for number, line in enumerate(lines) if "wgmma.fence" in line)
@@ -52,11 +54,11 @@ def touched(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "tile", [TILES[1], *(pytest.param(t, marks=pytest.mark.slow) for t in TILES)], ids=str
 )
-def test_nothing_touches_the_sums_from_the_first_fence_to_the_last_wait(tile, tmp_path):
+def test_the_sums_are_untouched_from_the_first_fence_to_the_last_wait(tile, tmp_path):
     assert touched(ptx(tile, tmp_path)) == []
 
 
-def test_a_sum_that_is_read_too_early_is_found():
+def test_an_early_read_of_a_sum_is_detected():
     lines = ["wgmma.fence.sync.aligned;", "wgmma.mma_async.x {%f1, %f2}, %rd1;", "{early}"]
     lines += ["wgmma.wait_group.sync.aligned 0;", "add.f32 %f3, %f1, %f9;"]
     assert touched(lines) == []

@@ -1,4 +1,4 @@
-"""What the real compiler gives the kernels, per architecture, held against the budget."""
+"""The resources of the compiled kernels per architecture, compared with the budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kswatch.kernels.fused.cuda.nvcc import find_tool
 from kswatch.kernels.fused.cuda.tile import FAMILIES
 from kswatch.kernels.fused.cuda_checks import resources
 from kswatch.kernels.fused.cuda_checks.budget import faults, read_budget
-from kswatch.kernels.fused.cuda_checks.resources import ResourceRow, count, listing
+from kswatch.kernels.fused.cuda_checks.resources import KernelResources, count, listing
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -25,7 +25,7 @@ needs_nvcc = pytest.mark.skipif(
     reason="no nvcc and nvdisasm: pip install 'kswatch[static]'",
 )
 
-ROW = ResourceRow(
+ROW = KernelResources(
     "a" * 64,
     "fp16 batch_last a tile",
     "sm_90",
@@ -52,12 +52,12 @@ FEW = [
     Problem(Pattern(1, 128, 128, 3), 25_088, "fp16", "batch_first"),
     Problem(Pattern(1, 512, 512, 1), 25_088, "fp16", "batch_last"),  # wgmma, in every size
 ]
-"""One for every family; all others are compiled in the slow run."""
+"""One for every family; all others are compiled in the slow tests."""
 
 
 @needs_nvcc
 @pytest.mark.timeout(900)
-def test_every_family_is_within_its_budget_and_a_second_listing_takes_no_compiler():
+def test_every_family_is_within_its_budget_and_a_second_listing_is_cached():
     rows = listing([90], FEW)
     assert {row.family for row in rows} == set(FAMILIES)
     assert not [str(fault) for fault in faults(rows, read_budget())]
@@ -83,7 +83,7 @@ def test_a_row_within_its_budget_has_no_fault():
 
 
 @pytest.mark.parametrize(
-    ("planted", "said"),
+    ("planted", "message"),
     [
         ({"spill_bytes": 8}, "spill_bytes 8, allowed at most 0"),
         ({"registers": 168}, "registers 168, allowed at most 128"),
@@ -93,9 +93,9 @@ def test_a_row_within_its_budget_has_no_fault():
         ({"family": "new"}, "family new, allowed tensor_cores"),
     ],
 )
-def test_a_planted_fault_names_the_kernel_what_was_allowed_and_what_was_found(planted, said):
+def test_a_planted_fault_names_the_kernel_and_both_values(planted, message):
     found = faults([replace(ROW, **planted)], BUDGET)
-    assert [str(fault) for fault in found] == [f"sm_90 fp16 batch_last a tile: {said}"]
+    assert [str(fault) for fault in found] == [f"sm_90 fp16 batch_last a tile: {message}"]
 
 
 def test_an_architecture_may_have_a_budget_of_its_own():
@@ -103,13 +103,13 @@ def test_an_architecture_may_have_a_budget_of_its_own():
     assert faults([turing], BUDGET) == []
 
 
-def test_a_budget_with_a_limit_that_there_is_not_is_refused(tmp_path):
+def test_a_budget_with_an_unknown_limit_is_refused(tmp_path):
     (tmp_path / "budget.toml").write_text("[cores]\nregister = 5\n")
     with pytest.raises(UsageError, match="register"):
         read_budget(tmp_path / "budget.toml")
 
 
-def test_a_budget_that_is_no_toml_is_refused(tmp_path):
+def test_a_budget_with_a_syntax_error_is_refused(tmp_path):
     (tmp_path / "budget.toml").write_text("[cores")
     with pytest.raises(UsageError, match="cannot read the budget"):
         read_budget(tmp_path / "budget.toml")
@@ -134,9 +134,9 @@ def test_without_a_disassembler_the_cure_is_named(monkeypatch, tmp_path):
 
 
 def test_a_row_has_the_columns_of_the_store():
-    assert {field.name for field in fields(ResourceRow)} == set(Resource.__table__.columns.keys())
+    assert {field.name for field in fields(KernelResources)} == set(Resource.__table__.columns.keys())
 
 
 def test_listing_needs_no_torch():
-    program = "import sys, kernels.fused.budget; sys.exit('torch' in sys.modules)"
+    program = "import sys, kswatch.kernels.fused.cuda_checks.budget; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,4 +1,4 @@
-"""What is tried on a GPU before anything is measured there: every family, every kind, tails first."""
+"""The trials on a GPU before measurements: every family and variant, partial tiles first."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda_checks import trials
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS
 
-H200 = Machine(90, 132)
+H200 = GpuProperties(90, 132)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_kind_is_tried_in_both_layouts(precision):
+def test_every_variant_is_tried_in_both_layouts(precision):
     tried = list(trials.trials("tensor_cores", precision, H200))
     kinds = {(trial.kind, trial.problem.layout) for trial in tried}
     assert kinds == {(kind, layout) for kind in ("plain", "parts", "walkers") for layout in LAYOUTS}
@@ -27,23 +27,23 @@ def test_every_kind_is_tried_in_both_layouts(precision):
     assert all(trial.tile.family == "tensor_cores" for trial in tried)
 
 
-def test_turing_tries_the_cuda_cores_alone():
-    turing = Machine(75, 40)
+def test_turing_tries_only_the_cuda_cores():
+    turing = GpuProperties(75, 40)
     assert not list(trials.trials("tensor_cores", "fp16", turing))
     assert list(trials.trials("cores", "fp16", turing))
 
 
-def test_a_tile_that_cannot_be_had_is_told_and_the_next_is_tried(monkeypatch, tmp_path):
+def test_a_tile_that_does_not_compile_is_reported(monkeypatch, tmp_path):
     trial = next(trials.trials("cores", "fp32", H200))
 
-    def attempt(trial, device):
+    def run_trial(trial, device):
         raise UnsupportedError("nvcc does not compile it")
 
-    monkeypatch.setattr(trials, "attempt", attempt)
-    assert not trials.tell(trial, torch.device("cpu"), tmp_path / "right.jsonl")
-    told = json.loads((tmp_path / "right.jsonl").read_text())
-    assert told["reason"] == "nvcc does not compile it"
-    assert told.keys() == asdict(trials.Outcome("", "", "", True, 0.0, None)).keys()
+    monkeypatch.setattr(trials, "run_trial", run_trial)
+    assert not trials.run_and_report(trial, torch.device("cpu"), tmp_path / "right.jsonl")
+    result = json.loads((tmp_path / "right.jsonl").read_text())
+    assert result["reason"] == "nvcc does not compile it"
+    assert result.keys() == asdict(trials.TrialResult("", "", "", True, 0.0, None)).keys()
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_the_smallest_trials_are_right_on_the_cpu(run_on_host, precision):
 @pytest.mark.parametrize(
     "module", ["kswatch.kernels.fused.cuda_checks.trials", "kswatch.kernels.fused.cuda_checks.trust"]
 )
-def test_without_a_gpu_the_commands_say_so(module):
+def test_without_a_gpu_the_commands_refuse_in_one_sentence(module):
     done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True)
     assert done.returncode != 0
     assert "no NVIDIA GPU" in done.stderr

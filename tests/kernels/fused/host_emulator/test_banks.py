@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import struct
 from dataclasses import replace
 
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda.arguments import FORMAT, pack
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile_candidates import choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
@@ -19,7 +18,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import make_operands
 
-H200 = Machine(90, 132)
+H200 = GpuProperties(90, 132)
 
 KINDS = [
     # columns, d: from 96 columns on, fp32 goes to the tensor cores
@@ -34,32 +33,33 @@ MORE += [("fp32", "batch_first", 64, d) for d in (1, 2, 16)]
 
 
 def traffic(problem, tile, folder=CUDA_SOURCES):
-    """Of one block: by kind, passes through the banks over the least there can be."""
+    """For one block and each kind of access, the passes through the banks over the minimum."""
     weights, _ = make_operands(problem, "cpu", seed=1)
     x, y = torch.zeros(problem.input_shape), torch.empty(problem.output_shape)
     x, y = x.to(weights.dtype), y.to(weights.dtype)
     laid_out = lay_out(weights, tile)
-    values = pack(problem, tile, x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr())
+    numbers = pack_numbers(problem, tile)
+    packed = pack_arguments(x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr(), numbers)
     shape = (1, tile.threads, tile.launch_bytes)
-    counted = host.execute(host.build(tile, folder), struct.pack(FORMAT, *values), shape, (x, laid_out, y), 1)
+    counted = host.execute(host.build(tile, folder), packed, shape, (x, laid_out, y), 1)
     return {kind: passes / least for kind, (passes, least) in counted.items() if least}
 
 
 def whole(precision, layout, columns, d):
-    """A problem of one block without tails, and the tile of its like with a large batch."""
+    """A problem with one full block, and the tile of a similar problem with a large batch."""
     like = Problem(Pattern(1, 128, columns, d), 25_088, precision, layout)
     tile = replace(choose(like, H200), parts=1, walkers=0)
     return Problem(Pattern(1, tile.rows, 2 * tile.depth, d), tile.batch, precision, layout), tile
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in MORE)])
-def test_no_access_meets_a_bank_twice(host_compiler, kind):
+def test_no_access_has_bank_conflicts(host_compiler, kind):
     found = traffic(*whole(*kind))
-    assert found.pop("copies") < 1.34  # rows of 64 bytes, padded for those who read them
+    assert found.pop("copies") < 1.34  # rows of 64 bytes, padded for the later reads
     assert set(found.values()) == {1.0}, found
 
 
-def test_a_pitch_that_meets_a_bank_twice_is_found(host_compiler, tmp_path, monkeypatch):
+def test_a_pitch_with_bank_conflicts_is_detected(host_compiler, tmp_path, monkeypatch):
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
     folder = tmp_path / "source"
     shutil.copytree(CUDA_SOURCES, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))

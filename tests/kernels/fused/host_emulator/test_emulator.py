@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import struct
 from dataclasses import replace
 
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda.arguments import FORMAT, pack
-from kswatch.kernels.fused.cuda.machine import Machine
-from kswatch.kernels.fused.cuda.tile import ceil
+from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile import ceil_div
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.host_emulator import emulator as host
@@ -19,8 +18,8 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 from kswatch.kernels.reference import check, make_operands, reference
 
-H200 = Machine(90, 132)
-TURING = Machine(75, 40)
+H200 = GpuProperties(90, 132)
+TURING = GpuProperties(75, 40)
 
 TAILS = [
     ((2, 20, 24, 1), 40),  # rows and columns end inside a tile
@@ -42,7 +41,7 @@ def tails():
 
 
 @pytest.mark.parametrize(("precision", "layout", "pattern", "batch"), list(tails()))
-def test_the_chosen_tile_is_right_where_shapes_have_tails(run_on_host, precision, layout, pattern, batch):
+def test_the_chosen_tile_is_right_for_partial_tiles(run_on_host, precision, layout, pattern, batch):
     problem = Problem(Pattern(*pattern), batch, precision, layout)
     answer = run_on_host(problem, choose(problem, H200))
     assert answer.ok, answer.reason
@@ -57,7 +56,7 @@ def test_the_chosen_tile_is_right_where_shapes_have_tails(run_on_host, precision
         pytest.param("bf16", "batch_first", marks=pytest.mark.slow),
     ],
 )
-def test_cuda_cores_serve_16_bits_where_tensor_cores_are_missing(run_on_host, precision, layout):
+def test_cuda_cores_compute_16_bits_without_tensor_cores(run_on_host, precision, layout):
     problem = Problem(Pattern(2, 20, 24, 2), 40, precision, layout)
     tile = choose(problem, TURING)
     assert tile.family == "cores"
@@ -107,7 +106,7 @@ def test_a_bias_is_added_before_the_rounding(run_on_host, precision, layout):
 @pytest.mark.parametrize(
     ("precision", "layout"), some(("fp32", "batch_first"), ("fp16", "batch_first"), ("bf16", "batch_last"))
 )
-def test_parts_of_c_add_up_whatever_is_left_for_the_last(run_on_host, precision, layout, steps):
+def test_parts_of_c_add_up_for_any_size_of_the_last_part(run_on_host, precision, layout, steps):
     problem = Problem(Pattern(2, 18, 200, 3), 37, precision, layout)
     tile = small(problem).with_vectors(problem.element_bytes)
     problem = replace(problem, pattern=Pattern(2, 18, steps * tile.depth - 3, 3))
@@ -122,15 +121,15 @@ def test_parts_of_c_add_up_whatever_is_left_for_the_last(run_on_host, precision,
 def test_a_walker_keeps_its_weights_for_all_its_batch_tiles(run_on_host, precision, layout, batch):
     problem = Problem(Pattern(2, 20, 24, 9), batch, precision, layout)
     tile = small(problem)
-    steps = ceil(problem.pattern.c, tile.depth)
+    steps = ceil_div(problem.pattern.c, tile.depth)
     answer = run_on_host(problem, replace(tile, walkers=2, weight_steps=steps), with_bias=True)
     assert answer.ok, answer.reason
 
 
 def small(problem):
     """A tile of 16 rows and 32 batch entries."""
-    wanted = (tile for tile in candidates(problem, H200) if (tile.rows, tile.batch) == (16, 32))
-    return next(tile for tile in wanted if not tile.walkers and tile.parts == 1)
+    small_tiles = (tile for tile in candidates(problem, H200) if (tile.rows, tile.batch) == (16, 32))
+    return next(tile for tile in small_tiles if not tile.walkers and tile.parts == 1)
 
 
 def test_parts_are_added_in_one_order(run_on_host):
@@ -140,7 +139,7 @@ def test_parts_are_added_in_one_order(run_on_host):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_elements_beyond_32_bits_are_found(host_compiler, layout):
+def test_elements_beyond_32_bits_are_addressed(host_compiler, layout):
     """Only the pages that one block touches become real; the rest of the 2^31 elements are addresses."""
     problem = Problem(Pattern(1, 16, 16, 1), 2**27 + 8, "fp16", layout)
     tile = small(problem)
@@ -152,9 +151,9 @@ def test_elements_beyond_32_bits_are_found(host_compiler, layout):
     where = (last, slice(None)) if layout == "batch_first" else (slice(None), last)
     x[where], y[where] = torch.randn(x[where].shape).half(), torch.nan
     laid_out = lay_out(weights, tile)
-    values = pack(problem, tile, x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr())
+    numbers = pack_numbers(problem, tile)
+    packed = pack_arguments(x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr(), numbers)
     shape = (tile.blocks(problem), tile.threads, tile.launch_bytes)
-    tensors = (x, laid_out, y)
-    host.execute(host.build(tile), struct.pack(FORMAT, *values), shape, tensors, 1, first=shape[0] - 1)
+    host.execute(host.build(tile), packed, shape, (x, laid_out, y), 1, first=shape[0] - 1)
     judged = replace(problem, batch=8)
     assert check(judged, y[where].contiguous(), reference(judged, weights, x[where].contiguous())).ok

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import pytest
 
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
-from kswatch.kernels.fused.cuda.tile import ceil
+from kswatch.kernels.fused.cuda.tile import ceil_div
 from kswatch.kernels.fused.cuda.tile_candidates import choose
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
-H200 = Machine(90, 132)
+H200 = GpuProperties(90, 132)
 
 DIRECT = Problem(Pattern(2, 20, 40, 1), 37, "fp16", "batch_first")
 TURNED = Problem(Pattern(1, 20, 40, 3), 37, "fp16", "batch_first")
@@ -32,7 +32,7 @@ MISSING = "NaN"
 
 
 class Mutant(NamedTuple):
-    """`source` becomes `planted` in a file; that shows in a problem, by these words."""
+    """`source` is replaced by `planted` in a file; in `problem` this gives an error with the text `seen`."""
 
     file: str
     source: str
@@ -106,11 +106,11 @@ MUTANTS = {
 
 
 def tile_of(problem, kind="plain"):
-    """The tile of a problem, as one of a kind."""
+    """The tile of a problem, as a given variant."""
     tile = replace(choose(problem, H200), parts=1, walkers=0)
     if kind == "parts":
         return replace(tile, parts=2)
-    steps = ceil(problem.pattern.c, tile.depth)
+    steps = ceil_div(problem.pattern.c, tile.depth)
     return replace(tile, walkers=1, weight_steps=steps) if kind == "walkers" else tile
 
 
@@ -161,7 +161,7 @@ def planted(mutant: Mutant, folder: Path) -> Path:
 
 
 def symptom(run) -> str:
-    """What the emulation or the comparison with float64 says."""
+    """The message of the emulation or of the comparison with float64."""
     try:
         answer = run()
     except host.Defect as defect:

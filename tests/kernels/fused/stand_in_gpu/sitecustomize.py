@@ -1,7 +1,7 @@
-"""A GPU that is none, for every Python process with this folder on its PYTHONPATH: rehearsals of a visit.
+"""A fake GPU for every Python process with this folder on its PYTHONPATH, to rehearse a session on a GPU.
 
-Devices of CUDA are the CPU, and the fused product is float64's, rounded: what is rehearsed are the programs
-around the kernels, with their arguments, files and child processes. Large operands are left unfilled.
+CUDA devices are the CPU, and the fused product is the rounded float64 reference: this rehearses the programs
+around the kernels, with their arguments, files and child processes. Large operands are not initialised.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 
 from kswatch.kernels import reference
 from kswatch.kernels.fused.cuda import driver, launch
-from kswatch.kernels.fused.cuda.machine import Machine
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.implementation import STORAGE_DTYPES
 
 FILLED_BATCH = 4096
-"""The largest that is computed; the ladder's problems would take minutes."""
+"""The largest batch that is computed; the problems of the ladder would take minutes."""
 
 real_device = torch.device
 real_operands = reference.make_operands
 
 
 class AnyDevice(type):
-    """So that `isinstance` goes on with torch's own."""
+    """Makes `isinstance` accept torch's own devices."""
 
     def __instancecheck__(cls, value):
         return isinstance(value, real_device)
@@ -38,7 +38,7 @@ class Device(metaclass=AnyDevice):
 
 
 class Event:
-    """One that took a millisecond."""
+    """An event whose elapsed time is a millisecond."""
 
     def __init__(self, enable_timing=False):
         pass
@@ -57,7 +57,7 @@ def make_operands(problem, device, seed):
     return torch.empty(problem.pattern.as_tuple(), dtype=dtype), torch.empty(problem.input_shape, dtype=dtype)
 
 
-def launcher(problem, weights, bias, tile):
+def prepare_unchecked(problem, weights, bias, tile):
     def product(x, empty=torch.empty):
         y = empty(problem.output_shape, dtype=weights.dtype, device=x.device)
         if problem.batch > FILLED_BATCH:
@@ -80,6 +80,6 @@ torch.cuda.get_device_properties = lambda device=None: SimpleNamespace(
 )
 torch.cuda.device = lambda device: nullcontext()
 torch.cuda.Event = Event
-driver.machine = lambda device: Machine(90, 132)
-launch.launcher = launcher
+driver.gpu_properties = lambda device: GpuProperties(90, 132)
+launch.prepare_unchecked = prepare_unchecked
 reference.make_operands = make_operands

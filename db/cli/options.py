@@ -1,0 +1,41 @@
+"""Options and arguments that several commands share, so that each has one name, type and help text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kswatch.db.cli.enums import ComparedMetric, Layout, Precision
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+# of what the store holds
+DeviceOption = Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")]
+RunOption = Annotated[int | None, typer.Option(help="Only measurements of this run.")]
+MetricOption = Annotated[ComparedMetric, typer.Option(help="Metric to compare.")]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="Only this precision.")]
+LayoutOption = Annotated[Layout | None, typer.Option(help="Only this layout.")]
+BaselinesOption = Annotated[
+    str | None, typer.Option(help="Baselines, comma-separated; by default all in the device's runs.")
+]
+
+# of what is to be measured
+MeasuredDeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, a unique prefix of one, or a model name.")
+]
+PatternsOption = Annotated[list[str] | None, typer.Option("--pattern", help="Pattern a,b,c,d; repeatable.")]
+BatchesOption = Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch size; repeatable.")]
+PrecisionsOption = Annotated[
+    list[str] | None, typer.Option("--precision", help="fp32, tf32, bf16, fp16; repeatable.")
+]
+LayoutsOption = Annotated[
+    list[str] | None, typer.Option("--layout", help="batch_first, batch_last; repeatable.")
+]
+ImplementationsOption = Annotated[
+    list[str] | None, typer.Option("--implementation", help="fused or a baseline; repeatable.")
+]
+
+# of who does it, and why
+UserOption = Annotated[str | None, typer.Option("--who", help="Your name; by default your login name.")]
+WhyOption = Annotated[str | None, typer.Option("--why", help="Reason, shown with the request.")]

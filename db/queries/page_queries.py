@@ -1,0 +1,97 @@
+"""Reads that only pages need: a stamp of the store's state, groups of runs, patterns, revisions, counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+
+from kswatch.db.schema.tables import Alert, AlertEvent, Problem, Revision, Run, RunEvent, Verdict
+from kswatch.db.store import Store
+
+
+class RunGroup(NamedTuple):
+    """Ended, not excluded runs of one kind, origin and suite on one device."""
+
+    device_id: int
+    kind: str
+    origin: str
+    suite: str
+    runs: int
+    newest_run_id: int
+    newest_started_at: datetime
+
+
+class MeasuredRevision(NamedTuple):
+    """A revision, and the first run that measured it."""
+
+    commit: str
+    dirty: bool
+    subject: str | None
+    committed_at: datetime | None
+    first_run_id: int
+
+
+def stamp(store: Store) -> str:
+    """A text that changes with every new run, verdict, alert or note; equal stamps mean equal pages."""
+    newest = select(
+        select(func.max(Run.id)).scalar_subquery(),
+        select(func.max(Run.finished_at)).scalar_subquery(),
+        select(func.max(RunEvent.id)).scalar_subquery(),
+        select(func.max(Verdict.run_id)).scalar_subquery(),
+        select(func.max(AlertEvent.id)).scalar_subquery(),
+    )
+    with store.session() as session:
+        return " ".join(map(str, session.execute(newest).one()))
+
+
+def run_groups(store: Store) -> list[RunGroup]:
+    """The groups of runs that each device has, the newest first."""
+    keys = (Run.device_id, Run.kind, Run.origin, Run.suite)
+    query = (
+        select(*keys, func.count(), func.max(Run.id).label("newest"), func.max(Run.started_at))
+        .where(Run.state.in_(("finished", "interrupted")), Run.excluded.is_(False))
+        .group_by(*keys)
+        .order_by(func.max(Run.id).desc())
+    )
+    with store.session() as session:
+        return [RunGroup(*row) for row in session.execute(query)]
+
+
+def patterns(store: Store) -> list[tuple[int, int, int, int]]:
+    """Every pattern that the store knows, sorted."""
+    letters = (Problem.a, Problem.b, Problem.c, Problem.d)
+    with store.session() as session:
+        rows = session.execute(select(*letters).distinct().order_by(*letters))
+        return [(a, b, c, d) for a, b, c, d in rows]
+
+
+def newest_plan(store: Store, suite: str) -> int | None:
+    """Planned cells of the newest unfiltered run of a suite; None where there was none."""
+    newest = select(Run.planned_cells, Run.arguments).where(Run.suite == suite, Run.planned_cells > 0)
+    with store.session() as session:
+        rows = session.execute(newest.order_by(Run.id.desc()).limit(20)).all()
+    narrowing = {"pattern", "batch", "precision", "layout", "implementation"}
+    return next((planned for planned, arguments in rows if not narrowing & set(arguments or {})), None)
+
+
+def revisions_between(store: Store, device_id: int, after_run: int, last_run: int) -> list[MeasuredRevision]:
+    """The revisions that a device measured after one run, up to another one, the oldest first."""
+    columns = (Revision.commit, Revision.dirty, Revision.subject, Revision.committed_at)
+    query = (
+        select(*columns, func.min(Run.id))
+        .join(Run, Run.revision_id == Revision.id)
+        .where(Run.device_id == device_id, Run.id > after_run, Run.id <= last_run)
+        .group_by(Revision.id, *columns)
+        .order_by(func.min(Run.id))
+    )
+    with store.session() as session:
+        return [MeasuredRevision(*row) for row in session.execute(query)]
+
+
+def alert_counts(store: Store) -> dict[str, int]:
+    """The number of alerts in each state."""
+    query = select(Alert.state, func.count()).group_by(Alert.state)
+    with store.session() as session:
+        return {state: number for state, number in session.execute(query)}

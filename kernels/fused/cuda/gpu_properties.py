@@ -1,0 +1,48 @@
+"""The properties of a GPU that the choice of a tile depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kswatch.kernels.fused.cuda.tile import Family
+from kswatch.kernels.problem import Problem
+
+MIN_ARCHITECTURE = 75
+TENSOR_CORE_ARCHITECTURE = 80
+"""The first architecture with mma.sync in tf32 and bf16, and with asynchronous copies."""
+
+MIN_SPLIT_COLUMNS = 96
+"""From this many columns on, 3xTF32 is as accurate as plain fp32, whose error grows with c
+(`tests/kernels/fused/cuda/test_split.py`)."""
+
+SHARED_KIB = {75: 64, 80: 163, 87: 163, 90: 227, 100: 227, 103: 227}
+"""Maximum shared memory per block, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
+OTHER_SHARED_KIB = 99
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProperties:
+    """The properties of a GPU that tiles depend on."""
+
+    architecture: int
+    """Compute capability: 90 for sm_90."""
+    multiprocessors: int = 108
+
+    @property
+    def shared_bytes(self) -> int:
+        """Maximum shared memory of one block."""
+        return 1024 * SHARED_KIB.get(self.architecture, OTHER_SHARED_KIB)
+
+    def supports(self, problem: Problem) -> bool:
+        """Whether the fused kernel supports this precision on the GPU."""
+        minimum = TENSOR_CORE_ARCHITECTURE if problem.precision == "tf32" else MIN_ARCHITECTURE
+        return self.architecture >= minimum
+
+    def families(self, problem: Problem) -> tuple[Family, ...]:
+        """Tensor cores where the GPU has them; fp32 on CUDA cores, or on both where 3xTF32 is as accurate."""
+        if self.architecture < TENSOR_CORE_ARCHITECTURE:
+            return ("cores",)
+        if problem.precision != "fp32":
+            return ("tensor_cores",)
+        split = problem.pattern.c >= MIN_SPLIT_COLUMNS
+        return ("cores", "tensor_cores") if split else ("cores",)

@@ -1,0 +1,118 @@
+"""The services that cross folders, each implemented by the folder that does the work.
+
+Imports are inside the functions, so that a command loads only the folders that it uses.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kswatch.ci.config import CiConfig
+from kswatch.configuration import database_url, read_config
+from kswatch.profiler.config import ProfilerConfig
+from kswatch.services import Judged, JudgementLimits, RevisionHistory, Services
+
+if TYPE_CHECKING:
+    from kswatch.db.store import Store
+
+
+def compose(config: Path | None) -> Services[Store]:
+    """The services by a configuration file; by ./kswatch.toml, where there is one, unless a file is named."""
+    path = config or Path("kswatch.toml")
+    tables = read_config(path, must_exist=config is not None)
+    profiler_config, ci_config = tables["profiler"], tables["ci"]
+    return Services(
+        tables=tuple(tables.values()),
+        config_path=path,
+        database_url=database_url(tables["db"], path),
+        judgement_limits=ci_config.judgement_limits,
+        judge=partial(_judge, ci_config),
+        request_confirmation=partial(_request_confirmation, ci_config),
+        check_missing_data=partial(_check_missing_data, ci_config),
+        predict=_predict,
+        request_size=_request_size,
+        notify=_notify,
+        notification_worker=_notification_worker,
+        write_overview=partial(_write_overview, ci_config.judgement_limits),
+        open_gate=partial(_open_gate, profiler_config),
+        compile_revisions=_compile_revisions,
+        open_history=_open_history,
+    )
+
+
+def _judge(config: CiConfig, store: Store, run_id: int) -> Judged:
+    from kswatch.ci.check import judge
+    from kswatch.ci.missing_data import check_missing_data
+
+    now = datetime.now(UTC)
+    judged = judge(store, run_id, config, now=now)
+    check_missing_data(store, config, now)
+    return judged
+
+
+def _request_confirmation(config: CiConfig, store: Store, run_id: int) -> int | None:
+    from kswatch.ci.confirmation.request import request_confirmation
+    from kswatch.db.queries.basic import run
+
+    return request_confirmation(store, run(store, run_id), config)
+
+
+def _check_missing_data(config: CiConfig, store: Store) -> None:
+    from kswatch.ci.missing_data import check_missing_data
+
+    check_missing_data(store, config, datetime.now(UTC))
+
+
+def _predict(store: Store, run_id: int) -> None:
+    from kswatch.profiler.runs.predictions import record
+
+    record(store, run_id)
+
+
+def _request_size(suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:
+    from kswatch.profiler.planning.budget import parse_seconds
+    from kswatch.profiler.planning.plan import Filters, plan_suite
+
+    budget = arguments.get("budget")
+    cells = plan_suite(suite, Filters.from_arguments(arguments)).cells
+    return cells, parse_seconds(str(budget)) if budget else None
+
+
+def _notify(store: Store) -> list[str]:
+    from kswatch.ci.notifications.sender import notify
+
+    return notify(store)
+
+
+def _notification_worker(database_url: str) -> AbstractContextManager[None]:
+    from kswatch.ci.notifications.sender import notification_worker
+
+    return notification_worker(database_url)
+
+
+def _write_overview(limits: JudgementLimits, store: Store, path: Path) -> int:
+    from kswatch.dashboard.static_export.page import write_overview
+
+    return write_overview(store, path, limits)
+
+
+def _open_gate(config: ProfilerConfig, **request: Any) -> AbstractContextManager[Any]:  # noqa: ANN401
+    from kswatch.profiler.ab_runs.session import open_for_command
+
+    return open_for_command(config, **request)
+
+
+def _compile_revisions(repository: Path, head: str, base: str | None) -> tuple[Any, Any]:
+    from kswatch.profiler.revisions.compile_stats import of_revisions
+
+    return of_revisions(repository, head, base)
+
+
+def _open_history(folder: Path) -> RevisionHistory:
+    from kswatch.profiler.revisions.git import CommitHistory
+
+    return CommitHistory(folder)

@@ -1,0 +1,134 @@
+"""The values and services that the command line composes for every command.
+
+Part of the floor, like `kswatch.errors`: it imports no folder, and every folder may import it.
+`kswatch.composition` fills in `Services`; a command reads them by `services(ctx)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+StoreType = TypeVar("StoreType")
+"""The store's class, `kswatch.db.store.Store`, which the floor does not import."""
+Table = TypeVar("Table")
+
+
+@dataclass(frozen=True)
+class JudgementLimits:
+    """Limits of the judgement that pages and reports show too."""
+
+    silent_hours: float = 60.0
+    """A device without a nightly run for longer than this is overdue."""
+    canary_floor: float = 0.05
+    """A canary that differs by more than this share from its history means that the machine changed."""
+
+    def is_overdue(self, newest: datetime, now: datetime) -> bool:
+        """Whether a device whose newest nightly run began at `newest` has stopped reporting."""
+        return now - newest > timedelta(hours=self.silent_hours)
+
+    def has_machine_moved(self, canary_shares: Iterable[float]) -> bool:
+        """Whether any canary differs too far from its own median; 1.0 is the median."""
+        return any(abs(share - 1) > self.canary_floor for share in canary_shares)
+
+    def as_text(self) -> str:
+        """The limits for an environment variable."""
+        return f"{self.silent_hours!r},{self.canary_floor!r}"
+
+    @classmethod
+    def from_text(cls, text: str) -> JudgementLimits:
+        """The limits that `as_text` wrote; the defaults for an empty text."""
+        return cls(*map(float, text.split(","))) if text else cls()
+
+
+class Judged(Protocol):
+    """The judgement of a run."""
+
+    @property
+    def exit_code(self) -> int:
+        """1 for a confirmed regression or an incorrect result, else 0."""
+
+
+class RevisionHistory(Protocol):
+    """The commits of one repository."""
+
+    def commit(self, name: str) -> str:
+        """Full hash of a revision."""
+
+    def subject(self, name: str) -> str:
+        """First line of a commit's message."""
+
+    def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
+        """The newest commit that may be the culprit, and all others, between good revisions and a bad one."""
+
+
+class OpenGate(Protocol):
+    """Opens the interleaved measurement of two revisions on one device."""
+
+    def __call__(
+        self,
+        *,
+        store: Any,  # noqa: ANN401  (a store, or None to record nothing)
+        repository: Path,
+        base: str,
+        head: str,
+        device: str | None,
+        suite: str | None,
+        filters: Mapping[str, object],
+        budget: str,
+        force: bool = False,
+        kind: str = "gate",
+    ) -> AbstractContextManager[Any]:
+        """Open it; the context gives a `kswatch.ci.gate.sequential.PairedSession`."""
+
+
+@dataclass(frozen=True)
+class Services(Generic[StoreType]):
+    """Configuration, addresses, and the callables that cross folders."""
+
+    tables: tuple[object, ...]
+    """The tables of the configuration file, one frozen dataclass per folder."""
+    config_path: Path
+    database_url: str
+    judgement_limits: JudgementLimits
+    judge: Callable[[StoreType, int], Judged]
+    """Judges a finished run and updates the alerts, those of missing data included."""
+    request_confirmation: Callable[[StoreType, int], int | None]
+    """Queues a measurement to confirm a run's provisional alerts; returns the request, or None."""
+    check_missing_data: Callable[[StoreType], None]
+    """Opens and ends the alerts of devices, cells and runs that are no longer measured."""
+    predict: Callable[[StoreType, int], None]
+    """Records every heuristic's predictions for a run."""
+    request_size: Callable[[str, dict[str, Any]], tuple[int, float | None]]
+    """Returns the cells of a suite with arguments, and its budget in seconds where it has one."""
+    notify: Callable[[StoreType], list[str]]
+    """Sends the notifications that are due; returns a sentence for each fault."""
+    notification_worker: Callable[[str], AbstractContextManager[None]]
+    """Sends the notifications of the store at a URL from a thread of its own while the context is open."""
+    write_overview: Callable[[StoreType, Path], int]
+    """Writes the overview of a store as one HTML page; returns its size in bytes."""
+    open_gate: OpenGate
+    compile_revisions: Callable[[Path, str, str | None], tuple[Any, Any]]
+    """Compiles a repository's head and base; returns each revision with its figures, None without a base."""
+    open_history: Callable[[Path], RevisionHistory]
+    """Opens the history of the repository that holds a folder."""
+
+    def table(self, kind: type[Table]) -> Table:
+        """The configuration table of a class, such as `DbConfig`."""
+        return next(table for table in self.tables if isinstance(table, kind))
+
+
+class CommandContext(Protocol):
+    """The part of a `typer.Context` that carries the services."""
+
+    obj: Any
+
+
+def services(ctx: CommandContext) -> Services[Any]:
+    """The services that were composed for a command."""
+    found: Services[Any] = ctx.obj
+    return found

@@ -1,0 +1,58 @@
+"""The version of kswatch on a Dask worker: plain text, exchanged before any class of ours is pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kswatch.profiler.devices.environment import revision
+
+KEY = "kswatch"
+"""Under which a worker hands its version to the scheduler when it registers."""
+
+Version = Mapping[str, str]
+
+
+def own_version() -> dict[str, str]:
+    """Release and commit of this process; the commit is empty where there is no repository."""
+    try:
+        release = version("kswatch")
+    except PackageNotFoundError:  # a checkout that is not installed
+        release = "unknown"
+    commit = revision(Path(__file__))
+    return {"release": release, "commit": commit.commit if commit else ""}
+
+
+def kswatch_device(worker: Mapping[str, object]) -> str | None:
+    """UUID of the device of a worker as the scheduler describes it; None for a worker of another program."""
+    resources = worker.get("resources")
+    if not isinstance(resources, dict) or len(resources) != 1:
+        return None
+    (uuid,) = resources
+    return uuid if KEY in worker or str(uuid) in str(worker.get("name")) else None
+
+
+def version_refusal(uuid: str, worker: Mapping[str, object], own: Version) -> str | None:
+    """Why tasks cannot be sent to this worker, as one sentence; None for a worker of the same version."""
+    other = worker.get(KEY)
+    if not isinstance(other, dict):
+        return (
+            f"the worker of device {uuid} runs a kswatch older than this coordinator's {own['release']}: "
+            "bring both to the same version"
+        )
+    if other.get("release") != own["release"]:
+        return (
+            f"the worker of device {uuid} runs kswatch {other.get('release')}, "
+            f"this coordinator {own['release']}: bring both to the same version"
+        )
+    if other.get("commit") != own["commit"]:
+        return (
+            f"the worker of device {uuid} runs commit {_short(other.get('commit'))}, "
+            f"this coordinator {_short(own['commit'])}: bring both to the same one"
+        )
+    return None
+
+
+def _short(commit: object) -> str:
+    return str(commit)[:10] if commit else "unknown"

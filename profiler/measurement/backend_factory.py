@@ -1,0 +1,28 @@
+"""The backend of a device in this process, made on first use and kept."""
+
+from __future__ import annotations
+
+from kswatch.profiler.backends.base import Backend, CpuBackend
+from kswatch.profiler.devices.discovery import Target
+
+_backend_of_device: dict[str, Backend] = {}
+
+
+def backend_for(target: Target) -> Backend:
+    """The one backend of the device in this process; it is kept because it holds calibrations."""
+    uuid = target.record.uuid
+    if uuid not in _backend_of_device:
+        _backend_of_device[uuid] = _make(target)
+    return _backend_of_device[uuid]
+
+
+def _make(target: Target) -> Backend:
+    if target.record.kind == "cpu":
+        return CpuBackend(target)
+    if target.record.simulated:
+        from kswatch.profiler.simulated.backend import SimulatedBackend
+
+        return SimulatedBackend.from_spec(target.spec)
+    from kswatch.profiler.backends.cuda import CudaBackend
+
+    return CudaBackend(target)
