@@ -1,4 +1,4 @@
-"""Which module imports which, read from source: also inside functions, under TYPE_CHECKING, and by name in strings."""
+"""Imports between modules, read from source: lazy ones, those for types, and module names in strings too."""
 
 from __future__ import annotations
 
@@ -61,9 +61,8 @@ def imported_names(text: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if _MODULE_NAME.fullmatch(node.value):
-                yield node.value
+        elif isinstance(node, ast.Constant) and _MODULE_NAME.fullmatch(str(node.value)):
+            yield str(node.value)
 
 
 def module_edges(sources: Sources) -> Edges:

@@ -1,4 +1,4 @@
-"""The structure of ARCHITECTURE.md: who imports whom, no circles, no crowded folder, empty `__init__` files."""
+"""The structure of ARCHITECTURE.md: import arrows, no circles, no crowded folder, empty `__init__` files."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ from tests.import_graph import FOLDERS, PACKAGE, ROOT
 
 WORDS = ROOT / "tests" / "words"
 VOCABULARY = ROOT / "docs" / "vocabulary.txt"
-PROSE = re.compile(r"\b(told|tells?|telling|said|spoke|speaks|whoever|epitaph|goodbye|put down to)\b", re.IGNORECASE)
+PROSE = re.compile(
+    r"\b(told|tells?|telling|said|spoke|speaks|whoever|epitaph|goodbye|put down to)\b", re.IGNORECASE
+)
 
 
 def read(path: Path) -> set[str]:
@@ -33,7 +35,7 @@ CONTRACT = read(WORDS / "contract_names.txt")
 
 @cache
 def product_files() -> tuple[Path, ...]:
-    """Every Python file of product code; the links in `kswatch/` lead to the same files and are passed over."""
+    """Every Python file of product code, once: the links in `kswatch/` are passed over."""
     found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     return tuple(sorted([*found, *(ROOT / PACKAGE).glob("*.py")]))
 
@@ -131,8 +133,10 @@ def test_each_contract_name_is_still_in_use() -> None:
 def test_each_word_of_a_public_name_is_in_the_vocabulary() -> None:
     used = {word for path in product_files() for name in public_names(tree(path)) for word in words_of(name)}
     known = read(VOCABULARY)
-    assert sorted(used - known) == [], f"new words in public names: add them to {VOCABULARY.name} if they are plain"
-    assert sorted(known - used) == [], f"no public name uses these any more: drop them from {VOCABULARY.name}"
+    assert sorted(used - known) == [], "new words in public names: add the plain ones to docs/vocabulary.txt"
+    assert sorted(known - used) == [], (
+        "no public name uses these any more: drop them from docs/vocabulary.txt"
+    )
 
 
 @pytest.mark.parametrize("name", ["told_plainly", "TokenDoor", "say_alive", "hot_whereabouts"])

@@ -11,7 +11,6 @@ import typer
 from kswatch.ci.cli.gate import DIMENSIONS, RepositoryOption, SuiteOption, filters_of, recording_store
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.ci.formats.problem_fields import problem_fields
 from kswatch.db.cli.options import (
     BatchesOption,
     ImplementationsOption,
@@ -126,6 +125,8 @@ def _compared(
 
 
 def _of_cell(cell: CellVerdict) -> dict[str, list[Any]]:
+    from kswatch.ci.formats.problem_fields import problem_fields
+
     return {name: [value] for name, value in problem_fields(cell.problem).items()} | {
         "implementation": [cell.implementation]
     }
