@@ -13,17 +13,27 @@ from typing import Annotated, Any
 
 import typer
 
-import kswatch.ci.cli.bisect
-import kswatch.ci.cli.check
-import kswatch.ci.cli.gate
-import kswatch.ci.cli.heuristics
-import kswatch.ci.cli.outbox
-import kswatch.ci.cli.simulate
-import kswatch.dashboard.cli
-import kswatch.db.cli.store
-import kswatch.profiler.cli.profile
-from kswatch.composition import compose
-from kswatch.errors import KswatchError
+try:
+    import kswatch.ci.cli.bisect
+    import kswatch.ci.cli.check
+    import kswatch.ci.cli.gate
+    import kswatch.ci.cli.heuristics
+    import kswatch.ci.cli.outbox
+    import kswatch.ci.cli.simulate
+    import kswatch.dashboard.cli
+    import kswatch.db.cli.store
+    import kswatch.profiler.cli.profile
+    from kswatch.composition import compose
+    from kswatch.errors import KswatchError
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("kswatch."):
+        raise
+    print(
+        f"kswatch: {error.name} is missing: the checkout has lost the symbolic links in kswatch/; "
+        "git config core.symlinks true && git checkout -- kswatch",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 EXIT_INTERNAL = 4
 # click's own, or the copy of click that newer versions of typer bring

@@ -212,3 +212,24 @@ def test_help_loads_none_of_the_large_libraries() -> None:
 
 def test_help_takes_at_most_three_tenths_of_a_second_more_than_bare_python() -> None:
     assert help_seconds() < 0.3
+
+
+def test_a_checkout_without_links_is_one_sentence_with_the_cure(tmp_path: Path) -> None:
+    package = tmp_path / "kswatch"
+    package.mkdir()
+    for path in (ROOT / "kswatch").iterdir():
+        if path.is_symlink():
+            (package / path.name).write_text(str(path.readlink()))  # as git writes one without symbolic links
+        elif path.suffix == ".py":
+            (package / path.name).write_text(path.read_text())
+    dependencies = Path(pytest.__file__).parents[1]
+    command = [sys.executable, "-S", "-m", "kswatch", "doctor"]  # -S: no path file leads to this work tree
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{dependencies}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "symbolic links" in done.stderr and "core.symlinks true" in done.stderr
