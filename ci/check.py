@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kswatch.ci.alerts.heuristics import judge_heuristics
-from kswatch.ci.alerts.update import AlertChange, AlertUpdate, changes_since, update_alerts
+from kswatch.ci.alerts.update import AlertChange, changes_since, update_alerts
 from kswatch.ci.config import CiConfig
 from kswatch.ci.confirmation.apply import apply_confirmation
-from kswatch.ci.missing_data import MissingDataAlert
 from kswatch.ci.regression.attribution import CODE_CAUSES
 from kswatch.ci.regression.history import read_judging_inputs
 from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
 from kswatch.db.alerts.lifecycle import unmute_expired
-from kswatch.db.queries.basic import EnvironmentChange, RunRow, alerts, run
+from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, alerts, run
 from kswatch.db.queries.regression_inputs import NewestPoint, newest_nights
 from kswatch.db.records import CONFIRM, HeuristicVerdictRecord
 from kswatch.db.store import Store
@@ -49,18 +48,17 @@ class RunJudgement:
     def regressed(self) -> bool:
         """Whether an undecided alert has a confirmed regression or an incorrect result."""
         found = [change.alert for change in self.alerts]
-        decided = {alert.id for alert in found if alert.state in DECIDED_STATES}
+        undecided = [alert for alert in found if alert.state not in DECIDED_STATES]
+        decided = {alert.id for alert in found} - {alert.id for alert in undecided}
         incorrect_alert = next((alert.id for alert in found if alert.cause == "incorrect"), None)
         if self.incorrect and incorrect_alert not in decided:
             return True
-        confirmed = {alert.id for alert in found if alert.confirmed and alert.id not in decided}
+        confirmed = [alert for alert in undecided if alert.confirmed]
         if self.run.kind == CONFIRM:  # it has no verdicts of its own
-            return any(
-                alert.id in confirmed and alert.verdict == "slower" and alert.cause in CODE_CAUSES
-                for alert in found
-            )
+            return any(alert.verdict == "slower" and alert.cause in CODE_CAUSES for alert in confirmed)
+        confirmed_ids = {alert.id for alert in confirmed}
         return any(
-            (one.confirmed or one.alert_id in confirmed)
+            (one.confirmed or one.alert_id in confirmed_ids)
             and one.verdict == "slower"
             and one.cause in CODE_CAUSES
             and one.alert_id not in decided
@@ -73,8 +71,8 @@ class CheckResult:
     """The judgements of one check, a device each."""
 
     judgements: Sequence[RunJudgement]
-    missing_data: Sequence[MissingDataAlert] = ()
-    """Alerts on missing data, which fail no check."""
+    missing_data: Sequence[tuple[AlertRow, DeviceRow]] = ()
+    """Alerts on missing data with their devices, which fail no check."""
 
     @property
     def exit_code(self) -> int:
@@ -106,26 +104,21 @@ def judge_run(store: Store, judged: RunRow, config: CiConfig, *, is_newest: bool
     if judged.state == "running":
         raise UsageError(f"run {judged.id} is still being measured; judge it when it has finished")
     if judged.kind == CONFIRM:
-        return _judge_confirmation(store, judged, config)
+        before = {alert.id: alert for alert in alerts(store, device_id=judged.device_id)}
+        decided = apply_confirmation(store, judged, config)
+        return RunJudgement(judged, alerts=changes_since(store, before, decided))
     inputs = read_judging_inputs(store, judged, config)
     found = judge_series(inputs, config)
-    update = update_alerts(store, inputs, found) if is_newest else AlertUpdate([], {})
-    verdicts = [replace(one, alert_id=update.alert_of.get(one.key)) for one in found]
+    changes, alert_of = update_alerts(store, inputs, found) if is_newest else ([], {})
+    verdicts = [replace(one, alert_id=alert_of.get(one.key)) for one in found]
     store.record_verdicts(judged.id, verdicts)
     heuristics, of_heuristics = judge_heuristics(store, inputs, config, is_newest=is_newest)
     return RunJudgement(
         run=judged,
         verdicts=verdicts,
-        alerts=[*update.changes, *of_heuristics],
+        alerts=[*changes, *of_heuristics],
         incorrect=inputs.incorrect,
         environment_changes=inputs.environment_changes,
         canary_change=inputs.canary_change,
         heuristics=heuristics,
     )
-
-
-def _judge_confirmation(store: Store, judged: RunRow, config: CiConfig) -> RunJudgement:
-    """The changes of alerts that a confirming run caused."""
-    before = {alert.id: alert for alert in alerts(store, device_id=judged.device_id)}
-    results = apply_confirmation(store, judged, config)
-    return RunJudgement(judged, alerts=changes_since(store, before, [one.alert_id for one in results]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from kswatch.ci.config import CiConfig
 from kswatch.ci.regression.history import read_judging_inputs
 from kswatch.ci.regression.verdicts import judge_series
-from kswatch.db.queries.basic import RunRow, runs, verdicts
+from kswatch.db.queries.basic import runs, verdicts
 from kswatch.db.store import Store
 
 
@@ -50,25 +50,18 @@ def rejudge(
         excluded=False,
     )
     found = []
-    for done, row in enumerate(sorted(rows, key=lambda row: row.id), 1):
-        found.append(_rejudge(store, row, config))
+    for done, run in enumerate(sorted(rows, key=lambda row: row.id), 1):
+        before = {(row.cell_id, row.metric): (row.verdict, row.alert_id) for row in verdicts(store, run.id)}
+        judged, changes = [], Counter[str]()
+        for verdict in judge_series(read_judging_inputs(store, run, config), config):
+            was, alert_id = before.get(verdict.key, ("none", None))
+            judged.append(replace(verdict, alert_id=alert_id))
+            changes[f"{was} -> {verdict.verdict}"] += was != verdict.verdict
+        store.record_verdicts(run.id, judged)
+        changed = {change: count for change, count in sorted(changes.items()) if count}
+        found.append(RejudgedRun(run.id, run.device_model, len(judged), changed))
         progress(done, len(rows))
     return found
-
-
-def _rejudge(store: Store, run: RunRow, config: CiConfig) -> RejudgedRun:
-    before = {(row.cell_id, row.metric): row for row in verdicts(store, run.id)}
-    alert_of = {key: row.alert_id for key, row in before.items()}
-    now = [
-        replace(one, alert_id=alert_of.get(one.key))
-        for one in judge_series(read_judging_inputs(store, run, config), config)
-    ]
-    store.record_verdicts(run.id, now)
-    was = {key: row.verdict for key, row in before.items()}
-    changes = Counter(
-        f"{was.get(one.key, 'none')} -> {one.verdict}" for one in now if was.get(one.key) != one.verdict
-    )
-    return RejudgedRun(run.id, run.device_model, len(now), dict(sorted(changes.items())))
 
 
 def format_rejudged(found: Sequence[RejudgedRun]) -> str:

@@ -13,9 +13,14 @@ from starlette.middleware import Middleware
 from streamlit import App
 
 from kswatch.dashboard.auth import current_user
-from kswatch.dashboard.auth.factory import make_provider
 from kswatch.dashboard.auth.middleware import AuthMiddleware, allowed_hosts
-from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
+from kswatch.dashboard.auth.providers import AuthProvider, NoAuth
+from kswatch.dashboard.auth.settings import (
+    AuthSettings,
+    is_loopback,
+    read_auth_settings,
+    require_sign_in_unless_local,
+)
 from kswatch.dashboard.data.server_settings import host_names
 
 
@@ -41,11 +46,28 @@ def content_policy() -> str:
     )
 
 
+def _make_provider(settings: AuthSettings) -> AuthProvider:
+    """The provider that the settings require.
+
+    Raises:
+        ConfigurationError: a provider is set but the extra `auth` is not installed.
+    """
+    if settings.tokens:
+        from kswatch.dashboard.auth.token_auth import TokenAuth
+
+        return TokenAuth(settings.tokens)
+    if settings.oidc:
+        from kswatch.dashboard.auth.oidc import OidcAuth
+
+        return OidcAuth(settings.oidc)
+    return NoAuth()
+
+
 _address = streamlit.get_option("server.address") or "0.0.0.0"
 _hosts = host_names()
 _settings = read_auth_settings(os.environ)
 require_sign_in_unless_local(_settings, _address, _hosts)
-_provider = make_provider(_settings)
+_provider = _make_provider(_settings)
 current_user.set_provider(_provider)
 
 app = App(

@@ -67,7 +67,7 @@ def dashboard(
     environment = server_environment(
         services(ctx).database_url,
         config.hosts,
-        services(ctx).table(DbConfig).limits,
+        services(ctx).table(DbConfig),
         services(ctx).judgement_limits,
     )
     os.execve(arguments[0], arguments, os.environ | environment)

@@ -25,13 +25,9 @@ def decode(
     text: bool = False,
     check: Check | None = None,
 ) -> Any:  # noqa: ANN401  (an instance of `record`)
-    """A record of this class from plain values.
+    """A record of this class, a dataclass or a named tuple, from plain values by field name.
 
-    Args:
-        record: a dataclass, or a named tuple.
-        values: by field name; absent ones take their default.
-        text: values are text, as in CSV; an empty one is absent.
-        check: of the numbers, beyond their type.
+    With `text` the values are text, as in CSV, and an empty one is absent. Absent ones take their default.
 
     Raises:
         DecodeError: a field is unknown, missing, or has a value that it cannot have.
@@ -61,10 +57,6 @@ def _required(record: type) -> tuple[str, ...]:
     return tuple(field.name for field in absent if field.default_factory is MISSING)
 
 
-def _is_record(wanted: object) -> bool:
-    return isinstance(wanted, type) and (is_dataclass(wanted) or hasattr(wanted, "_fields"))
-
-
 def _value(name: str, wanted: Any, value: Any, text: bool, check: Check | None) -> Any:  # noqa: ANN401
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin in (Union, UnionType):
@@ -80,14 +72,11 @@ def _value(name: str, wanted: Any, value: Any, text: bool, check: Check | None) 
         if not isinstance(parts, list):
             raise DecodeError(f"{name} is {value!r}, not a list")
         return tuple(_value(name, arguments[0], part, text, check) for part in parts)
-    if origin is dict or wanted is dict:
-        if not isinstance(value, dict):
-            raise DecodeError(f"{name} is {value!r}, not an object")
-        return value
-    if _is_record(wanted):
+    is_record = isinstance(wanted, type) and (is_dataclass(wanted) or hasattr(wanted, "_fields"))
+    if is_record or origin is dict or wanted is dict:
         if not isinstance(value, Mapping):
             raise DecodeError(f"{name} is {value!r}, not an object")
-        return decode(wanted, value, text=text, check=check)
+        return decode(wanted, value, text=text, check=check) if is_record else value
     return _scalar(name, wanted, value, text, check)
 
 

@@ -31,8 +31,10 @@ def to_plain(value: object) -> Plain:
         return int(value)
     if isinstance(value, Real):
         return float(value) if math.isfinite(value) else None
-    if isinstance(value, datetime | date):
-        return _time_text(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError(f"time {value} has no zone")
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return _plain_container(value)
 
 
@@ -49,16 +51,8 @@ def _plain_container(value: object) -> Plain:
         return [to_plain(item) for item in value]
     if isinstance(value, Enum):
         return to_plain(value.value)
-    if isinstance(value, PurePath):
+    if isinstance(value, PurePath | date):
         return str(value)
     if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
         return to_plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no JSON form: {value!r}")
-
-
-def _time_text(value: datetime | date) -> str:
-    if not isinstance(value, datetime):
-        return value.isoformat()
-    if value.tzinfo is None:
-        raise TypeError(f"time {value} has no zone")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

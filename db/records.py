@@ -76,6 +76,16 @@ class ProblemKey:
         return f"{self.pattern} batch {self.batch} {self.precision} {self.layout}"
 
     @property
+    def fields(self) -> dict[str, object]:
+        """Pattern, batch, precision and layout, as rows for scripts and explanations of alerts name them."""
+        return {
+            "pattern": self.pattern,
+            "batch": self.batch,
+            "precision": self.precision,
+            "layout": self.layout,
+        }
+
+    @property
     def compulsory_bytes(self) -> int:
         """Bytes that every implementation must move: input and weights read once, output written once."""
         activations = self.batch * self.a * (self.b + self.c) * self.d

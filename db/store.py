@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, Executable, delete, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.engine import WRITES, open_engine
 from kswatch.db.backend.errors import shown, translate_db_errors
-from kswatch.db.backend.mapping import PROBLEM_COLUMNS, record_of
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, field_names, record_of
 from kswatch.db.backend.retry import ConnectRetry
 from kswatch.db.records import (
     CanaryRecord,
@@ -48,6 +49,8 @@ from kswatch.db.writes.identifiers import IdentifierCache
 from kswatch.db.writes.measurements import RunFacts
 from kswatch.db.writes.runs import get_run
 from kswatch.db.writes.series_tails import write_tails
+
+Row = TypeVar("Row")
 
 
 class Store:
@@ -88,6 +91,11 @@ class Store:
         with self._connected(self.engine) as session:
             yield session
 
+    def read(self, query: Executable, row: Callable[..., Row]) -> list[Row]:
+        """A `row` made of the values of each row of the query."""
+        with self.session() as session:
+            return [row(*values) for values in session.execute(query)]
+
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that is one short transaction: it waits for its turn and commits at the end."""
@@ -127,10 +135,10 @@ class Store:
         finally:
             self._guard = former
 
-    def begin_run(self, record: RunRecord, identity: str | None = None) -> int:
-        """Record that a run began, and return its id; `identity` is that of an imported run."""
+    def begin_run(self, record: RunRecord) -> int:
+        """Record that a run began, and return its id."""
         with self.writing() as session:
-            return run_writing.begin(session, record, identity).id
+            return run_writing.begin(session, record).id
 
     def record_problem(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
         """Record one problem's measurements (or several problems') in one transaction.
@@ -218,33 +226,22 @@ class Store:
 
     def run_problems(self, run_id: int) -> list[ProblemKey]:
         """The sorted problems that the run has a measurement of, whatever its status."""
-        query = (
-            select(*PROBLEM_COLUMNS)
-            .join(Cell, Cell.problem_id == Problem.id)
-            .join(Measurement, Measurement.cell_id == Cell.id)
-            .where(Measurement.run_id == run_id)
-            .distinct()
-        )
-        with self.session() as session:
-            return sorted(ProblemKey(*values) for values in session.execute(query).all())
+        cells = self.read(_CELLS.where(Measurement.run_id == run_id), _cell)
+        return sorted({problem for problem, _ in cells})
 
     def done_cells(self, run_id: int) -> set[tuple[ProblemKey, str]]:
         """Cells that a resumed run need not repeat: those with a measurement that was not skipped."""
-        query = (
-            select(Cell.implementation, *PROBLEM_COLUMNS)
-            .join(Problem, Problem.id == Cell.problem_id)
-            .join(Measurement, Measurement.cell_id == Cell.id)
-            .where(Measurement.run_id == run_id, Measurement.status != "skipped")
-        )
-        with self.session() as session:
-            return {(ProblemKey(*values), name) for name, *values in session.execute(query)}
+        done = (Measurement.run_id == run_id, Measurement.status != "skipped")
+        return set(self.read(_CELLS.where(*done), _cell))
 
     def resumable_run(self, device_uuid: str | None = None) -> int | None:
         """The id of the newest unfinished nightly or ad-hoc run, on this device or on any.
 
         Runs of other kinds are started anew by the gate, bisection or confirmation that needs them.
         """
-        query = select(Run.id).where(Run.state.in_(("running", "interrupted")), Run.kind.in_(_RESUMED_KINDS))
+        query = select(Run.id).where(
+            Run.state.in_(("running", "interrupted")), Run.kind.in_(("nightly", "ad_hoc"))
+        )
         if device_uuid is not None:
             query = query.join(Device, Device.id == Run.device_id).where(Device.uuid == device_uuid)
         with self.session() as session:
@@ -264,7 +261,15 @@ class Store:
             )
 
 
-_RESUMED_KINDS = ("nightly", "ad_hoc")
-_VERDICT_FIELDS = tuple(
-    field.name for field in fields(VerdictRecord) if field.name not in ("problem", "implementation")
+_CELLS = (
+    select(Cell.implementation, *PROBLEM_COLUMNS)
+    .join(Problem, Problem.id == Cell.problem_id)
+    .join(Measurement, Measurement.cell_id == Cell.id)
 )
+
+
+def _cell(implementation: str, *problem: Any) -> tuple[ProblemKey, str]:  # noqa: ANN401
+    return ProblemKey(*problem), implementation
+
+
+_VERDICT_FIELDS = [name for name in field_names(VerdictRecord) if name not in ("problem", "implementation")]

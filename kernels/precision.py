@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -25,23 +26,17 @@ def precision_scope(problem: Problem) -> Iterator[None]:
     TF32 is on only for `tf32`. Sums in half precision (cuBLAS's reduced-precision reductions and
     fp16 accumulation) are off in all precisions. The previous settings are restored at the end.
     """
-    matmul = torch.backends.cuda.matmul
-    float32 = _float32_settings()
-    reductions = {name: _reduction(name) for name in REDUCTIONS}
-    accumulation = getattr(matmul, "allow_fp16_accumulation", None)  # since torch 2.7
+    older, before = _older_switch(), _switches()
     try:
         torch.set_float32_matmul_precision("high" if problem.precision == "tf32" else "highest")
-        for name in REDUCTIONS:
-            setattr(matmul, name, False)
-        if accumulation is not None:
-            matmul.allow_fp16_accumulation = False
+        for owner, name, _ in before:
+            if name != "fp32_precision":
+                setattr(owner, name, False)
         yield
     finally:
-        _restore_float32(*float32)
-        for name, value in reductions.items():
-            setattr(matmul, name, value)
-        if accumulation is not None:
-            matmul.allow_fp16_accumulation = accumulation
+        torch.set_float32_matmul_precision(older)
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def unsupported_precision(precision: Precision, device: torch.device) -> str | None:
@@ -74,27 +69,24 @@ def _has_tf32(device: torch.device) -> bool:
     return unsupported_precision("tf32", device) is None
 
 
-def _reduction(name: str) -> bool | tuple[bool, bool]:
-    matmul = torch.backends.cuda.matmul
-    split_k = getattr(matmul, f"{name}_split_k", None)  # a second half of the switch in newer torch
-    allowed = getattr(matmul, name)
-    return allowed if split_k is None else (allowed, split_k)
-
-
-def _float32_settings() -> tuple[str, dict[str, str]]:
-    """The older switch, and the newer ones per backend (torch 2.9) with the same meaning."""
-    newer = {
-        name: backend.matmul.fp32_precision
-        for name, backend in (("cuda", torch.backends.cuda), ("mkldnn", torch.backends.mkldnn))
-        if hasattr(getattr(backend, "matmul", None), "fp32_precision")
-    }
+def _older_switch() -> str:
     try:
-        return torch.get_float32_matmul_precision(), newer
-    except RuntimeError:  # torch refuses to read the older switch once the two disagree
-        return "highest", newer
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch refuses to read it once it disagrees with the newer ones
+        return "highest"
 
 
-def _restore_float32(older: str, newer: dict[str, str]) -> None:
-    torch.set_float32_matmul_precision(older)
-    for name, value in newer.items():
-        getattr(torch.backends, name).matmul.fp32_precision = value
+def _switches() -> list[tuple[Any, str, object]]:
+    """(owner, name, value) of all other switches that this torch has."""
+    matmul = torch.backends.cuda.matmul
+    found: list[tuple[Any, str, object]] = []
+    for name in REDUCTIONS:
+        value, split_k = getattr(matmul, name), getattr(matmul, f"{name}_split_k", None)
+        found.append((matmul, name, value if split_k is None else (value, split_k)))
+    if hasattr(matmul, "allow_fp16_accumulation"):  # since torch 2.7
+        found.append((matmul, "allow_fp16_accumulation", matmul.allow_fp16_accumulation))
+    for backend in (torch.backends.cuda, torch.backends.mkldnn):
+        owner: Any = getattr(backend, "matmul", None)
+        if hasattr(owner, "fp32_precision"):  # since torch 2.9, with the meaning of the older switch
+            found.append((owner, "fp32_precision", owner.fp32_precision))
+    return found

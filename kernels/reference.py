@@ -71,14 +71,11 @@ def check(
 ) -> Correctness:
     """Compare y with the reference: a relative limit on the norm, an absolute one on every element.
 
-    Args:
-        problem: The problem that y was computed for.
-        y: The product, of `output_shape`.
-        reference: The result of `reference` for the same operands.
-        bmm_error: Relative error of `bmm` on the same operands, which may widen the limit.
+    The relative error of `bmm` on the same operands may widen the limits.
     """
     if y.shape != reference.shape or y.dtype != STORAGE_DTYPES[problem.precision]:
-        return _wrong(f"the product is {_form(y)}, not of {problem}'s output shape and precision")
+        form = f"{tuple(y.shape)} in {y.dtype}"
+        return _wrong(f"the product is {form}, not of {problem}'s output shape and precision")
     if broken := y.numel() - int(torch.isfinite(y).sum()):
         return _wrong(f"{broken} of {y.numel()} elements are NaN or Inf")
     squared_error, squared_norm, max_error = _distances(y, reference)
@@ -105,10 +102,6 @@ def _wrong(reason: str) -> Correctness:
     return Correctness(inf, inf, ok=False, reason=reason)
 
 
-def _form(tensor: torch.Tensor) -> str:
-    return f"{tuple(tensor.shape)} in {tensor.dtype}"
-
-
 def _distances(y: torch.Tensor, reference: torch.Tensor) -> tuple[float, float, float]:
     """Squared norm of the difference, squared norm of the reference, largest absolute difference."""
     squared_error = squared_norm = max_error = 0.0
@@ -131,9 +124,7 @@ def _product(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.
 
 def _rounded(problem: Problem, operand: torch.Tensor) -> torch.Tensor:
     """The operand in float64, after rounding to the precision; all but tf32 are rounded by their storage."""
-    if problem.precision != "tf32":
-        return operand.double()
-    return round_to_tf32(operand).double()
+    return (round_to_tf32(operand) if problem.precision == "tf32" else operand).double()
 
 
 def round_to_tf32(operand: torch.Tensor) -> torch.Tensor:

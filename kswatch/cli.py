@@ -18,7 +18,6 @@ try:
     import kswatch.ci.cli.check
     import kswatch.ci.cli.gate
     import kswatch.ci.cli.heuristics
-    import kswatch.ci.cli.outbox
     import kswatch.ci.cli.simulate
     import kswatch.dashboard.cli
     import kswatch.db.cli.store

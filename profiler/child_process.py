@@ -54,15 +54,10 @@ class ChildProcess:
         options: Sequence[str] = (),
         descriptors: Sequence[int] = (),
     ) -> None:
-        """Start it.
+        """Run a module with the pipe's descriptor and these arguments; `stop` ends it when set.
 
-        Args:
-            module: Its main module.
-            arguments: Those after the pipe's descriptor.
-            stop: Ends it when set.
-            variables: Of its environment, beside the inherited ones.
-            options: Of the Python interpreter.
-            descriptors: File descriptors that it inherits, beside the pipe's.
+        It inherits these file descriptors beside the pipe's, and these environment variables beside all
+        others; `options` are those of the Python interpreter.
         """
         self._stop = stop
         self._connection, child_end = Pipe()

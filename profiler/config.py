@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from kswatch.errors import ConfigurationError
 from kswatch.profiler.settings import MeasureSettings
 
 ENGINES = ("local", "dask")
-_ABOVE_0 = (
-    "half_width",
-    "cell_cap_ms",
-    "too_slow_ms",
-    "watchdog_s",
-    "lease_s",
-    "worker_absent_s",
-    "store_absent_s",
-    "poll_s",
-)
 
 
 @dataclass(frozen=True)
@@ -80,9 +70,10 @@ class ProfilerConfig:
     """Interval at which `kswatch serve` checks for requests."""
 
     def __post_init__(self) -> None:
-        for name in _ABOVE_0:
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"profiler.{name} = {getattr(self, name)} must be above 0")
+        for number in fields(self):
+            value = getattr(self, number.name)
+            if number.type == "float" and value <= 0:
+                raise ConfigurationError(f"profiler.{number.name} = {value} must be above 0")
 
         if self.engine not in ENGINES:
             raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {', '.join(ENGINES)}")

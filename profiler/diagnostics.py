@@ -7,7 +7,7 @@ without (a GPU, an energy counter) is ok; the text then states the consequence o
 from __future__ import annotations
 
 import os
-import sys
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,6 @@ NAME = "kswatch"
 """The distribution and its one import name."""
 FOLDERS = ("kernels", "profiler", "db", "ci", "dashboard")
 """Packages below `kswatch`: in a checkout links to the folders beside it, in an installation real folders."""
-OLDEST_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Check:
 def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Check]:
     """Every check, in the order in which failures are best repaired."""
     return [
-        python(),
+        Check("python", True, platform.python_version()),
         *import_name(),
         torch(),
         compiler(),
@@ -51,16 +50,6 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         *store(database_url),
         quiet(),
     ]
-
-
-def python() -> Check:
-    """Whether the Python version is supported."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= OLDEST_PYTHON:
-        return Check("python", True, version)
-    return Check(
-        "python", False, f"{version} is too old", "install Python 3.11 or newer, then run make setup"
-    )
 
 
 def import_name(package: Path | None = None) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,6 @@ from kswatch.kernels.fused import tuning
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
 from kswatch.kernels.fused.tuning import Candidate, TiledFused
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.empty_records import problem_key, problem_of
 from kswatch.profiler.liveness.device_lease import hold_device
@@ -86,19 +86,10 @@ def tune(
     budget: TimeBudget | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
-    backend: Backend | None = None,
 ) -> TuningResult:
-    """Find tiles for the problems that have none in the store.
+    """Find tiles for the problems that have none in the store, which receives each as soon as it is found.
 
-    Args:
-        store: Receives each tile as soon as it is found.
-        target: The device, which no other process may be measuring.
-        problems: Problems in the order of the search.
-        limits: Extent of the search.
-        budget: Time limit; remaining problems are left.
-        progress: Shows the progress.
-        stop: When set, the search ends after the current problem.
-        backend: The backend of the device; that of this process unless given.
+    Problems that the budget does not hold are left, and those after the current one when `stop` is set.
 
     Raises:
         MeasurementError: another process holds the device, or the device no longer responds.
@@ -116,7 +107,7 @@ def tune(
             if (stop and stop.is_set()) or not budget.holds(budget.spent_s / place if place else 0.0):
                 break
             progress.starting(problem)
-            candidates, records = _measure_candidates(problem, target, limits, place, backend)
+            candidates, records = _measure_candidates(problem, target, limits, place)
             result = _with_tile(store, target, result, problem, candidates, records)
             leases.heartbeat(store, lease, LEASE_S)
             progress.recorded(records)
@@ -125,13 +116,13 @@ def tune(
 
 
 def _measure_candidates(
-    problem: Problem, target: Target, limits: TuningLimits, seed: int, backend: Backend | None
+    problem: Problem, target: Target, limits: TuningLimits, seed: int
 ) -> tuple[list[Candidate], list[MeasurementRecord]]:
     """The candidates with their measurements; all ratios are to the first one, the cost model's."""
     candidates = limits.candidates(problem, torch.device(target.torch_device), limits.most)
     names = [FUSED, *(candidate.name for candidate in candidates[1:])]
     tiled = [TiledFused(candidate, name) for candidate, name in zip(candidates, names, strict=True)]
-    records = measure_problem(problem, tiled, target, limits.settings, seed=seed, backend=backend)
+    records = measure_problem(problem, tiled, target, limits.settings, seed=seed)
     return candidates, records[: len(tiled)]  # further records are hot measurements
 
 
@@ -159,7 +150,7 @@ def _with_tile(
         model_latency_ms=_model_ms(best, target),
         candidates=len(correct),
         refused=len(records) - len(correct),
-        tuned_at=tuned_tiles.now(),
+        tuned_at=datetime.now(UTC),
     )
     tuned_tiles.record(store, target.record, result.source_hash, found)
     speedup = 1.0 if measured.implementation == FUSED else None
@@ -183,17 +174,11 @@ def fastest(
 
 def _model_ms(candidate: Candidate, target: Target) -> float | None:
     """The cost model's estimate in ms; None where the clock is unknown."""
-    mhz = _clock_mhz(target)
-    cores = (target.record.multiprocessors or 1) if target.record.kind == "cpu" else 1
-    return candidate.cycles / cores / mhz / 1e3 if mhz else None
-
-
-def _clock_mhz(target: Target) -> float | None:
     if target.record.kind == "cpu":
-        frequency = psutil.cpu_freq()
-        return frequency.current if frequency else None
+        frequency, cores = psutil.cpu_freq(), target.record.multiprocessors or 1
+        return candidate.cycles / cores / frequency.current / 1e3 if frequency else None
     khz = getattr(torch.cuda.get_device_properties(target.torch_device), "clock_rate", None)
-    return khz / 1e3 if khz else None
+    return candidate.cycles / khz if khz else None
 
 
 def export(store: Store, result: TuningResult, path: Path) -> int:

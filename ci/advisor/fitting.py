@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from kswatch.ci.advisor.from_store import device_facts, measured_problems
 from kswatch.db.queries.basic import devices, find_device
 from kswatch.db.queries.headline import outcomes
-from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 from kswatch.kernels.heuristics.device_distance import balance_facts
 from kswatch.kernels.heuristics.learned import METRICS
 from kswatch.kernels.heuristics.model_file import merge_sections, model_path, read_sections, write_sections
-from kswatch.kernels.heuristics.section import ModelSection
 from kswatch.kernels.heuristics.training import fit_sections
 
 
@@ -52,7 +51,10 @@ def fit_devices(store: Store, specs: Sequence[str] | None, output: Path | None) 
     chosen = [find_device(store, spec) for spec in specs or ()] or [
         device for device in devices(store) if not device.simulated
     ]
-    sections = [section for device in chosen for section in _fit_device(store, device)]
+    sections = []
+    for device, metric in product(chosen, METRICS):
+        measured = measured_problems(outcomes(store, device.uuid, metric=metric), metric)
+        sections += fit_sections(measured, balance_facts(device_facts(device)), metric)
     if not sections:
         raise UsageError(
             "too little is stored to fit: a precision and layout needs 8 problems with fused and a baseline; "
@@ -61,24 +63,15 @@ def fit_devices(store: Store, specs: Sequence[str] | None, output: Path | None) 
     path = output or model_path()
     former = read_sections(path) if path.exists() else ()
     write_sections(path, merge_sections(former, sections))
-    return Fitted(path, path.stat().st_size, tuple(_fitted_section(section) for section in sections))
-
-
-def _fit_device(store: Store, device: DeviceRow) -> list[ModelSection]:
-    sections = []
-    for metric in METRICS:
-        found = outcomes(store, device.uuid, metric=metric)
-        facts = balance_facts(device_facts(device))
-        sections += fit_sections(measured_problems(found, metric), facts, metric)
-    return sections
-
-
-def _fitted_section(section: ModelSection) -> FittedSection:
-    return FittedSection(
-        device=str(section.device["model"]),
-        metric=section.metric,
-        precision=section.precision,
-        layout=section.layout,
-        problems=section.problems,
-        implementations=tuple(section.implementations),
+    fitted = (
+        FittedSection(
+            str(one.device["model"]),
+            one.metric,
+            one.precision,
+            one.layout,
+            one.problems,
+            tuple(one.implementations),
+        )
+        for one in sections
     )
+    return Fitted(path, path.stat().st_size, tuple(fitted))

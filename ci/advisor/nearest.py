@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kswatch.ci.advisor.target_device import TargetDevice
+from kswatch.ci.advisor.from_store import TargetDevice
 from kswatch.db.queries.basic import ComparisonRow, DeviceRow, comparisons, devices, summaries
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.device_distance import same_model
@@ -35,24 +35,20 @@ def nearest_measured(
     store: Store | None, problem: Problem, target: TargetDevice, estimate: CostEstimate | None
 ) -> tuple[NearestMeasured, ...]:
     """The nearest problems in the newest run with such problems, on the device or on that of the estimate."""
-    device = store and (target.row or _device_of(store, estimate))
-    if store is None or not device:
+    if store is None:
         return ()
-    metrics = [estimate.section.metric] if estimate else []
-    for metric in dict.fromkeys([*metrics, *METRICS]):
-        rows = _newest_comparisons(store, device, problem, metric)
-        if rows:
-            nearest = sorted(rows, key=lambda row: _doublings(problem, row))[:SHOWN]
-            return tuple(_as_nearest(problem, device, row) for row in nearest)
+    device, metrics = target.row, METRICS
+    if estimate is not None:
+        model, metrics = estimate.section.device, (estimate.section.metric, *METRICS)
+        alike = (row for row in devices(store) if same_model({"model": row.model}, model))
+        device = device or next(alike, None)
+    if device is None:
+        return ()
+    for metric in dict.fromkeys(metrics):
+        if rows := _newest_comparisons(store, device, problem, metric):
+            measured = (_as_nearest(problem, device, row) for row in rows)
+            return tuple(sorted(measured, key=lambda one: one.doublings)[:SHOWN])
     return ()
-
-
-def _device_of(store: Store, estimate: CostEstimate | None) -> DeviceRow | None:
-    if estimate is None:
-        return None
-    return next(
-        (row for row in devices(store) if same_model({"model": row.model}, estimate.section.device)), None
-    )
 
 
 def _newest_comparisons(
@@ -66,13 +62,10 @@ def _newest_comparisons(
     return [row for row in rows if row.speedup is not None]
 
 
-def _doublings(problem: Problem, row: ComparisonRow) -> float:
-    target = (*problem.pattern.as_tuple(), problem.batch)
-    measured = (row.a, row.b, row.c, row.d, row.batch)
-    return sum(abs(math.log2(x / y)) for x, y in zip(target, measured, strict=True))
-
-
 def _as_nearest(problem: Problem, device: DeviceRow, row: ComparisonRow) -> NearestMeasured:
+    sizes = zip(
+        (*problem.pattern.as_tuple(), problem.batch), (row.a, row.b, row.c, row.d, row.batch), strict=True
+    )
     return NearestMeasured(
         pattern=f"{row.a},{row.b},{row.c},{row.d}",
         batch=row.batch,
@@ -81,5 +74,5 @@ def _as_nearest(problem: Problem, device: DeviceRow, row: ComparisonRow) -> Near
         winner=row.winner,
         best_baseline=row.best_baseline,
         speedup=row.speedup or 0.0,
-        doublings=_doublings(problem, row),
+        doublings=sum(abs(math.log2(wanted / measured)) for wanted, measured in sizes),
     )

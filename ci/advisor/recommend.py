@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from kswatch.ci.advisor.from_store import TargetDevice, find_target_device
 from kswatch.ci.advisor.nearest import NearestMeasured, nearest_measured
-from kswatch.ci.advisor.target_device import TargetDevice, find_target_device
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.base import DeviceFacts
 from kswatch.kernels.heuristics.learned import METRICS, CostEstimate, estimate_costs
@@ -16,24 +16,24 @@ from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Layout, Precision, Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """The contract of `kswatch advise --json`; gains and speedups above 1 are good, None is unknown."""
 
     problem: str
     implementation: str
-    predicted_speedup: float | None
+    predicted_speedup: float | None = None
     """Best baseline over fused, in the metric that decided."""
-    latency_gain: float | None
+    latency_gain: float | None = None
     """Time of the best alternative over that of the implementation."""
-    energy_gain: float | None
+    energy_gain: float | None = None
     """Energy of the best alternative over that of the implementation."""
-    confidence: float | None
+    confidence: float | None = None
     """Probability that the better of fused and the best baseline was named."""
     why: str
     caveats: tuple[str, ...]
     heuristic: str
-    metric: str | None
+    metric: str | None = None
     """The metric that decided, latency or energy; None where a rule over the pattern did."""
     nearest_measured: tuple[NearestMeasured, ...]
 
@@ -87,7 +87,8 @@ def advise_chain(
 
 
 def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric: str) -> Advice:
-    estimate = estimate_costs(problem, target.facts, _first(metric))
+    metrics = (metric, *(other for other in METRICS if other != metric))  # this one preferred
+    estimate = estimate_costs(problem, target.facts, metrics)
     nearest = nearest_measured(store, problem, target, estimate)
     if estimate is None:
         return _by_rule(problem, target, nearest)
@@ -108,24 +109,14 @@ def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric:
     )
 
 
-def _first(metric: str) -> tuple[str, ...]:
-    """All metrics, this one preferred."""
-    return (metric, *(other for other in METRICS if other != metric))
-
-
 def _by_rule(problem: Problem, target: TargetDevice, nearest: tuple[NearestMeasured, ...]) -> Advice:
     implementation = "fused" if PERMUTATION.predict(problem, target.facts).predicts_fused else "bmm"
     return Advice(
         problem=str(problem),
         implementation=implementation,
-        predicted_speedup=None,
-        latency_gain=None,
-        energy_gain=None,
-        confidence=None,
         why=_why(problem, implementation),
         caveats=(f"no fitted model covers devices like {target.name}: this is the rule d > 1",),
         heuristic=PERMUTATION.name,
-        metric=None,
         nearest_measured=nearest,
     )
 
@@ -137,10 +128,8 @@ def _gain(
     estimate = estimate_costs(problem, facts, (metric,))
     if estimate is None or implementation not in estimate.costs:
         return None
-    if any(
-        getattr(estimate.section, name) != getattr(deciding.section, name)
-        for name in ("device", "precision", "layout")
-    ):
+    names = ("device", "precision", "layout")
+    if any(getattr(estimate.section, name) != getattr(deciding.section, name) for name in names):
         return None
     alternatives = [cost for name, cost in estimate.costs.items() if name != implementation]
     return min(alternatives) / estimate.costs[implementation]
@@ -163,3 +152,18 @@ def _why(problem: Problem, implementation: str) -> str:
         f"{work}: at {problem.intensity:.0f} operations per byte the {permuting_mb:.3g} MB that fused "
         f"saves weigh less than {implementation}'s faster multiplying"
     )
+
+
+def advice_text(advice: Advice) -> str:
+    """The implementation first, then confidence, reason, gains and the nearest measured problems."""
+    sure = "" if advice.confidence is None else f", {advice.confidence:.0%} sure"
+    lines = [f"{advice.problem}: use {advice.implementation}{sure}", f"  {advice.why}"]
+    for name, gain in (("latency", advice.latency_gain), ("energy", advice.energy_gain)):
+        if gain is not None:
+            lines.append(f"  {name}: the best alternative takes {gain:.2f} times as much")
+    lines += [f"  but {caveat}" for caveat in advice.caveats]
+    for one in advice.nearest_measured:
+        speedup = f"{one.best_baseline}/fused {one.speedup:.2f} in {one.metric}"
+        where = f"({one.pattern}) batch {one.batch} on {one.device}"
+        lines.append(f"  measured: {where}: {one.winner} won, {speedup}")
+    return "\n".join(lines)

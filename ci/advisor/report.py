@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kswatch.ci.advisor.scoring import HeuristicReport, format_percent, format_share, score_held_out
@@ -33,44 +33,34 @@ def report_tables(store: Store, device: str | None, metric: str) -> str:
 
 
 def _section(found: DeviceComparison, metric: str, name: str, rows: Sequence[HeuristicReport]) -> str:
-    problems, majority = rows[0].problems, format_share(rows[0].majority)
+    problems, majority, last = rows[0].problems, format_share(rows[0].majority), rows[-1]
+    scores = (
+        f"| {row.heuristic} | {format_share(row.accuracy)} | {format_share(row.balanced_accuracy)} "
+        f"| {format_percent(row.regret)} | {row.tp} / {row.fp} / {row.fn} / {row.tn} "
+        f"| {format_percent(row.speedup_error)} |"
+        for row in rows
+    )
+    errors = (
+        f"| {name} | {'-' if one.r2_log is None else f'{one.r2_log:.4f}'} | {one.median_error:.1%} |"
+        for name, one in last.cost_errors.items()
+    )
+    bins = (f"| {one.confidence:.3f} | {one.accuracy:.3f} | {one.problems} |" for one in last.calibration)
     return "\n\n".join(
         [
             f"#### {found.device.model}, {metric}, {name}",
             f"{problems} problems, majority {majority}, baselines {', '.join(found.baselines)}.",
-            "\n".join(_score_lines(rows)),
-            "\n".join(_cost_lines(rows[-1])),
-            "\n".join(_calibration_lines(rows[-1])),
+            _table(
+                "| heuristic | accuracy | balanced | mean regret | tp / fp / fn / tn | speedup error |",
+                scores,
+            ),
+            _table(f"| predicted by {last.heuristic} | R² of the logarithm | median error |", errors),
+            _table(f"| {last.heuristic}'s confidence | right | problems |", bins),
         ]
     )
 
 
-def _score_lines(rows: Sequence[HeuristicReport]) -> list[str]:
-    lines = [
-        "| heuristic | accuracy | balanced | mean regret | tp / fp / fn / tn | speedup error |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        counts = f"{row.tp} / {row.fp} / {row.fn} / {row.tn}"
-        lines.append(
-            f"| {row.heuristic} | {format_share(row.accuracy)} | {format_share(row.balanced_accuracy)} "
-            f"| {format_percent(row.regret)} | {counts} | {format_percent(row.speedup_error)} |"
-        )
-    return lines
-
-
-def _cost_lines(row: HeuristicReport) -> list[str]:
-    lines = [f"| predicted by {row.heuristic} | R² of the logarithm | median error |", "|---|---|---|"]
-    for name, error in row.cost_errors.items():
-        r2 = "-" if error.r2_log is None else f"{error.r2_log:.4f}"
-        lines.append(f"| {name} | {r2} | {error.median_error:.1%} |")
-    return lines
-
-
-def _calibration_lines(row: HeuristicReport) -> list[str]:
-    lines = [f"| {row.heuristic}'s confidence | right | problems |", "|---|---|---|"]
-    lines += [f"| {one.confidence:.3f} | {one.accuracy:.3f} | {one.problems} |" for one in row.calibration]
-    return lines
+def _table(header: str, rows: Iterable[str]) -> str:
+    return "\n".join([header, "|" + "---|" * (header.count("|") - 1), *rows])
 
 
 def write_between_marks(path: Path, text: str, marks: str = "tables") -> None:

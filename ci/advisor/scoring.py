@@ -9,6 +9,7 @@ from kswatch.ci.advisor.from_store import device_facts, measured_problems
 from kswatch.db.queries.headline import DeviceComparison, outcomes
 from kswatch.db.statistics import PredictionResult, PredictionScore, score_predictions
 from kswatch.db.store import Store
+from kswatch.kernels.heuristics.base import Heuristic
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.heuristics.measured import HeldOutPredictions, PredictBlock, held_out, with_known_winner
 from kswatch.kernels.heuristics.score import (
@@ -47,7 +48,7 @@ def score_heuristics(found: DeviceComparison, metric: str) -> list[HeuristicRepo
     facts = {**device_facts(found.device), "metric": metric}
     problems = with_known_winner(measured_problems(found, metric))
     return [
-        _score(rule.name, rule.version, [(one, rule.predict(one.problem, facts)) for one in problems], None)
+        _score(rule, [(one, rule.predict(one.problem, facts)) for one in problems], None)
         for rule in HEURISTICS
     ]
 
@@ -66,7 +67,7 @@ def score_held_out(found: DeviceComparison, metric: str) -> list[HeuristicReport
     predictions = {
         name: held_out(measured, fit, map if few else _each(name)) for name, fit in fits_by_rule.items()
     }
-    return [_score(rule.name, rule.version, predictions[rule.name], "block") for rule in HEURISTICS]
+    return [_score(rule, predictions[rule.name], "block") for rule in HEURISTICS]
 
 
 def _each(name: str) -> Callable[[PredictBlock, Sequence[tuple[int, int]]], Iterable[HeldOutPredictions]]:
@@ -106,18 +107,16 @@ def score_on_other_device(found: DeviceComparison, store: Store, metric: str) ->
     trained_on = max(others, key=lambda one: len(one.problems), default=None)
     problems = with_known_winner(measured_problems(found, metric))
     if trained_on is None or not with_known_winner(measured_problems(trained_on, metric)):
-        return [_score(rule.name, rule.version, [], "device") for rule in HEURISTICS]
+        return [_score(rule, [], "device") for rule in HEURISTICS]
     fits_by_rule = fitters(device_facts(trained_on.device), metric)
-    rules = {rule.name: fits_by_rule[rule.name](measured_problems(trained_on, metric)) for rule in HEURISTICS}
+    training = measured_problems(trained_on, metric)
+    fitted = [(rule, fits_by_rule[rule.name](training)) for rule in HEURISTICS]
     return [
-        _score(rule.name, rule.version, [(one, rules[rule.name](one.problem)) for one in problems], "device")
-        for rule in HEURISTICS
+        _score(rule, [(one, predict(one.problem)) for one in problems], "device") for rule, predict in fitted
     ]
 
 
-def _score(
-    name: str, version: int, predictions: HeldOutPredictions, held_out_by: str | None
-) -> HeuristicReport:
+def _score(rule: Heuristic, predictions: HeldOutPredictions, held_out_by: str | None) -> HeuristicReport:
     won = [(one.speedup or 0.0, prediction) for one, prediction in predictions]
     score = score_predictions([PredictionResult(one.predicts_fused, speedup) for speedup, one in won])
     bins = calibration(
@@ -125,8 +124,8 @@ def _score(
     )
     return HeuristicReport(
         **vars(score),
-        heuristic=name,
-        version=version,
+        heuristic=rule.name,
+        version=rule.version,
         held_out=held_out_by,
         speedup_error=median_error(
             [(p.predicted_speedup, speedup) for speedup, p in won if p.predicted_speedup is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from statistics import median
 
@@ -75,12 +76,10 @@ def _counters(
     store: Store, good_run_id: int, bad_run_id: int, cells: Collection[int]
 ) -> list[dict[str, object]]:
     """Counters read in both runs, summed over the cells."""
-    sums: list[dict[str, float]] = []
-    for run_id in (good_run_id, bad_run_id):
-        total: dict[str, float] = {}
+    good, bad = defaultdict[str, float](float), defaultdict[str, float](float)
+    for total, run_id in ((good, good_run_id), (bad, bad_run_id)):
         for row in counters(store, run_id, cells):
             if row.value is not None:
-                total[row.name] = total.get(row.name, 0.0) + row.value
-        sums.append(total)
-    found = (_changed(name, sums[0][name], sums[1][name]) for name in sorted(sums[0].keys() & sums[1].keys()))
+                total[row.name] += row.value
+    found = (_changed(name, good[name], bad[name]) for name in sorted(good.keys() & bad.keys()))
     return [one for one in found if one]

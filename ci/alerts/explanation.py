@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kswatch.ci.alerts.differences import differences
 from kswatch.ci.alerts.grouping import VerdictGroup
-from kswatch.ci.formats.problem_fields import problem_fields
 from kswatch.ci.regression.history import JudgingInputs
 from kswatch.ci.regression.onset import find_onset
-from kswatch.ci.regression.verdicts import SeriesVerdict
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertRow
 from kswatch.db.queries.regression_inputs import NewestPoint
-from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 
 CELLS_LISTED = 50
@@ -27,14 +24,13 @@ _CELL_FIELDS = (
 def title_of(group: VerdictGroup) -> str:
     """One line: implementation and direction, number of problems, the worst change."""
     worst = group.leading[0]
-    count = _counted({one.problem for one in group.leading})
+    count = _counted(len({one.problem for one in group.leading}))
     change = f"{worst.change or 0:+.1%}".replace("%", " %")
     metric = METRIC_BY_NAME[worst.metric].label
     return f"{_subject(group)}: {count}, worst {metric} {change} on {worst.problem.words}"
 
 
-def _counted(problems: Iterable[ProblemKey]) -> str:
-    count = len(list(problems))
+def _counted(count: int) -> str:
     return "1 problem" if count == 1 else f"{count} problems"
 
 
@@ -58,13 +54,17 @@ def explanation_of(
     """The cells, and what else differs between the last good run and the first bad one."""
     cells = {
         "problems": len(group.problems),
-        "patterns": _patterns(group.problems),
-        "cells": [_cell(one) for one in group.verdicts[:CELLS_LISTED]],
+        "patterns": list(dict.fromkeys(problem.pattern for problem in group.problems)),
+        "cells": [
+            one.problem.fields | {name: getattr(one, name) for name in _CELL_FIELDS}
+            for one in group.verdicts[:CELLS_LISTED]
+        ],
         "canary_change": inputs.canary_change,
     }
     if known is not None:  # the onset is that of the first night
         return dict(known.explanation) | cells
     good, first_bad = find_onset(inputs, group.verdicts)
+    cell_ids = list(dict.fromkeys(one.cell_id for one in group.verdicts))[:CELLS_LISTED]
     bad_commit = inputs.run.revision.commit if inputs.run.revision else None
     return cells | {
         "first_bad_run": first_bad.run_id if first_bad else inputs.run.id,
@@ -73,7 +73,7 @@ def explanation_of(
             "good": good.commit if good else None,
             "bad": first_bad.commit if first_bad else bad_commit,
         },
-        "differences": differences(store, good.run_id, inputs.run.id, _cell_ids(group)) if good else {},
+        "differences": differences(store, good.run_id, inputs.run.id, cell_ids) if good else {},
         "environment_changes": [
             {"name": change.name, "before": str(change.before), "after": str(change.after)}
             for change in inputs.environment_changes
@@ -81,21 +81,9 @@ def explanation_of(
     }
 
 
-def _patterns(problems: Iterable[ProblemKey]) -> list[str]:
-    return list(dict.fromkeys(problem.pattern for problem in problems))
-
-
-def _cell_ids(group: VerdictGroup) -> list[int]:
-    return list(dict.fromkeys(one.cell_id for one in group.verdicts))[:CELLS_LISTED]
-
-
-def _cell(verdict: SeriesVerdict) -> dict[str, object]:
-    return problem_fields(verdict.problem) | {name: getattr(verdict, name) for name in _CELL_FIELDS}
-
-
 def incorrect_title(points: Sequence[NewestPoint]) -> str:
     """One line on the cells of `fused` with an incorrect result."""
-    count = _counted(point.problem for point in points)
+    count = _counted(len(points))
     return f"fused is incorrect: {count}, first {points[0].problem.words}"
 
 
@@ -104,9 +92,9 @@ def incorrect_explanation(inputs: JudgingInputs) -> dict[str, object]:
     points = inputs.incorrect
     return {
         "problems": len(points),
-        "patterns": _patterns(point.problem for point in points),
+        "patterns": list(dict.fromkeys(point.problem.pattern for point in points)),
         "cells": [
-            problem_fields(point.problem) | {"implementation": "fused", "reason": point.reason}
+            point.problem.fields | {"implementation": "fused", "reason": point.reason}
             for point in points[:CELLS_LISTED]
         ],
         "first_bad_run": inputs.run.id,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kswatch.ci.regression.attribution import NEVER_ALERTED
 from kswatch.ci.regression.verdicts import SeriesVerdict
-from kswatch.db.alerts.causes import Cause
 from kswatch.db.records import ProblemKey
 
 SEVERAL = "several"
@@ -69,9 +68,10 @@ def group_verdicts(verdicts: Iterable[SeriesVerdict]) -> list[VerdictGroup]:
         key = _key(one, names, baselines)
         if key is not None:
             groups.setdefault(key, VerdictGroup(*key)).verdicts.append(one)
-    machine = [_merged(cause, groups) for cause in ("environment", "canary")]
-    code = [found for found in groups.values() if found.cause not in ("environment", "canary")]
-    return [*code, *(found for found in machine if found)]
+    found = list(groups.values())
+    code = [one for one in found if one.cause not in ("environment", "canary")]
+    of_machine = ([one for one in found if one.cause == cause] for cause in ("environment", "canary"))
+    return [*code, *(_merged(parts) for parts in of_machine if parts)]
 
 
 def _worst_first(verdict: SeriesVerdict) -> tuple[float, GroupKey]:
@@ -97,11 +97,8 @@ def _key(
     return (name, "latency_ms" if (name, direction) in names else verdict.metric, direction, cause)
 
 
-def _merged(cause: Cause, groups: dict[GroupKey, VerdictGroup]) -> VerdictGroup | None:
-    """All groups of a cause outside the code as one, with the direction of most verdicts."""
-    parts = [found for found in groups.values() if found.cause == cause]
-    if not parts:
-        return None
+def _merged(parts: Sequence[VerdictGroup]) -> VerdictGroup:
+    """The groups of a cause outside the code as one, with the direction of most verdicts."""
     verdicts = sorted((one for part in parts for one in part.verdicts), key=_worst_first)
     slower = sum(one.verdict == "slower" for one in verdicts)
     names = {one.implementation for one in verdicts}
@@ -109,6 +106,6 @@ def _merged(cause: Cause, groups: dict[GroupKey, VerdictGroup]) -> VerdictGroup 
         implementation=names.pop() if len(names) == 1 else SEVERAL,
         metric="latency_ms",
         verdict="slower" if 2 * slower >= len(verdicts) else "faster",
-        cause=cause,
+        cause=parts[0].cause,
         verdicts=verdicts,
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kswatch.ci.alerts.update import AlertChange, changes_since
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.heuristic_scores import ScoreHistory, judge_scores, score_key, worse_on
+from kswatch.ci.regression.heuristic_scores import ScoreHistory, judge_scores, score_key
 from kswatch.ci.regression.history import JudgingInputs
 from kswatch.db.alerts.lifecycle import (
     LIVE,
@@ -33,14 +33,7 @@ CAUSE = "heuristic"
 def judge_heuristics(
     store: Store, inputs: JudgingInputs, config: CiConfig, *, is_newest: bool
 ) -> tuple[list[HeuristicVerdictRecord], list[AlertChange]]:
-    """Judge a run's heuristics and store the verdicts; alerts move with the newest night only.
-
-    Args:
-        store: holds the scores.
-        inputs: of judging the run.
-        config: limits of the threshold test.
-        is_newest: whether this is the device's newest night.
-    """
+    """Judge a run's heuristics and store the verdicts; alerts change with a device's newest night only."""
     run, comparable = inputs.run, inputs.comparable_run_ids()
     alerts = [alert for alert in inputs.alerts if alert.cause == CAUSE]
     scores = queries.score_points(store, [run.id])
@@ -107,9 +100,17 @@ def _update_alert(
     )
     known = next((one for one in alerts if one.state in LIVE), None)
     if not worse:
-        return [] if known is None else _recover(store, run, known)
+        if known is None or known.opened_run_id >= run.id:
+            return []
+        if known.confirmed:
+            record_clean_run(store, known.id, run.id)
+        else:
+            dismiss(store, known.id, f"not seen again in run {run.id}")
+        return changes_since(store, {known.id: known}, [known.id])
     last_night = max((one.run_id for one in history.scores), default=0)
-    again = worse_on(history.verdicts, last_night)
+    again = {
+        score_key(one) for one in history.verdicts if one.run_id == last_night and one.verdict == "slower"
+    }
     new = _new_alert(run, worse, confirmed=any(score_key(one) in again for one in worse))
     if known is None:
         return changes_since(store, {}, [open_alert(store, new)])
@@ -117,20 +118,12 @@ def _update_alert(
     return changes_since(store, {known.id: known}, [known.id])
 
 
-def _recover(store: Store, run: RunRow, known: AlertRow) -> list[AlertChange]:
-    if known.opened_run_id >= run.id:
-        return []
-    if not known.confirmed:
-        dismiss(store, known.id, f"not seen again in run {run.id}")
-    else:
-        record_clean_run(store, known.id, run.id)
-    return changes_since(store, {known.id: known}, [known.id])
-
-
 def _new_alert(run: RunRow, worse: Sequence[HeuristicVerdictRecord], confirmed: bool) -> NewAlert:
     first, others = worse[0], len({one.heuristic for one in worse}) - 1
     also = f" (and {others} other heuristic{'s' if others > 1 else ''})" if others else ""
     where = f"{first.precision} {first.layout}, {first.metric}"
+    names = ("heuristic", "version", "metric", "precision", "layout", "score", "value", "level", "change")
+    rows = [{name: getattr(one, name) for name in names} for one in worse[:20]]
     return NewAlert(
         device_id=run.device_id,
         run_id=run.id,
@@ -140,7 +133,7 @@ def _new_alert(run: RunRow, worse: Sequence[HeuristicVerdictRecord], confirmed: 
         implementation=first.heuristic,
         title=f"{first.heuristic}{also}: {_movement(first)} in {where}",
         worst_change=first.change,
-        explanation={"heuristics": [_row(one) for one in worse[:20]]},
+        explanation={"heuristics": rows},
         confirmed=confirmed,
     )
 
@@ -151,8 +144,3 @@ def _movement(one: HeuristicVerdictRecord) -> str:
     if one.score == "regret":
         return f"regret rose from {one.level:.2%} to {one.value:.2%}"
     return f"accuracy fell from {one.level:.3f} to {one.value:.3f}"
-
-
-def _row(one: HeuristicVerdictRecord) -> dict[str, object]:
-    names = ("heuristic", "version", "metric", "precision", "layout", "score", "value", "level", "change")
-    return {name: getattr(one, name) for name in names}

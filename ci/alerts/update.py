@@ -39,16 +39,14 @@ class AlertChange:
     transition: Transition | None
 
 
-@dataclass(frozen=True)
-class AlertUpdate:
-    """The alerts of a night, and the alert that each moved verdict belongs to."""
+def update_alerts(
+    store: Store, inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict]
+) -> tuple[list[AlertChange], dict[SeriesKey, int]]:
+    """Open and continue alerts for changes and incorrect results, and let the others recover.
 
-    changes: list[AlertChange]
-    alert_of: dict[SeriesKey, int]
-
-
-def update_alerts(store: Store, inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict]) -> AlertUpdate:
-    """Open and continue alerts for changes and incorrect results, and let the others recover."""
+    Returns:
+        The alerts of the night, and the alert that each moved verdict belongs to.
+    """
     alert_of: dict[SeriesKey, int] = {}
     seen: set[int] = set()
     for group in group_verdicts(verdicts):
@@ -62,7 +60,7 @@ def update_alerts(store: Store, inputs: JudgingInputs, verdicts: Sequence[Series
         seen.add(_update_incorrect_alert(store, inputs))
     recovered = _recover(store, inputs, verdicts, seen)
     before = {alert.id: alert for alert in inputs.alerts}
-    return AlertUpdate(changes_since(store, before, seen | recovered), alert_of)
+    return changes_since(store, before, seen | recovered), alert_of
 
 
 def changes_since(
@@ -101,11 +99,9 @@ def _open_or_continue(store: Store, inputs: JudgingInputs, alert_id: int | None,
     )
     if known is not None and known.state not in LIVE:
         return known.id
-    if known is None:
-        alert_id = open_alert(store, new)
-    else:
-        alert_id = known.id
-        record_recurrence(store, alert_id, new)
+    if known is not None:
+        record_recurrence(store, known.id, new)
+    alert_id = known.id if known else open_alert(store, new)
     if part.verdict == "faster" and part.confirmed and part.cause in LEVEL_CAUSES:
         accept_as_level(store, alert_id, "confirmed faster: the new level")
     return alert_id
@@ -139,15 +135,14 @@ def _recover(
     for one in inputs.alerts:
         if one.cause == "heuristic" or one.id in seen or one.state not in LIVE:
             continue  # kswatch.ci.alerts.heuristics updates those of heuristics
-        if has_new_environment(inputs, one):
+        new_environment = has_new_environment(inputs, one)
+        if not new_environment and not is_clean_run(inputs, one, verdicts):
+            continue
+        if new_environment:
             dismiss(store, one.id, f"run {inputs.run.id} is judged in another environment")
-            ended.add(one.id)
-            continue
-        if not is_clean_run(inputs, one, verdicts):
-            continue
-        if one.cause in LEVEL_CAUSES and not one.confirmed:
+        elif one.cause in LEVEL_CAUSES and not one.confirmed:
             dismiss(store, one.id, f"not seen again in run {inputs.run.id}")
-            ended.add(one.id)
-        elif record_clean_run(store, one.id, inputs.run.id) == "resolved":
-            ended.add(one.id)
+        elif record_clean_run(store, one.id, inputs.run.id) != "resolved":
+            continue
+        ended.add(one.id)
     return ended

@@ -1,10 +1,10 @@
-"""`kswatch alerts`: list, show, acknowledge, mute and resolve alerts."""
+"""`kswatch alerts`: list and show alerts, decide on them, and deliver their notifications."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
 from kswatch.db.cli.options import JsonOption, UserOption
 from kswatch.db.user_name import user_name
+from kswatch.errors import ConfigurationError
 from kswatch.services import services
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ SeenOption = Annotated[
 ]
 
 
-@alerts_app.callback()
 def alerts(
     ctx: typer.Context,
     device: OnlyDeviceOption = None,
@@ -56,36 +56,26 @@ def alerts(
       kswatch alerts accept 7 --reason "the price of the fix in 1234abcd"
       kswatch alerts false-alarm 7 --reason "the cooler was blocked"
     """  # noqa: D301  (\b keeps the lines of the examples)
-    if ctx.invoked_subcommand is None:
-        _list(ctx, device, everything, as_json)
-
-
-@alerts_app.command("list")
-def list_(
-    ctx: typer.Context,
-    device: OnlyDeviceOption = None,
-    everything: AllOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List alerts, newest first."""
-    _list(ctx, device, everything, as_json)
-
-
-def _list(ctx: typer.Context, device: str | None, everything: bool, as_json: bool) -> None:
-    from kswatch.ci.formats.alert_text import alert_lines, alert_rows
+    from kswatch.ci.formats.alert_text import alert_lines, alert_row
     from kswatch.db.alerts.lifecycle import LIVE
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.basic import alerts, devices, find_device
 
+    if ctx.invoked_subcommand is not None:
+        return
     with closing(open_store(ctx)) as store:
         device_id = find_device(store, device).id if device is not None else None
         found = alerts(store, None if everything else LIVE, device_id)
         known = {one.id: one for one in devices(store)}
         summary = [] if as_json else alert_summary_lines(ctx, store)
     if as_json:
-        typer.echo(to_json_text(alert_rows(found, known)))
+        typer.echo(to_json_text([alert_row(one, known[one.device_id]) for one in found]))
     else:
         typer.echo("\n".join([alert_lines(found, known), *summary]))
+
+
+alerts_app.callback()(alerts)
+alerts_app.command("list", help="List alerts, newest first.")(alerts)
 
 
 def alert_summary_lines(ctx: typer.Context, store: Store) -> list[str]:
@@ -122,7 +112,7 @@ def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption 
 @alerts_app.command()
 def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) -> None:
     """Show one alert: explanation, differences and history."""
-    from kswatch.ci.formats.alert_text import alert_page, alert_rows
+    from kswatch.ci.formats.alert_text import alert_page, alert_row
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.basic import alert as find
     from kswatch.db.queries.basic import alert_events, devices
@@ -131,32 +121,21 @@ def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) 
         found, events = find(store, alert), alert_events(store, alert)
         known = {one.id: one for one in devices(store)}
     if as_json:
-        typer.echo(to_json_text(alert_rows([found], known)[0] | {"events": events}))
+        typer.echo(to_json_text(alert_row(found, known[found.device_id]) | {"events": events}))
     else:
         typer.echo(alert_page(found, events, known))
 
 
 def _add_decision(name: str, action: str, help: str, *, needs_reason: bool = False) -> None:
     """Register a command that decides on an alert and takes nothing but a reason."""
-    if needs_reason:
-
-        @alerts_app.command(name, help=help)
-        def decide_with_reason(
-            ctx: typer.Context,
-            alert: AlertArgument,
-            reason: RequiredReasonOption,
-            user: UserOption = None,
-            seen_version: SeenOption = None,
-        ) -> None:
-            _act(ctx, alert, action, user, reason, seen_version)
-
-        return
+    default = ... if needs_reason else None
+    reason_option = typer.Option(default, "--reason", help="Reason, shown with the alert.")
 
     @alerts_app.command(name, help=help)
     def decide(
         ctx: typer.Context,
         alert: AlertArgument,
-        reason: ReasonOption = None,
+        reason: str | None = reason_option,
         user: UserOption = None,
         seen_version: SeenOption = None,
     ) -> None:
@@ -210,16 +189,70 @@ def _act(
     user: str | None,
     reason: str | None,
     seen_version: int | None,
-    *,
-    assigned_to: str | None = None,
-    muted_until: datetime | None = None,
+    **details: Any,  # noqa: ANN401  (values that the action needs)
 ) -> None:
     from kswatch.db.alerts.lifecycle import act
     from kswatch.db.queries.basic import alert
 
     with closing(open_store(ctx)) as store:
         seen = alert(store, alert_id).version if seen_version is None else seen_version
-        decision = (action, user or user_name(), reason, seen)
-        act(store, alert_id, *decision, assigned_to=assigned_to, muted_until=muted_until)
+        act(store, alert_id, action, user or user_name(), reason, seen, **details)
         now = alert(store, alert_id)
     typer.echo(f"alert {alert_id} is {now.state} (version {now.version})")
+
+
+@alerts_app.command()
+def outbox(
+    ctx: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Include delivered notifications.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the notifications that were not delivered yet, with the time of the next attempt.
+
+    \b
+    Examples:
+      kswatch alerts outbox
+      kswatch alerts outbox --all --json
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from kswatch.ci.notifications.channels import channels
+    from kswatch.ci.notifications.sender import outbox_lines
+    from kswatch.db.alerts.outbox import QUEUED, SENDING, messages
+    from kswatch.db.json_text import to_json_text
+
+    with closing(open_store(ctx)) as store:
+        found = messages(store, None if everything else (QUEUED, SENDING))
+    known, faults = channels()
+    if as_json:
+        typer.echo(to_json_text(found))
+    else:
+        typer.echo(outbox_lines(found, known))
+    for fault in faults:
+        typer.echo(f"kswatch: {fault}", err=True)
+
+
+@alerts_app.command()
+def send(ctx: typer.Context) -> None:
+    """Deliver all waiting notifications now, before their next attempt is due.
+
+    The channels are the Apprise URLs in KSWATCH_NOTIFY; `nightly` and `serve` deliver on their own.
+
+    \b
+    Examples:
+      KSWATCH_NOTIFY="json://hook.example/kswatch" kswatch alerts send
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from kswatch.ci.notifications.channels import CHANNELS, channels
+    from kswatch.ci.notifications.sender import deliver_pending
+    from kswatch.db.alerts.outbox import retry_now
+
+    found, faults = channels()
+    if not found and not faults:
+        raise ConfigurationError(
+            f"no channel is named: set {CHANNELS} to Apprise URLs, separated by spaces "
+            "(github.com/caronc/apprise lists them)"
+        )
+    with closing(open_store(ctx)) as store:
+        retry_now(store)
+        result = deliver_pending(store)
+    typer.echo(f"{result.sent} sent, {result.waiting} wait")
+    if result.faults:
+        raise ConfigurationError("; ".join(result.faults))

@@ -11,24 +11,14 @@ import typer
 from kswatch.ci.cli.gate import DIMENSIONS, RepositoryOption, SuiteOption, filters_of, recording_store
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import (
-    BatchesOption,
-    ImplementationsOption,
-    JsonOption,
-    LayoutsOption,
-    MeasuredDeviceOption,
-    PatternsOption,
-    PrecisionsOption,
-)
+from kswatch.db.cli import options
 from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.ci.gate.bisection import Bisection
-    from kswatch.ci.gate.cell import CellVerdict
-    from kswatch.ci.gate.config import GateConfig
+    from kswatch.ci.gate.cell import CellVerdict, GateConfig
     from kswatch.ci.gate.sequential import GateResult
-    from kswatch.db.store import Store
 
 app = typer.Typer()
 
@@ -41,16 +31,16 @@ def bisect(
     alert: Annotated[
         int | None, typer.Option(help="Take revisions, device and cell from this alert.")
     ] = None,
-    device: MeasuredDeviceOption = None,
+    device: options.MeasuredDeviceOption = None,
     suite: SuiteOption = None,
-    pattern: PatternsOption = None,
-    batch: BatchesOption = None,
-    precision: PrecisionsOption = None,
-    layout: LayoutsOption = None,
-    implementation: ImplementationsOption = None,
+    pattern: options.PatternsOption = None,
+    batch: options.BatchesOption = None,
+    precision: options.PrecisionsOption = None,
+    layout: options.LayoutsOption = None,
+    implementation: options.ImplementationsOption = None,
     budget: Annotated[str, typer.Option(help="Time limit per commit, as 90s or 10m.")] = "10m",
     repository: RepositoryOption = Path(),
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Find the commit that made a cell slower, incorrect or fail: a binary search with the gate as test.
 
@@ -97,39 +87,29 @@ def _of_alert(ctx: typer.Context, alert_id: int) -> dict[str, Any]:
 def _found(
     ctx: typer.Context, selection: dict[str, Any], common: dict[str, Any]
 ) -> tuple[Bisection, dict[str, str]]:
+    """The bisection, and the subject line of each suspect."""
+    from dataclasses import replace
+
     from kswatch.ci.gate.bisection import bisect as search
-    from kswatch.ci.gate.config import GateConfig
+    from kswatch.ci.gate.cell import GateConfig
+    from kswatch.ci.gate.sequential import compare_revisions
 
     history = services(ctx).open_history(common["repository"])
     good, bad = history.commit(selection["good"]), history.commit(selection["bad"])
     with recording_store(ctx) as store:
 
         def compare(commit: str, config: GateConfig, cell: CellVerdict | None) -> GateResult:
-            filters = selection["filters"] if cell is None else _of_cell(cell)
-            return _compared(ctx, store, config, common | {"base": good, "head": commit, "filters": filters})
+            filters = selection["filters"]
+            if cell is not None:
+                fields = cell.problem.fields | {"implementation": cell.implementation}
+                filters = {name: [value] for name, value in fields.items()}
+            about = common | {"base": good, "head": commit, "filters": filters}
+            with services(ctx).open_gate(store=store, kind="bisect", **about) as session:
+                return compare_revisions(session, replace(config, budget_s=session.budget_s))
 
         config = GateConfig(floor=services(ctx).table(CiConfig).floor)
         found = search(good, bad, history.suspects, compare, config, _echo_progress)
     return found, {commit: history.subject(commit) for commit in found.suspects}
-
-
-def _compared(
-    ctx: typer.Context, store: Store | None, config: GateConfig, selection: dict[str, Any]
-) -> GateResult:
-    from dataclasses import replace
-
-    from kswatch.ci.gate.sequential import compare_revisions
-
-    with services(ctx).open_gate(store=store, kind="bisect", **selection) as session:
-        return compare_revisions(session, replace(config, budget_s=session.budget_s))
-
-
-def _of_cell(cell: CellVerdict) -> dict[str, list[Any]]:
-    from kswatch.ci.formats.problem_fields import problem_fields
-
-    return {name: [value] for name, value in problem_fields(cell.problem).items()} | {
-        "implementation": [cell.implementation]
-    }
 
 
 def _echo_progress(sentence: str) -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.ci.cli.alerts import OnlyDeviceOption, alert_summary_lines, alerts_app
-from kswatch.ci.cli.output_format import FormatOption, OutputFormat
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import JsonOption
+from kswatch.db.cli.options import FormatOption, JsonOption, OutputFormat
 from kswatch.errors import UsageError
 from kswatch.services import services
 
@@ -134,6 +133,6 @@ def _echo_progress(done: int, nights: int) -> None:
 
 
 def _rendered(ctx: typer.Context, result: CheckResult, output_format: OutputFormat) -> str:
-    from kswatch.ci.reports.formatter import check_formatter
+    from kswatch.ci.check_report import check_formatter
 
     return check_formatter(services(ctx).table(CiConfig).report_rows).render(result, output_format)

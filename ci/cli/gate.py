@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kswatch.ci.cli.output_format import FormatOption, OutputFormat
 from kswatch.ci.cli.stores import open_store_if_exists
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import (
-    BatchesOption,
-    ImplementationsOption,
-    JsonOption,
-    LayoutsOption,
-    MeasuredDeviceOption,
-    PatternsOption,
-    PrecisionsOption,
-)
+from kswatch.db.cli import options
 from kswatch.errors import ConfigurationError, UsageError
 from kswatch.services import services
 
@@ -46,13 +37,13 @@ def gate(
     ctx: typer.Context,
     base: Annotated[str | None, typer.Option(help="Revision to compare with.")] = None,
     head: Annotated[str, typer.Option(help="Revision to judge.")] = "HEAD",
-    device: MeasuredDeviceOption = None,
+    device: options.MeasuredDeviceOption = None,
     suite: SuiteOption = None,
-    pattern: PatternsOption = None,
-    batch: BatchesOption = None,
-    precision: PrecisionsOption = None,
-    layout: LayoutsOption = None,
-    implementation: ImplementationsOption = None,
+    pattern: options.PatternsOption = None,
+    batch: options.BatchesOption = None,
+    precision: options.PrecisionsOption = None,
+    layout: options.LayoutsOption = None,
+    implementation: options.ImplementationsOption = None,
     budget: Annotated[
         str, typer.Option(help="Time limit, as 90s or 10m; spent while cells are undecided.")
     ] = "10m",
@@ -64,8 +55,8 @@ def gate(
         typer.Option("--static", help="Compare only the machine code, without a GPU: registers, spills, ..."),
     ] = False,
     repository: RepositoryOption = Path(),
-    format: FormatOption = OutputFormat.text,
-    as_json: JsonOption = False,
+    format: options.FormatOption = options.OutputFormat.text,
+    as_json: options.JsonOption = False,
     output: OutputOption = None,
 ) -> None:
     """Compare two revisions of the kernels; exit 1 on a confirmed regression or an incorrect result.
@@ -83,7 +74,7 @@ def gate(
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.ci.gate import report, static_report
 
-    chosen = OutputFormat.json if as_json else format
+    chosen = options.OutputFormat.json if as_json else format
     if static:
         code = _judged_code(ctx, repository, base, head)
         _write(static_report.FORMATTER.render(code, chosen), output)
@@ -103,7 +94,7 @@ def filters_of(*values: Sequence[object] | None) -> dict[str, Any]:
 
 
 def _measured(ctx: typer.Context, selection: dict[str, Any]) -> GateResult:
-    from kswatch.ci.gate.config import GateConfig
+    from kswatch.ci.gate.cell import GateConfig
     from kswatch.ci.gate.sequential import compare_revisions
 
     floor = services(ctx).table(CiConfig).floor

@@ -1,32 +1,20 @@
-"""`kswatch heuristics`: list, score, fit and report on the rules that predict the winner."""
+"""`kswatch advise` and `kswatch heuristics`: advice, and the rules that predict the winner."""
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kswatch.ci.cli import advise
-from kswatch.ci.cli.stores import open_store
-from kswatch.db.cli.enums import ComparedMetric
-from kswatch.db.cli.options import (
-    BaselinesOption,
-    DeviceOption,
-    JsonOption,
-    LayoutOption,
-    MetricOption,
-    PrecisionOption,
-    RunOption,
-)
+from kswatch.ci.cli.stores import open_store, open_store_if_exists
+from kswatch.db.cli import options
+from kswatch.db.cli.options import ComparedMetric, Layout, Precision
+from kswatch.db.cli.spinner import waiting
 from kswatch.errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 app = typer.Typer()
-app.add_typer(advise.app)
 heuristics_app = typer.Typer(
     no_args_is_help=True,
     help="List, score and fit the rules that predict the winner.",
@@ -45,7 +33,7 @@ OtherDeviceOption = Annotated[
 
 
 @heuristics_app.command("list")
-def list_(as_json: JsonOption = False) -> None:
+def list_(as_json: options.JsonOption = False) -> None:
     """List the heuristics, each with its version and rule.
 
     \b
@@ -59,25 +47,22 @@ def list_(as_json: JsonOption = False) -> None:
     rules = [
         {"heuristic": rule.name, "version": rule.version, "statement": rule.statement} for rule in HEURISTICS
     ]
-    if as_json:
-        typer.echo(to_json_text(rules))
-        return
-    for rule in rules:
-        typer.echo(f"{rule['heuristic']} v{rule['version']}: {rule['statement']}")
+    lines = (f"{rule.name} v{rule.version}: {rule.statement}" for rule in HEURISTICS)
+    typer.echo(to_json_text(rules) if as_json else "\n".join(lines))
 
 
 @heuristics_app.command("score")
 def score_(
     ctx: typer.Context,
-    device: DeviceOption = None,
-    run: RunOption = None,
-    metric: MetricOption = ComparedMetric.LATENCY,
-    precision: PrecisionOption = None,
-    layout: LayoutOption = None,
-    baselines: BaselinesOption = None,
+    device: options.DeviceOption = None,
+    run: options.RunOption = None,
+    metric: options.MetricOption = ComparedMetric.LATENCY,
+    precision: options.PrecisionOption = None,
+    layout: options.LayoutOption = None,
+    baselines: options.BaselinesOption = None,
     held_out: HeldOutOption = False,
     other_device: OtherDeviceOption = False,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Score how well each heuristic predicts the measured winners; filters as in `kswatch summary`.
 
@@ -121,7 +106,7 @@ def fit(
         Path | None,
         typer.Option(help="File to write; by default the model file in use, whose other sections are kept."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Fit cost_model and learned to every device's newest measurements, for latency and energy.
 
@@ -136,7 +121,7 @@ def fit(
     from kswatch.ci.advisor.fitting import fit_devices
     from kswatch.db.json_text import to_json_text
 
-    with closing(open_store(ctx)) as store, _spinner("fitting"):
+    with closing(open_store(ctx)) as store, waiting("fitting"):
         fitted = fit_devices(store, device, output)
     if as_json:
         typer.echo(to_json_text(fitted))
@@ -153,8 +138,8 @@ def fit(
 @heuristics_app.command()
 def report(
     ctx: typer.Context,
-    device: DeviceOption = None,
-    metric: MetricOption = ComparedMetric.LATENCY,
+    device: options.DeviceOption = None,
+    metric: options.MetricOption = ComparedMetric.LATENCY,
     write: Annotated[
         Path | None, typer.Option(help="Write the tables between the markers of this Markdown file.")
     ] = None,
@@ -179,10 +164,47 @@ def report(
         write_between_marks(write, text, marks)
 
 
-@contextmanager
-def _spinner(task: str) -> Iterator[None]:
-    """Show the running task on a terminal."""
-    from rich.console import Console
+@app.command()
+def advise(
+    ctx: typer.Context,
+    patterns: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A,B,C,D...", help="One pattern, or a chain with the right-most factor first."
+        ),
+    ],
+    batch: Annotated[int, typer.Option(help="Batch size: the number of vectors in X.")],
+    precision: Annotated[Precision, typer.Option(help="Storage and arithmetic.")] = Precision.FP32,
+    layout: Annotated[Layout, typer.Option(help="Which axis of X is the batch.")] = Layout.BATCH_FIRST,
+    device: Annotated[
+        str | None,
+        typer.Option(help="UUID, unique prefix, model name or cpu; a device without measurements too."),
+    ] = None,
+    metric: Annotated[ComparedMetric, typer.Option(help="Metric to minimise.")] = ComparedMetric.LATENCY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Recommend an implementation, with confidence, reason and the nearest measured problems.
 
-    with Console(stderr=True).status(task):
-        yield
+    \b
+    Examples:
+      kswatch advise 6,64,64,1 --batch 25088 --precision fp16 --layout batch_last --device H200
+      kswatch advise 1,768,192,2 --batch 1024 --device cpu --json
+      kswatch advise 1,192,48,2 2,48,192,1 --batch 25088 --device H200     # a chain
+    """  # noqa: D301  (\b keeps the lines of the examples)
+    from kswatch.ci.advisor import recommend
+    from kswatch.db.json_text import to_json_text
+    from kswatch.kernels.pattern import Pattern
+    from kswatch.kernels.problem import Problem
+
+    chain = [Pattern.parse(text) for text in patterns]
+    store = open_store_if_exists(ctx)  # advice needs no measurements
+    with closing(store) if store else nullcontext():
+        if len(chain) == 1:
+            problem = Problem(chain[0], batch, precision.value, layout.value)
+            advice = recommend.advise(store, problem, device, metric.value)
+            typer.echo(to_json_text(advice) if as_json else recommend.advice_text(advice))
+            return
+        found = recommend.advise_chain(
+            store, chain, batch, precision.value, layout.value, device, metric.value
+        )
+    typer.echo(to_json_text(found) if as_json else "\n".join(map(recommend.advice_text, found.factors)))

@@ -103,8 +103,6 @@ def _as_text(store: Store, events: list[SimulatedAlertChange]) -> str:
 def _as_json(
     store: Store, path: Path, plants: list[str], nights: int, events: list[SimulatedAlertChange]
 ) -> str:
-    from dataclasses import asdict
-
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.basic import alerts
 
@@ -114,7 +112,7 @@ def _as_json(
             "store": str(path),
             "nights": nights,
             "planted": [] if plants == ["none"] else plants,
-            "news": [asdict(one) for one in events],
-            "alerts": [asdict(one) for one in alerts(store)][::-1],
+            "news": events,
+            "alerts": alerts(store)[::-1],
         }
     )

@@ -12,7 +12,7 @@ from kswatch.ci.config import CiConfig
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import DETECTOR, LIVE
 from kswatch.db.queries import basic as queries
-from kswatch.db.queries.basic import AlertRow, RunRow, VerdictRow, alerts, requests, verdicts
+from kswatch.db.queries.basic import AlertRow, RunRow, alerts, requests, verdicts
 from kswatch.db.records import CONFIRM, ProblemKey
 from kswatch.db.request_queue.confirmation import ConfirmationRequest
 from kswatch.db.request_queue.requests import submit
@@ -27,14 +27,24 @@ def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | N
 
     The confirming runs enter no baseline, since only nightly runs do.
     """
-    flagged = [one for one in _provisional(store, run) if run.kind == "nightly" and run.origin != "imported"]
-    if not flagged or not config.confirm_minutes or _is_requested(store, run):
+    if run.kind != "nightly" or run.origin == "imported" or not config.confirm_minutes:
+        return None
+    flagged = [
+        one
+        for one in alerts(store, LIVE, run.device_id)
+        if not one.confirmed and one.newest_run_id == run.id and one.cause in LEVEL_CAUSES
+    ]
+    if not flagged:
+        return None
+    known = (one for one in requests(store, limit=1000) if one.kind == CONFIRM)
+    if any(one.arguments.get("of_run") == run.id for one in known):
         return None
     rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
+    problems = (ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout) for row in rows)
     good, bad, why_alone = _revisions(store, run, flagged)
     confirmation = ConfirmationRequest(
         of_run=run.id,
-        problem=tuple(dict.fromkeys(_problem(row) for row in rows))[:CELLS_LISTED],
+        problem=tuple(dict.fromkeys(problems))[:CELLS_LISTED],
         flagged=tuple(sorted({row.implementation for row in rows if row.metric == "latency_ms"})),
         budget=f"{config.confirm_minutes:g}m",
         good_revision=good,
@@ -51,15 +61,6 @@ def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | N
         kind=CONFIRM,
         priority=PRIORITY,
     )
-
-
-def _provisional(store: Store, run: RunRow) -> list[AlertRow]:
-    """Alerts of this run that measuring again may confirm."""
-    return [
-        one
-        for one in alerts(store, LIVE, run.device_id)
-        if not one.confirmed and one.newest_run_id == run.id and one.cause in LEVEL_CAUSES
-    ]
 
 
 def _revisions(
@@ -79,13 +80,3 @@ def _revisions(
     if good.commit == bad.commit:
         return None, None, f"both nights measured revision {bad.commit[:12]}"
     return good.commit, bad.commit, None
-
-
-def _is_requested(store: Store, run: RunRow) -> bool:
-    return any(
-        one.kind == CONFIRM and one.arguments.get("of_run") == run.id for one in requests(store, limit=1000)
-    )
-
-
-def _problem(row: VerdictRow) -> ProblemKey:
-    return ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout)

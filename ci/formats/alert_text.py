@@ -10,12 +10,8 @@ from kswatch.db.alerts.precision import AlertPrecision
 from kswatch.db.queries.basic import AlertEventRow, AlertRow, DeviceRow
 
 
-def alert_rows(alerts: Iterable[AlertRow], devices: Mapping[int, DeviceRow]) -> list[dict[str, object]]:
-    """One object for each alert, with the glossary's words as keys."""
-    return [_row(one, devices[one.device_id]) for one in alerts]
-
-
-def _row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
+def alert_row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
+    """An alert with its device, with the glossary's words as keys."""
     left_out = {"id", "device_id", "opened_run_id", "newest_run_id"}
     values = {name: value for name, value in vars(one).items() if name not in left_out}
     runs = {"opened_run": one.opened_run_id, "newest_run": one.newest_run_id}
@@ -27,17 +23,14 @@ def alert_lines(alerts: Sequence[AlertRow], devices: Mapping[int, DeviceRow]) ->
     """One line for each alert."""
     if not alerts:
         return "no alerts"
-    return "\n".join(
-        f"{one.id:>5}  {one.state:<12} {_sure(one):<11} run {one.opened_run_id}-{one.newest_run_id} "
-        f"on {plain(devices[one.device_id].model)}: {plain(one.title)}"
-        for one in alerts
-    )
-
-
-def _sure(one: AlertRow) -> str:
-    if one.cause in ("environment", "canary"):
-        return one.cause
-    return "confirmed" if one.confirmed else "provisional"
+    lines = []
+    for one in alerts:
+        certainty = "confirmed" if one.confirmed else "provisional"
+        if one.cause in ("environment", "canary"):
+            certainty = one.cause
+        where = f"run {one.opened_run_id}-{one.newest_run_id} on {plain(devices[one.device_id].model)}"
+        lines.append(f"{one.id:>5}  {one.state:<12} {certainty:<11} {where}: {plain(one.title)}")
+    return "\n".join(lines)
 
 
 def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[int, DeviceRow]) -> str:
@@ -49,7 +42,10 @@ def alert_page(one: AlertRow, events: Iterable[AlertEventRow], devices: Mapping[
         lines.append(f"  muted until {one.muted_until:%Y-%m-%d %H:%M} UTC")
     lines += [f"  {line}" for line in difference_lines(one)]
     lines += [f"    {_cell_line(cell)}" for cell in one.explanation.get("cells", [])]
-    lines += [f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {_event_text(event)}" for event in events]
+    for event in events:
+        moved = f" -> {event.to_state}" if event.from_state != event.to_state else ""
+        reason = f" ({plain(event.reason)})" if event.reason else ""
+        lines.append(f"  {event.at:%Y-%m-%d %H:%M} UTC {plain(event.who)}: {event.action}{moved}{reason}")
     return "\n".join(lines)
 
 
@@ -75,12 +71,6 @@ def _cell_line(cell: Mapping[str, object]) -> str:
     known = [cell.get(name) for name in ("implementation", "metric", "pattern")]
     known += [batch, *(cell.get(name) for name in ("precision", "layout", "reason"))]
     return " ".join(plain(str(part)) for part in (by, *known) if part)
-
-
-def _event_text(event: AlertEventRow) -> str:
-    moved = f" -> {event.to_state}" if event.from_state != event.to_state else ""
-    reason = f" ({plain(event.reason)})" if event.reason else ""
-    return f"{event.action}{moved}{reason}"
 
 
 def precision_lines(found: AlertPrecision, stale: Iterable[tuple[AlertRow, datetime]]) -> list[str]:

@@ -41,8 +41,13 @@ def xml_text(text: str) -> str:
     return re.sub(_NOT_XML, "\ufffd", text)
 
 
+def annotation(level: str, title: str, message: str) -> str:
+    """A GitHub workflow command (github.com/actions/toolkit, command.ts): error, warning or notice."""
+    return f"::{level} title={annotation_property(title)}::{annotation_text(message)}"
+
+
 def annotation_text(text: str) -> str:
-    """The message of a GitHub workflow command (github.com/actions/toolkit, command.ts)."""
+    """The message of a GitHub workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

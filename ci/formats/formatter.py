@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from kswatch.ci.formats.github_commands import append_step_summary
 from kswatch.db.json_text import to_json_text
+from kswatch.errors import ConfigurationError
 
 Result = TypeVar("Result")
 
@@ -37,3 +39,21 @@ class ResultFormatter(Generic[Result]):
             return text
         append_step_summary(self.markdown(result))
         return "\n".join(part for part in (text, self.annotations(result)) if part)
+
+
+def append_step_summary(markdown: str) -> None:
+    """Append the report to the step's summary page, where GITHUB_STEP_SUMMARY is set.
+
+    Raises:
+        ConfigurationError: the file that GITHUB_STEP_SUMMARY names cannot be written.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(markdown)
+    except OSError as error:
+        raise ConfigurationError(
+            f"GITHUB_STEP_SUMMARY names {path}, which cannot be written ({error.strerror}); unset it"
+        ) from error

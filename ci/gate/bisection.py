@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kswatch.ci.formats.escape import plain
-from kswatch.ci.formats.problem_fields import problem_fields
-from kswatch.ci.gate.cell import CellVerdict
-from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.cell import CellVerdict, GateConfig
 from kswatch.ci.gate.sequential import GateResult
 from kswatch.errors import MeasurementError
 
@@ -105,22 +103,13 @@ def _classify(commit: str, result: GateResult, cell: CellVerdict) -> BisectionSt
         return BisectionStep(commit, "skipped", None, result.broken.reason)
     if result.outcome == "nothing changed":
         return BisectionStep(commit, "good", 0.0, "nothing that feeds the cell changed")
-    (found,) = [one for one in result.verdicts if _same_cell(one, cell)]
-    lost = cell.verdict is None
-    if lost or found.verdict is None:
-        as_bad = lost and found.regressed
-        return BisectionStep(
-            commit, "bad" if as_bad else "good" if lost else "skipped", found.change, found.reason
-        )
-    if found.verdict == "slower":
-        return BisectionStep(commit, "bad", found.change)
-    if found.verdict in ("same", "faster"):
-        return BisectionStep(commit, "good", found.change)
-    return BisectionStep(commit, "skipped", found.change, found.reason)
-
-
-def _same_cell(one: CellVerdict, other: CellVerdict) -> bool:
-    return (one.problem, one.implementation) == (other.problem, other.implementation)
+    key = (cell.problem, cell.implementation)
+    (found,) = [one for one in result.verdicts if (one.problem, one.implementation) == key]
+    if cell.verdict is None:  # the bad revision lost the result
+        return BisectionStep(commit, "bad" if found.regressed else "good", found.change, found.reason)
+    statuses: dict[str | None, CommitStatus] = {"slower": "bad", "same": "good", "faster": "good"}
+    status = statuses.get(found.verdict, "skipped")
+    return BisectionStep(commit, status, found.change, found.reason if status == "skipped" else None)
 
 
 def _describe(cell: CellVerdict) -> str:
@@ -151,7 +140,7 @@ def bisection_row(found: Bisection) -> dict[str, object]:
     return {
         "first_bad": found.first_bad,
         "suspects": list(found.suspects),
-        **problem_fields(found.cell.problem),
+        **found.cell.problem.fields,
         "implementation": found.cell.implementation,
         "change": found.cell.change,
         "change_low": found.cell.change_low,

@@ -6,7 +6,6 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
-from kswatch.ci.gate.config import GateConfig
 from kswatch.ci.gate.estimators import GateEstimate, estimate_from_pairs, estimate_from_rounds
 from kswatch.db.paired_runs.paired_record import PairedReading
 from kswatch.db.records import COMPARABLE, MeasurementRecord, ProblemKey
@@ -15,6 +14,24 @@ GateCellKey = tuple[ProblemKey, str]
 GateVerdict = Literal["faster", "slower", "same", "ambiguous"]
 CONFIRMED_LOSSES = 2
 """Pairs of processes in which the head must lose a result before the loss is confirmed."""
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """How much evidence a gate demands, and how much it may measure."""
+
+    floor: float = 0.02
+    """The smallest relative change that is called faster or slower."""
+    rounds: int = 12
+    """ABBA rounds of one cell by one pair of processes."""
+    suspicion_rate: float = 0.05
+    """False-discovery rate at which cells are suspected, all cells together."""
+    confirmation_rate: float = 0.01
+    """False-discovery rate at which the pairs measured since confirm a suspected change."""
+    confirming_pairs: int = 4
+    most_pairs: int = 10
+    """Pairs of processes after which an undecided cell is reported as ambiguous."""
+    budget_s: float = 600.0
 
 
 @dataclass(frozen=True)

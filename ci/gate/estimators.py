@@ -46,18 +46,14 @@ def estimate_from_rounds(ratios: Sequence[float]) -> GateEstimate | None:
     count = len(logs)
     if count < FEWEST_ROUNDS:
         return None
-    walsh = _walsh_averages(logs)
+    first, second = np.triu_indices(count)
+    walsh = np.sort((logs[first] + logs[second]) / 2)  # the Walsh averages
     spread = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
     rank = max(1, math.floor(count * (count + 1) / 4 - Z_95 * spread))
     above = int(np.count_nonzero(walsh > 0)) + int(np.count_nonzero(walsh == 0)) // 2
     return _to_estimate(
         float(np.median(walsh)), walsh[rank - 1], walsh[-rank], _signed_rank_p_value(above, count)
     )
-
-
-def _walsh_averages(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    first, second = np.triu_indices(len(values))
-    return np.sort((values[first] + values[second]) / 2)
 
 
 def _signed_rank_p_value(positive: int, count: int) -> float:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
-from kswatch.ci.formats.escape import markdown, markdown_table, plain
+from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
 from kswatch.ci.formats.formatter import ResultFormatter
-from kswatch.ci.formats.github_commands import annotation
 from kswatch.ci.formats.junit import Case, junit_xml
-from kswatch.ci.formats.problem_fields import problem_fields
 from kswatch.ci.gate.cell import CellVerdict
 from kswatch.ci.gate.sequential import GateResult
-from kswatch.db.records import RevisionRecord
 
 LISTED = 20
 NOTHING_CHANGED = (
@@ -22,7 +18,7 @@ NOTHING_CHANGED = (
 
 def gate_text(result: GateResult) -> str:
     """The whole result for a terminal."""
-    lines = [f"{_names(result)}: {gate_headline(result)}"]
+    lines = [f"{_commits(result)}: {gate_headline(result)}"]
     lines += [f"  note: {plain(note)}" for note in result.notes]
     if result.broken:
         lines += [f"  | {plain(line)}" for line in result.broken.log.splitlines()]
@@ -43,21 +39,13 @@ def gate_headline(result: GateResult) -> str:
         reasons = Counter(one.reason for one in result.verdicts)
         return f"could not measure a single cell: {plain(reasons.most_common(1)[0][0] or 'no reason given')}"
     word = "REGRESSED" if result.regressions else "no confirmed regression"
-    return f"{word}; {_counts(result)} in {result.seconds:.0f} s on {result.device}"
+    by_verdict = Counter(one.verdict or "not compared" for one in result.verdicts)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in by_verdict.most_common())
+    return f"{word}; {len(result.verdicts)} cells: {counts} in {result.seconds:.0f} s on {result.device}"
 
 
-def _names(result: GateResult) -> str:
-    return f"{_revision(result.base)} -> {_revision(result.head)}"
-
-
-def _revision(revision: RevisionRecord) -> str:
-    return revision.commit[:12]
-
-
-def _counts(result: GateResult) -> str:
-    by_word = Counter(one.verdict or "not compared" for one in result.verdicts)
-    words = [f"{count} {word}" for word, count in by_word.most_common()]
-    return f"{len(result.verdicts)} cells: {', '.join(words)}"
+def _commits(result: GateResult) -> str:
+    return f"{result.base.commit[:12]} -> {result.head.commit[:12]}"
 
 
 def _notable(result: GateResult) -> list[CellVerdict]:
@@ -97,18 +85,19 @@ def gate_rows(result: GateResult) -> list[dict[str, object]]:
     if result.broken:
         why = {name: getattr(result.broken, name) for name in ("side", "commit", "reason", "log")}
         return [common | {"verdict": None, "regressed": False} | why]
-    return [common | _row(one) for one in result.verdicts]
-
-
-def _row(one: CellVerdict) -> dict[str, object]:
-    values = {name: value for name, value in vars(one).items() if name != "problem"}
-    return problem_fields(one.problem) | {"metric": "latency_ms", "regressed": one.regressed} | values
+    rows = []
+    for one in result.verdicts:
+        values = {name: value for name, value in vars(one).items() if name != "problem"}
+        judged = {"metric": "latency_ms", "regressed": one.regressed}
+        rows.append(common | one.problem.fields | judged | values)
+    return rows
 
 
 def gate_markdown(result: GateResult) -> str:
     """A Markdown page; text from commits, compilers and devices is escaped."""
-    parts = ["# kswatch gate", f"`{_names(result)}`: {markdown(gate_headline(result))}"]
-    parts += [f"{side}: {markdown(one.subject or '')}" for side, one in _sides(result) if one.subject]
+    parts = ["# kswatch gate", f"`{_commits(result)}`: {markdown(gate_headline(result))}"]
+    sides = (("base", result.base), ("head", result.head))
+    parts += [f"{side}: {markdown(one.subject)}" for side, one in sides if one.subject]
     parts += [f"- {markdown(note)}" for note in result.notes]
     if result.broken and result.broken.log:
         parts.append("\n".join(f"> {markdown(line)}  " for line in result.broken.log.splitlines()))
@@ -119,10 +108,6 @@ def gate_markdown(result: GateResult) -> str:
     if len(shown) > LISTED:
         parts.append(f"and {len(shown) - LISTED} more")
     return "\n\n".join(parts) + "\n"
-
-
-def _sides(result: GateResult) -> Iterable[tuple[str, RevisionRecord]]:
-    return (("base", result.base), ("head", result.head))
 
 
 def _cells(one: CellVerdict) -> tuple[str, ...]:
@@ -141,8 +126,7 @@ def gate_junit(result: GateResult) -> str:
     """JUnit XML with one case for each cell."""
     facts = {"base": result.base.commit, "head": result.head.commit, "device": result.device}
     if result.broken:
-        case = Case("kswatch.gate", "both revisions build", "error", gate_text(result))
-        cases = [case]
+        cases = [Case("kswatch.gate", "both revisions build", "error", gate_text(result))]
     else:
         cases = [_case(one) for one in result.verdicts]
     return junit_xml("kswatch gate", cases, seconds=result.seconds, facts=facts, system_out=gate_text(result))

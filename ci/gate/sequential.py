@@ -11,11 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from kswatch.ci.gate.cell import CellVerdict, GateCell, GateCellKey
-from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.cell import CellVerdict, GateCell, GateCellKey, GateConfig
 from kswatch.db.paired_runs.paired_record import BrokenRevision, PairedReading
 from kswatch.db.records import ProblemKey, RevisionRecord
 from kswatch.db.statistics import benjamini_hochberg
@@ -29,11 +28,9 @@ class PairedSession(Protocol):
 
     base: RevisionRecord
     head: RevisionRecord
-    changed: tuple[str, ...]
     cells: dict[ProblemKey, tuple[str, ...]]
     device: str
     notes: tuple[str, ...]
-    runs: dict[str, int]
     budget_s: float
 
     def readings(
@@ -51,11 +48,9 @@ class GateResult:
     head: RevisionRecord
     outcome: GateOutcome
     device: str = ""
-    changed: tuple[str, ...] = ()
     verdicts: tuple[CellVerdict, ...] = ()
     broken: BrokenRevision | None = None
     notes: tuple[str, ...] = ()
-    runs: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -81,25 +76,20 @@ def compare_revisions(
         MeasurementError: the device was lost.
     """
     started_s = clock()
+    result = GateResult(session.base, session.head, "nothing changed", notes=session.notes)
     if not session.cells:
-        return GateResult(
-            session.base, session.head, "nothing changed", changed=session.changed, notes=session.notes
-        )
+        return result
     test = _SequentialTest(session, config, lambda: config.budget_s - (clock() - started_s))
     broken = test.run()
     verdicts = tuple(cell.verdict(config) for cell in test.cells.values())
     measured = any(one.verdict is not None or one.regressed for one in verdicts)
-    return GateResult(
-        session.base,
-        session.head,
-        "broken" if broken else "measured" if measured else "nothing measured",
-        session.device,
-        session.changed,
-        verdicts,
-        broken,
-        session.notes,
-        dict(session.runs),
-        clock() - started_s,
+    return replace(
+        result,
+        outcome="broken" if broken else "measured" if measured else "nothing measured",
+        device=session.device,
+        verdicts=verdicts,
+        broken=broken,
+        seconds=clock() - started_s,
     )
 
 

@@ -61,15 +61,12 @@ def judge_code(
     if base is not None and base[1] is None:
         note = f"the base {base[0].commit[:12]} is older than these figures, so nothing is compared with it"
     elif base is not None and base[1] is not None:
-        if _compilers(base[1]) != _compilers(figures):
+        compilers = [{row.compiler for row in of.rows} for of in (base[1], figures)]
+        if compilers[0] != compilers[1]:
             note = "base and head were compiled by different compilers: their figures are not compared"
         else:
             changes = tuple(_changes(_by_kernel(base[1]), _by_kernel(figures)))
     return StaticResult(revision, base[0] if base else None, figures.rows, figures.faults, changes, note)
-
-
-def _compilers(figures: Figures) -> set[str | None]:
-    return {row.compiler for row in figures.rows}
 
 
 def _by_kernel(figures: Figures) -> dict[tuple[str, str], ResourceRow]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from kswatch.ci.formats.escape import markdown, markdown_table, plain
+from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
 from kswatch.ci.formats.formatter import ResultFormatter
-from kswatch.ci.formats.github_commands import annotation
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.gate.static import CodeChange, StaticResult
 from kswatch.db.compiled_code.resources import CodeFault

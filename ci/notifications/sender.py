@@ -27,23 +27,19 @@ STOP_WITHIN_S = 10.0
 
 _log = logging.getLogger(__name__)
 
-Clock = Callable[[], datetime]
-
 
 @dataclass(frozen=True)
 class DeliveryResult:
     """The result of one delivery of the outbox."""
 
-    sent: int = 0
-    failed: int = 0
-    """Failed attempts, which are retried."""
-    waiting: int = 0
+    sent: int
+    waiting: int
     """Messages that no channel has accepted yet."""
-    faults: tuple[str, ...] = ()
+    faults: tuple[str, ...]
     """Sentences on invalid URLs and failed attempts, without secrets."""
 
 
-def deliver_pending(store: Store, now: Clock = lambda: datetime.now(UTC)) -> DeliveryResult:
+def deliver_pending(store: Store, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> DeliveryResult:
     """Address new notifications to the channels of the environment, and send the messages that are due.
 
     Safe to call from several processes at once, and again after one of them died: see db/alerts/outbox.py for
@@ -63,7 +59,7 @@ def deliver_pending(store: Store, now: Clock = lambda: datetime.now(UTC)) -> Del
             failed.append(f"{message.channel}: {reason}; next try {at:%Y-%m-%d %H:%M:%S} UTC")
     left = outbox.messages(store, (outbox.QUEUED, outbox.SENDING))
     waiting = sum(one.channel != outbox.UNADDRESSED for one in left)
-    return DeliveryResult(sent, len(failed), waiting, (*faults, *failed))
+    return DeliveryResult(sent, waiting, (*faults, *failed))
 
 
 def notify(store: Store) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kswatch.ci.regression.families import JudgedSeries
 from kswatch.ci.regression.history import JudgingInputs
 from kswatch.ci.regression.threshold import ThresholdTest
 from kswatch.db.alerts.causes import Cause
@@ -19,6 +18,9 @@ CODE_CAUSES: frozenset[str] = frozenset({"code", "drift"})
 
 CLOCK_SHARE = 1 / 3
 """Share of the latency's change below which a change of the cycles means that the clock changed."""
+
+FUSED_SHARE = 0.5
+"""Share of a speedup's change that the latency of `fused` must make up, else a baseline has changed."""
 
 Latencies = Mapping[tuple[ProblemKey, str], float]
 """The latency's change from its level, by problem and implementation."""
@@ -33,12 +35,15 @@ def likely_cause(inputs: JudgingInputs, index: int, change: float, latencies: La
         return "environment"
     if inputs.canary_change is not None:
         return "canary"
-    if series.metric == "latency_ms" and _by_the_clock(inputs.cycles_change[index], change):
+    cycles_change = inputs.cycles_change[index]  # NaN is no evidence
+    if series.metric == "latency_ms" and abs(cycles_change) < CLOCK_SHARE * abs(change):
         return "clock"
     if series.implementation != "fused":
         return "baseline"
-    if series.metric == "speedup" and not _by_fused(series, change, latencies):
-        return "baseline"
+    if series.metric == "speedup":
+        by_fused = 1 / (1 + latencies.get((series.problem, "fused"), 0.0)) - 1
+        if by_fused / change < FUSED_SHARE:
+            return "baseline"
     return "same_code" if inputs.same_code[index] else "code"
 
 
@@ -49,14 +54,3 @@ def latency_changes(inputs: JudgingInputs, test: ThresholdTest) -> dict[tuple[Pr
         for series, change in zip(inputs.series, test.change, strict=True)
         if series.metric == "latency_ms" and np.isfinite(change)
     }
-
-
-def _by_the_clock(cycles_change: float, change: float) -> bool:
-    """Whether the latency changed without its cycles."""
-    return bool(np.isfinite(cycles_change)) and abs(cycles_change) < CLOCK_SHARE * abs(change)
-
-
-def _by_fused(series: JudgedSeries, change: float, latencies: Latencies) -> bool:
-    """Whether the latency of `fused` makes up at least half of a speedup's change."""
-    own = 1 / (1 + latencies.get((series.problem, "fused"), 0.0)) - 1
-    return own / change >= 0.5

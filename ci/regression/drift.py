@@ -49,14 +49,14 @@ def measure_drift(
 
     The arguments are those of `significance.assess`, with the pools' history of its result.
     """
-    values = _aligned(_only_level(np.column_stack([past.value, newest.value]), in_level))
+    values = _aligned_level(np.column_stack([past.value, newest.value]), in_level)
     values[higher_is_better] **= -1
     best, recent = _best_and_recent(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         value_at_best = np.where(higher_is_better, 1 / best, best)
     change = recent / best - 1
     drifted = np.zeros(len(best), dtype=bool)
-    for pool in _drifted_pools(_aligned(_only_level(pools.value, pool_in_level)), families, config):
+    for pool in _drifted_pools(_aligned_level(pools.value, pool_in_level), families, config):
         drifted[pool] |= change[pool] > config.drift_floor / 2
     return Drift(value_at_best, newest.value / value_at_best - 1, change, drifted)
 
@@ -86,10 +86,8 @@ def _best_and_recent(values: Floats) -> tuple[Floats, Floats]:
     return np.where(np.isfinite(best), best, np.nan), np.median(values[:, -RECENT:], axis=1)
 
 
-def _only_level(values: Floats, in_level: Bools) -> Floats:
-    """The newest value and those past values that make the level; NaN elsewhere."""
-    return np.where(np.column_stack([in_level, np.ones(len(in_level), dtype=bool)]), values, np.nan)
-
-
-def _aligned(values: Floats) -> Floats:
+def _aligned_level(values: Floats, in_level: Bools) -> Floats:
+    """The newest value and those past values that make the level, right-aligned; NaN before them."""
+    kept = np.column_stack([in_level, np.ones(len(in_level), dtype=bool)])
+    values = np.where(kept, values, np.nan)
     return np.take_along_axis(values, right_aligning_order(values), axis=1)

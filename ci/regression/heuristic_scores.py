@@ -139,8 +139,3 @@ def _reason(word: str, score: str, known: bool, runs: int) -> str | None:
 def score_key(verdict: HeuristicVerdictRecord) -> ScoreKey:
     """The identity of the judged series."""
     return ScoreKey(*(getattr(verdict, name) for name in ScoreKey._fields))
-
-
-def worse_on(verdicts: Iterable[HeuristicVerdictRecord], night: int) -> set[ScoreKey]:
-    """The series that became worse on that night."""
-    return {score_key(one) for one in verdicts if one.run_id == night and one.verdict == "slower"}

@@ -87,11 +87,8 @@ class JudgingInputs:
 
     def comparable_run_ids(self) -> list[int]:
         """Ids of the newest nights before the run in its own environment, the oldest first."""
-        earlier = sorted(run_id for run_id in self.environment_of if run_id < self.run.id)
-        environment_id = self.run.environment_id
-        return [run_id for run_id in earlier if self.environment_of[run_id] == environment_id][
-            -HISTORY_NIGHTS:
-        ]
+        own = (run_id for run_id, of in self.environment_of.items() if of == self.run.environment_id)
+        return sorted(run_id for run_id in own if run_id < self.run.id)[-HISTORY_NIGHTS:]
 
 
 def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingInputs:
@@ -242,16 +239,12 @@ def same_code_of(
         nights: the nights' runs, oldest first.
         run_id: the judged run.
     """
-    before_holdout = [(column, of) for column, of in enumerate(nights)][:-HOLDOUT_NIGHTS][-CODE_NIGHTS:]
+    before_holdout = range(len(nights))[:-HOLDOUT_NIGHTS][-CODE_NIGHTS:]
     same = np.zeros(len(cell_ids), dtype=bool)
     for row, cell_id in enumerate(cell_ids):
-        now = hashes.get((run_id, cell_id))
-        if now is None:
-            continue
-        before = {hashes.get((of, cell_id)) for column, of in before_holdout if in_level[row, column]} - {
-            None
-        }
-        same[row] = before == {now}
+        if now := hashes.get((run_id, cell_id)):
+            columns = (column for column in before_holdout if in_level[row, column])
+            same[row] = {hashes.get((nights[column], cell_id)) for column in columns} - {None} == {now}
     return same
 
 

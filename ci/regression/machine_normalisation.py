@@ -11,7 +11,7 @@ from kswatch.ci.regression.threshold import Bools, Floats, Points, row_median
 def rescale_past(past: Points, shift: Floats, families: SeriesFamilies) -> Points:
     """Past points as the newest night's machine would measure them; `shift` is from `machine_shift`."""
     factor = ((1 + shift[:, -1:]) / (1 + shift[:, :-1]))[families.family]
-    return Points(past.value * factor, past.low * factor, past.high * factor)
+    return past.map(lambda part: part * factor)
 
 
 def machine_shift(

@@ -7,10 +7,8 @@ part, and all beyond the observed range, is a fitted tail.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
+from kswatch.ci.regression.threshold import Floats
 
 _BULK = 0.98
 """The quantile of quiet nights at which the tail begins, where enough points lie beyond it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -111,11 +112,10 @@ def assess(
     unthrottled = newest if throttled is None else newest.where(~throttled)
     history, pool_in_level = pooled(unthrottled, past, in_level, worse_sign, alone.level, families)
     nights = past.value.shape[1]
-    before = Points(*(part[:, :nights] for part in vars(history).values()))
     lower_is_better = np.zeros(len(families.pools), dtype=bool)
     together = _assess(
         history.night(nights),
-        before,
+        history.night(slice(nights)),
         pool_in_level,
         quiet[[pool[0] for pool in families.pools]],
         lower_is_better,
@@ -187,7 +187,8 @@ def _assess(
     prior = family_noise(level, family)
     level = shrink_to_family(level, prior)
     test = apply_threshold(newest, level, higher_is_better, config)
-    holdout = _holdout_nights(right_aligned(past, HOLDOUT_NIGHTS), past.value.shape[1])
+    before = right_aligned(past, HOLDOUT_NIGHTS)
+    holdout = [before.night(-back) for back in range(1, min(HOLDOUT_NIGHTS, past.value.shape[1]) + 1)]
     strength = _run_strengths([newest, *holdout], level, higher_is_better, config)
     null = _null_strengths(right_aligned(past.where(in_level & quiet), most), prior, higher_is_better, config)
     p_values = [
@@ -223,11 +224,6 @@ def _level(past: Points, in_level: Bools, config: CiConfig) -> SeriesLevel:
     return estimate_level(past.where(np.where(enough[:, None], before_holdout, in_level)), config)
 
 
-def _holdout_nights(past: Points, nights: int) -> list[Points]:
-    """The newest known points of each series, the newest first."""
-    return [past.night(-back) for back in range(1, min(HOLDOUT_NIGHTS, nights) + 1)]
-
-
 def _run_strengths(
     nights: Sequence[Points], level: SeriesLevel, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
@@ -245,8 +241,7 @@ def _null_strengths(
     null_strengths: list[list[Floats]] = [[np.zeros(0)] for _ in range(HOLDOUT_NIGHTS + 1)]
     for first in range(0, len(past.value), _BATCH_SIZE):
         rows = slice(first, first + _BATCH_SIZE)
-        part = Points(*(values[rows] for values in vars(past).values()))
-        strengths = _null_rows(part, rows, prior, higher_is_better[rows], config)
+        strengths = _null_rows(past.map(itemgetter(rows)), rows, prior, higher_is_better[rows], config)
         for collected, strength in zip(null_strengths, strengths, strict=True):
             collected.append(strength)
     return [np.concatenate(collected) for collected in null_strengths]
@@ -259,15 +254,11 @@ def _null_rows(
     lead = config.noise_runs + HOLDOUT_NIGHTS
     nights = min(past.value.shape[1], max(past.value.shape[1] - lead, NULL_NIGHTS[0]))
     padding = np.full((len(past.value), max(lead + nights - past.value.shape[1], 0)), np.nan)
-    padded = Points(*(np.column_stack([padding, part]) for part in vars(past).values()))
-    judged = [
-        part[:, lead - back : lead - back + nights].reshape(-1)
-        for back in range(HOLDOUT_NIGHTS + 1)
-        for part in vars(padded).values()
-    ]
-    windows = Points(*(_windows(part, config.noise_runs, nights) for part in vars(padded).values()))
+    padded = past.map(lambda part: np.column_stack([padding, part]))
+    windows = padded.map(lambda part: _windows(part, config.noise_runs, nights))
     level = shrink_to_family(estimate_level_aligned(windows, config), prior.of(rows, nights))
-    points = [Points(*judged[3 * back : 3 * back + 3]) for back in range(HOLDOUT_NIGHTS + 1)]
+    starts = range(lead, lead - HOLDOUT_NIGHTS - 1, -1)
+    points = [padded.night(slice(start, start + nights)).map(np.ravel) for start in starts]
     strengths = _run_strengths(points, level, np.repeat(higher_is_better, nights), config)
     known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)
     return [strength[known] for strength in strengths]

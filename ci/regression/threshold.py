@@ -6,6 +6,7 @@ describes the test; `kswatch.ci.regression.significance` rates its findings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,13 +44,17 @@ class Points:
     low: Floats
     high: Floats
 
-    def night(self, index: int) -> Points:
-        """The points of one of several nights."""
-        return Points(self.value[:, index], self.low[:, index], self.high[:, index])
+    def map(self, function: Callable[[Floats], Floats]) -> Points:
+        """The points with a function applied to the values and both bounds."""
+        return Points(function(self.value), function(self.low), function(self.high))
+
+    def night(self, index: int | slice) -> Points:
+        """The points of one of several nights, or of some of them."""
+        return self.map(lambda part: part[:, index])
 
     def where(self, kept: Bools) -> Points:
         """The same points, NaN where not kept."""
-        return Points(*(np.where(kept, part, np.nan) for part in (self.value, self.low, self.high)))
+        return self.map(lambda part: np.where(kept, part, np.nan))
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def estimate_level(history: Points, config: CiConfig) -> SeriesLevel:
 
 def estimate_level_aligned(history: Points, config: CiConfig) -> SeriesLevel:
     """As `estimate_level`, where each row's known points are right-aligned, `noise_runs` of them at most."""
-    recent = Points(*(part[:, -config.comparable_runs :] for part in vars(history).values()))
+    recent = history.night(slice(-config.comparable_runs, None))
     value = _positive(row_median(recent.value))
     low = row_median(np.where(np.isnan(recent.low), recent.value, recent.low))
     high = row_median(np.where(np.isnan(recent.high), recent.value, recent.high))
@@ -123,9 +128,9 @@ def right_aligned(points: Points, most: int) -> Points:
     """Each row's newest `most` known points, in their order and right-aligned."""
     known = np.isfinite(points.value)
     if known.all():
-        return Points(*(part[:, -most:] for part in vars(points).values()))
+        return points.night(slice(-most, None))
     order = right_aligning_order(points.value)[:, -most:]
-    return Points(*(np.take_along_axis(part, order, axis=1) for part in vars(points).values()))
+    return points.map(lambda part: np.take_along_axis(part, order, axis=1))
 
 
 def right_aligning_order(values: Floats) -> NDArray[np.int64]:
@@ -174,15 +179,14 @@ def _between_nights(values: Floats) -> tuple[Floats, Floats, Floats]:
     ordered = np.sort(values, axis=1)  # NaN last
     count = np.isfinite(ordered).sum(axis=1)
     middle = _positive(_quantile(ordered, count, 0.5))
-    mad = MAD_TO_SIGMA * row_median(np.abs(values - middle[:, None])) * _mad_correction(count)
+    few = np.minimum(count, len(_MAD_SMALL_SAMPLE) - 1)
+    correction = np.where(count > few, count / np.maximum(count - 0.8, 0.1), _MAD_SMALL_SAMPLE[few])
+    mad = MAD_TO_SIGMA * row_median(np.abs(values - middle[:, None])) * correction
     above, below = _quantile(ordered, count, 0.9) - middle, middle - _quantile(ordered, count, 0.1)
     outer = np.fmax(above, below) / _OUTER_DECILE
+    student = _STUDENT_REACH[np.minimum(count, len(_STUDENT_REACH) - 1)]
     lowest, highest = _quantile(ordered, count, 0.0), _quantile(ordered, count, 1.0)
-    return (
-        np.fmax(mad, outer) * _STUDENT_REACH[np.minimum(count, len(_STUDENT_REACH) - 1)] / middle,
-        lowest,
-        highest,
-    )
+    return np.fmax(mad, outer) * student / middle, lowest, highest
 
 
 def _quantile(ordered: Floats, count: NDArray[np.int64], share: float) -> Floats:
@@ -206,9 +210,3 @@ def row_median(values: Floats) -> Floats:
 
 def _positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
-
-
-def _mad_correction(count: NDArray[np.int64]) -> Floats:
-    """The factor by which the MAD of few points underestimates."""
-    few = np.minimum(count, len(_MAD_SMALL_SAMPLE) - 1)
-    return np.where(count > few, count / np.maximum(count - 0.8, 0.1), _MAD_SMALL_SAMPLE[few])

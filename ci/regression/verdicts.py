@@ -15,7 +15,7 @@ from kswatch.ci.regression.machine_normalisation import machine_shift, overall_s
 from kswatch.ci.regression.significance import PooledSignificance, assess
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import LIVE
-from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY as TOO_LITTLE_HISTORY
+from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
 from kswatch.db.records import VerdictRecord
 
 _OWN_CAUSE_FACTOR = 1.5
@@ -126,11 +126,17 @@ def _as_drift(
     inputs: JudgingInputs, drift: Drift, row: int, verdict: SeriesVerdict, config: CiConfig
 ) -> SeriesVerdict | None:
     """The verdict with the drift as its finding; None where there is none, or where the night has its own."""
-    continues = drift.recent[row] > config.drift_floor / 2 and _in_live_drift_alert(inputs, row)
+    may_continue = drift.recent[row] > config.drift_floor / 2
     quarantined = inputs.throttled[row] or inputs.canary_change is not None
-    if not (drift.drifted[row] or continues):
+    if verdict.moved or quarantined or not (drift.drifted[row] or may_continue):
         return None
-    if verdict.moved or quarantined or _has_live_step_alert(inputs, row):
+    live = [alert for alert in inputs.alerts if alert.state in LIVE]
+    own = inputs.alert_ids_of.get(verdict.key, set())
+    continues = may_continue and any(alert.id in own and alert.cause == "drift" for alert in live)
+    named = (verdict.implementation, verdict.metric)
+    steps = (alert for alert in live if alert.cause in LEVEL_CAUSES)
+    repeats_step = any((alert.implementation, alert.metric) == named for alert in steps)
+    if repeats_step or not (drift.drifted[row] or continues):
         return None
     point, best = inputs.newest, float(drift.best[row])
     return replace(
@@ -145,21 +151,6 @@ def _as_drift(
         change_high=_known(point.high[row] / best - 1),
         reason=f"its level is {100 * drift.recent[row]:.1f} % from the best of {HISTORY_NIGHTS} nights",
     )
-
-
-def _has_live_step_alert(inputs: JudgingInputs, row: int) -> bool:
-    """Whether a step of the same implementation has an open alert, since a drift would only repeat it."""
-    series = inputs.series[row]
-    named = (series.implementation, series.metric)
-    return any(
-        (alert.implementation, alert.metric) == named and alert.state in LIVE and alert.cause in LEVEL_CAUSES
-        for alert in inputs.alerts
-    )
-
-
-def _in_live_drift_alert(inputs: JudgingInputs, row: int) -> bool:
-    ids = inputs.alert_ids_of.get(inputs.series[row].key, set())
-    return any(alert.id in ids and alert.state in LIVE and alert.cause == "drift" for alert in inputs.alerts)
 
 
 def _reason(inputs: JudgingInputs, found: PooledSignificance, row: int, config: CiConfig) -> str | None:

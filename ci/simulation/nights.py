@@ -120,16 +120,14 @@ class NightSimulator:
                 request_id=request_id,
             )
         )
-        self._store.record_problem(
-            run_id, [one for problem in problems for one in self._records(night, problem, kind)]
-        )
+        records = []
+        for problem in problems:
+            times = {name: self._time_ms(night, problem, name, kind) for name in BASE_MS}
+            records += [self._record(night, problem, name, times) for name in BASE_MS]
+        self._store.record_problem(run_id, records)
         self._store.record_canaries(run_id, self._canaries())
         self._store.finish_run(run_id, "finished", 60.0, 1.0, at + timedelta(minutes=1))
         return run_id
-
-    def _records(self, night: int, problem: ProblemKey, kind: RunKind) -> list[MeasurementRecord]:
-        times = {name: self._time_ms(night, problem, name, kind) for name in BASE_MS}
-        return [self._record(night, problem, name, times) for name in BASE_MS]
 
     def _time_ms(self, night: int, problem: ProblemKey, name: str, kind: RunKind) -> float:
         own = self._own[problem, name]

@@ -44,21 +44,14 @@ def simulate(
         run_id = simulator.record_night(night)
         events += _judge(store, night, run_id, config)
         request_id = request_confirmation(store, run(store, run_id), config)
-        if request_id is not None:
-            events += _confirm(store, simulator, night, request_id, config)
+        if request_id is not None:  # measure the flagged cells again on the same night
+            confirmation = ConfirmationRequest.from_arguments(request(store, request_id).arguments)
+            problems = confirmation.problem if confirmation else ()
+            requests.take(store, request_id)
+            run_id = simulator.record_confirmation(night, problems, request_id)
+            events += _judge(store, night, run_id, config)
+            requests.finish(store, request_id, "done", f"run {run_id}")
         progress(night)
-    return events
-
-
-def _confirm(
-    store: Store, simulator: NightSimulator, night: int, request_id: int, config: CiConfig
-) -> list[SimulatedAlertChange]:
-    """Measure the flagged cells again on the same night, and judge that."""
-    confirmation = ConfirmationRequest.from_arguments(request(store, request_id).arguments)
-    requests.take(store, request_id)
-    run_id = simulator.record_confirmation(night, confirmation.problem if confirmation else (), request_id)
-    events = list(_judge(store, night, run_id, config))
-    requests.finish(store, request_id, "done", f"run {run_id}")
     return events
 
 

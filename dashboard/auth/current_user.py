@@ -6,7 +6,7 @@ import streamlit as st
 
 from kswatch.dashboard.auth.providers import AuthProvider, NoAuth
 from kswatch.dashboard.auth.sessions import User
-from kswatch.dashboard.formatting.markdown_escape import literal
+from kswatch.dashboard.formatting.labels import literal
 from kswatch.errors import UsageError
 
 _provider: AuthProvider | None = None

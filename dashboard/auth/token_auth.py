@@ -18,7 +18,7 @@ from kswatch.dashboard.auth.providers import (
     redirect,
     requested_page,
 )
-from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, Clock, FailedAttempts, Sessions, User
+from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, FailedAttempts, Sessions, User
 from kswatch.dashboard.auth.settings import Tokens
 
 COOKIE = "kswatch_session"
@@ -31,9 +31,8 @@ class TokenAuth(AuthProvider):
 
     open_paths = frozenset({"/sign-in"})
 
-    def __init__(self, tokens: Tokens, clock: Clock | None = None) -> None:
-        clocks = {"clock": clock} if clock else {}
-        self._tokens, self._sessions, self._failures = tokens, Sessions(**clocks), FailedAttempts(**clocks)
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens, self._sessions, self._failures = tokens, Sessions(), FailedAttempts()
 
     def authenticate(self, cookies: Mapping[str, str]) -> User | None:
         """The user of the session cookie."""

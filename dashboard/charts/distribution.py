@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import ACCENT, group_lines
-from kswatch.dashboard.charts.style import blank, break_even, log_axis, plain
+from kswatch.dashboard.charts.style import DASHED, blank, log_axis, plain
 
 FEWEST_BINS, MOST_BINS = 6, 30
 
@@ -32,7 +32,7 @@ def ecdf(frame: pd.DataFrame, x_title: str, by: str | None = None) -> go.Figure:
     figure.update_layout(showlegend=by is not None)
     figure.update_xaxes(**log_axis(known["speedup"], "×"))
     figure.update_yaxes(range=[0, 101])
-    break_even(figure, "x")
+    figure.add_vline(x=1, line=DASHED)
     return figure
 
 
@@ -95,5 +95,5 @@ def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
     )
     figure.update_xaxes(**log_axis([low, high], "×"))
     figure.update_yaxes(rangemode="tozero", tickformat="d", dtick=1 if counts.max() < 6 else None)
-    break_even(figure, "x")
+    figure.add_vline(x=1, line=DASHED)
     return figure

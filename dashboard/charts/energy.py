@@ -6,9 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET
-from kswatch.dashboard.charts.style import blank, log_axis
-from kswatch.dashboard.charts.traces import add_points
+from kswatch.dashboard.charts.style import DASHED, blank, log_axis
+from kswatch.dashboard.charts.traces import TRACE_NAME, add_boxes, add_points
 
 
 @cached_figure
@@ -22,9 +21,9 @@ def energy_against_latency(frame: pd.DataFrame) -> go.Figure:
     figure = blank("latency (ms)", "energy per product (mJ)", height=400)
     template = (
         "%{customdata[0]}<br>%{x:.4g} ms, %{y:.4g} mJ (%{customdata[1]:.4g}–%{customdata[2]:.4g}), "
-        "%{customdata[3]:.0f} W"
+        "%{customdata[3]:.0f} W" + TRACE_NAME
     )
-    columns = ["energy_low_mj", "energy_high_mj", "power_w"]
+    columns = ("problem", "energy_low_mj", "energy_high_mj", "power_w")
     add_points(figure, frame, ("latency_ms", "energy_mj"), columns, template)
     figure.update_xaxes(**log_axis(frame["latency_ms"]))
     figure.update_yaxes(**log_axis(frame["energy_mj"]))
@@ -39,13 +38,11 @@ def power_by_source(frame: pd.DataFrame) -> go.Figure:
         frame: `implementation`, `problem`, `power_w`, `second_power_w`; its index identifies the points.
     """
     figure = blank("power, first source (W)", "power, second source (W)", height=380)
-    template = "%{customdata[0]}<br>%{x:.4g} W and %{y:.4g} W"
-    add_points(figure, frame, ("power_w", "second_power_w"), [], template)
+    template = "%{customdata[0]}<br>%{x:.4g} W and %{y:.4g} W" + TRACE_NAME
+    add_points(figure, frame, ("power_w", "second_power_w"), ("problem",), template)
     low = frame[["power_w", "second_power_w"]].min().min() * 0.98
     high = frame[["power_w", "second_power_w"]].max().max() * 1.02
-    figure.add_shape(
-        type="line", x0=low, y0=low, x1=high, y1=high, line={"color": QUIET, "width": 1, "dash": "dash"}
-    )
+    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=DASHED)
     return figure
 
 
@@ -60,18 +57,6 @@ def spread_by_implementation(frame: pd.DataFrame, value: str, x_title: str, log:
         log: whether the axis is logarithmic.
     """
     figure = blank(x_title, "")
-    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
-    for name in reversed(present):
-        figure.add_trace(
-            go.Box(
-                x=frame.loc[frame["implementation"] == name, value],
-                name=name,
-                boxpoints="outliers",
-                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 4},
-                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
-                hovertemplate="%{x:.4g}<extra>%{fullData.name}</extra>",
-            )
-        )
-    figure.update_layout(height=90 + 40 * max(len(present), 2), showlegend=False)
+    add_boxes(figure, frame, value, 4, boxpoints="outliers", hovertemplate="%{x:.4g}" + TRACE_NAME)
     figure.update_xaxes(**(log_axis(frame[value]) if log else {"rangemode": "tozero"}))
     return figure

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import ACCENT, BAD, GOOD, QUIET, UNSURE, group_lines, translucent
 from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, error_bars, log_axis, night_axis, plain
-from kswatch.dashboard.charts.traces import night_line
+from kswatch.dashboard.charts.traces import TRACE_NAME, night_line
 
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("majority", "majority rate", QUIET, "line-ns-open"),
@@ -89,7 +89,7 @@ def figure_by_night(frame: pd.DataFrame, column: str, chosen: str) -> go.Figure:
                 nights[column] * 100,
                 name,
                 line | {"width": 3.5 if name == chosen else 1.5},
-                "%{y:.2f} %<extra>%{fullData.name}</extra>",
+                "%{y:.2f} %" + TRACE_NAME,
                 opacity=1 if name == chosen else 0.65,
                 marker={"size": 6 if name == chosen else 4},
             )
@@ -139,16 +139,8 @@ def threshold_sweep(frame: pd.DataFrame, x_title: str, limit: float, majority: f
                 ),
             )
         )
-    figure.add_hline(y=majority * 100, line={"color": QUIET, "width": 2, "dash": "dash"})
-    figure.add_annotation(
-        x=1,
-        xref="paper",
-        y=majority * 100,
-        yanchor="bottom",
-        xanchor="right",
-        text="majority rate",
-        showarrow=False,
-    )
+    dashed = {"color": QUIET, "width": 2, "dash": "dash"}
+    figure.add_hline(majority * 100, line=dashed, annotation_text="majority rate")
     if limit > 0:
         figure.add_vline(x=limit, line={"color": UNSURE, "width": 2})
         figure.add_annotation(

@@ -8,27 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-IMPLEMENTATION_COLOURS: dict[str, str] = {
-    "fused": "#E4572E",
-    "bmm": "#1F56B3",
-    "bmm_strided": "#3C8DF5",
-    "bmm_blockdense": "#16BE86",
-    "einsum": "#D88BE8",
-    "bsr": "#E9A11B",
-    "csr": "#96A757",
-    "dense": "#80586E",
-}
-
-IMPLEMENTATION_SYMBOLS: dict[str, str] = {
-    "fused": "circle",
-    "bmm": "square",
-    "bmm_strided": "diamond",
-    "bmm_blockdense": "triangle-up",
-    "einsum": "x",
-    "bsr": "triangle-down",
-    "csr": "cross",
-    "dense": "star",
-}
+IMPLEMENTATION_STYLES: tuple[tuple[str, str, str], ...] = (
+    ("fused", "#E4572E", "circle"),
+    ("bmm", "#1F56B3", "square"),
+    ("bmm_strided", "#3C8DF5", "diamond"),
+    ("bmm_blockdense", "#16BE86", "triangle-up"),
+    ("einsum", "#D88BE8", "x"),
+    ("bsr", "#E9A11B", "triangle-down"),
+    ("csr", "#96A757", "cross"),
+    ("dense", "#80586E", "star"),
+)
+IMPLEMENTATION_COLOURS = {name: colour for name, colour, _ in IMPLEMENTATION_STYLES}
+IMPLEMENTATION_SYMBOLS = {name: symbol for name, _, symbol in IMPLEMENTATION_STYLES}
 
 ACCENT = IMPLEMENTATION_COLOURS["fused"]
 """The fused kernel: its speedup, its trend."""

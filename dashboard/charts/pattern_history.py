@@ -14,15 +14,15 @@ from kswatch.dashboard.charts.palette import (
 )
 from kswatch.dashboard.charts.pattern_shape import OUTCOMES
 from kswatch.dashboard.charts.style import (
+    DASHED,
     NIGHT_AXIS,
     blank,
-    break_even,
     error_bars,
     log_axis,
     night_axis,
     plain,
 )
-from kswatch.dashboard.charts.traces import NIGHT, night_line
+from kswatch.dashboard.charts.traces import NIGHT, TRACE_NAME, add_points, night_line
 from kswatch.dashboard.charts.trend import add_band
 
 WINNER_ROW = "fastest"
@@ -50,7 +50,7 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
             ("best_baseline", "speedup_low", "speedup_high"),
         )
     )
-    break_even(figure, "y")
+    figure.add_hline(y=1, line=DASHED)
     night_axis(figure, nights["started_at"])
     return figure
 
@@ -84,7 +84,7 @@ def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
         nights[value],
         name,
         {"color": colour, "width": 3 if name == "fused" else 1.5},
-        "%{y:.4g} (95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})<extra>%{fullData.name}</extra>",
+        "%{y:.4g} (95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})" + TRACE_NAME,
         ("value_low", "value_high"),
         marker={"symbol": IMPLEMENTATION_SYMBOLS[name], "size": 7},
         error_y=error_bars(*bounds, color=colour, thickness=1, width=3),
@@ -101,26 +101,19 @@ def predictions_by_night(frame: pd.DataFrame) -> go.Figure:
     """
     figure = blank(NIGHT_AXIS, "")
     figure.update_layout(height=140 + 26 * frame["heuristic"].nunique())
-    for name, colour, symbol in OUTCOMES:
-        group = frame[frame["outcome"] == name]
-        if group.empty:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=group["started_at"],
-                y=group["heuristic"].map(plain),
-                ids=group["run_id"].astype(str) + " " + group["heuristic"],
-                name=name,
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 9},
-                customdata=group[["run_id", "predicted", "fastest"]],
-                hovertemplate=(
-                    NIGHT + "predicted %{customdata[1]}, fastest: %{customdata[2]}<extra>%{y}</extra>"
-                ),
-            )
-        )
+    frame = frame.assign(heuristic=frame["heuristic"].map(plain))
+    add_points(
+        figure,
+        frame.set_index(frame["run_id"].astype(str) + " " + frame["heuristic"]),
+        ("started_at", "heuristic"),
+        ("run_id", "predicted", "fastest"),
+        NIGHT + "predicted %{customdata[1]}, fastest: %{customdata[2]}<extra>%{y}</extra>",
+        by="outcome",
+        styles=OUTCOMES,
+        marker={"size": 9},
+    )
     figure.add_trace(_winners(frame.drop_duplicates("run_id")))
-    order = [WINNER_ROW, *sorted(frame["heuristic"].map(plain).unique())]
+    order = [WINNER_ROW, *sorted(frame["heuristic"].unique())]
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=order[::-1], showgrid=False, autorange=True
     )
@@ -142,7 +135,5 @@ def _winners(nights: pd.DataFrame) -> go.Scatter:
             "size": 10,
         },
         customdata=nights[["run_id", "fastest"]],
-        hovertemplate=(
-            "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>fastest: %{customdata[1]}<extra></extra>"
-        ),
+        hovertemplate=NIGHT + "fastest: %{customdata[1]}<extra></extra>",
     )

@@ -6,11 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET, implementation_colour
-from kswatch.dashboard.charts.style import blank, error_bars, log_axis, plain
-
-ROW_HEIGHT = 40
-"""Pixels per implementation in charts side by side."""
+from kswatch.dashboard.charts.palette import QUIET, implementation_colour
+from kswatch.dashboard.charts.style import DASHED, blank, error_bars, log_axis, plain
+from kswatch.dashboard.charts.traces import ROW_HEIGHT, TRACE_NAME, add_boxes
 
 MODES: tuple[tuple[str, str], ...] = (("cold", "circle"), ("hot", "circle-open"))
 
@@ -25,25 +23,20 @@ def samples(frame: pd.DataFrame, relative: bool) -> go.Figure:
     """
     column, unit = ("off_median", "%") if relative else ("sample_ms", "ms")
     figure = blank("deviation from median (%)" if relative else "latency (ms)", "")
-    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
-    for name in reversed(present):
-        own = frame[frame["implementation"] == name]
-        figure.add_trace(
-            go.Box(
-                x=own[column],
-                name=name,
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                marker={"color": IMPLEMENTATION_COLOURS[name], "size": 3, "opacity": 0.5},
-                line={"color": IMPLEMENTATION_COLOURS[name], "width": 1.5},
-                fillcolor="rgba(0,0,0,0)",
-                hovertemplate=f"%{{x:.4g}} {unit}<extra>%{{fullData.name}}</extra>",
-            )
-        )
-    figure.update_layout(height=90 + ROW_HEIGHT * max(len(present), 2), showlegend=False)
+    add_boxes(
+        figure,
+        frame,
+        column,
+        3,
+        boxpoints="all",
+        jitter=0.5,
+        pointpos=0,
+        marker_opacity=0.5,
+        fillcolor="rgba(0,0,0,0)",
+        hovertemplate=f"%{{x:.4g}} {unit}{TRACE_NAME}",
+    )
     if relative:
-        figure.add_vline(x=0, line={"color": QUIET, "width": 1, "dash": "dash"})
+        figure.add_vline(x=0, line=DASHED)
     else:
         figure.update_xaxes(**log_axis(frame["sample_ms"]))
     return figure

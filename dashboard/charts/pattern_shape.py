@@ -7,9 +7,14 @@ import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import BAD, GOOD, GROUP_COLOURS, QUIET, UNSURE
-from kswatch.dashboard.charts.style import blank, break_even, log_axis, plain
+from kswatch.dashboard.charts.style import DASHED, blank, log_axis
+from kswatch.dashboard.charts.traces import TRACE_NAME, add_points
 
-FAMILIES: tuple[tuple[str, str], ...] = (("d=1", "circle"), ("a=1", "diamond"), ("both>1", "square"))
+FAMILIES: tuple[tuple[str, str, str], ...] = (
+    ("d=1", GROUP_COLOURS[0], "circle"),
+    ("a=1", GROUP_COLOURS[1], "diamond"),
+    ("both>1", GROUP_COLOURS[2], "square"),
+)
 
 SHAPE_TITLES: dict[str, str] = {
     "h": "h = (b+c)/(b·c), activations moved per multiplication",
@@ -39,31 +44,16 @@ def ratio_by_shape(frame: pd.DataFrame, by: str, y_title: str) -> go.Figure:
     """
     figure = blank(SHAPE_TITLES[by], y_title)
     known = frame.dropna(subset=["speedup"])
-    for colour, (family, symbol) in zip(GROUP_COLOURS, FAMILIES, strict=False):
-        group = known[known["family"] == family]
-        if group.empty:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=group[by],
-                y=group["speedup"],
-                ids=group.index.astype(str),
-                name=family,
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
-                customdata=list(zip(group["problem"].map(plain), _interval(group), strict=True)),
-                hovertemplate="%{customdata[0]}<br>%{y:.2f}× %{customdata[1]}<extra>%{fullData.name}</extra>",
-            )
-        )
+    template = "%{customdata[0]}<br>%{y:.2f}× %{customdata[1]}" + TRACE_NAME
+    columns = ("problem", "interval")
+    bounds = zip(known["speedup_low"], known["speedup_high"], strict=True)
+    intervals = [f"(95 %: {low:.2f}–{high:.2f})" if low == low else "" for low, high in bounds]
+    known = known.assign(interval=intervals)
+    add_points(figure, known, (by, "speedup"), columns, template, by="family", styles=FAMILIES)
     figure.update_xaxes(**log_axis(known[by]))
     figure.update_yaxes(**log_axis(known["speedup"], "×"))
-    break_even(figure, "y")
+    figure.add_hline(y=1, line=DASHED)
     return figure
-
-
-def _interval(group: pd.DataFrame) -> list[str]:
-    pairs = zip(group["speedup_low"], group["speedup_high"], strict=True)
-    return [f"(95 %: {low:.2f}–{high:.2f})" if low == low else "" for low, high in pairs]
 
 
 @cached_figure
@@ -75,22 +65,17 @@ def error_map(frame: pd.DataFrame) -> go.Figure:
             identifies the points.
     """
     figure = blank(SHAPE_TITLES["bc"], "d")
-    for name, colour, symbol in OUTCOMES:
-        group = frame[frame["outcome"] == name]
-        if group.empty:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=group["bc"],
-                y=group["d"],
-                ids=group.index.astype(str),
-                name=f"{name} ({len(group)})",
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 9},
-                customdata=list(zip(group["problem"].map(plain), group["speedup"], strict=True)),
-                hovertemplate="%{customdata[0]}<br>%{customdata[1]:.2f}×<extra>%{fullData.name}</extra>",
-            )
-        )
+    add_points(
+        figure,
+        frame,
+        ("bc", "d"),
+        ("problem", "speedup"),
+        "%{customdata[0]}<br>%{customdata[1]:.2f}×" + TRACE_NAME,
+        by="outcome",
+        styles=OUTCOMES,
+        marker={"size": 9},
+        counted=True,
+    )
     figure.update_xaxes(**log_axis(frame["bc"]))
     figure.update_yaxes(**log_axis(frame["d"]))
     return figure

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import QUIET
 from kswatch.dashboard.charts.style import blank, log_axis
-from kswatch.dashboard.charts.traces import add_points
+from kswatch.dashboard.charts.traces import TRACE_NAME, add_points
 
 CEILING_POINTS = 40
 
@@ -26,16 +26,13 @@ def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float 
     """
     figure = blank("flops per compulsory byte", "rate (GFLOP/s)", height=420)
     roof = _roof(frame, bytes_per_s, flops_per_s)
-    ceilings = [ceiling_gflops(x, bytes_per_s, flops_per_s) for x in frame["intensity"]]
-    shares = [
-        f"{rate / ceiling:.0%} of the roof" if ceiling else "no roof was measured"
-        for rate, ceiling in zip(frame["gflops"], ceilings, strict=True)
-    ]
+    reached = frame["gflops"] / ceiling_gflops(frame["intensity"], bytes_per_s, flops_per_s)
+    shares = [f"{part:.0%} of the roof" if part == part else "no roof was measured" for part in reached]
     tooltip = (
         "%{customdata[0]}<br>%{y:,.4g} GFLOP/s (95 %: %{customdata[1]:,.4g}–%{customdata[2]:,.4g})"
-        "<br>%{customdata[3]}, %{x:.3g} flops per byte"
+        "<br>%{customdata[3]}, %{x:.3g} flops per byte" + TRACE_NAME
     )
-    columns = ("gflops_low", "gflops_high", "share")
+    columns = ("problem", "gflops_low", "gflops_high", "share")
     add_points(figure, frame.assign(share=shares), ("intensity", "gflops"), columns, tooltip)
     if roof is not None:
         figure.add_trace(roof)
@@ -44,20 +41,19 @@ def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float 
     return figure
 
 
-def ceiling_gflops(intensity: float, bytes_per_s: float | None, flops_per_s: float | None) -> float | None:
-    """The roof at an arithmetic intensity (flops per byte), in GFLOP/s; None where unknown."""
-    known = [rate for rate in (bytes_per_s and bytes_per_s * intensity, flops_per_s) if rate]
-    return min(known) / 1e9 if known else None
+def ceiling_gflops(intensity: pd.Series, bytes_per_s: float | None, flops_per_s: float | None) -> pd.Series:
+    """The roof at each arithmetic intensity (flops per byte), in GFLOP/s; NaN where unknown."""
+    return np.fmin(intensity * (bytes_per_s or np.nan), flops_per_s or np.nan) / 1e9
 
 
 def _roof(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | None) -> go.Scatter | None:
     known = frame["intensity"].dropna()
     if known.empty or not (bytes_per_s or flops_per_s):
         return None
-    x = np.geomspace(known.min() / 1.5, known.max() * 1.5, CEILING_POINTS)
+    x = pd.Series(np.geomspace(known.min() / 1.5, known.max() * 1.5, CEILING_POINTS))
     return go.Scatter(
         x=x,
-        y=[ceiling_gflops(value, bytes_per_s, flops_per_s) for value in x],
+        y=ceiling_gflops(x, bytes_per_s, flops_per_s),
         name="roof",
         mode="lines",
         line={"color": QUIET, "width": 2},

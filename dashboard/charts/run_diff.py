@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import BAD, GOOD, QUIET
-from kswatch.dashboard.charts.style import blank, log_axis, plain
+from kswatch.dashboard.charts.style import DASHED, blank, log_axis
+from kswatch.dashboard.charts.traces import add_points
 
 NO_DIFFERENCE = "no significant difference"
 
@@ -29,28 +30,20 @@ def change_by_size(frame: pd.DataFrame, x_title: str) -> go.Figure:
         x_title: the metric, with its unit.
     """
     figure = blank(f"{x_title}, before", "change (%)", height=360)
-    for name, colour, symbol in OUTCOMES:
-        group = frame[frame["outcome"] == name]
-        if group.empty:
-            continue
-        names = group["problem"].map(plain) + " " + group["implementation"] + " " + group["mode"]
-        figure.add_trace(
-            go.Scatter(
-                x=group["before"],
-                y=group["change"] * 100,
-                ids=group.index.astype(str),
-                name=f"{name} ({len(group)})",
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.8},
-                customdata=list(
-                    zip(names, group["change_low"] * 100, group["change_high"] * 100, strict=True)
-                ),
-                hovertemplate=(
-                    "%{customdata[0]}<br>%{x:.4g} before, %{y:+.1f} % "
-                    "(95 %: %{customdata[1]:+.1f} to %{customdata[2]:+.1f} %)<extra></extra>"
-                ),
-            )
-        )
-    figure.add_hline(y=0, line={"color": QUIET, "width": 1, "dash": "dash"})
+    names = frame["problem"] + " " + frame["implementation"] + " " + frame["mode"]
+    percents = frame[["change", "change_low", "change_high"]] * 100
+    add_points(
+        figure,
+        frame.assign(**percents, problem=names),
+        ("before", "change"),
+        ("problem", "change_low", "change_high"),
+        "%{customdata[0]}<br>%{x:.4g} before, %{y:+.1f} % "
+        "(95 %: %{customdata[1]:+.1f} to %{customdata[2]:+.1f} %)<extra></extra>",
+        by="outcome",
+        styles=OUTCOMES,
+        marker={"size": 8, "opacity": 0.8},
+        counted=True,
+    )
+    figure.add_hline(y=0, line=DASHED)
     figure.update_xaxes(**log_axis(frame["before"]))
     return figure

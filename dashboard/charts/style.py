@@ -6,7 +6,6 @@ import html
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import ceil, floor, isfinite, log10
-from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,6 +15,9 @@ from kswatch.dashboard.charts.palette import QUIET
 
 HEIGHT = 340
 MAX_TICKS = 7
+DASHED = {"color": QUIET, "width": 1, "dash": "dash"}
+"""Of a line where nothing differs, as where fused and the best baseline are equal."""
+
 NIGHT_AXIS = "night (UTC)"
 NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
 """Of nights on a category axis; `figure_timezone.in_zone` parses it."""
@@ -88,12 +90,3 @@ def error_bars(value: pd.Series, low: pd.Series, high: pd.Series, **style: objec
     """The error bars from a value to its bounds; none where a bound is unknown."""
     above, below = ((high - value).clip(lower=0), (value - low).clip(lower=0))
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **style}
-
-
-def break_even(figure: go.Figure, along: Literal["x", "y"]) -> None:
-    """Add a dashed line where fused and the best baseline are equal, across the axis `along`."""
-    line = {"color": QUIET, "width": 1, "dash": "dash"}
-    if along == "x":
-        figure.add_vline(x=1, line=line)
-    else:
-        figure.add_hline(y=1, line=line)

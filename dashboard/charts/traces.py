@@ -1,18 +1,25 @@
-"""Traces that several charts share: lines over the nights, and one point per cell."""
+"""Traces that several charts share: lines over the nights, points of groups, boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS
+from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_STYLES
 from kswatch.dashboard.charts.style import plain
 
 NIGHT = "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>"
 """The beginning of a tooltip."""
+
+TRACE_NAME = "<extra>%{fullData.name}</extra>"
+"""The end of a tooltip."""
+
+POINT_MARKER = {"size": 8, "opacity": 0.75}
+ROW_HEIGHT = 40
+"""Pixels per implementation in charts with a row for each."""
 
 
 def night_line(
@@ -49,33 +56,65 @@ def night_line(
 
 
 def add_points(
-    figure: go.Figure, frame: pd.DataFrame, axes: tuple[str, str], columns: Sequence[str], tooltip: str
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    axes: tuple[str, str],
+    columns: Sequence[str],
+    tooltip: str,
+    *,
+    by: str = "implementation",
+    styles: Iterable[tuple[str, str, str]] = IMPLEMENTATION_STYLES,
+    marker: Mapping[str, float] = POINT_MARKER,
+    counted: bool = False,
 ) -> None:
-    """Add one trace per implementation, in its colour and symbol.
+    """Add one trace per value of a column, in its colour and symbol.
 
     Args:
         figure: to add to.
-        frame: `implementation`, `problem`, the columns of the axes and of the tooltip; its index
-            identifies the points.
+        frame: the columns of the axes, of the tooltip and `by`; its index identifies the points.
         axes: the columns of x and y.
-        columns: of the tooltip, as `customdata` from 1 on; 0 is the problem.
-        tooltip: before the name of the implementation.
+        columns: of the tooltip, as `customdata`; a `problem` is escaped.
+        tooltip: the template.
+        by: the column whose values become traces.
+        styles: values with their colours and symbols; a value without points gets no trace.
+        marker: size and opacity.
+        counted: whether the names of traces hold the number of their points.
     """
-    for name, colour in IMPLEMENTATION_COLOURS.items():
-        group = frame[frame["implementation"] == name]
+    if "problem" in columns:
+        frame = frame.assign(problem=frame["problem"].map(plain))
+    for name, colour, symbol in styles:
+        group = frame[frame[by] == name]
         if group.empty:
             continue
-        symbol = IMPLEMENTATION_SYMBOLS[name]
-        values = (group[column] for column in columns)
         figure.add_trace(
             go.Scatter(
                 x=group[axes[0]],
                 y=group[axes[1]],
                 ids=group.index.astype(str),
-                name=name,
+                name=f"{name} ({len(group)})" if counted else name,
                 mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
-                customdata=list(zip(group["problem"].map(plain), *values, strict=True)),
-                hovertemplate=f"{tooltip}<extra>%{{fullData.name}}</extra>",
+                marker={"color": colour, "symbol": symbol, **marker},
+                customdata=group[list(columns)],
+                hovertemplate=tooltip,
             )
         )
+
+
+def add_boxes(figure: go.Figure, frame: pd.DataFrame, value: str, marker_size: int, **options: Any) -> None:  # noqa: ANN401  (of Plotly)
+    """Add a box per implementation, the first on top, and set the height of the figure.
+
+    Args:
+        figure: to add to.
+        frame: `implementation` and the column `value`.
+        value: the column along x.
+        marker_size: of single points, in pixels.
+        options: of the traces.
+    """
+    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
+    for name in reversed(present):
+        colour = IMPLEMENTATION_COLOURS[name]
+        box = go.Box(x=frame.loc[frame["implementation"] == name, value], name=name, **options)
+        figure.add_trace(
+            box.update(marker={"color": colour, "size": marker_size}, line={"color": colour, "width": 1.5})
+        )
+    figure.update_layout(height=90 + ROW_HEIGHT * max(len(present), 2), showlegend=False)

@@ -20,8 +20,8 @@ from kswatch.dashboard.charts.palette import (
     group_lines,
     translucent,
 )
-from kswatch.dashboard.charts.style import NIGHT_AXIS, blank, break_even, night_axis, plain
-from kswatch.dashboard.charts.traces import night_line
+from kswatch.dashboard.charts.style import DASHED, NIGHT_AXIS, blank, night_axis, plain
+from kswatch.dashboard.charts.traces import TRACE_NAME, night_line
 
 MOST_LINES = 12
 """More vertical lines would hide the trend; then events keep only their marker and tooltip."""
@@ -69,15 +69,13 @@ def median_trend(frame: pd.DataFrame, y_title: str, annotations: Sequence[Annota
             ("fused_wins", "problems", "speedup_p25", "speedup_p75"),
         )
     )
-    break_even(figure, "y")
+    figure.add_hline(y=1, line=DASHED)
     add_annotations(figure, annotations)
     night_axis(figure, nights["started_at"])
     return figure
 
 
-def add_band(
-    figure: go.Figure, frame: pd.DataFrame, low: str, high: str, colour: str, name: str, legend: bool = True
-) -> None:
+def add_band(figure: go.Figure, frame: pd.DataFrame, low: str, high: str, colour: str, name: str) -> None:
     """Fill between two columns over `started_at`; nights without both bounds are left out."""
     known = frame.dropna(subset=[low, high])
     if known.empty:
@@ -89,7 +87,7 @@ def add_band(
             **edge,
             y=known[high],
             name=name,
-            showlegend=legend,
+            showlegend=True,
             fill="tonexty",
             fillcolor=translucent(colour, 0.18),
         )
@@ -165,7 +163,7 @@ def throttling(frame: pd.DataFrame) -> go.Figure:
                 nights["throttled"] / nights["cells"] * 100,
                 name,
                 line,
-                "%{customdata[1]} of %{customdata[2]} cells<extra>%{fullData.name}</extra>",
+                "%{customdata[1]} of %{customdata[2]} cells" + TRACE_NAME,
                 ("throttled", "cells"),
             )
         )
@@ -186,8 +184,7 @@ def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
     for line, (name, group) in zip(group_lines(), frame.groupby("canary", sort=True), strict=False):
         nights = group.groupby("started_at", as_index=False).agg({"rate": "median", "run_id": "max"})
         share = nights["rate"] / nights["rate"].median() * 100
-        tooltip = "%{y:.1f} % of median<extra>%{fullData.name}</extra>"
-        figure.add_trace(night_line(nights, share, name, line, tooltip))
-    figure.add_hline(y=100, line={"color": QUIET, "width": 1, "dash": "dash"})
+        figure.add_trace(night_line(nights, share, name, line, "%{y:.1f} % of median" + TRACE_NAME))
+    figure.add_hline(y=100, line=DASHED)
     night_axis(figure, frame["started_at"])
     return figure

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import SharedFigure, cached_figure
 from kswatch.dashboard.charts.style import NIGHT_AXIS, NIGHT_FORMAT, tick_texts
+from kswatch.dashboard.components.timezone import UTC_NAME
 
-UTC_NAME = "UTC"
 _TIME_IN_UTC = re.compile(r"%\{x\|[^}]*\} UTC")
 _TIME_HERE = "%{x|%Y-%m-%d %H:%M} %{text}"
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import streamlit as st
 
 from kswatch.dashboard.components import url_state
 from kswatch.dashboard.components.panels import empty_state, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.data.run_sources import SOURCES as SOURCES
-from kswatch.dashboard.data.run_sources import RunSource as RunSource
+from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, RunSource
 from kswatch.dashboard.formatting.labels import WORDS, device_names
-from kswatch.db.queries.basic import DeviceRow, RunRow
+from kswatch.db.queries.basic import DeviceRow
 from kswatch.db.queries.page_queries import RunGroup
 from kswatch.db.records import BASELINE_SETS
 
@@ -21,6 +20,17 @@ BOX_WIDTH = 158
 """Pixels: two boxes fit side by side on a phone, six on a desktop."""
 
 NIGHTS = (14, 30, 90, 365)
+
+
+class ProblemFilters(TypedDict):
+    """The choice of problems and baselines, by the names of the parameters of comparison reads."""
+
+    precision: str
+    layout: str
+    baselines: str
+
+
+_ANY_PROBLEM = ProblemFilters(precision="", layout="", baselines="all")
 
 
 @dataclass(frozen=True)
@@ -33,9 +43,9 @@ class Scope(DeviceRuns):
     baselines: str
 
     @property
-    def about(self) -> tuple[str, str, str]:
-        """Baselines, precision and layout, in the order of the parameters of comparison reads."""
-        return self.baselines, self.precision, self.layout
+    def about(self) -> ProblemFilters:
+        """Precision, layout and baselines."""
+        return ProblemFilters(precision=self.precision, layout=self.layout, baselines=self.baselines)
 
     @property
     def title(self) -> str:
@@ -45,25 +55,24 @@ class Scope(DeviceRuns):
 
 
 def choose_scope(problem_filters: bool = True) -> Scope | None:
-    """Draw the filters and return the choice; without any ended run draw the empty state and return None.
+    """Draw the filters, with or without those of problems, and return the choice.
 
-    Args:
-        problem_filters: whether to draw precision, layout and baselines too.
+    Without any ended run draw the empty state and return None.
     """
     groups = cached_queries.run_groups()
     if not groups:
         show_empty_store()
         return None
     with st.container(horizontal=True, gap="small"):
-        device, names = choose_device(groups)
+        device, names = _choose_device(groups)
         own = [group for group in groups if group.device_id == device.id]
-        source = choose_source(own)
+        source = _choose_source(own)
         suite = _choose_suite([group for group in own if source.holds(group)])
         nights = url_state.select("Nights", "nights", NIGHTS, 90, lambda n: f"last {n}", width=BOX_WIDTH)
-        runs = ended_runs(device.id, source, suite, nights)
-        about = choose_problems((runs[-1].id,)) if problem_filters else ("", "", "all")
+        (runs,) = cached_queries.ended_runs((source.nights(device.id, suite),), nights)
+        about = choose_problems((runs[-1].id,)) if problem_filters else _ANY_PROBLEM
     _show_source(source)
-    return Scope(device, names[device.id], source, runs, suite, *about)
+    return Scope(device, names[device.id], source, tuple(runs), suite, **about)
 
 
 def _show_source(source: RunSource) -> None:
@@ -89,7 +98,7 @@ def show_empty_store() -> None:
     )
 
 
-def choose_device(groups: list[RunGroup]) -> tuple[DeviceRow, dict[int, str]]:
+def _choose_device(groups: list[RunGroup]) -> tuple[DeviceRow, dict[int, str]]:
     """Draw the box of devices with ended runs; the default is the device with the newest run."""
     known = {group.device_id for group in groups}
     devices = [device for device in cached_queries.devices() if device.id in known]
@@ -121,7 +130,7 @@ def _mark(device: DeviceRow, groups: list[RunGroup]) -> str:
     return "" if "measured" in origins else f" ({', '.join(sorted(origins))})"
 
 
-def choose_source(own: list[RunGroup]) -> RunSource:
+def _choose_source(own: list[RunGroup]) -> RunSource:
     """Draw the box of run sources where the device has several."""
     sources = [source for source in SOURCES if any(source.holds(group) for group in own)]
     if not sources:
@@ -139,17 +148,11 @@ def _choose_suite(groups: list[RunGroup]) -> str:
     return suites[0] if len(suites) == 1 else url_state.select("Suite", "suite", suites, width=BOX_WIDTH)
 
 
-def ended_runs(device_id: int, source: RunSource, suite: str, nights: int) -> tuple[RunRow, ...]:
-    """The last runs of a device, source and suite, excluded ones left out, the oldest first."""
-    (found,) = cached_queries.ended_runs((source.nights(device_id, suite),), nights)
-    return tuple(found)
-
-
-def choose_problems(run_ids: tuple[int, ...]) -> tuple[str, str, str]:
+def choose_problems(run_ids: tuple[int, ...]) -> ProblemFilters:
     """Draw the boxes of the precisions, layouts and baselines of these runs."""
-    held = cached_queries.problem_kinds(run_ids) or [("fp32", "batch_first")]
-    precisions = sorted({precision for precision, _ in held}, key=lambda name: (name != "fp32", name))
-    layouts = sorted({layout for _, layout in held})
+    held = cached_queries.summaries(run_ids)
+    precisions = sorted(held["precision"].unique(), key=lambda name: (name != "fp32", name)) or ["fp32"]
+    layouts = sorted(held["layout"].unique()) or ["batch_first"]
     precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)
     layout = url_state.select(
         "Layout", "layout", layouts, show=lambda name: WORDS.get(name, name), width=BOX_WIDTH
@@ -162,4 +165,4 @@ def choose_problems(run_ids: tuple[int, ...]) -> tuple[str, str, str]:
         lambda name: "all seven" if name == "all" else "the paper’s five",
         width=BOX_WIDTH,
     )
-    return precision, layout, baselines
+    return ProblemFilters(precision=precision, layout=layout, baselines=baselines)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 
 from kswatch.dashboard.charts import trend
+from kswatch.dashboard.charts.trend import Annotation
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.components.panels import chart, finding
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.data.annotations import annotations_of
-from kswatch.dashboard.formatting.labels import are_comparable, ratio
+from kswatch.dashboard.formatting.labels import are_comparable, change_list, ratio, revision_label
+from kswatch.db.queries.basic import RunRow
 
 
 def show_median_trend(scope: Scope, metric: str, name: str) -> None:
-    """Draw the title and the chart.
-
-    Args:
-        scope: of the runs.
-        metric: `latency` or `energy`.
-        name: of the ratio, as `speedup`.
-    """
-    frame = cached_queries.summaries(scope.run_ids, metric, scope.baselines, scope.precision, scope.layout)
+    """Draw the chart of a metric and its title; `name` is that of the ratio, as `speedup`."""
+    frame = cached_queries.summaries(scope.run_ids, metric=metric, **scope.about)
     finding(trend_title(frame, name))
     chart(
-        trend.median_trend(frame, f"median {name} (×)", annotations_of(scope.runs, scope.device.id)),
+        trend.median_trend(frame, f"median {name} (×)", _annotations(scope)),
         frame,
         f"{name.replace(' ', '_')}_trend",
         f"Median {name} by night with the IQR of the problems.",
@@ -43,3 +40,26 @@ def trend_title(frame: pd.DataFrame, name: str) -> str:
     if are_comparable(problems.iloc[0], problems.iloc[-1]):
         return change
     return f"{change}, of different problems: {problems.iloc[0]:,} at first, {problems.iloc[-1]:,} now"
+
+
+def _annotations(scope: Scope) -> list[Annotation]:
+    """Events between runs that may explain a change: new revisions, environments, notes, alerts."""
+    found = [event for before, after in pairwise(scope.runs) for event in _between(before, after)]
+    at = {run.id: run.started_at for run in scope.runs}
+    for alert in cached_queries.alerts(device_id=scope.device.id):
+        if alert.opened_run_id in at:
+            found.append(Annotation(at[alert.opened_run_id], "alert", f"alert {alert.id}: {alert.title}"))
+    for event in cached_queries.run_events():
+        if event.run_id in at:
+            found.append(Annotation(at[event.run_id], "note", f"{event.action} by {event.who}: {event.text}"))
+    return found
+
+
+def _between(before: RunRow, after: RunRow) -> list[Annotation]:
+    found = []
+    if before.environment_id != after.environment_id:
+        changed = cached_queries.environment_changes(before.id, after.id)
+        found.append(Annotation(after.started_at, "environment", change_list(changed)))
+    if after.revision and before.revision != after.revision:
+        found.append(Annotation(after.started_at, "revision", revision_label(after.revision) or ""))
+    return found

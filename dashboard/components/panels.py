@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from math import floor, log10
 from statistics import median
@@ -14,11 +14,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from kswatch.dashboard.components import point_picker, timezone
+from kswatch.dashboard.components import timezone, url_state
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import duration
-from kswatch.dashboard.formatting.markdown_escape import literal
+from kswatch.dashboard.formatting.labels import duration, literal
 from kswatch.errors import KswatchError
 
 BADGES: dict[str, tuple[str, str, str]] = {
@@ -40,6 +39,44 @@ STATUS_COLOURS = {
     "crashed": "red",
 }
 
+TITLES: dict[str, str] = {
+    "latency_ms": "latency (ms)",
+    "latency_low_ms": "low (ms)",
+    "latency_high_ms": "high (ms)",
+    "sample_count": "samples",
+    "sm_clock_mhz": "SM clock (MHz)",
+    "event_reasons": "throttle reason",
+    "energy_mj": "energy (mJ)",
+    "power_w": "power (W)",
+    "floor_ratio": "% of roofline",
+    "relative_error": "relative error",
+    "memory_peak_bytes": "peak memory (bytes)",
+    "spill_bytes": "spills (bytes)",
+    "shared_bytes": "shared (bytes)",
+    "code_hash": "code",
+    "energy_reason": "reason for no energy",
+    "speedup": "speedup (×)",
+    "speedup_low": "low (×)",
+    "speedup_high": "high (×)",
+    "best_baseline": "best baseline",
+    "left_out": "reason left out",
+    "between": "95 % interval",
+    "p_value": "p",
+    "cause": "likely cause",
+    "run_id": "run",
+    "alert_id": "alert",
+    "statement": "rule",
+    "majority": "majority rate (%)",
+    "accuracy": "accuracy (%)",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "regret": "mean regret (%)",
+    "tp": "correct: fused",
+    "fp": "false fused (FP)",
+    "fn": "missed fused (FN)",
+    "tn": "correct: baseline",
+}
+"""Titles of the columns that are not titled by their name."""
+
 
 def chart(
     figure: go.Figure,
@@ -53,7 +90,7 @@ def chart(
 
     Args:
         figure: with its nights in UTC.
-        data: of the figure, for the download and as `point_picker.by_name` needs it.
+        data: of the figure, for the download and as `_choose_point` needs it.
         name: of the downloaded files and of the widget.
         alt: a description of the chart for screen readers.
         on_open: opens a clicked point on another page; receives the first word of the point's entry in its
@@ -77,7 +114,7 @@ def chart(
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             _csv_button(data, name)
             if on_open or on_choose:
-                point_picker.by_name(data, name, on_open, on_choose)
+                _choose_point(data, name, on_open, on_choose)
                 st.caption("Click a point to open it." if on_open else "Click a point to show its night.")
     target = clicked(figure, state) if on_open else None
     if on_open and target is not None:
@@ -152,15 +189,24 @@ def empty_state(message: str, command: Sequence[str], more: str = "") -> None:
             hint(more)
 
 
-def show_table(frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401  (Streamlit's own options)
-    """Draw a table as wide as the page; unknown values are dashes. Texts in it are never markup."""
+def show_table(frame: pd.DataFrame, height: int | None = None, **options: Any) -> Any:  # noqa: ANN401  (Streamlit's own options)
+    """Draw a table as wide as the page; unknown values are dashes. Texts in it are never markup.
+
+    Args:
+        frame: its columns by their titles.
+        height: in pixels, of a table that scrolls; a table of fewer rows is as high as they are.
+        options: of `st.dataframe`.
+    """
+    if height is not None:
+        options["height"] = "content" if len(frame) * ROW_HEIGHT < height else height
     numbers = {
         name: st.column_config.NumberColumn(format=form) for name, form in number_formats(frame).items()
     }
     texts = {
         name: st.column_config.TextColumn(alignment="right")
         for name in frame.select_dtypes(["object", "str"])
-        if frame[name].notna().any() and all(map(_is_quantity, frame[name].dropna()))
+        if (known := frame[name].dropna().tolist())
+        and all(isinstance(value, str) and QUANTITY.fullmatch(value) for value in known)
     }
     columns = numbers | texts | options.pop("column_config", {})
     return st.dataframe(frame, hide_index=True, placeholder="–", column_config=columns, **options)
@@ -188,10 +234,6 @@ def _number_format(values: Sequence[float]) -> str:
     return "%.2e" if middle < 1e-4 else f"%.{min(max(3 - floor(log10(middle)), 0), 6)}f"
 
 
-def _is_quantity(value: object) -> bool:
-    return isinstance(value, str) and QUANTITY.fullmatch(value) is not None
-
-
 def choose_row(frame: pd.DataFrame, key: str, purpose: str, height: int = 330) -> int | None:
     """Draw a table with selectable rows; returns the position of the chosen one, None without one.
 
@@ -199,13 +241,31 @@ def choose_row(frame: pd.DataFrame, key: str, purpose: str, height: int = 330) -
         frame: as `show_table`.
         key: of the widget.
         purpose: of choosing a row, as `to open its pattern`.
-        height: in pixels, of a table that scrolls; a table of fewer rows is as high as they are.
+        height: as `show_table`.
     """
-    fits = len(frame) * ROW_HEIGHT < height
-    options = {"height": "content" if fits else height, "on_select": "rerun", "key": key}
-    chosen = show_table(frame, selection_mode="single-row", **options).selection.rows
+    table = show_table(frame, height, on_select="rerun", selection_mode="single-row", key=key)
+    chosen = table.selection.rows
     hint(f"Choose a row {purpose}: by its check box, or Shift and Space.")
     return chosen[0] if chosen else None
+
+
+def show_choices(frame: pd.DataFrame, parameter: str, also: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401  (Streamlit's own options)
+    """Draw a table whose chosen row becomes a parameter of the URL.
+
+    Args:
+        frame: as `show_table`; the first column holds the values of the parameter.
+        parameter: its name.
+        also: further parameters that a choice sets.
+        options: of `show_table`.
+    """
+    key = f"{parameter}_table"
+
+    def choose() -> None:
+        if rows := st.session_state[key].selection.rows:
+            for name, value in {parameter: str(frame.iloc[rows[0], 0]), **also}.items():
+                url_state.remember(name, value)
+
+    show_table(frame, on_select=choose, selection_mode="single-row", key=key, **options)
 
 
 def status_badges(counts: dict[str, int]) -> None:
@@ -253,3 +313,67 @@ def show_errors(show: Callable[[], None]) -> Callable[[], None]:
             show_error(error)
 
     return page
+
+
+def _choose_point(
+    data: pd.DataFrame,
+    name: str,
+    on_open: Callable[[str], None] | None,
+    on_choose: Callable[[str], None] | None,
+) -> None:
+    """Draw a button that opens a select box of the chart's points, which is sent only then.
+
+    Args:
+        data: of the chart: its runs by `run_id` and `started_at`, or else its problems by their index.
+        name: of the chart.
+        on_open: opens the chosen point on another page.
+        on_choose: shows the chosen point on this page.
+    """
+    fold = st.popover(
+        "Points",
+        type="tertiary",
+        icon=":material/list:",
+        help="choose a point by name instead of by a click",
+        on_change="rerun",
+        key=f"points_{name}",
+    )
+    if not fold.open:
+        return
+    key = f"point_of_{name}"
+    names = _point_names(data)
+    with fold:
+        chosen = st.selectbox(
+            "Point",
+            list(names),
+            index=None,
+            format_func=names.__getitem__,
+            placeholder="type to find",
+            key=key,
+            on_change=partial(_open_chosen, key, on_choose) if on_choose else None,
+        )
+    if on_open and chosen is not None:
+        on_open(chosen)
+
+
+def _open_chosen(key: str, on_choose: Callable[[str], None]) -> None:
+    chosen = st.session_state[key]
+    if chosen is not None:
+        on_choose(chosen)
+
+
+def _point_names(data: pd.DataFrame) -> dict[str, str]:
+    """The label of each point: the newest runs first, problems in the order of the chart."""
+    if "run_id" in data:
+        runs = data.drop_duplicates("run_id").sort_values("run_id", ascending=False)
+        pairs = zip(runs["run_id"], runs["started_at"], strict=True)
+        return {str(run): f"run {run}, {timezone.local(started)}" for run, started in pairs}
+    problems = data.drop_duplicates("problem")["problem"]
+    return {str(label): str(problem) for label, problem in problems.items()}
+
+
+def show_cells(cells: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Draw the table of these columns, without those that hold no value."""
+    held = cells[[name for name in columns if cells[name].notna().any()]]
+    if "floor_ratio" in held:
+        held = held.assign(floor_ratio=held["floor_ratio"] * 100)
+    show_table(held.rename(columns=TITLES))

@@ -6,8 +6,8 @@ changes. A choice on one page is kept for the other pages of the session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
@@ -29,22 +29,14 @@ def remember(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
-def segments(label: str, name: str, options: Sequence[str], show: Callable[[str], str] = str) -> str:
-    """A segmented control whose choice is the URL's parameter `name`."""
+def segments(label: str, name: str, options: Mapping[str, str]) -> str:
+    """A segmented control whose choice, a key of `options`, is the URL's parameter `name`."""
     text = requested(name)
     if text is None or text not in options:
-        text = options[0]
-    key = f"choice_{name}"
-    st.session_state[key] = text
-    remember(name, text)
+        text = next(iter(options))
+    bound = _bound(name, text)
     st.segmented_control(
-        label,
-        options,
-        key=key,
-        format_func=show,
-        on_change=_changed,
-        args=(name, key),
-        label_visibility="collapsed",
+        label, list(options), format_func=options.__getitem__, label_visibility="collapsed", **bound
     )
     return text
 
@@ -55,7 +47,7 @@ def select(
     options: Sequence[T],
     default: T | None = None,
     show: Callable[[T], str] = str,
-    as_text: Callable[[T], str] = str,
+    as_text: Callable[[T], str] = lambda option: str(getattr(option, "id", option)),
     width: int | Literal["stretch"] = "stretch",
 ) -> T:
     """A select box whose choice is the URL's parameter `name`; an unknown value selects the default.
@@ -66,26 +58,24 @@ def select(
         options: at least one.
         default: the first option where None.
         show: the text of an option on the page.
-        as_text: the text of an option in the URL.
+        as_text: the text of an option in the URL; by default its id, or itself where it has none.
         width: of the box, in pixels or `stretch`.
     """
     by_text = {as_text(option): option for option in options}
     text = requested(name)
     if text not in by_text:
         text = as_text(options[0] if default is None else default)
+    bound = _bound(name, text)
+    st.selectbox(label, [*by_text], format_func=lambda chosen: show(by_text[chosen]), width=width, **bound)
+    return by_text[text]
+
+
+def _bound(name: str, text: str) -> dict[str, Any]:
+    """The options of a widget that shows the text and writes a change to the URL's parameter `name`."""
     key = f"choice_{name}"
     st.session_state[key] = text
     remember(name, text)
-    st.selectbox(
-        label,
-        [*by_text],
-        key=key,
-        format_func=lambda chosen: show(by_text[chosen]),
-        on_change=_changed,
-        args=(name, key),
-        width=width,
-    )
-    return by_text[text]
+    return {"key": key, "on_change": _changed, "args": (name, key)}
 
 
 def _changed(name: str, key: str) -> None:

@@ -9,6 +9,7 @@ from copy import copy
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -17,7 +18,8 @@ from kswatch.db.alerts import precision as alert_precisions
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import cells as queries_cells
 from kswatch.db.queries import compiled_code as queries_code
-from kswatch.db.queries import page_queries, run_trends
+from kswatch.db.queries import measurements as queries_measurements
+from kswatch.db.queries import page_queries, regression_inputs
 from kswatch.db.queries import run_diff as run_differences
 from kswatch.db.queries import verdicts as queries_changes
 from kswatch.db.records import ProblemKey
@@ -54,11 +56,6 @@ def _cached(key: str, _read: Callable[[], R]) -> R:
     return _read()
 
 
-def clear_cache() -> None:
-    """Drop every cached result."""
-    _cached.clear()
-
-
 def cached_until_change(read: Callable[Concatenate[Store, P], R]) -> Callable[P, R]:
     """The same read of the page's store, repeated only when the store has changed."""
 
@@ -86,6 +83,7 @@ def cached_frame(
             frame = step(frame)
         return frame
 
+    read_frame.__name__ = "_".join((read.__name__, *(step.__name__ for step in steps)))  # of the cache's key
     return cached_until_change(read_frame)
 
 
@@ -119,11 +117,8 @@ def _with_version(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_shape(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds the pattern's text, its family, h, d·h and b·c."""
     a, b, c, d = (frame[letter] for letter in "abcd")
-    text = [f"{','.join(map(str, row))}" for row in zip(a, b, c, d, strict=True)]
-    family = [
-        "d=1" if depth == 1 else ("a=1" if count == 1 else "both>1")
-        for count, depth in zip(a, d, strict=True)
-    ]
+    text = [",".join(map(str, row)) for row in zip(a, b, c, d, strict=True)]
+    family = np.select([d == 1, a == 1], ["d=1", "a=1"], "both>1")
     h = (b + c) / (b * c)
     return frame.assign(pattern=text, family=family, h=h, dh=d * h, bc=b * c)
 
@@ -148,9 +143,13 @@ alert_events = cached_until_change(queries.alert_events)
 alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
-medians = cached_frame(run_trends.medians_of_runs, run_trends.Median)
+summaries = cached_frame(queries.summaries, queries.SummaryRow)
+problem_measurements = cached_frame(queries.measurements, queries.MeasurementRow)
+problem_comparisons = cached_frame(queries.comparisons, queries.ComparisonRow)
+run_comparisons = cached_frame(queries.comparisons, queries.ComparisonRow, _with_shape)
+medians = cached_frame(queries_measurements.medians_of_runs, queries_measurements.Median)
 ratios = cached_frame(queries_cells.ratios_of_runs, queries_cells.Ratio)
-canary_rates = cached_frame(run_trends.canary_rates, run_trends.CanaryRate, _with_canary)
+canary_rates = cached_frame(regression_inputs.canary_readings, regression_inputs.CanaryReading, _with_canary)
 canaries = cached_frame(queries.canaries, queries.CanaryRow, _with_canary)
 verdict_counts = cached_frame(queries_changes.verdict_counts, queries_changes.VerdictCount)
 change_groups = cached_frame(queries_changes.change_groups, queries_changes.ChangeGroup)
@@ -163,49 +162,9 @@ counters = cached_frame(queries_code.counters, queries_code.CounterRow)
 problem_predictions = cached_frame(
     queries_cells.predictions_of_problem, queries_cells.PredictionPoint, _with_version
 )
-accuracies = cached_frame(run_trends.accuracies, run_trends.Accuracy, _with_version)
-"""`heuristic` carries the version, here and in `problem_predictions`."""
-
-
-@cached_until_change
-def summaries(
-    store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
-) -> pd.DataFrame:
-    """Headlines of these runs, the oldest first."""
-    found = queries.summaries(
-        store, run_ids, metric=metric, baselines=baselines, precision=precision, layout=layout
-    )
-    return _frame(found, queries.SummaryRow)
-
-
-@cached_until_change
-def problem_kinds(store: Store, run_ids: Sequence[int]) -> list[tuple[str, str]]:
-    """Precisions and layouts of these runs' headlines."""
-    found = queries.summaries(store, run_ids)
-    return sorted({(row.precision, row.layout) for row in found})
-
-
-@cached_until_change
-def problem_table(store: Store, precision: str, layout: str) -> pd.DataFrame:
-    """The store's problems of one precision and layout, with the numbers of the pattern's shape."""
-    found = [row for row in queries.problems(store) if (row.precision, row.layout) == (precision, layout)]
-    return _with_shape(_frame(found, queries.ProblemRow))
-
-
-@cached_until_change
-def run_comparisons(
-    store: Store,
-    run_id: int,
-    metric: str,
-    baselines: str,
-    precision: str | None = None,
-    layout: str | None = None,
-) -> pd.DataFrame:
-    """Comparisons of one run with the numbers of the pattern's shape; None for all precisions or layouts."""
-    found = queries.comparisons(
-        store, run_id, metric=metric, baselines=baselines, precision=precision, layout=layout
-    )
-    return _with_shape(_frame(found, queries.ComparisonRow))
+outcomes = cached_frame(queries.prediction_outcomes, queries.PredictionOutcome, _with_version, _with_shape)
+accuracies = cached_frame(queries.score_points, queries.ScorePoint, _with_version)
+"""`heuristic` carries the version, here and in the two above."""
 
 
 @cached_until_change
@@ -230,33 +189,6 @@ def problem_cells(
 
 
 @cached_until_change
-def problem_measurements(store: Store, run_ids: Sequence[int], problem: ProblemKey) -> pd.DataFrame:
-    """Every measurement of one problem in these runs, all that is stored of them."""
-    found = queries.measurements(store, run_ids, problem=problem)
-    return _frame(found, queries.MeasurementRow)
-
-
-@cached_until_change
-def problem_comparisons(
-    store: Store, run_ids: Sequence[int], baselines: str, problem: ProblemKey
-) -> pd.DataFrame:
-    """Comparisons of one problem in these runs, in both metrics."""
-    found = queries.comparisons(store, run_ids, problem=problem, metric=None, baselines=baselines)
-    return _frame(found, queries.ComparisonRow)
-
-
-@cached_until_change
-def outcomes(
-    store: Store, run_id: int, metric: str, baselines: str, precision: str, layout: str
-) -> pd.DataFrame:
-    """The prediction of every heuristic for each problem of a run, with the measured outcome."""
-    found = queries.prediction_outcomes(
-        store, run_id, metric=metric, baselines=baselines, precision=precision, layout=layout
-    )
-    return _with_shape(_with_version(_frame(found, queries.PredictionOutcome)))
-
-
-@cached_until_change
 def heuristic_nights(
     store: Store, run_ids: Sequence[int], metric: str, baselines: str, precision: str, layout: str
 ) -> pd.DataFrame:
@@ -265,17 +197,11 @@ def heuristic_nights(
     `heuristic` carries the version. Against the paper's baselines nothing is stored.
     """
     about = {"metric": metric, "precision": precision, "layout": layout}
-    stored = pd.DataFrame()
-    if baselines == "all":
-        scores = queries.heuristic_scores(store, run_ids, **about)
-        stored = pd.DataFrame(map(vars, scores))
-    left = set(run_ids) - set(stored["run_id"] if len(stored) else ())
-    counted = pd.DataFrame()
-    if left:
-        counted = pd.DataFrame(map(vars, queries.counted_scores(store, left, baselines=baselines, **about)))
-    frames = [frame for frame in (stored, counted) if len(frame)]
-    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=SCORE_COLUMNS)
-    found = found.reindex(columns=SCORE_COLUMNS).astype(dict.fromkeys(SCORE_SHARES, float))
+    stored = queries.heuristic_scores(store, run_ids, **about) if baselines == "all" else []
+    left = set(run_ids) - {score.run_id for score in stored}
+    counted = queries.counted_scores(store, left, baselines=baselines, **about) if left else []
+    scores = [vars(score) for score in (*stored, *counted)]
+    found = pd.DataFrame(scores, columns=SCORE_COLUMNS).astype(dict.fromkeys(SCORE_SHARES, float))
     return _with_version(found.sort_values(["run_id", "heuristic", "version"], ignore_index=True))
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import kswatch
-from kswatch.db.request_queue.cost import RequestLimits
+from kswatch.db.config import RequestLimits
 from kswatch.services import JudgementLimits
 
 DATABASE_URL = "KSWATCH_DATABASE_URL"
@@ -25,7 +25,7 @@ def server_environment(
     return {
         DATABASE_URL: url,
         HOSTS: ",".join(hosts),
-        REQUEST_LIMITS: f"{requests.cells},{requests.minutes},{requests.requests_per_hour}",
+        REQUEST_LIMITS: f"{requests.request_cells},{requests.request_minutes},{requests.requests_per_hour}",
         JUDGEMENT_LIMITS: judgement.as_text(),
         "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -29,6 +30,8 @@ CAUSES: dict[str, str] = {
 SHORT_COMMIT = 9
 
 WORDS: dict[str, str] = {"batch_first": "batch first", "batch_last": "batch last"}
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&@/^=\"'])")
 
 
 def problem_labels(frame: pd.DataFrame) -> pd.Series:
@@ -141,3 +144,11 @@ def are_comparable(problems: int, others: int) -> bool:
 def count(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun; `plural` is the noun with an s by default."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def literal(text: object) -> str:
+    """The text with every special character of Markdown, LaTeX and Streamlit directives escaped.
+
+    Line breaks become spaces: a second line could begin a heading or a list.
+    """
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))

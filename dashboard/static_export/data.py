@@ -9,15 +9,15 @@ from datetime import datetime
 from statistics import median
 
 from kswatch.dashboard.data.change_summary import change_summary, night_label
-from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.data.run_sources import SOURCES, preferred_history
+from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, preferred_history
 from kswatch.dashboard.formatting.labels import device_names
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import page_queries
 from kswatch.db.queries import verdicts as queries_changes
-from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, VerdictRow
+from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, SummaryRow, VerdictRow
 from kswatch.db.queries.heuristics import HeuristicScoreRow, heuristic_scores
+from kswatch.db.statistics import PredictionScore
 from kswatch.db.store import Store
 from kswatch.services import JudgementLimits
 
@@ -27,37 +27,14 @@ MOST_ALERTS = 30
 
 
 @dataclass(frozen=True)
-class MedianTrend:
-    """The medians of one metric, precision and layout over the nights, the oldest first."""
-
-    metric: str
-    precision: str
-    layout: str
-    medians: tuple[float, ...]
-    fused_wins: int
-    problems: int
-    left_out: int
-
-
-@dataclass(frozen=True)
 class DeviceFacts(DeviceRuns):
     """A device on the overview."""
 
-    trends: tuple[MedianTrend, ...]
+    trends: tuple[tuple[SummaryRow, ...], ...]
+    """The headlines of each metric, precision and layout of the newest run, the oldest first."""
     canaries: dict[str, float]
     """Of the newest run, as shares of their own median."""
     environment_changes: tuple[EnvironmentChange, ...]
-
-
-@dataclass(frozen=True)
-class RuleAccuracy:
-    """The accuracy of a heuristic in one run, over all precisions and layouts, and the majority rate."""
-
-    device_name: str
-    heuristic: str
-    problems: int
-    accuracy: float
-    majority: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +50,8 @@ class Overview:
     too_new: int
     change_summary: str
     changes: tuple[VerdictRow, ...]
-    rules: tuple[RuleAccuracy, ...]
+    rules: dict[tuple[str, str], PredictionScore]
+    """By device and heuristic, over all precisions and layouts of the newest run."""
     limits: JudgementLimits
 
     def name_of(self, device_id: int) -> str:
@@ -104,9 +82,7 @@ def read_overview(store: Store, now: datetime, limits: JudgementLimits) -> Overv
         too_new=too_new,
         change_summary=_change_summary(store, devices, sum(counts.values())),
         changes=tuple(queries_changes.changes(store, newest, MOST_CHANGES)),
-        rules=tuple(
-            _rules(heuristic_scores(store, newest), {facts.device.id: facts.name for facts in devices})
-        ),
+        rules=_rules(heuristic_scores(store, newest), names),
         limits=limits,
     )
 
@@ -131,28 +107,18 @@ def _device(
     moved = len(runs) > 1 and runs[-1].environment_id != runs[-2].environment_id
     changes = queries.environment_changes(store, runs[-2].id, runs[-1].id) if moved else []
     return DeviceFacts(
-        device, name, source, runs, tuple(_trends(store, runs)), _canaries(store, runs), tuple(changes)
+        device, name, source, runs, _trends(store, runs), _canaries(store, runs), tuple(changes)
     )
 
 
-def _trends(store: Store, runs: Sequence[RunRow]) -> Iterable[MedianTrend]:
-    rows = queries.summaries(store, [run.id for run in runs])
-    by_key: dict[tuple[str, str, str], list[queries.SummaryRow]] = defaultdict(list)
-    for row in rows:
-        by_key[row.metric, row.precision, row.layout].append(row)
-    for (metric, precision, layout), own in sorted(by_key.items(), key=lambda item: _order(item[0])):
-        newest = own[-1]
-        if newest.run_id != runs[-1].id or newest.median_speedup is None:
-            continue
-        medians = tuple(row.median_speedup for row in own if row.median_speedup is not None)
-        yield MedianTrend(
-            metric, precision, layout, medians, newest.fused_wins, newest.problems, newest.left_out
-        )
-
-
-def _order(key: tuple[str, str, str]) -> tuple[object, ...]:
-    metric, precision, layout = key
-    return (metric != "latency", precision != "fp32", precision, layout)
+def _trends(store: Store, runs: Sequence[RunRow]) -> tuple[tuple[SummaryRow, ...], ...]:
+    by_key: dict[tuple[object, ...], list[SummaryRow]] = defaultdict(list)
+    for row in queries.summaries(store, [run.id for run in runs]):
+        if row.median_speedup is not None:
+            key = (row.metric != "latency", row.precision != "fp32", row.precision, row.layout)
+            by_key[key].append(row)
+    ordered = (tuple(own) for _, own in sorted(by_key.items()))
+    return tuple(own for own in ordered if own[-1].run_id == runs[-1].id)
 
 
 def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
@@ -167,14 +133,16 @@ def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
     return shares
 
 
-def _rules(scores: Iterable[HeuristicScoreRow], names: dict[int, str]) -> Iterable[RuleAccuracy]:
-    by_rule: dict[tuple[int, str], list[HeuristicScoreRow]] = defaultdict(list)
+def _rules(
+    scores: Iterable[HeuristicScoreRow], names: dict[int, str]
+) -> dict[tuple[str, str], PredictionScore]:
+    by_rule: dict[tuple[str, str], list[HeuristicScoreRow]] = defaultdict(list)
     for score in scores:
         if score.metric == "latency" and score.problems:
-            by_rule[score.device_id, f"{score.heuristic} v{score.version}"].append(score)
-    for (device_id, heuristic), own in by_rule.items():
-        problems = sum(score.problems for score in own)
-        correct = sum(score.tp + score.tn for score in own)
-        won = sum(score.tp + score.fn for score in own)
-        majority = max(won, problems - won) / problems
-        yield RuleAccuracy(names[device_id], heuristic, problems, correct / problems, majority)
+            by_rule[names[score.device_id], f"{score.heuristic} v{score.version}"].append(score)
+    found = {}
+    for rule, own in by_rule.items():
+        tp, fp, fn, tn = (sum(getattr(score, cell) for score in own) for cell in ("tp", "fp", "fn", "tn"))
+        regret = sum(score.problems * (score.regret or 0.0) for score in own)
+        found[rule] = PredictionScore.of_counts(tp, fp, fn, tn, regret)
+    return found

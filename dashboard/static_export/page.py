@@ -5,7 +5,7 @@ No script, no network, charts as SVG; light or dark by the reader's setting. All
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ from kswatch.dashboard.formatting.labels import (
 from kswatch.dashboard.static_export.markup import STYLE, sparkline, table, text
 
 if TYPE_CHECKING:
-    from kswatch.dashboard.static_export.data import DeviceFacts, MedianTrend, Overview
+    from kswatch.dashboard.static_export.data import DeviceFacts, Overview
+    from kswatch.db.queries.basic import SummaryRow
     from kswatch.db.store import Store
     from kswatch.services import JudgementLimits
 
@@ -112,16 +113,16 @@ def _machine(facts: DeviceFacts, limits: JudgementLimits) -> Iterable[str]:
         yield f"Environment changed since run {facts.runs[-2].id}: {change_list(facts.environment_changes)}"
 
 
-def _trend_row(trend: MedianTrend) -> tuple[str, ...]:
-    name = "speedup" if trend.metric == "latency" else "energy ratio"
-    change = percent(trend.medians[-1] / trend.medians[-2] - 1) if len(trend.medians) > 1 else "–"
-    left_out = f'<div class="dim">{trend.left_out:,} left out</div>' if trend.left_out else ""
+def _trend_row(trend: Sequence[SummaryRow]) -> tuple[str, ...]:
+    newest, medians = trend[-1], [row.median_speedup or 0.0 for row in trend]
+    name = "speedup" if newest.metric == "latency" else "energy ratio"
+    left_out = f'<div class="dim">{newest.left_out:,} left out</div>' if newest.left_out else ""
     return (
-        text(f"{name}, {trend.precision}, {WORDS.get(trend.layout, trend.layout)}"),
-        ratio(trend.medians[-1]),
-        change,
-        f"{trend.fused_wins} of {trend.problems}{left_out}",
-        sparkline(trend.medians),
+        text(f"{name}, {newest.precision}, {WORDS.get(newest.layout, newest.layout)}"),
+        ratio(medians[-1]),
+        percent(medians[-1] / medians[-2] - 1) if len(medians) > 1 else "–",
+        f"{newest.fused_wins} of {newest.problems}{left_out}",
+        sparkline(medians),
     )
 
 
@@ -178,15 +179,15 @@ def _rules(overview: Overview) -> Iterable[str]:
     if not overview.rules:
         return
     yield "<h2>Accuracy of the heuristics</h2>"
+    ordered = sorted(overview.rules.items(), key=lambda item: (item[0][0], -(item[1].accuracy or 0.0)))
     rows = [
         (
-            text(rule.device_name),
-            text(rule.heuristic),
-            share(rule.accuracy, 1),
-            share(rule.majority, 1),
-            f"{rule.problems:,}",
+            *map(text, rule),
+            share(score.accuracy or 0.0, 1),
+            share(score.majority or 0.0, 1),
+            f"{score.problems:,}",
         )
-        for rule in sorted(overview.rules, key=lambda rule: (rule.device_name, -rule.accuracy))
+        for rule, score in ordered
     ]
     yield table(("device", "heuristic", "accuracy", "majority rate", "problems"), rows, {2, 3, 4})
 

@@ -13,16 +13,10 @@ from kswatch.dashboard.charts import pattern_shape as shape
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.median_trend import show_median_trend
-from kswatch.dashboard.components.panels import chart, choose_row, finding, note, show_reasons
+from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, show_reasons
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data import rates
-from kswatch.dashboard.formatting.labels import (
-    count,
-    device_names,
-    problem_labels,
-    ratio,
-    share,
-)
+from kswatch.dashboard.formatting.labels import count, device_names, problem_labels, ratio, share
 
 SPEEDUP = "speedup over the best baseline (×)"
 GROUPS: dict[str, str | None] = {
@@ -39,16 +33,10 @@ TABLE_HEIGHT = 560
 ROOF_TOLERANCE = 1.1
 """Rates further above the roof mean that the canaries do not measure the machine's limits."""
 
-COLUMNS: dict[str, str] = {
-    "pattern": "pattern",
-    "speedup": "speedup (×)",
-    "speedup_low": "low (×)",
-    "speedup_high": "high (×)",
-    "best_baseline": "best baseline",
-    "batch": "batch",
-    "family": "family",
-    "left_out": "reason left out",
-}
+COLUMNS = (
+    *("pattern", "speedup", "speedup_low", "speedup_high", "best_baseline"),
+    *("batch", "family", "left_out"),
+)
 
 
 def show() -> None:
@@ -56,7 +44,7 @@ def show() -> None:
     scope = choose_scope()
     if scope is None:
         return
-    here = cached_queries.run_comparisons(scope.newest.id, "latency", *scope.about)
+    here = cached_queries.run_comparisons(scope.newest.id, **scope.about)
     if here["speedup"].notna().sum() == 0:
         _show_empty(scope, here)
         return
@@ -106,7 +94,7 @@ def _distribution(scope: Scope, here: pd.DataFrame) -> None:
     if column == "device":
         frame = _of_devices(scope)
     elif column in ACROSS:
-        frame = cached_queries.run_comparisons(scope.newest.id, "latency", scope.baselines)
+        frame = cached_queries.run_comparisons(scope.newest.id, baselines=scope.baselines)
     frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
     left, right = st.columns(2)
     with left:
@@ -134,7 +122,7 @@ def _of_devices(scope: Scope) -> pd.DataFrame:
     for device_id in dict.fromkeys(group.device_id for group in groups):
         own = [group for group in groups if group.device_id == device_id]
         newest = max(own, key=lambda group: (group.suite == scope.suite, group.newest_run_id))
-        frame = cached_queries.run_comparisons(newest.newest_run_id, "latency", *scope.about)
+        frame = cached_queries.run_comparisons(newest.newest_run_id, **scope.about)
         frames.append(frame.assign(device=names[device_id]))
     return pd.concat(frames, ignore_index=True)
 
@@ -166,18 +154,13 @@ def _roofline(scope: Scope) -> None:
     if frame.empty:
         return
     bytes_per_s, flops_per_s = rates.ceilings(scope.newest.id, scope.precision)
-    roofs = [roofline.ceiling_gflops(x, bytes_per_s, flops_per_s) for x in frame["intensity"]]
-    fused = [
-        rate / roof
-        for name, rate, roof in zip(frame["implementation"], frame["gflops"], roofs, strict=True)
-        if name == "fused" and roof
-    ]
-    reached = [rate / roof for rate, roof in zip(frame["gflops"], roofs, strict=True) if roof]
-    if reached and max(reached) > ROOF_TOLERANCE:
-        finding(f"The measured roof is too low: cells reach up to {share(max(reached))} of it")
+    reached = frame["gflops"] / roofline.ceiling_gflops(frame["intensity"], bytes_per_s, flops_per_s)
+    fused = reached[frame["implementation"] == "fused"].max()
+    if reached.max() > ROOF_TOLERANCE:
+        finding(f"The measured roof is too low: cells reach up to {share(reached.max())} of it")
         note("Canaries measure the roof: the machine was busy when they ran, or cells had operands in cache.")
-    elif fused:
-        finding(f"Fused reaches up to {share(max(fused))} of the roof measured by the canaries of this run")
+    elif fused == fused:
+        finding(f"Fused reaches up to {share(fused)} of the roof measured by the canaries of this run")
     else:
         finding("Rate of every implementation; this run has no canaries to measure the roof")
     roof = [
@@ -209,12 +192,10 @@ def _by_night(scope: Scope, here: pd.DataFrame) -> None:
 
 def _heat_map(scope: Scope, here: pd.DataFrame) -> None:
     finding("Speedup of every pattern on every night")
-    problems = cached_queries.problem_table(scope.precision, scope.layout)
-    problems = problems[problems["problem_id"].isin(here["problem_id"])]
-    if len(problems) > heat_map.MOST_ROWS:
-        note(f"The {heat_map.MOST_ROWS} of {len(problems)} patterns that differ most from break-even.")
-        problems = problems[problems["problem_id"].isin(_most_different(here, heat_map.MOST_ROWS))]
-    labels = problem_labels(problems).set_axis(problems["problem_id"])
+    if len(here) > heat_map.MOST_ROWS:
+        note(f"The {heat_map.MOST_ROWS} of {len(here)} patterns that differ most from break-even.")
+        here = here.loc[np.log2(here["speedup"]).abs().nlargest(heat_map.MOST_ROWS).index]
+    labels = problem_labels(here).set_axis(here["problem_id"])
     started = {run.id: run.started_at for run in scope.runs}
     run_ids = scope.run_ids[-heat_map.MOST_NIGHTS :]
     frame = cached_queries.ratios(run_ids, "latency", scope.baselines, tuple(labels.index))
@@ -227,18 +208,12 @@ def _heat_map(scope: Scope, here: pd.DataFrame) -> None:
     )
 
 
-def _most_different(here: pd.DataFrame, most: int) -> pd.Series:
-    """The problems with the largest difference of the speedup from 1, up or down."""
-    return here.loc[np.log2(here["speedup"]).abs().nlargest(most).index, "problem_id"]
-
-
 def _table(scope: Scope, here: pd.DataFrame) -> None:
     """Draw the problems of the newest run, the fastest first; choosing a row opens its pattern."""
     finding(f"Problems of run {scope.newest.id}")
     ordered = here.sort_values("speedup", ascending=False).reset_index(drop=True)
-    names = {name: COLUMNS[name] for name in COLUMNS if ordered[name].notna().any()}
-    place = choose_row(
-        ordered[list(names)].rename(columns=names), "problems", "to open its pattern", TABLE_HEIGHT
-    )
+    held = [name for name in COLUMNS if ordered[name].notna().any()]
+    table = ordered[held].rename(columns=TITLES)
+    place = choose_row(table, "problems", "to open its pattern", TABLE_HEIGHT)
     if place is not None:
         links.open_problem(ordered, str(place), device=scope.device.uuid)

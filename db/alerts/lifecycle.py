@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from kswatch.db.alerts.causes import LEVEL_CAUSES
@@ -82,17 +82,10 @@ def act(
     assigned_to: str | None = None,
     muted_until: datetime | None = None,
 ) -> int:
-    """Carry out a user's action, and return the alert's new version.
+    """Carry out a user's action, a key of `ACTIONS`, and return the alert's new version.
 
-    Args:
-        store: to write to.
-        alert_id: the alert.
-        action: a key of `ACTIONS`.
-        user: name of the user.
-        reason: required for some actions, such as mute.
-        seen_version: the alert's version that the user saw.
-        assigned_to: for `assign`: the assignee.
-        muted_until: for `mute`: the end of the mute.
+    `seen_version` is the alert's version that the user saw. Some actions need a reason, `assign` an
+    assignee, and `mute` the time of its end.
 
     Raises:
         UsageError: there is no such alert or action, it changed meanwhile, its state does not allow
@@ -101,7 +94,15 @@ def act(
     step = ACTIONS.get(action)
     if step is None:
         raise UsageError(f"unknown action {action!r}; choose from {', '.join(ACTIONS)}")
-    _refuse_incomplete(action, step, user, reason, assigned_to, muted_until)
+    lacks_time = muted_until is None or muted_until <= datetime.now(UTC)
+    is_missing = {
+        "a user name": not user.strip(),
+        "a reason": step.needs_reason and not (reason or "").strip(),
+        "an assignee": action == "assign" and not assigned_to,
+        "a time in the future": action == "mute" and lacks_time,
+    }
+    for needed in (name for name, missing in is_missing.items() if missing):
+        raise UsageError(f"{action}: {needed} is required")
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if alert.version != seen_version:
@@ -119,29 +120,13 @@ def act(
         return _move(session, alert, step.to_state, action, user, reason)
 
 
-def _refuse_incomplete(
-    action: str,
-    step: Action,
-    user: str,
-    reason: str | None,
-    assigned_to: str | None,
-    muted_until: datetime | None,
-) -> None:
-    if not user.strip():
-        raise UsageError(f"{action}: a user name is required")
-    if step.needs_reason and not (reason or "").strip():
-        raise UsageError(f"{action}: a reason is required")
-    if action == "assign" and not assigned_to:
-        raise UsageError("assign: an assignee is required")
-    if action == "mute" and (muted_until is None or muted_until <= datetime.now(UTC)):
-        raise UsageError("mute: a time in the future is required")
-
-
 def open_alert(store: Store, new: NewAlert) -> int:
     """Open an alert and return its id; if another check of the run was faster, the id of its alert."""
     with store.writing() as session:
         session.get(Run, new.run_id, with_for_update=True)  # another check of the run waits here
-        if known := session.scalars(_same_alert(new)).first():
+        names = ("device_id", "verdict", "cause", "metric", "implementation", "title")
+        same = {"opened_run_id": new.run_id} | {name: getattr(new, name) for name in names}
+        if known := session.scalars(select(Alert).filter_by(**same)).first():
             return known.id
         values = {column.key: getattr(new, column.key) for column in columns_of(NewAlert, Alert)}
         alert = Alert(opened_run_id=new.run_id, newest_run_id=new.run_id, state="open", version=0, **values)
@@ -152,11 +137,6 @@ def open_alert(store: Store, new: NewAlert) -> int:
         alert.version = 1
         _notify(session, alert, "opened")
         return alert.id
-
-
-def _same_alert(new: NewAlert) -> Select[Alert]:
-    names = ("device_id", "verdict", "cause", "metric", "implementation", "title")
-    return select(Alert).filter_by(opened_run_id=new.run_id, **{name: getattr(new, name) for name in names})
 
 
 def _notify(session: Session, alert: Alert, word: str) -> None:
@@ -187,7 +167,7 @@ def record_recurrence(store: Store, alert_id: int, new: NewAlert) -> str:
         return to_state
 
 
-def record_clean_run(store: Store, alert_id: int, run_id: int, needed: int = GOOD_NIGHTS) -> str:
+def record_clean_run(store: Store, alert_id: int, run_id: int) -> str:
     """Record that a newer run does not show the alert's cause, and return the alert's state.
 
     The first clean run makes it recovering, the last needed one resolves it; a muted alert stays muted
@@ -199,33 +179,27 @@ def record_clean_run(store: Store, alert_id: int, run_id: int, needed: int = GOO
             return alert.state  # clean results of other cells are no new data
         alert.newest_run_id = run_id
         alert.good_nights += 1
-        to_state = "muted" if alert.state == "muted" else "recovering"
-        if alert.good_nights >= needed:
-            to_state = "resolved"
         muted = alert.state == "muted"
-        _move(session, alert, to_state, "good night", DETECTOR, f"{alert.good_nights} of {needed}")
+        to_state = "resolved" if alert.good_nights >= GOOD_NIGHTS else "muted" if muted else "recovering"
+        _move(session, alert, to_state, "good night", DETECTOR, f"{alert.good_nights} of {GOOD_NIGHTS}")
         if to_state == "resolved" and not muted:
             _notify(session, alert, "resolved")
         return to_state
 
 
 def record_confirmation(store: Store, alert_id: int, decision: str, reason: str) -> None:
-    """Apply the result of a confirmation run to a provisional alert.
+    """Apply the result of a confirmation run to a provisional alert; others are left as they are.
 
-    Args:
-        store: to write to.
-        alert_id: the alert; one that is confirmed already, or has ended, is left as it is.
-        decision: confirmed, dismissed or unclear, which only adds an event.
-        reason: the measured result.
+    The decision is confirmed, dismissed or unclear, which only adds an event; the reason is the result.
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
         if alert.state not in LIVE or alert.confirmed:
             return
         alert.confirmed = decision == "confirmed"
-        action = "confirmed" if alert.confirmed else "measured again"
         to_state = "resolved" if decision == "dismissed" else alert.state
-        _move(session, alert, to_state, "dismissed" if decision == "dismissed" else action, DETECTOR, reason)
+        action = "measured again" if decision == "unclear" else decision
+        _move(session, alert, to_state, action, DETECTOR, reason)
         if alert.confirmed:
             _notify(session, alert, "confirmed")
 

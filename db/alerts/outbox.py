@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.backend.mapping import record_of
+from kswatch.db.backend.mapping import columns_of, matching, record_of
 from kswatch.db.schema.tables import Alert, Message
 from kswatch.db.store import Store
 
@@ -51,28 +52,20 @@ class MessageRow:
 def queue_notification(session: Session, alert: Alert, transition: str) -> None:
     """Queue a notification of an alert's transition, once, in the transaction of that transition."""
     now = datetime.now(UTC)
-    row = {
-        "key": f"alert {alert.id} {transition} {alert.version}",
-        "alert_id": alert.id,
-        "channel": UNADDRESSED,
-        "title": f"alert {alert.id} {transition}: {alert.title}"[:500],
-        "body": "",
-        "state": QUEUED,
-        "attempts": 0,
-        "queued_at": now,
-        "next_try_at": now,
-    }
-    insert_rows(session, Message, [row], replace=False, key=("key",))
+    row = {"alert_id": alert.id, "channel": UNADDRESSED, "body": "", "queued_at": now}
+    row["key"] = f"alert {alert.id} {transition} {alert.version}"
+    row["title"] = f"alert {alert.id} {transition}: {alert.title}"[:500]
+    _queue(session, [row])
+
+
+def _queue(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+    """Queue each message once, due at once."""
+    new = [row | {"state": QUEUED, "attempts": 0, "next_try_at": row["queued_at"]} for row in rows]
+    insert_rows(session, Message, new, replace=False, key=("key",))
 
 
 def address_notifications(store: Store, channels: Sequence[str], body_of: Callable[[MessageRow], str]) -> int:
-    """Address new notifications to every channel, and return the number of messages.
-
-    Args:
-        store: to write to.
-        channels: their names, without secrets.
-        body_of: the text of a notification.
-    """
+    """Address new notifications to every channel by its name, and return the number of messages."""
     waiting = [row for row in messages(store, (QUEUED,)) if row.channel == UNADDRESSED]
     bodies = {row.id: body_of(row) for row in waiting} if channels else {}
     made = 0
@@ -85,21 +78,13 @@ def address_notifications(store: Store, channels: Sequence[str], body_of: Callab
             if age > timedelta(days=UNADDRESSED_DAYS):
                 notification.state = EXPIRED
             elif channels:
-                insert_rows(
-                    session, Message, _copies(row, channels, bodies[row.id]), replace=False, key=("key",)
-                )
+                kept = {name: getattr(row, name) for name in ("alert_id", "title", "queued_at")}
+                kept["body"] = bodies[row.id]
+                names = {name: f"{row.key} to {name}"[:120] for name in channels}
+                _queue(session, [kept | {"key": key, "channel": name[:80]} for name, key in names.items()])
                 notification.state = ADDRESSED
                 made += len(channels)
     return made
-
-
-def _copies(notification: MessageRow, channels: Iterable[str], body: str) -> list[dict[str, object]]:
-    kept = {name: getattr(notification, name) for name in ("alert_id", "title", "queued_at")}
-    fresh = {"state": QUEUED, "attempts": 0, "next_try_at": notification.queued_at, "body": body}
-    return [
-        kept | fresh | {"key": f"{notification.key} to {name}"[:120], "channel": name[:80]}
-        for name in channels
-    ]
 
 
 def claim(store: Store, channels: Collection[str], now: datetime) -> MessageRow | None:
@@ -140,14 +125,7 @@ def retry_now(store: Store) -> None:
         session.execute(update(Message).where(Message.state == QUEUED).values(next_try_at=Message.queued_at))
 
 
-def messages(
-    store: Store, states: Collection[str] | None = None, limit: int | None = None
-) -> list[MessageRow]:
-    """Messages in these states, the oldest first; the newest `limit` of them."""
-    query = select(Message).order_by(Message.id.desc())
-    if states is not None:
-        query = query.where(Message.state.in_(states))
-    if limit is not None:
-        query = query.limit(limit)
-    with store.session() as session:
-        return [record_of(MessageRow, one) for one in reversed(session.scalars(query).all())]
+def messages(store: Store, states: Collection[str] | None = None) -> list[MessageRow]:
+    """Messages in these states (None: all), the oldest first."""
+    query = select(*columns_of(MessageRow, Message)).where(*matching((Message.state, states)))
+    return store.read(query.order_by(Message.id), MessageRow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,28 +30,14 @@ SQLITE_PRAGMAS = (
     "wal_autocheckpoint = 40000",
 )
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "afs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "beegfs",
-        "gpfs",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.ceph",
-    ]
-)
+NETWORK_FILE_SYSTEMS: tuple[str, ...] = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs")
+NETWORK_FILE_SYSTEMS += ("lustre", "beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph")
 """File systems without the locks that SQLite's write-ahead log relies on."""
 
 MIGRATION_LOCK = 7_261_947
 """Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
+
+_json = partial(to_json_text, indent=None)
 
 WRITES = {"writes": True}
 """Execution options of a transaction that will write: it takes SQLite's write lock when it begins."""
@@ -91,16 +78,16 @@ def _open_for_reading(url: URL, path: Path) -> Engine:
     Raises:
         StoreError: its schema is not the newest, or its write-ahead log still holds rows.
     """
-    if _size(path.with_name(f"{path.name}-wal")):
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
         raise StoreError(
             f"store {path} may only be read here, and its newest nights are not in the file yet; "
             "read it where it is written, or read a copy made by `kswatch db backup`"
         )
     place = f"file:{quote(str(path.absolute()))}"
     engine = _engine(url.set(database=place, query={"mode": "ro", "immutable": "1", "uri": "true"}))
-    with translate_db_errors(url), engine.connect() as connection:
-        version = schema_version(connection)
-    _refuse_newer(url, version)
+    with translate_db_errors(url):
+        version = _known_version(engine, url)
     if version != HEAD:
         engine.dispose()
         raise StoreError(
@@ -108,10 +95,6 @@ def _open_for_reading(url: URL, path: Path) -> Engine:
             f"bring it to {HEAD} where it may be written, by `kswatch db upgrade`"
         )
     return engine
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def store_exists(url: str) -> bool:
@@ -139,11 +122,9 @@ def _parsed(url: str) -> URL:
 
 
 def _sqlite_path(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    if url.database.startswith("file:"):
-        return None
-    return Path(url.database)
+    name = url.database or ":memory:"
+    is_file = url.get_backend_name() == "sqlite" and name != ":memory:" and not name.startswith("file:")
+    return Path(name) if is_file else None
 
 
 def _refuse_place(path: Path, create: bool) -> None:
@@ -199,10 +180,6 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _json(value: object) -> str:
-    return to_json_text(value, indent=None)
-
-
 def _use_write_ahead_log(connection: object, _entry: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
 
@@ -237,10 +214,7 @@ def schema_version(connection: Connection) -> str | None:
 
 
 def _upgrade_schema(engine: Engine) -> None:
-    with engine.connect() as connection:
-        version = schema_version(connection)
-    _refuse_newer(engine.url, version)
-    if version == HEAD:
+    if _known_version(engine, engine.url) == HEAD:
         return
     with engine.connect().execution_options(**WRITES) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
@@ -254,25 +228,27 @@ def _upgrade_schema(engine: Engine) -> None:
             migrate(connection)
 
 
-_VERSION_TABLE = (
-    "CREATE TABLE alembic_version "
-    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-)
-"""As Alembic creates it."""
-
-
 def _create_newest(connection: Connection) -> None:
     """Create the schema that all migrations together would make, in a quarter of the time."""
     from kswatch.db.schema import tables as models
 
     models.Base.metadata.create_all(connection, checkfirst=False)
-    connection.execute(text(_VERSION_TABLE))
+    key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"  # as Alembic creates it
+    connection.execute(text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def _refuse_newer(url: URL, version: str | None) -> None:
+def _known_version(engine: Engine, url: URL) -> str | None:
+    """The revision of the store's schema.
+
+    Raises:
+        StoreError: this kswatch does not know it, or the database holds tables of something else.
+    """
+    with engine.connect() as connection:
+        version = schema_version(connection)
     if version is not None and version not in REVISIONS:
         raise StoreError(
             f"store {shown(url)} was written by a newer kswatch (schema {version}, this one knows {HEAD}); "
             "update kswatch, or name another store"
         )
+    return version

@@ -49,15 +49,10 @@ def translate_db_errors(url: URL) -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        raise store_error(url, error) from error
-
-
-def store_error(url: URL, error: DBAPIError) -> StoreError:
-    """The error for one failure of the driver, with the cure."""
-    message = " ".join(str(error.orig).split())
-    cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
-    kind = ConnectionLostError if _is_lost(error) else StoreError
-    return kind(f"store {shown(url)}: {cure} (database error: {message})")
+        message = " ".join(str(error.orig).split())
+        cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
+        kind = ConnectionLostError if _is_lost(error) else StoreError
+        raise kind(f"store {shown(url)}: {cure} (database error: {message})") from error
 
 
 def _is_lost(error: DBAPIError) -> bool:

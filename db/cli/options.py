@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from kswatch.db.cli.enums import ComparedMetric, Layout, Precision
+
+class ComparedMetric(StrEnum):
+    """Metrics of a comparison."""
+
+    LATENCY = "latency"
+    ENERGY = "energy"
+
+
+class Precision(StrEnum):
+    """Storage and arithmetic of a product."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class Layout(StrEnum):
+    """The axis of X that is the batch."""
+
+    BATCH_FIRST = "batch_first"
+    BATCH_LAST = "batch_last"
+
+
+class OutputFormat(StrEnum):
+    """Output formats of a judgement."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+    markdown = "markdown"
+    github = "github"
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 
 # of what the store holds
 DeviceOption = Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,13 +23,10 @@ from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
-    from kswatch.db.queries.rows import RequestRow
+    from kswatch.db.queries.alerts import RequestRow
     from kswatch.db.store import Store
 
 app = typer.Typer()
-
-RunSpec = tuple[str, str, dict[str, object]]
-"""Suite, device and arguments of a run."""
 
 
 @app.command()
@@ -71,6 +69,7 @@ def request(
       kswatch request --cancel 7 --why "wrong device"
     """  # noqa: D301  (backslash b keeps the lines apart)
     from kswatch.db.queries import basic as queries
+    from kswatch.db.request_queue import requests as queue
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url)
@@ -80,11 +79,23 @@ def request(
     if cancel is not None:
         _cancel(store, cancel, user or user_name(), why, as_json)
         return
-    dimensions = (pattern, batch, precision, layout, implementation, budget)
-    names = ("pattern", "batch", "precision", "layout", "implementation", "budget")
-    chosen: dict[str, object] = {name: value for name, value in zip(names, dimensions, strict=True) if value}
-    spec = _run_spec(store, suite, device, chosen, like)
-    number = _submit(ctx, store, spec, asked_by=user or user_name(), why=why, priority=priority)
+    filters = {"pattern": pattern, "batch": batch, "precision": precision, "layout": layout}
+    given = filters | {"implementation": implementation, "budget": budget}
+    chosen = {name: value for name, value in given.items() if value}
+    named_suite, named_device, arguments = _run_spec(store, suite, device, chosen, like)
+    cells, budget_s = services(ctx).request_size(named_suite, arguments)
+    number = queue.submit(
+        store,
+        named_suite,
+        named_device,
+        asked_by=user or user_name(),
+        why=why,
+        arguments=arguments,
+        priority=priority,
+        cells=cells,
+        budget_s=budget_s,
+        limits=services(ctx).table(DbConfig),
+    )
     _show_one(store, number, as_json)
 
 
@@ -115,8 +126,8 @@ def _cancel(store: Store, number: int, user: str, why: str | None, as_json: bool
 
 
 def _run_spec(
-    store: Store, suite: str | None, device: str | None, chosen: dict[str, object], like: int | None
-) -> RunSpec:
+    store: Store, suite: str | None, device: str | None, chosen: Mapping[str, object], like: int | None
+) -> tuple[str, str, dict[str, object]]:
     """The suite, device and arguments of a named run, or those chosen."""
     from kswatch.db.queries import basic as queries
     from kswatch.db.records import AD_HOC
@@ -124,7 +135,7 @@ def _run_spec(
     if like is None:
         if suite is None and "pattern" not in chosen:
             raise UsageError("name a suite, as `kswatch request smoke --device cpu`, or a --pattern")
-        return suite or AD_HOC, device or "cpu", chosen
+        return suite or AD_HOC, device or "cpu", dict(chosen)
     if suite is not None or set(chosen) - {"budget"}:
         raise UsageError("--like repeats the cells of that run; omit suite and filters")
     run = queries.run(store, like)
@@ -133,25 +144,6 @@ def _run_spec(
             f"run {like} was imported and cannot be repeated here; name a suite or patterns instead"
         )
     return run.suite, device or run.device_uuid, {**run.arguments, **chosen}
-
-
-def _submit(ctx: typer.Context, store: Store, spec: RunSpec, **options: Any) -> int:  # noqa: ANN401
-    """Queue a run, with its number of cells."""
-    from kswatch.db.request_queue import requests
-
-    suite, device, arguments = spec
-    cells, budget_s = services(ctx).request_size(suite, arguments)
-    limits = services(ctx).table(DbConfig).limits
-    return requests.submit(
-        store,
-        suite,
-        device,
-        arguments=arguments,
-        cells=cells,
-        budget_s=budget_s,
-        limits=limits,
-        **options,
-    )
 
 
 def _show_one(store: Store, request_id: int, as_json: bool) -> None:

@@ -68,29 +68,15 @@ def _seconds_left(store: Store) -> dict[int, float]:
     return {one.run_id: one.seconds_left for one in running if one.run_id and one.seconds_left is not None}
 
 
+_FIELDS: tuple[str, ...] = ("kind", "origin", "state", "excluded", "started_at", "finished_at", "seconds")
+_FIELDS += ("harness_seconds", "cells", "planned_cells", "by_status", "environment", "revision")
+
+
 def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
-    return {
-        "run": run.id,
-        "suite": run.suite,
-        "device": run.device_uuid,
-        "model": run.device_model,
-        "kind": run.kind,
-        "origin": run.origin,
-        "state": run.state,
-        "excluded": run.excluded,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "seconds": run.seconds,
-        "harness_seconds": run.harness_seconds,
-        "cells": run.cells,
-        "planned_cells": run.planned_cells,
-        "by_status": run.by_status,
-        "environment": run.environment,
-        "revision": run.revision,
-        "request": run.request_id,
-        "seconds_left": left_s,
-        "arguments": run.arguments,
-    }
+    names = {"run": run.id, "suite": run.suite, "device": run.device_uuid, "model": run.device_model}
+    values = {name: getattr(run, name) for name in _FIELDS}
+    plan = {"request": run.request_id, "seconds_left": left_s, "arguments": run.arguments}
+    return {**names, **values, **plan}
 
 
 def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:

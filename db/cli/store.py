@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.db.cli import maintenance, requests, runs
-from kswatch.db.cli.enums import ComparedMetric
 from kswatch.db.cli.options import (
     BaselinesOption,
+    ComparedMetric,
     DeviceOption,
     JsonOption,
     LayoutOption,
@@ -24,7 +24,7 @@ from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
-    from kswatch.db.interchange.importing import ImportResult
+    from kswatch.db.interchange.ingest import ImportResult
     from kswatch.db.queries.headline import Summary
     from kswatch.db.store import Store
 
@@ -84,21 +84,18 @@ def _predict(ctx: typer.Context, store: Store, result: ImportResult) -> None:
         services(ctx).predict(store, run_id)
 
 
+_COUNTS = ("read", "recorded", "implausible", "rejected", "duplicates")
+
+
 def _report(path: Path, result: ImportResult) -> None:
     for rejection in result.rejections:
         typer.echo(f"{path} line {rejection.line}: {rejection.reason}", err=True)
-    counts = ("read", "recorded", "implausible", "rejected", "duplicates")
-    typer.echo(f"{path}: " + ", ".join(f"{name} {getattr(result, name)}" for name in counts))
+    typer.echo(f"{path}: " + ", ".join(f"{name} {getattr(result, name)}" for name in _COUNTS))
 
 
 def _totals(results: list[tuple[Path, ImportResult]]) -> dict[str, object]:
-    names = ("read", "recorded", "implausible", "rejected", "duplicates")
-    totals = {name: sum(getattr(result, name) for _, result in results) for name in names}
-    rejections = [
-        {"file": path, "line": rejection.line, "reason": rejection.reason}
-        for path, result in results
-        for rejection in result.rejections
-    ]
+    totals = {name: sum(getattr(result, name) for _, result in results) for name in _COUNTS}
+    rejections = [{"file": path, **vars(one)} for path, result in results for one in result.rejections]
     runs = [run_id for _, result in results for run_id in result.run_ids]
     return {**totals, "rejections": rejections, "runs": runs}
 
@@ -137,15 +134,12 @@ def export(
     if device is not None:
         run_ids = [found.id for found in runs(store, find_device(store, device).id, limit=None)]
     with waiting(f"exporting to {file}"):
-        written = export_runs(store, file, (form or _form_of(file)).value, run_ids)
+        chosen = form or (Form.CSV if ".csv" in file.suffixes else Form.JSONL)
+        written = export_runs(store, file, chosen.value, run_ids)
     if as_json:
         typer.echo(to_json_text({"file": file, "measurements": written}))
     else:
         typer.echo(f"{file}: {written} measurements")
-
-
-def _form_of(file: Path) -> Form:
-    return Form.CSV if ".csv" in file.suffixes else Form.JSONL
 
 
 @app.command()
@@ -171,11 +165,12 @@ def summary(
       kswatch summary --run 12 --metric energy --json
     """  # noqa: D301
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.queries.headline import outcomes
     from kswatch.db.queries.headline import summary as summarise
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
-    found = summarise(
+    compared = outcomes(
         store,
         device,
         run_id=run,
@@ -184,6 +179,7 @@ def summary(
         layout=layout and layout.value,
         baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
     )
+    found = summarise(compared)
     typer.echo(to_json_text(found) if as_json else _as_text(found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -36,10 +36,9 @@ def record(store: Store, device: DeviceRecord, source_hash: str, found: TunedTil
     """Record a result; tuning again replaces it."""
     row = {name: value for name, value in vars(found).items() if name != "problem"}
     with store.writing() as session:
-        row["problem_id"] = store.identifiers.problem_ids(session.connection(), {found.problem})[
-            found.problem
-        ]
-        row |= {"device_id": device_id(session, device), "source_hash": source_hash}
+        ids = store.identifiers.problem_ids(session.connection(), [found.problem])
+        row |= {"device_id": device_id(session, device), "problem_id": ids[found.problem]}
+        row["source_hash"] = source_hash
         insert_rows(session, TunedTile, [row], replace=True)
 
 
@@ -52,12 +51,4 @@ def of_device(store: Store, device_uuid: str, source_hash: str) -> Sequence[Tune
         .where(Device.uuid == device_uuid, TunedTile.source_hash == source_hash)
         .order_by(*PROBLEM_COLUMNS)
     )
-    with store.session() as session:
-        rows = session.execute(query).all()
-    count = len(PROBLEM_COLUMNS)
-    return [TunedTileRecord(ProblemKey(*row[:count]), *row[count:]) for row in rows]
-
-
-def now() -> datetime:
-    """The current time, for a record."""
-    return datetime.now(UTC)
+    return store.read(query, lambda *row: TunedTileRecord(ProblemKey(*row[:7]), *row[7:]))

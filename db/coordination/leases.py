@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
@@ -41,27 +41,16 @@ def acquire(
 ) -> Held:
     """Acquire the lease of a device that is free, or whose holder's lease expired or whose holder is dead.
 
-    Args:
-        store: to write to.
-        device_uuid: the device.
-        holder: name of the new holder, as it is shown to others.
-        seconds: lifetime of the lease without a heartbeat.
-        is_dead: whether a holder is known to be dead, so that its lease need not expire first.
+    The lease of a holder that `is_dead` knows to be dead need not expire first.
 
     Raises:
         MeasurementError: another holder has the lease.
     """
     now = datetime.now(UTC)
     with store.writing() as session:
-        free = {
-            "device_uuid": device_uuid,
-            "fencing": 0,
-            "holder": "",
-            "heartbeat_at": now,
-            "expires_at": now,
-        }
-        insert_rows(session, Lease, [free], replace=False)
-        lease = _lease(session, device_uuid)
+        free = {"fencing": 0, "holder": "", "heartbeat_at": now, "expires_at": now}
+        insert_rows(session, Lease, [{"device_uuid": device_uuid, **free}], replace=False)
+        lease = session.get_one(Lease, device_uuid, with_for_update=True)
         if lease.expires_at > now and not is_dead(lease.holder):
             quiet_s = (now - lease.heartbeat_at).total_seconds()
             raise MeasurementError(
@@ -125,7 +114,3 @@ def _renew(session: Session, held: Held, now: datetime, expires_at: datetime) ->
     own = update(Lease).where(Lease.device_uuid == held.device_uuid, Lease.fencing == held.fencing)
     renewed = session.execute(own.values(heartbeat_at=now, expires_at=expires_at).returning(Lease.fencing))
     return renewed.one_or_none() is not None
-
-
-def _lease(session: Session, device_uuid: str) -> Lease:
-    return session.scalars(select(Lease).where(Lease.device_uuid == device_uuid).with_for_update()).one()

@@ -25,22 +25,13 @@ LEFT_OUT = "the log is full: further lines were dropped; the measurements have e
 class LogLine:
     """One line of a run's log."""
 
-    id: int
-    run_id: int
     at: datetime
     level: str
     text: str
 
 
 def log(store: Store, run_id: int, lines: Sequence[tuple[Level, str]], *, always: bool = False) -> None:
-    """Add lines to a run's log.
-
-    Args:
-        store: to write to.
-        run_id: the run.
-        lines: each with its level.
-        always: keep them even if the log is full, such as the reason of the run's end.
-    """
+    """Add lines to a run's log; with `always` even to a full one, such as the reason of the run's end."""
     if not lines:
         return
     now = datetime.now(UTC)
@@ -55,12 +46,7 @@ def log(store: Store, run_id: int, lines: Sequence[tuple[Level, str]], *, always
         )
 
 
-def run_log(store: Store, run_id: int, after_id: int = 0, limit: int | None = None) -> list[LogLine]:
-    """A run's lines, the oldest first; with `after_id` only those after that line."""
-    query = (
-        select(*columns_of(LogLine, RunLog))
-        .where(RunLog.run_id == run_id, RunLog.id > after_id)
-        .order_by(RunLog.id)
-    )
-    with store.session() as session:
-        return [LogLine(*row) for row in session.execute(query.limit(limit))]
+def run_log(store: Store, run_id: int) -> list[LogLine]:
+    """A run's lines, the oldest first."""
+    query = select(*columns_of(LogLine, RunLog)).where(RunLog.run_id == run_id)
+    return store.read(query.order_by(RunLog.id), LogLine)

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import select, update
 
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.backend.mapping import columns_of
+from kswatch.db.backend.mapping import columns_of, field_names
 from kswatch.db.schema.tables import Device, Worker
 from kswatch.db.store import Store
 
@@ -32,16 +32,10 @@ class Heartbeat:
     run_id: int | None = None
 
 
-@dataclass(frozen=True)
-class WorkerRow:
+@dataclass(frozen=True, kw_only=True)
+class WorkerRow(Heartbeat):
     """A coordinator or a worker, with its last heartbeat."""
 
-    name: str
-    role: str
-    engine: str
-    host: str
-    device_uuid: str | None
-    run_id: int | None
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None
@@ -79,12 +73,9 @@ def mark_stopped(store: Store, *names: str) -> None:
 
 def workers(store: Store, seen_since: datetime | None = None) -> list[WorkerRow]:
     """Coordinators, then workers, by name; with `seen_since` only those with a heartbeat since then."""
-    query: Select = (
-        select(*columns_of(WorkerRow, Worker), Device.model)
-        .outerjoin(Device, Device.uuid == Worker.device_uuid)
-        .order_by(Worker.role, Worker.name)
-    )
+    query = select(*columns_of(WorkerRow, Worker), Device.model).order_by(Worker.role, Worker.name)
     if seen_since is not None:
         query = query.where(Worker.heartbeat_at >= seen_since)
     with store.session() as session:
-        return [WorkerRow(*row) for row in session.execute(query)]
+        rows = session.execute(query.outerjoin(Device, Device.uuid == Worker.device_uuid)).all()
+    return [WorkerRow(**dict(zip(field_names(WorkerRow), row, strict=True))) for row in rows]

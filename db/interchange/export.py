@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.codecs import unpack_samples
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of
-from kswatch.db.interchange.ingest import EventRecord, LogRecord, RunHeader
+from kswatch.db.coordination.run_log import LogLine
+from kswatch.db.interchange.ingest import RunHeader
 from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.queries.rows import EventRecord
 from kswatch.db.records import (
     CanaryRecord,
     CounterReading,
@@ -42,6 +44,7 @@ from kswatch.db.writes.measurements import PLAIN_COLUMNS
 def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementRecord]]:
     """The run and its measurements, without its request, which belongs to this store."""
     record = replace(store.run_plan(run_id), request_id=None)
+    ran = select(Measurement.code_hash).where(Measurement.run_id == run_id)
     with store.session() as session:
         run = session.get_one(Run, run_id)
         header = RunHeader(
@@ -52,17 +55,17 @@ def run_content(store: Store, run_id: int) -> tuple[RunHeader, list[MeasurementR
             seconds=run.seconds,
             harness_seconds=run.harness_seconds,
             excluded=run.excluded,
-            canaries=tuple(_rows_as(session, CanaryRecord, Canary, run_id)),
+            canaries=tuple(_rows_as(session, CanaryRecord, Canary, Canary.run_id == run_id)),
             predictions=tuple(_predictions(session, run_id)),
-            events=tuple(_rows_as(session, EventRecord, RunEvent, run_id)),
-            log=tuple(_rows_as(session, LogRecord, RunLog, run_id)),
-            resources=tuple(_resources(session, run_id)),
+            events=tuple(_rows_as(session, EventRecord, RunEvent, RunEvent.run_id == run_id)),
+            log=tuple(_rows_as(session, LogLine, RunLog, RunLog.run_id == run_id)),
+            resources=tuple(_rows_as(session, ResourceRow, Resource, Resource.code_hash.in_(ran))),
         )
         return header, _measurements(session, run_id)
 
 
-def _rows_as(session: Session, record: Any, model: Any, run_id: int) -> list[Any]:  # noqa: ANN401
-    query = select(*columns_of(record, model)).where(model.run_id == run_id)
+def _rows_as(session: Session, record: Any, model: Any, which: ColumnElement[bool]) -> list[Any]:  # noqa: ANN401
+    query = select(*columns_of(record, model)).where(which)
     return [record(*row) for row in session.execute(query.order_by(*model.__table__.primary_key))]
 
 
@@ -76,16 +79,6 @@ def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
     return [PredictionRecord(ProblemKey(*row[:7]), *row[7:]) for row in session.execute(query)]
 
 
-def _resources(session: Session, run_id: int) -> list[ResourceRow]:
-    ran = select(Measurement.code_hash).where(Measurement.run_id == run_id)
-    query = (
-        select(*columns_of(ResourceRow, Resource))
-        .where(Resource.code_hash.in_(ran))
-        .order_by(*Resource.__table__.primary_key)
-    )
-    return [ResourceRow(*row) for row in session.execute(query)]
-
-
 def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, ...]]:
     """The counters of each cell that has any."""
     query = select(Counter.cell_id, *columns_of(CounterReading, Counter)).where(Counter.run_id == run_id)
@@ -96,11 +89,8 @@ def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, 
 
 
 def _measurements(session: Session, run_id: int) -> list[MeasurementRecord]:
-    sample = and_(
-        Sample.run_id == Measurement.run_id,
-        Sample.cell_id == Measurement.cell_id,
-        Sample.mode == Measurement.mode,
-    )
+    keys = zip(Sample.__table__.primary_key, Measurement.__table__.primary_key, strict=True)
+    sample = and_(*(of_sample == of_measurement for of_sample, of_measurement in keys))
     columns = [getattr(Measurement, name) for name in PLAIN_COLUMNS]
     query = (
         select(Cell.id, *PROBLEM_COLUMNS, Cell.implementation, Measurement.flags, Sample.samples_ms, *columns)

@@ -6,14 +6,15 @@ Our form has no samples, canaries, predictions or free-form facts; JSON lines ke
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from kswatch.db.backend.mapping import field_names
 from kswatch.db.decoding import DecodeError, decode
-from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
+from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
 from kswatch.db.interchange.published_csv import FORMS, Form
 from kswatch.db.interchange.reader import csv_rows
 from kswatch.db.interchange.validation import check_number, checked_header, checked_record
@@ -32,7 +33,7 @@ FEW_COLUMNS = 2
 """Most columns that a file of a known form may lack; with more missing the form is unknown."""
 
 
-def read_table(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+def read_table(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[RunHeader, list[FileRow]]]:
     """The runs of a CSV file; rows that cannot be read are counted as rejected.
 
     Raises:
@@ -62,28 +63,28 @@ def _refuse_missing(path: Path, columns: Sequence[str], needed: frozenset[str], 
 CsvRows = Iterator[tuple[int, list[str] | str]]
 
 
-def _good_rows(columns: Sequence[str], rows: CsvRows, tally: Tally) -> Iterator[tuple[int, dict[str, str]]]:
+def _good_rows(
+    columns: Sequence[str], rows: CsvRows, tally: ImportResult
+) -> Iterator[tuple[int, dict[str, str]]]:
     for line, found in rows:
         if isinstance(found, str):
-            tally.rejections.append(Rejection(line, found))
+            tally.reject(line, found)
         elif len(found) != len(columns):
-            reason = f"has {len(found)} fields, the header {len(columns)}"
-            tally.rejections.append(Rejection(line, reason))
+            tally.reject(line, f"has {len(found)} fields, the header {len(columns)}")
         else:
             yield line, dict(zip(columns, found, strict=True))
 
 
 def _read_published(
-    path: Path, form: Form, columns: Sequence[str], rows: CsvRows, tally: Tally
+    path: Path, form: Form, columns: Sequence[str], rows: CsvRows, tally: ImportResult
 ) -> Iterator[tuple[RunHeader, list[FileRow]]]:
-    by_model: dict[str, list[FileRow]] = {}
+    by_model: dict[str, list[FileRow]] = defaultdict(list)
     for line, row in _good_rows(columns, rows, tally):
         try:
-            found = form.read(row)
+            model, records = form.read(row)
+            by_model[model].append(FileRow(line, records))
         except DecodeError as error:
-            tally.rejections.append(Rejection(line, str(error)))
-            continue
-        by_model.setdefault(found.device_model, []).append(FileRow(line, found.records))
+            tally.reject(line, error)
     for model, of_device in by_model.items():
         yield _published_run(path, form, model), of_device
 
@@ -104,23 +105,20 @@ def _published_run(path: Path, form: Form, model: str) -> RunHeader:
     return RunHeader(record, identity=None, finished_at=now)
 
 
-_DEVICE = [field.name for field in fields(DeviceRecord) if field.name != "facts"]
-_ENVIRONMENT = [field.name for field in fields(EnvironmentRecord) if field.name != "extra"]
-_REVISION = [field.name for field in fields(RevisionRecord)]
-_RUN = ["suite", "kind", "origin", "started_at", "seed", "budget_s", "planned_cells"]
-_ENDING = ["state", "finished_at", "seconds", "harness_seconds", "excluded"]
-_PROBLEM = [field.name for field in fields(ProblemKey)]
-_MEASUREMENT = [
-    field.name
-    for field in fields(MeasurementRecord)
-    if field.name not in {"problem", "samples_ms", "counters"}
-]
+_FREE_FORM = {"facts", "extra", "problem", "samples_ms", "counters"}
+
+
+def _names(record: type) -> list[str]:
+    return [name for name in field_names(record) if name not in _FREE_FORM]
+
+
+_PROBLEM, _MEASUREMENT = _names(ProblemKey), _names(MeasurementRecord)
 _GROUPS: dict[str, list[str]] = {
-    "run": _RUN,
-    "ending": _ENDING,
-    "device": _DEVICE,
-    "environment": _ENVIRONMENT,
-    "revision": _REVISION,
+    "run": ["suite", "kind", "origin", "started_at", "seed", "budget_s", "planned_cells"],
+    "ending": ["state", "finished_at", "seconds", "harness_seconds", "excluded"],
+    "device": _names(DeviceRecord),
+    "environment": _names(EnvironmentRecord),
+    "revision": _names(RevisionRecord),
 }
 _OWN_COLUMNS = [
     "run.identity",
@@ -138,25 +136,17 @@ def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRe
     writer.writerow(_OWN_COLUMNS)
     written = 0
     for header, records in runs:
-        start = [header.identity, *map(_field, _run_values(header))]
+        of = header.record
+        sources = {"run": of, "ending": header, "device": of.device, "environment": of.environment}
+        sources["revision"] = of.revision
+        values = [getattr(sources[group], name, None) for group, names in _GROUPS.items() for name in names]
+        start = [header.identity, *map(_field, values)]
         for record in records:
             values = [getattr(record.problem, name) for name in _PROBLEM]
             values += [getattr(record, name) for name in _MEASUREMENT]
             writer.writerow([*start, *map(_field, values)])
             written += 1
     return written
-
-
-def _run_values(header: RunHeader) -> list[object]:
-    record = header.record
-    sources = {
-        "run": record,
-        "ending": header,
-        "device": record.device,
-        "environment": record.environment,
-        "revision": record.revision,
-    }
-    return [getattr(sources[group], name, None) for group, names in _GROUPS.items() for name in names]
 
 
 def _field(value: object) -> object:
@@ -167,7 +157,7 @@ def _field(value: object) -> object:
 
 
 def _read_own(
-    columns: Sequence[str], rows: CsvRows, tally: Tally
+    columns: Sequence[str], rows: CsvRows, tally: ImportResult
 ) -> Iterator[tuple[RunHeader, list[FileRow]]]:
     runs: dict[str, tuple[RunHeader, list[FileRow]]] = {}
     for line, row in _good_rows(columns, rows, tally):
@@ -177,7 +167,7 @@ def _read_own(
                 runs[identity] = (_own_run(row), [])
             runs[identity][1].append(FileRow(line, (_own_record(row),)))
         except DecodeError as error:
-            tally.rejections.append(Rejection(line, str(error)))
+            tally.reject(line, error)
     yield from runs.values()
 
 
@@ -186,9 +176,8 @@ def _own_run(row: Mapping[str, str]) -> RunHeader:
         group: {name: row[f"{group}.{name}"] for name in names if row.get(f"{group}.{name}")}
         for group, names in _GROUPS.items()
     }
-    record: dict[str, object] = {**groups.pop("run")}
-    ending = groups.pop("ending")
-    record |= groups | {"revision": groups["revision"] or None}
+    run, ending = groups.pop("run"), groups.pop("ending")
+    record = {**run, **groups, "revision": groups["revision"] or None}
     values = {**ending, "record": record, "identity": row["run.identity"]}
     return checked_header(decode(RunHeader, values, text=True, check=check_number))
 

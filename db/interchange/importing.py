@@ -7,7 +7,6 @@ import gzip
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO, cast
 
@@ -15,7 +14,7 @@ from sqlalchemy import select
 
 from kswatch.db.interchange.export import run_content
 from kswatch.db.interchange.flat_csv import read_table, write_table
-from kswatch.db.interchange.ingest import Rejection, RunHeader, Tally, record_content
+from kswatch.db.interchange.ingest import ImportResult, RunHeader, record_content
 from kswatch.db.interchange.jsonl import read_lines, write_lines
 from kswatch.db.interchange.reader import read_text
 from kswatch.db.records import MeasurementRecord
@@ -26,20 +25,6 @@ from kswatch.errors import StoreError, UsageError
 Form = Literal["jsonl", "csv"]
 
 
-@dataclass(frozen=True)
-class ImportResult:
-    """The contract of `kswatch import --json`: read = recorded + implausible + rejected + duplicates."""
-
-    read: int
-    recorded: int
-    implausible: int
-    rejected: int
-    duplicates: int
-    rejections: tuple[Rejection, ...]
-    run_ids: tuple[int, ...]
-    """Runs with a newly recorded measurement."""
-
-
 def import_file(store: Store, path: Path) -> ImportResult:
     """Record the file's measurements that the store lacks; rejected rows are returned with their line.
 
@@ -47,21 +32,13 @@ def import_file(store: Store, path: Path) -> ImportResult:
         FormatError: the file cannot be read, or is of no form that kswatch reads.
     """
     text = read_text(path)
-    tally = Tally()
+    tally = ImportResult()
     read = read_lines if text.lstrip().startswith("{") else read_table
     with _no_garbage_collection():
         for header, rows in read(path, text, tally):
             record_content(store, header, rows, tally)
-    rejections = tuple(sorted(tally.rejections, key=lambda rejection: rejection.line))
-    return ImportResult(
-        read=tally.recorded + tally.implausible + len(rejections) + tally.duplicates,
-        recorded=tally.recorded,
-        implausible=tally.implausible,
-        rejected=len(rejections),
-        duplicates=tally.duplicates,
-        rejections=rejections,
-        run_ids=tuple(dict.fromkeys(tally.run_ids)),
-    )
+    tally.rejections.sort(key=lambda rejection: rejection.line)
+    return tally
 
 
 @contextmanager
@@ -89,23 +66,17 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
     write = {"jsonl": write_lines, "csv": write_table}[form]
     part = path.with_name(f".{path.name}.part")
     try:
-        with _opened(part, compressed=path.suffix == ".gz") as file:
-            written = write(file, _runs(store, run_ids))
+        open_file = gzip.open if path.suffix == ".gz" else open
+        with open_file(part, "wt", encoding="utf-8", newline="") as file:
+            written = write(cast(TextIO, file), _runs(store, run_ids))
         os.replace(part, path)
     except OSError as error:
-        cure = (
-            "make its folder first" if isinstance(error, FileNotFoundError) else "free space or name another"
-        )
+        is_folder_missing = isinstance(error, FileNotFoundError)
+        cure = "make its folder first" if is_folder_missing else "free space or name another"
         raise StoreError(f"{path} cannot be written: {error.strerror}; {cure}") from None
     finally:
         part.unlink(missing_ok=True)
     return written
-
-
-def _opened(path: Path, compressed: bool) -> TextIO:
-    if compressed:
-        return cast(TextIO, gzip.open(path, "wt", encoding="utf-8", newline=""))
-    return path.open("w", encoding="utf-8", newline="")
 
 
 def _runs(

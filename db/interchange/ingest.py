@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS
+from kswatch.db.coordination.run_log import LogLine
 from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.queries.rows import EventRecord
 from kswatch.db.records import (
     CanaryRecord,
     MeasurementRecord,
@@ -49,25 +51,6 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class EventRecord:
-    """An event of a run: an exclusion, an inclusion or a note."""
-
-    at: datetime
-    who: str
-    action: str
-    text: str
-
-
-@dataclass(frozen=True)
-class LogRecord:
-    """A line of a run's log."""
-
-    at: datetime
-    level: str
-    text: str
-
-
-@dataclass(frozen=True)
 class RunHeader:
     """A run as a file describes it."""
 
@@ -82,7 +65,7 @@ class RunHeader:
     canaries: tuple[CanaryRecord, ...] = ()
     predictions: tuple[PredictionRecord, ...] = ()
     events: tuple[EventRecord, ...] = ()
-    log: tuple[LogRecord, ...] = ()
+    log: tuple[LogLine, ...] = ()
     resources: tuple[ResourceRow, ...] = ()
     """Resources of the machine code that the run's cells ran."""
 
@@ -96,8 +79,8 @@ class FileRow:
 
 
 @dataclass
-class Tally:
-    """Numbers of rows by result; read is their sum."""
+class ImportResult:
+    """Numbers of a file's rows by result: the contract of `kswatch import --json`."""
 
     recorded: int = 0
     implausible: int = 0
@@ -105,6 +88,20 @@ class Tally:
     rejections: list[Rejection] = field(default_factory=list)
     run_ids: list[int] = field(default_factory=list)
     """Runs with a newly recorded measurement."""
+
+    @property
+    def rejected(self) -> int:
+        """Number of rejected rows."""
+        return len(self.rejections)
+
+    @property
+    def read(self) -> int:
+        """Number of all rows."""
+        return self.recorded + self.implausible + self.rejected + self.duplicates
+
+    def reject(self, line: int, reason: object) -> None:
+        """Count the row that begins at this line as rejected."""
+        self.rejections.append(Rejection(line, str(reason)))
 
     def count(self, new: Sequence[MeasurementRecord]) -> None:
         """Count one row by its measurements that are new to the store."""
@@ -116,24 +113,20 @@ class Tally:
             self.recorded += 1
 
 
-def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: Tally) -> None:
+def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: ImportResult) -> None:
     """Record a run's rows in one transaction, except those that the store has already."""
     with store.writing() as session:
-        run = _run_of(session, header)
+        same = select(Run).where(Run.identity == header.identity)
+        run = session.scalars(same).one_or_none() if header.identity else None
         known = _known(session, header, run)
         records = _new_records(known, rows, tally, any_value=header.identity is not None)
         if not records and (run is not None or header.identity is None):
             return
         is_new = run is None
         run = run or run_writing.begin(session, header.record, header.identity)
-        tally.run_ids.append(run.id)
+        if run.id not in tally.run_ids:
+            tally.run_ids.append(run.id)
         _write(store, session, header, run, records, is_new)
-
-
-def _run_of(session: Session, header: RunHeader) -> Run | None:
-    if header.identity is None:
-        return None
-    return session.scalars(select(Run).where(Run.identity == header.identity)).one_or_none()
 
 
 MeasurementKey = tuple[ProblemKey, str, str]
@@ -164,7 +157,7 @@ def _known(session: Session, header: RunHeader, run: Run | None) -> dict[Measure
 
 
 def _new_records(
-    known: Mapping[MeasurementKey, set[tuple]], rows: Iterable[FileRow], tally: Tally, any_value: bool
+    known: Mapping[MeasurementKey, set[tuple]], rows: Iterable[FileRow], tally: ImportResult, any_value: bool
 ) -> list[MeasurementRecord]:
     """The records that the store lacks; counts the result of each row.
 
@@ -173,9 +166,8 @@ def _new_records(
     taken: dict[MeasurementKey, tuple[int, tuple]] = {}
     records = []
     for row in rows:
-        clash = _clash(row, taken)
-        if clash:
-            tally.rejections.append(Rejection(row.line, clash))
+        if clash := _clash(row, taken):
+            tally.reject(row.line, clash)
             continue
         new = []
         for record in row.records:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kswatch.db.decoding import DecodeError, decode
-from kswatch.db.interchange.ingest import FileRow, Rejection, RunHeader, Tally
-from kswatch.db.interchange.validation import RowError, check_number, checked_header, checked_record
+from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
+from kswatch.db.interchange.validation import check_number, checked_header, checked_record
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import MeasurementRecord
 from kswatch.errors import FormatError
@@ -50,7 +50,7 @@ def _brief(record: Any) -> dict[str, object]:  # noqa: ANN401  (any of our froze
     return values
 
 
-def read_lines(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+def read_lines(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[RunHeader, list[FileRow]]]:
     """The runs of a file of JSON lines; lines that cannot be read are counted as rejected.
 
     Raises:
@@ -76,7 +76,7 @@ def read_lines(path: Path, text: str, tally: Tally) -> Iterator[tuple[RunHeader,
                     f"{path} is no export of kswatch (line 1: {error}); "
                     "write one with `kswatch export --all --format jsonl FILE`"
                 ) from None
-            tally.rejections.append(Rejection(number, str(error)))
+            tally.reject(number, error)
     if header is not None:
         yield header, rows
 
@@ -85,15 +85,15 @@ def _parsed(line: str) -> tuple[str, dict[str, Any]]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RowError(f"is not JSON ({error})") from None
+        raise DecodeError(f"is not JSON ({error})") from None
     type_ = values.pop("type", None) if isinstance(values, dict) else None
     if type_ not in ("run", "measurement"):
-        raise RowError('has no "type" run or measurement')
+        raise DecodeError('has no "type" run or measurement')
     return type_, values
 
 
 def _measurement(values: dict[str, Any], header: RunHeader | None) -> MeasurementRecord:
     identity = values.pop("run", None)
     if header is None or identity != header.identity:
-        raise RowError(f"its run {identity} is not the one that was read last")
+        raise DecodeError(f"its run {identity} is not the one that was read last")
     return checked_record(decode(MeasurementRecord, values, check=check_number))

@@ -13,19 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import quantiles
+from typing import Any
 
-from kswatch.db.interchange.validation import LARGEST, RowError
-from kswatch.db.records import PRECISIONS, MeasurementRecord, ProblemKey
+from kswatch.db.decoding import DecodeError
+from kswatch.db.interchange.validation import LARGEST
+from kswatch.db.records import LAYOUTS, PRECISIONS, MeasurementRecord, ProblemKey
 
 IMPLEMENTATION_OF_ALGO: dict[str, str] = {"kernel": "fused", "monarch": "bmm"}
 """Our names of implementations that the authors name otherwise."""
 KNOWN_ALGOS = ("kernel", "monarch", "fused", "bmm", "einsum", "bsr", "csr", "dense")
-LAYOUT_OF_POSITION: dict[str, str] = {
-    "bs_first": "batch_first",
-    "bs_last": "batch_last",
-    "batch_first": "batch_first",
-    "batch_last": "batch_last",
-}
+LAYOUT_OF_POSITION: dict[str, str] = {"bs_first": "batch_first", "bs_last": "batch_last"}
+LAYOUT_OF_POSITION |= {layout: layout for layout in LAYOUTS}
 
 SAMPLE_DEVICE = "NVIDIA A100-PCIE-40GB"
 SAMPLE_BATCH = 25_088
@@ -38,17 +36,13 @@ MOST_BYTES_PER_S = 20e12
 LARGEST_INTEGER = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class PublishedRow:
-    """One row: the device and its measurements."""
-
-    device_model: str
-    records: tuple[MeasurementRecord, ...]
+PublishedRow = tuple[str, tuple[MeasurementRecord, ...]]
+"""The model of a row's device, and its measurements."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A published form: its columns, and the reader of a row, which may raise `RowError`."""
+    """A published form: its columns, and the reader of a row, which may raise `DecodeError`."""
 
     name: str
     columns: frozenset[str]
@@ -56,45 +50,36 @@ class Form:
 
 
 def _read_energy(row: Mapping[str, str]) -> PublishedRow:
-    products = _integer(row, "nruns")
-    energy_mj = _positive(row, "median") / products
-    record = MeasurementRecord(
-        problem=_problem(row),
-        implementation=_implementation(row),
-        status="ok",
-        mode="unknown",
-        energy_mj=energy_mj,
-        energy_products=products,
-        energy_source="published",
-    )
-    return PublishedRow(_device(row), (_plausible(record),))
+    products = _integer(row["nruns"], "nruns")
+    energy_mj = _positive(row["median"], "median") / products
+    values = {"energy_mj": energy_mj, "energy_products": products, "energy_source": "published"}
+    return _one_record(row, values)
 
 
 def _read_time(row: Mapping[str, str]) -> PublishedRow:
-    samples_ms = _samples_ms(row.get("times", ""))
-    record = MeasurementRecord(
-        problem=_problem(row),
-        implementation=_implementation(row),
-        status="ok",
-        mode="unknown",
-        latency_ms=1e3 * _positive(row, "median"),
-        sample_count=len(samples_ms) or None,
-        samples_ms=samples_ms,
-    )
+    times = row.get("times", "").strip().strip("[]").replace(",", " ").split()
+    samples_ms = tuple(1e3 * _positive(time, "times") for time in times)
+    values: dict[str, Any] = {"latency_ms": 1e3 * _positive(row["median"], "median")}
+    values |= {"samples_ms": samples_ms, "sample_count": len(samples_ms) or None}
     if len(samples_ms) > 1:  # one sample has no interquartile range
         quartiles = quantiles(samples_ms, n=4, method="inclusive")
-        record = replace(record, latency_p25_ms=quartiles[0], latency_p75_ms=quartiles[2])
-    return PublishedRow(_device(row), (_plausible(record),))
+        values |= {"latency_p25_ms": quartiles[0], "latency_p75_ms": quartiles[2]}
+    return _one_record(row, values)
+
+
+def _one_record(row: Mapping[str, str], values: Mapping[str, Any]) -> PublishedRow:
+    record = MeasurementRecord(_problem(row), _implementation(row), "ok", "unknown", **values)
+    return _device(row), (_plausible(record),)
 
 
 def _read_sample(row: Mapping[str, str]) -> PublishedRow:
-    a, b, c, d = (_integer(row, letter) for letter in "abcd")
+    a, b, c, d = (_integer(row[letter], letter) for letter in "abcd")
     problem = ProblemKey(a, b, c, d, batch=SAMPLE_BATCH, precision="fp32", layout="batch_last")
     records = (
-        MeasurementRecord(problem, name, "ok", "unknown", latency_ms=1e3 * _positive(row, column))
+        MeasurementRecord(problem, name, "ok", "unknown", latency_ms=1e3 * _positive(row[column], column))
         for name, column in (("fused", "kernel_s"), ("bmm", "bmm_s"))
     )
-    return PublishedRow(SAMPLE_DEVICE, tuple(map(_plausible, records)))
+    return SAMPLE_DEVICE, tuple(map(_plausible, records))
 
 
 _SHARED = frozenset({"pattern", "batch-size", "algo", "bs_position", "precision", "device_name", "median"})
@@ -111,13 +96,13 @@ def _plausible(record: MeasurementRecord) -> MeasurementRecord:
     bytes_ = record.problem.compulsory_bytes
     if record.energy_mj is not None and record.energy_mj * 1e9 < LEAST_PJ_PER_BYTE * bytes_:
         spent = f"{record.energy_mj * 1e9 / bytes_:.2g} pJ per compulsory byte"
-        reason = f"{spent}; memory alone costs about {LEAST_PJ_PER_BYTE:g}: a failed launch"
-        return replace(record, status="implausible", reason=reason)
-    if record.latency_ms is not None and record.latency_ms * 1e-3 * MOST_BYTES_PER_S < bytes_:
+        fault = f"{spent}; memory alone costs about {LEAST_PJ_PER_BYTE:g}"
+    elif record.latency_ms is not None and record.latency_ms * 1e-3 * MOST_BYTES_PER_S < bytes_:
         rate = f"{bytes_ / record.latency_ms / 1e9:.3g} TB/s of compulsory bytes"
-        reason = f"{rate}; no memory is faster than {MOST_BYTES_PER_S / 1e12:g}: a failed launch"
-        return replace(record, status="implausible", reason=reason)
-    return record
+        fault = f"{rate}; no memory is faster than {MOST_BYTES_PER_S / 1e12:g}"
+    else:
+        return record
+    return replace(record, status="implausible", reason=f"{fault}: a failed launch")
 
 
 def _problem(row: Mapping[str, str]) -> ProblemKey:
@@ -129,56 +114,49 @@ def _problem_of(pattern: str, position: str, precision: str, batch: str) -> Prob
     """The problem of these texts; cached, since several rows have the same one."""
     parts = re.findall(r"[^][(),\s]+", pattern)
     if len(parts) != 4:
-        raise RowError(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
-    a, b, c, d = (_integer({"pattern": part}, "pattern") for part in parts)
+        raise DecodeError(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
+    a, b, c, d = (_integer(part, "pattern") for part in parts)
     layout = LAYOUT_OF_POSITION.get(position.strip())
     if layout is None:
-        raise RowError(f"bs_position {position!r} is neither bs_first nor bs_last")
+        raise DecodeError(f"bs_position {position!r} is neither bs_first nor bs_last")
     if precision not in PRECISIONS:
-        raise RowError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    size = _integer({"batch-size": batch}, "batch-size")
-    return ProblemKey(a, b, c, d, batch=size, precision=precision, layout=layout)
+        raise DecodeError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    return ProblemKey(a, b, c, d, _integer(batch, "batch-size"), precision, layout)
 
 
 def _implementation(row: Mapping[str, str]) -> str:
     algo = row["algo"].strip()
     if algo not in KNOWN_ALGOS:
-        raise RowError(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
+        raise DecodeError(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
     return IMPLEMENTATION_OF_ALGO.get(algo, algo)
 
 
 def _device(row: Mapping[str, str]) -> str:
     model = row["device_name"].replace("_", " ").strip()
     if not model:
-        raise RowError("device_name is empty")
+        raise DecodeError("device_name is empty")
     return model
 
 
-def _integer(row: Mapping[str, str], column: str) -> int:
-    number = _number(row, column)
+def _integer(text: str, column: str) -> int:
+    number = _number(text, column)
     if not number.is_integer() or not 1 <= number <= LARGEST_INTEGER:
-        raise RowError(f"{column} {row[column].strip()!r} is not an integer >= 1")
+        raise DecodeError(f"{column} {text.strip()!r} is not an integer >= 1")
     return int(number)
 
 
-def _positive(row: Mapping[str, str], column: str) -> float:
-    number = _number(row, column)
+def _positive(text: str, column: str) -> float:
+    number = _number(text, column)
     if not 0 < number < LARGEST:
-        raise RowError(f"{column} {row[column].strip()!r} is not above 0")
+        raise DecodeError(f"{column} {text.strip()!r} is not above 0")
     return number
 
 
-def _number(row: Mapping[str, str], column: str) -> float:
-    text = row[column].strip()
+def _number(text: str, column: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise RowError(f"{column} {text!r} is not a number") from None
+        raise DecodeError(f"{column} {text.strip()!r} is not a number") from None
     if not math.isfinite(number):
-        raise RowError(f"{column} is {text}, not a number")
+        raise DecodeError(f"{column} is {text.strip()}, not a number")
     return number
-
-
-def _samples_ms(times: str) -> tuple[float, ...]:
-    parts = times.strip().strip("[]").replace(",", " ").split()
-    return tuple(1e3 * _positive({"times": part}, "times") for part in parts)

@@ -18,6 +18,6 @@ def configuration(connection: Connection | None = None) -> Config:
     return config
 
 
-def migrate(connection: Connection, revision: str = "head") -> None:
-    """Upgrade the schema to a revision inside the connection's transaction."""
-    command.upgrade(configuration(connection), revision)
+def migrate(connection: Connection) -> None:
+    """Upgrade the schema to the newest inside the connection's transaction."""
+    command.upgrade(configuration(connection), "head")

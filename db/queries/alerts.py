@@ -1,16 +1,81 @@
-"""Reads of alerts and of requests."""
+"""Reads of alerts and of requests, and the rows that they return."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 
-from kswatch.db.backend.mapping import columns_of, record_of
-from kswatch.db.queries.alert_rows import AlertEventRow, AlertRow, RequestRow
+from kswatch.db.backend.mapping import columns_of, matching
 from kswatch.db.schema.tables import Alert, AlertEvent, Request, Run
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """An alert in its current state; an action on it must name the `version` that the user saw."""
+
+    id: int
+    device_id: int
+    opened_run_id: int
+    newest_run_id: int
+    state: str
+    confirmed: bool
+    verdict: str
+    cause: str
+    metric: str
+    implementation: str
+    title: str
+    worst_change: float | None
+    explanation: dict[str, Any]
+    assigned_to: str | None
+    muted_until: datetime | None
+    good_nights: int
+    version: int
+
+
+@dataclass(frozen=True)
+class AlertEventRow:
+    """One event of an alert."""
+
+    id: int
+    alert_id: int
+    at: datetime
+    who: str
+    action: str
+    reason: str | None
+    from_state: str | None
+    to_state: str
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """A requested run and its progress."""
+
+    id: int
+    state: str
+    priority: int
+    kind: str
+    device: str
+    suite: str
+    arguments: dict[str, Any]
+    asked_by: str
+    why: str | None
+    asked_at: datetime
+    taken_at: datetime | None
+    finished_at: datetime | None
+    cells_done: int
+    cells_planned: int | None
+    seconds_planned: float | None
+    seconds_left: float | None
+    message: str | None
+    cancel_asked: bool
+    run_id: int | None
+    """The newest run of the request."""
 
 
 def alerts(
@@ -22,15 +87,9 @@ def alerts(
     ids: Collection[int] | None = None,
 ) -> list[AlertRow]:
     """Alerts in these states, of this device, with these ids (None: all), the newest first."""
-    query = select(*columns_of(AlertRow, Alert)).order_by(Alert.id.desc()).limit(limit)
-    if states is not None:
-        query = query.where(Alert.state.in_(states))
-    if device_id is not None:
-        query = query.where(Alert.device_id == device_id)
-    if ids is not None:
-        query = query.where(Alert.id.in_(ids))
-    with store.session() as session:
-        return [AlertRow(*row) for row in session.execute(query)]
+    which = matching((Alert.state, states), (Alert.device_id, device_id), (Alert.id, ids))
+    query = select(*columns_of(AlertRow, Alert)).where(*which).order_by(Alert.id.desc())
+    return store.read(query.limit(limit), AlertRow)
 
 
 def alert(store: Store, alert_id: int) -> AlertRow:
@@ -39,30 +98,29 @@ def alert(store: Store, alert_id: int) -> AlertRow:
     Raises:
         UsageError: there is none with this id.
     """
-    found = alerts(store, ids=[alert_id])
-    if not found:
-        raise UsageError(f"there is no alert {alert_id}; `kswatch alerts` lists them")
-    return found[0]
+    for found in alerts(store, ids=[alert_id]):
+        return found
+    raise UsageError(f"there is no alert {alert_id}; `kswatch alerts` lists them")
 
 
 def alert_events(store: Store, alert_id: int | None = None) -> list[AlertEventRow]:
     """The events of an alert, or of all, the oldest first."""
-    query = select(*columns_of(AlertEventRow, AlertEvent)).order_by(AlertEvent.id)
-    if alert_id is not None:
-        query = query.where(AlertEvent.alert_id == alert_id)
-    with store.session() as session:
-        return [AlertEventRow(*row) for row in session.execute(query)]
+    query = select(*columns_of(AlertEventRow, AlertEvent)).where(*matching((AlertEvent.alert_id, alert_id)))
+    return store.read(query.order_by(AlertEvent.id), AlertEventRow)
 
 
 def requests(
-    store: Store, states: Collection[str] | None = None, limit: int | None = 100
+    store: Store,
+    states: Collection[str] | None = None,
+    limit: int | None = 100,
+    *,
+    ids: Collection[int] | None = None,
 ) -> list[RequestRow]:
-    """Requests in these states (None: all), the newest first."""
-    query = _requests().order_by(Request.id.desc()).limit(limit)
-    if states is not None:
-        query = query.where(Request.state.in_(states))
-    with store.session() as session:
-        return [record_of(RequestRow, row, run_id=run_id) for row, run_id in session.execute(query)]
+    """Requests in these states, with these ids (None: all), the newest first."""
+    newest_run = select(func.max(Run.id)).where(Run.request_id == Request.id).scalar_subquery()
+    query = select(*columns_of(RequestRow, Request), newest_run)
+    query = query.where(*matching((Request.state, states), (Request.id, ids)))
+    return store.read(query.order_by(Request.id.desc()).limit(limit), RequestRow)
 
 
 def request(store: Store, request_id: int) -> RequestRow:
@@ -71,13 +129,6 @@ def request(store: Store, request_id: int) -> RequestRow:
     Raises:
         UsageError: there is none with this id.
     """
-    with store.session() as session:
-        found = session.execute(_requests().where(Request.id == request_id)).one_or_none()
-        if found is None:
-            raise UsageError(f"there is no request {request_id}; `kswatch request --list` shows them")
-        return record_of(RequestRow, found[0], run_id=found[1])
-
-
-def _requests() -> Select:
-    newest_run = select(func.max(Run.id)).where(Run.request_id == Request.id).scalar_subquery()
-    return select(Request, newest_run)
+    for found in requests(store, ids=[request_id]):
+        return found
+    raise UsageError(f"there is no request {request_id}; `kswatch request --list` shows them")

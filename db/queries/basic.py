@@ -4,8 +4,10 @@ Where a function has `kinds` and `origins`, the defaults are those of headlines 
 (nightly, measured); None means all. They have no effect where runs are named.
 """
 
-from kswatch.db.coordination.run_log import run_log as run_log
 from kswatch.db.coordination.workers import workers as workers
+from kswatch.db.queries.alerts import AlertEventRow as AlertEventRow
+from kswatch.db.queries.alerts import AlertRow as AlertRow
+from kswatch.db.queries.alerts import RequestRow as RequestRow
 from kswatch.db.queries.alerts import alert as alert
 from kswatch.db.queries.alerts import alert_events as alert_events
 from kswatch.db.queries.alerts import alerts as alerts
@@ -22,16 +24,12 @@ from kswatch.db.queries.measurements import comparisons as comparisons
 from kswatch.db.queries.measurements import measurements as measurements
 from kswatch.db.queries.measurements import problems as problems
 from kswatch.db.queries.measurements import summaries as summaries
-from kswatch.db.queries.rows import AlertEventRow as AlertEventRow
-from kswatch.db.queries.rows import AlertRow as AlertRow
 from kswatch.db.queries.rows import CanaryRow as CanaryRow
 from kswatch.db.queries.rows import ComparisonRow as ComparisonRow
 from kswatch.db.queries.rows import DeviceRow as DeviceRow
 from kswatch.db.queries.rows import EnvironmentChange as EnvironmentChange
 from kswatch.db.queries.rows import MeasurementRow as MeasurementRow
 from kswatch.db.queries.rows import PredictionOutcome as PredictionOutcome
-from kswatch.db.queries.rows import ProblemRow as ProblemRow
-from kswatch.db.queries.rows import RequestRow as RequestRow
 from kswatch.db.queries.rows import RunRow as RunRow
 from kswatch.db.queries.rows import SummaryRow as SummaryRow
 from kswatch.db.queries.rows import VerdictRow as VerdictRow

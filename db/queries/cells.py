@@ -10,11 +10,10 @@ from collections.abc import Collection, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, ScalarSelect, select
+from sqlalchemy import ScalarSelect, select
 
 from kswatch.db.backend.codecs import unpack_samples
-from kswatch.db.backend.fetch import driver_rows
-from kswatch.db.backend.mapping import field_names
+from kswatch.db.backend.mapping import driver_rows, field_names, matching
 from kswatch.db.queries.rows import MeasurementRow
 from kswatch.db.records import ProblemKey
 from kswatch.db.schema.tables import Cell, Comparison, Measurement, Prediction, Problem, Sample
@@ -53,15 +52,7 @@ def cells_of_run(
     precision: str | None = None,
     layout: str | None = None,
 ) -> list[tuple[Any, ...]]:
-    """These columns of a run's measurements behind problem id, problem and implementation, by problem.
-
-    Args:
-        store: to read from.
-        run_id: of the run.
-        columns: of `measurement`.
-        precision: only of this precision.
-        layout: only of this layout.
-    """
+    """These columns of a run's measurements behind problem id, problem and implementation, by problem."""
     problems = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES))
     query = (
         select(_CELL.c.problem_id, _CELL.c.implementation, *(_MEASUREMENT.c[name] for name in columns))
@@ -69,7 +60,7 @@ def cells_of_run(
         .where(_MEASUREMENT.c.run_id == run_id)
         .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)
     )
-    if wanted := _of_kind(precision, layout):
+    if wanted := matching((_PROBLEM.c.precision, precision), (_PROBLEM.c.layout, layout)):
         query = query.where(_CELL.c.problem_id.in_(select(_PROBLEM.c.id).where(*wanted)))
     with store.session() as session:
         key_of = {key[0]: key for key in driver_rows(session, problems)}
@@ -121,8 +112,7 @@ def predictions_of_problem(
         .where(_PREDICTION.c.run_id.in_(run_ids), _PREDICTION.c.problem_id == _id_of(problem))
         .order_by(_PREDICTION.c.run_id, _PREDICTION.c.heuristic, _PREDICTION.c.version)
     )
-    with store.session() as session:
-        return [PredictionPoint(*row) for row in session.execute(query)]
+    return store.read(query, PredictionPoint)
 
 
 def samples_of_run(
@@ -134,11 +124,6 @@ def samples_of_run(
     )
     with store.session() as session:
         return {(cell_id, mode): unpack_samples(packed) for cell_id, mode, packed in session.execute(query)}
-
-
-def _of_kind(precision: str | None, layout: str | None) -> list[ColumnElement[bool]]:
-    wanted = (("precision", precision), ("layout", layout))
-    return [_PROBLEM.c[name] == value for name, value in wanted if value is not None]
 
 
 def _id_of(problem: ProblemKey) -> ScalarSelect[Any]:

@@ -52,5 +52,4 @@ def counters(store: Store, run_id: int, cell_ids: Collection[int]) -> list[Count
         .where(Counter.run_id == run_id, Counter.cell_id.in_(cell_ids))
         .order_by(Counter.name, Cell.id)
     )
-    with store.session() as session:
-        return [CounterRow(*row) for row in session.execute(query)]
+    return store.read(query, CounterRow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
 
@@ -54,6 +54,12 @@ class ProblemComparison:
     measured: Mapping[str, Measured]
     outcome: SpeedupResult
 
+    @property
+    def is_unconverged(self) -> bool:
+        """Whether it counts although fused or the best baseline did not converge."""
+        compared = ("fused", self.outcome.best_baseline) if self.outcome.best_baseline else ()
+        return any(self.measured[name].status == "not_converged" for name in compared)
+
 
 @dataclass(frozen=True)
 class DeviceComparison:
@@ -69,35 +75,16 @@ class DeviceComparison:
     layout: str | None
 
 
-class SummaryFilters(TypedDict, total=False):
-    """The filters of `outcomes`."""
-
-    run_id: int | None
-    metric: str
-    precision: str | None
-    layout: str | None
-    baselines: Sequence[str] | None
-
-
-def summary(store: Store, device: str | None = None, **filters: Unpack[SummaryFilters]) -> Summary:
-    """Each problem's newest good measurement on a device, fused against the best baseline; see `outcomes`.
-
-    Raises:
-        UsageError: no or several such devices, no such run, metric or baseline.
-    """
-    found = outcomes(store, device, **filters)
+def summary(found: DeviceComparison) -> Summary:
+    """Each problem's comparison on a device, in a few numbers."""
     compared = [one.outcome for one in found.problems]
     numbers = summarise_speedups([one.speedup for one in compared if one.speedup is not None])
     reasons = Counter(one.left_out for one in compared if one.left_out is not None)
     return Summary(
-        problems=numbers.problems,
-        fused_wins=numbers.fused_wins,
-        median_ratio=numbers.median_ratio,
-        median_speedup=numbers.median_speedup,
-        geomean_speedup=numbers.geomean_speedup,
+        **{name: value for name, value in vars(numbers).items() if name in Summary.__dataclass_fields__},
         left_out=reasons.total(),
         left_out_reasons=dict(sorted(reasons.items())),
-        not_converged=sum(_is_flagged(one.measured, one.outcome) for one in found.problems),
+        not_converged=sum(one.is_unconverged for one in found.problems),
         device=found.device.uuid,
         model=found.device.model,
         run=found.run_id,
@@ -120,14 +107,8 @@ def outcomes(
 ) -> DeviceComparison:
     """Each problem's newest good measurements on a device, fused against the best baseline.
 
-    Args:
-        store: to read from.
-        device: UUID, unique prefix or model name; may be None where there is one, or with `run_id`.
-        run_id: only measurements of this run, whatever its kind, excluded or not.
-        metric: latency or energy.
-        precision: only problems of this precision.
-        layout: only problems of this layout.
-        baselines: the baselines to beat; by default all that the device's runs have.
+    The device need not be named where there is one, or with `run_id`, which reads that run alone, whatever
+    its kind, excluded or not. The baselines to beat are by default all that the device's runs have.
 
     Raises:
         UsageError: no or several such devices, no such run, metric or baseline.
@@ -138,15 +119,11 @@ def outcomes(
     competitors = _baselines(store, chosen.id, run_id, baselines)
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
-    measured = _newest(store, which, metric)
-    with store.session() as session:
-        query = select(Problem.id, *PROBLEM_COLUMNS).where(
-            *problem_filters(precision=precision, layout=layout)
-        )
-        keys = {id_: ProblemKey(*key) for id_, *key in session.execute(query)}
+    query = select(Problem.id, *PROBLEM_COLUMNS).where(*problem_filters(precision, layout))
+    keys = dict(store.read(query, lambda id_, *key: (id_, ProblemKey(*key))))
     problems = (
         ProblemComparison(keys[id_], rows, compare(rows, metric, competitors))
-        for id_, rows in measured.items()
+        for id_, rows in _newest(store, which, metric).items()
     )
     ordered = tuple(sorted(problems, key=lambda one: one.problem))
     return DeviceComparison(chosen, competitors, ordered, run_id, metric, precision, layout)
@@ -197,9 +174,3 @@ def _newest_query(which: Collection[Any], wanted: Collection[Any]) -> Select:
         .where(*wanted)
         .order_by(Measurement.mode.desc())  # unknown first, so that cold replaces it
     )
-
-
-def _is_flagged(rows: Mapping[str, Measured], outcome: SpeedupResult) -> bool:
-    if outcome.best_baseline is None:
-        return False
-    return "not_converged" in (rows["fused"].status, rows[outcome.best_baseline].status)

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
-from kswatch.db.backend.fetch import driver_rows
-from kswatch.db.backend.mapping import columns_of
+from kswatch.db.backend.mapping import columns_of, driver_rows, matching
 from kswatch.db.queries.measurements import RunIds, problem_filters, which_runs
 from kswatch.db.queries.rows import PredictionOutcome
 from kswatch.db.records import HeuristicVerdictRecord
@@ -34,8 +33,7 @@ def prediction_outcomes(
     columns = columns_of(PredictionOutcome, Prediction, Run, Problem, Comparison)
     query = _predictions(columns, _which([run_id], metric, baselines, precision, layout))
     query = query.order_by(Prediction.heuristic, Prediction.version, Prediction.problem_id)
-    with store.session() as session:
-        return [PredictionOutcome(*row) for row in session.execute(query)]
+    return store.read(query, PredictionOutcome)
 
 
 def _which(
@@ -63,8 +61,8 @@ def _predictions(columns: Collection[Any], which: Collection[ColumnElement[bool]
 
 
 @dataclass(frozen=True)
-class CountedScoreRow(PredictionScore):
-    """A score that was counted from a run's predictions rather than stored when it ended."""
+class RunScoreRow(PredictionScore):
+    """A heuristic's score in one run."""
 
     run_id: int
     device_id: int
@@ -81,7 +79,7 @@ def counted_scores(
     baselines: str = "all",
     precision: str | None = None,
     layout: str | None = None,
-) -> list[CountedScoreRow]:
+) -> list[RunScoreRow]:
     """Each heuristic's score in each of these runs, counted now, the oldest run first."""
     keys = (Run.id, Run.device_id, Run.started_at, Prediction.heuristic, Prediction.version)
     fused, won = Prediction.predicts_fused.is_(True), Comparison.speedup > 1
@@ -99,7 +97,7 @@ def counted_scores(
     for row in rows:
         key, (tp, fp, fn, tn) = row[: len(keys)], map(int, row[len(keys) :])
         score = PredictionScore.of_counts(tp, fp, fn, tn, regrets[key[0], *key[3:]])
-        found.append(CountedScoreRow(**vars(score), **dict(zip(_SCORE_KEYS, key, strict=True))))
+        found.append(RunScoreRow(**vars(score), **dict(zip(_SCORE_KEYS, key, strict=True))))
     return found
 
 
@@ -107,16 +105,11 @@ _SCORE_KEYS = ("run_id", "device_id", "started_at", "heuristic", "version")
 
 
 @dataclass(frozen=True)
-class HeuristicScoreRow(PredictionScore):
-    """A stored score with its run; the interval of its accuracy is that of measuring again."""
+class HeuristicScoreRow(RunScoreRow):
+    """A stored score; the interval of its accuracy is that of measuring again."""
 
     accuracy_low: float | None
     accuracy_high: float | None
-    run_id: int
-    device_id: int
-    started_at: datetime
-    heuristic: str
-    version: int
     metric: str
     precision: str
     layout: str
@@ -131,18 +124,14 @@ def heuristic_scores(
     layout: str | None = None,
 ) -> list[HeuristicScoreRow]:
     """Stored scores of these runs, the oldest run first."""
-    order = (HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
     query = (
         select(*columns_of(HeuristicScoreRow, HeuristicScore, Run))
         .join(Run, Run.id == HeuristicScore.run_id)
-        .where(*which_runs(HeuristicScore.run_id, runs))
-        .order_by(*order)
+        .where(*which_runs(HeuristicScore.run_id, runs), *matching((HeuristicScore.metric, metric)))
+        .where(*matching((HeuristicScore.precision, precision), (HeuristicScore.layout, layout)))
+        .order_by(HeuristicScore.run_id, *(getattr(HeuristicScore, name) for name in KEYS))
     )
-    for name, value in (("metric", metric), ("precision", precision), ("layout", layout)):
-        if value is not None:
-            query = query.where(getattr(HeuristicScore, name) == value)
-    with store.session() as session:
-        return [HeuristicScoreRow(*row) for row in session.execute(query)]
+    return store.read(query, HeuristicScoreRow)
 
 
 class ScorePoint(NamedTuple):
@@ -161,11 +150,17 @@ class ScorePoint(NamedTuple):
     regret: float | None
 
 
-def score_points(store: Store, run_ids: Collection[int]) -> list[ScorePoint]:
+def score_points(
+    store: Store,
+    run_ids: Collection[int],
+    metric: str | None = None,
+    precision: str | None = None,
+    layout: str | None = None,
+) -> list[ScorePoint]:
     """The judged part of these runs' scores, the oldest run first."""
-    table = HeuristicScore.__table__
-    columns = [table.c[name] for name in ScorePoint._fields]
-    query = select(*columns).where(table.c.run_id.in_(run_ids)).order_by(*columns[:6])
+    columns = [HeuristicScore.__table__.c[name] for name in ScorePoint._fields]
+    about = zip(columns, (run_ids, metric, precision, layout), strict=False)
+    query = select(*columns).where(*matching(*about)).order_by(*columns[:6])
     with store.session() as session:
         return [ScorePoint._make(row) for row in driver_rows(session, query)]
 
@@ -174,10 +169,8 @@ def heuristic_verdicts(
     store: Store, runs: RunIds, *, verdict: str | None = None
 ) -> list[HeuristicVerdictRecord]:
     """Verdicts on heuristics' scores in these runs, all or those of one kind, the oldest run first."""
-    query = select(*columns_of(HeuristicVerdictRecord, HeuristicVerdict))
-    query = query.where(*which_runs(HeuristicVerdict.run_id, runs))
-    if verdict is not None:
-        query = query.where(HeuristicVerdict.verdict == verdict)
+    which = matching((HeuristicVerdict.run_id, runs), (HeuristicVerdict.verdict, verdict))
+    query = select(*columns_of(HeuristicVerdictRecord, HeuristicVerdict)).where(*which)
     query = query.order_by(*(getattr(HeuristicVerdict, name) for name in ("run_id", *KEYS, "score")))
     with store.session() as session:
         return [HeuristicVerdictRecord(**row._asdict()) for row in session.execute(query)]

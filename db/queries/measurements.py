@@ -7,27 +7,37 @@ origins.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, select
 
-from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, is_problem
-from kswatch.db.queries.rows import CanaryRow, ComparisonRow, MeasurementRow, ProblemRow, SummaryRow
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, driver_rows, is_problem, matching
+from kswatch.db.queries.rows import CanaryRow, ComparisonRow, MeasurementRow, SummaryRow
 from kswatch.db.queries.runs import MEASURED, NIGHTLY, run_filters
 from kswatch.db.records import ProblemKey
 from kswatch.db.schema.tables import Canary, Cell, Comparison, Measurement, Problem, Run, RunSummary
 from kswatch.db.store import Store
+from kswatch.db.writes.speedup import COMPARED_METRICS
 
 RunIds = int | Collection[int] | None
 
 
+class Median(NamedTuple):
+    """A run's summary in one metric, without the columns of its run."""
+
+    run_id: int
+    metric: str
+    median_speedup: float
+    speedup_p25: float
+    speedup_p75: float
+    problems: int
+    fused_wins: int
+    left_out: int
+
+
 def problem_filters(precision: str | None = None, layout: str | None = None) -> list[ColumnElement[bool]]:
     """Conditions on `problem`; None means all."""
-    return _equal((Problem.precision, precision), (Problem.layout, layout))
-
-
-def _equal(*wanted: tuple[Any, object]) -> list[ColumnElement[bool]]:
-    return [column == value for column, value in wanted if value is not None]
+    return matching((Problem.precision, precision), (Problem.layout, layout))
 
 
 def which_runs(
@@ -38,9 +48,7 @@ def which_runs(
     origins: Collection[str] | None = None,
 ) -> list[ColumnElement[bool]]:
     """Conditions on the runs: the named ones, whatever they are, or those of a device, kind and origin."""
-    if runs is None:
-        return run_filters(device_id, kinds, origins)
-    return [run_id == runs if isinstance(runs, int) else run_id.in_(runs)]
+    return run_filters(device_id, kinds, origins) if runs is None else matching((run_id, runs))
 
 
 def measurements(
@@ -60,15 +68,13 @@ def measurements(
         .join(Cell, Cell.id == Measurement.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .join(Run, Run.id == Measurement.run_id)
-        .where(
-            *which_runs(Measurement.run_id, runs, device_id, kinds, origins),
-            *problem_filters(precision, layout),
-        )
+        .where(*which_runs(Measurement.run_id, runs, device_id, kinds, origins))
+        # the device is named here too, so that the index by series serves
+        .where(*matching((Measurement.device_id, device_id)))
+        .where(*problem_filters(precision, layout), *is_problem(problem))
         .order_by(Measurement.run_id, Problem.id, Cell.id, Measurement.mode)
     )
-    if device_id is not None:  # named here too, so that the index by series serves
-        query = query.where(Measurement.device_id == device_id)
-    return _read(store, query, MeasurementRow, problem)
+    return store.read(query, MeasurementRow)
 
 
 def comparisons(
@@ -89,14 +95,12 @@ def comparisons(
         select(*columns_of(ComparisonRow, Comparison, Run, Problem))
         .join(Run, Run.id == Comparison.run_id)
         .join(Problem, Problem.id == Comparison.problem_id)
-        .where(Comparison.baselines == baselines, *_equal((Comparison.metric, metric)))
-        .where(
-            *which_runs(Comparison.run_id, runs, device_id, kinds, origins),
-            *problem_filters(precision, layout),
-        )
+        .where(*matching((Comparison.baselines, baselines), (Comparison.metric, metric)))
+        .where(*which_runs(Comparison.run_id, runs, device_id, kinds, origins))
+        .where(*problem_filters(precision, layout), *is_problem(problem))
         .order_by(Comparison.run_id, Problem.id)
     )
-    return _read(store, query, ComparisonRow, problem)
+    return store.read(query, ComparisonRow)
 
 
 def summaries(
@@ -112,15 +116,31 @@ def summaries(
     origins: Collection[str] | None = MEASURED,
 ) -> list[SummaryRow]:
     """Run summaries, the oldest run first."""
-    wanted = ((RunSummary.metric, metric), (RunSummary.precision, precision), (RunSummary.layout, layout))
     query = (
         select(*columns_of(SummaryRow, RunSummary, Run))
         .join(Run, Run.id == RunSummary.run_id)
-        .where(RunSummary.baselines == baselines, *_equal(*wanted))
+        .where(*matching((RunSummary.baselines, baselines), (RunSummary.metric, metric)))
+        .where(*matching((RunSummary.precision, precision), (RunSummary.layout, layout)))
         .where(*which_runs(RunSummary.run_id, runs, device_id, kinds, origins))
         .order_by(RunSummary.run_id, RunSummary.metric, RunSummary.precision, RunSummary.layout)
     )
-    return _read(store, query, SummaryRow)
+    return store.read(query, SummaryRow)
+
+
+def medians_of_runs(
+    store: Store, run_ids: Collection[int], baselines: str, precision: str, layout: str
+) -> list[Median]:
+    """Run summaries that have a median, in both metrics, the oldest run first; for charts of many nights."""
+    table = RunSummary.__table__.c
+    query = (
+        select(*(table[name] for name in Median._fields))
+        .where(table.run_id.in_(run_ids), table.metric.in_(COMPARED_METRICS))
+        .where(table.precision == precision, table.layout == layout, table.baselines == baselines)
+        .where(table.median_speedup.is_not(None))
+        .order_by(table.run_id)
+    )
+    with store.session() as session:
+        return [Median._make(row) for row in driver_rows(session, query)]
 
 
 def canaries(store: Store, runs: RunIds) -> list[CanaryRow]:
@@ -131,22 +151,15 @@ def canaries(store: Store, runs: RunIds) -> list[CanaryRow]:
         .where(*which_runs(Canary.run_id, runs))
         .order_by(Canary.run_id, Canary.name, Canary.precision, Canary.position)
     )
-    return _read(store, query, CanaryRow)
+    return store.read(query, CanaryRow)
 
 
-def problems(store: Store, device_id: int | None = None) -> list[ProblemRow]:
+def problems(store: Store, device_id: int | None = None) -> list[ProblemKey]:
     """Problems that were measured, on this device or on any."""
-    query = select(Problem.id, *PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
+    query = select(*PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
     if device_id is not None:
         # one exists in another: as a join, SQLite may begin with all that the device ever measured
         of_cell = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)
         measured = select(Measurement.run_id).where(*of_cell).exists()
         query = query.where(select(Cell.id).where(Cell.problem_id == Problem.id, measured).exists())
-    return _read(store, query, ProblemRow)
-
-
-def _read(store: Store, query: Select, row: Any, problem: ProblemKey | None = None) -> list[Any]:  # noqa: ANN401
-    if problem is not None:
-        query = query.where(*is_problem(problem))
-    with store.session() as session:
-        return [row._make(found) for found in session.execute(query)]
+    return store.read(query, ProblemKey)

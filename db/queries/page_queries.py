@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
@@ -35,13 +35,8 @@ class MeasuredRevision(NamedTuple):
 
 def stamp(store: Store) -> str:
     """A text that changes with every new run, verdict, alert or note; equal stamps mean equal pages."""
-    newest = select(
-        select(func.max(Run.id)).scalar_subquery(),
-        select(func.max(Run.finished_at)).scalar_subquery(),
-        select(func.max(RunEvent.id)).scalar_subquery(),
-        select(func.max(Verdict.run_id)).scalar_subquery(),
-        select(func.max(AlertEvent.id)).scalar_subquery(),
-    )
+    columns: tuple[Any, ...] = (Run.id, Run.finished_at, RunEvent.id, Verdict.run_id, AlertEvent.id)
+    newest = select(*(select(func.max(column)).scalar_subquery() for column in columns))
     with store.session() as session:
         return " ".join(map(str, session.execute(newest).one()))
 
@@ -55,16 +50,13 @@ def run_groups(store: Store) -> list[RunGroup]:
         .group_by(*keys)
         .order_by(func.max(Run.id).desc())
     )
-    with store.session() as session:
-        return [RunGroup(*row) for row in session.execute(query)]
+    return store.read(query, RunGroup)
 
 
 def patterns(store: Store) -> list[tuple[int, int, int, int]]:
     """Every pattern that the store knows, sorted."""
     letters = (Problem.a, Problem.b, Problem.c, Problem.d)
-    with store.session() as session:
-        rows = session.execute(select(*letters).distinct().order_by(*letters))
-        return [(a, b, c, d) for a, b, c, d in rows]
+    return store.read(select(*letters).distinct().order_by(*letters), lambda a, b, c, d: (a, b, c, d))
 
 
 def newest_plan(store: Store, suite: str) -> int | None:
@@ -86,12 +78,10 @@ def revisions_between(store: Store, device_id: int, after_run: int, last_run: in
         .group_by(Revision.id, *columns)
         .order_by(func.min(Run.id))
     )
-    with store.session() as session:
-        return [MeasuredRevision(*row) for row in session.execute(query)]
+    return store.read(query, MeasuredRevision)
 
 
 def alert_counts(store: Store) -> dict[str, int]:
     """The number of alerts in each state."""
     query = select(Alert.state, func.count()).group_by(Alert.state)
-    with store.session() as session:
-        return {state: number for state, number in session.execute(query)}
+    return dict(store.read(query, lambda state, number: (state, number)))

@@ -5,7 +5,9 @@ The tails of a device are returned as one structured array rather than as 25,000
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import bindparam, case, func, null, select
 
 from kswatch.db.backend.codecs import RECENT_POINTS, join_tail
-from kswatch.db.backend.fetch import driver_rows
+from kswatch.db.backend.mapping import driver_rows
 from kswatch.db.queries.runs import RunRow
 from kswatch.db.records import ProblemKey
 from kswatch.db.schema.tables import (
@@ -82,12 +84,13 @@ class Tails(NamedTuple):
 
 
 class CanaryReading(NamedTuple):
-    """The median latency of one canary over the positions of one run."""
+    """One canary in one run: its median latency and mean rate over the positions."""
 
     run_id: int
     name: str
     precision: str
     latency_ms: float
+    rate: float
 
 
 class AlertNight(NamedTuple):
@@ -143,33 +146,16 @@ def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
 _MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
 _COMPARISON = Comparison.__table__
 _PROBLEMS = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in ProblemKey.__dataclass_fields__))
-_RATIOS = select(
-    _COMPARISON.c.problem_id,
-    _COMPARISON.c.speedup,
-    _COMPARISON.c.speedup_low,
-    _COMPARISON.c.speedup_high,
-    _COMPARISON.c.best_baseline,
-).where(
+_RATIO_NAMES = ("problem_id", "speedup", "speedup_low", "speedup_high", "best_baseline")
+_RATIOS = select(*(_COMPARISON.c[name] for name in _RATIO_NAMES)).where(
     _COMPARISON.c.run_id == bindparam("run"),
     _COMPARISON.c.metric == "latency",
     _COMPARISON.c.baselines == "all",
 )
+_FIGURES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "energy_low_mj", "energy_high_mj")
 _POINTS = (
-    select(
-        _MEASUREMENT.c.cell_id,
-        _CELL.c.implementation,
-        _CELL.c.problem_id,
-        _MEASUREMENT.c.status,
-        _MEASUREMENT.c.reason,
-        _MEASUREMENT.c.flags,
-        _MEASUREMENT.c.latency_ms,
-        _MEASUREMENT.c.latency_low_ms,
-        _MEASUREMENT.c.latency_high_ms,
-        _MEASUREMENT.c.energy_mj,
-        _MEASUREMENT.c.energy_low_mj,
-        _MEASUREMENT.c.energy_high_mj,
-        _MEASUREMENT.c.cycles,
-    )
+    select(_MEASUREMENT.c.cell_id, _CELL.c.implementation, _CELL.c.problem_id)
+    .add_columns(*(_MEASUREMENT.c[name] for name in ("status", "reason", "flags", *_FIGURES, "cycles")))
     .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
     .where(_MEASUREMENT.c.run_id == bindparam("run"), _MEASUREMENT.c.mode != "hot")
     .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # the order of the key: cold before unknown
@@ -178,20 +164,11 @@ _POINTS = (
 
 def _newest_point(row: Sequence[Any], problem: ProblemKey, ratio: Sequence[Any] | None) -> NewestPoint:
     cell_id, implementation, _, status, reason, flags, *numbers = row
-    fused = ratio if implementation == "fused" else None
-    return NewestPoint(
-        cell_id=cell_id,
-        problem=problem,
-        implementation=implementation,
-        status=status,
-        reason=reason,
-        flags=frozenset(flags.split(",")) if flags else frozenset(),
-        latency_ms=(numbers[0], numbers[1], numbers[2]),
-        energy_mj=(numbers[3], numbers[4], numbers[5]),
-        speedup=(fused[0], fused[1], fused[2]) if fused else (None, None, None),
-        best_baseline=fused[3] if fused else None,
-        cycles=numbers[6],
-    )
+    labels = frozenset(flags.split(",")) if flags else frozenset()
+    latency_ms, energy_mj, cycles = tuple(numbers[:3]), tuple(numbers[3:6]), numbers[6]
+    *speedup, best = ratio if ratio and implementation == "fused" else (None,) * 4
+    values = (latency_ms, energy_mj, tuple(speedup), best, cycles)
+    return NewestPoint(cell_id, problem, implementation, status, reason, labels, *values)
 
 
 def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
@@ -204,7 +181,8 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
         most_bytes = session.scalars(nights).one() * POINT_DTYPE.itemsize
         length = func.length(SeriesTail.points)
         begin = case((length > most_bytes, length - most_bytes + 1), else_=1)
-        stored = (func.substr(SeriesTail.points, begin), *_older_than(most_bytes))
+        older = SeriesTail.older if most_bytes > RECENT_POINTS * POINT_DTYPE.itemsize else null()
+        stored: tuple[Any, ...] = (func.substr(SeriesTail.points, begin), older)
         query = select(SeriesTail.cell_id, SeriesTail.metric, *stored).where(
             SeriesTail.device_id == device_id,
             SeriesTail.metric.in_(metrics),
@@ -217,12 +195,6 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
     lengths = np.array([len(one) // POINT_DTYPE.itemsize for one in packed], dtype=np.int64)
     points = np.frombuffer(b"".join(packed), dtype=POINT_DTYPE)
     return Tails(keys, lengths, points)
-
-
-def _older_than(most_bytes: int) -> list[Any]:
-    """The column of older points, if `most_bytes` exceed the recent ones."""
-    beyond = most_bytes > RECENT_POINTS * POINT_DTYPE.itemsize
-    return [SeriesTail.older if beyond else null()]
 
 
 def flagged_points(store: Store, run_ids: Collection[int], labels: Collection[str]) -> set[tuple[int, int]]:
@@ -263,20 +235,19 @@ def cell_states(
 
 
 def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:
-    """Each run's canaries, the median over their positions."""
-    query = select(Canary.run_id, Canary.name, Canary.precision, Canary.latency_ms).where(
-        Canary.run_id.in_(run_ids)
-    )
-    by_canary: dict[tuple[int, str, str], list[float]] = {}
+    """Each run's canaries, the oldest run first."""
+    columns = [Canary.__table__.c[name] for name in CanaryReading._fields]
+    by_canary: dict[tuple[int, str, str], list[tuple[float, float]]] = defaultdict(list)
     with store.session() as session:
-        for run_id, name, precision, latency_ms in driver_rows(session, query):
-            by_canary.setdefault((run_id, name, precision), []).append(latency_ms)
-    return [CanaryReading(*key, float(np.median(values))) for key, values in sorted(by_canary.items())]
+        for *key, latency_ms, rate in driver_rows(session, select(*columns).where(columns[0].in_(run_ids))):
+            by_canary[key[0], key[1], key[2]].append((latency_ms, rate))
+    return [
+        CanaryReading(*key, median(latency_ms for latency_ms, _ in values), fmean(rate for _, rate in values))
+        for key, values in sorted(by_canary.items())
+    ]
 
 
 def alert_nights(store: Store, alert_ids: Collection[int]) -> list[AlertNight]:
     """The points that belong to these alerts."""
     query = select(Verdict.run_id, Verdict.cell_id, Verdict.metric, Verdict.alert_id)
-    with store.session() as session:
-        rows: list[Any] = list(session.execute(query.where(Verdict.alert_id.in_(alert_ids))))
-    return [AlertNight(*row) for row in rows]
+    return store.read(query.where(Verdict.alert_id.in_(alert_ids)), AlertNight)

@@ -1,7 +1,4 @@
-"""Rows that the reads return: frozen values, one field per column.
-
-Rows of alerts and requests are defined in a file of their own and re-exported here.
-"""
+"""Rows that the reads of runs and their results return: frozen values, one field per column."""
 
 from __future__ import annotations
 
@@ -9,27 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from kswatch.db.queries.alert_rows import AlertEventRow as AlertEventRow
-from kswatch.db.queries.alert_rows import AlertRow as AlertRow
-from kswatch.db.queries.alert_rows import RequestRow as RequestRow
-from kswatch.db.records import EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord
+from kswatch.db.records import DeviceRecord, EnvironmentRecord, MeasurementRecord, ProblemKey, RevisionRecord
 from kswatch.db.writes.measurements import PLAIN_COLUMNS
 
 
-@dataclass(frozen=True)
-class DeviceRow:
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow(DeviceRecord):
     """One device, with the number of its runs and the newest one."""
 
     id: int
-    uuid: str
-    kind: str
-    model: str
-    simulated: bool
-    architecture: str | None
-    memory_bytes: int | None
-    cache_bytes: int | None
-    multiprocessors: int | None
-    facts: dict[str, Any]
     runs: int
     newest_run_id: int | None
     newest_started_at: datetime | None
@@ -71,14 +56,20 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class RunEventRow:
+class EventRecord:
     """An event of a run: an exclusion, an inclusion or a note."""
 
-    run_id: int
     at: datetime
     who: str
     action: str
     text: str
+
+
+@dataclass(frozen=True)
+class RunEventRow(EventRecord):
+    """An event with its run."""
+
+    run_id: int
 
 
 @dataclass(frozen=True)
@@ -90,18 +81,13 @@ class EnvironmentChange:
     after: object
 
 
-def _measurement_fields() -> dict[str, object]:
-    """Names and types of a measurement's ids, its problem, and the record's fields that are columns."""
-    ids = dict.fromkeys(("run_id", "cell_id", "problem_id"), int)
-    columns = {**MeasurementRecord.__annotations__, "flags": "str | None"}
-    values = {name: columns[name] for name in ("implementation", *PLAIN_COLUMNS, "flags")}
-    return {**ids, **ProblemKey.__annotations__, **values}
-
-
 if TYPE_CHECKING:
     MeasurementRow: TypeAlias = Any
 else:
-    MeasurementRow = NamedTuple("MeasurementRow", list(_measurement_fields().items()))
+    _types = {**MeasurementRecord.__annotations__, "flags": "str | None"}
+    _fields = dict.fromkeys(("run_id", "cell_id", "problem_id"), int) | ProblemKey.__annotations__
+    _fields |= {name: _types[name] for name in ("implementation", *PLAIN_COLUMNS, "flags")}
+    MeasurementRow = NamedTuple("MeasurementRow", list(_fields.items()))
     MeasurementRow.__doc__ = "A measurement with its problem; the fields are those of `MeasurementRecord`."
 
 
@@ -166,19 +152,6 @@ class CanaryRow(NamedTuple):
     temperature_c: float | None
 
 
-class ProblemRow(NamedTuple):
-    """A problem that a device was measured on."""
-
-    problem_id: int
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-
-
 class PredictionOutcome(NamedTuple):
     """A heuristic's prediction for a problem, beside the measured speedup."""
 
@@ -230,33 +203,3 @@ class VerdictRow(NamedTuple):
     drift: float | None
     reason: str | None
     alert_id: int | None
-
-
-class CellDifference(NamedTuple):
-    """One cell in both runs; `change` is after over before - 1, its interval NaN where one is not known."""
-
-    a: int
-    b: int
-    c: int
-    d: int
-    batch: int
-    precision: str
-    layout: str
-    implementation: str
-    mode: str
-    before: float
-    after: float
-    change: float
-    change_low: float
-    change_high: float
-    p_value: float
-    clear: bool
-
-
-class MissingCells(NamedTuple):
-    """Number of cells with a latency in one run and none in the next, by status and reason."""
-
-    implementation: str
-    status: str
-    reason: str | None
-    cells: int

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import aliased
 
-from kswatch.db.backend.fetch import driver_rows
-from kswatch.db.queries.rows import CellDifference as CellDifference
-from kswatch.db.queries.rows import MissingCells as MissingCells
+from kswatch.db.backend.mapping import driver_rows
 from kswatch.db.records import COMPARABLE, ProblemKey
 from kswatch.db.schema.tables import Cell, Measurement, Problem
 from kswatch.db.statistics import Z_95, benjamini_hochberg
@@ -28,19 +27,43 @@ FALSE_DISCOVERY_RATE = 0.05
 METRICS: tuple[str, ...] = ("latency_ms", "energy_mj")
 
 
+class CellDifference(NamedTuple):
+    """One cell in both runs; `change` is after over before - 1, its interval NaN where one is not known."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+    batch: int
+    precision: str
+    layout: str
+    implementation: str
+    mode: str
+    before: float
+    after: float
+    change: float
+    change_low: float
+    change_high: float
+    p_value: float
+    clear: bool
+
+
+class MissingCells(NamedTuple):
+    """Number of cells with a latency in one run and none in the next, by status and reason."""
+
+    implementation: str
+    status: str
+    reason: str | None
+    cells: int
+
+
 def cell_differences(
     store: Store, before_run_id: int, after_run_id: int, metric: str = "latency_ms"
 ) -> list[CellDifference]:
     """Cells measured in both runs: the significant changes first, the largest of them at the top.
 
-    Args:
-        store: to read from.
-        before_run_id: the first run.
-        after_run_id: the second run, of any device.
-        metric: one of `METRICS`.
-
     Raises:
-        UsageError: there is no such metric.
+        UsageError: the metric is none of `METRICS`.
     """
     if metric not in METRICS:
         raise UsageError(f"runs are compared by {' or '.join(METRICS)}, not by {metric!r}")

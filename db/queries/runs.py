@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, select, union_all
 from sqlalchemy.orm import Session
 
-from kswatch.db.backend.mapping import columns_of, record_of
+from kswatch.db.backend.mapping import columns_of, matching, record_of
 from kswatch.db.queries.rows import DeviceRow, EnvironmentChange, RunEventRow, RunRow
 from kswatch.db.records import EnvironmentRecord, RevisionRecord
 from kswatch.db.schema.tables import Device, Environment, Lease, Revision, Run, RunEvent
@@ -52,10 +52,8 @@ def find_device(store: Store, spec: str | None) -> DeviceRow:
     known = devices(store)
     if not known:
         raise UsageError("the store holds no device yet; run `kswatch nightly` or `kswatch import FILE`")
-    if spec is None:
-        found, problem = known, "several devices are stored"
-    else:
-        found, problem = _matching(known, spec), f"device {spec!r} is ambiguous"
+    found = known if spec is None else _matching(known, spec)
+    problem = "several devices are stored" if spec is None else f"device {spec!r} is ambiguous"
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{device.uuid} ({device.model})" for device in found or known)
@@ -94,14 +92,8 @@ def run_filters(
     excluded: bool = False,
 ) -> list[ColumnElement[bool]]:
     """Conditions on `run`; None means all. Excluded runs are left out by default."""
-    conditions: list[ColumnElement[bool]] = [] if excluded else [Run.excluded.is_(False)]
-    if device_id is not None:
-        conditions.append(Run.device_id == device_id)
-    if kinds is not None:
-        conditions.append(Run.kind.in_(kinds))
-    if origins is not None:
-        conditions.append(Run.origin.in_(origins))
-    return conditions
+    named = matching((Run.device_id, device_id), (Run.kind, kinds), (Run.origin, origins))
+    return named if excluded else [Run.excluded.is_(False), *named]
 
 
 def runs(
@@ -116,13 +108,10 @@ def runs(
     excluded: bool = True,
 ) -> list[RunRow]:
     """Runs, the newest first, by default with the excluded ones."""
-    query = _RUNS.where(*run_filters(device_id, kinds, origins, excluded))
-    if states is not None:
-        query = query.where(_STATE_NOW.in_(states))
-    if suite is not None:
-        query = query.where(Run.suite == suite)
+    which = (*run_filters(device_id, kinds, origins, excluded), *matching((Run.suite, suite)))
+    query = _RUNS.where(*which, *matching((_STATE_NOW, states))).order_by(Run.id.desc())
     with store.session() as session:
-        return _run_rows(session, query.order_by(Run.id.desc()).limit(limit))
+        return _run_rows(session, query.limit(limit))
 
 
 class HistoryFilter(NamedTuple):
@@ -202,38 +191,27 @@ _OWN_COLUMNS = (*(column.key for column in _RUN_COLUMNS), "state", "device_uuid"
 
 def _run_rows(session: Session, query: Select) -> list[RunRow]:
     found = session.execute(query).all()
-    environments = _environments(session, {row.environment_id for row in found})
+    used = session.execute(_ENVIRONMENTS.where(Environment.id.in_({row.environment_id for row in found})))
+    environments = {id_: EnvironmentRecord(*values) for id_, *values in used}
     rows = []
     for row in found:
         values = dict(zip(_OWN_COLUMNS, row, strict=False))
         known, *revision = row[len(_OWN_COLUMNS) :]
         # the cells of a run in progress are not counted yet
         values["by_status"] = row.by_status or count_outcomes(session, row.id)[0]
-        rows.append(
-            RunRow(
-                **values,
-                environment=environments[row.environment_id],
-                revision=None if known is None else RevisionRecord(*revision),
-            )
-        )
+        values["environment"] = environments[row.environment_id]
+        values["revision"] = None if known is None else RevisionRecord(*revision)
+        rows.append(RunRow(**values))
     return rows
 
 
 _ENVIRONMENTS = select(Environment.id, *columns_of(EnvironmentRecord, Environment))
 
 
-def _environments(session: Session, ids: Collection[int]) -> dict[int, EnvironmentRecord]:
-    found = session.execute(_ENVIRONMENTS.where(Environment.id.in_(ids)))
-    return {id_: EnvironmentRecord(*values) for id_, *values in found}
-
-
 def run_events(store: Store, run_id: int | None = None) -> list[RunEventRow]:
     """The events of this run, or of all, the oldest first."""
-    query = select(*columns_of(RunEventRow, RunEvent)).order_by(RunEvent.id)
-    if run_id is not None:
-        query = query.where(RunEvent.run_id == run_id)
-    with store.session() as session:
-        return [RunEventRow(*row) for row in session.execute(query)]
+    query = select(*columns_of(RunEventRow, RunEvent)).where(*matching((RunEvent.run_id, run_id)))
+    return store.read(query.order_by(RunEvent.id), RunEventRow)
 
 
 def environment_changes(store: Store, before_run_id: int, after_run_id: int) -> list[EnvironmentChange]:

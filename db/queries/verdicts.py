@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Select, and_, case, func, select
 
-from kswatch.db.backend.mapping import columns_of, is_problem
+from kswatch.db.backend.mapping import columns_of, is_problem, matching
 from kswatch.db.queries.rows import VerdictRow
 from kswatch.db.records import ProblemKey
 from kswatch.db.schema.tables import Cell, Problem, Run, Verdict
@@ -45,13 +45,11 @@ class ChangeGroup(NamedTuple):
     largest: float | None
 
 
-def verdicts(
-    store: Store, run_id: int | None = None, *, device_id: int | None = None, alert_id: int | None = None
-) -> list[VerdictRow]:
-    """Verdicts of a run, of a device or of an alert, the newest run first, the largest change first."""
-    wanted = ((Verdict.run_id, run_id), (Run.device_id, device_id), (Verdict.alert_id, alert_id))
-    query = _verdicts().where(*(column == value for column, value in wanted if value is not None))
-    return _read(store, query.order_by(Verdict.run_id.desc(), _LARGEST_FIRST, Cell.id))
+def verdicts(store: Store, run_id: int | None = None, *, alert_id: int | None = None) -> list[VerdictRow]:
+    """Verdicts of a run or of an alert, the newest run first, the largest change first."""
+    which = matching((Verdict.run_id, run_id), (Verdict.alert_id, alert_id))
+    order = (Verdict.run_id.desc(), _LARGEST_FIRST, Cell.id)
+    return store.read(_verdicts().where(*which).order_by(*order), VerdictRow)
 
 
 def verdict_counts(store: Store, run_ids: Collection[int]) -> list[VerdictCount]:
@@ -63,20 +61,12 @@ def verdict_counts(store: Store, run_ids: Collection[int]) -> list[VerdictCount]
         .group_by(Verdict.run_id, Verdict.verdict)
         .order_by(Verdict.run_id, Verdict.verdict)
     )
-    with store.session() as session:
-        return [VerdictCount(*row) for row in session.execute(query)]
+    return store.read(query, VerdictCount)
 
 
 def change_groups(store: Store, run_ids: Collection[int]) -> list[ChangeGroup]:
     """Regressions and improvements of these runs, in groups, the worst first."""
-    keys = (
-        Verdict.run_id,
-        Verdict.verdict,
-        Cell.implementation,
-        Verdict.metric,
-        Problem.precision,
-        Verdict.cause,
-    )
+    keys = columns_of(ChangeGroup, Verdict, Cell, Problem)
     largest = func.max(func.abs(Verdict.change))
     query = (
         select(*keys, func.count(), func.min(Verdict.change), func.max(Verdict.change))
@@ -86,8 +76,7 @@ def change_groups(store: Store, run_ids: Collection[int]) -> list[ChangeGroup]:
         .group_by(*keys)
         .order_by(WORST_FIRST, func.coalesce(largest, 0).desc(), *keys)
     )
-    with store.session() as session:
-        return [ChangeGroup(*row) for row in session.execute(query)]
+    return store.read(query, ChangeGroup)
 
 
 def changes(store: Store, run_ids: Collection[int], limit: int | None = 200) -> list[VerdictRow]:
@@ -97,14 +86,14 @@ def changes(store: Store, run_ids: Collection[int], limit: int | None = 200) -> 
     order = (WORST_FIRST, _LARGEST_FIRST, Verdict.run_id, Verdict.cell_id)
     first = worst.order_by(*order).limit(limit).subquery()
     same = (of_first == of_verdict for of_first, of_verdict in zip(first.c, key, strict=True))
-    return _read(store, _verdicts().join(first, and_(*same)).order_by(*order))
+    return store.read(_verdicts().join(first, and_(*same)).order_by(*order), VerdictRow)
 
 
 def problem_verdicts(store: Store, run_ids: Collection[int], problem: ProblemKey) -> list[VerdictRow]:
     """Verdicts on one problem's series in these runs, `same` left out, the newest run first."""
-    query = _verdicts().where(Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME))
-    query = query.where(*is_problem(problem))
-    return _read(store, query.order_by(Verdict.run_id.desc(), Cell.id, Verdict.metric))
+    which = (Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME), *is_problem(problem))
+    order = (Verdict.run_id.desc(), Cell.id, Verdict.metric)
+    return store.read(_verdicts().where(*which).order_by(*order), VerdictRow)
 
 
 def _verdicts() -> Select:
@@ -114,8 +103,3 @@ def _verdicts() -> Select:
         .join(Cell, Cell.id == Verdict.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
     )
-
-
-def _read(store: Store, query: Select) -> list[VerdictRow]:
-    with store.session() as session:
-        return [VerdictRow(*row) for row in session.execute(query)]

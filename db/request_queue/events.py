@@ -50,5 +50,4 @@ def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEv
         .where(RequestEvent.request_id.in_(request_ids))
         .order_by(RequestEvent.id)
     )
-    with store.session() as session:
-        return [RequestEventRow(*row) for row in session.execute(query)]
+    return store.read(query, RequestEventRow)

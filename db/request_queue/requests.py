@@ -9,14 +9,12 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from kswatch.db.queries.alerts import request, requests
-from kswatch.db.queries.rows import RequestRow
+from kswatch.db.config import RequestLimits
+from kswatch.db.queries.alerts import RequestRow, request, requests
+from kswatch.db.queries.runs import matching_devices
 from kswatch.db.records import RunKind
 from kswatch.db.request_queue import events as request_events
-from kswatch.db.request_queue.cost import RequestLimits as RequestLimits
-from kswatch.db.request_queue.cost import estimated_seconds as estimated_seconds
-from kswatch.db.request_queue.cost import seconds_per_cell as seconds_per_cell
-from kswatch.db.schema.tables import Request
+from kswatch.db.schema.tables import Measurement, Request, Run
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
@@ -39,18 +37,9 @@ def submit(
 ) -> int:
     """Queue a run and return the request's id; whether it can run is checked when it is taken.
 
-    Args:
-        store: to write to.
-        suite: its name.
-        device: cpu, a UUID or a model name.
-        asked_by: name of the user.
-        why: reason for the request.
-        arguments: the suite's filters, as in `RunRecord.arguments`, and optionally `budget`.
-        kind: of the run.
-        priority: the highest is taken first, then the oldest.
-        cells: their number, where known; the duration is estimated from it.
-        budget_s: longest time of the run, equal to `budget` of the arguments.
-        limits: of the cost; None for none.
+    `device` is cpu, a UUID or a model name; `arguments` are the suite's filters, as in `RunRecord.arguments`,
+    and optionally `budget`, equal to `budget_s`. The highest priority is taken first, then the oldest. The
+    duration is estimated from the number of cells, where known. Without `limits` no size is refused.
 
     Raises:
         UsageError: it costs too much, or this user submitted too many requests within the last hour.
@@ -60,7 +49,9 @@ def submit(
     now = datetime.now(UTC)
     with store.writing() as session:
         if limits:
-            _refuse(limits.refusal(cells, seconds) or _too_often(session, limits, asked_by, now))
+            reason = limits.refusal(cells, seconds) or _too_often(session, limits, asked_by, now)
+            if reason:
+                raise UsageError(f"this request is refused: {reason}")
         submitted = Request(
             suite=suite,
             device=device,
@@ -79,17 +70,34 @@ def submit(
         return submitted.id
 
 
-def _refuse(reason: str | None) -> None:
-    if reason:
-        raise UsageError(f"this request is refused: {reason}")
-
-
 def _too_often(session: Session, limits: RequestLimits, user: str, now: datetime) -> str | None:
     recent = (Request.asked_by == user, Request.asked_at > now - timedelta(hours=1))
     count = session.scalar(select(func.count()).select_from(Request).where(*recent)) or 0
     if count < limits.requests_per_hour:
         return None
     return f"{user} requested {count} runs within the last hour, which is the limit; wait for those to run"
+
+
+def estimated_seconds(store: Store, device: str, cells: int | None) -> float | None:
+    """Estimated duration of this number of cells on a device; None where it has no finished run."""
+    per_cell = seconds_per_cell(store, device)
+    return None if cells is None or per_cell is None else cells * per_cell
+
+
+def seconds_per_cell(store: Store, device: str) -> float | None:
+    """Mean seconds per cell in the device's newest finished run, a nightly one if there is any."""
+    known = matching_devices(store, device)
+    if len(known) != 1:
+        return None
+    finished = select(Run.id, Run.seconds).where(Run.device_id == known[0].id, Run.seconds > 0)
+    query = finished.where(Run.state == "finished").order_by((Run.kind == "nightly").desc(), Run.id.desc())
+    with store.session() as session:
+        newest = session.execute(query.limit(1)).one_or_none()
+        if newest is None:
+            return None
+        measured = (Measurement.run_id == newest.id, Measurement.status != "skipped")
+        cells = session.scalar(select(func.count()).select_from(Measurement).where(*measured))
+        return newest.seconds / cells if cells else None
 
 
 def queued(store: Store) -> list[RequestRow]:

@@ -18,13 +18,7 @@ KEYS = ("heuristic", "version", "metric", "precision", "layout")
 
 def write(session: Session, run_id: int) -> None:
     """Write the scores of a run's predictions anew, in the caller's transaction."""
-    keys = (
-        Prediction.heuristic,
-        Prediction.version,
-        Comparison.metric,
-        Problem.precision,
-        Problem.layout,
-    )
+    keys = (Prediction.heuristic, Prediction.version, Comparison.metric, Problem.precision, Problem.layout)
     measured = (Comparison.speedup, Comparison.speedup_low, Comparison.speedup_high)
     query = (
         select(*keys, Prediction.predicts_fused, *measured)
@@ -37,13 +31,9 @@ def write(session: Session, run_id: int) -> None:
         values: tuple[Any, ...] = tuple(row)
         groups[values[: len(keys)]].append(PredictionResult(*values[len(keys) :]))
     session.execute(delete(HeuristicScore).where(HeuristicScore.run_id == run_id))
-    rows = [
-        {"run_id": run_id} | dict(zip(KEYS, key, strict=True)) | _figures(results)
-        for key, results in groups.items()
-    ]
+    rows = []
+    for key, results in groups.items():
+        interval = dict(zip(("accuracy_low", "accuracy_high"), accuracy_interval(results), strict=True))
+        keyed = {"run_id": run_id} | dict(zip(KEYS, key, strict=True))
+        rows.append(keyed | asdict(score_predictions(results)) | interval)
     insert_rows(session, HeuristicScore, rows, replace=True)
-
-
-def _figures(results: list[PredictionResult]) -> dict[str, float | None]:
-    low, high = accuracy_interval(results)
-    return asdict(score_predictions(results)) | {"accuracy_low": low, "accuracy_high": high}

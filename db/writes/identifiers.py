@@ -116,8 +116,7 @@ class IdentifierCache:
         }
 
     def _query_problems(self, connection: Connection, keys: Collection[ProblemKey]) -> None:
-        query = _each_problem if len(keys) <= _FEW else _many_problems
-        for key, id_ in query(connection, keys):
+        for key, id_ in _stored_problems(connection, keys):
             self._known.setdefault(key, KnownProblem(id_, {}))
         self._query_cells(connection, keys)
 
@@ -140,15 +139,15 @@ _CELLS = select(Cell.problem_id, Cell.implementation, Cell.id).where(
 )
 
 
-def _each_problem(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[tuple[ProblemKey, int]]:
-    for key in keys:
-        for id_ in connection.scalars(_ONE_PROBLEM, vars(key)).all():
-            yield key, id_
-
-
-def _many_problems(connection: Connection, keys: Collection[ProblemKey]) -> Iterator[tuple[ProblemKey, int]]:
+def _stored_problems(
+    connection: Connection, keys: Collection[ProblemKey]
+) -> Iterator[tuple[ProblemKey, int]]:
+    """The stored ones of these problems, with their ids."""
+    if len(keys) <= _FEW:
+        for key in keys:
+            yield from ((key, id_) for id_ in connection.scalars(_ONE_PROBLEM, vars(key)).all())
+        return
     wanted = {_values(key): key for key in keys}
     for id_, *values in connection.execute(_EVERY_PROBLEM).all():
-        key = wanted.get(tuple(values))
-        if key is not None:
-            yield key, id_
+        if tuple(values) in wanted:
+            yield wanted[tuple(values)], id_

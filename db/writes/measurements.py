@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import groupby
@@ -19,7 +19,6 @@ from kswatch.db.records import (
     IMPLEMENTATIONS,
     MeasurementRecord,
     PredictionRecord,
-    ProblemKey,
 )
 from kswatch.db.schema.tables import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
 from kswatch.db.writes.identifiers import IdentifierCache
@@ -145,18 +144,29 @@ def write_comparisons(
 ) -> list[TailUpdate]:
     """Compare fused with the baselines on each problem, and return the updates of the headline's series.
 
-    Args:
-        connection: of the transaction that wrote the measurements.
-        run_id: the run of the measurements.
-        held: implementations that were ever measured on the device; a comparison needs a row of each.
-        cells: every measurement that the run has of the problems to compare.
+    `cells` are all measurements that the run has of these problems. `held` are the implementations that were
+    ever measured on the device: a comparison needs a row of each. Of a problem's modes the first headline
+    mode is compared.
     """
     baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
+    modes_of: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
+    for problem_id, cell_id, one in cells:
+        modes = modes_of.setdefault(problem_id, {})
+        modes.setdefault(one.mode, {})[one.implementation] = (cell_id, one)
     rows: list[ComparedRow] = []
     points: list[TailUpdate] = []
-    for problem_id, measured in _by_problem(cells).items():
-        new = comparison_rows(run_id, problem_id, measured.headline, baselines)
-        points += ratio_points(new, measured.fused_cell)
+    for problem_id in sorted(modes_of):
+        shown = [modes_of[problem_id][mode] for mode in HEADLINE_MODES if mode in modes_of[problem_id]]
+        if not shown:
+            continue
+        measured = {name: one for name, (_, one) in shown[0].items()}
+        new = [
+            ComparedRow(run_id, problem_id, metric, name, *compare(measured, metric, names))
+            for metric in measured_metrics(measured.values())
+            for name, names in baselines.items()
+        ]
+        fused_cell = next((cells_of["fused"][0] for cells_of in shown if "fused" in cells_of), None)
+        points += ratio_points(new, fused_cell)
         rows += new
     insert_tuples(connection, Comparison, ComparedRow._fields, rows)
     return points
@@ -190,14 +200,6 @@ _OF_RUN = (
 _OF_PROBLEMS = _OF_RUN.where(Cell.problem_id.in_(bindparam("problem_ids", expanding=True)))
 
 
-class ProblemCells(NamedTuple):
-    """A problem's measurements in one run."""
-
-    headline: dict[str, Measured]
-    """By implementation, in the first headline mode that the problem has."""
-    fused_cell: int | None
-
-
 PlacedCell = tuple[int, int, Measured]
 """(problem id, cell id, its measurement)."""
 
@@ -221,39 +223,10 @@ def placed(
     records: Sequence[MeasurementRecord],
 ) -> Iterator[PlacedCell]:
     """The measurements of a run that has only these records, without reading them back."""
-    grouped = [(key, list(some)) for key, some in groupby(zip(cells, records, strict=True), key=_problem_of)]
+    by_problem = groupby(zip(cells, records, strict=True), key=lambda cell: cell[1].problem)
+    grouped = [(key, list(some)) for key, some in by_problem]
     ids = identifiers.problem_ids(connection, (key for key, _ in grouped))
     return ((ids[key], cell_id, record) for key, some in grouped for cell_id, record in some)
-
-
-def _problem_of(cell: tuple[int, MeasurementRecord]) -> ProblemKey:
-    return cell[1].problem
-
-
-def _by_problem(cells: Iterable[PlacedCell]) -> dict[int, ProblemCells]:
-    problems: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
-    for problem_id, cell_id, measured in cells:
-        modes = problems.setdefault(problem_id, {})
-        modes.setdefault(measured.mode, {})[measured.implementation] = (cell_id, measured)
-    headlines = ((problem_id, _headline(problems[problem_id])) for problem_id in sorted(problems))
-    return {problem_id: headline for problem_id, headline in headlines if headline.headline}
-
-
-def _headline(modes: Mapping[str, dict[str, tuple[int, Measured]]]) -> ProblemCells:
-    shown = [modes[mode] for mode in HEADLINE_MODES if mode in modes]
-    fused = next((cells["fused"][0] for cells in shown if "fused" in cells), None)
-    return ProblemCells({name: one for name, (_, one) in shown[0].items()} if shown else {}, fused)
-
-
-def comparison_rows(
-    run_id: int, problem_id: int, measured: Mapping[str, Measured], baselines: Mapping[str, Sequence[str]]
-) -> list[ComparedRow]:
-    """Rows of `comparison` for one problem: one for each measured metric and set of baselines."""
-    return [
-        ComparedRow(run_id, problem_id, metric, name, *compare(measured, metric, names))
-        for metric in measured_metrics(measured.values())
-        for name, names in baselines.items()
-    ]
 
 
 def measured_metrics(measured: Collection[Measured]) -> list[str]:

@@ -46,6 +46,9 @@ def summarise_speedups(speedups: Sequence[float]) -> SpeedupSummary:
     )
 
 
+_KEYS = ("metric", "precision", "layout", "baselines")
+
+
 def write_run_summary(session: Session, run_id: int) -> None:
     """Write the run's summary per metric, precision, layout and set of baselines."""
     keys = (Comparison.metric, Problem.precision, Problem.layout, Comparison.baselines)
@@ -54,18 +57,12 @@ def write_run_summary(session: Session, run_id: int) -> None:
         .join(Problem, Problem.id == Comparison.problem_id)
         .where(Comparison.run_id == run_id)
     )
-    groups: dict[tuple[str, str, str, str], list[float | None]] = defaultdict(list)
-    for metric, precision, layout, baselines, speedup in session.execute(query):
-        groups[metric, precision, layout, baselines].append(speedup)
+    groups: dict[tuple[str, ...], list[float | None]] = defaultdict(list)
+    for *key, speedup in session.execute(query):
+        groups[tuple(key)].append(speedup)
     rows = []
-    for (metric, precision, layout, baselines), speedups in groups.items():
+    for group, speedups in groups.items():
         known = [speedup for speedup in speedups if speedup is not None]
-        row = {
-            "run_id": run_id,
-            "metric": metric,
-            "precision": precision,
-            "layout": layout,
-            "baselines": baselines,
-        }
+        row = {"run_id": run_id} | dict(zip(_KEYS, group, strict=True))
         rows.append(row | asdict(summarise_speedups(known)) | {"left_out": len(speedups) - len(known)})
     insert_rows(session, RunSummary, rows, replace=True)

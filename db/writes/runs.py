@@ -16,9 +16,9 @@ from kswatch.db.schema.tables import Measurement, Prediction, Run
 from kswatch.db.writes import heuristic_scores
 from kswatch.db.writes import measurements as recording
 from kswatch.db.writes.identifiers import device_id, environment_id, revision_id
-from kswatch.db.writes.measurements import PlacedCell, RunFacts
+from kswatch.db.writes.measurements import PlacedCell
 from kswatch.db.writes.run_summary import write_run_summary
-from kswatch.db.writes.series_tails import write_tails
+from kswatch.db.writes.series_tails import KINDS_WITH_TAILS, write_tails
 from kswatch.errors import UsageError
 
 
@@ -50,19 +50,15 @@ def finish(
 
     `cells` are all measurements of the run, where the caller has them; else they are read.
     """
-    run.state, run.seconds, run.harness_seconds, run.finished_at = (
-        state,
-        seconds,
-        harness_seconds,
-        finished_at,
-    )
+    run.state, run.finished_at = state, finished_at
+    run.seconds, run.harness_seconds = seconds, harness_seconds
     run.by_status, run.by_event = count_outcomes(session, run.id)
     connection = session.connection()
     held = recording.held_implementations(connection, run.device_id, run.id)
     # a baseline that was first measured late in the run is missing from the comparisons before it
     compared = recording.stored(connection, run.id) if cells is None else cells
     ratios = recording.write_comparisons(connection, run.id, held, compared)
-    if RunFacts(run.id, run.device_id, run.kind).has_tails:
+    if run.kind in KINDS_WITH_TAILS:
         write_tails(connection, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)
     heuristic_scores.write(session, run.id)

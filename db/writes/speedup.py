@@ -35,12 +35,9 @@ class SpeedupResult(NamedTuple):
 
 
 def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[str]) -> SpeedupResult:
-    """The comparison of one problem, from its measurements by implementation.
+    """The comparison of one problem, from its measurements by implementation, in one of `COMPARED_METRICS`.
 
-    Args:
-        measured: the measurement of each implementation that has one.
-        metric: a key of `COMPARED_METRICS`.
-        baselines: the baselines to beat; the order decides between equals.
+    Of equal baselines the first one is the best.
     """
     column = COMPARED_METRICS[metric]
     fused = measured.get("fused")
@@ -53,7 +50,8 @@ def compare(measured: Mapping[str, Measured], metric: str, baselines: Iterable[s
         return SpeedupResult(left_out=fault or "no baseline can compute it")
     best = min(competitors, key=lambda name: getattr(competitors[name], column))
     if metric == "latency" and _were_paired(fused, competitors[best]):
-        speedup, low, high = _paired(competitors[best])
+        names = ("ratio_to_fused", "ratio_to_fused_low", "ratio_to_fused_high")
+        speedup, low, high = (getattr(competitors[best], name) for name in names)
     else:
         speedup = getattr(competitors[best], column) / getattr(fused, column)
         low, high = _energy_interval(fused, competitors[best]) if metric == "energy" else (None, None)
@@ -91,10 +89,6 @@ def _were_paired(fused: Measured, best: Measured) -> bool:
     """Whether the ratio is one to this very measurement of fused, not to that of an older run."""
     same_run = getattr(fused, "run_id", None) == getattr(best, "run_id", None)
     return same_run and best.ratio_to_fused is not None
-
-
-def _paired(best: Measured) -> tuple[float, float | None, float | None]:
-    return best.ratio_to_fused, best.ratio_to_fused_low, best.ratio_to_fused_high
 
 
 def _energy_interval(fused: Measured, best: Measured) -> tuple[float | None, float | None]:

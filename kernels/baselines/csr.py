@@ -6,7 +6,7 @@ import torch
 
 from kswatch.kernels.baselines.base import Baseline
 from kswatch.kernels.baselines.blocks import empty_output
-from kswatch.kernels.baselines.sparse import compressed, index_bytes, index_dtype, multiply_into
+from kswatch.kernels.baselines.sparse import compressed, index_dtype, multiply_into
 from kswatch.kernels.implementation import Empty, Product
 from kswatch.kernels.problem import Problem
 
@@ -40,4 +40,4 @@ class Csr(Baseline):
     def memory_bytes(self, problem: Problem) -> int:
         """The compulsory bytes and an index for each weight and each row."""
         indices = problem.pattern.nonzeros + problem.pattern.rows + 1
-        return problem.compulsory_bytes + index_bytes(problem) * indices
+        return problem.compulsory_bytes + index_dtype(problem).itemsize * indices

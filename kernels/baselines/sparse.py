@@ -16,11 +16,6 @@ def index_dtype(problem: Problem) -> torch.dtype:
     return torch.int32 if max(problem.pattern.nonzeros, problem.pattern.columns) <= INT32_MAX else torch.int64
 
 
-def index_bytes(problem: Problem) -> int:
-    """Bytes of one index."""
-    return index_dtype(problem).itemsize
-
-
 def compressed(
     problem: Problem, layout: torch.layout, rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor
 ) -> torch.Tensor:

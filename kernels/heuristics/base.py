@@ -35,12 +35,9 @@ class Heuristic:
     version: int
     statement: str
     """The rule in one line, for display."""
-    predict: Callable[[Problem, DeviceFacts], Prediction]
-    predict_many: Callable[[Sequence[Problem], DeviceFacts], list[Prediction]] | None = None
-    """The same for many problems, where a rule can do this faster."""
+    predict_all: Callable[[Sequence[Problem], DeviceFacts], list[Prediction]]
+    """The prediction for each problem."""
 
-    def predict_all(self, problems: Sequence[Problem], facts: DeviceFacts) -> list[Prediction]:
-        """The prediction for each problem."""
-        if self.predict_many is not None:
-            return self.predict_many(problems, facts)
-        return [self.predict(problem, facts) for problem in problems]
+    def predict(self, problem: Problem, facts: DeviceFacts) -> Prediction:
+        """The prediction for one problem."""
+        return self.predict_all([problem], facts)[0]

@@ -18,20 +18,7 @@ from kswatch.kernels.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 
-TERMS: tuple[str, ...] = (
-    "launch",
-    "input_mb",
-    "output_mb",
-    "permuted_input_mb",
-    "permuted_output_mb",
-    "strided_input_mb",
-    "strided_output_mb",
-    "gflops",
-    "gflops_small_b",
-    "gflops_small_c",
-    "weight_mb",
-)
-
+TERM_COUNT = 11
 STRIDE_LIMIT = 16
 """From this d on, a strided access moves a whole sector for each element that it needs."""
 
@@ -39,34 +26,34 @@ _EXTRA_WORK: dict[str, Callable[[Floats, Floats], Floats]] = {
     "dense": lambda a, d: a * d,
     "bmm_blockdense": lambda a, d: d,
 }
-"""Factor by which a method exceeds the necessary operations and weights, from the pattern's a and d."""
+"""Factor by which a method exceeds the necessary operations and weights, from the pattern's a and d.
 
-_NO_PERMUTATION = ("dense", "bmm_blockdense")
+These methods permute nothing.
+"""
 
 
 def term_table(problems: Sequence[Problem], implementation: str) -> Floats:
-    """The values of `TERMS` for one implementation of many problems, of shape (problems, terms)."""
+    """The terms for one implementation of many problems, of shape (problems, `TERM_COUNT`)."""
     sizes = np.array([_sizes(problem) for problem in problems], dtype=float)
     input_mb, output_mb, weight_mb, gflops, a, b, c, d = sizes.T
     extra_work = _EXTRA_WORK.get(implementation, lambda a, d: np.ones_like(a))(a, d)
-    permuted = (d > 1) * float(implementation not in _NO_PERMUTATION)
+    permuted = (d > 1) * float(implementation not in _EXTRA_WORK)
     strided = permuted * np.minimum(d, STRIDE_LIMIT) / STRIDE_LIMIT
     executed = extra_work * gflops
-    return np.column_stack(
-        [
-            np.ones_like(a),
-            input_mb,
-            output_mb,
-            permuted * input_mb,
-            permuted * output_mb,
-            strided * input_mb,
-            strided * output_mb,
-            executed,
-            executed * b**-0.5,
-            executed * c**-0.5,
-            extra_work * weight_mb,
-        ]
-    )
+    terms = {
+        "launch": np.ones_like(a),
+        "input_mb": input_mb,
+        "output_mb": output_mb,
+        "permuted_input_mb": permuted * input_mb,
+        "permuted_output_mb": permuted * output_mb,
+        "strided_input_mb": strided * input_mb,
+        "strided_output_mb": strided * output_mb,
+        "gflops": executed,
+        "gflops_small_b": executed * b**-0.5,
+        "gflops_small_c": executed * c**-0.5,
+        "weight_mb": extra_work * weight_mb,
+    }
+    return np.column_stack(list(terms.values()))
 
 
 @lru_cache(maxsize=8192)

@@ -7,7 +7,6 @@ from the rates measured on a device where they are known, else from the manufact
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 
 from kswatch.kernels.heuristics.base import DeviceFacts
@@ -72,13 +71,11 @@ def balance(facts: DeviceFacts, precision: str) -> float | None:
 
 def balance_facts(facts: DeviceFacts) -> dict[str, object]:
     """The facts that distances depend on; a model file keeps these for each device."""
-    return {name: value for name, value in facts.items() if name in _KEPT or name.endswith("_rate")}
+    kept = ("model", "kind", "architecture", "origin")
+    return {name: value for name, value in facts.items() if name in kept or name.endswith("_rate")}
 
 
-_KEPT = ("model", "kind", "architecture", "origin")
-
-
-def _number(facts: Mapping[str, object], name: str) -> float | None:
+def _number(facts: DeviceFacts, name: str) -> float | None:
     value = facts.get(name)
     return float(value) if isinstance(value, int | float) else None
 

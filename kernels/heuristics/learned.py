@@ -7,17 +7,20 @@ d > 1 where no device of the same kind was measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
 
 from kswatch.kernels.heuristics.base import DeviceFacts, Heuristic, Prediction
+from kswatch.kernels.heuristics.cost_model import Floats
 from kswatch.kernels.heuristics.device_distance import device_distance
+from kswatch.kernels.heuristics.features import SIZES
 from kswatch.kernels.heuristics.model_file import learned_sections
 from kswatch.kernels.heuristics.rules import PERMUTATION
-from kswatch.kernels.heuristics.section import ModelSection, named_excess
+from kswatch.kernels.heuristics.section import ModelSection, log_speedups
 from kswatch.kernels.problem import Problem
 
 METRICS: tuple[str, ...] = ("latency", "energy")
@@ -26,6 +29,8 @@ OTHER_METRIC = 0.5
 OTHER_PRECISION = 1.0
 OTHER_LAYOUT = 2.0
 """Penalties for a section with another metric, precision or layout, in doublings like other distances."""
+NEAR = 1.0
+"""Sections at this distance or more belong to another model, precision or layout."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,8 @@ class CostEstimate:
 def estimate_costs(
     problem: Problem,
     facts: DeviceFacts,
-    metrics: Collection[str] = METRICS,
+    metrics: Sequence[str],
     sections: Sequence[ModelSection] | None = None,
-    corrected: bool = True,
 ) -> CostEstimate | None:
     """The costs predicted by the nearest section; None where no device of the same kind was measured.
 
@@ -64,19 +68,18 @@ def estimate_costs(
         facts: about the device; `model`, `kind` and the canaries' rates are used.
         metrics: the metrics to consider; the first one is preferred.
         sections: the sections to choose from, by default those of the model file in use.
-        corrected: with the trees, instead of only the cost model's constants.
     """
-    return estimate_many([problem], facts, metrics, sections, corrected)[0]
+    return _estimate_all([problem], facts, metrics, sections, corrected=True)[0]
 
 
-def estimate_many(
+def _estimate_all(
     problems: Sequence[Problem],
     facts: DeviceFacts,
-    metrics: Collection[str] = METRICS,
-    sections: Sequence[ModelSection] | None = None,
-    corrected: bool = True,
+    metrics: Sequence[str],
+    sections: Sequence[ModelSection] | None,
+    corrected: bool,
 ) -> list[CostEstimate | None]:
-    """The result of `estimate_costs` for each of many problems, computed much faster."""
+    """The estimates for many problems, by the trees or (`corrected` is False) the constants alone."""
     known = learned_sections() if sections is None else sections
     indices_by_kind: dict[tuple[str, str], list[int]] = {}
     for index, problem in enumerate(problems):
@@ -84,7 +87,7 @@ def estimate_many(
     result: list[CostEstimate | None] = [None] * len(problems)
     for indices in indices_by_kind.values():
         group = [problems[index] for index in indices]
-        nearest = _nearest(known, group[0], facts, list(metrics))
+        nearest = _nearest(known, group[0], facts, metrics)
         if nearest is not None:
             estimates = _estimate_from_section(*nearest, group, facts, metrics, corrected)
             for index, estimate in zip(indices, estimates, strict=True):
@@ -96,15 +99,12 @@ def _nearest(
     known: Sequence[ModelSection], problem: Problem, facts: DeviceFacts, metrics: Sequence[str]
 ) -> tuple[ModelSection, float] | None:
     """The section nearest to problems of this precision and layout, and its distance."""
-    ranked = [
-        (_distance(section, problem, facts, metrics), index)
-        for index, section in enumerate(known)
+    candidates = (
+        (section, _distance(section, problem, facts, metrics))
+        for section in known
         if section.metric in metrics and _kind(section.device) == _kind(facts)
-    ]
-    if not ranked:
-        return None
-    distance, index = min(ranked)
-    return known[index], distance
+    )
+    return min(candidates, key=itemgetter(1), default=None)
 
 
 def _estimate_from_section(
@@ -112,31 +112,50 @@ def _estimate_from_section(
     distance: float,
     problems: Sequence[Problem],
     facts: DeviceFacts,
-    metrics: Collection[str],
+    metrics: Sequence[str],
     corrected: bool,
 ) -> Iterator[CostEstimate]:
     """The estimates of one section for problems of one precision and layout."""
     by_name = section.log_costs(problems, corrected)
     range_excess = section.range_excess(problems)
-    baselines = np.min([values for name, values in by_name.items() if name != "fused"], axis=0)
-    log_speedups = baselines - by_name["fused"]
-    probabilities = section.probabilities(range_excess, log_speedups, corrected, distance)
+    gains = log_speedups(by_name)
+    probabilities = section.probabilities(range_excess, gains, corrected, distance)
     costs = np.exp(np.column_stack(list(by_name.values()))).tolist()
-    caveats = tuple(_caveats(section, problems[0], facts, next(iter(metrics))))
+    caveats = tuple(_caveats(section, problems[0], facts, metrics[0]))
     for row, values in enumerate(costs):
         probability = float(probabilities[row])
         yield CostEstimate(
             section=section,
             distance=distance,
-            caveats=caveats + tuple(map(_range_caveat, named_excess(range_excess[row]))),
+            caveats=caveats + tuple(_range_caveats(range_excess[row])),
             costs=dict(sorted(zip(by_name, values, strict=True), key=itemgetter(1))),
-            predicted_speedup=math.exp(log_speedups[row]),
+            predicted_speedup=math.exp(gains[row]),
             confidence=max(probability, 1 - probability),
         )
 
 
-def _range_caveat(excess: tuple[str, float]) -> str:
-    return f"{excess[0]} is {excess[1]:.1f} doublings outside the measured range"
+def _range_caveats(range_excess: Floats) -> Iterator[str]:
+    """The sizes of a problem that exceed the measured range."""
+    for size, excess in zip(SIZES, range_excess, strict=True):
+        if excess > 0:
+            yield f"{size.removeprefix('log2_')} is {excess:.1f} doublings outside the measured range"
+
+
+def ranked(problem: Problem, facts: DeviceFacts) -> tuple[str, ...]:
+    """Implementations by predicted latency, the best first; the order in which a layer tries them.
+
+    The model file is used where the latency of this project's own kernel was measured on the same device
+    model, in the same precision and layout. Elsewhere the rule d > 1 is no worse (README.md), and does not
+    depend on which kernel was measured.
+
+    Raises:
+        ConfigurationError: the model file in use cannot be read.
+    """
+    own = [section for section in learned_sections() if not section.is_imported]
+    estimate = estimate_costs(problem, facts, ("latency",), own)
+    if estimate is not None and estimate.distance < NEAR:
+        return tuple(estimate.costs)
+    return ("fused", "bmm") if PERMUTATION.predict(problem, facts).predicts_fused else ("bmm", "fused")
 
 
 def _distance(section: ModelSection, problem: Problem, facts: DeviceFacts, metrics: Sequence[str]) -> float:
@@ -173,33 +192,13 @@ def _caveats(section: ModelSection, problem: Problem, facts: DeviceFacts, metric
     return caveats
 
 
-def _fitted(name: str, statement: str, corrected: bool) -> Heuristic:
-    def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
-        return predict_from(None, corrected)(problem, facts)
-
-    def predict_many(problems: Sequence[Problem], facts: DeviceFacts) -> list[Prediction]:
-        return _predictions(problems, facts, None, corrected)
-
-    return Heuristic(name, 1, statement, predict, predict_many)
-
-
 def predict_from(
-    sections: Sequence[ModelSection] | None, corrected: bool
-) -> Callable[[Problem, DeviceFacts], Prediction]:
-    """A rule that predicts from these sections, by default those of the model file in use."""
-
-    def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
-        return _predictions([problem], facts, sections, corrected)[0]
-
-    return predict
-
-
-def _predictions(
-    problems: Sequence[Problem], facts: DeviceFacts, sections: Sequence[ModelSection] | None, corrected: bool
+    sections: Sequence[ModelSection] | None, corrected: bool, problems: Sequence[Problem], facts: DeviceFacts
 ) -> list[Prediction]:
+    """The prediction for each problem from these sections, by default those of the model file in use."""
     metric = str(facts.get("metric", METRICS[0]))
     metrics = (metric, *(other for other in METRICS if other != metric))
-    estimates = estimate_many(problems, facts, metrics, sections, corrected)
+    estimates = _estimate_all(problems, facts, metrics, sections, corrected)
     pairs = zip(problems, estimates, strict=True)
     return [_prediction(problem, estimate, facts, metric) for problem, estimate in pairs]
 
@@ -216,5 +215,15 @@ def _prediction(
     )
 
 
-COST_MODEL = _fitted("cost_model", "fused where its cost model predicts the lowest cost", False)
-LEARNED = _fitted("learned", "fused where the cost model with boosted trees predicts the lowest cost", True)
+COST_MODEL = Heuristic(
+    "cost_model",
+    1,
+    "fused where its cost model predicts the lowest cost",
+    partial(predict_from, None, False),
+)
+LEARNED = Heuristic(
+    "learned",
+    1,
+    "fused where the cost model with boosted trees predicts the lowest cost",
+    partial(predict_from, None, True),
+)

@@ -64,14 +64,11 @@ def read_sections(path: Path) -> tuple[ModelSection, ...]:
         version = document["version"]
         sections = tuple(map(ModelSection.from_plain, document["sections"])) if version == VERSION else ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} is not a model file ({_error_text(error)}); {cure}") from error
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ConfigurationError(f"{path} is not a model file ({reason}); {cure}") from error
     if version != VERSION:
         raise ConfigurationError(f"{path} is a model file of version {version}, not {VERSION}; {cure}")
     return sections
-
-
-def _error_text(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def write_sections(path: Path, sections: Sequence[ModelSection]) -> None:
@@ -80,11 +77,8 @@ def write_sections(path: Path, sections: Sequence[ModelSection]) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "sections": [section.to_plain() for section in sections],
-    }
+    plain = [section.to_plain() for section in sections]
+    document = {"format": FORMAT, "version": VERSION, "sections": plain}
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         draft.write_text(json.dumps(document, separators=(",", ":"), allow_nan=False), encoding="utf-8")
@@ -95,9 +89,8 @@ def write_sections(path: Path, sections: Sequence[ModelSection]) -> None:
 
 def merge_sections(former: Sequence[ModelSection], new: Sequence[ModelSection]) -> tuple[ModelSection, ...]:
     """All sections; a new one replaces a former one of the same device, metric, precision and layout."""
-    named = {_name(section): section for section in (*former, *new)}
+    named = {
+        (str(section.device.get("model")), section.metric, section.precision, section.layout): section
+        for section in (*former, *new)
+    }
     return tuple(named[name] for name in sorted(named))
-
-
-def _name(section: ModelSection) -> tuple[str, str, str, str]:
-    return str(section.device.get("model")), section.metric, section.precision, section.layout

@@ -28,11 +28,11 @@ RANKINGS: dict[str, Callable[[Pattern], Fraction]] = {
 
 
 def _rule(name: str, statement: str, predicts_fused: Callable[[Pattern], bool]) -> Heuristic:
-    def predict(problem: Problem, facts: DeviceFacts) -> Prediction:
+    def predict_all(problems: Sequence[Problem], facts: DeviceFacts) -> list[Prediction]:
         del facts
-        return Prediction(predicts_fused=predicts_fused(problem.pattern))
+        return [Prediction(predicts_fused(problem.pattern)) for problem in problems]
 
-    return Heuristic(name, 1, statement, predict)
+    return Heuristic(name, 1, statement, predict_all)
 
 
 def _threshold(name: str, statement: str, limit: Fraction) -> Heuristic:
@@ -67,15 +67,11 @@ def fit_limit(measured: Sequence[MeasuredProblem], ranking: Callable[[Pattern], 
     return best_limit
 
 
-def fit_threshold(name: str) -> Callable[[Sequence[MeasuredProblem]], Rule]:
-    """A function that fits the limit of one of `RANKINGS`."""
+def fit_threshold(name: str, measured: Sequence[MeasuredProblem]) -> Rule:
+    """The rule of one of `RANKINGS` with the fitted limit."""
     ranking = RANKINGS[name]
-
-    def fit(measured: Sequence[MeasuredProblem]) -> Rule:
-        limit = fit_limit(measured, ranking)
-        return lambda problem: Prediction(limit is not None and ranking(problem.pattern) >= limit)
-
-    return fit
+    limit = fit_limit(measured, ranking)
+    return lambda problem: Prediction(limit is not None and ranking(problem.pattern) >= limit)
 
 
 def fit_majority(measured: Sequence[MeasuredProblem]) -> Rule:

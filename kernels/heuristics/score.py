@@ -65,15 +65,10 @@ def cost_errors(costs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]
 
 
 def _cost_error(pairs: Sequence[tuple[float, float]]) -> CostError:
-    logs = [math.log(measured) for _, measured in pairs]
-    mean = statistics.fmean(logs)
     residual = sum(math.log(predicted / measured) ** 2 for predicted, measured in pairs)
-    total = sum((value - mean) ** 2 for value in logs)
-    return CostError(
-        problems=len(pairs),
-        r2_log=1 - residual / total if total else None,
-        median_error=median_error(pairs) or 0.0,
-    )
+    total = len(pairs) * statistics.pvariance([math.log(measured) for _, measured in pairs])
+    r2_log = 1 - residual / total if total else None
+    return CostError(len(pairs), r2_log, median_error(pairs) or 0.0)
 
 
 def median_error(pairs: Sequence[tuple[float, float]]) -> float | None:

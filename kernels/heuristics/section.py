@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from kswatch.kernels.heuristics.cost_model import TERMS, Floats, term_table
+from kswatch.kernels.heuristics.cost_model import TERM_COUNT, Floats, term_table
 from kswatch.kernels.heuristics.features import FEATURES, SIZES, feature_table
 from kswatch.kernels.heuristics.forest import Forest
 from kswatch.kernels.problem import Problem
@@ -28,14 +28,25 @@ class ImplementationCost:
     constants: tuple[float, ...]
     correction: Forest
 
-    def log_costs(self, problems: Sequence[Problem], implementation: str, corrected: bool = True) -> Floats:
-        """Predicted costs, as natural logarithms of ms or mJ."""
-        plain = self.log_plain(problems, implementation)
-        return plain + self.correction.predict(feature_table(problems)) if corrected else plain
 
-    def log_plain(self, problems: Sequence[Problem], implementation: str) -> Floats:
-        """The same from the constants alone."""
-        return np.log(term_table(problems, implementation) @ np.array(self.constants))
+def log_costs(
+    implementations: Mapping[str, ImplementationCost], problems: Sequence[Problem], corrected: bool
+) -> dict[str, Floats]:
+    """Predicted log(ms) or log(mJ) by implementation, from the constants alone or corrected by trees."""
+    costs = {
+        name: np.log(term_table(problems, name) @ np.array(cost.constants))
+        for name, cost in implementations.items()
+    }
+    if not corrected:
+        return costs
+    table = feature_table(problems)
+    return {name: costs[name] + cost.correction.predict(table) for name, cost in implementations.items()}
+
+
+def log_speedups(log_costs: Mapping[str, Floats]) -> Floats:
+    """log(best baseline / fused) of each problem."""
+    baselines = [costs for name, costs in log_costs.items() if name != "fused"]
+    return np.min(baselines, axis=0) - log_costs["fused"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +76,7 @@ class ModelSection:
 
     def log_costs(self, problems: Sequence[Problem], corrected: bool = True) -> dict[str, Floats]:
         """Predicted log(ms) or log(mJ) by implementation, from the constants alone or corrected by trees."""
-        plain = {name: cost.log_plain(problems, name) for name, cost in self.implementations.items()}
-        if not corrected:
-            return plain
-        table = feature_table(problems)
-        return {
-            name: plain[name] + cost.correction.predict(table) for name, cost in self.implementations.items()
-        }
+        return log_costs(self.implementations, problems, corrected)
 
     def probabilities(
         self, range_excess: Floats, log_speedups: Floats, corrected: bool = True, distance: float = 0.0
@@ -96,12 +101,11 @@ class ModelSection:
 
     def to_plain(self) -> dict[str, Any]:
         """The section as values for JSON."""
-        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         costs = {
             name: {"constants": cost.constants, "correction": cost.correction.to_plain()}
             for name, cost in self.implementations.items()
         }
-        return {**plain, "implementations": costs}
+        return {**vars(self), "implementations": costs}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ModelSection:
@@ -111,43 +115,16 @@ class ModelSection:
             ValueError, KeyError, TypeError: the values have another form.
         """
         costs = {
-            name: ImplementationCost(_floats(cost["constants"], len(TERMS)), _forest(cost["correction"]))
+            name: ImplementationCost(_floats(cost["constants"], TERM_COUNT), _forest(cost["correction"]))
             for name, cost in plain["implementations"].items()
         }
         if "fused" not in costs or len(costs) < 2:
             raise ValueError("fused or every baseline is missing")
-        values = {name: plain[name] for name in _PLAIN_FIELDS}
+        values = {field.name: plain[field.name] for field in fields(cls)} | {"implementations": costs}
         values |= {name: _floats(plain[name], len(SIZES)) for name in ("lowest", "highest")}
         if not (values["spread"] > 0 and values["plain_spread"] > 0):
             raise ValueError("a spread is not above 0")
-        return cls(**values, implementations=costs)
-
-
-_PLAIN_FIELDS = (
-    "device",
-    "metric",
-    "precision",
-    "layout",
-    "problems",
-    "plain_spread",
-    "spread",
-    "lowest",
-    "highest",
-)
-
-
-def named_excess(range_excess: Floats) -> list[tuple[str, float]]:
-    """The sizes of a problem that exceed the measured range, by name, with the excess in doublings."""
-    return [
-        (name.removeprefix("log2_"), float(excess))
-        for name, excess in zip(SIZES, range_excess, strict=True)
-        if excess > 0
-    ]
-
-
-def log_speedup_of(log_costs: Mapping[str, float]) -> float:
-    """log(best baseline / fused)."""
-    return min(value for name, value in log_costs.items() if name != "fused") - log_costs["fused"]
+        return cls(**values)
 
 
 def _floats(values: Sequence[float], count: int) -> tuple[float, ...]:

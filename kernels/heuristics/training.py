@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from kswatch.kernels.heuristics.forest import NO_TREES, Forest
 from kswatch.kernels.heuristics.learned import predict_from
 from kswatch.kernels.heuristics.measured import Fit, MeasuredProblem, Rule, with_known_winner
 from kswatch.kernels.heuristics.rules import PERMUTATION, RANKINGS, fit_majority, fit_threshold
-from kswatch.kernels.heuristics.section import ImplementationCost, ModelSection, log_speedup_of
+from kswatch.kernels.heuristics.section import ImplementationCost, ModelSection, log_costs, log_speedups
 
 LEAST_PROBLEMS = 8
 """Minimum number of problems to fit the constants of an implementation."""
@@ -42,32 +43,28 @@ def fit_sections(
     measured: Sequence[MeasuredProblem],
     device: Mapping[str, Any],
     metric: str,
-    with_trees: bool = True,
-    with_spread: bool = True,
+    seeds: Sequence[int] = SEEDS,
 ) -> list[ModelSection]:
-    """One section for each precision and layout that has enough problems with fused and a baseline."""
+    """One section for each precision and layout that has enough problems with fused and a baseline.
+
+    `seeds` are those of the trees; without any, only the constants are fitted.
+    """
     groups: dict[tuple[str, str], list[MeasuredProblem]] = defaultdict(list)
     for item in measured:
         groups[item.problem.precision, item.problem.layout].append(item)
-    fitted = (
-        _fit_section(group, device, metric, with_trees, with_spread) for _, group in sorted(groups.items())
-    )
+    fitted = (_fit_section(group, device, metric, seeds) for _, group in sorted(groups.items()))
     return [section for section in fitted if section is not None]
 
 
 def _fit_section(
-    measured: Sequence[MeasuredProblem],
-    device: Mapping[str, Any],
-    metric: str,
-    with_trees: bool,
-    with_spread: bool,
+    measured: Sequence[MeasuredProblem], device: Mapping[str, Any], metric: str, seeds: Sequence[int]
 ) -> ModelSection | None:
-    costs = _fit_costs(measured, with_trees)
+    costs = _fit_costs(measured, seeds)
     if "fused" not in costs or len(costs) < 2:
         return None
     problem = measured[0].problem
     sizes = feature_table([item.problem for item in measured])[:, : len(SIZES)]
-    spreads = _spreads(measured, with_trees) if with_spread else (WIDE_SPREAD, WIDE_SPREAD)
+    plain_spread, spread = _spreads(measured, seeds)
     return ModelSection(
         device=device,
         metric=metric,
@@ -75,21 +72,19 @@ def _fit_section(
         layout=problem.layout,
         problems=len(with_known_winner(measured)),
         implementations=costs,
-        plain_spread=spreads[0],
-        spread=spreads[1],
+        plain_spread=plain_spread,
+        spread=spread,
         lowest=tuple(sizes.min(axis=0).tolist()),
         highest=tuple(sizes.max(axis=0).tolist()),
     )
 
 
-def _fit_costs(
-    measured: Sequence[MeasuredProblem], with_trees: bool, seeds: Sequence[int] = SEEDS
-) -> dict[str, ImplementationCost]:
+def _fit_costs(measured: Sequence[MeasuredProblem], seeds: Sequence[int]) -> dict[str, ImplementationCost]:
     costs = {}
     for name in sorted({name for item in measured for name in item.costs}):
         with_cost = [item for item in measured if name in item.costs]
         if len(with_cost) >= LEAST_PROBLEMS:
-            costs[name] = _fit_cost(with_cost, name, seeds if with_trees else ())
+            costs[name] = _fit_cost(with_cost, name, seeds)
     return costs
 
 
@@ -100,7 +95,7 @@ def _fit_cost(measured: Sequence[MeasuredProblem], name: str, seeds: Sequence[in
     plain = ImplementationCost(tuple(constants.tolist()), NO_TREES)
     if not seeds or len(measured) < LEAST_FOR_TREES:
         return plain
-    residuals = np.log(values) - plain.log_costs(problems, name)
+    residuals = np.log(values) - log_costs({name: plain}, problems, corrected=False)[name]
     return ImplementationCost(plain.constants, fit_forest(feature_table(problems), residuals, seeds))
 
 
@@ -159,31 +154,22 @@ def _complete(tree: Any, depth: int) -> tuple[list[int], list[float], list[float
     return splits, thresholds, [float(tree.value[node].item()) for node in nodes[2**depth - 1 :]]
 
 
-def _spreads(measured: Sequence[MeasuredProblem], with_trees: bool) -> tuple[float, float]:
+def _spreads(measured: Sequence[MeasuredProblem], seeds: Sequence[int]) -> tuple[float, float]:
     """Spreads of the errors of log(speedup) on held-out (b, c): for the constants alone and with trees."""
     blocks = sorted({item.block for item in measured})
     errors: tuple[list[float], list[float]] = ([], [])
     for fold in range(FOLDS):
         held_out = set(blocks[fold::FOLDS])
         # a single set of trees errs slightly more than the mean of several, so the spread is a bit too wide
-        costs = _fit_costs([item for item in measured if item.block not in held_out], with_trees, SEEDS[:1])
+        costs = _fit_costs([item for item in measured if item.block not in held_out], seeds[:1])
         tested = with_known_winner([item for item in measured if item.block in held_out])
         if "fused" not in costs or len(costs) < 2 or not tested:
             continue
+        actual = np.log([item.speedup or 1.0 for item in tested])
         for corrected in (False, True):
-            predicted = _log_speedups(costs, tested, corrected)
-            actual = np.log([item.speedup or 1.0 for item in tested])
+            predicted = log_speedups(log_costs(costs, [item.problem for item in tested], corrected))
             errors[corrected].extend((actual - predicted).tolist())
     return _spread(errors[False]), _spread(errors[True])
-
-
-def _log_speedups(
-    costs: Mapping[str, ImplementationCost], measured: Sequence[MeasuredProblem], corrected: bool
-) -> Floats:
-    problems = [item.problem for item in measured]
-    table = {name: cost.log_costs(problems, name, corrected) for name, cost in costs.items()}
-    rows = range(len(measured))
-    return np.array([log_speedup_of({name: table[name][row] for name in table}) for row in rows])
 
 
 def _spread(errors: Sequence[float]) -> float:
@@ -198,16 +184,15 @@ def fitters(device: Mapping[str, Any], metric: str) -> dict[str, Fit]:
     return {
         "majority": fit_majority,
         "permutation": lambda measured: lambda problem: PERMUTATION.predict(problem, {}),
-        **{name: fit_threshold(name) for name in RANKINGS},
-        "cost_model": _fit_learned(device, metric, corrected=False),
-        "learned": _fit_learned(device, metric, corrected=True),
+        **{name: partial(fit_threshold, name) for name in RANKINGS},
+        "cost_model": partial(_fit_learned, device, metric, False),
+        "learned": partial(_fit_learned, device, metric, True),
     }
 
 
-def _fit_learned(device: Mapping[str, Any], metric: str, corrected: bool) -> Fit:
-    def fit(measured: Sequence[MeasuredProblem]) -> Rule:
-        predict = predict_from(fit_sections(measured, device, metric, with_trees=corrected), corrected)
-        facts = {**device, "metric": metric}
-        return lambda problem: predict(problem, facts)
-
-    return fit
+def _fit_learned(
+    device: Mapping[str, Any], metric: str, corrected: bool, measured: Sequence[MeasuredProblem]
+) -> Rule:
+    sections = fit_sections(measured, device, metric, SEEDS if corrected else ())
+    facts = {**device, "metric": metric}
+    return lambda problem: predict_from(sections, corrected, [problem], facts)[0]

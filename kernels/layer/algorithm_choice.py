@@ -6,13 +6,13 @@ import platform
 import statistics
 import time
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 
 import torch
 
 from kswatch.kernels.catalogue import implementation
-from kswatch.kernels.heuristics.ranking import ranked
+from kswatch.kernels.heuristics.learned import ranked
 from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
 from kswatch.kernels.problem import Problem
 
@@ -22,8 +22,7 @@ CANDIDATES_TIMED = 2
 """Number of ranked implementations that `measure` times."""
 REPETITIONS = 7
 
-ChoiceKey = tuple[Problem, torch.device]
-_measured_choices: dict[ChoiceKey, str] = {}
+_measured_choices: dict[tuple[Problem, torch.device], str] = {}
 
 
 def choose(algorithm: str, problem: Problem, device: torch.device, weights: torch.Tensor) -> Implementation:
@@ -80,13 +79,9 @@ def _fastest(problem: Problem, device: torch.device, weights: torch.Tensor) -> s
 
 def _seconds(product: Product, x: torch.Tensor) -> float:
     """The time of one product, until the device has finished it."""
-    _synchronize(x.device)
+    synchronize = partial(torch.cuda.synchronize, x.device) if x.is_cuda else lambda: None
+    synchronize()
     start = time.perf_counter()
     product(x)
-    _synchronize(x.device)
+    synchronize()
     return time.perf_counter() - start
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kswatch.errors import UsageError
-from kswatch.kernels.layer.prepared_products import PRECISION_OF, PreparedProducts, precision_of, prepared_for
+from kswatch.kernels.layer.prepared_products import PRECISION_OF, precision_of, prepared_for
 from kswatch.kernels.layer.torch_operator import multiply, product
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout
@@ -32,7 +32,6 @@ class KSFactor(nn.Module):
             precision_of(dtype, torch.device("cpu"))
         self.pattern = pattern
         self.weight = nn.Parameter(torch.empty(pattern.as_tuple(), device=device, dtype=dtype))
-        self._prepared = PreparedProducts()
 
     def forward(
         self, x: torch.Tensor, algorithm: str, layout: Layout, bias: torch.Tensor | None = None
@@ -50,9 +49,7 @@ class KSFactor(nn.Module):
             _refuse_unless_autocast(x, weight)
         if torch.compiler.is_compiling():
             return product(x, weight, bias, False, algorithm, layout)
-        if not self._prepared.belong_to(weight):
-            self._prepared = prepared_for(weight)
-        return multiply(self._prepared, x, weight, bias, False, algorithm, layout)
+        return multiply(x, weight, bias, False, algorithm, layout)
 
     def extra_repr(self) -> str:
         """The pattern, for `print`."""
@@ -60,7 +57,8 @@ class KSFactor(nn.Module):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> KSFactor:
         """Called by `.to()`, `.cuda()`, `.half()`; frees the products prepared for the previous weight."""
-        self._prepared.clear()
+        if (weight := self._parameters.get("weight")) is not None:
+            prepared_for(weight).clear()
         return super()._apply(fn, recurse)
 
 

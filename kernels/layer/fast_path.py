@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as global_hooks
 
-from kswatch.kernels.layer.prepared_products import MAX_PREPARED, parameter_state, prepared_for
+from kswatch.kernels.layer.prepared_products import MAX_PREPARED, parameter_state
 from kswatch.kernels.layer.torch_operator import needs_dispatcher, product_for
 from kswatch.kernels.precision import allows_tf32
 
@@ -57,7 +57,7 @@ def make_fast_path(layer: Any, x: torch.Tensor, full: torch.Size) -> FastPath | 
     flat = (-1, layer.in_features) if layout == "batch_first" else (layer.in_features, -1)
     flat_x = x.reshape(flat)
     products = [
-        product_for(prepared_for(factor.weight), flat_x, factor.weight, bias, False, algorithm, layout)
+        product_for(flat_x, factor.weight, bias, False, algorithm, layout)
         for factor, bias in zip(factors, layer.biases(), strict=True)
     ]
 

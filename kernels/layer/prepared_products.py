@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -13,13 +10,9 @@ from kswatch.kernels.implementation import STORAGE_DTYPES, Product
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
-from kswatch.kernels.problem import Layout, Precision, Problem
+from kswatch.kernels.problem import PRECISIONS, Layout, Precision, Problem
 
-PRECISION_OF: dict[torch.dtype, Precision] = {
-    torch.float32: "fp32",
-    torch.bfloat16: "bf16",
-    torch.float16: "fp16",
-}
+PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in PRECISIONS if precision != "tf32"}
 
 MAX_PREPARED = 8
 """Products kept for a weight, each with a re-laid copy: a few batch sizes, forward and backward."""
@@ -32,10 +25,9 @@ ParameterState = tuple[int, int]
 
 
 class PreparedProducts:
-    """The products of one weight of shape (a, b, c, d); dropped when it is changed or replaced."""
+    """The products of one weight of shape (a, b, c, d); dropped when it is changed."""
 
-    def __init__(self, weight: torch.Tensor | None = None) -> None:
-        self._weight: Callable[[], torch.Tensor | None] = weakref.ref(weight) if weight is not None else _none
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
@@ -43,10 +35,6 @@ class PreparedProducts:
         self._products: dict[ProductKey, tuple[ParameterState | None, Product]] = {}
         """Each product with the state of its bias, None where it has none."""
         self._weight_state: ParameterState | None = None
-
-    def belong_to(self, weight: torch.Tensor) -> bool:
-        """Whether the products were made for this very tensor."""
-        return self._weight() is weight
 
     def product(self, weight: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> Product:
         """The product prepared earlier for the same key, weights and bias, or a new one.
@@ -80,14 +68,6 @@ class PreparedProducts:
             return implementation.prepare(problem, weights)
         return implementation.prepare_with_bias(problem, weights, bias.detach().to(dtype))
 
-    def __reduce__(self) -> tuple[type[PreparedProducts], tuple[()]]:
-        """Copy and pickle as empty: a copied layer has its own weights."""
-        return PreparedProducts, ()
-
-
-def _none() -> None:
-    return None
-
 
 def parameter_state(parameter: torch.Tensor | None) -> ParameterState | None:
     """Address and version of a parameter; None without one, or where torch does not count its changes."""
@@ -103,7 +83,7 @@ def prepared_for(weight: torch.Tensor) -> PreparedProducts:
     """The prepared products of a tensor, which live as long as the tensor."""
     prepared: PreparedProducts | None = _by_weight.get(weight)
     if prepared is None:
-        prepared = _by_weight[weight] = PreparedProducts(weight)
+        prepared = _by_weight[weight] = PreparedProducts()
     return prepared
 
 

@@ -6,23 +6,21 @@ of the weight; with a fake kernel, gradients of every order, and autocast like `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
 from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer.definition import product_by_definition, weights_gradient
-from kswatch.kernels.layer.prepared_products import PRECISION_OF, PreparedProducts, precision_of, prepared_for
+from kswatch.kernels.layer.prepared_products import PRECISION_OF, precision_of, prepared_for
 from kswatch.kernels.problem import Layout
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, bool, str, Layout]
 """The operator's arguments: x, weight, bias, transposed, algorithm, layout."""
 
 
-def multiply(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
-    """The operator, without torch's dispatcher where possible; `prepared` are the products of this weight.
+def multiply(*inputs: *Inputs) -> torch.Tensor:
+    """The operator, without torch's dispatcher where possible.
 
     For a Python operator the dispatcher takes longer than a launch, and torch's registered gradients cost
     twice as much as `_Eager`, so both are used only where the operator must be visible.
@@ -33,8 +31,8 @@ def multiply(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     ):
-        return _Eager.apply(prepared, *inputs)
-    return compute(prepared, *inputs)
+        return _Eager.apply(*inputs)
+    return _compute(*inputs)
 
 
 def needs_dispatcher(x: torch.Tensor) -> bool:
@@ -55,17 +53,13 @@ _peek_interpreter_stack = torch._C._functorch.peek_interpreter_stack
 _get_tracing_state = torch._C._get_tracing_state
 
 
-def compute(prepared: PreparedProducts, *inputs: *Inputs) -> torch.Tensor:
-    """The values only, without gradients or tracing.
-
-    Raises:
-        UnsupportedError: the algorithm cannot compute this product here.
-    """
+def _compute(*inputs: *Inputs) -> torch.Tensor:
+    """The values only, without gradients or tracing."""
     x = inputs[0]
-    return product_for(prepared, *inputs)(x if x.is_contiguous() else x.contiguous())
+    return product_for(*inputs)(x if x.is_contiguous() else x.contiguous())
 
 
-def product_for(prepared: PreparedProducts, *inputs: *Inputs) -> Product:
+def product_for(*inputs: *Inputs) -> Product:
     """The product for these and all similar inputs, valid until weight or bias change.
 
     Raises:
@@ -76,14 +70,30 @@ def product_for(prepared: PreparedProducts, *inputs: *Inputs) -> Product:
     if batch == 0 or x.dtype is torch.float64:
         return partial(_definition_product, weight.transpose(1, 2) if transposed else weight, bias, layout)
     precision = precision_of(x.dtype, x.device) if x.is_cuda else PRECISION_OF[x.dtype]
-    return prepared.product(weight, bias, (algorithm, batch, precision, layout, transposed))
+    return prepared_for(weight).product(weight, bias, (algorithm, batch, precision, layout, transposed))
+
+
+# ---- by the definition ----------------------------------------------------------------------------
+
+X_INDICES = {"batch_first": "nilj", "batch_last": "iljn"}
+Y_INDICES = {"batch_first": "nikj", "batch_last": "ikjn"}
 
 
 def _definition_product(
     weight: torch.Tensor, bias: torch.Tensor | None, layout: Layout, x: torch.Tensor
 ) -> torch.Tensor:
-    y = product_by_definition(layout, weight.to(x.dtype), x)
+    """Y[(i, k, j)] = Σ_l W[i, k, l, j] X[(i, l, j)], for any batch, 0 included, and any dtype."""
+    equation = f"iklj,{X_INDICES[layout]}->{Y_INDICES[layout]}"
+    y = torch.einsum(equation, weight.to(x.dtype), _indexed(x, weight, layout))
+    axis = 1 if layout == "batch_first" else 0
+    y = y.flatten(axis, axis + 2)
     return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
+
+
+def _indexed(activations: torch.Tensor, weight: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """X or Y as a 4-D view with the indices of the equations."""
+    a, _, _, d = weight.shape
+    return activations.unflatten(1 if layout == "batch_first" else 0, (a, -1, d))
 
 
 # ---- the operator ---------------------------------------------------------------------------------
@@ -96,12 +106,8 @@ product = torch.ops.kswatch.product.default
 """product(x, weight, bias, transposed, algorithm, layout); x of shape (batch, acd) or (acd, batch)."""
 
 
-def _dispatched(x: torch.Tensor, weight: torch.Tensor, *rest: Any) -> torch.Tensor:  # noqa: ANN401
-    return compute(prepared_for(weight), x, weight, *rest)
-
-
 for _device in ("CPU", "CUDA"):
-    _library.impl("product", _dispatched, _device)
+    _library.impl("product", _compute, _device)
 
 
 @torch.library.register_fake("kswatch::product", lib=_library)
@@ -122,25 +128,18 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # n
 
 
 def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-    return _gradients(ctx, y_gradient, ctx.needs_input_grad)
-
-
-def _gradients(
-    ctx: Any,  # noqa: ANN401
-    y_gradient: torch.Tensor,
-    needed: Sequence[bool],
-) -> tuple[torch.Tensor | None, ...]:
     """Kᵀ times the gradient of Y; its outer product with X, per block; its sum over the batch."""
     x, weight = ctx.saved_tensors
-    transposed, layout = ctx.transposed, ctx.layout
+    transposed, layout, needed = ctx.transposed, ctx.layout, ctx.needs_input_grad
     x_gradient = weight_gradient = bias_gradient = None
     if needed[0]:
-        prepared = prepared_for(weight)
-        x_gradient = multiply(prepared, y_gradient, weight, None, not transposed, ctx.algorithm, layout)
+        x_gradient = multiply(y_gradient, weight, None, not transposed, ctx.algorithm, layout)
     if needed[1]:
-        rows, columns = (x, y_gradient) if transposed else (y_gradient, x)
-        a, _, _, d = weight.shape
-        weight_gradient = weights_gradient(a, d, layout, rows, columns).to(weight.dtype)
+        # G[i, k, l, j] = Σ_n Y[n, (i, k, j)] X[n, (i, l, j)]: the outer product of each block
+        pair = (x, y_gradient) if transposed else (y_gradient, x)
+        equation = f"{Y_INDICES[layout]},{X_INDICES[layout]}->iklj"
+        indexed = (_indexed(activations, weight, layout) for activations in pair)
+        weight_gradient = torch.einsum(equation, *indexed).to(weight.dtype)
     if needed[2]:
         bias_gradient = y_gradient.sum(0 if layout == "batch_first" else 1).to(ctx.bias_dtype)
     return x_gradient, weight_gradient, bias_gradient, None, None, None
@@ -153,34 +152,32 @@ class _Eager(torch.autograd.Function):
     """The same gradients without the dispatcher; torch's registered ones bind a signature at every call."""
 
     @staticmethod
-    def forward(ctx: Any, prepared: PreparedProducts, *inputs: Any) -> torch.Tensor:  # noqa: ANN401
-        """See `compute`."""
-        y = compute(prepared, *inputs)
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:  # noqa: ANN401
+        """The values."""
+        y = _compute(*inputs)
         _save(ctx, inputs, y)
         return y
 
     @staticmethod
     def backward(ctx: Any, y_gradient: torch.Tensor) -> Any:  # noqa: ANN401
-        """See `_gradients`."""
-        return (None, *_gradients(ctx, y_gradient, ctx.needs_input_grad[1:]))
+        """See `_backward`."""
+        return _backward(ctx, y_gradient)
 
 
 # ---- autocast -------------------------------------------------------------------------------------
 
 
-def _register_autocast(device: str) -> None:
+def _autocast(x: torch.Tensor, *rest: object) -> torch.Tensor:
     """Round X to autocast's dtype; the prepared weights are rounded accordingly, once, not at every call."""
-    key = getattr(torch._C.DispatchKey, f"Autocast{device}")
-    keys = torch._C.DispatchKeySet(key)
-
-    def rounded(x: torch.Tensor, weight: torch.Tensor, *rest: object) -> torch.Tensor:
-        if x.dtype != torch.float64:
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        with torch._C._ExcludeDispatchKeyGuard(keys):
-            return product(x, weight, *rest)
-
-    _library.impl("product", rounded, f"Autocast{device}")
+    if x.dtype != torch.float64:
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST_KEYS[x.device.type]):
+        return product(x, *rest)
 
 
-_register_autocast("CPU")
-_register_autocast("CUDA")
+_AUTOCAST_KEYS = {
+    device.lower(): torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device}"))
+    for device in ("CPU", "CUDA")
+}
+for _device in ("CPU", "CUDA"):
+    _library.impl("product", _autocast, f"Autocast{_device}")

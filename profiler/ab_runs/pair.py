@@ -13,11 +13,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kswatch.db.paired_runs.paired_record import BASE, HEAD, BrokenRevision, PairedReading
-from kswatch.db.records import MeasurementRecord, ProblemKey, RevisionRecord
-from kswatch.profiler.ab_runs.protocol import Broken, CellState, MakeVisit, SetUp, TakeDown
-from kswatch.profiler.ab_runs.worker import RevisionProcess
+from kswatch.db.records import MeasurementRecord, ProblemKey
+from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionCommand, SetUp, TakeDown
+from kswatch.profiler.child_process import ChildLostError, ChildProcess
 from kswatch.profiler.empty_records import empty_record, problem_of
 from kswatch.profiler.executors.base import MeasurementSite
 from kswatch.profiler.settings import MeasureSettings
@@ -25,53 +26,64 @@ from kswatch.profiler.settings import MeasureSettings
 SIDES = (BASE, HEAD)
 TIMEOUT_S = 300.0
 """Longest wait for one answer: setting a problem up may build a GPU's kernels, which takes minutes."""
+BUILD_TIMEOUT_S = 1200.0
+"""Longest wait for a revision to be built: a compiler that competes for the CPU is no broken revision. The
+compiler's own limit is shorter (kernels/fused/cpu_twin/build.py), so that its message is the one reported."""
 FEW_LAUNCHES, FEW_LAUNCHES_MS = 8, 60.0
 """Fewest launches of a visit, unless they take longer than that: some of them meet an undisturbed machine."""
 
-CellStates = Mapping[str, Mapping[str, CellState]]
-"""By side and implementation."""
+Estimates = Mapping[str, Mapping[str, float]]
+"""Latency in ms by side and implementation, of those that may be visited."""
 
 
 @dataclass(frozen=True)
 class PairSetup:
     """The revisions that are compared, and where."""
 
-    base: RevisionRecord
-    head: RevisionRecord
+    commits: tuple[str, str]
+    """Of base and head."""
     folders: tuple[Path, ...]
-    """Of base and head: each holds the `kernels/` of its revision."""
+    """The same: each holds the `kernels/` of its revision."""
     device: str
     implementations: tuple[str, ...]
     settings: MeasureSettings = MeasureSettings()
     stop: threading.Event = field(default_factory=threading.Event)
-    timeout_s: float = TIMEOUT_S
     variables: Mapping[str, str] = field(default_factory=dict)
     """Of the environment of both processes, beside the inherited ones."""
 
-    def commit(self, side: str) -> str:
-        """The commit of `base` or `head`."""
-        return (self.base if side == BASE else self.head).commit
+
+class RevisionProcess(ChildProcess):
+    """One revision's kernels in a process of their own; used by one thread."""
+
+    def __init__(self, setup: PairSetup, side: str) -> None:
+        """Start it: it imports the kernels, and builds `fused` ahead if it is measured."""
+        arguments = (str(setup.folders[SIDES.index(side)]), setup.device, ",".join(setup.implementations))
+        module = "kswatch.profiler.ab_runs.worker_main"
+        super().__init__(module, arguments, setup.stop, variables=setup.variables, options=("-B",))
+
+    def execute(self, command: RevisionCommand | None) -> Any:  # noqa: ANN401  (see protocol.py)
+        """The answer to a command, or `Broken` where the process died, hung or raised; None awaits the start.
+
+        Raises:
+            Stopped: the A/B run was asked to stop meanwhile.
+        """
+        try:
+            if command is None:
+                return self.receive(BUILD_TIMEOUT_S)
+            self.send(command)
+            return self.receive(TIMEOUT_S)
+        except ChildLostError as error:
+            return Broken(str(error))
 
 
 class ProcessPair:
-    """A fresh process of each revision; use it as a context."""
+    """A fresh process of each revision; to be closed."""
 
     def __init__(self, setup: PairSetup, swapped: bool = False) -> None:
-        """Start nothing yet.
-
-        Args:
-            setup: Revisions and device.
-            swapped: Whether the head is started first and opens the first round.
-        """
+        """Start nothing yet; the head is started first, and opens the first round, where they are swapped."""
         self._setup = setup
         self._order = SIDES[::-1] if swapped else SIDES
         self._sides: dict[str, RevisionProcess] = {}
-
-    def __enter__(self) -> ProcessPair:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def start(self) -> MeasurementSite | BrokenRevision:
         """The device and environment of both processes; or the revision that cannot be used.
@@ -79,19 +91,14 @@ class ProcessPair:
         Raises:
             Stopped: the A/B run was asked to stop meanwhile.
         """
-        setup, site = self._setup, None
         for side in self._order:
-            folder = setup.folders[SIDES.index(side)]
-            process = RevisionProcess(
-                folder, setup.device, setup.implementations, setup.timeout_s, setup.stop, setup.variables
-            )
-            self._sides[side] = process
-            ready = process.wait_until_ready()
+            self._sides[side] = RevisionProcess(self._setup, side)
+            ready = self._sides[side].execute(None)
             if isinstance(ready, Broken):
                 self.close()
-                return BrokenRevision(side, setup.commit(side), ready.reason, ready.log)
-            site = ready
-        assert site is not None
+                commit = self._setup.commits[SIDES.index(side)]
+                return BrokenRevision(side, commit, ready.reason, ready.log)
+            site: MeasurementSite = ready
         return site
 
     def close(self) -> None:
@@ -109,19 +116,22 @@ class ProcessPair:
         """
         if not self._restarted():
             lost = {side: "its process could not be started again" for side in SIDES}
-            return [self._reading(problem, name, {}, lost, ()) for name in implementations]
-        states, lost = self._set_up(problem, implementations, seed)
+            return [_reading(problem, name, {}, lost, ()) for name in implementations]
+        estimates, lost = self._set_up(problem, implementations, seed)
         if lost and len(implementations) > 1:
             return [one for name in implementations for one in self.measure(problem, [name], rounds, seed)]
-        active = [name for name in implementations if _is_active(states, name)]
+        active = [name for name in implementations if all(name in estimates[side] for side in SIDES)]
         ratios: dict[str, list[float]] = {name: [] for name in active}
         if not lost:
-            self._interleave(active, states, rounds, random.Random(seed), ratios)
-        records = {side: self._take_down(side) for side in self._order}
-        return [
-            self._reading(problem, name, records, lost, tuple(ratios.get(name, ())))
-            for name in implementations
-        ]
+            self._interleave(active, estimates, rounds, random.Random(seed), ratios)
+        records: dict[str, dict[str, MeasurementRecord]] = {}
+        for side in self._order:
+            answer = self._sides[side].execute(TakeDown())
+            if isinstance(answer, Broken):
+                lost.setdefault(side, answer.reason)
+            else:
+                records[side] = {record.implementation: record for record in answer}
+        return [_reading(problem, name, records, lost, ratios.get(name, ())) for name in implementations]
 
     def _restarted(self) -> bool:
         """Whether both processes run, started again where one died."""
@@ -132,32 +142,32 @@ class ProcessPair:
 
     def _set_up(
         self, problem: ProblemKey, implementations: Sequence[str], seed: int
-    ) -> tuple[CellStates, dict[str, str]]:
-        """Each side's cells; and by side the reason why there are none."""
+    ) -> tuple[Estimates, dict[str, str]]:
+        """Each side's estimates; and by side the reason why there are none."""
         command = SetUp(problem, tuple(implementations), seed, self._setup.settings)
-        states: dict[str, dict[str, CellState]] = {side: {} for side in SIDES}
+        estimates: dict[str, dict[str, float]] = {side: {} for side in SIDES}
         lost = {}
         for side in self._order:
             answer = self._sides[side].execute(command)
             if isinstance(answer, Broken):
                 lost[side] = answer.reason
             else:
-                states[side] = {one.implementation: one for one in answer}
-        return states, lost
+                estimates[side] = answer
+        return estimates, lost
 
     def _interleave(
         self,
         active: list[str],
-        states: CellStates,
+        estimates: Estimates,
         rounds: int,
         randomness: random.Random,
         ratios: Mapping[str, list[float]],
     ) -> None:
         """Visit in ABBA rounds and add the ratio of each; a linear drift within a round cancels in it."""
-        launches = {name: self._launches(states, name) for name in active}
+        launches = {name: self._launches(max(estimates[side][name] for side in SIDES)) for name in active}
         for name in active:
             for side in self._order:
-                self._sides[side].execute(MakeVisit(name, max(2, launches[name]), -1, sampled=False))
+                self._sides[side].execute(MakeVisit(name, max(2, launches[name]), None))
         for turn in range(rounds):
             randomness.shuffle(active)
             first, second = self._order if turn % 2 == 0 else self._order[::-1]
@@ -169,44 +179,30 @@ class ProcessPair:
                 if len(times[BASE]) == len(times[HEAD]) == 2 * launches[name]:
                     ratios[name].append(_level(times[HEAD]) / _level(times[BASE]))
 
-    def _launches(self, states: CellStates, name: str) -> int:
+    def _launches(self, estimate_ms: float) -> int:
         """As many for both: the first launches of a visit are slower, which must weigh alike."""
-        estimate_ms = max(states[side][name].estimate_ms for side in SIDES)
         settings = self._setup.settings
         wanted = round(settings.visit_ms / max(estimate_ms, 1e-6))
         few = min(FEW_LAUNCHES, round(FEW_LAUNCHES_MS / max(estimate_ms, 1e-6)))
         return min(max(wanted, few, 2), settings.visit_launches)
 
-    def _take_down(self, side: str) -> dict[str, MeasurementRecord] | str:
-        """Records by implementation, or the reason why there are none."""
-        answer = self._sides[side].execute(TakeDown())
-        if isinstance(answer, Broken):
-            return answer.reason
-        return {record.implementation: record for record in answer}
 
-    def _reading(
-        self,
-        problem: ProblemKey,
-        name: str,
-        records: Mapping[str, dict[str, MeasurementRecord] | str],
-        lost: Mapping[str, str],
-        ratios: tuple[float, ...],
-    ) -> PairedReading:
-        found: dict[str, MeasurementRecord] = {}
-        for side in SIDES:
-            known = records.get(side, "its process was lost")
-            if isinstance(known, str) or name not in known:
-                reason = lost.get(side) or (known if isinstance(known, str) else "no record")
-                found[side] = empty_record(problem_of(problem), name, "crashed", reason)
-            else:
-                found[side] = known[name]
-        return PairedReading(problem, name, found[BASE], found[HEAD], ratios)
+def _reading(
+    problem: ProblemKey,
+    name: str,
+    records: Mapping[str, Mapping[str, MeasurementRecord]],
+    lost: Mapping[str, str],
+    ratios: Sequence[float],
+) -> PairedReading:
+    """The reading of one cell; a side without its record has crashed, for the reason in `lost`."""
+    base, head = (
+        records.get(side, {}).get(name)
+        or empty_record(problem_of(problem), name, "crashed", lost.get(side, "no record"))
+        for side in SIDES
+    )
+    return PairedReading(problem, name, base, head, tuple(ratios))
 
 
 def _level(samples_ms: Sequence[float]) -> float:
     """The lower quartile of a round's launches: a disturbance makes a launch slower, never faster."""
     return statistics.quantiles(samples_ms, n=4, method="inclusive")[0]
-
-
-def _is_active(states: CellStates, name: str) -> bool:
-    return all(name in states[side] and states[side][name].status is None for side in SIDES)

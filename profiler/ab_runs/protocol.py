@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it imports `kswatch.kernels`, which must be the revision's 
 
 @dataclass(frozen=True)
 class SetUp:
-    """Set a problem up; the answer is a `CellState` for each implementation."""
+    """Set a problem up; the answer is the latency in ms of each implementation that may be visited."""
 
     problem: ProblemKey
     implementations: tuple[str, ...]
@@ -28,24 +28,13 @@ class MakeVisit:
 
     implementation: str
     launches: int
-    turn: int
-    sampled: bool = True
-    """False while warming up."""
+    turn: int | None
+    """The round; None while warming up."""
 
 
 @dataclass(frozen=True)
 class TakeDown:
     """Check the results again, and give the memory back; the answer is the records."""
-
-
-@dataclass(frozen=True)
-class CellState:
-    """Whether an implementation may be visited (no status), and its latency."""
-
-    implementation: str
-    status: str | None
-    reason: str | None
-    estimate_ms: float
 
 
 @dataclass(frozen=True)
@@ -58,5 +47,5 @@ class Broken:
 
 RevisionCommand: TypeAlias = SetUp | MakeVisit | TakeDown
 RevisionAnswer: TypeAlias = (
-    "MeasurementSite | list[CellState] | tuple[float, ...] | list[MeasurementRecord] | Broken"
+    "MeasurementSite | dict[str, float] | tuple[float, ...] | list[MeasurementRecord] | Broken"
 )

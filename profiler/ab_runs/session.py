@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,14 +28,8 @@ from kswatch.profiler.executors.base import MeasurementSite
 from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.planning.budget import parse_seconds
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
+from kswatch.profiler.revisions import git
 from kswatch.profiler.revisions.affected_implementations import affected_implementations
-from kswatch.profiler.revisions.git import (
-    changed_paths,
-    has_uncommitted,
-    repository_of,
-    revision_of,
-    worktrees,
-)
 from kswatch.profiler.revisions.revision_kernels import BEFORE_PACKAGE, is_before_package
 from kswatch.profiler.runs.progress import for_terminal
 from kswatch.profiler.runs.session import RunContext
@@ -100,7 +94,7 @@ class GateSession:
             return
         assert self._setup is not None, "there are no cells to measure"
         progress = self._context.progress
-        with ProcessPair(self._setup, swapped) as pair:
+        with closing(ProcessPair(self._setup, swapped)) as pair:
             site = pair.start()
             if isinstance(site, BrokenRevision):
                 yield site
@@ -148,7 +142,7 @@ def open_for_command(
     spec = device or nightly_devices(config)[0]
     patterns = AD_HOC if filters.get("pattern") else SUITES["cpu" if spec == "cpu" else "cuda"]
     request = ComparisonRequest(
-        repository_of(repository), base, head, spec, suite or patterns, filters, force, kind
+        git.repository_of(repository), base, head, spec, suite or patterns, filters, force, kind
     )
     with stop_on_signals() as stop:
         try:
@@ -169,16 +163,22 @@ def open_gate(
         UsageError: no repository, no such revision, no such suite or filter.
         MeasurementError: no such device, it is in use, or no worktree can be written.
     """
-    base, head = revision_of(request.repository, request.base), revision_of(request.repository, request.head)
+    base, head = (git.revision_of(request.repository, name) for name in (request.base, request.head))
     plan = plan_suite(request.suite, Filters.from_arguments(request.filters))
-    changed = tuple(changed_paths(request.repository, base.commit, head.commit))
-    notes = (UNCOMMITTED,) if has_uncommitted(request.repository, head.commit) else ()
+    changed = tuple(git.changed_paths(request.repository, base.commit, head.commit))
+    notes = (UNCOMMITTED,) if git.has_uncommitted(request.repository, head.commit) else ()
     if not changed and not request.force:
         yield GateSession(base, head, notes=notes)
         return
     target = devices.find(request.device)
-    with worktrees(request.repository, [base.commit, head.commit]) as folders:
-        broken = _refused(folders, base, head)
+    with git.worktrees(request.repository, [base.commit, head.commit]) as folders:
+        # kernels from before the package could only be replaced by this kswatch's own, not measured
+        old = (
+            BrokenRevision(side, revision.commit, BEFORE_PACKAGE, log="")
+            for side, folder, revision in zip(SIDES, folders, (base, head), strict=True)
+            if is_before_package(folder)
+        )
+        broken = next(old, None)
         names = plan.implementations if broken else _chosen(request, plan, changed, folders, target)
         cells = {problem_key(problem): names for problem in plan.problems} if names else {}
         session = GateSession(
@@ -190,8 +190,7 @@ def open_gate(
         seen, variables = _preflight(target)
         session.notes += seen
         session._setup = PairSetup(
-            base,
-            head,
+            (base.commit, head.commit),
             tuple(folders),
             target.spec,
             names,
@@ -201,14 +200,6 @@ def open_gate(
         )
         with _recording(request, plan.suite, target, store) as session._recorder:
             yield session
-
-
-def _refused(folders: Sequence[Path], base: RevisionRecord, head: RevisionRecord) -> BrokenRevision | None:
-    """The first revision whose kernels this kswatch could only replace by its own, and not measure."""
-    for side, folder, revision in zip(SIDES, folders, (base, head), strict=True):
-        if is_before_package(folder):
-            return BrokenRevision(side, revision.commit, BEFORE_PACKAGE, log="")
-    return None
 
 
 def _chosen(

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 from kswatch.db.records import MeasurementRecord
 from kswatch.kernels import catalogue
-from kswatch.profiler.ab_runs.protocol import (
-    Broken,
-    CellState,
-    MakeVisit,
-    RevisionAnswer,
-    RevisionCommand,
-    SetUp,
-    TakeDown,
-)
+from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionAnswer, RevisionCommand, SetUp
 from kswatch.profiler.backends.workload import Workload
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.roofline import Roofline
@@ -43,12 +34,11 @@ class RevisionCells:
                 return self._set_up(command)
             if isinstance(command, MakeVisit):
                 return self._visit(command)
-            assert isinstance(command, TakeDown)
             return self._take_down()
         except Exception as error:
             return Broken(f"{type(error).__name__}: {error}")
 
-    def _set_up(self, command: SetUp) -> list[CellState]:
+    def _set_up(self, command: SetUp) -> dict[str, float]:
         problem = problem_of(command.problem)
         for probe in self._backend.probes:
             probe.start_problem(problem)
@@ -62,26 +52,18 @@ class RevisionCells:
         for cell in sorted(self._cells.values(), key=lambda each: each.name != "bmm"):
             with cell.recording_failure():
                 self._validation.validate(cell)
-        return [_state(each) for each in self._cells.values()]
+        return {name: cell.estimate_ms for name, cell in self._cells.items() if cell.status is None}
 
     def _visit(self, command: MakeVisit) -> RevisionAnswer:
         cell = self._cells[command.implementation]
+        probed = nullcontext() if command.turn is None else self._backend.probed("visit", cell.name)
         with cell.recording_failure():
-            with self._probed(cell.name if command.sampled else None), self._backend.busy():
+            with probed, self._backend.busy():
                 visit = self._backend.timer.visit(cell.launchable, command.launches)
-            if command.sampled:
+            if command.turn is not None:
                 cell.add_visit(visit, command.turn, sum(visit.samples_ms))
             return visit.samples_ms
         return Broken(f"{cell.status}: {cell.reason}")
-
-    @contextmanager
-    def _probed(self, name: str | None) -> Iterator[None]:
-        probes = self._backend.probes if name else ()
-        for probe in probes:
-            probe.before_visit(name or "")
-        yield
-        for probe in probes:
-            probe.after_visit(name or "")
 
     def _take_down(self) -> list[MeasurementRecord]:
         assert self._validation is not None and self._workload is not None
@@ -97,8 +79,3 @@ class RevisionCells:
         finally:
             self._workload.close()
             self._cells, self._workload, self._validation = {}, None, None
-
-
-def _state(cell: CellMeasurement) -> CellState:
-    """The result of its validation."""
-    return CellState(cell.name, cell.status, cell.reason, cell.estimate_ms)

@@ -56,7 +56,9 @@ def _prepare(folder: Path, device: str, builds: bool) -> tuple[MeasurementSite, 
     try:
         load_kernels(folder)
         if builds and device.startswith("cpu"):
-            _build_twin()
+            from kswatch.kernels.fused.cpu_twin import build as twin_build
+
+            twin_build.library()  # ahead of its first use: a compiler's whole log is at hand only now
         from kswatch.profiler.ab_runs.worker_cells import RevisionCells
         from kswatch.profiler.devices import discovery as devices
         from kswatch.profiler.devices.environment import environment
@@ -81,13 +83,6 @@ def _execute(command: RevisionCommand, cells: RevisionCells, folder: Path) -> Re
         except KswatchError as error:
             return Broken(str(error))
     return answer
-
-
-def _build_twin() -> None:
-    """Build it ahead of its first use: only then the whole log of a failing compiler is at hand."""
-    from kswatch.kernels.fused.cpu_twin import build as twin_build
-
-    twin_build.library()
 
 
 def _compiler_log(error: BaseException) -> str:

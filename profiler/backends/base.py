@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import psutil
 import torch
@@ -87,6 +88,15 @@ class Backend(ABC):
     def healthy(self) -> bool:
         """Whether the device still responds; False after an error that needs a new process."""
         return True
+
+    @contextmanager
+    def probed(self, step: Literal["prepare", "launch", "visit"], cell: str) -> Iterator[None]:
+        """Call the probes' hooks before and after a step of a cell."""
+        for probe in self.probes:
+            getattr(probe, f"before_{step}")(cell)
+        yield
+        for probe in self.probes:
+            getattr(probe, f"after_{step}")(cell)
 
     @contextmanager
     def busy(self) -> Iterator[None]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from kswatch.profiler.backends.base import Backend
-from kswatch.profiler.backends.canaries import CanaryKernel
-from kswatch.profiler.backends.warmup import warm_up_until_stable
 from kswatch.profiler.probes.base import Probe
-from kswatch.profiler.probes.clocks import ClockProbe, read_clocks
+from kswatch.profiler.probes.clocks import ClockProbe, ClockReading, read_clocks, slowdown_clock
 from kswatch.profiler.probes.energy import EnergyMeter, SustainedLoad
 from kswatch.profiler.probes.energy_nvml import NO_SENSOR, nvml_sources
 from kswatch.profiler.probes.graph_load import GraphLoad
-from kswatch.profiler.probes.throttling import slowdown_clock
 from kswatch.profiler.probes.timing import Launchable
 from kswatch.profiler.probes.timing_cuda import CudaTimer
 from kswatch.profiler.settings import MeasureSettings
 
 NO_NVML = "no energy: NVML does not know this GPU"
+READ_EVERY_S = 0.5
+FLAT_READINGS = 4
+FLAT_CLOCK = 0.01
+FLAT_C = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,21 +93,48 @@ class GpuBackend(Backend):
         rested = self._idle_since_s is None or self.now_s() - self._idle_since_s > settings.rest_s
         if not rested or self._driver.gpu is None:
             return
-        gemm = self._gemm()
+        gemm = next((canary for canary in self.canaries() if canary.name == "gemm"), None)
         if gemm is None:
             return
         with self.busy():
             first_ms = self.timer.visit(gemm.launchable, 2).samples_ms[-1]
-            sustained_load = GraphLoad(gemm.launchable, first_ms, self._driver.cuda)
-            driver = self._driver
+            load, driver = GraphLoad(gemm.launchable, first_ms, self._driver.cuda), self._driver
             warm_up_until_stable(
-                sustained_load,
+                load,
                 lambda: read_clocks(driver.gpu, driver.nvml),
                 driver.clock,
                 driver.pause,
                 settings.warm_up_limit_s,
             )
-            self._driver.cuda.synchronize()
+            driver.cuda.synchronize()
 
-    def _gemm(self) -> CanaryKernel | None:
-        return next((canary for canary in self.canaries() if canary.name == "gemm"), None)
+
+def warm_up_until_stable(
+    load: SustainedLoad,
+    read: Callable[[], ClockReading],
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+    limit_s: float,
+) -> bool:
+    """Run the load until two seconds of readings are stable; returns whether that was within `limit_s`."""
+    begin_s = read_s = clock()
+    readings: deque[ClockReading] = deque(maxlen=FLAT_READINGS)
+    while clock() - begin_s < limit_s:
+        load.top_up()
+        pause(load.keeps_busy_s)
+        if clock() - read_s >= READ_EVERY_S:
+            read_s = clock()
+            readings.append(read())
+            if len(readings) == FLAT_READINGS and _flat(readings):
+                return True
+    return False
+
+
+def _flat(readings: deque[ClockReading]) -> bool:
+    clocks = [reading.sm_clock_mhz for reading in readings if reading.sm_clock_mhz is not None]
+    degrees = [reading.temperature_c for reading in readings if reading.temperature_c is not None]
+    return _spread(clocks) <= FLAT_CLOCK * max(clocks, default=0.0) and _spread(degrees) <= FLAT_C
+
+
+def _spread(values: list[float]) -> float:
+    return max(values, default=0.0) - min(values, default=0.0)

@@ -10,10 +10,11 @@ import subprocess
 from collections.abc import Sequence
 
 from kswatch.db.records import CounterReading
+from kswatch.db.request_queue.confirmation import problem_text
 from kswatch.kernels.fused.cuda.nvcc import find_tool
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.ncu_task import CounterTask
 from kswatch.profiler.child_process import child_environment, python_command
+from kswatch.profiler.empty_records import problem_key
 
 TIMEOUT_S = 180.0
 DURATION = "gpu__time_duration.sum"
@@ -25,6 +26,7 @@ WEIGHTED = (
 """Percentages: the kernels of a product are weighted by how long they run."""
 LARGEST = ("launch__registers_per_thread",)
 METRICS = (*SUMMED, *WEIGHTED, *LARGEST)
+UNITS = {DURATION: "ns", "lts__t_sectors.sum": "sector", LARGEST[0]: "register/thread"}
 
 NO_KERNEL = "ncu profiled no kernel of this product"
 PERMISSION = "as root: echo 'options nvidia NVreg_RestrictProfilingToAdminUsers=0' > /etc/modprobe.d/ncu.conf"
@@ -53,27 +55,23 @@ def read_counters(
 ) -> tuple[CounterReading, ...]:
     """The counters of one product, all its kernels together; one row with a reason where there are none.
 
-    Args:
-        problem: The problem.
-        implementation: The implementation's name.
-        seed: Seed of the operands.
-        ncu: The program; by default the one on the PATH.
-        timeout_s: Timeout of the program.
+    `seed` is that of the operands; `ncu` is the program, by default the one on the PATH.
     """
     program = ncu or find_tool("ncu")
     if program is None:
         return refused(NOT_INSTALLED)
     try:
-        kernels = parse(_run(program, CounterTask.of(problem, implementation, seed), timeout_s))
+        product = (problem_text(problem_key(problem)), implementation, str(seed))
+        kernels = parse(_run(program, product, timeout_s))
     except CountersRefused as error:
         return refused(str(error))
     return (*_of_product(kernels), *_against_compulsory(kernels, problem))
 
 
-def _run(program: str, task: CounterTask, timeout_s: float) -> str:
+def _run(program: str, product: Sequence[str], timeout_s: float) -> str:
     command = [program, "--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none"]
     command += ["--profile-from-start", "off", "--metrics", ",".join(METRICS)]
-    command += python_command("kswatch.profiler.backends.ncu_target", task.to_json())
+    command += python_command("kswatch.profiler.backends.ncu_target", *product)
     try:
         done = subprocess.run(
             command, env=child_environment(), capture_output=True, text=True, timeout=timeout_s
@@ -132,13 +130,9 @@ def _of_product(kernels: Sequence[dict[str, float]]) -> list[CounterReading]:
             weighted = sum(value * share for value, share in zip(values, durations, strict=True))
             readings.append(CounterReading(name, weighted / sum(durations), "%"))
         else:
-            readings.append(CounterReading(name, sum(values) if name in SUMMED else max(values), _unit(name)))
+            value = sum(values) if name in SUMMED else max(values)
+            readings.append(CounterReading(name, value, UNITS.get(name, "byte")))
     return readings
-
-
-def _unit(name: str) -> str:
-    known = {DURATION: "ns", "lts__t_sectors.sum": "sector", LARGEST[0]: "register/thread"}
-    return known.get(name, "byte")
 
 
 def _against_compulsory(kernels: Sequence[dict[str, float]], problem: Problem) -> list[CounterReading]:

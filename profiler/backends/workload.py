@@ -59,10 +59,7 @@ class Workload(ABC):
 def rotated_sets(problem: Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
     """Number of operand sets of a graph, and whether together they exceed four times the last cache.
 
-    Args:
-        problem: Its input, weights and output are one set.
-        cache_bytes: Size of the last cache.
-        set_bytes: Memory of one set with all allocations of a product.
+    A set is input, weights and output; `set_bytes` is its memory with all allocations of a product.
     """
     wanted = 1 + GRAPH_CACHES * cache_bytes // problem.compulsory_bytes
     count = max(1, min(wanted, MAX_SETS, SETS_BYTES // set_bytes))
@@ -158,17 +155,18 @@ class TorchWorkload(Workload):
 
     def _check_operands(self, correctness: Correctness) -> Correctness:
         """Incorrect where an operand was changed, whatever the output; changed operands are restored."""
-        changed = [name for name, *pair in self._operands() if not _same_bytes(*pair)]
+        weights, x = self._pristine
+        operands = (("weights", self._weights, weights), ("input", self._x, x))
+        # bit by bit: comparing floats would treat -0.0 as 0.0
+        changed = [
+            name for name, *pair in operands if not torch.equal(*(each.view(torch.uint8) for each in pair))
+        ]
         if not changed:
             return correctness
-        self._weights.copy_(self._pristine[0])
-        self._x.copy_(self._pristine[1])
+        self._weights.copy_(weights)
+        self._x.copy_(x)
         reason = f"it changed its {' and '.join(changed)}"
         return Correctness(correctness.relative_error, correctness.max_error, False, reason)
-
-    def _operands(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        yield "weights", self._weights, self._pristine[0]
-        yield "input", self._x, self._pristine[1]
 
     def close(self) -> None:
         """See `Workload`."""
@@ -201,8 +199,3 @@ def _few_threads(problem: Problem) -> Iterator[None]:
 def _poisoned(*shape: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401  (as torch.empty)
     """An output full of NaN, so that unwritten elements are detected."""
     return torch.empty(*shape, **options).fill_(math.nan)
-
-
-def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether both are equal bit by bit; comparing floats would treat -0.0 as 0.0."""
-    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

@@ -156,7 +156,7 @@ def _devices(context: RunContext, specs: Sequence[str]) -> tuple[str, ...]:
 
 def _report_lost_runs(ctx: typer.Context, store: Store) -> None:
     """Alert about runs whose worker was lost: they are never judged, so no verdict reports them."""
-    from kswatch.db.coordination.lost_workers import lost_runs
+    from kswatch.db.coordination.run_events import lost_runs
 
     if lost_runs(store):
         services(ctx).check_missing_data(store)
@@ -230,7 +230,7 @@ def serve(
         typer.echo(unit(config, services(ctx).config_path))
         return
     with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
-        limits = services(ctx).table(DbConfig).limits
+        limits = services(ctx).table(DbConfig)
         check_missing_data = partial(services(ctx).check_missing_data, store)
         worker = services(ctx).notification_worker(services(ctx).database_url)
         with run_context(config, stop) as context, worker:

@@ -91,17 +91,16 @@ def _plain(model: str) -> str:
 
 def cpu_target() -> Target:
     """The host's CPU, identified by model, core count and machine."""
-    model = _cpu_model()
-    facts: dict[str, object] = {"threads": cpu_threads(), "logical_cores": os.cpu_count()}
+    model, machine = _cpu_model(), read_text(Path("/etc/machine-id")) or socket.gethostname()
     record = DeviceRecord(
-        uuid=f"cpu-{_fingerprint(model, str(os.cpu_count()), _machine())}",
+        uuid=f"cpu-{hashlib.sha256(f'{model}|{os.cpu_count()}|{machine}'.encode()).hexdigest()[:16]}",
         kind="cpu",
         model=model,
         architecture=platform.machine(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cache_bytes=_cpu_cache_bytes(),
         multiprocessors=len(physical_cores()),
-        facts=facts,
+        facts={"threads": cpu_threads(), "logical_cores": os.cpu_count()},
     )
     return Target(record, "cpu")
 
@@ -111,7 +110,7 @@ def physical_cores() -> tuple[int, ...]:
     first_of: dict[str, int] = {}
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     for core in sorted(allowed):
-        siblings = _read(CPU_FOLDER / f"cpu{core}/topology/thread_siblings_list") or str(core)
+        siblings = read_text(CPU_FOLDER / f"cpu{core}/topology/thread_siblings_list") or str(core)
         first_of.setdefault(siblings, core)
     return tuple(first_of.values())
 
@@ -119,7 +118,7 @@ def physical_cores() -> tuple[int, ...]:
 def cpu_threads() -> int:
     """Number of compute threads: physical cores, limited by a container's quota and OMP_NUM_THREADS."""
     threads = len(physical_cores())
-    quota = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
+    quota = (read_text(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
     if quota[0].isdigit() and len(quota) == 2:
         threads = min(threads, max(1, -(-int(quota[0]) // int(quota[1]))))
     limit = os.environ.get("OMP_NUM_THREADS", "")
@@ -127,7 +126,7 @@ def cpu_threads() -> int:
 
 
 def _cpu_model() -> str:
-    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+    for line in (read_text(Path("/proc/cpuinfo")) or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -136,24 +135,17 @@ def _cpu_model() -> str:
 def _cpu_cache_bytes() -> int | None:
     """Size of the largest cache of core 0."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    sizes = [_read(path) or "" for path in CPU_FOLDER.glob("cpu0/cache/index*/size")]
+    sizes = [read_text(path) or "" for path in CPU_FOLDER.glob("cpu0/cache/index*/size")]
     known = [int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units and size[:-1].isdigit()]
     return max(known, default=None)
 
 
-def _machine() -> str:
-    return _read(Path("/etc/machine-id")) or socket.gethostname()
-
-
-def _read(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
+    """The stripped text of a file; None where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-
-
-def _fingerprint(*parts: str) -> str:
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def _cuda_targets() -> tuple[Target, ...]:

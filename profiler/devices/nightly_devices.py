@@ -13,12 +13,9 @@ ALL = "all"
 def nightly_devices(
     config: ProfilerConfig, specs: Sequence[str] = (), known: Callable[[], Sequence[Target]] = list_targets
 ) -> tuple[str, ...]:
-    """The named devices, present or not; without names every GPU, or the CPU where there is no GPU.
+    """The devices named by `specs`, or else by the configuration, present or not.
 
-    Args:
-        config: Names the devices unless `specs` does.
-        specs: Names of devices; `all` stands for every known GPU, or the CPU where there is none.
-        known: Lists the devices that can be measured.
+    `all`, or no name at all, stands for every GPU that `known` lists, or the CPU where there is no GPU.
     """
     named = tuple(specs or config.devices)
     if named and ALL not in named:

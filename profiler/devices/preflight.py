@@ -29,7 +29,9 @@ class Preflight:
 def preflight(target: Target) -> Preflight:
     """Check the device without changing it: clocks, power limit, persistence and MIG mode stay untouched."""
     if target.record.kind == "cpu":
-        return Preflight(notes=_cpu_notes())
+        load = os.getloadavg()[0]
+        busy = f"other programs are computing (load {load:.1f}): medians may be off; {BUSY_CURE}"
+        return Preflight(notes=(busy,) if load > BUSY_SHARE * cpu_threads() else ())
     if target.record.simulated:
         return Preflight(notes=(SIMULATED,))
     return Preflight(_gpu_notes(target), _neighbours(target), energy_refusal(target))
@@ -48,9 +50,7 @@ def energy_refusal(target: Target) -> str | None:
         return "no energy: MIG is on, and the counter covers every instance of the board"
     from kswatch.profiler.probes.energy_nvml import NO_SENSOR, nvml_sources
 
-    if not nvml_sources(gpu, target.record.model):
-        return NO_SENSOR
-    return None
+    return None if nvml_sources(gpu, target.record.model) else NO_SENSOR
 
 
 def _neighbours(target: Target) -> str | None:
@@ -77,10 +77,3 @@ def _gpu_notes(target: Target) -> tuple[str, ...]:
     if width is not None and widest is not None and width < widest:
         notes.append(f"PCIe runs at x{width} of x{widest}")
     return tuple(notes)
-
-
-def _cpu_notes() -> tuple[str, ...]:
-    load = os.getloadavg()[0]
-    if load <= BUSY_SHARE * cpu_threads():
-        return ()
-    return (f"other programs are computing (load {load:.1f}): medians may be off; {BUSY_CURE}",)

@@ -23,11 +23,9 @@ class Roofline:
     @classmethod
     def from_canaries(cls, canaries: Iterable[CanaryRecord], launch_ms: float = 0.0) -> Roofline:
         """The best rates of the run: a floor is the latency on an undisturbed machine."""
-        rates: dict[tuple[str, str], list[float]] = {}
-        for canary in canaries:
-            rates.setdefault((canary.name, canary.precision), []).append(canary.rate)
-        copies = [max(values) for (name, _), values in rates.items() if name == "copy"]
-        gemms = {precision: max(values) for (name, precision), values in rates.items() if name == "gemm"}
+        slowest_first = sorted(canaries, key=lambda canary: canary.rate)
+        copies = [canary.rate for canary in slowest_first if canary.name == "copy"]
+        gemms = {canary.precision: canary.rate for canary in slowest_first if canary.name == "gemm"}
         return cls(max(copies, default=None), gemms, launch_ms)
 
     def floor_ms(self, problem: Problem) -> float | None:

@@ -31,65 +31,25 @@ class BoardModel:
         return int(self.architecture.removeprefix("sm_"))
 
 
+_HOPPER = ("counter", "field_83", "field_186", "event_times", "power", "violations")
+_AMPERE = ("counter", "field_83", "power", "violations")
+_VOLTA = ("counter", "power", "violations")
+
 MODELS: dict[str, BoardModel] = {
     # NVIDIA H200 datasheet (SXM) and Hopper architecture white paper
     "h200": BoardModel(
-        "Simulated H200",
-        "sm_90",
-        141_000_000_000,
-        50 << 20,
-        132,
-        4.8e12,
-        1980,
-        3201,
-        75,
-        700,
-        ("counter", "field_83", "field_186", "event_times", "power", "violations"),
-        1.0,
+        "Simulated H200", "sm_90", 141 * 10**9, 50 << 20, 132, 4.8e12, 1980, 3201, 75, 700, _HOPPER, 1.0
     ),
     # NVIDIA H100 datasheet (SXM)
     "h100": BoardModel(
-        "Simulated H100",
-        "sm_90",
-        80_000_000_000,
-        50 << 20,
-        132,
-        3.35e12,
-        1980,
-        2619,
-        70,
-        700,
-        ("counter", "field_83", "field_186", "event_times", "power", "violations"),
-        1.0,
+        "Simulated H100", "sm_90", 80 * 10**9, 50 << 20, 132, 3.35e12, 1980, 2619, 70, 700, _HOPPER, 1.0
     ),
     # NVIDIA A100 datasheet (SXM4 80 GB), Ampere white paper; NVML reference: power is instantaneous on GA100
     "a100": BoardModel(
-        "Simulated A100",
-        "sm_80",
-        80_000_000_000,
-        40 << 20,
-        108,
-        2.039e12,
-        1410,
-        1593,
-        60,
-        400,
-        ("counter", "field_83", "power", "violations"),
-        0.0,
+        "Simulated A100", "sm_80", 80 * 10**9, 40 << 20, 108, 2.039e12, 1410, 1593, 60, 400, _AMPERE, 0.0
     ),
     # NVIDIA V100 datasheet (SXM2 32 GB) and Volta white paper
     "v100": BoardModel(
-        "Simulated V100",
-        "sm_70",
-        32_000_000_000,
-        6 << 20,
-        80,
-        0.9e12,
-        1530,
-        877,
-        40,
-        300,
-        ("counter", "power", "violations"),
-        0.0,
+        "Simulated V100", "sm_70", 32 * 10**9, 6 << 20, 80, 0.9e12, 1530, 877, 40, 300, _VOLTA, 0.0
     ),
 }

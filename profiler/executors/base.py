@@ -1,10 +1,13 @@
-"""The interface between a run and the process that measures its problems, wherever that is."""
+"""The interface between a run and the process that measures its problems, wherever that is.
+
+Tasks and answers are frozen values that pickle: messages between processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from kswatch.db.records import (
     CanaryPosition,
@@ -15,6 +18,7 @@ from kswatch.db.records import (
 )
 from kswatch.errors import MeasurementError
 from kswatch.kernels.problem import Problem
+from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.settings import MeasureSettings
 
 
@@ -37,6 +41,44 @@ class MeasurementSite:
     environment: EnvironmentRecord
 
 
+@dataclass(frozen=True)
+class Begin:
+    """The first message to a child: the device that it measures on, as it sees that device itself."""
+
+    target: Target
+    canaries: tuple[CanaryRecord, ...] = ()
+    """Those that the run has read so far, by processes that have ended."""
+
+
+Task = MeasureTask | CanaryPosition
+"""Measure a problem, or read the canaries at this position of the run."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of `Begin` (a site) or of a task."""
+
+    records: tuple[MeasurementRecord, ...] = ()
+    canaries: tuple[CanaryRecord, ...] = ()
+    site: MeasurementSite | None = None
+    busy_s: float = 0.0
+    """Seconds that the device was busy with it."""
+    skipped_s: float = 0.0
+    """Seconds that only a simulated device's clock advanced."""
+    usable: bool = True
+    """Whether the child can do another task; not after an error that stays with its process."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task raised, or the child is lost: the reason, and which implementation was running, if known."""
+
+    reason: str
+    at: str | None = None
+    usable: bool = False
+    """Whether the child can do another task."""
+
+
 class WorkerLostError(MeasurementError):
     """The worker of a device stayed away for too long: its run is resumed when it returns."""
 
@@ -50,44 +92,22 @@ class Engine(Protocol):
 
     def site(self) -> MeasurementSite:
         """The device and its environment."""
-        ...
 
     def measure(self, task: MeasureTask) -> Sequence[MeasurementRecord]:
         """A record for each implementation, failed ones included."""
-        ...
 
     def canaries(self, position: CanaryPosition) -> Sequence[CanaryRecord]:
         """The device's canaries, read now; none where reading them failed.
 
         The engine keeps them: they are the roofline of the problems that follow.
         """
-        ...
 
     @property
     def busy_s(self) -> float:
         """Seconds of kernels, warm-up and energy windows so far; the rest of a run is the harness."""
-        ...
 
     def now_s(self) -> float:
         """A clock that never goes backwards; the clock of a simulated device runs ahead of the host's."""
-        ...
 
     def close(self) -> None:
         """Release the device."""
-        ...
-
-
-class Cluster(Protocol):
-    """Processes of other hosts, each with a device of its own."""
-
-    def submit(self, uuid: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        """A future of a task that only the device's worker may execute."""
-        ...
-
-    def call(self, uuid: str, function: Callable[..., object], *arguments: object) -> None:
-        """Have the device's worker call a function at once, beside its task; without effect if it is gone."""
-        ...
-
-    def has_worker(self, uuid: str) -> bool:
-        """Whether the device has a worker now."""
-        ...

@@ -1,46 +1,43 @@
-"""A Dask cluster as the coordinator sees it: which devices have a worker now."""
+"""A Dask cluster as the coordinator sees it: which devices have a worker now, and how one measures.
+
+A worker measures in the same child process as a host without a cluster, and gives records back: only the
+coordinator opens the store. A worker that dies loses its task; the scheduler gives that task to the worker of
+the same device when it returns.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import uuid4
 
 from kswatch.db.coordination.workers import Heartbeat
-from kswatch.db.records import DeviceRecord
+from kswatch.db.records import CanaryPosition, CanaryRecord, DeviceRecord, MeasurementRecord
 from kswatch.errors import ConfigurationError, MeasurementError
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.empty_records import empty_record
 from kswatch.profiler.executors import dask_tasks
-from kswatch.profiler.executors.dask import DaskEngine
+from kswatch.profiler.executors.base import Answer, MeasurementSite, MeasureTask, Task, WorkerLostError
 from kswatch.profiler.executors.dask_tasks import ANSWER_S, WorkerDescription
 from kswatch.profiler.executors.dask_version import kswatch_device, own_version, version_refusal
 from kswatch.profiler.liveness.heartbeat import repeating, worker_name
+from kswatch.profiler.signals import Stopped
 
 REFRESH_S = 1.0
+_POLL_S = 0.2
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Member:
-    """A worker that the scheduler knows now."""
-
-    address: str
-    description: WorkerDescription
 
 
 class DaskCluster:
     """The workers of one scheduler, listed every second by a thread of its own."""
 
     def __init__(self, scheduler: str, absent_s: float) -> None:
-        """Connect.
-
-        Args:
-            scheduler: Its address, as `tcp://host:8786`.
-            absent_s: How long a run waits for a worker that is gone.
+        """Connect to an address like `tcp://host:8786`; a run waits `absent_s` for a worker that is gone.
 
         Raises:
             ConfigurationError: Dask is not installed, or no scheduler answers there.
@@ -48,7 +45,8 @@ class DaskCluster:
         self._client = _connect(scheduler)
         self._absent_s = absent_s
         self._version = own_version()
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, tuple[str, WorkerDescription]] = {}
+        """Address and description of each worker that the scheduler knows now, by the UUID of its device."""
         self._refused: dict[str, str] = {}
         self._descriptions: dict[str, WorkerDescription] = {}
         self._refreshing = repeating(REFRESH_S, self.refresh)
@@ -67,13 +65,14 @@ class DaskCluster:
                 self._client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S
             )
             usable = self._refuse_other_versions(known["workers"])
-            self._describe_new(usable)
+            described = {key: one for key, one in self._descriptions.items() if key in usable}
+            new = [address for address in usable if address not in described]
+            self._descriptions = described | (self._run(dask_tasks.describe, workers=new) if new else {})
         except Exception:  # whatever a lost connection raises: the next refresh is in a second
             self._members = {}
             return
         found = ((address, self._descriptions.get(address)) for address in usable)
-        members = [Member(address, description) for address, description in found if description]
-        self._members = {member.description.target.record.uuid: member for member in members}
+        self._members = {known.target.record.uuid: (address, known) for address, known in found if known}
 
     def _refuse_other_versions(self, workers: Mapping[str, Mapping[str, object]]) -> list[str]:
         """Addresses of the workers of this version; no class of ours is sent to, or taken from, any other."""
@@ -90,16 +89,12 @@ class DaskCluster:
         self._refused = refused
         return usable
 
-    def _describe_new(self, addresses: list[str]) -> None:
-        known = {address: one for address, one in self._descriptions.items() if address in addresses}
-        new = [address for address in addresses if address not in known]
-        self._descriptions = known | (self._run(dask_tasks.describe, workers=new) if new else {})
-
     def targets(self) -> tuple[Target, ...]:
         """The devices that have a worker now; of one that is refused only the UUID is known."""
         others = sorted(self._refused.keys() - self._members.keys())
         refused = (Target(DeviceRecord(uuid, _kind(uuid), uuid), "") for uuid in others)
-        return (*(member.description.target for _, member in sorted(self._members.items())), *refused)
+        members = self._members
+        return (*(members[uuid][1].target for uuid in sorted(members)), *refused)
 
     def find(self, spec: str) -> Target:
         """The one device with a worker that a name means, as `devices.discovery.find` understands it.
@@ -118,7 +113,7 @@ class DaskCluster:
 
     def heartbeats(self, running: Mapping[str, int]) -> list[Heartbeat]:
         """Heartbeats of the workers; `running` holds the run of each device that has one."""
-        hosts = {uuid: member.description.host for uuid, member in self._members.items()}
+        hosts = {uuid: known.host for uuid, (_, known) in self._members.items()}
         return [
             Heartbeat(worker_name(host, uuid), "worker", "dask", host, uuid, running.get(uuid))
             for uuid, host in hosts.items()
@@ -129,21 +124,127 @@ class DaskCluster:
         return DaskEngine(self, target, watchdog_s, stop, self._absent_s)
 
     def submit(self, uuid: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        """See `Cluster`; a Dask future."""
+        """A Dask future of a task that only the device's worker may execute."""
         return self._client.submit(function, *arguments, resources={uuid: 1}, pure=False)
 
     def call(self, uuid: str, function: Callable[..., object], *arguments: object) -> None:
-        """See `Cluster`."""
-        member = self._members.get(uuid)
-        if member:
+        """Have the device's worker call a function at once, beside its task; without effect if it is gone."""
+        if member := self._members.get(uuid):
             with suppress(Exception):
-                self._run(function, *arguments, workers=[member.address])
+                self._run(function, *arguments, workers=[member[0]])
 
     def _run(self, function: Callable[..., Any], *arguments: object, workers: list[str]) -> Any:  # noqa: ANN401
         """Results by address, after a limited time: a worker that hangs must not block its coordinator."""
         return self._client.run(
             function, *arguments, workers=workers, on_error="ignore", callback_timeout=ANSWER_S
         )
+
+
+class DaskEngine:
+    """One device's worker, for one run."""
+
+    def __init__(
+        self, cluster: DaskCluster, target: Target, watchdog_s: float, stop: threading.Event, absent_s: float
+    ) -> None:
+        """Send nothing yet; a worker that is gone for `absent_s` counts as lost."""
+        self.busy_s = 0.0
+        self._skipped_s = 0.0
+        self._cluster = cluster
+        self._uuid = target.record.uuid
+        self._watchdog_s = watchdog_s
+        self._stop = stop
+        self._absent_s = absent_s
+        self._site: MeasurementSite | None = None
+        self._owner = uuid4().hex
+        self._canaries: tuple[CanaryRecord, ...] = ()
+
+    def site(self) -> MeasurementSite:
+        """See `Engine`."""
+        if self._site is None:
+            self._site = self._execute(None).site
+            assert self._site is not None
+        return self._site
+
+    def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
+        """See `Engine`; where the problem crashes every worker that measures it, its cells crashed."""
+        from distributed import KilledWorker
+
+        try:
+            return list(self._execute(task).records)
+        except KilledWorker as error:
+            reason = f"the worker died whenever it measured this problem: {error}"
+            return [empty_record(task.problem, name, "crashed", reason) for name in task.implementations]
+
+    def canaries(self, position: CanaryPosition) -> list[CanaryRecord]:
+        """See `Engine`."""
+        read = self._execute(position).canaries
+        self._canaries += read
+        return list(read)
+
+    def now_s(self) -> float:
+        """See `Engine`."""
+        return time.monotonic() + self._skipped_s
+
+    def close(self) -> None:
+        """Let the worker end its child; it stays for other runs."""
+        self._cluster.call(self._uuid, dask_tasks.release, self._owner)
+
+    def _execute(self, task: Task | None) -> Answer:
+        future = self._submit(task)
+        seen_s = time.monotonic()
+        try:
+            while (result := self._result(future)) is None:
+                seen_s = self._last_seen(future, seen_s)
+                if future.status in ("lost", "cancelled"):  # the scheduler restarted
+                    future = self._submit(task)
+        finally:
+            with suppress(Exception):  # it is of no use any more
+                future.release()
+        if self._site and result.site and result.site.environment != self._site.environment:
+            raise MeasurementError(
+                f"the worker of device {self._uuid} came back in another environment: "
+                "this run cannot continue there; begin a new one"
+            )
+        self.busy_s += result.busy_s
+        self._skipped_s += result.skipped_s
+        return result
+
+    def _submit(self, task: Task | None) -> Any:  # noqa: ANN401  (a Dask future)
+        arguments = (task, self._watchdog_s, self._owner, self._canaries)
+        return self._cluster.submit(self._uuid, dask_tasks.execute, *arguments)
+
+    def _result(self, future: Any) -> Answer | None:  # noqa: ANN401
+        """The result of the task; None while it is not over, or its worker does not hand it out."""
+        from distributed import CancelledError
+
+        try:
+            result: Answer = future.result(timeout=_POLL_S if future.status == "pending" else ANSWER_S)
+        except (CancelledError, TimeoutError):
+            if future.status == "error":  # the task's own
+                raise
+            return None
+        return result
+
+    def _last_seen(self, future: Any, seen_s: float) -> float:  # noqa: ANN401
+        """When the worker was last seen: now, or still `seen_s`, by the monotonic clock.
+
+        Raises:
+            Stopped: the run was asked to stop meanwhile.
+            WorkerLostError: the worker is gone and did not return in time.
+        """
+        if self._stop.is_set():
+            self._cluster.call(self._uuid, dask_tasks.cancel, self._owner)
+            future.cancel()
+            raise Stopped
+        if self._cluster.has_worker(self._uuid):
+            return time.monotonic()
+        if time.monotonic() - seen_s > self._absent_s:
+            future.cancel()
+            raise WorkerLostError(
+                f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
+                "its run is resumed when it returns: start `kswatch worker` there"
+            )
+        return seen_s
 
 
 def _kind(uuid: str) -> Literal["cpu", "cuda"]:

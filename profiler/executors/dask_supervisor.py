@@ -25,32 +25,28 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
         ConfigurationError: Dask is not installed.
         MeasurementError: a device cannot be used.
     """
-    _require_dask()
-    processes = {target.record.uuid: _start(scheduler, target) for target in targets}
-    try:
-        while not stop.wait(RESTART_S):
-            for target in targets:
-                code = processes[target.record.uuid].poll()
-                if code == EXIT_NO_DEVICE:
-                    raise MeasurementError(f"device {target.spec} cannot be served; see the log line before")
-                if code is not None:
-                    uuid = target.record.uuid
-                    _log.warning("its worker ended (%s); starting another", code, extra={"device": uuid})
-                    processes[target.record.uuid] = _start(scheduler, target)
-    finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.wait()
-
-
-def _require_dask() -> None:
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"a worker needs the Python package {error.name}; install kswatch[cluster]"
         ) from None
+    processes = {target.record.uuid: _start(scheduler, target) for target in targets}
+    try:
+        while not stop.wait(RESTART_S):
+            for target in targets:
+                uuid = target.record.uuid
+                code = processes[uuid].poll()
+                if code == EXIT_NO_DEVICE:
+                    raise MeasurementError(f"device {target.spec} cannot be served; see the log line before")
+                if code is not None:
+                    _log.warning("its worker ended (%s); starting another", code, extra={"device": uuid})
+                    processes[uuid] = _start(scheduler, target)
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.wait()
 
 
 def _start(scheduler: str, target: Target) -> subprocess.Popen[bytes]:

@@ -10,19 +10,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
+from kswatch.db.records import CanaryRecord
 from kswatch.errors import MeasurementError
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.preflight import preflight
-from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
+from kswatch.profiler.executors.base import Answer, MeasureTask, Task
 from kswatch.profiler.executors.local import LocalEngine, local_engine
 
 ANSWER_S = 10.0
 """How long the scheduler, or a worker, may take to answer; after that it counts as hung."""
-
-RemoteTask = MeasureTask | CanaryPosition | None
-"""A problem, canaries, or None for the site alone."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,6 @@ class WorkerDescription:
 
     host: str
     target: Target
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """The result of a task."""
-
-    site: MeasurementSite
-    records: tuple[MeasurementRecord, ...] = ()
-    canaries: tuple[CanaryRecord, ...] = ()
-    busy_s: float = 0.0
-    skipped_s: float = 0.0
-    """Seconds that only a simulated device's clock advanced."""
 
 
 class _State:
@@ -85,15 +70,11 @@ def _end_child() -> None:
 
 
 def execute(
-    task: RemoteTask, watchdog_s: float, owner: str, canaries: Sequence[CanaryRecord] = ()
-) -> TaskResult:
-    """Execute one task of a run in the device's child process.
+    task: Task | None, watchdog_s: float, owner: str, canaries: Sequence[CanaryRecord] = ()
+) -> Answer:
+    """Execute one task of a run in the device's child process; the answer holds the site too.
 
-    Args:
-        task: What to measure.
-        watchdog_s: A child that makes no progress for so long is ended.
-        owner: The run.
-        canaries: Those that it has read so far, for a process that has just started.
+    The run is `owner`, with these canaries so far. Without a task, the answer is the site alone.
 
     Raises:
         MeasurementError: the device cannot be used.
@@ -103,12 +84,12 @@ def execute(
     busy_s, skipped_s = engine.busy_s, engine.skipped_s
     if task is None and (refusal := preflight(_State.target).time_refusal):
         raise MeasurementError(refusal)
-    result = TaskResult(engine.site())
+    answer = Answer(site=engine.site())
     if isinstance(task, MeasureTask):
-        result = replace(result, records=tuple(engine.measure(task)))
+        answer = replace(answer, records=tuple(engine.measure(task)))
     elif task is not None:
-        result = replace(result, canaries=tuple(engine.canaries(task)))
-    return replace(result, busy_s=engine.busy_s - busy_s, skipped_s=engine.skipped_s - skipped_s)
+        answer = replace(answer, canaries=tuple(engine.canaries(task)))
+    return replace(answer, busy_s=engine.busy_s - busy_s, skipped_s=engine.skipped_s - skipped_s)
 
 
 def _engine_for(owner: str, watchdog_s: float, canaries: Sequence[CanaryRecord]) -> LocalEngine:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kswatch.profiler.devices.environment import revision
+from kswatch.profiler.revisions.git import revision
 
 KEY = "kswatch"
 """Under which a worker hands its version to the scheduler when it registers."""

@@ -10,28 +10,19 @@ from dataclasses import replace
 from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.empty_records import empty_record
-from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
+from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.process import MeasuringProcess
-from kswatch.profiler.executors.protocol import Answer, Begin, CanaryTask, Failure, Task
 
 
 def local_engine(
     target: Target, watchdog_s: float, stop: threading.Event, canaries: Sequence[CanaryRecord] = ()
 ) -> LocalEngine:
-    """The engine of a device of this host; a GPU's child sees no other GPU.
-
-    Args:
-        target: The device.
-        watchdog_s: A child that makes no progress for so long is ended.
-        stop: Ends the child when set.
-        canaries: Those that the run has read so far, elsewhere.
-    """
-    if target.record.kind != "cuda" or target.record.simulated:
-        return LocalEngine(Begin(target, tuple(canaries)), {}, watchdog_s, stop)
-    seen = replace(target, torch_device="cuda:0")
-    return LocalEngine(
-        Begin(seen, tuple(canaries)), {"CUDA_VISIBLE_DEVICES": target.record.uuid}, watchdog_s, stop
-    )
+    """The engine of a device of this host, for a run with these canaries so far; see `LocalEngine`."""
+    variables = {}
+    if target.record.kind == "cuda" and not target.record.simulated:  # its child sees no other GPU
+        variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid}
+        target = replace(target, torch_device="cuda:0")
+    return LocalEngine(Begin(target, tuple(canaries)), variables, watchdog_s, stop)
 
 
 class LocalEngine:
@@ -40,7 +31,7 @@ class LocalEngine:
     def __init__(
         self, begin: Begin, variables: dict[str, str], watchdog_s: float, stop: threading.Event
     ) -> None:
-        """Start nothing yet; a child that makes no progress for `watchdog_s` will be ended."""
+        """Start nothing yet; a child is ended when it makes no progress for `watchdog_s`, or by `stop`."""
         self.busy_s = 0.0
         self.skipped_s = 0.0
         """Seconds that only a simulated device's clock advanced."""
@@ -70,7 +61,7 @@ class LocalEngine:
 
     def canaries(self, position: CanaryPosition) -> list[CanaryRecord]:
         """See `Engine`."""
-        answer = self._execute(CanaryTask(position))
+        answer = self._execute(position)
         read = answer.canaries if isinstance(answer, Answer) else ()
         self._begin = replace(self._begin, canaries=(*self._begin.canaries, *read))  # for the next child
         return list(read)

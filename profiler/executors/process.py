@@ -7,15 +7,14 @@ from collections.abc import Mapping
 
 from kswatch.errors import MeasurementError
 from kswatch.profiler.child_process import ChildLostError, ChildProcess
-from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
-from kswatch.profiler.executors.protocol import Answer, Begin, Failure, Task
+from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
 
 _MODULE = "kswatch.profiler.executors.process_main"
 _START_TIMEOUT_S = 120.0
 
 
-class MeasuringProcess:
+class MeasuringProcess(ChildProcess):
     """One child process with its watchdog page; used by one thread."""
 
     def __init__(self, begin: Begin, variables: Mapping[str, str], stop: threading.Event) -> None:
@@ -26,14 +25,9 @@ class MeasuringProcess:
             Stopped: the run was asked to stop meanwhile.
         """
         self.page = WatchdogPage()
-        self._child = ChildProcess(
-            _MODULE,
-            (str(self.page.descriptor),),
-            stop,
-            variables=variables,
-            descriptors=(self.page.descriptor,),
-        )
-        answer = self._send(begin) or self._receive(_START_TIMEOUT_S)
+        page = self.page.descriptor
+        super().__init__(_MODULE, (str(page),), stop, variables=variables, descriptors=(page,))
+        answer = self._exchange(begin, _START_TIMEOUT_S)
         if isinstance(answer, Failure) or answer.site is None:
             self.close()
             reason = answer.reason if isinstance(answer, Failure) else "its process did not describe it"
@@ -41,20 +35,14 @@ class MeasuringProcess:
             raise MeasurementError(f"device {device} cannot be used: {reason}; try `kswatch doctor`")
         self.site: MeasurementSite = answer.site
 
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._child.pid
-
     def execute(self, task: Task, timeout_s: float) -> Answer | Failure:
         """The result of a task; a failure when the child died, or made no progress for `timeout_s`.
 
         Raises:
             Stopped: the run was asked to stop meanwhile; the child has ended.
         """
-        if failure := self._send(task):
-            return failure
-        answer = self._receive(timeout_s)
+        self.page.set_current(-1)
+        answer = self._exchange(task, timeout_s)
         if isinstance(answer, Answer) or answer.at or not isinstance(task, MeasureTask):
             return answer
         current = self.page.current
@@ -63,19 +51,13 @@ class MeasuringProcess:
 
     def close(self) -> None:
         """End the child, and give pipe and page back."""
-        self._child.close()
+        super().close()
         self.page.close()
 
-    def _send(self, message: Begin | Task) -> Failure | None:
+    def _exchange(self, message: Begin | Task, timeout_s: float) -> Answer | Failure:
         try:
-            self._child.send(message)
-        except ChildLostError as error:
-            return Failure(str(error))
-        return None
-
-    def _receive(self, timeout_s: float) -> Answer | Failure:
-        try:
-            answer: Answer | Failure = self._child.receive(timeout_s, progress=lambda: self.page.steps)
+            self.send(message)
+            answer: Answer | Failure = self.receive(timeout_s, progress=lambda: self.page.steps)
         except ChildLostError as error:
             return Failure(str(error))
         return answer

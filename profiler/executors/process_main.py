@@ -14,8 +14,7 @@ from kswatch.errors import KswatchError
 from kswatch.kernels import catalogue
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.environment import environment
-from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
-from kswatch.profiler.executors.protocol import Answer, Begin, CanaryTask, Failure, Task
+from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
 from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
@@ -63,10 +62,14 @@ class _Worker:
 
     def execute(self, task: Task) -> Answer | Failure:
         """The result of a task; an exception of a kernel becomes a status, never the end of the run."""
-        self._page.set_current(-1)
         busy_s, skipped_s = self._backend.busy_s, self._backend.skipped_s
         try:
-            answer = self._read_canaries(task) if isinstance(task, CanaryTask) else self._measure(task)
+            if isinstance(task, MeasureTask):
+                answer = self._measure(task)
+            else:
+                read = measure_canaries(self._target, task)
+                self._canaries += read
+                answer = Answer(canaries=tuple(read))
         except Exception as error:
             return Failure(f"{type(error).__name__}: {error}", usable=self._backend.healthy())
         return replace(
@@ -75,11 +78,6 @@ class _Worker:
             skipped_s=self._backend.skipped_s - skipped_s,
             usable=self._backend.healthy(),
         )
-
-    def _read_canaries(self, task: CanaryTask) -> Answer:
-        read = measure_canaries(self._target, task.position)
-        self._canaries += read
-        return Answer(canaries=tuple(read))
 
     def _measure(self, task: MeasureTask) -> Answer:
         names = task.implementations

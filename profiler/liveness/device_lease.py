@@ -24,12 +24,9 @@ _START_TIME = "%Y-%m-%d %H:%M:%S"
 
 @contextmanager
 def hold_device(store: Store, device_uuid: str, timeout_s: float) -> Iterator[Held]:
-    """Hold the device; the lease of a process of this host that was killed is taken over at once.
+    """Hold the device; the lease lasts `timeout_s` without a heartbeat.
 
-    Args:
-        store: Whose runs the device is held for.
-        device_uuid: Which device.
-        timeout_s: How long the lease lasts without a heartbeat.
+    The lease of a process of this host that was killed is taken over at once.
 
     Raises:
         MeasurementError: another process holds it; the message names it.

@@ -44,16 +44,11 @@ def repeating(seconds: float, act: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def coordinator_heartbeats(
-    store: Store,
-    engine: str = "local",
-    others: Callable[[Mapping[str, int]], Sequence[Heartbeat]] = lambda running: (),
+    store: Store, engine: str, others: Callable[[Mapping[str, int]], Sequence[Heartbeat]]
 ) -> Iterator[None]:
     """Record heartbeats of this process as a coordinator until the block ends.
 
-    Args:
-        store: Where they are recorded.
-        engine: The name of its engine.
-        others: Heartbeats of the workers that it watches, given the run of each device that has one.
+    `others` returns heartbeats of the workers that it watches, given the run of each device that has one.
     """
     own = Store(store.engine)  # a thread needs its own
     heartbeat = Heartbeat(this_process(), "coordinator", engine, socket.gethostname())
@@ -78,14 +73,9 @@ class LeaseKeeper:
     def __init__(
         self, store: Store, held: Held, lease_s: float, stop: threading.Event, heartbeats: bool = True
     ) -> None:
-        """Renew nothing yet; `stop` is set when the lease is lost.
+        """Renew nothing yet; `stop` is set when the lease is lost, which lasts `lease_s` without renewal.
 
-        Args:
-            store: Where the lease is.
-            held: The lease.
-            lease_s: How long it lasts without being renewed.
-            stop: Ends the run.
-            heartbeats: Whether the worker's are recorded here, not by the coordinator of a cluster.
+        `heartbeats` are the worker's, which the coordinator of a cluster records itself.
         """
         self.run_id: int | None = None
         """The run in progress, once it has begun."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from kswatch.profiler.backends.base import Backend, CpuBackend
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.devices.simulated_spec import parse
 
 _backend_of_device: dict[str, Backend] = {}
 
 
 def backend_for(target: Target) -> Backend:
     """The one backend of the device in this process; it is kept because it holds calibrations."""
-    uuid = target.record.uuid
-    if uuid not in _backend_of_device:
-        _backend_of_device[uuid] = _make(target)
-    return _backend_of_device[uuid]
+    if target.record.uuid not in _backend_of_device:
+        _backend_of_device[target.record.uuid] = _make(target)
+    return _backend_of_device[target.record.uuid]
 
 
 def _make(target: Target) -> Backend:
@@ -22,7 +22,7 @@ def _make(target: Target) -> Backend:
     if target.record.simulated:
         from kswatch.profiler.simulated.backend import SimulatedBackend
 
-        return SimulatedBackend.from_spec(target.spec)
+        return SimulatedBackend(parse(target.spec))
     from kswatch.profiler.backends.cuda import CudaBackend
 
     return CudaBackend(target)

@@ -23,7 +23,7 @@ def measure_energy(cells: Sequence[CellMeasurement], backend: Backend, settings:
         cell.announce()
         if settings.protocol == "paper":
             with backend.busy():
-                cell.energy = energy_by_paper_protocol(cell, backend)
+                cell.energy = energy_by_paper_protocol(cell, backend, meter.source)
             continue
         try:
             with backend.busy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,7 +11,6 @@ from kswatch.db.records import FUSED
 from kswatch.errors import MeasurementError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import CellMeasurement
-from kswatch.profiler.probes.timing import Visit
 from kswatch.profiler.settings import MeasureSettings
 
 SLOW_VISIT_LAUNCHES = 3
@@ -27,7 +27,8 @@ class Interleaving:
         self._discards_left = settings.throttled_visits_limit
 
     def run(self, seed: int) -> None:
-        """Visit each round's order forwards and then backwards (ABBA), so that drift cancels."""
+        """Warm up, then visit each round's order forwards and backwards (ABBA), so that drift cancels."""
+        self._warm_up()
         randomness, begin_s, round_index = random.Random(seed), self._backend.now_s(), 0
         self._throttled_s = self._backend.throttled_s() or 0.0
         while round_cells := self._next_round():
@@ -41,6 +42,15 @@ class Interleaving:
             if late or self._discards_left <= 0:
                 for cell in self._unfinished():
                     cell.mark_not_converged(self._backend.timer.tick_ms)
+
+    def _warm_up(self) -> None:
+        """Launch each cell until caches, clocks and lazy libraries have settled; the samples are dropped."""
+        cells = active(self._cells)
+        for cell in cells:
+            launches = launches_for(cell, self._settings.warm_up_ms / len(cells))
+            with confine_failure(cell, self._backend), self._backend.busy():
+                visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
+                cell.estimate_ms = statistics.median(visit.samples_ms)
 
     def _unfinished(self) -> list[CellMeasurement]:
         return [cell for cell in active(self._cells) if cell.status is None]
@@ -59,7 +69,8 @@ class Interleaving:
         if cell.is_slow(self._best_ms()):
             launches = min(launches, SLOW_VISIT_LAUNCHES)
         with confine_failure(cell, self._backend), self._backend.busy():
-            visit = self._probed_visit(cell, launches)
+            with self._backend.probed("visit", cell.probe_key):
+                visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
             spent_ms = 1e3 * (self._backend.now_s() - begin_s)
             if self._throttled_since_last_read():
                 cell.discard_throttled(spent_ms)
@@ -68,14 +79,6 @@ class Interleaving:
                 self._throttled_since_last_read()  # throttling during the pause belongs to no visit
             else:
                 cell.add_visit(visit, round_index, spent_ms)
-
-    def _probed_visit(self, cell: CellMeasurement, launches: int) -> Visit:
-        for probe in self._backend.probes:
-            probe.before_visit(cell.probe_key)
-        visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
-        for probe in self._backend.probes:
-            probe.after_visit(cell.probe_key)
-        return visit
 
     def _throttled_since_last_read(self) -> bool:
         """Whether the board's own counter shows throttling by heat or hardware since the last call."""

@@ -7,7 +7,6 @@ continue.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 
 from kswatch.db.records import COMPARABLE, CanaryPosition, CanaryRecord, MeasurementRecord, Mode
@@ -20,7 +19,7 @@ from kswatch.profiler.devices.roofline import Roofline
 from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.cell import Announce, CellMeasurement, no_op
 from kswatch.profiler.measurement.energy_pass import measure_energy
-from kswatch.profiler.measurement.interleaving import Interleaving, active, confine_failure, launches_for
+from kswatch.profiler.measurement.interleaving import Interleaving, active, confine_failure
 from kswatch.profiler.measurement.paper_protocol import time_by_paper_protocol
 from kswatch.profiler.measurement.to_record import to_records
 from kswatch.profiler.measurement.validation import Validation
@@ -41,16 +40,9 @@ def measure_problem(
 ) -> list[MeasurementRecord]:
     """Measure a problem: one record per implementation in their order, then one per cell timed hot.
 
-    Args:
-        problem: The problem that all of them compute.
-        implementations: Among them `fused`, if ratios to it are wanted.
-        target: The device.
-        settings: Thresholds and time caps.
-        seed: Seed of the operands and of the order of visits.
-        energy: Whether `fused` and the fastest baseline get an energy pass.
-        canaries: This run's canaries so far: the roofline, also for predicting slow cells.
-        backend: The backend of the device; that of this process unless given.
-        announce: Called with the name of each cell before it runs.
+    Ratios need `fused` among the implementations. `seed` is that of the operands and of the order of visits;
+    with `energy`, `fused` and the fastest baseline get an energy pass; `canaries` are the run's so far: the
+    roofline, also for predicting slow cells. The backend is that of this process unless given.
     """
     backend = backend or backend_for(target)
     roofline = Roofline.from_canaries(canaries, backend.timer.launch_ms())
@@ -113,36 +105,20 @@ class _Loop:
         if paper:
             time_by_paper_protocol(self._cells, self._backend)
         else:
-            self._measure_interleaved(self._cells, seed)
+            Interleaving(self._cells, self._backend, self._settings).run(seed)
         hot = [] if paper else self._hot_variants()
-        self._measure_interleaved(hot, seed)
+        Interleaving(hot, self._backend, self._settings).run(seed)
         if energy:
             measure_energy(self._cells, self._backend, self._settings)
         if self._settings.counters:
-            self._read_counters(seed)
+            for cell in active(self._cells):
+                cell.announce()
+                with self._backend.busy():
+                    cell.counters = self._backend.counters(cell.problem, cell.name, seed)
         for cell in active(self._cells):
             with confine_failure(cell, self._backend):
                 self._validation.recheck(cell)
         return hot
-
-    def _measure_interleaved(self, cells: Sequence[CellMeasurement], seed: int) -> None:
-        self._warm_up(cells)
-        Interleaving(cells, self._backend, self._settings).run(seed)
-
-    def _read_counters(self, seed: int) -> None:
-        for cell in active(self._cells):
-            cell.announce()
-            with self._backend.busy():
-                cell.counters = self._backend.counters(cell.problem, cell.name, seed)
-
-    def _warm_up(self, cells: Sequence[CellMeasurement]) -> None:
-        """Launch each cell until caches, clocks and lazy libraries have settled; the samples are dropped."""
-        active_cells = active(cells)
-        for cell in active_cells:
-            launches = launches_for(cell, self._settings.warm_up_ms / len(active_cells))
-            with confine_failure(cell, self._backend), self._backend.busy():
-                visit = self._backend.timer_of(cell.mode)(cell.launchable, launches)
-                cell.estimate_ms = statistics.median(visit.samples_ms)
 
     def _hot_variants(self) -> list[CellMeasurement]:
         """A hot variant of every cell that was timed cold and whose operands fit into the caches."""

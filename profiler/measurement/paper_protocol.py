@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import CellMeasurement
 from kswatch.profiler.measurement.interleaving import active, confine_failure
+from kswatch.profiler.probes.energy import EnergySource
 from kswatch.profiler.probes.timing import Launchable, Visit
 
 LABEL = "paper_protocol"
@@ -46,15 +47,19 @@ def autorange(launchable: Launchable, backend: Backend) -> Visit:
     return Visit(tuple(samples_ms), launches_per_sample=launches)
 
 
-def energy_by_paper_protocol(cell: CellMeasurement, backend: Backend) -> dict[str, object]:
+def energy_by_paper_protocol(
+    cell: CellMeasurement, backend: Backend, source: EnergySource
+) -> dict[str, object]:
     """Energy fields of a record: differences of the counter around ever longer series of products."""
-    meter = backend.energy_meter
-    if meter is None:
-        return {"energy_reason": backend.energy_refusal}
     launches = 1
     while True:
         begin_s = backend.now_s()
-        per_product_mj = sorted(_one_reading_mj(cell.launchable, launches, backend) for _ in range(READINGS))
+        per_product_mj = []
+        for _ in range(READINGS):
+            before_mj = source.read_mj()
+            backend.timer.block_ms(cell.launchable, launches)
+            per_product_mj.append((source.read_mj() - before_mj) / launches)
+        per_product_mj.sort()
         reading_s = (backend.now_s() - begin_s) / READINGS
         median_mj = statistics.median(per_product_mj)
         low_mj, _, high_mj = statistics.quantiles(per_product_mj, n=4)
@@ -63,18 +68,10 @@ def energy_by_paper_protocol(cell: CellMeasurement, backend: Backend) -> dict[st
                 "energy_mj": median_mj,
                 "energy_low_mj": per_product_mj[0],
                 "energy_high_mj": per_product_mj[-1],
-                "energy_source": meter.source.name,
-                "energy_scope": meter.source.scope,
+                "energy_source": source.name,
+                "energy_scope": source.scope,
                 "energy_products": launches * READINGS,
             }
         if reading_s > LONGEST_READING_S:
             return {"energy_reason": f"ten readings of {launches} products still spread by more than 10 %"}
         launches *= 2
-
-
-def _one_reading_mj(launchable: Launchable, launches: int, backend: Backend) -> float:
-    assert backend.energy_meter is not None
-    source = backend.energy_meter.source
-    before_mj = source.read_mj()
-    backend.timer.block_ms(launchable, launches)
-    return (source.read_mj() - before_mj) / launches

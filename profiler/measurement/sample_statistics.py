@@ -137,12 +137,9 @@ class StoppingRule:
     def satisfied(
         self, samples_ms: Sequence[float], visit_sizes: Sequence[int] = (), timed_ms: float | None = None
     ) -> bool:
-        """Whether the interval of the median is narrow enough.
+        """Whether the interval of the median is narrow enough; see `median_interval`.
 
-        Args:
-            samples_ms: In order of time.
-            visit_sizes: Number of samples of each visit.
-            timed_ms: Total time of all launches; the sum of the samples unless each is a mean of many.
+        `timed_ms` is the total time of all launches: the sum of the samples unless each is a mean of many.
         """
         settings = self._settings
         timed_ms = sum(samples_ms) if timed_ms is None else timed_ms

@@ -35,11 +35,13 @@ class Validation:
         self._refuse_oversized(cell)
         least_ms = self._roofline.fastest_ms(cell.problem.precision, cell.implementation.flops(cell.problem))
         self._refuse_slow(least_ms or 0.0, "predicted from its operations at the measured rate")
-        launchable = self._prepare(cell)
+        with self._backend.probed("prepare", cell.name):
+            launchable = self._workload.prepare(cell.implementation)
         self._check(cell, launchable, "before")
         if cell.name == "bmm" and cell.correctness:
             self._bmm_error = cell.correctness.relative_error
-        estimate_ms = self._first_ms(cell, launchable)
+        with self._backend.probed("launch", cell.name):
+            estimate_ms = self._backend.timer.visit(launchable, 1).samples_ms[0]
         self._refuse_slow(estimate_ms, "the first timed call")
         cell.admit(launchable, estimate_ms)
 
@@ -51,22 +53,6 @@ class Validation:
         """
         cell.code_hash, cell.tile = self._workload.code_of(cell.implementation)
         self._check(cell, cell.launchable, "after")
-
-    def _prepare(self, cell: CellMeasurement) -> Launchable:
-        for probe in self._backend.probes:
-            probe.before_prepare(cell.name)
-        launchable = self._workload.prepare(cell.implementation)
-        for probe in self._backend.probes:
-            probe.after_prepare(cell.name)
-        return launchable
-
-    def _first_ms(self, cell: CellMeasurement, launchable: Launchable) -> float:
-        for probe in self._backend.probes:
-            probe.before_launch(cell.name)
-        time_ms = self._backend.timer.visit(launchable, 1).samples_ms[0]
-        for probe in self._backend.probes:
-            probe.after_launch(cell.name)
-        return time_ms
 
     def _check(self, cell: CellMeasurement, launchable: Launchable, when: str) -> None:
         cell.correctness = self._workload.check(launchable, self._bmm_error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from kswatch.db.records import DeviceRecord
 from kswatch.db.request_queue import requests
@@ -50,20 +51,15 @@ def estimate_cost(
 ) -> CostEstimate | None:
     """The estimate from the device's last run, else from its datasheet; None for an unknown device."""
     per_cell_s = requests.seconds_per_cell(store, device.uuid)
-    if per_cell_s is not None:
-        known_s = per_cell_s
-        return CostEstimate(lambda problem, cells, energy: known_s * cells, "the device's last run")
-    sheet = datasheet(device)
-    if sheet is not None:
-        board = sheet
-        return CostEstimate(
-            lambda problem, cells, energy: problem_seconds(problem, cells, energy, board, settings),
-            "its datasheet",
-        )
-    if plan.within_s is None:
-        return None
-    promised_s = plan.within_s / plan.cells
-    return CostEstimate(lambda problem, cells, energy: promised_s * cells, "the suite's time limit")
+    source = "the device's last run"
+    if per_cell_s is None:
+        if sheet := datasheet(device):
+            return CostEstimate(partial(problem_seconds, sheet=sheet, settings=settings), "its datasheet")
+        if plan.within_s is None:
+            return None
+        per_cell_s, source = plan.within_s / plan.cells, "the suite's time limit"
+    each_s = per_cell_s
+    return CostEstimate(lambda problem, cells, energy: each_s * cells, source)
 
 
 def problem_seconds(

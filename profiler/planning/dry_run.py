@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from kswatch.db.store import Store
 from kswatch.profiler.devices.discovery import Target
@@ -55,7 +57,9 @@ def dry_run(
     """The plan of a run: the same work units in the same order, until the budget is spent."""
     estimate = estimate_cost(store, target.record, plan, settings)
     planned = work_units(plan, estimate, last_best(store, target.record.uuid), budget_s)
-    fitting = _fitting(planned, budget_s if estimate else None)
+    limit_s = budget_s if estimate and budget_s is not None else math.inf
+    spent_s = accumulate(unit.seconds for unit in planned)
+    fitting = [unit for unit, until_s in zip(planned, spent_s, strict=True) if until_s <= limit_s]
     seconds = sum(unit.seconds for unit in fitting)
     whole = work_units(plan, estimate, {}, None)
     all_s = sum(unit.seconds for unit in whole) if estimate else None
@@ -73,18 +77,6 @@ def dry_run(
         estimated_from=estimate.source if estimate else None,
         strata=tuple(_strata(plan, fitting)),
     )
-
-
-def _fitting(planned: Sequence[WorkUnit], budget_s: float | None) -> list[WorkUnit]:
-    if budget_s is None:
-        return list(planned)
-    fitting, spent_s = [], 0.0
-    for unit in planned:
-        if spent_s + unit.seconds > budget_s:
-            break
-        spent_s += unit.seconds
-        fitting.append(unit)
-    return fitting
 
 
 def _strata(plan: Plan, fitting: Iterable[WorkUnit]) -> Iterable[StratumShare]:

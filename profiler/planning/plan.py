@@ -14,6 +14,7 @@ from kswatch.db.request_queue.confirmation import parse_problem
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
+from kswatch.profiler.empty_records import problem_of
 from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.suites import Suite
 
@@ -83,7 +84,7 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
     Raises:
         UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
     """
-    exact = [_parse_problem(text) for text in filters.problem]
+    exact = [problem_of(parse_problem(text)) for text in filters.problem]
     named = tuple(Pattern.parse(text) for text in filters.pattern)
     patterns = named or tuple(problem.pattern for problem in exact)
     suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
@@ -125,12 +126,6 @@ def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:
     if not patterns:
         raise UsageError("an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d")
     return Suite(AD_HOC, "given patterns", lambda: suites.cross(patterns, precisions=("fp32",)))
-
-
-def _parse_problem(text: str) -> Problem:
-    key = parse_problem(text)
-    named: Any = (key.precision, key.layout)  # Problem checks both
-    return Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, *named)
 
 
 def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:

@@ -94,15 +94,11 @@ def remaining(planned: Iterable[WorkUnit], done: Iterable[tuple[ProblemKey, str]
 
 def last_best(store: Store, device_uuid: str) -> Best:
     """The baselines of each problem in the device's newest finished nightly run, the fastest first."""
-    nights = queries.runs(store, _device_id(store, device_uuid), ("nightly",), None, ("finished",), limit=1)
+    device = next((device.id for device in queries.devices(store) if device.uuid == device_uuid), -1)
+    nights = queries.runs(store, device, ("nightly",), None, ("finished",), limit=1)
     times: dict[ProblemKey, list[tuple[float, str]]] = {}
     for row in queries.measurements(store, nights[0].id) if nights else ():
         if row.status in COMPARABLE and row.latency_ms and row.implementation != FUSED:
             key = ProblemKey(*(getattr(row, name) for name in ProblemKey.__dataclass_fields__))
             times.setdefault(key, []).append((row.latency_ms, row.implementation))
     return {key: [name for _, name in sorted(found)] for key, found in times.items()}
-
-
-def _device_id(store: Store, uuid: str) -> int:
-    known = [device.id for device in queries.devices(store) if device.uuid == uuid]
-    return known[0] if known else -1

@@ -31,9 +31,7 @@ class RunOptions:
 
     def as_arguments(self) -> dict[str, object]:
         """The options that differ from the defaults, as stored with a run."""
-        default = RunOptions()
-        names = self.__dataclass_fields__
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
+        return {name: value for name, value in vars(self).items() if value != getattr(RunOptions, name)}
 
     def settings(self, base: MeasureSettings) -> MeasureSettings:
         """The base settings with these options."""

@@ -1,4 +1,4 @@
-"""Clocks, temperature and throttle reasons, read after visits."""
+"""Clocks, temperature, throttle reasons and the total time of throttling, read after visits."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ REASONS: tuple[tuple[int, str, str | None], ...] = (
     (0x010, "sync_boost", None),
 )
 """Bit of NVML's event reasons, its name, and the cell's flag; idle and display are left out."""
+
+SLOWDOWN_FIELDS = (269, 270, 271)
+"""Nanoseconds of software's and hardware's thermal slowdown and of the power brake (NVML field ids)."""
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,23 @@ class ClockProbe(Probe):
 def _of(summary: Callable[[list[float]], float], values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return summary(known) if known else None
+
+
+def slowdown_clock(gpu: Any, nvml: Any = pynvml) -> Callable[[], float | None]:  # noqa: ANN401
+    """A function that returns the seconds of throttling since the driver was loaded, or None if unsupported.
+
+    Newer drivers count each reason; older ones count violations of the thermal policy. Power capping is
+    normal on a loaded board and not included.
+    """
+
+    def by_fields() -> float | None:
+        values = value_or_none(lambda: nvml.nvmlDeviceGetFieldValues(gpu, list(SLOWDOWN_FIELDS))) or ()
+        known = [value.value.ullVal for value in values if value.nvmlReturn == pynvml.NVML_SUCCESS]
+        return sum(known) / 1e9 if known else None
+
+    def by_violations() -> float | None:
+        policy = pynvml.NVML_PERF_POLICY_THERMAL
+        status = value_or_none(lambda: nvml.nvmlDeviceGetViolationStatus(gpu, policy))
+        return None if status is None else status.violationTime / 1e9
+
+    return next((way for way in (by_fields, by_violations) if way() is not None), lambda: None)

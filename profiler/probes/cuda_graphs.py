@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kswatch.profiler.probes.timing import Launchable, Rotation
+from kswatch.profiler.probes.timing import Launchable
 
 MAX_LAUNCHES = 2000
 """Limit of one graph: capturing takes microseconds for each launch."""
@@ -30,12 +30,8 @@ class CapturedGraph:
 def capture(cuda: Any, launch: Callable[[int], object], launches: int) -> Any | None:  # noqa: ANN401
     """A graph of `launch(0)` to `launch(launches - 1)`; None where capturing fails.
 
-    Some sparse products allocate or synchronise, which is not allowed during a capture.
-
-    Args:
-        cuda: `torch.cuda`, or a simulated one.
-        launch: Launches once on the operand set of that number.
-        launches: Number of launches.
+    Some sparse products allocate or synchronise, which is not allowed during a capture. `cuda` is
+    `torch.cuda`, or a simulated one.
     """
     graph, pool = cuda.CUDAGraph(), cuda.graph_pool_handle()
     try:
@@ -78,8 +74,9 @@ def cold_graph(
     rotation = launchable.rotate()
     rounds = max(1, math.ceil(duration_ms / (launch_ms * rotation.sets)))
     launches = max(rotation.sets, min(rounds * rotation.sets, MAX_LAUNCHES))
+    flags = ("graph",) if rotation.complete else ("graph", "partly_hot")
     graph = capture(cuda, rotation.launch, launches)
-    return None if graph is None else CapturedGraph(graph, launches, _labels(rotation))
+    return None if graph is None else CapturedGraph(graph, launches, flags)
 
 
 def hot_graph(
@@ -92,7 +89,3 @@ def hot_graph(
     launches = max(2, min(MAX_LAUNCHES, math.ceil(duration_ms / launch_ms)))
     graph = capture(cuda, lambda _: launchable.launch(0), launches)
     return None if graph is None else CapturedGraph(graph, launches, ("graph",))
-
-
-def _labels(rotation: Rotation) -> tuple[str, ...]:
-    return ("graph",) if rotation.complete else ("graph", "partly_hot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pynvml
@@ -45,14 +46,13 @@ def nvml_sources(
         NvmlCount("nvml_field_83", scope, lambda: _field(nvml, gpu, FIELD_ENERGY)),
     ]
     powers = [
-        _power("nvml_power_instant", scope, lambda: _field(nvml, gpu, FIELD_INSTANT_POWER) / 1e3, clock),
-        _power("nvml_power_average", scope, lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3, clock),
+        PowerTrapezoid(name, scope, partial(_read, name, read_w), clock)
+        for name, read_w in (
+            ("nvml_power_instant", lambda: _field(nvml, gpu, FIELD_INSTANT_POWER) / 1e3),
+            ("nvml_power_average", lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3),
+        )
     ]
     return [*_first_available(counters), *_first_available(powers)]
-
-
-def _power(name: str, scope: str, read_w: Callable[[], float], clock: Callable[[], float]) -> PowerTrapezoid:
-    return PowerTrapezoid(name, scope, lambda: _read(name, read_w), clock)
 
 
 def _read(name: str, read: Callable[[], float]) -> float:

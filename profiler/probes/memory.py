@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,23 +11,14 @@ from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.base import Probe
 
 
-@dataclass(frozen=True)
-class Allocator:
-    """Functions of a counting allocator; by default torch's on a GPU."""
-
-    reset_peak: Callable[[], None] = torch.cuda.reset_peak_memory_stats
-    peak_bytes: Callable[[], int] = torch.cuda.max_memory_allocated
-    now_bytes: Callable[[], int] = torch.cuda.memory_allocated
-
-
 class MemoryProbe(Probe):
     """Memory of input and weights, of the prepared weights, and the peak of one launch beyond that.
 
     It reads the single launch: during a visit, rotated sets and graphs take additional memory.
     """
 
-    def __init__(self, allocator: Allocator | None = None) -> None:
-        self._allocator = allocator or Allocator()
+    def __init__(self, cuda: Any = torch.cuda) -> None:  # noqa: ANN401  (the module, or a simulated one)
+        self._cuda = cuda
         self._kept_bytes: dict[str, int] = {}
         self._taken_bytes: dict[str, int] = {}
         self._before_bytes = 0
@@ -41,20 +31,20 @@ class MemoryProbe(Probe):
 
     def before_prepare(self, cell: str) -> None:
         """See `Probe`."""
-        self._before_bytes = self._allocator.now_bytes()
+        self._before_bytes = self._cuda.memory_allocated()
 
     def after_prepare(self, cell: str) -> None:
         """See `Probe`."""
-        self._kept_bytes[cell] = self._allocator.now_bytes() - self._before_bytes
+        self._kept_bytes[cell] = self._cuda.memory_allocated() - self._before_bytes
 
     def before_launch(self, cell: str) -> None:
         """See `Probe`."""
-        self._allocator.reset_peak()
-        self._before_bytes = self._allocator.now_bytes()
+        self._cuda.reset_peak_memory_stats()
+        self._before_bytes = self._cuda.memory_allocated()
 
     def after_launch(self, cell: str) -> None:
         """See `Probe`."""
-        self._taken_bytes[cell] = self._allocator.peak_bytes() - self._before_bytes
+        self._taken_bytes[cell] = self._cuda.max_memory_allocated() - self._before_bytes
 
     def results(self, cell: str) -> Mapping[str, Any]:
         """See `Probe`."""

@@ -6,24 +6,11 @@ NVML numbers GPUs differently from CUDA, so indices of one are never used with t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pynvml
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class BoardSettings:
-    """Settings of driver and board, which must be equal in comparable runs."""
-
-    driver: str | None = None
-    power_limit_w: float | None = None
-    clock_lock: str | None = None
-    ecc: str | None = None
-    mig: str | None = None
-    vbios: str | None = None
 
 
 def start() -> str | None:
@@ -48,19 +35,19 @@ def handle(uuid: str) -> Any:  # noqa: ANN401  (an opaque pointer of pynvml's)
     return None if start() else value_or_none(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
 
 
-def board_settings(uuid: str) -> BoardSettings:
-    """The board's settings; read once per run."""
+def board_settings(uuid: str) -> dict[str, Any]:
+    """Settings of driver and board: `vbios`, and fields of `EnvironmentRecord`; empty for an unknown GPU."""
     gpu = handle(uuid)
     if gpu is None:
-        return BoardSettings()
+        return {}
     limit_mw = value_or_none(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu))
-    return BoardSettings(
-        driver=_text(value_or_none(pynvml.nvmlSystemGetDriverVersion)),
+    return dict(
+        driver=value_or_none(pynvml.nvmlSystemGetDriverVersion),
         power_limit_w=None if limit_mw is None else limit_mw / 1e3,
         clock_lock=_clock_lock(gpu),
         ecc=_switch(value_or_none(lambda: pynvml.nvmlDeviceGetEccMode(gpu)[0])),
         mig=_switch(value_or_none(lambda: pynvml.nvmlDeviceGetMigMode(gpu)[0])),
-        vbios=_text(value_or_none(lambda: pynvml.nvmlDeviceGetVbiosVersion(gpu))),
+        vbios=value_or_none(lambda: pynvml.nvmlDeviceGetVbiosVersion(gpu)),
     )
 
 
@@ -84,7 +71,3 @@ def _clock_lock(gpu: Any) -> str | None:  # noqa: ANN401
 
 def _switch(state: int | None) -> str | None:
     return None if state is None else ("on" if state else "off")
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value

@@ -117,8 +117,7 @@ class CudaTimer(Timer):
 
     def visit(self, launchable: Launchable, launches: int) -> Visit:
         """See `Timer`; at most 200 launches or replays, which surely fit into the queue."""
-        graph = self._cold_graph(launchable)
-        if graph is not None:
+        if graph := self._cold_graph(launchable):
             return self._replays(f"{launchable.name} graph", graph, launches)
         count = min(launches, MAX_QUEUED)
         visit = self._visit_queued(

@@ -9,8 +9,7 @@ from typing import Literal
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import EnvironmentChange
-from kswatch.db.queries.rows import CellDifference
-from kswatch.db.queries.run_diff import cell_differences, missing_cells
+from kswatch.db.queries.run_diff import CellDifference, cell_differences, missing_cells
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 

@@ -6,7 +6,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 
 from kswatch.db.queries import basic as queries
@@ -30,26 +30,15 @@ def console() -> Console:
 def print_run(store: Store, run_id: int, console: Console) -> None:
     """Print the run's problems, its headlines, and the cells that are not ok, with reasons."""
     measured = queries.measurements(store, run_id)
-    comparisons = queries.comparisons(store, run_id)
+    times = {(row.problem_id, row.implementation): row for row in measured if row.mode != "hot"}
     headlines = [
         row
         for name in BASELINE_SETS
         for row in queries.summaries(store, run_id, metric="latency", baselines=name)
     ]
-    console.print(_report(comparisons, measured, headlines))
-
-
-def _report(
-    comparisons: Sequence[ComparisonRow],
-    measured: Sequence[MeasurementRow],
-    headlines: Sequence[SummaryRow],
-) -> RenderableType:
-    times = {(row.problem_id, row.implementation): row for row in measured if row.mode != "hot"}
-    parts: list[RenderableType] = [_problem_table(comparisons, times), _headline_table(headlines)]
-    failures = _failures(measured)
-    if failures:
-        parts.append(failures)
-    return Group(*parts)
+    console.print(_problem_table(queries.comparisons(store, run_id), times), _headline_table(headlines))
+    if failures := _failures(measured):
+        console.print(failures)
 
 
 def _problem_table(comparisons: Sequence[ComparisonRow], times: Times) -> Table:

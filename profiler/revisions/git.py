@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -52,6 +53,20 @@ def revision_of(repository: Path, name: str) -> RevisionRecord:
     shown = git(repository, "show", "--no-patch", "--format=%cI%x00%s", commit).strip()
     committed_at, _, subject = shown.partition("\0")
     return RevisionRecord(commit, datetime.fromisoformat(committed_at), subject[:500])
+
+
+def revision(path: Path) -> RevisionRecord | None:
+    """The commit of the work tree that holds `path`; None without git or outside a repository.
+
+    Only changes to tracked files make it dirty: a store or a report beside the code does not.
+    """
+    folder = path if path.is_dir() else path.parent
+    with suppress(UsageError, MeasurementError):
+        branch = git(folder, "rev-parse", "--abbrev-ref", "HEAD").strip()
+        changes = git(folder, "status", "--porcelain", "--untracked-files=no").strip()
+        head = revision_of(folder, "HEAD")
+        return replace(head, branch=None if branch == "HEAD" else branch, dirty=bool(changes))
+    return None
 
 
 def _shallow_cure(repository: Path) -> str:
@@ -150,25 +165,6 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
-def suspects(repository: Path, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
-    """The newest suspect, which is as bad as `bad`, and the older ones, the one that halves them best first.
-
-    Suspects are commits that `bad` has and no good one has, and that touch `kernels/`.
-
-    Raises:
-        UsageError: there are none.
-    """
-    limits = [bad, *(f"^{commit}" for commit in good), "--", f":(top){KERNELS}"]
-    newest = git(repository, "rev-list", "--max-count=1", *limits).strip()
-    if not newest:
-        raise UsageError(
-            f"no commit between {good[0][:12]} and {bad[:12]} touches {KERNELS}/; is good older than bad?"
-        )
-    lines = git(repository, "rev-list", "--bisect-all", *limits).splitlines()
-    commits = [line.split()[0] for line in lines if line]
-    return newest, [commit for commit in commits if commit != newest]
-
-
 class CommitHistory:
     """The commits of one repository, as `kswatch bisect` needs them."""
 
@@ -184,5 +180,19 @@ class CommitHistory:
         return revision_of(self._repository, name).subject or ""
 
     def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
-        """See `suspects`."""
-        return suspects(self._repository, good, bad)
+        """The newest suspect, which is as bad as `bad`, and the older ones, the best halving one first.
+
+        Suspects are commits that `bad` has and no good one has, and that touch `kernels/`.
+
+        Raises:
+            UsageError: there are none.
+        """
+        limits = [bad, *(f"^{commit}" for commit in good), "--", f":(top){KERNELS}"]
+        newest = git(self._repository, "rev-list", "--max-count=1", *limits).strip()
+        if not newest:
+            raise UsageError(
+                f"no commit between {good[0][:12]} and {bad[:12]} touches {KERNELS}/; is good older than bad?"
+            )
+        lines = git(self._repository, "rev-list", "--bisect-all", *limits).splitlines()
+        commits = [line.split()[0] for line in lines if line]
+        return newest, [commit for commit in commits if commit != newest]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from kswatch.db.store import Store
@@ -17,26 +19,15 @@ from kswatch.profiler.runs.problem_loop import RunResult
 Measure = Callable[[Store], RunResult | None]
 
 
+@dataclass(frozen=True, eq=False)
 class RunThread:
-    """One run in progress on one device."""
+    """One run in progress on one device, in a thread of its own."""
 
-    def __init__(self, subject: Any, target: Target, run: Callable[[RunThread], None]) -> None:  # noqa: ANN401
-        """Start it; `subject` is what its starter needs again at the end."""
-        self.subject = subject
-        self.target = target
-        self.result: RunResult | None = None
-        self.error: Exception | None = None
-        self.has_ended = False
-        """Whether the run has ended."""
-        self._thread = threading.Thread(target=run, args=(self,), daemon=True)
-        self._thread.start()
-
-    def join(self) -> RunResult | None:
-        """The result of the run once it has ended, or its exception raised again."""
-        self._thread.join()
-        if self.error:
-            raise self.error
-        return self.result
+    subject: Any
+    """What its starter needs again at the end."""
+    target: Target
+    future: Future[RunResult | None]
+    """Its result, or its exception."""
 
 
 class ConcurrentRuns:
@@ -50,18 +41,19 @@ class ConcurrentRuns:
 
     def start(self, subject: Any, target: Target, measure: Measure) -> RunThread:  # noqa: ANN401
         """Start a run on a device that is free."""
+        future: Future[RunResult | None] = Future()
 
-        def run(run_thread: RunThread) -> None:
+        def run() -> None:
             try:
                 with log_context(device=target.record.uuid):
-                    run_thread.result = measure(Store(self._engine))
-            except Exception as error:  # raised again where the thread is joined
-                run_thread.error = error
+                    future.set_result(measure(Store(self._engine)))
+            except Exception as error:  # raised again by `future.result()`
+                future.set_exception(error)
             finally:
-                run_thread.has_ended = True
                 self._change.set()
 
-        self.in_progress.append(RunThread(subject, target, run))
+        self.in_progress.append(RunThread(subject, target, future))
+        threading.Thread(target=run, daemon=True).start()
         return self.in_progress[-1]
 
     def is_free(self, target: Target) -> bool:
@@ -75,7 +67,7 @@ class ConcurrentRuns:
 
     def ended(self) -> list[RunThread]:
         """Those that have ended since the last call."""
-        ended = [run_thread for run_thread in self.in_progress if run_thread.has_ended]
+        ended = [run_thread for run_thread in self.in_progress if run_thread.future.done()]
         self.in_progress = [run_thread for run_thread in self.in_progress if run_thread not in ended]
         return ended
 

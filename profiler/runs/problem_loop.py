@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from kswatch.db.backend.errors import ConnectionLostError
-from kswatch.db.coordination import lost_workers, run_events
+from kswatch.db.coordination import run_events
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
 from kswatch.db.records import CanaryPosition, MeasurementRecord, ProblemKey, RunState
@@ -21,7 +21,7 @@ from kswatch.profiler.empty_records import empty_record
 from kswatch.profiler.executors.base import Engine, MeasureTask, WorkerLostError
 from kswatch.profiler.planning.budget import TimeBudget, as_text
 from kswatch.profiler.planning.plan import Plan
-from kswatch.profiler.planning.priority_order import WorkUnit, remaining, work_units
+from kswatch.profiler.planning.priority_order import WorkUnit, remaining
 from kswatch.profiler.planning.time_caps import TimeCaps
 from kswatch.profiler.runs import predictions
 from kswatch.profiler.runs.progress import Progress
@@ -59,19 +59,12 @@ class ProblemLoop:
         plan: Plan,
         engine: Engine,
         progress: Progress,
-        settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
-        units: Sequence[WorkUnit] | None = None,
+        settings: MeasureSettings,
+        units: Sequence[WorkUnit],
     ) -> None:
-        """Prepare; nothing is measured or written yet.
+        """Prepare a run that has begun in the store; nothing is measured or written yet.
 
-        Args:
-            store: Where the run has begun.
-            run_id: Its number.
-            plan: What it measures.
-            engine: Where.
-            progress: Receives the events of the run.
-            settings: Precision and time caps; a suite with a time limit lowers them where it must.
-            units: The plan in order of priority; problem by problem unless given.
+        A suite with a time limit lowers the caps of `settings` where it must; `units` are the plan's.
         """
         self._store = store
         self._run_id = run_id
@@ -79,15 +72,12 @@ class ProblemLoop:
         self._engine = engine
         self._progress = progress
         self._settings = settings
-        self._units = units if units is not None else work_units(plan, None, {}, None)
+        self._units = units
 
     def conduct(self, budget: TimeBudget, done: DoneCells = (), spent_s: float = 0.0) -> RunResult:
         """Measure the cells that are not done, and end the run in any case.
 
-        Args:
-            budget: Wall time from now on.
-            done: Cells that an earlier start of the run recorded.
-            spent_s: Seconds that it took.
+        `budget` counts from now on; an earlier start of the run recorded the `done` cells in `spent_s`.
         """
         start_s = self._engine.now_s()
         state: RunState = "failed"
@@ -114,7 +104,7 @@ class ProblemLoop:
             self._progress.note(str(error))
             reason = f"interrupted: {error}"
             if isinstance(error, WorkerLostError):
-                lost_workers.mark_worker_lost(self._store, self._run_id, reason)
+                run_events.mark_worker_lost(self._store, self._run_id, reason)
             else:
                 run_events.add_run_event(self._store, self._run_id, "note", "kswatch", reason)
 

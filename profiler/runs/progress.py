@@ -6,8 +6,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -23,9 +22,8 @@ _log = logging.getLogger(__name__)
 class Progress:
     """Receives the events of a run; this one counts and shows nothing."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._start_s = clock()
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
         self.problems = 0
         self.done = 0
         self.by_status: Counter[str] = Counter()
@@ -33,7 +31,7 @@ class Progress:
     def begin(self, title: str, problems: int, cells: int) -> None:
         """The run begins, with this number of problems and cells."""
         del title, cells
-        self._start_s = self._clock()
+        self._start_s = time.monotonic()
         self.problems, self.done = problems, 0
         self.by_status.clear()
 
@@ -63,7 +61,7 @@ class Progress:
         """Estimated seconds to the end; None before the first problem is done."""
         if not self.done:
             return None
-        return (self._clock() - self._start_s) / self.done * (self.problems - self.done)
+        return (time.monotonic() - self._start_s) / self.done * (self.problems - self.done)
 
 
 class LineProgress(Progress):
@@ -71,14 +69,12 @@ class LineProgress(Progress):
 
     EVERY_S = 10.0
 
-    def __init__(
-        self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic, prefix: str = ""
-    ) -> None:
-        """Write to `out`, or stderr; a prefix distinguishes the lines of several devices."""
-        super().__init__(clock)
-        self._out = out or sys.stderr
+    def __init__(self, prefix: str = "") -> None:
+        """A prefix distinguishes the lines of several devices."""
+        super().__init__()
+        self._out = sys.stderr
         self._prefix = prefix
-        self._shown_s = clock()
+        self._shown_s = time.monotonic()
 
     def begin(self, title: str, problems: int, cells: int) -> None:
         """Print the title and the size of the run."""
@@ -92,18 +88,17 @@ class LineProgress(Progress):
     def recorded(self, records: Sequence[MeasurementRecord]) -> None:
         """Print the progress, if the last line is ten seconds old."""
         super().recorded(records)
-        if self._clock() - self._shown_s >= self.EVERY_S:
-            self._print(f"{self.done}/{self.problems} problems, {self._left()}, {_counts(self.by_status)}")
+        if time.monotonic() - self._shown_s >= self.EVERY_S:
+            left = as_text(self.left_s or 0)
+            counts = ", ".join(f"{count} {status}" for status, count in self.by_status.most_common())
+            self._print(f"{self.done}/{self.problems} problems, about {left} left, {counts}")
 
     def end(self, sentence: str) -> None:
         """Print the outcome."""
         self._print(sentence)
 
-    def _left(self) -> str:
-        return f"about {as_text(self.left_s or 0)} left"
-
     def _print(self, sentence: str) -> None:
-        self._shown_s = self._clock()
+        self._shown_s = time.monotonic()
         print(f"{self._prefix}{sentence}\n", end="", file=self._out, flush=True)
 
 
@@ -179,7 +174,3 @@ def for_terminal() -> Progress:
     """A bar where stderr is a terminal, lines elsewhere."""
     console = Console(stderr=True)
     return BarProgress(console) if console.is_terminal else LineProgress()
-
-
-def _counts(by_status: Counter[str]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in by_status.most_common())

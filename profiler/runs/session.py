@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kswatch.db.coordination import leases, lost_workers
+from kswatch.db.coordination import leases, run_events
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
@@ -22,7 +22,6 @@ from kswatch.errors import MeasurementError, UsageError
 from kswatch.logs import log_context, set_log_run
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
-from kswatch.profiler.devices.environment import revision
 from kswatch.profiler.devices.preflight import preflight
 from kswatch.profiler.executors.base import Engine
 from kswatch.profiler.executors.local import local_engine
@@ -33,6 +32,7 @@ from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
 from kswatch.profiler.planning.priority_order import last_best, work_units
 from kswatch.profiler.planning.run_options import RunOptions
+from kswatch.profiler.revisions.git import revision
 from kswatch.profiler.runs.logged_progress import LoggedProgress
 from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult
 from kswatch.profiler.runs.progress import Progress
@@ -154,7 +154,7 @@ def resume(
     with _measuring(store, plan, target, context, budget_s, options) as (engine, loop):
         _require_unchanged(run_id, former, engine)
         store.reopen_run(run_id)
-        lost_workers.mark_worker_back(store, run_id)
+        run_events.mark_worker_back(store, run_id)
         budget = TimeBudget(budget_s, engine.now_s)
         return loop(run_id).conduct(budget, done, row.seconds or 0.0)
 

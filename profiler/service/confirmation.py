@@ -7,8 +7,6 @@ revision is then measured alone.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from kswatch.db.request_queue.confirmation import ConfirmationRequest, problem_t
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.profiler.ab_runs.session import ComparisonRequest, GateSession, open_gate
-from kswatch.profiler.planning.budget import parse_seconds
+from kswatch.profiler.planning.budget import TimeBudget, parse_seconds
 from kswatch.profiler.revisions.git import repository_of
 from kswatch.profiler.runs.problem_loop import RunResult
 from kswatch.profiler.runs.session import RunContext
@@ -37,7 +35,6 @@ def measure_interleaved(
     request: RequestRow,
     context: RunContext,
     repository: Path = Path(__file__).parent,
-    clock: Callable[[], float] = time.monotonic,
 ) -> RunResult | str:
     """The newest run of the flagged revision, or the reason why the two were not measured.
 
@@ -62,8 +59,7 @@ def measure_interleaved(
             names, base, head = ", ".join(confirmation.flagged), comparison.base, comparison.head
             return f"no change between {base[:12]} and {head[:12]} affects {names}"
         budget_s = parse_seconds(confirmation.budget) if confirmation.budget else BUDGET_S
-        start_s = clock()
-        if broken := _measure(session, lambda: budget_s - (clock() - start_s)):
+        if broken := _measure(session, TimeBudget(budget_s)):
             return f"the {broken.side} revision {broken.commit[:12]} cannot be measured: {broken.reason}"
     return RunResult.of(queries.run(store, session.runs[HEAD]))
 
@@ -84,21 +80,21 @@ def _comparison(
     )
 
 
-def _measure(session: GateSession, left_s: Callable[[], float]) -> BrokenRevision | None:
+def _measure(session: GateSession, budget: TimeBudget) -> BrokenRevision | None:
     """Measure pairs until the budget is spent, of as many cells as can be measured often enough."""
     cells = session.cells
     for pair in range(PAIRS):
-        before_s = left_s()
+        before_s = budget.left_s
         with closing(session.readings(cells, ROUNDS, swapped=pair % 2 == 1)) as readings:  # type: ignore[type-var]
             for reading in readings:
                 if isinstance(reading, BrokenRevision):
                     return reading
-                if left_s() <= 0 and pair > 0:
+                if budget.left_s <= 0 and pair > 0:
                     return None
-        pair_s = before_s - left_s()
+        pair_s = before_s - budget.left_s
         if pair == 0:
-            share = left_s() / (pair_s * (FEWEST_PAIRS - 1)) if pair_s else 1.0
+            share = budget.left_s / (pair_s * (FEWEST_PAIRS - 1)) if pair_s else 1.0
             cells = dict(list(cells.items())[: max(1, int(min(1.0, share) * len(cells)))])
-        elif left_s() < pair_s:
+        elif budget.left_s < pair_s:
             return None
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kswatch.db.store import Store
@@ -12,7 +13,7 @@ from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.planning.budget import parse_seconds
-from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, Measure, RunThread
+from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
 from kswatch.profiler.runs.session import RunContext, run_suite
 
@@ -63,15 +64,25 @@ def run_night(
     runs = ConcurrentRuns(store)
     waiting, absent = _targets(context, suite, specs)
     yield from absent
-    context_of = _labelled_contexts(context) if len(waiting) > 1 else lambda target: context
+    several = len(waiting) > 1
     while (waiting and not context.stop.is_set()) or runs.in_progress:
         for night, target in list(waiting):
             if runs.is_free(target) and not context.stop.is_set():
                 waiting.remove((night, target))
-                runs.start(night, target, _measure(night, limit_s, context_of(target)))
+                # a bar cannot show several runs: their progress lines name the device
+                progress = context.progress.for_device(target.record.uuid) if several else context.progress
+                measure = partial(
+                    run_suite,
+                    suite=night.suite,
+                    device=night.device,
+                    kind="nightly",
+                    budget_s=limit_s,
+                    context=replace(context, progress=progress),
+                )
+                runs.start(night, target, measure)
         runs.wait()
         for run_thread in runs.ended():
-            yield _judged(_ended(run_thread), judge)
+            yield _finished(run_thread, judge)
 
 
 def _targets(
@@ -91,30 +102,17 @@ def _targets(
     return list(present.values()), absent
 
 
-def _labelled_contexts(context: RunContext) -> Callable[[devices.Target], RunContext]:
-    """The context of each device, whose progress lines name it: one bar cannot show several runs."""
-    return lambda target: replace(context, progress=context.progress.for_device(target.record.uuid))
-
-
-def _measure(night: DeviceNight, budget_s: float, context: RunContext) -> Measure:
-    return lambda store: run_suite(
-        store, night.suite, night.device, kind="nightly", budget_s=budget_s, context=context
-    )
-
-
-def _ended(run_thread: RunThread) -> DeviceNight:
+def _finished(run_thread: RunThread, judge: Judge) -> DeviceNight:
+    """The night with its run and judgement; one that was interrupted is judged when it is resumed."""
+    night: DeviceNight = run_thread.subject
     try:
-        run = run_thread.join()
+        run = run_thread.future.result()
     except KswatchError as error:
-        return replace(run_thread.subject, error=str(error))
-    return replace(run_thread.subject, device=run_thread.target.record.uuid, run=run)
-
-
-def _judged(night: DeviceNight, judge: Judge) -> DeviceNight:
-    """The night with its judgement; one that was interrupted is judged when it is resumed."""
-    if night.run is None or night.run.state != "finished":
+        return replace(night, error=str(error))
+    night = replace(night, device=run_thread.target.record.uuid, run=run)
+    if run is None or run.state != "finished":
         return night
     try:
-        return replace(night, judged=judge(night.run.run))
+        return replace(night, judged=judge(run.run))
     except KswatchError as error:
         return replace(night, error=f"measured but not judged: {error}")

@@ -68,17 +68,15 @@ def run_requests(
             continue  # a server took it
         try:
             result = measure_request(store, request, context)
+            if result.state != "finished":
+                raise Stopped
         except Stopped:
             requests.requeue(store, request_id, "the night was stopped", request.taken_at)
-            continue
         except KswatchError as error:
             requests.finish(store, request_id, "failed", str(error))
-            continue
-        if result.state != "finished":
-            requests.requeue(store, request_id, "the night was stopped", request.taken_at)
-            continue
-        judge(result.run)
-        requests.finish(store, request_id, "done", f"run {result.run}")
+        else:
+            judge(result.run)
+            requests.finish(store, request_id, "done", f"run {result.run}")
 
 
 def limited_to_budget(seconds: float | None, arguments: Mapping[str, object]) -> float | None:

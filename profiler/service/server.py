@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, Final
 
 from kswatch.db.backend.errors import ConnectionLostError
-from kswatch.db.coordination import leases, lost_workers
+from kswatch.db.config import RequestLimits
+from kswatch.db.coordination import leases, run_events
 from kswatch.db.coordination import schedule as schedule_marks
 from kswatch.db.coordination.workers import HEARTBEAT_TIMEOUT
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
 from kswatch.db.request_queue import requests
-from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
 from kswatch.profiler.devices.discovery import Target
@@ -57,10 +57,10 @@ class Server:
         limits: RequestLimits | None = None,
         check_missing_data: CheckMissingData = lambda: None,
     ) -> None:
-        """Serve one store; `context.stop` ends it.
+        """Serve the requests of one store until `context.stop` is set.
 
         Args:
-            store: Whose requests.
+            store: Its requests are run.
             context: How each run is measured.
             judge: Judges a finished run by its id, and sends notifications.
             now: The clock of the schedule.
@@ -123,7 +123,7 @@ class Server:
 
     def report_lost_workers(self) -> None:
         """Check for missing data when a run has lost its worker, or got it back."""
-        lost = {one.run_id for one in lost_workers.lost_runs(self._store)}
+        lost = {one.run_id for one in run_events.lost_runs(self._store)}
         if lost != self._lost:
             self._lost = lost
             self._check_missing_data()
@@ -222,7 +222,7 @@ class Server:
         self._runs.wait(wait_s)
         for run_thread in self._runs.ended():
             try:
-                self._finish(run_thread.subject, run_thread.join())
+                self._finish(run_thread.subject, run_thread.future.result())
             except KswatchError as error:
                 self._requeue_or_fail(run_thread, error)
             except Exception as error:  # a defect in one run must not end the nights of all others
@@ -250,16 +250,13 @@ class Server:
         """Queue the request again where a device of the cluster, or the database, may come back."""
         request: RequestRow = run_thread.subject
         lost = isinstance(error, (WorkerLostError, ConnectionLostError))
-        if lost or (self._context.remote and not self._is_available(run_thread.target)):
+        uuid, devices = run_thread.target.record.uuid, self._context.list_devices
+        if lost or (self._context.remote and uuid not in {target.record.uuid for target in devices()}):
             _log.warning("request %s waits: %s", request.id, error, extra=_fields(request))
             lost_part = "database" if isinstance(error, ConnectionLostError) else "device"
             requests.requeue(self._store, request.id, f"waits for its {lost_part}: {error}", request.taken_at)
         else:
             self._fail(request, str(error))
-
-    def _is_available(self, target: Target) -> bool:
-        known = self._context.list_devices()
-        return any(one.record.uuid == target.record.uuid for one in known)
 
     def _fail(self, request: RequestRow, message: str, take: bool = False) -> None:
         taken = requests.take(self._store, request.id) if take else request

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.kernels import catalogue
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import PRECISIONS, Problem
@@ -15,12 +16,12 @@ from kswatch.profiler.backends.canaries import COPIED_CACHES, CanaryKernel
 from kswatch.profiler.backends.gpu import Driver, GpuBackend
 from kswatch.profiler.backends.workload import Workload, rotated_sets
 from kswatch.profiler.devices.roofline import DATASHEETS
-from kswatch.profiler.devices.simulated_spec import BoardOptions, parse
+from kswatch.profiler.devices.simulated_spec import SimulatedSpec
 from kswatch.profiler.probes.base import Probe
 from kswatch.profiler.probes.timing import Launchable, Rotation
 from kswatch.profiler.probes.timing_cuda import CudaTimer
 from kswatch.profiler.simulated.board import Board
-from kswatch.profiler.simulated.cost_model import Operations, Truth, truth_of
+from kswatch.profiler.simulated.cost_model import Truth, truth_of
 from kswatch.profiler.simulated.cuda import Launch, SimulatedCuda
 from kswatch.profiler.simulated.nvml import SimulatedNvml
 
@@ -32,19 +33,16 @@ CHECK_PASSES = 4
 RIGHT = Correctness(1e-7, 1e-6, True)
 WRONG = Correctness(1.0, 1.0, False, "wrong on purpose (simulated)")
 
-TruthOf = Callable[[Problem, Operations], Truth]
-
 
 class SimulatedBackend(GpuBackend):
     """A simulated GPU of this process; time passes only on its own clock."""
 
     counter_refusal = "this device is simulated and has no hardware counters"
 
-    def __init__(self, board: Board, truth_of: TruthOf) -> None:
-        """Simulate on a board whose cells have the truth that `truth_of` returns."""
-        self.board = board
+    def __init__(self, spec: SimulatedSpec) -> None:
+        self._spec = spec
+        self.board = board = Board(spec.options, spec.model)
         self._simulating_s = 0.0
-        self.truth_of = truth_of
         self.cuda = SimulatedCuda(board)
         clock = board.clock.read
         timer = CudaTimer(self.cuda.flush, self.cuda, clock, stamps=SimulatedStamps(board))
@@ -52,12 +50,9 @@ class SimulatedBackend(GpuBackend):
         super().__init__(driver, board.model.name, timer, board.model.cache_bytes, None)
         self.probes = (VisitLevels(board), *self.probes)
 
-    @classmethod
-    def from_spec(cls, text: str) -> SimulatedBackend:
-        """The backend of a name like `sim:h200`, with truth from the board's roofline."""
-        spec = parse(text)
-        board = Board(spec.options, spec.model)
-        return cls(board, lambda problem, implementation: truth_of(spec, problem, implementation))
+    def truth(self, problem: Problem, implementation: Implementation) -> Truth:
+        """True latency and power of a cell, from the board's roofline."""
+        return truth_of(self._spec, problem, implementation)
 
     def workload(self, problem: Problem, seed: int) -> Workload:
         """See `Backend`."""
@@ -74,7 +69,7 @@ class SimulatedBackend(GpuBackend):
         for precision in PRECISIONS:
             problem = Problem(Pattern(1, GEMM_SIZE, GEMM_SIZE, 1), GEMM_SIZE, precision, "batch_first")
             if self.unsupported(problem) is None:
-                truth = self.truth_of(problem, _Gemm())
+                truth = self.truth(problem, catalogue.implementation("dense"))
                 yield CanaryKernel("gemm", precision, self._launchable("gemm", truth), problem.flops)
 
     def _launchable(self, name: str, truth: Truth) -> Launchable:
@@ -117,7 +112,7 @@ class SimulatedStamps:
 
     def enqueue(self, index: int) -> None:
         """See `ClockStamps`."""
-        self._at_s[index] = self._board.begin_s()
+        self._at_s[index] = self._board.done_s
 
     def sm_clock_mhz(self) -> float | None:
         """See `ClockStamps`."""
@@ -125,15 +120,6 @@ class SimulatedStamps:
         lost = 1 - 1 / self._board.options.throttle_by
         throttled_s = self._board.throttled_s(end_s) - self._board.throttled_s(begin_s)
         return self._board.model.sm_clock_mhz * (1 - lost * throttled_s / max(end_s - begin_s, 1e-9))
-
-
-class _Gemm:
-    """The dense product of the gemm canary."""
-
-    name = "dense"
-
-    def flops(self, problem: Problem) -> int:
-        return problem.flops
 
 
 class VisitLevels(Probe):
@@ -155,7 +141,12 @@ class SimulatedWorkload(Workload):
         self._problem = problem
         self._plan_index = seed
         """Index in the plan, by which sessions seed problems: so faults hit a fixed cell."""
-        self._pass_time(problem)
+        # to create and copy operands, and to compute a float64 product
+        board = backend.board
+        sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
+        seconds = 8 * problem.compulsory_bytes / board.model.bytes_per_s
+        share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
+        board.clock.advance(2e-3 + seconds + problem.flops / (share * sheet.fp32_flops_per_s))
 
     def unsupported(self, implementation: Implementation) -> str | None:
         """See `Workload`."""
@@ -165,7 +156,7 @@ class SimulatedWorkload(Workload):
         """See `Workload`."""
         self._inject_fault(implementation)
         name, problem, cuda = implementation.name, self._problem, self._backend.cuda
-        truth = self._backend.truth_of(problem, implementation)
+        truth = self._backend.truth(problem, implementation)
         sets, complete = rotated_sets(
             problem, self._backend.cache_bytes, implementation.memory_bytes(problem)
         )
@@ -185,7 +176,7 @@ class SimulatedWorkload(Workload):
         return 1 + self._plan_index * len(IMPLEMENTATIONS) + IMPLEMENTATIONS.index(name)
 
     def _inject_fault(self, implementation: Implementation) -> None:
-        options: BoardOptions = self._backend.board.options
+        options = self._backend.board.options
         if not (options.hang_at or options.sticky_at):
             return
         number = self._number(implementation.name)
@@ -205,16 +196,8 @@ class SimulatedWorkload(Workload):
         float64_bytes = 8 * self._problem.output_bytes // self._problem.element_bytes
         board = self._backend.board
         board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
-        wrong_at = self._backend.board.options.wrong_at
+        wrong_at = board.options.wrong_at
         return WRONG if wrong_at and self._number(launchable.name) == wrong_at else RIGHT
-
-    def _pass_time(self, problem: Problem) -> None:
-        """Pass the time to create and copy operands and to compute a float64 product."""
-        board = self._backend.board
-        sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
-        seconds = 8 * problem.compulsory_bytes / board.model.bytes_per_s
-        share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
-        board.clock.advance(2e-3 + seconds + problem.flops / (share * sheet.fp32_flops_per_s))
 
     def close(self) -> None:
         """See `Workload`."""

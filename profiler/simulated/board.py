@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,8 +20,6 @@ KEPT_S = 3.0
 POINT_S = 2e-4
 """Power is integrated exactly, and interpolated linearly between points this far apart."""
 AMBIENT_C, LOADED_C, WARMING_S = 32.0, 33.0, 20.0
-THROTTLES = {"power": 0x004, "hardware": 0x008, "thermal": 0x020}
-"""NVML's bit of each throttle reason."""
 
 
 class VirtualClock:
@@ -39,15 +36,6 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """State of a board at an instant."""
-
-    sm_clock_mhz: float
-    temperature_c: float
-    reasons: int
 
 
 class Board:
@@ -80,12 +68,8 @@ class Board:
 
     @property
     def done_s(self) -> float:
-        """The instant at which all enqueued work ends."""
+        """The instant at which all enqueued work ends, and the next would start."""
         return max(self._done_s, self.clock.now_s)
-
-    def begin_s(self) -> float:
-        """The instant at which the next enqueued work would start."""
-        return self.done_s
 
     def synchronize(self) -> None:
         """Wait for the end of all work."""
@@ -176,11 +160,6 @@ class Board:
         quiet_s = self.options.throttle_every_s - self.options.throttle_s
         return periods * self.options.throttle_s + max(0.0, rest_s - quiet_s)
 
-    def sensor(self) -> Sensor:
-        """The board's state now."""
-        now_s = self.clock.now_s
-        reason = THROTTLES[self.options.throttle] if self.throttled(now_s) else 0
-        warm = 1 - float(np.exp(-now_s / WARMING_S))
-        return Sensor(
-            self.model.sm_clock_mhz / self.slowdown(now_s), round(AMBIENT_C + LOADED_C * warm), reason
-        )
+    def temperature_c(self) -> int:
+        """The board's temperature now."""
+        return round(AMBIENT_C + LOADED_C * (1 - float(np.exp(-self.clock.now_s / WARMING_S))))

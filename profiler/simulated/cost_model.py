@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
 
+from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.roofline import Datasheet, datasheet
 from kswatch.profiler.devices.simulated_spec import SimulatedSpec
@@ -28,16 +28,6 @@ STRIDED_SHARE = 0.5
 """Share of the bandwidth that `bmm_strided` reaches between blocks."""
 
 
-class Operations(Protocol):
-    """The part of an implementation that the cost model needs: its name and its operations."""
-
-    name: str
-
-    def flops(self, problem: Problem) -> int:
-        """Executed operations."""
-        ...
-
-
 @dataclass
 class Truth:
     """The true latency and power of one cell."""
@@ -53,14 +43,14 @@ class Truth:
     """Latency in ms of half of the samples, in place of `time_ms`."""
 
 
-def truth_of(spec: SimulatedSpec, problem: Problem, implementation: Operations) -> Truth:
+def truth_of(spec: SimulatedSpec, problem: Problem, implementation: Implementation) -> Truth:
     """Latency and power of a cell, the same for every board of the model."""
     sheet = datasheet(spec.device())
     assert sheet is not None
     flops_ms = _flops_ms(sheet, problem, implementation)
     moved = _bytes_moved(problem, implementation)
     memory_ms = 1e3 * moved / (BANDWIDTH_SHARE * spec.model.bytes_per_s)
-    own = 1 + SPREAD * _share(f"{problem} {implementation.name}")
+    own = 1 + SPREAD * zlib.crc32(f"{problem} {implementation.name}".encode()) / 2**32
     options = spec.options
     factor = own * options.slower.get(implementation.name, 1.0)
     cold_ms = factor * (max(memory_ms, flops_ms) + 0.2 * min(memory_ms, flops_ms)) + LAUNCH_MS
@@ -75,13 +65,13 @@ def truth_of(spec: SimulatedSpec, problem: Problem, implementation: Operations) 
     )
 
 
-def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Operations) -> float:
+def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Implementation) -> float:
     peak = sheet.flops_per_s(problem.precision) or sheet.fp32_flops_per_s
     share = FLOPS_SHARE.get(implementation.name, 0.65)
     return 1e3 * implementation.flops(problem) / (share * peak)
 
 
-def _bytes_moved(problem: Problem, implementation: Operations) -> float:
+def _bytes_moved(problem: Problem, implementation: Implementation) -> float:
     activations = problem.element_bytes * problem.batch * (problem.pattern.rows + problem.pattern.columns)
     weights = problem.element_bytes * problem.pattern.nonzeros
     launchable = max(1, implementation.flops(problem) // max(1, problem.flops))
@@ -96,8 +86,3 @@ def _bytes_moved(problem: Problem, implementation: Operations) -> float:
 def _power_w(spec: SimulatedSpec, memory_share: float, flops_share: float) -> float:
     used = min(1.0, 0.2 + 0.45 * min(1.0, memory_share) + 0.5 * min(1.0, flops_share))
     return spec.model.idle_w + used * (spec.model.limit_w - spec.model.idle_w)
-
-
-def _share(name: str) -> float:
-    """A number between 0 and 1 that depends on the name only."""
-    return zlib.crc32(name.encode()) / 2**32

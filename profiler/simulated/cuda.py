@@ -59,7 +59,7 @@ class SimulatedCuda:
 
     def _run(self, name: str, truth: Truth, hot: bool, launches: int = 1) -> None:
         board = self._board
-        sample_ms = board.sample_ms(name, truth, board.begin_s(), hot, launches)
+        sample_ms = board.sample_ms(name, truth, board.done_s, hot, launches)
         board.run(sample_ms / 1e3, truth.power_w)
 
     def flush(self) -> None:
@@ -78,7 +78,7 @@ class SimulatedCuda:
     def _sleep(self, cycles: int) -> None:
         self._host()
         board = self._board
-        seconds = cycles / (1e6 * board.model.sm_clock_mhz) * board.slowdown(board.begin_s())
+        seconds = cycles / (1e6 * board.model.sm_clock_mhz) * board.slowdown(board.done_s)
         board.run(seconds, 2 * board.model.idle_w)
 
     def synchronize(self, device: object = None) -> None:
@@ -130,7 +130,8 @@ class SimulatedCuda:
         self._captured = []
         try:
             yield
-            graph.hold(self._captured)
+            sizes = {launch.key: launch.size_bytes for launch in self._captured}
+            graph.launches, graph.key, graph.size_bytes = self._captured, " ".join(sizes), sum(sizes.values())
             self._end_allocate_to_pool(0, pool)
             self._stream = before
         finally:
@@ -188,11 +189,6 @@ class SimulatedGraph:
         self.key = ""
         """Key of all its input sets together in the last cache."""
         self.size_bytes = 0
-
-    def hold(self, launches: list[Launch]) -> None:
-        """Store the captured launches."""
-        sizes = {launch.key: launch.size_bytes for launch in launches}
-        self.launches, self.key, self.size_bytes = launches, " ".join(sizes), sum(sizes.values())
 
     def replay(self) -> None:
         """See torch."""

@@ -12,6 +12,8 @@ from kswatch.profiler.simulated.board import Board
 READ_S = 50e-6
 """Host time of one call."""
 FIELDS = {83: "field_83", 186: "field_186", 269: "event_times", 270: "event_times", 271: "event_times"}
+REASONS = {"power": 0x004, "hardware": 0x008, "thermal": 0x020}
+"""Bit of each throttle reason."""
 THROTTLES = {269: "thermal", 270: "hardware"}
 
 
@@ -60,19 +62,21 @@ class SimulatedNvml:
     def nvmlDeviceGetClockInfo(self, gpu: object, clock: int) -> int:  # noqa: N802
         """See NVML."""
         self._answer()
-        of_memory = clock == pynvml.NVML_CLOCK_MEM
-        model = self._board.model
-        return round(model.memory_clock_mhz if of_memory else self._board.sensor().sm_clock_mhz)
+        board = self._board
+        if clock == pynvml.NVML_CLOCK_MEM:
+            return round(board.model.memory_clock_mhz)
+        return round(board.model.sm_clock_mhz / board.slowdown(board.clock.now_s))
 
     def nvmlDeviceGetTemperature(self, gpu: object, sensor: int) -> int:  # noqa: N802
         """See NVML."""
         self._answer()
-        return round(self._board.sensor().temperature_c)
+        return self._board.temperature_c()
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: object) -> int:  # noqa: N802
         """See NVML."""
         self._answer()
-        return self._board.sensor().reasons
+        board = self._board
+        return REASONS[board.options.throttle] if board.throttled(board.clock.now_s) else 0
 
     def nvmlDeviceGetViolationStatus(self, gpu: object, policy: int) -> SimpleNamespace:  # noqa: N802
         """See NVML; nanoseconds of throttling by a policy."""

@@ -25,7 +25,6 @@ from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.cells import MEASURED_NAMES, cells_of_problem
-from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 
 
@@ -71,7 +70,7 @@ def _script(first: str) -> None:
 
 def page_asks(path: str) -> RunRequest:
     """What a page asks the store that KSWATCH_DATABASE_URL names, nothing being remembered."""
-    cached_queries.clear_cache()
+    cached_queries._cached.clear()
     asked = RunRequest()
     with counted(asked):
         started = time.process_time()
@@ -88,7 +87,7 @@ def reads_beside_pages(url: str) -> Iterator[tuple[str, RunRequest]]:
 
     store = Store.open(url, create=False)
     newest = queries.runs(store, limit=1)[0]
-    problem = ProblemKey(*queries.problems(store)[0][1:])
+    problem = queries.problems(store)[0]
     run_ids = [run.id for run in queries.runs(store, newest.device_id, limit=None)]
     for name, read in (
         ("`runs`", lambda: queries.runs(store)),

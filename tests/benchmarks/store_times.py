@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kswatch.db.interchange.ingest import FileRow, RunHeader, Tally, record_content
+from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader, record_content
 from kswatch.db.records import (
     IMPLEMENTATIONS,
     DeviceRecord,
@@ -112,7 +112,7 @@ def in_bulk(store: Store, measurements: int) -> float:
         batch = [record for key in problems() for record in records(key, night, ())]
         began_s = time.perf_counter()
         header = RunHeader(run_of(night), f"night {night}", seconds=900.0, harness_seconds=90.0)
-        record_content(store, header, [FileRow(1, (record,)) for record in batch], Tally())
+        record_content(store, header, [FileRow(1, (record,)) for record in batch], ImportResult())
         seconds += time.perf_counter() - began_s
     return seconds * measurements / (nights * PROBLEMS * len(IMPLEMENTATIONS))
 

@@ -16,7 +16,7 @@ from kswatch.db.alerts.lifecycle import (
     record_recurrence,
 )
 from kswatch.db.alerts.precision import alert_precision, stale_mutes
-from kswatch.db.coordination import lost_workers
+from kswatch.db.coordination import run_events
 from kswatch.db.queries.basic import alert, alerts, runs
 from kswatch.db.records import DeviceRecord
 from tests.ci.nights import PROBLEMS, START, Nights
@@ -99,22 +99,22 @@ def test_simulated_devices_and_ad_hoc_runs_make_no_missing_data(store):
 def test_a_lost_worker_has_one_alert_until_its_run_continues(store, nights):
     nights.quiet(1)
     run_id = nights.night(state="interrupted")
-    lost_workers.mark_worker_lost(store, run_id, "interrupted: the worker was gone for 600 s")
+    run_events.mark_worker_lost(store, run_id, "interrupted: the worker was gone for 600 s")
     (title,) = live_titles(store)
     assert title.startswith("Tesla Planted lost its worker: run 2 waits since")
     assert title.endswith("UTC; interrupted: the worker was gone for 600 s")
     assert live_titles(store, 200) == [title]  # the same cause: the device has no second alert
     assert [one.title for one in outbox.messages(store)] == [f"alert 1 opened: {title}"]
-    lost_workers.mark_worker_back(store, run_id)
+    run_events.mark_worker_back(store, run_id)
     assert live_titles(store) == [] and alert(store, 1).state == "resolved"
     assert outbox.messages(store)[-1].title.startswith("alert 1 resolved")
-    lost_workers.mark_worker_lost(store, run_id, "gone again")
+    run_events.mark_worker_lost(store, run_id, "gone again")
     assert len(live_titles(store)) == 1 and len(alerts(store)) == 2
 
 
 def test_a_lost_worker_alert_is_resolved_when_its_device_is_measured_again(store, nights):
     run_id = nights.night(state="interrupted")
-    lost_workers.mark_worker_lost(store, run_id, "gone")
+    run_events.mark_worker_lost(store, run_id, "gone")
     assert len(live_titles(store)) == 1
     nights.quiet(1)
     assert live_titles(store) == []
@@ -123,7 +123,7 @@ def test_a_lost_worker_alert_is_resolved_when_its_device_is_measured_again(store
 def test_a_lost_worker_of_a_simulated_device_has_an_alert_too(store):
     device = DeviceRecord(uuid="sim-1", kind="cuda", model="Simulated H200", simulated=True)
     run_id = Nights(store, device=device).night(origin="simulated", state="interrupted")
-    lost_workers.mark_worker_lost(store, run_id, "gone")
+    run_events.mark_worker_lost(store, run_id, "gone")
     (title,) = live_titles(store)
     assert title.startswith("Simulated H200 lost its worker")
 

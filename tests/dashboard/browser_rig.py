@@ -74,12 +74,17 @@ def running_dashboard(url: str, port: int | None = None, **settings: str) -> Ite
         wait_until_healthy(process, address)
         yield address
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
+        stop(process, within_s=10)
+
+
+def stop(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """End a process by SIGTERM; kill it where it does not end in time."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(within_s)
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:

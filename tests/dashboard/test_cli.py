@@ -11,7 +11,7 @@ from kswatch.ci.config import CiConfig
 from kswatch.dashboard.cli import HOST, refuse_taken_port, streamlit_arguments
 from kswatch.dashboard.data import server_settings
 from kswatch.dashboard.navigation import PAGES
-from kswatch.db.request_queue.requests import RequestLimits
+from kswatch.db.config import RequestLimits
 from kswatch.errors import UsageError
 from kswatch.services import JudgementLimits
 from tests.dashboard.browser_rig import free_port, wait_until_healthy
@@ -34,7 +34,7 @@ def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> No
 
 
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    configured = RequestLimits(cells=8, minutes=20.0, requests_per_hour=2)
+    configured = RequestLimits(request_cells=8, request_minutes=20.0, requests_per_hour=2)
     judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
     environment = server_settings.server_environment("sqlite://", ("a", "b"), configured, judgement)
     for name, value in environment.items():

@@ -50,7 +50,7 @@ def configured(
             done = CliRunner().invoke(app, ["--config", str(config), *command])
             assert done.exit_code in (0, 1), done.output
         services = compose(config)
-        limits = next(table for table in services.tables if isinstance(table, DbConfig)).limits
+        limits = next(table for table in services.tables if isinstance(table, DbConfig))
         environment = server_environment(own_url, (), limits, services.judgement_limits)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

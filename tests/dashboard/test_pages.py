@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kswatch.dashboard.formatting.markdown_escape import literal
+from kswatch.dashboard.formatting.labels import literal
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.alerts import lifecycle
 from kswatch.db.queries import basic as queries

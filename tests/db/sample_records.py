@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from kswatch.db.interchange.ingest import FileRow, RunHeader, Tally, record_content
+from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader, record_content
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import regression_inputs
 from kswatch.db.records import (
@@ -53,7 +53,7 @@ def measured(
 
 def import_run(store: Store, records: list[MeasurementRecord], **changes) -> int:
     """Record a whole finished run as an import does, and give its id."""
-    tally = Tally()
+    tally = ImportResult()
     header = RunHeader(run_record(**changes), identity=uuid4().hex, finished_at=NOON)
     record_content(store, header, [FileRow(1, (record,)) for record in records], tally)
     return tally.run_ids[0]

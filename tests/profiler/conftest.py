@@ -20,7 +20,7 @@ from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.backends.canaries import CanaryKernel
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.devices.simulated_spec import BoardOptions
+from kswatch.profiler.devices.simulated_spec import BoardOptions, SimulatedSpec
 from kswatch.profiler.empty_records import problem_key
 from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
 from kswatch.profiler.probes.timing import Launchable
@@ -28,7 +28,6 @@ from kswatch.profiler.runs.session import RunContext
 from kswatch.profiler.service.server import Server
 from kswatch.profiler.signals import Stopped
 from kswatch.profiler.simulated.backend import SimulatedBackend, SimulatedWorkload
-from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Truth
 from tests.profiler import scratch_clone
 
@@ -105,11 +104,15 @@ class FaultyBackend(SimulatedBackend):
     """A board of the product's simulator with cells of given truth and no canaries."""
 
     def __init__(self, cells: dict[str, Cell], seed: int = 0, shift: float = 0.0, **options: object) -> None:
-        board = Board(BoardOptions(seed=seed, shift=shift, **options))
-        super().__init__(board, lambda problem, implementation: cells[implementation.name])
+        super().__init__(
+            SimulatedSpec("sim:h200", "h200", "", BoardOptions(seed=seed, shift=shift, **options))
+        )
         self.cells = cells
         self.closed = 0
         self.answers = True
+
+    def truth(self, problem: Problem, implementation: Implementation) -> Truth:
+        return self.cells[implementation.name]
 
     def workload(self, problem: Problem, seed: int) -> FaultyWorkload:
         self.timer.forget()

@@ -45,6 +45,8 @@ def test_a_second_copy_that_is_installed_elsewhere_fails_with_both_places(monkey
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: kswatch\nVersion: 0.0.9\n")
     (information / "RECORD").write_text("kswatch/__init__.py,,\nkswatch/cli.py,,\n")
+    (tmp_path / "kswatch").mkdir()
+    (tmp_path / "kswatch" / "__init__.py").touch()  # files that are absent are not listed
     monkeypatch.syspath_prepend(str(tmp_path))
     (check,) = doctor.import_name()
     assert not check.ok

@@ -8,8 +8,7 @@ import streamlit as st
 from kswatch.dashboard.components import links, timezone
 from kswatch.dashboard.components.panels import choose_row, note, origin_badge, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import cause_label, count, metric_label, percent, utc
-from kswatch.dashboard.formatting.markdown_escape import literal
+from kswatch.dashboard.formatting.labels import cause_label, count, literal, metric_label, percent, utc
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertEventRow, AlertRow
 
@@ -43,7 +42,9 @@ def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
     facts = {name: value for name, value in alert.explanation.items() if value not in (None, [], {})}
     _cells(alert, facts.pop("cells", []))
     _patterns(facts.pop("patterns", []))
-    _differences(facts.pop("environment_changes", []))
+    if changes := facts.pop("environment_changes", []):
+        st.markdown("**Other differences between the last good and the first bad run**")
+        show_table(pd.DataFrame(changes))
     _suspects(alert, facts)
     _facts(facts)
     _events(cached_queries.alert_events(alert.id))
@@ -92,12 +93,6 @@ def _patterns(patterns: list[str]) -> None:
         more = f" and {len(patterns) - MOST_PATTERNS} more" * (len(patterns) > MOST_PATTERNS)
         named = ", ".join(f"({pattern})" for pattern in patterns[:MOST_PATTERNS])
         note(f"{count(len(patterns), 'pattern')}: {named}{more}")
-
-
-def _differences(changes: list[dict[str, object]]) -> None:
-    if changes:
-        st.markdown("**Other differences between the last good and the first bad run**")
-        show_table(pd.DataFrame(changes))
 
 
 def _suspects(alert: AlertRow, facts: dict[str, object]) -> None:

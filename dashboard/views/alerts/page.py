@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.components import url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
-from kswatch.dashboard.components.panels import finding, hint, note, show_table
+from kswatch.dashboard.components.panels import finding, hint, note, show_choices
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import cause_label, count, device_names, metric_label, percent, share
 from kswatch.dashboard.views.alerts import actions, detail
@@ -89,13 +87,7 @@ def _chosen_alert(shown: list[AlertRow]) -> AlertRow | None:
         shown = [*shown, *cached_queries.alerts(ids=(int(requested),))]
     if not shown:
         return None
-    return url_state.select(
-        "Alert details",
-        "alert",
-        shown,
-        show=lambda alert: f"{alert.id} · {alert.title}",
-        as_text=lambda alert: str(alert.id),
-    )
+    return url_state.select("Alert details", "alert", shown, show=lambda alert: f"{alert.id} · {alert.title}")
 
 
 def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
@@ -115,16 +107,4 @@ def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
         }
         for alert in alerts
     ]
-    show_table(
-        pd.DataFrame(rows),
-        on_select=partial(_open_chosen, [alert.id for alert in alerts]),
-        selection_mode="single-row",
-        key="alert_table",
-    )
-
-
-def _open_chosen(alert_ids: list[int]) -> None:
-    """Show the alert of the chosen row."""
-    rows = st.session_state["alert_table"].selection.rows
-    if rows:
-        url_state.remember("alert", str(alert_ids[rows[0]]))
+    show_choices(pd.DataFrame(rows), "alert", {})

@@ -11,7 +11,7 @@ from kswatch.dashboard.charts import run_diff
 from kswatch.dashboard.charts.run_diff import NO_DIFFERENCE
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
-from kswatch.dashboard.components.panels import chart, choose_row, finding, note, origin_badge
+from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count, interval, percent, problem_labels
 from kswatch.dashboard.views.compare import selection
@@ -26,17 +26,10 @@ FLOORS = ("0", "2", "5", "10", "25")
 SHOWN = {"clear": "significant changes", "all": "all cells"}
 TABLE_HEIGHT = 460
 
-COLUMNS: dict[str, str] = {
-    "outcome": "outcome",
-    "change": "change",
-    "between": "95 % interval",
-    "problem": "problem",
-    "implementation": "implementation",
-    "mode": "mode",
-    "before": "before",
-    "after": "after",
-    "p_value": "p",
-}
+COLUMNS = (
+    *("outcome", "change", "between", "problem", "implementation"),
+    *("mode", "before", "after", "p_value"),
+)
 
 
 def show() -> None:
@@ -56,7 +49,10 @@ def show() -> None:
             finding(f"The two runs have no common cell with {METRICS[metric]}")
         show_difference(pair.before, pair.after)
         return
-    frame = _filtered(_with_outcome(frame, floor))
+    significant = frame["clear"] & (frame["change"].abs() >= floor)
+    direction = (frame["change"] < 0).map({True: "better", False: "worse"})
+    outcome = direction.where(significant, NO_DIFFERENCE)
+    frame = _filtered(frame.assign(problem=problem_labels(frame), outcome=outcome))
     with heading:
         finding(_change_counts(frame, metric))
     if frame.empty:
@@ -85,13 +81,6 @@ def _choose_metric() -> tuple[str, float]:
             "Minimum change", "floor", list(FLOORS), "2", lambda name: f"{name} %", width=BOX_WIDTH
         )
     return metric, float(floor) / 100
-
-
-def _with_outcome(frame: pd.DataFrame, floor: float) -> pd.DataFrame:
-    """Adds the problem's label and the outcome: significant and large enough, or neither."""
-    clear = frame["clear"] & (frame["change"].abs() >= floor)
-    words = (frame["change"] < 0).map({True: "better", False: "worse"})
-    return frame.assign(problem=problem_labels(frame), outcome=words.where(clear, NO_DIFFERENCE))
 
 
 def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -142,9 +131,8 @@ def _p_value_text(p_value: float) -> str:
 
 
 def _table(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
-    shown = url_state.segments("Cells", "cells", list(SHOWN), show=SHOWN.__getitem__)
-    rows = frame if shown == "all" else frame[frame["outcome"] != NO_DIFFERENCE]
-    rows = rows.reset_index(drop=True)
+    shown = url_state.segments("Cells", "cells", SHOWN)
+    rows = frame if shown == "all" else frame[frame["outcome"] != NO_DIFFERENCE].reset_index(drop=True)
     if rows.empty:
         note("No significant changes.")
         return
@@ -154,10 +142,9 @@ def _table(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
         p_value=rows["p_value"].map(_p_value_text),
         between=list(map(interval, rows["change_low"], rows["change_high"])),
     )
-    names = COLUMNS | {"before": f"before ({unit})", "after": f"after ({unit})"}
-    place = choose_row(
-        table[list(COLUMNS)].rename(columns=names), "cell_differences", "to open its pattern", TABLE_HEIGHT
-    )
+    names = TITLES | {"before": f"before ({unit})", "after": f"after ({unit})"}
+    table = table[list(COLUMNS)].rename(columns=names)
+    place = choose_row(table, "cell_differences", "to open its pattern", TABLE_HEIGHT)
     note("The CSV of the chart holds every cell.")
     if place is not None:
         links.open_problem(rows, str(place), device=pair.after.device_uuid)

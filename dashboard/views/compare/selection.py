@@ -41,7 +41,7 @@ def choose_pair() -> RunPair | None:
     runs = [
         run for run in cached_queries.runs(limit=MOST_RUNS) if run.state != "running" and not run.excluded
     ]
-    mode = url_state.segments("Compare", "by", list(MODES), show=MODES.__getitem__)
+    mode = url_state.segments("Compare", "by", MODES)
     if len(runs) < 2:
         finding("A comparison needs two runs; there is one so far")
         hint("`kswatch nightly` measures again.")
@@ -53,15 +53,9 @@ def _two_runs(runs: Sequence[RunRow]) -> RunPair | None:
     finished = [run for run in runs if run.state == "finished"]
     newest = finished if len(finished) > 1 else runs
     with st.container(horizontal=True, gap="small"):
-        before = _run_box("Before", "before", runs, _partner(newest))
-        after = _run_box("After", "after", runs, newest[0])
+        before = url_state.select("Before", "before", runs, _partner(newest), run_name, width=SIDE_WIDTH)
+        after = url_state.select("After", "after", runs, newest[0], run_name, width=SIDE_WIDTH)
     return _different(before, after)
-
-
-def _run_box(label: str, name: str, runs: Sequence[RunRow], default: RunRow) -> RunRow:
-    return url_state.select(
-        label, name, runs, default, show=run_name, as_text=lambda run: str(run.id), width=SIDE_WIDTH
-    )
 
 
 def _partner(runs: Sequence[RunRow]) -> RunRow:

@@ -149,22 +149,12 @@ def _choose_difference(scope: Scope) -> None:
     if len(runs) < 2:
         return
 
-    def box(label: str, name: str, default: RunRow) -> RunRow:
-        return url_state.select(
-            label,
-            name,
-            runs,
-            default,
-            show=lambda run: f"run {run.id} · {timezone.local(run.started_at)}",
-            as_text=lambda run: str(run.id),
-            width=BOX_WIDTH,
-        )
+    def show(run: RunRow) -> str:
+        return f"run {run.id} · {timezone.local(run.started_at)}"
 
     with st.container(horizontal=True, gap="small"):
-        before, after = (
-            box("Environment of", "env_before", runs[1]),
-            box("Compared with", "env_after", runs[0]),
-        )
+        before = url_state.select("Environment of", "env_before", runs, runs[1], show, width=BOX_WIDTH)
+        after = url_state.select("Compared with", "env_after", runs, runs[0], show, width=BOX_WIDTH)
     show_difference(before, after)
 
 

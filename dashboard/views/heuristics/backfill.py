@@ -21,7 +21,7 @@ def outcomes(scope: Scope, metric: str) -> pd.DataFrame:
         scope: the run, precision, layout and baselines.
         metric: `latency` or `energy`, which decides the winner.
     """
-    compared = cached_queries.run_comparisons(scope.newest.id, metric, *scope.about)
+    compared = cached_queries.run_comparisons(scope.newest.id, metric=metric, **scope.about)
     compared = compared[compared["speedup"].notna()]
     facts = {**scope.device.facts, **asdict(scope.device), "metric": metric}
     problems = [

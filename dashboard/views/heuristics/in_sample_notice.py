@@ -11,29 +11,17 @@ from kswatch.kernels.heuristics.model_file import learned_sections
 
 
 def show_in_sample_notice(models: Collection[str], metric: str, precision: str, layout: str) -> None:
-    """Draw the notice where `cost_model` and `learned` were fitted to one of these devices.
-
-    Args:
-        models: of the devices of the scores.
-        metric: `latency` or `energy`.
-        precision: of the problems.
-        layout: of the problems.
-    """
-    fitted = _fitted_models(metric, precision, layout) & set(models)
-    if fitted:
+    """Draw the notice where `cost_model` and `learned` were fitted to one of these models of devices."""
+    fitted: set[str] = set()
+    with suppress(ConfigurationError):  # an unreadable file holds no fitted rule
+        fitted = {
+            str(section.device.get("model"))
+            for section in learned_sections()
+            if (section.metric, section.precision, section.layout) == (metric, precision, layout)
+        }
+    if fitted := fitted & set(models):
         note(
             f"cost_model and learned were fitted to measurements of {', '.join(sorted(fitted))} "
             "so their scores here are optimistic; kswatch heuristics score --held-out uses problems "
             "left out of the fit."
         )
-
-
-def _fitted_models(metric: str, precision: str, layout: str) -> set[str]:
-    about = (metric, precision, layout)
-    with suppress(ConfigurationError):  # an unreadable file holds no fitted rule
-        return {
-            str(section.device.get("model"))
-            for section in learned_sections()
-            if (section.metric, section.precision, section.layout) == about
-        }
-    return set()

@@ -11,31 +11,19 @@ from kswatch.dashboard.charts import heuristic_scores as scores
 from kswatch.dashboard.charts import pattern_shape as shape
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
-from kswatch.dashboard.components.panels import chart, finding, note, show_reasons, show_table
+from kswatch.dashboard.components.panels import TITLES, chart, finding, note, show_reasons, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import best_rule, percent, problem_labels, share
 from kswatch.dashboard.views.heuristics import backfill, in_sample_notice, threshold_sweep
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
 
-METRICS = {"latency": "latency", "energy": "energy"}
 WINS = {
     "latency": "its latency is below that of every baseline",
     "energy": "its energy is below that of every baseline",
 }
 
-TABLE: dict[str, str] = {
-    "heuristic": "heuristic",
-    "statement": "rule",
-    "problems": "problems",
-    "majority": "majority rate (%)",
-    "accuracy": "accuracy (%)",
-    "balanced_accuracy": "balanced accuracy (%)",
-    "regret": "mean regret (%)",
-    "tp": "correct: fused",
-    "fp": "false fused (FP)",
-    "fn": "missed fused (FN)",
-    "tn": "correct: baseline",
-}
+SHARES = ("majority", "accuracy", "balanced_accuracy", "regret")
+COLUMNS = ("heuristic", "statement", "problems", *SHARES, "tp", "fp", "fn", "tn")
 
 
 def show() -> None:
@@ -44,17 +32,18 @@ def show() -> None:
     if scope is None:
         return
     metric = _choose_metric(scope)
-    about = (metric, scope.baselines, scope.precision, scope.layout)
-    nights = cached_queries.heuristic_nights(scope.run_ids, *about)
+    nights = cached_queries.heuristic_nights(scope.run_ids, metric, **scope.about)
     newest = nights[nights["run_id"] == scope.newest.id]
-    outcomes = cached_queries.outcomes(scope.newest.id, *about)
+    outcomes = cached_queries.outcomes(scope.newest.id, metric=metric, **scope.about)
     if newest.empty:
         outcomes = backfill.outcomes(scope, metric)
         nights = newest = backfill.scores(outcomes, scope)
         if newest.empty:
             _show_empty(scope, metric)
             return
-        _show_backfilled()
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge("backfilled", icon=":material/history:", color="orange")
+            note("This run stores no predictions: the current rules are scored on its measurements.")
     _side_by_side(scope, newest, metric)
     names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
@@ -64,24 +53,18 @@ def show() -> None:
     threshold_sweep.show_sweep(outcomes, chosen)
 
 
-def _show_backfilled() -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge("backfilled", icon=":material/history:", color="orange")
-        note("This run stores no predictions: the current rules are scored on its measurements.")
-
-
 def _choose_metric(scope: Scope) -> str:
     """Draw the box of the metric that decides the winner, where the newest run compares both."""
-    compared = set(cached_queries.medians((scope.newest.id,), *scope.about)["metric"])
-    held = [metric for metric in METRICS if metric in compared]
+    compared = set(cached_queries.medians((scope.newest.id,), **scope.about)["metric"])
+    held = [metric for metric in WINS if metric in compared]
     if len(held) < 2:
         return held[0] if held else "latency"
-    return url_state.select("Winner by", "winner", held, show=METRICS.__getitem__, width=BOX_WIDTH)
+    return url_state.select("Winner by", "winner", held, width=BOX_WIDTH)
 
 
 def _show_empty(scope: Scope, metric: str) -> None:
     finding(f"Run {scope.newest.id} has no comparison to score heuristics on")
-    compared = cached_queries.run_comparisons(scope.newest.id, metric, scope.baselines)
+    compared = cached_queries.run_comparisons(scope.newest.id, metric=metric, baselines=scope.baselines)
     if compared["left_out"].notna().any():
         note("Every problem was left out of the comparison:")
         show_reasons(compared["left_out"], "problems")
@@ -102,14 +85,9 @@ def _side_by_side(scope: Scope, newest: pd.DataFrame, metric: str) -> None:
     )
     statements = {f"{rule.name} v{rule.version}": rule.statement for rule in HEURISTICS}
     table = newest.assign(statement=newest["heuristic"].map(statements).fillna("rule of another version"))
-    for column in ("majority", "accuracy", "balanced_accuracy", "regret"):
-        table[column] = table[column] * 100
-    show_table(
-        table[list(TABLE)].rename(columns=TABLE),
-        column_config={
-            name: st.column_config.NumberColumn(format="%.1f") for name in TABLE.values() if "(%)" in name
-        },
-    )
+    table = table.assign(**table[list(SHARES)] * 100)[list(COLUMNS)].rename(columns=TITLES)
+    one_decimal = st.column_config.NumberColumn(format="%.1f")
+    show_table(table, column_config={TITLES[name]: one_decimal for name in SHARES})
 
 
 def _errors(scored: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:

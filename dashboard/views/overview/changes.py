@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from kswatch.dashboard.components import links, timezone
-from kswatch.dashboard.components.panels import choose_row, finding, hint, note, show_table
+from kswatch.dashboard.components.panels import TITLES, choose_row, finding, hint, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.change_summary import change_summary, night_label
 from kswatch.dashboard.data.device_runs import DeviceRuns
@@ -17,27 +17,14 @@ from kswatch.db.queries.basic import RunRow
 
 MOST_ROWS = 200
 LIST_HEIGHT = 330
-MOST_ROWS_AT_ONCE = 8
-OPENS = "to open its pattern"
 
 MARKS = {"slower": "▼ slower", "faster": "▲ faster", "ambiguous": "? ambiguous"}
 """A sign before the word: nothing depends on colour alone."""
 
-COLUMNS: dict[str, str] = {
-    "verdict": "verdict",
-    "change": "change",
-    "between": "95 % interval",
-    "device": "device",
-    "pattern": "pattern",
-    "implementation": "implementation",
-    "metric": "metric",
-    "batch": "batch",
-    "precision": "precision",
-    "layout": "layout",
-    "cause": "likely cause",
-    "reason": "reason",
-    "run_id": "run",
-}
+COLUMNS = (
+    *("verdict", "change", "between", "device", "pattern", "implementation", "metric"),
+    *("batch", "precision", "layout", "cause", "reason", "run_id"),
+)
 
 
 def are_judged(runs: Sequence[RunRow]) -> bool:
@@ -78,7 +65,11 @@ def show_changes(runs: Sequence[RunRow]) -> None:
         return
     groups = cached_queries.change_groups(run_ids)
     if groups.empty:
-        note("Every judged series is within its noise." if not unclear else _unclear(unclear))
+        note(
+            f"No significant change; the intervals of {unclear:,} series are too wide to judge them."
+            if unclear
+            else "Every judged series is within its noise."
+        )
     else:
         _groups(groups, runs)
     if len(groups) or unclear:
@@ -87,10 +78,6 @@ def show_changes(runs: Sequence[RunRow]) -> None:
 
 def _counts(runs: Sequence[RunRow]) -> pd.DataFrame:
     return cached_queries.verdict_counts(tuple(run.id for run in runs))
-
-
-def _unclear(series: int) -> str:
-    return f"No significant change; the intervals of {series:,} series are too wide to judge them."
 
 
 def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
@@ -112,28 +99,26 @@ def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
             "range": list(map(interval, groups["smallest"], groups["largest"])),
         }
     )
-    show_table(table, height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content")
+    show_table(table, LIST_HEIGHT)
 
 
 def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow]) -> None:
-    table = _readable(changed, runs)
+    by_id = {run.id: run for run in runs}
+    table = readable(changed).assign(device=[by_id[run_id].device_model for run_id in changed["run_id"]])
     in_all = int(counts.loc[counts["verdict"] != "same", "series"].sum())
     first = f"The first {MOST_ROWS} of {in_all:,} series" if in_all > MOST_ROWS else f"{in_all:,} series"
     note(f"{first}, the largest change first.")
-    place = choose_row(table[list(COLUMNS)].rename(columns=COLUMNS), "changes", OPENS)
+    place = choose_row(table[list(COLUMNS)].rename(columns=TITLES), "changes", "to open its pattern")
     if place is not None:
-        links.open_problem(table, str(place), device=table.loc[place, "uuid"])
+        links.open_problem(table, str(place), device=by_id[table.loc[place, "run_id"]].device_uuid)
 
 
-def _readable(frame: pd.DataFrame, runs: Sequence[RunRow]) -> pd.DataFrame:
-    names = {run.id: run.device_model for run in runs}
-    uuids = {run.id: run.device_uuid for run in runs}
-    return frame.assign(
-        verdict=frame["verdict"].map(MARKS),
-        device=frame["run_id"].map(names),
-        uuid=frame["run_id"].map(uuids),
-        metric=frame["metric"].map(metric_label),
-        change=frame["change"].map(percent),
-        cause=frame["cause"].map(cause_label),
-        between=list(map(interval, frame["change_low"], frame["change_high"])),
+def readable(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts with their metric, cause and change as text, and `between`, the interval of the change."""
+    return verdicts.assign(
+        verdict=verdicts["verdict"].map(MARKS),
+        metric=verdicts["metric"].map(metric_label),
+        change=verdicts["change"].map(percent),
+        cause=verdicts["cause"].map(cause_label),
+        between=list(map(interval, verdicts["change_low"], verdicts["change_high"])),
     )

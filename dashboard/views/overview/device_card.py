@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.components import links, timezone
+from kswatch.dashboard.components.filters import ProblemFilters
 from kswatch.dashboard.components.panels import note, origin_badge, status_badges
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
@@ -18,23 +19,20 @@ from kswatch.dashboard.formatting.labels import (
     are_comparable,
     change_list,
     count,
+    literal,
     percent,
     ratio,
     revision_label,
     share,
     utc,
 )
-from kswatch.dashboard.formatting.markdown_escape import literal
-from kswatch.dashboard.static_export.markup import sparkline_image
-
-FEWEST_POINTS = 3
-"""Nights that a sparkline needs."""
+from kswatch.dashboard.static_export.markup import FEWEST_POINTS, sparkline_image
 
 SMALL_CHANGE = 0.02
 """A smaller change of the median is shown in grey."""
 
 
-def show_card(shown: DeviceRuns, about: tuple[str, str, str], among: tuple[int, ...]) -> None:
+def show_card(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) -> None:
     """Draw one device.
 
     Args:
@@ -79,11 +77,11 @@ def _last_run(shown: DeviceRuns) -> None:
 
 
 def _median_metric(
-    shown: DeviceRuns, metric: str, label: str, about: tuple[str, str, str], among: tuple[int, ...]
+    shown: DeviceRuns, metric: str, label: str, about: ProblemFilters, among: tuple[int, ...]
 ) -> None:
     """Draw the newest median with its change since the run before, above a sparkline of the last nights."""
-    precision, layout, baselines = about
-    every = cached_queries.medians(among, baselines, precision, layout)
+    precision, layout = about["precision"], about["layout"]
+    every = cached_queries.medians(among, **about)
     frame = every[every["run_id"].isin(shown.run_ids) & (every["metric"] == metric)]
     if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
         reason = f"Run {shown.newest.id} compares no {metric} for {precision}, {layout}."

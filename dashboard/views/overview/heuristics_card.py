@@ -8,37 +8,25 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.components import links
-from kswatch.dashboard.components.panels import finding, note, show_table
+from kswatch.dashboard.components.filters import ProblemFilters
+from kswatch.dashboard.components.panels import TITLES, finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
 from kswatch.dashboard.formatting.labels import best_rule
 from kswatch.dashboard.views.heuristics import in_sample_notice
 
-COLUMNS = (
-    "device",
-    "heuristic",
-    "accuracy (%)",
-    "majority rate (%)",
-    "balanced (%)",
-    "regret (%)",
-    "problems",
-    "nights",
-)
+SHARES = ["accuracy", "majority", "balanced_accuracy", "regret"]
+COLUMNS = ["device", "heuristic", *SHARES, "problems", "nights"]
+HERE_TITLES = TITLES | {"balanced_accuracy": "balanced (%)", "regret": "regret (%)"}
 HEIGHT = 330
-MOST_ROWS_AT_ONCE = 8
 
 
-def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> None:
-    """Draw the table of every device's heuristics, the most accurate first.
-
-    Args:
-        devices: with their runs.
-        about: precision, layout and baselines.
-    """
+def show_rules(devices: Sequence[DeviceRuns], about: ProblemFilters) -> None:
+    """Draw the table of every device's heuristics, the most accurate first."""
     among = tuple(run_id for shown in devices for run_id in shown.run_ids)
     newest = tuple(shown.newest.id for shown in devices)
-    precision, layout, baselines = about
-    figures = cached_queries.heuristic_nights(newest, "latency", baselines, precision, layout)
+    precision, layout = about["precision"], about["layout"]
+    figures = cached_queries.heuristic_nights(newest, "latency", **about)
     nights = cached_queries.accuracies(among, "latency", precision, layout)
     frames = [_of_device(shown, figures, nights) for shown in devices]
     known = [frame for frame in frames if len(frame)]
@@ -47,18 +35,17 @@ def show_rules(devices: Sequence[DeviceRuns], about: tuple[str, str, str]) -> No
         links.link("heuristics", "Score current rules on these runs", icon=":material/rule:")
         return
     table = pd.concat(known, ignore_index=True)
-    best = table.loc[(table["accuracy (%)"] - table["majority rate (%)"]).idxmax()]
+    best = table.loc[(table["accuracy"] - table["majority"]).idxmax()]
     name = f"{best['heuristic']} on {best['device']}"
-    finding(
-        best_rule(name, best["accuracy (%)"] / 100, best["majority rate (%)"] / 100, int(best["problems"]))
-    )
+    finding(best_rule(name, best["accuracy"], best["majority"], int(best["problems"])))
     models = {shown.device.model for shown in devices}
     in_sample_notice.show_in_sample_notice(models, "latency", precision, layout)
+    one_decimal = st.column_config.NumberColumn(format="%.1f")
     show_table(
-        table[list(COLUMNS)],
-        height=HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
+        table.assign(**table[SHARES] * 100)[COLUMNS].rename(columns=HERE_TITLES),
+        HEIGHT,
         column_config={"nights": st.column_config.LineChartColumn("accuracy by night", y_min=0, y_max=100)}
-        | {name: st.column_config.NumberColumn(format="%.1f") for name in COLUMNS if "(%)" in name},
+        | {HERE_TITLES[name]: one_decimal for name in SHARES},
     )
 
 
@@ -68,15 +55,5 @@ def _of_device(shown: DeviceRuns, figures: pd.DataFrame, nights: pd.DataFrame) -
         return newest
     nights = nights[nights["run_id"].isin(shown.run_ids)]
     by_night = nights.dropna().groupby("heuristic")["accuracy"].agg(list).to_dict()
-    return pd.DataFrame(
-        {
-            "device": shown.name,
-            "heuristic": newest["heuristic"],
-            "accuracy (%)": newest["accuracy"] * 100,
-            "majority rate (%)": newest["majority"] * 100,
-            "balanced (%)": newest["balanced_accuracy"] * 100,
-            "regret (%)": newest["regret"] * 100,
-            "problems": newest["problems"],
-            "nights": [[value * 100 for value in by_night.get(name, [])] for name in newest["heuristic"]],
-        }
-    )
+    lines = [[value * 100 for value in by_night.get(name, [])] for name in newest["heuristic"]]
+    return newest.assign(device=shown.name, nights=lines)

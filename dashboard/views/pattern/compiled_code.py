@@ -5,9 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components.panels import finding, note, show_table
+from kswatch.dashboard.components.panels import TITLES, finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 
+CODE_COLUMNS = (
+    *("kernel", "family", "architecture", "registers"),
+    *("spill_bytes", "shared_bytes", "instructions", "compiler"),
+)
 MOST_INSTRUCTIONS = 6
 """Instructions listed per kernel, the most frequent first."""
 
@@ -31,9 +35,11 @@ def show_code(run_id: int, night: pd.DataFrame) -> None:
     if found.empty and counters.empty:
         note("These cells store no compiler report and no hardware counters.")
         return
+    code = found.assign(instructions=found["instructions"].map(_most_frequent))
+    code = code[list(CODE_COLUMNS)].rename(columns=TITLES)
     for place, (title, table) in zip(
         st.columns(2),
-        (("Compiled code", _code_table(found)), ("Counters", _side_by_side(counters))),
+        (("Compiled code", code), ("Counters", _side_by_side(counters))),
         strict=True,
     ):
         if len(table):
@@ -44,21 +50,6 @@ def show_code(run_id: int, night: pd.DataFrame) -> None:
 
 def _resources(night: pd.DataFrame) -> pd.DataFrame:
     return cached_queries.resources(tuple(sorted(night["code_hash"].dropna().unique())))
-
-
-def _code_table(found: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "kernel": found["kernel"],
-            "family": found["family"],
-            "architecture": found["architecture"],
-            "registers": found["registers"],
-            "spills (bytes)": found["spill_bytes"],
-            "shared (bytes)": found["shared_bytes"],
-            "instructions": found["instructions"].map(_most_frequent),
-            "compiler": found["compiler"],
-        }
-    )
 
 
 def _most_frequent(instructions: dict[str, int]) -> str:

@@ -7,9 +7,8 @@ import streamlit as st
 
 from kswatch.dashboard.charts import pattern_night
 from kswatch.dashboard.components import links, timezone, url_state
-from kswatch.dashboard.components.cell_table import show_cells
 from kswatch.dashboard.components.filters import Scope
-from kswatch.dashboard.components.panels import chart, finding, note
+from kswatch.dashboard.components.panels import chart, finding, note, show_cells
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.views.pattern import compiled_code
 from kswatch.db.records import IMPLEMENTATIONS, ProblemKey
@@ -37,11 +36,10 @@ def show_night(scope: Scope, problem: ProblemKey, ran: set[int]) -> None:
             "night",
             runs,
             show=lambda run: f"{timezone.local(run.started_at)}, run {run.id}",
-            as_text=lambda run: str(run.id),
             width=300,
         )
         links.link("runs", f"All cells of run {run.id}", icon=":material/history:", view="one", run=run.id)
-    night = cached_queries.problem_measurements((run.id,), problem)
+    night = cached_queries.problem_measurements((run.id,), problem=problem)
     order = night["implementation"].map({name: place for place, name in enumerate(IMPLEMENTATIONS)})
     night = night.assign(order=order).sort_values(["order", "mode"])
     left, right = st.columns([3, 2])
@@ -62,7 +60,7 @@ def _samples(run_id: int, night: pd.DataFrame) -> None:
     if frame.empty:
         note("This night has no raw samples.")
         return
-    shown = url_state.segments("Samples as", "samples", list(SAMPLES_AS), show=SAMPLES_AS.__getitem__)
+    shown = url_state.segments("Samples as", "samples", SAMPLES_AS)
     median = frame.groupby("implementation")["sample_ms"].transform("median")
     frame = frame.assign(off_median=(frame["sample_ms"] / median - 1) * 100)
     chart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import nan
 
 import pandas as pd
@@ -10,11 +11,12 @@ import streamlit as st
 from kswatch.dashboard.charts import pattern_history
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
-from kswatch.dashboard.components.panels import chart, empty_state, finding, note
+from kswatch.dashboard.components.panels import TITLES, chart, choose_row, empty_state, finding, note
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count, ratio
 from kswatch.dashboard.views.heuristics.page import outcome_names
-from kswatch.dashboard.views.pattern import night, verdicts
+from kswatch.dashboard.views.overview.changes import readable
+from kswatch.dashboard.views.pattern import night
 from kswatch.db.records import ProblemKey
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -36,6 +38,11 @@ WINNING = {
     "energy": "{worse} uses {factor} the energy of {better}",
 }
 
+VERDICT_COLUMNS = (
+    *("run_id", "verdict", "change", "between", "implementation"),
+    *("metric", "cause", "alert_id", "reason"),
+)
+
 
 def show() -> None:
     """Draw the page."""
@@ -54,7 +61,9 @@ def show() -> None:
             ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
         )
         return
-    both = cached_queries.problem_comparisons(scope.run_ids, scope.baselines, problem)
+    both = cached_queries.problem_comparisons(
+        scope.run_ids, problem=problem, metric=None, baselines=scope.baselines
+    )
     compared = {metric: both[both["metric"] == metric] for metric in RATIOS}
     predictions = cached_queries.problem_predictions(scope.run_ids, problem)
     measured = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
@@ -65,7 +74,7 @@ def show() -> None:
     _predictions(outcomes)
     _implementations(scope, cells)
     night.show_night(scope, problem, set(cells["run_id"]))
-    verdicts.show_verdicts(scope, problem)
+    _verdicts(scope, problem)
 
 
 def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
@@ -144,6 +153,7 @@ def _winner_text(compared: dict[str, pd.DataFrame], run_id: int) -> str:
 
 def _newest_metrics(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataFrame) -> None:
     """Draw the newest run's ratios with their intervals, and the number of correct heuristics."""
+    plain_metric = partial(st.metric, delta_color="off", delta_arrow="off", width="content")
     with st.container(horizontal=True, gap="medium"):
         for metric, label in LABELS.items():
             newest = compared[metric][compared[metric]["run_id"] == scope.newest.id]
@@ -152,26 +162,12 @@ def _newest_metrics(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: p
             row = newest.iloc[0]
             known = row["speedup_low"] == row["speedup_low"]
             bounds = f"95 %: {ratio(row['speedup_low'])} to {ratio(row['speedup_high'])}" if known else None
-            st.metric(
-                f"{label} over {row['best_baseline']}",
-                ratio(row["speedup"]),
-                delta=bounds,
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
-            )
+            plain_metric(f"{label} over {row['best_baseline']}", ratio(row["speedup"]), delta=bounds)
         newest = outcomes[outcomes["run_id"] == scope.newest.id]
         if len(newest):
             correct = int((newest["predicts_fused"] == (newest["speedup"] > 1)).sum())
             fused = int(newest["predicts_fused"].sum())
-            st.metric(
-                "Correct heuristics",
-                f"{correct} of {len(newest)}",
-                delta=f"{fused} predict fused",
-                delta_color="off",
-                delta_arrow="off",
-                width="content",
-            )
+            plain_metric("Correct heuristics", f"{correct} of {len(newest)}", delta=f"{fused} predict fused")
 
 
 def _ratios(compared: dict[str, pd.DataFrame]) -> None:
@@ -184,7 +180,7 @@ def _ratios(compared: dict[str, pd.DataFrame]) -> None:
                     frame,
                     f"pattern_{name}_ratio",
                     f"The problem's {RATIOS[name]} by night.",
-                    on_choose=choose_night,
+                    on_choose=partial(url_state.remember, "night"),
                 )
     for name in compared.keys() - shown.keys():
         reasons = ", ".join(compared[name]["left_out"].dropna().unique()) or "not compared"
@@ -211,18 +207,8 @@ def _predictions(frame: pd.DataFrame) -> None:
         frame[["run_id", "started_at", "heuristic", "predicted", "fastest", "outcome"]],
         "pattern_predictions",
         "The prediction of each heuristic by night, correct or wrong, below the fastest implementation.",
-        on_choose=choose_night,
+        on_choose=partial(url_state.remember, "night"),
     )
-
-
-def _in_unit(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The frame with the metric in the unit of its title: a stored share of the roofline as per cent."""
-    return frame.assign(floor_ratio=frame["floor_ratio"] * 100) if metric == "floor_ratio" else frame
-
-
-def choose_night(run_id: str) -> None:
-    """Show this run's night in detail."""
-    url_state.remember("night", run_id)
 
 
 def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
@@ -241,10 +227,28 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
     if metric in WITH_INTERVAL:
         bounds = [metric.replace("_", "_low_"), metric.replace("_", "_high_")]
         frame = frame.assign(value_low=cold[bounds[0]], value_high=cold[bounds[1]])
+    in_unit = frame.assign(floor_ratio=frame["floor_ratio"] * 100)  # stored as a share
     chart(
-        pattern_history.implementations_by_night(_in_unit(frame, metric), metric, METRICS[metric]),
+        pattern_history.implementations_by_night(in_unit, metric, METRICS[metric]),
         frame[["run_id", "started_at", "implementation", "status", metric, *bounds]],
         "pattern_implementations",
         "Every implementation of this problem by night with its 95 % interval.",
-        on_choose=choose_night,
+        on_choose=partial(url_state.remember, "night"),
     )
+
+
+def _verdicts(scope: Scope, problem: ProblemKey) -> None:
+    """Draw the table of verdicts; choosing a row that has an alert opens it."""
+    frame = cached_queries.problem_verdicts(scope.run_ids, problem)
+    if frame.empty:
+        note("No change of this problem was flagged in these runs.")
+        return
+    alerts = frame["alert_id"].dropna().nunique()
+    finding(f"{count(len(frame), 'change')} flagged" + (f", {count(alerts, 'alert')}" if alerts else ""))
+    table = readable(frame)[list(VERDICT_COLUMNS)].rename(columns=TITLES)
+    place = choose_row(table, "verdicts", "to open its alert, or its run where it has none")
+    if place is not None:
+        row = frame.iloc[place]
+        if row["alert_id"] == row["alert_id"]:
+            links.go_to("alerts", alert=int(row["alert_id"]))
+        links.open_run(str(row["run_id"]))

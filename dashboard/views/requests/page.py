@@ -112,7 +112,7 @@ def _read_form() -> RunRequest:
 def _choose_extent() -> tuple[int, bool]:
     """Draw the boxes of the time limit, in minutes, and of hardware counters."""
     left, right = st.columns(2, vertical_alignment="bottom")
-    most = max(int(request_limits().minutes), 1)
+    most = max(int(request_limits().request_minutes), 1)
     default = min(DEFAULT_BUDGET_MINUTES, most)
     minutes = left.number_input(
         "Time limit (minutes)", 1, most, default, key="ask_budget", bind="query-params"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components import links, timezone
-from kswatch.dashboard.components.panels import finding, hint, note, show_error, show_progress_bar
+from kswatch.dashboard.components.panels import finding, hint, note, show_error, show_progress_bar, show_table
 from kswatch.dashboard.data.store import reading_store, writing_store
-from kswatch.dashboard.formatting.labels import age, count, duration, utc
-from kswatch.dashboard.formatting.markdown_escape import literal
-from kswatch.dashboard.views.requests import workers
+from kswatch.dashboard.formatting.labels import age, count, duration, literal, utc
+from kswatch.db.coordination.workers import WorkerRow, workers
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
 from kswatch.db.request_queue import events as request_events
@@ -29,6 +29,12 @@ WAIT_BEFORE_WARNING = timedelta(minutes=2)
 
 STATE_COLOURS = {"queued": "blue", "running": "orange", "done": "green", "failed": "red", "cancelled": "gray"}
 
+SEEN_WITHIN = timedelta(days=7)
+"""Workers without a heartbeat for longer are left out."""
+
+WORKER_STATES = {"alive": "alive", "stale": "no heartbeat", "stopped": "stopped"}
+"""Labels of the states of a worker."""
+
 
 def show_queue() -> None:
     """Draw the queue as a fragment, which is redrawn on its own."""
@@ -37,7 +43,8 @@ def show_queue() -> None:
 
 
 def _queue() -> None:
-    store = reading_store()
+    store, now = reading_store(), datetime.now(UTC)
+    known = workers(store, seen_since=now - SEEN_WITHIN)
     live = queries.requests(store, states=LIVE)
     newest = queries.requests(store, limit=MOST_ENDED + len(live))
     ended = [request for request in newest if request.state not in LIVE]
@@ -51,7 +58,7 @@ def _queue() -> None:
         hint("Requests appear here with their progress. `kswatch serve` runs them one after another.")
     if live:
         _show_time_left(live)
-        _warn_if_unserved(live, running)
+        _warn_if_unserved(live, known, now)
     shown = [*live, *ended[:MOST_ENDED]]
     events = request_events.request_events(store, [request.id for request in shown])
     for request in sorted(live, key=lambda row: (row.state != "running", -row.priority, row.id)):
@@ -60,7 +67,7 @@ def _queue() -> None:
         st.markdown("##### Ended")
     for request in ended[:MOST_ENDED]:
         _ended(request, events)
-    workers.show_workers()
+    _show_workers(known, now)
 
 
 def _show_time_left(live: list[RequestRow]) -> None:
@@ -78,11 +85,12 @@ def _show_time_left(live: list[RequestRow]) -> None:
         note(f"About {duration(longest)} until the queue is done{more}.")
 
 
-def _warn_if_unserved(live: list[RequestRow], running: list[RequestRow]) -> None:
-    now = datetime.now(UTC)
-    is_served = workers.has_coordinator(now)
+def _warn_if_unserved(live: list[RequestRow], known: list[WorkerRow], now: datetime) -> None:
+    """Warn where no coordinator is alive; older versions send no heartbeat and are known by their runs."""
+    states = [worker.state(now) for worker in known if worker.role == "coordinator"]
+    is_running = any(request.state == "running" for request in live)
     waited = now - min(request.asked_at for request in live)
-    if is_served is False or (is_served is None and not running and waited > WAIT_BEFORE_WARNING):
+    if "alive" not in states and (states or (not is_running and waited > WAIT_BEFORE_WARNING)):
         st.warning("No coordinator is running requests: start `kswatch serve` on the measuring machine.")
         st.code("kswatch serve", language="bash")
 
@@ -165,3 +173,31 @@ def cancel(request_id: int) -> None:
         show_error(error)
         return
     st.rerun(scope="fragment")
+
+
+def _show_workers(known: list[WorkerRow], now: datetime) -> None:
+    """Draw the number of coordinators and workers by state, and their table."""
+    if not known:
+        note("No coordinator has sent a heartbeat within a week.")
+        return
+    states = [WORKER_STATES[worker.state(now)] for worker in known]
+    counts = ", ".join(
+        f"{states.count(state)} {state}" for state in WORKER_STATES.values() if state in states
+    )
+    st.markdown("##### Coordinators and workers")
+    note(f"{counts}. No heartbeat: none for 90 s, so killed or disconnected.")
+    rows = [
+        {
+            "state": state,
+            "role": worker.role,
+            "name": worker.name,
+            "engine": worker.engine,
+            "host": worker.host,
+            "device": worker.device_model or worker.device_uuid,
+            "run": worker.run_id,
+            "last heartbeat": age(worker.heartbeat_at, now),
+            "started": age(worker.started_at, now),
+        }
+        for worker, state in zip(known, states, strict=True)
+    ]
+    show_table(pd.DataFrame(rows).astype({"run": "Int64"}))

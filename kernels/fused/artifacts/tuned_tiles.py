@@ -6,7 +6,6 @@ time but never correctness.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import tomllib
@@ -81,8 +80,3 @@ def write(path: Path, architecture: str, tiles: Mapping[Problem, str]) -> int:
     text = HEADER.format(architecture=architecture) + "\n[tiles]\n" + "".join(lines)
     replace_file(path, text.encode(), mode=0o644)
     return len(merged)
-
-
-def source_hash(*paths: Path) -> str:
-    """sha256 over the kernel's sources; tiles are tuned again when it changes."""
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(paths))).hexdigest()

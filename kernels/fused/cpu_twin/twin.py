@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -52,13 +53,8 @@ def load() -> Twin | str:
     except OSError as error:
         return f"the built CPU twin cannot be loaded: {error}; remove the file and try again"
     functions.kswatch_twin_open.restype = ctypes.c_void_p
-    functions.kswatch_twin_open.argtypes = [
-        ctypes.POINTER(ShapeStruct),
-        ctypes.POINTER(TileStruct),
-        ctypes.c_int32,
-        ctypes.c_int32,
-        ctypes.c_void_p,
-    ]
+    structures: list[Any] = [ctypes.POINTER(ShapeStruct), ctypes.POINTER(TileStruct)]
+    functions.kswatch_twin_open.argtypes = [*structures, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p]
     functions.kswatch_twin_multiply.restype = ctypes.c_int32
     functions.kswatch_twin_multiply.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int32]
     functions.kswatch_twin_close.restype = None
@@ -144,7 +140,7 @@ def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor, t
     shape = ShapeStruct(*problem.pattern.as_tuple(), problem.batch)
     plan: int | None = functions.kswatch_twin_open(
         ctypes.byref(shape),
-        ctypes.byref(TileStruct(tile.rows, tile.vectors, tile.block_rows, tile.period)),
+        ctypes.byref(TileStruct(*astuple(tile))),
         PRECISION_CODES[problem.precision],
         problem.layout == "batch_last",
         weights.data_ptr(),

@@ -43,11 +43,7 @@ class Cubin:
 
 @lru_cache(maxsize=512)
 def cubin(tile: Tile, architecture: int) -> Cubin:
-    """The tile's machine code, from the cache or from nvcc.
-
-    Args:
-        tile: The instance of the kernel.
-        architecture: Compute capability, such as 90 for sm_90.
+    """The tile's machine code, from the cache or from nvcc; architecture 90 is sm_90.
 
     Raises:
         UnsupportedError: it is not in the cache and cannot be compiled here.
@@ -104,8 +100,14 @@ def read_entry(path: Path) -> Cubin | None:
     return Cubin(code, sha256, compiler, resources) if sha256 == facts["sha256"] else None
 
 
-def write_entry(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> None:
-    """Write the sidecar, then the cubin, each by a rename, so that no other process sees a partial entry."""
+def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
+    """Compile a tile and keep it, with a sidecar of facts.
+
+    Raises:
+        UnsupportedError: nvcc fails, or the cache folder cannot be written.
+    """
+    code, resources = compile_tile(tile, architecture, nvcc)
+    compiled = Cubin(code, hashlib.sha256(code).hexdigest(), nvcc_version(nvcc), resources)
     facts = {
         "tile": str(tile),
         "precision": tile.precision,
@@ -113,22 +115,11 @@ def write_entry(path: Path, compiled: Cubin, tile: Tile, architecture: int) -> N
         "architecture": f"sm_{architecture}",
         "nvcc": compiled.compiler,
         "sha256": compiled.sha256,
-        "resources": asdict(compiled.resources),
+        "resources": asdict(resources),
     }
-    replace_file(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
-    replace_file(path, compiled.code)
-
-
-def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
-    """Compile a tile and keep it.
-
-    Raises:
-        UnsupportedError: nvcc fails, or the cache folder cannot be written.
-    """
-    code, resources = compile_tile(tile, architecture, nvcc)
-    compiled = Cubin(code, hashlib.sha256(code).hexdigest(), nvcc_version(nvcc), resources)
-    try:
-        write_entry(path, compiled, tile, architecture)
+    try:  # the sidecar first, each by a rename, so that no other process sees a partial entry
+        replace_file(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
+        replace_file(path, code)
     except OSError as error:
         raise UnsupportedError(
             f"cannot write the compiled kernel to {path.parent} ({error.strerror}); "

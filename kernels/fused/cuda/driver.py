@@ -100,15 +100,9 @@ Kernel = Callable[..., None]
 
 @cache
 def load(compiled: Cubin, device: torch.device, name: str, shared_bytes: int) -> Kernel:
-    """A function of a cubin, which stays loaded.
+    """A function of a cubin, which stays loaded; `shared_bytes` is the most dynamic memory of a launch.
 
     This is the call that PyCUDA's prepared calls make after packing all arguments again.
-
-    Args:
-        compiled: The cubin.
-        device: The GPU to load it on.
-        name: The name of the function.
-        shared_bytes: The most dynamic shared memory of a launch.
 
     Raises:
         UnsupportedError: the driver does not load the cubin.
@@ -144,9 +138,7 @@ def new_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.ExternalStream(stream.handle, device=device)
 
 
-@cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    return new_stream(device)
+_side_stream = cache(new_stream)
 
 
 def on_current_stream(device: torch.device, launch: Callable[[Any], None]) -> None:
@@ -180,16 +172,13 @@ def direct_stream(device: torch.device) -> Any:  # noqa: ANN401
 # `torch.cuda` first checks that CUDA is initialised, and creates an object for a stream; `torch.empty`
 # spends more time on parsing its arguments than on allocating.
 
-
-def _empty_on_device(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty_strided(shape, strides, dtype=dtype, device="cuda")
-
-
 current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
 current_stream_handle: Callable[[int], int] = getattr(
     torch._C, "_cuda_getCurrentRawStream", lambda index: torch.cuda.current_stream(index).cuda_stream
 )
 empty_on_device: Callable[..., torch.Tensor] = getattr(
-    torch._C._dynamo.guards, "_empty_strided_cuda", _empty_on_device
+    torch._C._dynamo.guards,
+    "_empty_strided_cuda",
+    lambda shape, strides, dtype: torch.empty_strided(shape, strides, dtype=dtype, device="cuda"),
 )
 """An uninitialised tensor of a shape, strides and dtype on torch's current device."""

@@ -8,11 +8,9 @@ multiprocessor and cycle, for the A100 and H100 generations.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Tile, ceil_div
-from kswatch.kernels.problem import ELEMENT_BYTES, Problem
+from kswatch.kernels.problem import Problem
 
 MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
 CORE_MULTIPLY_ADDS = 128
@@ -41,20 +39,8 @@ SYSTEM_BYTES = 1024
 """Shared memory that the system reserves for each block, from sm_80 on."""
 
 
-class ResourceCycles(NamedTuple):
-    """Cycles for which the three resources of a multiprocessor are busy."""
-
-    multiplying: float
-    shared: float
-    l2: float
-
-    def scaled(self, count: int) -> ResourceCycles:
-        """The cycles of `count` repetitions."""
-        return ResourceCycles(*(count * part for part in self))
-
-    def plus(self, other: ResourceCycles) -> ResourceCycles:
-        """The sum, resource by resource."""
-        return ResourceCycles(*(left + right for left, right in zip(self, other, strict=True)))
+ResourceCycles = tuple[float, float, float]
+"""Cycles for which a multiprocessor multiplies, uses its shared memory and the L2 cache."""
 
 
 def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
@@ -63,10 +49,11 @@ def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     batch_tiles = ceil_div(ceil_div(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
     step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
     in_flight = tile.stages if tile.family == "warpgroups" else tile.stages - 1
-    alone = batch_tiles * (steps * max(*step, LATENCY_CYCLES / in_flight) + store.shared + store.l2)
-    alone += START_CYCLES + (steps * _weight_bytes(tile) / L2_BYTES if tile.walkers else 0)
+    alone = batch_tiles * (steps * max(*step, LATENCY_CYCLES / in_flight) + sum(store)) + START_CYCLES
+    if tile.walkers:
+        alone += steps * problem.element_bytes * tile.weight_elements / L2_BYTES
     blocks = ceil_div(tile.blocks(problem), gpu.multiprocessors)
-    busy = step.scaled(steps).plus(store).scaled(batch_tiles)
+    busy = [batch_tiles * (steps * each + last) for each, last in zip(step, store, strict=True)]
     launch = blocks * combine_limits(*busy, alone / min(blocks, resident_blocks(tile, gpu)))
     return launch + (_second_pass_cycles(problem, tile, gpu) if tile.parts > 1 else 0)
 
@@ -84,11 +71,6 @@ def resident_blocks(tile: Tile, gpu: GpuProperties) -> int:
     return max(1, min(by_memory, by_registers, by_threads))
 
 
-def _weight_bytes(tile: Tile) -> int:
-    """Bytes of one step's weights."""
-    return ELEMENT_BYTES[tile.precision] * tile.weight_elements
-
-
 def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     sums = problem.batch * problem.pattern.rows
     bytes_per_multiprocessor = sums * (4 * tile.parts + problem.element_bytes) / gpu.multiprocessors
@@ -96,36 +78,31 @@ def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> flo
 
 
 def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
-    element_bytes = ELEMENT_BYTES[tile.precision]
+    element_bytes = problem.element_bytes
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
     rate *= WARPGROUP_GAIN if tile.family == "warpgroups" else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
-    w_bytes = 0 if tile.walkers else _weight_bytes(tile)
+    w_bytes = 0 if tile.walkers else element_bytes * tile.weight_elements
     read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
-    transposed = not (tile.direct or tile.layout == "batch_last")
-    transpose_cycles = (
-        (x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES) if transposed else 0.0
-    )
-    return ResourceCycles(
-        work / rate,
-        (x_bytes + w_bytes + read_bytes) / SHARED_BYTES + transpose_cycles,
-        (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES,
-    )
+    shared_cycles = (x_bytes + w_bytes + read_bytes) / SHARED_BYTES
+    if not (tile.direct or tile.layout == "batch_last"):  # X is transposed
+        shared_cycles += x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES
+    return work / rate, shared_cycles, (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES
 
 
 def _store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     elements = tile.rows * tile.batch * tile.neighbours
-    y_bytes = (4 if tile.parts > 1 else ELEMENT_BYTES[tile.precision]) * elements
+    y_bytes = (4 if tile.parts > 1 else problem.element_bytes) * elements
     # of the two passes through shared memory, those that access single elements
     by_element = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2
     shared_cycles = by_element * elements / SHARED_ACCESSES + (2 - by_element) * y_bytes / SHARED_BYTES
-    return ResourceCycles(0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / L2_BYTES)
+    return 0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / L2_BYTES
 
 
 def _sector_waste(problem: Problem, tile: Tile) -> float:
     """Bytes moved for a segment of neighbouring j's, relative to the bytes that it needs."""
     if tile.layout == "batch_last" or tile.neighbours >= problem.pattern.d:
         return 1.0
-    segment_bytes = ELEMENT_BYTES[tile.precision] * tile.neighbours
+    segment_bytes = problem.element_bytes * tile.neighbours
     return ceil_div(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes

@@ -46,16 +46,13 @@ def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Ptxas
     Raises:
         UnsupportedError: nvcc fails.
     """
+    # wgmma needs the variant that runs on no other architecture
+    target = f"sm_{architecture}a" if tile.family == "warpgroups" else f"sm_{architecture}"
     # PyCUDA passes the report of ptxas on as a warning, and warnings are caught safely in one thread only.
     in_main_thread = threading.current_thread() is threading.main_thread()
     compile_source = compile_by_pycuda if in_main_thread and has_pycuda() else compile_by_nvcc
-    code, report = compile_source(tile.source, target(tile, architecture), nvcc)
+    code, report = compile_source(tile.source, target, nvcc)
     return code, parse_ptxas_report(report, tile)
-
-
-def target(tile: Tile, architecture: int) -> str:
-    """The architecture as nvcc names it; wgmma needs the variant that runs on no other architecture."""
-    return f"sm_{architecture}a" if tile.family == "warpgroups" else f"sm_{architecture}"
 
 
 def find_nvcc() -> str | None:
@@ -165,5 +162,5 @@ def parse_ptxas_report(report: str, tile: Tile) -> PtxasReport:
         raise UnsupportedError(
             f"ptxas reports no registers or spills: {report[:200]!r}; use CUDA 11 or newer"
         )
-    stack_bytes, stored, require_twin = (sum(map(int, column)) for column in zip(*stacks, strict=True))
-    return PtxasReport(max(map(int, registers)), stored + require_twin, stack_bytes, tile.shared_bytes)
+    stack_bytes, stored, loaded = (sum(map(int, column)) for column in zip(*stacks, strict=True))
+    return PtxasReport(max(map(int, registers)), stored + loaded, stack_bytes, tile.shared_bytes)

@@ -7,7 +7,7 @@ take as long as the rest of the launch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -55,7 +55,7 @@ def _single_pass(operands: Operands, tile: Tile) -> RawLaunch:
         while addresses % width:
             width //= 2
         if width not in by_width:
-            by_width[width] = _product_launch(operands, tile.with_vectors(width), None)
+            by_width[width] = _product_launch(operands, replace(tile, vector_bytes=width), None)
         return by_width[width]
 
     return _product_launch(operands, tile, narrower)

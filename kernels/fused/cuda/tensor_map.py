@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from functools import cache
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda.tile_candidates import SPAN_BYTES
 from kswatch.kernels.problem import Problem
 
 BYTES = 128
 ALIGNMENT_BYTES = 64
 ADDRESS_BYTES = 16
 """Alignment of X and of its strides."""
-SPAN_BYTES = 128
-"""Length of a row of a box under the 128-byte swizzle."""
 
 DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11}
 """CUtensorMapDataType; TFLOAT32 rounds fp32 during the copy, where wgmma itself would truncate."""
@@ -23,25 +21,18 @@ SWIZZLE_128B, PROMOTE_L2_128B = 3, 2
 """Values of the driver API's enumerations CUtensorMapSwizzle and CUtensorMapL2promotion."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """A tensor of four axes, innermost first, and the box that one copy transfers."""
+def fields(problem: Problem, tile: Tile) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Extents of X's four axes, bytes of all strides but the first, and the box that one copy transfers.
 
-    extents: tuple[int, int, int, int]
-    stride_bytes: tuple[int, int, int]
-    """Strides of all axes except the innermost."""
-    box: tuple[int, int, int, int]
-
-
-def fields(problem: Problem, tile: Tile) -> Fields:
-    """X with the axes of hopper.cu: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1."""
+    The axes are those of hopper.cu: (n, j, l, i) in batch_last; (l, 0, i, n) in batch_first with d = 1.
+    """
     a, _, c, d = problem.pattern.as_tuple()
     span = SPAN_BYTES // problem.element_bytes
     if problem.layout == "batch_last":
         row = problem.element_bytes * problem.batch
-        return Fields((problem.batch, d, c, a), (row, d * row, c * d * row), (span, 1, tile.depth, 1))
+        return ((problem.batch, d, c, a), (row, d * row, c * d * row), (span, 1, tile.depth, 1))
     row = problem.element_bytes * c
-    return Fields((c, 1, a, problem.batch), (row, row, a * row), (span, 1, 1, tile.batch))
+    return ((c, 1, a, problem.batch), (row, row, a * row), (span, 1, 1, tile.batch))
 
 
 def encode(problem: Problem, tile: Tile, x: int) -> bytes:
@@ -50,7 +41,7 @@ def encode(problem: Problem, tile: Tile, x: int) -> bytes:
     Raises:
         UnsupportedError: there is no driver, or it has no tensor maps, or it refuses this one.
     """
-    of_x = fields(problem, tile)
+    extents, stride_bytes, box = fields(problem, tile)
     storage = ctypes.create_string_buffer(BYTES + ALIGNMENT_BYTES)
     start = -ctypes.addressof(storage) % ALIGNMENT_BYTES
     code = _encoder()(
@@ -58,9 +49,9 @@ def encode(problem: Problem, tile: Tile, x: int) -> bytes:
         DATA_TYPES[problem.precision],
         4,
         ctypes.c_void_p(x),
-        (ctypes.c_uint64 * 4)(*of_x.extents),
-        (ctypes.c_uint64 * 3)(*of_x.stride_bytes),
-        (ctypes.c_uint32 * 4)(*of_x.box),
+        (ctypes.c_uint64 * 4)(*extents),
+        (ctypes.c_uint64 * 3)(*stride_bytes),
+        (ctypes.c_uint32 * 4)(*box),
         (ctypes.c_uint32 * 4)(1, 1, 1, 1),
         0,  # not interleaved
         SWIZZLE_128B,

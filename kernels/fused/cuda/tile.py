@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from kswatch.kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
@@ -57,12 +57,8 @@ class Tile:
     @property
     def threads(self) -> int:
         """Threads of a block."""
-        workers = (
-            (self.rows // self.worker_rows)
-            * (self.batch // self.worker_batch)
-            * (self.neighbours // self.worker_neighbours)
-        )
-        return workers * WORKER_THREADS[self.family]
+        workers = (self.rows // self.worker_rows) * (self.batch // self.worker_batch)
+        return workers * (self.neighbours // self.worker_neighbours) * WORKER_THREADS[self.family]
 
     @property
     def sums(self) -> int:
@@ -70,14 +66,9 @@ class Tile:
         return self.rows * self.batch * self.neighbours // self.threads
 
     @property
-    def sum_registers(self) -> int:
-        """Registers for the sums; 3xTF32 keeps the sums of the latest columns separately."""
-        return self.sums * (2 if self.split else 1)
-
-    @property
     def registers(self) -> int:
         """Maximum registers per thread; `tile.cuh` sets this bound, so that blocks share a multiprocessor."""
-        if self.sum_registers > 64:
+        if self.sums * (2 if self.split else 1) > 64:  # 3xTF32 keeps the latest columns' sums separately
             return 256
         return 168 if self.walkers else 128
 
@@ -99,17 +90,11 @@ class Tile:
         transposed = self.layout == "batch_first" and not self.direct
         by_words = self.family == "tensor_cores" and element_bytes == 4 and not self.direct
         warpgroups = self.family == "warpgroups"
-        x_pitch = (
-            self.depth
-            if self.direct
-            else self.batch
-            if warpgroups
-            else self.batch + (8 if by_words else unit)
-        )
+        x_pitch = self.batch + (0 if warpgroups else 8 if by_words else unit)
         if transposed:
             x_elements = self.batch * (self.depth * self.neighbours + unit)
         else:
-            x_elements = (self.batch if self.direct else self.depth) * x_pitch
+            x_elements = self.depth * (self.batch if self.direct else x_pitch)
         loop = self.stages * (x_elements + (0 if self.walkers else self.weight_elements))
         padding = unit * (8 // self.neighbours if self.neighbours < 8 and not by_words else 1)
         loop += self.neighbours * (self.depth * x_pitch + padding) if transposed else 0
@@ -128,11 +113,8 @@ class Tile:
             cores = self.family == "cores"
             columns = self.batch // self.worker_batch if cores else 0
             skew = self.batch // 4 * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
-            elements = self.neighbours * (
-                self.batch * (self.rows + unit)
-                + skew
-                + (unit if cores or self.neighbours == 2 else element_bytes)
-            )
+            gap = unit if cores or self.neighbours == 2 else element_bytes
+            elements = self.neighbours * (self.batch * (self.rows + unit) + skew + gap)
         return ceil_div(element_bytes * elements, 16) * 16
 
     @property
@@ -146,10 +128,6 @@ class Tile:
         a, b, _, d = problem.pattern.as_tuple()
         along_batch = self.walkers or ceil_div(problem.batch, self.batch)
         return ceil_div(b, self.rows) * along_batch * ceil_div(d, self.neighbours) * a * self.parts
-
-    def with_vectors(self, vector_bytes: int) -> Tile:
-        """The same tile with narrower accesses to X and Y; the layout of the weights does not change."""
-        return replace(self, vector_bytes=vector_bytes)
 
     @property
     def name(self) -> str:

@@ -59,7 +59,6 @@ def candidates(problem: Problem, gpu: GpuProperties) -> Iterator[Tile]:
         tile = assemble(problem, family, rows, batch, neighbours, flat)
         if tile is None:
             continue
-        tile = with_vectors(problem, tile)
         for variant in (tile, *with_parts(tile, problem, gpu), *with_walkers(tile, problem, gpu)):
             while variant.launch_bytes > gpu.shared_bytes and variant.stages > 2:
                 variant = replace(variant, stages=variant.stages - 1)
@@ -83,27 +82,28 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
         return []
     steps = ceil_div(c, SPAN_BYTES // problem.element_bytes)
     return [
-        warpgroup_tile(problem, rows, batch, min(stages, steps)) for rows, batch, stages in WARPGROUP_SIZES
+        _tile(problem, "warpgroups", (rows, batch, 1, not last), (64, batch, 1), min(stages, steps))
+        for rows, batch, stages in WARPGROUP_SIZES
     ]
 
 
-def warpgroup_tile(problem: Problem, rows: int, batch: int, stages: int) -> Tile:
-    """A tile of hopper.cu, with 64 rows per warpgroup."""
-    return Tile(
-        family="warpgroups",
-        precision=problem.precision,
-        layout=problem.layout,
-        rows=rows,
-        batch=batch,
-        depth=SPAN_BYTES // problem.element_bytes,
-        neighbours=1,
-        flat=problem.layout == "batch_first",
-        worker_rows=64,
-        worker_batch=batch,
-        worker_neighbours=1,
-        stages=stages,
-        vector_bytes=vector_bytes(problem, problem.layout == "batch_first"),
-    )
+def _tile(
+    problem: Problem,
+    family: Family,
+    block: tuple[int, int, int, bool],
+    worker: tuple[int, int, int],
+    stages: int,
+) -> Tile:
+    """A tile with the widest accesses that the problem's strides allow.
+
+    `block` holds its rows, batch entries, j's, and whether it covers all d of them; `worker` the rows, batch
+    entries and j's of a thread, warp or warpgroup.
+    """
+    rows, batch, neighbours, flat = block
+    depth = _depth(problem, family, neighbours == 1)
+    widest = vector_bytes(problem, flat)
+    sizes = (rows, batch, depth, neighbours, flat, *worker, stages, widest)
+    return Tile(family, problem.precision, problem.layout, *sizes)
 
 
 def with_parts(tile: Tile, problem: Problem, gpu: GpuProperties) -> Iterator[Tile]:
@@ -143,33 +143,20 @@ def assemble(
 ) -> Tile | None:
     """A tile of these sizes, divided among its threads; None where no division fits."""
     share = warp_share if family == "tensor_cores" else thread_share
-    worker_rows, worker_batch, worker_neighbours = share(rows, batch, neighbours)
-    one_j = neighbours == 1
-    tile = Tile(
-        family=family,
-        precision=problem.precision,
-        layout=problem.layout,
-        rows=rows,
-        batch=batch,
-        depth=depth(problem, family, one_j),
-        neighbours=neighbours,
-        flat=flat,
-        worker_rows=worker_rows,
-        worker_batch=worker_batch,
-        worker_neighbours=worker_neighbours,
-        stages=MAX_STAGES[one_j],
-        vector_bytes=problem.element_bytes,
-    )
+    worker, stages = share(rows, batch, neighbours), MAX_STAGES[neighbours == 1]
+    tile = _tile(problem, family, (rows, batch, neighbours, flat), worker, stages)
     max_sums = MAX_SUMS[family] // (2 if tile.split else 1)
     spills = tile.precision == "tf32" and tile.direct and tile.sums == ROUNDED_SUMS
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
     return tile if fits and not spills else None
 
 
-def depth(problem: Problem, family: Family, one_j: bool) -> int:
+def _depth(problem: Problem, family: Family, one_j: bool) -> int:
     """Columns per step: two tensor-core instructions of 32 bytes each for one j, one for several."""
     if family == "cores":
         return 16 if one_j else 8
+    if family == "warpgroups":
+        return SPAN_BYTES // problem.element_bytes
     return (64 if one_j else 32) // problem.element_bytes
 
 
@@ -192,11 +179,6 @@ def thread_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]
         if rows * batch * neighbours >= MIN_THREADS * share[0] * share[1]:
             break
     return (*share, 1)
-
-
-def with_vectors(problem: Problem, tile: Tile) -> Tile:
-    """The tile with the widest accesses that the problem's strides allow."""
-    return replace(tile, vector_bytes=vector_bytes(problem, tile.flat))
 
 
 def vector_bytes(problem: Problem, flat: bool) -> int:

@@ -12,24 +12,18 @@ import argparse
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from kswatch.errors import KswatchError
 from kswatch.kernels.fused.cuda import launch, trust_record
+from kswatch.kernels.fused.cuda import tile_candidates as tiles
 from kswatch.kernels.fused.cuda.estimate import cycles
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.fused.cuda.tile_candidates import (
-    BATCHES,
-    ROWS,
-    assemble,
-    candidates,
-    groupings,
-    warpgroup_tiles,
-    with_vectors,
-)
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import make_operands
@@ -76,14 +70,12 @@ def floor_ms(problem: Problem) -> float:
 
 def every_tile(problem: Problem) -> Iterator[Tile]:
     """All tiles that can be chosen, and those of the CUDA cores in any precision, which no longer can."""
-    yield from candidates(problem, H200)
-    yield from warpgroup_tiles(problem, H200)
-    for neighbours, flat in groupings(problem):
-        for rows in ROWS:
-            for batch in BATCHES:
-                tile = assemble(problem, "cores", rows, batch, neighbours, flat)
-                if tile and tile.shared_bytes <= H200.shared_bytes:
-                    yield with_vectors(problem, tile)
+    yield from tiles.candidates(problem, H200)
+    yield from tiles.warpgroup_tiles(problem, H200)
+    for (neighbours, flat), rows, batch in product(tiles.groupings(problem), tiles.ROWS, tiles.BATCHES):
+        tile = tiles.assemble(problem, "cores", rows, batch, neighbours, flat)
+        if tile and tile.shared_bytes <= H200.shared_bytes:
+            yield tile
 
 
 def table() -> str:
@@ -101,11 +93,8 @@ def best_tiles(problem: Problem) -> dict[str, Tile]:
     """The best tile of each version by the model; a version without a tile for the problem is left out."""
     every = list(every_tile(problem))
     by_version = {name: [tile for tile in every if includes(tile)] for name, includes in VERSIONS}
-    return {
-        name: min(tiles, key=lambda tile: predicted_ms(problem, tile))
-        for name, tiles in by_version.items()
-        if tiles
-    }
+    predicted = partial(predicted_ms, problem)
+    return {name: min(included, key=predicted) for name, included in by_version.items() if included}
 
 
 def markdown_table(lines: list[list[str]]) -> str:
@@ -141,7 +130,7 @@ def measured(problem: Problem, tile: Tile, flush: torch.Tensor) -> str:
         return reason
     weights, x = make_operands(problem, flush.device, seed=1)
     try:
-        product = launch.prepare_unchecked(problem, weights, None, tile)
+        multiply = launch.prepare_unchecked(problem, weights, None, tile)
     except KswatchError as error:
         return str(error)
     pairs = [
@@ -150,7 +139,7 @@ def measured(problem: Problem, tile: Tile, flush: torch.Tensor) -> str:
     for begin, end in pairs[:3] + pairs:  # the first three are warm-up
         flush.zero_()  # long enough for the host to queue everything that follows
         begin.record()
-        product(x)
+        multiply(x)
         end.record()
     torch.cuda.synchronize(flush.device)
     return f"{statistics.median(begin.elapsed_time(end) for begin, end in pairs):.4f}"

@@ -68,14 +68,11 @@ class KernelResources:
 
 
 def listing(
-    architectures: Sequence[int] = ARCHITECTURES,
-    problems: Iterable[Problem] = PROBLEMS,
+    architectures: Sequence[int] = ARCHITECTURES, problems: Iterable[Problem] = PROBLEMS
 ) -> list[KernelResources]:
     """A row for every distinct tile that is chosen for these problems, per architecture, in a fixed order.
 
-    Args:
-        architectures: Compute capabilities, such as 90 for sm_90.
-        problems: Their tiles are compiled; problems that an architecture cannot compute are left out.
+    Problems that an architecture (90 for sm_90) cannot compute are left out.
 
     Raises:
         UnsupportedError: a kernel is not in the cache and cannot be compiled or disassembled here.

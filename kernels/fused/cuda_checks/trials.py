@@ -27,7 +27,7 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import FAMILIES, Family, Tile, ceil_div
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
-from kswatch.kernels.reference import check, make_operands, reference
+from kswatch.kernels.reference import Correctness, check, make_operands, reference
 
 SHAPES = (
     ((2, 20, 24, 1), 37),  # rows and columns end inside a tile, batch entries between vectors
@@ -73,8 +73,9 @@ def trials(family: Family, precision: Precision, gpu: GpuProperties) -> Iterator
 
 def _variants(problem: Problem, family: Family, gpu: GpuProperties) -> Iterator[Trial]:
     """The family's best tile by the model, then the same in parts and with walkers, where they fit."""
+    of_family = (tile for tile in tiles.candidates(problem, gpu) if tile.family == family)
     plain = min(
-        (tile for tile in tiles.candidates(problem, gpu) if tile.family == family and is_plain(tile)),
+        (tile for tile in of_family if tile.parts == 1 and not tile.walkers),
         key=lambda tile: cycles(problem, tile, gpu),
     )
     yield Trial(problem, plain, "plain")
@@ -86,24 +87,28 @@ def _variants(problem: Problem, family: Family, gpu: GpuProperties) -> Iterator[
         yield Trial(problem, walking, "walkers")
 
 
-def is_plain(tile: Tile) -> bool:
-    """Whether a tile is neither in parts nor has walkers."""
-    return tile.parts == 1 and not tile.walkers
-
-
 def run_trial(trial: Trial, device: torch.device) -> TrialResult:
-    """Compute with a bias, on fresh operands, into an output full of NaN."""
-    problem = trial.problem
+    """Compute with a bias."""
+    found = compute_and_check(trial.problem, trial.tile, device, with_bias=True)
+    names = (str(trial.problem), trial.kind, str(trial.tile))
+    return TrialResult(*names, found.ok, found.relative_error, found.reason)
+
+
+def compute_and_check(problem: Problem, tile: Tile, device: torch.device, with_bias: bool) -> Correctness:
+    """The errors of a tile's product of fresh operands, in an output full of NaN before.
+
+    Raises:
+        KswatchError: the tile does not compile, load or launch.
+    """
     weights, x = make_operands(problem, device, seed=1)
-    bias = torch.randn(problem.pattern.rows, device=device).to(weights.dtype)
-    product = launch.prepare_unchecked(problem, weights, bias, trial.tile)
+    bias = torch.randn(problem.pattern.rows, device=device).to(weights.dtype) if with_bias else None
+    product = launch.prepare_unchecked(problem, weights, bias, tile)
     y = product(x, empty=lambda *size, **options: torch.empty(*size, **options).fill_(torch.nan))
     torch.cuda.synchronize(device)
-    added = bias.double() if problem.layout == "batch_first" else bias.double()[:, None]
-    answer = check(problem, y, reference(problem, weights, x) + added)
-    return TrialResult(
-        str(problem), trial.kind, str(trial.tile), answer.ok, answer.relative_error, answer.reason
-    )
+    truth = reference(problem, weights, x)
+    if bias is not None:
+        truth += bias if problem.layout == "batch_first" else bias[:, None]
+    return check(problem, y, truth)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from kswatch.errors import KswatchError
-from kswatch.kernels.fused.cuda import driver, launch, trust_record
+from kswatch.kernels.fused.cuda import driver, trust_record
 from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda_checks.trials import compute_and_check
 from kswatch.kernels.problem import Problem
-from kswatch.kernels.reference import check, make_operands, reference
 
 CHILD = (sys.executable, "-m", "kswatch.kernels.fused.cuda_checks.trust", "--here")
 STALL_TIMEOUT_S = 60
@@ -53,17 +53,12 @@ def check_untested(device: torch.device) -> bool:
 def _failures(pairs: Sequence[tuple[Problem, Tile]], device: torch.device) -> Iterator[str]:
     """A sentence for each product that fails or is wrong."""
     for problem, tile in pairs:
-        weights, x = make_operands(problem, device, seed=1)
         try:
-            product = launch.prepare_unchecked(problem, weights, None, tile)
-            y = product(x, empty=lambda *size, **options: torch.empty(*size, **options).fill_(torch.nan))
-            torch.cuda.synchronize(device)
+            reason = compute_and_check(problem, tile, device, with_bias=False).reason
         except KswatchError as error:
-            yield f"{problem}: {error}"
-            continue
-        answer = check(problem, y, reference(problem, weights, x))
-        if not answer.ok:
-            yield f"{problem}: {answer.reason}"
+            reason = str(error)
+        if reason:
+            yield f"{problem}: {reason}"
 
 
 def main(device: torch.device, child: Sequence[str] = CHILD, stall_timeout_s: float = STALL_TIMEOUT_S) -> int:

@@ -42,8 +42,8 @@ def record_confirmation(nights, store, request_id, factors, **arguments):
 def answered(nights, store, request_id, factors, **arguments):
     begin = store.begin_run
 
-    def begin_for_request(record: RunRecord, identity=None):
-        return begin(replace(record, request_id=request_id, arguments=arguments), identity)
+    def begin_for_request(record: RunRecord):
+        return begin(replace(record, request_id=request_id, arguments=arguments))
 
     store.begin_run = begin_for_request
     run_id = nights.night(factors, kind="confirm")

@@ -8,8 +8,14 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kswatch.ci.formats.escape import annotation_property, annotation_text, markdown, plain, xml_text
-from kswatch.ci.formats.github_commands import annotation
+from kswatch.ci.formats.escape import (
+    annotation,
+    annotation_property,
+    annotation_text,
+    markdown,
+    plain,
+    xml_text,
+)
 from kswatch.ci.formats.junit import Case, junit_xml
 from tests.ci.formats.junit_schema import assert_junit
 

@@ -5,12 +5,10 @@ import json
 import pytest
 
 from kswatch.ci.check import CheckResult, judge
+from kswatch.ci.check_report import NOTHING, check_rows, markdown_report, text_report, workflow_commands
 from kswatch.ci.config import CiConfig
 from kswatch.ci.formats.escape import annotation_property, annotation_text, markdown, plain
-from kswatch.ci.formats.github_commands import append_step_summary
-from kswatch.ci.reports.github import workflow_commands
-from kswatch.ci.reports.json_rows import check_rows
-from kswatch.ci.reports.text_and_markdown import NOTHING, markdown_report, text_report
+from kswatch.ci.formats.formatter import append_step_summary
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import DeviceRecord
 from kswatch.db.store import Store

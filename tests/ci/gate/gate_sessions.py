@@ -31,13 +31,8 @@ class SimulatedSession:
         cycles: float | None = None,
         seed: int = 0,
     ) -> None:
-        self.base, self.head, self.changed, self.notes = (
-            BASE,
-            HEAD,
-            ("kernels/fused/cpu_twin/source/twin.cpp",),
-            (),
-        )
-        self.device, self.runs, self.budget_s = "cpu-drawn", {}, 600.0
+        self.base, self.head, self.notes = BASE, HEAD, ()
+        self.device, self.budget_s = "cpu-drawn", 600.0
         self.cells = {problem: ("fused",) for problem in problems(cells)}
         self.broken: BrokenRevision | None = None
         self.requested: list[list[ProblemKey]] = []

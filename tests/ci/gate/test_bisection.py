@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from kswatch.ci.cli.bisect import app
 from kswatch.ci.gate.bisection import bisect, bisection_row, bisection_text
-from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.cell import GateConfig
 from kswatch.ci.gate.sequential import compare_revisions
 from kswatch.db.alerts.lifecycle import NewAlert, open_alert
 from kswatch.db.paired_runs.paired_record import BrokenRevision

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from kswatch.ci.gate.config import GateConfig
+from kswatch.ci.gate.cell import GateConfig
 from kswatch.ci.gate.estimators import estimate_from_pairs, estimate_from_rounds
 from kswatch.ci.gate.report import gate_annotations, gate_junit, gate_markdown, gate_rows, gate_text
 from kswatch.ci.gate.sequential import compare_revisions

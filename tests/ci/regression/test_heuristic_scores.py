@@ -8,9 +8,9 @@ import pytest
 
 from kswatch.ci.alerts.heuristics import judge_heuristics
 from kswatch.ci.check import CheckResult
+from kswatch.ci.check_report import check_rows
 from kswatch.ci.config import CiConfig
 from kswatch.ci.regression.history import read_judging_inputs
-from kswatch.ci.reports.json_rows import check_rows
 from kswatch.db.alerts.lifecycle import act
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import PredictionRecord, ProblemKey

@@ -198,7 +198,7 @@ def test_a_user_who_may_act_acknowledges_an_alert_under_the_name_of_the_form(
         _sign_in_by_form(page, at, "/alerts?alert=1", ACT)
         expect(page.get_by_text("A. Tester, may read and act", exact=True)).to_be_visible()
         page.get_by_role("button", name="Acknowledge", exact=True).click()
-        expect(page.get_by_text("acknowledged").first).to_be_visible()
+        expect(page.get_by_text("acknowledged").filter(visible=True).first).to_be_visible()
         page.close()
     newest = queries.alert_events(store, 1)[-1]
     assert (newest.who, newest.action) == ("A. Tester", "acknowledge")

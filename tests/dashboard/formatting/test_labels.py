@@ -10,19 +10,19 @@ from kswatch.dashboard.formatting.labels import (
     device_names,
     duration,
     interval,
+    literal,
     percent,
     problem_labels,
     ratio,
     utc,
 )
-from kswatch.dashboard.formatting.markdown_escape import literal
 from kswatch.db.queries.basic import DeviceRow
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def device(id_: int, uuid: str, model: str) -> DeviceRow:
-    return DeviceRow(id_, uuid, "cuda", model, False, None, None, None, None, {}, 1, 1, None)
+    return DeviceRow(uuid, "cuda", model, id=id_, runs=1, newest_run_id=1, newest_started_at=None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from kswatch.dashboard.data.run_sources import SOURCES
+from kswatch.dashboard.data.device_runs import SOURCES
 from kswatch.dashboard.static_export import page as static_page
 from kswatch.dashboard.static_export.data import read_overview
 from kswatch.dashboard.static_export.markup import sparkline, sparkline_image

@@ -134,7 +134,7 @@ def test_a_link_to_an_alert_that_ended_opens_it(filled: Store, opened: Opened) -
 def test_a_link_to_a_run_older_than_the_list_opens_it(
     filled: Store, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kswatch.dashboard.views.runs.page.MOST_RUNS", 1)
+    monkeypatch.setattr("kswatch.dashboard.views.runs.MOST_RUNS", 1)
     page = opened("runs", run="1", view="one")
     assert page.selectbox(key="choice_run").value == "1"
 

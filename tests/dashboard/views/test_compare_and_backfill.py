@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from kswatch.dashboard.components.filters import SOURCES, Scope
+from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.device_runs import SOURCES
 from kswatch.dashboard.views.heuristics import backfill
 from kswatch.dashboard.views.heuristics.threshold_sweep import swept
 from kswatch.db.queries import basic as queries
@@ -12,7 +13,7 @@ from kswatch.kernels.heuristics.rules import RANKINGS
 from kswatch.kernels.pattern import Pattern
 from tests.dashboard.simulated_store import Plan, fill
 
-ABOUT = ("latency", "all", "fp32", "batch_first")
+ABOUT = {"metric": "latency", "baselines": "all", "precision": "fp32", "layout": "batch_first"}
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def test_two_runs_differ_by_the_planted_regression_of_fused(scope: Scope) -> Non
 def test_backfilled_predictions_agree_with_stored_ones(scope: Scope) -> None:
     newest = scope.newest.id
     predictions = backfill.outcomes(scope, "latency")
-    stored = cached_queries.outcomes(newest, *ABOUT)
+    stored = cached_queries.outcomes(newest, **ABOUT)
     key = ["heuristic", "problem_id"]
     both = predictions.merge(stored, on=key, suffixes=("_backfilled", "_stored"))
     assert len(both) == len(stored) == len(predictions)
     assert (both["predicts_fused_backfilled"] == both["predicts_fused_stored"]).all()
-    nights = cached_queries.heuristic_nights([newest], *ABOUT).set_index("heuristic")
+    nights = cached_queries.heuristic_nights([newest], **ABOUT).set_index("heuristic")
     figures = backfill.scores(predictions, scope).set_index("heuristic")
     columns = ["tp", "fp", "fn", "tn", "accuracy", "majority", "balanced_accuracy", "regret"]
     pd.testing.assert_frame_equal(
@@ -50,7 +51,7 @@ def test_backfilled_predictions_agree_with_stored_ones(scope: Scope) -> None:
 
 
 def test_a_sweep_scores_each_threshold_as_a_rule_with_that_threshold(scope: Scope) -> None:
-    problems = cached_queries.outcomes(scope.newest.id, *ABOUT).drop_duplicates("problem_id")
+    problems = cached_queries.outcomes(scope.newest.id, **ABOUT).drop_duplicates("problem_id")
     ranking = RANKINGS["h_threshold"]
     found = swept(problems, ranking)
     assert len(found) > 1

@@ -8,7 +8,7 @@ from kswatch.dashboard.views.requests.form import (
     read_batches,
     read_patterns,
 )
-from kswatch.db.request_queue.requests import RequestLimits
+from kswatch.db.config import RequestLimits
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.profiler.planning.plan import Filters, plan_suite

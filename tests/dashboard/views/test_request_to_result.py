@@ -1,7 +1,6 @@
 """An ad-hoc run end to end: requested in the browser, measured by `kswatch serve`, shown on its page."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from playwright.sync_api import Page, expect
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import compiled_code as queries_code
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import running_dashboard, wait_until_drawn
+from tests.dashboard.browser_rig import running_dashboard, stop, wait_until_drawn
 
 MEASURED_WITHIN_MS = 180_000
 
@@ -27,11 +26,7 @@ def serving(url: str) -> Iterator[None]:
         try:
             yield
         finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                server.kill()
+            stop(server, within_s=60)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from kswatch.db.coordination.run_log import LEFT_OUT, MOST_LINES, log
-from kswatch.db.queries import basic as queries
+from kswatch.db.coordination.run_log import LEFT_OUT, MOST_LINES, log, run_log
 from tests.db.sample_records import run_record
 
 
@@ -9,13 +8,12 @@ def test_a_runs_log_is_read_in_order(store):
     run_id = store.begin_run(run_record())
     log(store, run_id, [("info", "planned"), ("warning", "a cell crashed\0")])
     log(store, run_id, [("info", "finished")])
-    lines = queries.run_log(store, run_id)
+    lines = run_log(store, run_id)
     assert [(line.level, line.text) for line in lines] == [
         ("info", "planned"),
         ("warning", "a cell crashed"),
         ("info", "finished"),
     ]
-    assert queries.run_log(store, run_id, after_id=lines[1].id) == lines[2:]
 
 
 def test_a_log_is_bounded_notes_it_once_and_keeps_the_end(store):
@@ -23,6 +21,6 @@ def test_a_log_is_bounded_notes_it_once_and_keeps_the_end(store):
     for _ in range(3):
         log(store, run_id, [("warning", f"line {number}") for number in range(MOST_LINES - 50)])
     log(store, run_id, [("info", "finished")], always=True)
-    lines = queries.run_log(store, run_id)
+    lines = run_log(store, run_id)
     assert len(lines) == MOST_LINES + 2
     assert [line.text for line in lines[-2:]] == [LEFT_OUT, "finished"]

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kswatch.db.config import RequestLimits
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.request_queue.events import request_events
-from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 from tests.db.sample_records import measured, night, problem, run_record
@@ -99,7 +99,7 @@ def test_a_failed_request_has_the_reason_as_its_message(store):
 
 
 def test_a_request_above_the_limits_is_refused_with_its_size(store):
-    limits = RequestLimits(cells=100, minutes=10, requests_per_hour=2)
+    limits = RequestLimits(request_cells=100, request_minutes=10, requests_per_hour=2)
     with pytest.raises(UsageError, match="200 cells are more than one request may have .100."):
         submit(store, cells=200, limits=limits)
     night(store, {"fused": 1.0, "bmm": 2.0})  # two cells in a second

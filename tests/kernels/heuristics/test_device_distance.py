@@ -3,9 +3,8 @@
 import pytest
 
 from kswatch.kernels.heuristics.device_distance import balance, device_distance, same_model
-from kswatch.kernels.heuristics.learned import estimate_costs
+from kswatch.kernels.heuristics.learned import estimate_costs, ranked
 from kswatch.kernels.heuristics.model_file import write_sections
-from kswatch.kernels.heuristics.ranking import ranked
 from kswatch.kernels.heuristics.training import fit_sections
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -17,7 +16,7 @@ PROBLEM = Problem(Pattern(4, 64, 64, 8), 4096, "fp32", "batch_last")
 def fitted(metric: str = "latency", fused_is: float = 1.0, **device) -> list:
     facts = {**DEVICE, **device}
     faster = measured(fused=lambda one: fused_is)
-    return fit_sections(faster, facts, metric, with_trees=False, with_spread=False)
+    return fit_sections(faster, facts, metric, seeds=())
 
 
 @pytest.mark.parametrize("name", ["NVIDIA H200", "h200", "NVIDIA_H200"])
@@ -50,7 +49,7 @@ def test_the_same_device_in_energy_is_nearer_than_another_device_in_latency() ->
 
 
 def test_16_bit_precisions_substitute_each_other() -> None:
-    sections = fit_sections(measured(problems("fp16")), DEVICE, "latency", with_trees=False) + fitted()
+    sections = fit_sections(measured(problems("fp16")), DEVICE, "latency", seeds=()) + fitted()
     bf16_problem = Problem(PROBLEM.pattern, 4096, "bf16", "batch_last")
     assert estimate_costs(bf16_problem, DEVICE, ("latency",), sections).section.precision == "fp16"
 

@@ -19,7 +19,7 @@ from tests.kernels.heuristics.sample_problems import DEVICE, measured
 
 @pytest.fixture(scope="module")
 def sections():
-    return fit_sections(measured(), DEVICE, "latency", with_spread=False)
+    return fit_sections(measured(), DEVICE, "latency")
 
 
 def test_a_written_file_is_read_back(sections, tmp_path) -> None:
@@ -87,8 +87,8 @@ def test_an_unwritable_folder_is_an_error_with_the_cure(sections, tmp_path) -> N
 
 
 def test_a_new_section_replaces_only_the_one_of_the_same_kind(sections) -> None:
-    (other,) = fit_sections(measured(), {**DEVICE, "model": "B"}, "latency", with_spread=False)
-    (again,) = fit_sections(measured(), DEVICE, "latency", with_spread=False)
+    (other,) = fit_sections(measured(), {**DEVICE, "model": "B"}, "latency")
+    (again,) = fit_sections(measured(), DEVICE, "latency")
     assert merge_sections([*sections, other], [again]) == (other, again)
 
 

@@ -53,7 +53,7 @@ def test_a_planted_threshold_is_found_as_an_exact_fraction() -> None:
 def test_a_single_class_is_always_predicted(speedup: float, limit: Fraction | None) -> None:
     measured = winners({32: speedup, 64: speedup})
     assert fit_limit(measured, RANKINGS["h_threshold"]) == limit
-    rule = fit_threshold("h_threshold")(measured)
+    rule = fit_threshold("h_threshold", measured)
     assert rule(problem(1, 48, 48, 2)).predicts_fused == (speedup > 1)
     assert fit_majority(measured)(problem(1, 1, 1, 1)).predicts_fused == (speedup > 1)
 

@@ -17,7 +17,7 @@ from kswatch.kernels.heuristics.learned import estimate_costs, predict_from
 from kswatch.kernels.heuristics.measured import held_out
 from kswatch.kernels.heuristics.model_file import write_sections
 from kswatch.kernels.heuristics.score import cost_errors
-from kswatch.kernels.heuristics.section import log_speedup_of, named_excess
+from kswatch.kernels.heuristics.section import log_speedups
 from kswatch.kernels.heuristics.training import TREES, fit_constants, fit_forest, fit_sections, fitters
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -92,20 +92,18 @@ def test_outside_the_measured_range_the_confidence_falls_with_a_caveat(section) 
     problem = Problem(Pattern(4, 64, 64, 8), 64, "fp32", "batch_last")
     covering = replace(section, lowest=(0.0, 5.0, 5.0, 0.0, 6.0))
     estimate, known = (estimate_costs(problem, DEVICE, ("latency",), [one]) for one in (section, covering))
-    assert named_excess(section.range_excess([problem])[0]) == [("batch", 6.0)]
+    assert section.range_excess([problem]).tolist() == [[0, 0, 0, 0, 6.0]]
     assert estimate.caveats == ("batch is 6.0 doublings outside the measured range",)
     assert 0.5 < estimate.confidence < known.confidence
 
 
 def test_a_single_class_is_fitted_without_full_certainty() -> None:
     (always,) = fit_sections(measured(fused=lambda one: bmm_ms(one) / 2), DEVICE, "latency")
-    for problem in problems()[::7]:
-        log_speedup = log_speedup_of(
-            {name: values[0] for name, values in always.log_costs([problem]).items()}
-        )
-        assert log_speedup == pytest.approx(math.log(2), abs=0.01)
-        (probability,) = always.probabilities(always.range_excess([problem]), np.array([log_speedup]))
-        assert 0.9 < probability <= 1
+    some = problems()[::7]
+    found = log_speedups(always.log_costs(some))
+    assert found == pytest.approx(math.log(2), abs=0.01)
+    probabilities = always.probabilities(always.range_excess(some), found)
+    assert ((probabilities > 0.9) & (probabilities <= 1)).all()
 
 
 def test_fewer_than_eight_problems_or_no_baseline_give_no_section() -> None:
@@ -120,9 +118,9 @@ def test_fitting_is_reproducible(section) -> None:
 
 
 def test_without_any_section_the_rule_d_above_1_decides() -> None:
-    predict = predict_from([], corrected=True)
-    assert [predict(problem, DEVICE).predicts_fused for problem in problems()[:3]] == [False, True, True]
-    assert predict(problems()[0], DEVICE).confidence is None
+    predictions = predict_from([], True, problems()[:3], DEVICE)
+    assert [prediction.predicts_fused for prediction in predictions] == [False, True, True]
+    assert predictions[0].confidence is None
 
 
 def test_predictions_need_neither_torch_nor_scikit_learn_nor_scipy(section, tmp_path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.profiler.revisions.affected_implementations import affected_implementations
-from kswatch.profiler.revisions.git import changed_paths, repository_of, revision_of, suspects, worktrees
+from kswatch.profiler.revisions.git import CommitHistory, changed_paths, repository_of, revision_of, worktrees
 from tests.profiler.scratch_clone import EXTRA_PASS, change, commit, git, kswatch, plant_extra_pass
 
 ROOT = Path(__file__).parents[3]
@@ -128,10 +128,10 @@ def test_suspects_are_halved_and_exclude_commits_without_kernel_changes(clone):
     (clone / "README.md").write_text("else")
     git(clone, "add", ".")
     bad = commit(clone, "elsewhere")
-    newest, older = suspects(clone, [good], bad)
+    newest, older = CommitHistory(clone).suspects([good], bad)
     assert newest == commits[-1] and set(older) == set(commits[:-1])
     with pytest.raises(UsageError, match="no commit between"):
-        suspects(clone, [bad], good)
+        CommitHistory(clone).suspects([bad], good)
 
 
 def test_a_change_that_affects_no_implementation_is_not_measured(clone, tmp_path, monkeypatch):

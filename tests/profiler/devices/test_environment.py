@@ -1,26 +1,7 @@
-"""The environment that makes two runs comparable, and the measured commit."""
-
-import subprocess
-
-import pytest
+"""The environment that makes two runs comparable."""
 
 from kswatch.profiler.devices import environment
 from kswatch.profiler.devices.discovery import cpu_target
-from kswatch.profiler.devices.environment import revision
-
-
-def git(folder, *arguments):
-    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def repository(tmp_path):
-    git(tmp_path, "init", "-b", "main")
-    (tmp_path / "kernel.cu").write_text("first")
-    git(tmp_path, "add", "kernel.cu")
-    git(tmp_path, "commit", "-m", "Add a kernel\n\nand say why")
-    return tmp_path
 
 
 def test_two_readings_of_one_machine_are_equal():
@@ -32,31 +13,3 @@ def test_the_cpu_has_threads_and_no_gpu_settings():
     assert found.threads >= 1
     assert (found.driver, found.cuda, found.power_limit_w, found.mig) == (None,) * 4
     assert None not in found.extra.values()
-
-
-def test_a_revision_is_the_commit_of_the_work_tree(repository):
-    found = revision(repository / "kernel.cu")
-    assert len(found.commit) == 40
-    assert (found.subject, found.branch, found.dirty) == ("Add a kernel", "main", False)
-    assert found.committed_at.tzinfo is not None
-
-
-def test_a_changed_tracked_file_makes_the_revision_dirty_and_a_new_file_does_not(repository):
-    (repository / "kswatch.db").write_text("a store")
-    assert not revision(repository).dirty
-    (repository / "kernel.cu").write_text("second")
-    assert revision(repository).dirty
-
-
-def test_a_detached_head_has_no_branch(repository):
-    git(repository, "checkout", "--detach")
-    assert revision(repository).branch is None
-
-
-def test_outside_a_repository_there_is_no_revision(tmp_path):
-    assert revision(tmp_path) is None
-
-
-def test_without_git_there_is_no_revision(repository, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert revision(repository) is None

@@ -21,7 +21,7 @@ ANSWERS = {
     "nvmlDeviceGetDefaultApplicationsClock": 1980,
     "nvmlDeviceGetEccMode": (1, 1),
     "nvmlDeviceGetMigMode": (0, 0),
-    "nvmlDeviceGetVbiosVersion": b"96.00",
+    "nvmlDeviceGetVbiosVersion": "96.00",
     "nvmlDeviceGetComputeRunningProcesses": [],
     "nvmlDeviceGetTemperature": 41,
     "nvmlDeviceGetCurrPcieLinkWidth": 16,
@@ -109,8 +109,14 @@ def test_a_busy_cpu_is_a_note(monkeypatch):
 
 
 def test_board_settings_are_read_and_unsupported_ones_are_none(board):
-    assert nvml.board_settings("GPU-1") == nvml.BoardSettings("580.95", 700.0, "none", "on", "off", "96.00")
+    assert nvml.board_settings("GPU-1") == dict(
+        driver="580.95", power_limit_w=700.0, clock_lock="none", ecc="on", mig="off", vbios="96.00"
+    )
     board["nvmlDeviceGetApplicationsClock"] = 1200
     board["nvmlDeviceGetEccMode"] = board["nvmlDeviceGetEnforcedPowerLimit"] = ...
     found = nvml.board_settings("GPU-1")
-    assert (found.clock_lock, found.ecc, found.power_limit_w) == ("applications 1200 MHz", None, None)
+    assert (found["clock_lock"], found["ecc"], found["power_limit_w"]) == (
+        "applications 1200 MHz",
+        None,
+        None,
+    )

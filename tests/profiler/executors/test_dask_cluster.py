@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from kswatch.db.coordination import leases
+from kswatch.db.coordination.run_log import run_log
 from kswatch.db.coordination.workers import WorkerRow
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
@@ -169,7 +170,7 @@ def test_a_run_on_a_cluster_is_complete_and_names_its_workers(night):
     wait_until(lambda: {sign_of(one) for one in queries.workers(night.store)} == everyone)
     [run] = queries.runs(night.store)
     assert run.origin == "simulated"
-    assert "finished" in queries.run_log(night.store, run.id)[-1].text
+    assert "finished" in run_log(night.store, run.id)[-1].text
 
 
 @pytest.mark.slow

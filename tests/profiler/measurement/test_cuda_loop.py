@@ -15,6 +15,7 @@ from kswatch.kernels import catalogue
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices import discovery as devices
+from kswatch.profiler.devices.simulated_spec import parse
 from kswatch.profiler.executors.base import MeasureTask
 from kswatch.profiler.executors.local import local_engine
 from kswatch.profiler.measurement.backend_factory import backend_for
@@ -44,7 +45,7 @@ def target(request):
 @pytest.fixture(scope="module")
 def backend(target):
     if target.record.simulated:
-        return SimulatedBackend.from_spec(target.spec)
+        return SimulatedBackend(parse(target.spec))
     return backend_for(target)
 
 

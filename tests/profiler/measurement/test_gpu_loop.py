@@ -7,15 +7,14 @@ import pytest
 from kswatch.kernels import catalogue
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.warmup import warm_up_until_stable
+from kswatch.profiler.backends.gpu import warm_up_until_stable
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.simulated_spec import BoardOptions, parse
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 from kswatch.profiler.planning.run_options import RunOptions
-from kswatch.profiler.probes.clocks import ClockReading
+from kswatch.profiler.probes.clocks import ClockReading, slowdown_clock
 from kswatch.profiler.probes.energy import SustainedLoad
 from kswatch.profiler.probes.sm_clock import clock_of
-from kswatch.profiler.probes.throttling import slowdown_clock
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.simulated.backend import SimulatedBackend
 from kswatch.profiler.simulated.board import Board
@@ -29,7 +28,7 @@ NAMES = ("fused", "bmm")
 
 def measured(options, problem=LONG, settings=None, energy=False, names=NAMES):
     target = devices.find(f"sim:h200?seed=3&{options}")
-    backend = SimulatedBackend.from_spec(target.spec)
+    backend = SimulatedBackend(parse(target.spec))
     implementations = [catalogue.implementation(name) for name in names]
     found = measure_problem(
         problem, implementations, target, settings or MeasureSettings(), backend=backend, energy=energy
@@ -132,7 +131,7 @@ def test_warm_up_ends_when_clock_and_temperature_are_stable_or_at_its_limit(flat
 
 def test_a_board_is_warmed_up_once_and_again_only_after_idle_time():
     target = devices.find("sim:h200?seed=1")
-    backend = SimulatedBackend.from_spec(target.spec)
+    backend = SimulatedBackend(parse(target.spec))
     measure_canaries(target, "start", backend)
     first_s = backend.now_s()
     measure_canaries(target, "middle", backend)

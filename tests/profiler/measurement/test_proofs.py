@@ -121,7 +121,7 @@ MODELS = ["h200", *(pytest.param(model, marks=pytest.mark.slow) for model in ("h
 @pytest.mark.parametrize("tick_ms", range(10, 101, 10))
 def test_energy_is_within_one_percent_at_every_tick(tick_ms, model):
     spec = parse(f"sim:{model}?seed={tick_ms}&tick_ms={tick_ms}&shift=0")
-    backend = SimulatedBackend.from_spec(spec.text)
+    backend = SimulatedBackend(spec)
     problem = Problem(Pattern(6, 64, 64, 4), 25_088, "fp16", "batch_last")
     launchable = backend.workload(problem, 0).prepare(OnlyFused())
     truth = truth_of(spec, problem, OnlyFused())

@@ -78,12 +78,17 @@ class BusyLoad(SustainedLoad):
         return PRODUCT_MS
 
 
+def meter(board, second=None):
+    return EnergyMeter(Counter(board), second, clock=board.clock, pause=board.pass_time)
+
+
+def measured(board, load=BusyLoad):
+    return meter(board).measure(load(board), MeasureSettings())
+
+
 @pytest.mark.parametrize("tick_ms", range(10, 101, 10))
 def test_energy_is_within_one_percent_at_every_tick(tick_ms):
-    board = Board(tick_s=tick_ms / 1e3)
-    reading = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
-        BusyLoad(board), MeasureSettings()
-    )
+    reading = measured(Board(tick_s=tick_ms / 1e3))
     error = reading.energy_mj / TRUE_MJ - 1
     print(f"tick {tick_ms} ms: energy error {100 * error:+.3f} %")
     assert abs(error) < 0.01
@@ -103,61 +108,45 @@ def test_an_arbitrary_window_of_two_seconds_has_an_error_of_percents():
 
 def test_the_tick_is_measured_under_load():
     board = Board(tick_s=0.04)
-    tick_s = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).tick_s(BusyLoad(board))
-    assert tick_s == pytest.approx(0.04, rel=0.02)
+    assert meter(board).tick_s(BusyLoad(board)) == pytest.approx(0.04, rel=0.02)
 
 
 def test_windows_last_at_least_ten_ticks():
     board = Board(tick_s=0.5)
     begin_s = board.time_s
-    EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
-        BusyLoad(board), MeasureSettings()
-    )
+    measured(board)
     assert board.time_s - begin_s > 3 * 5.0
 
 
 def test_unsteady_windows_are_followed_by_five_longer_ones_and_flagged():
-    board = Board(tick_s=0.02)
-
     class Restless(BusyLoad):
         def top_up(self):
             super().top_up()
             self.board.busy_w = 300.0 + 40.0 * self.board.time_s
 
-    reading = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
-        Restless(board), MeasureSettings()
-    )
-    assert reading.flags == ("energy_unsteady",)
+    assert measured(Board(tick_s=0.02), Restless).flags == ("energy_unsteady",)
 
 
 def test_a_counter_that_does_not_change_is_an_error():
-    board = Board(tick_s=1e9)
     with pytest.raises(MeasurementError, match="did not change for 2 s"):
-        EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time).measure(
-            BusyLoad(board), MeasureSettings()
-        )
+        measured(Board(tick_s=1e9))
 
 
 def test_a_window_with_a_reload_of_the_driver_is_discarded():
-    board = Board(tick_s=0.02)
-    meter = EnergyMeter(Counter(board), clock=board.clock, pause=board.pass_time)
-
     class Reloaded(BusyLoad):
         def top_up(self):
             super().top_up()
-            if board.time_s > 4.0 and not board.lost_mj:
-                board.lost_mj = board.true_mj
+            if self.board.time_s > 4.0 and not self.board.lost_mj:
+                self.board.lost_mj = self.board.true_mj
 
-    reading = meter.measure(Reloaded(board), MeasureSettings())
-    assert reading.energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
+    assert measured(Board(tick_s=0.02), Reloaded).energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
 
 
 def test_a_deviating_second_source_is_flagged():
     board = Board(tick_s=0.02)
     for factor, flags in ((1.0, ()), (1.2, ("energy_sources_differ",))):
         second = PowerTrapezoid("power", "board", lambda by=factor: by * board.power_w, board.clock)
-        meter = EnergyMeter(Counter(board), second, clock=board.clock, pause=board.pass_time)
-        assert meter.measure(BusyLoad(board), MeasureSettings()).flags == flags
+        assert meter(board, second).measure(BusyLoad(board), MeasureSettings()).flags == flags
 
 
 def test_integrated_power_alone_gives_the_energy():
@@ -167,10 +156,11 @@ def test_integrated_power_alone_gives_the_energy():
         board.pass_time(50e-6)
         return board.power_w
 
-    meter = EnergyMeter(
-        PowerTrapezoid("power", "board", power_w, board.clock), clock=board.clock, pause=board.pass_time
+    source = PowerTrapezoid("power", "board", power_w, board.clock)
+    reading = EnergyMeter(source, clock=board.clock, pause=board.pass_time).measure(
+        BusyLoad(board), MeasureSettings()
     )
-    assert meter.measure(BusyLoad(board), MeasureSettings()).energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
+    assert reading.energy_mj == pytest.approx(TRUE_MJ, rel=0.01)
 
 
 class SimulatedNvml:

@@ -10,7 +10,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.clocks import ClockProbe, ClockReading, read_clocks
 from kswatch.profiler.probes.graph_load import GraphLoad
-from kswatch.profiler.probes.memory import Allocator, MemoryProbe
+from kswatch.profiler.probes.memory import MemoryProbe
 from kswatch.profiler.probes.timing import Launchable
 
 PROBLEM = Problem(Pattern(1, 8, 8, 1), 16, "fp32", "batch_first")
@@ -69,7 +69,7 @@ def test_unsupported_clocks_are_none_and_never_zero():
 
 
 class Heap:
-    """An allocator whose count is set by a test."""
+    """torch.cuda with an allocator whose count is set by a test."""
 
     now = peak = 0
 
@@ -77,13 +77,19 @@ class Heap:
         self.now += size
         self.peak = max(self.peak, self.now)
 
-    def reset_peak(self):
+    def reset_peak_memory_stats(self):
         self.peak = self.now
+
+    def max_memory_allocated(self):
+        return self.peak
+
+    def memory_allocated(self):
+        return self.now
 
 
 def test_peak_memory_covers_operands_prepared_weights_and_the_launch():
     heap = Heap()
-    probe = MemoryProbe(Allocator(heap.reset_peak, lambda: heap.peak, lambda: heap.now))
+    probe = MemoryProbe(heap)
     heap.take(10_000)  # the operands, and what else lies there
     probe.start_problem(PROBLEM)
     probe.before_prepare("dense")

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kswatch.db.coordination import leases, lost_workers
+from kswatch.db.config import RequestLimits
+from kswatch.db.coordination import leases, run_events
 from kswatch.db.coordination import schedule as schedule_marks
 from kswatch.db.coordination.workers import Heartbeat, record_heartbeat
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import EnvironmentRecord
 from kswatch.db.request_queue import requests
-from kswatch.db.request_queue.requests import RequestLimits
 from kswatch.db.schema.tables import Request
 from kswatch.errors import ConfigurationError
 from kswatch.profiler.config import ProfilerConfig
@@ -319,11 +319,11 @@ def test_a_lost_worker_is_reported_at_once_and_its_run_continues_when_it_is_back
 
 
 def lost(store):
-    return [one.run_id for one in lost_workers.lost_runs(store)]
+    return [one.run_id for one in run_events.lost_runs(store)]
 
 
 def test_a_request_that_costs_too_much_is_refused_before_its_device_is_taken(store, scripted):
-    server = Server(store, scripted.context(), lambda run_id: None, limits=RequestLimits(cells=3))
+    server = Server(store, scripted.context(), lambda run_id: None, limits=RequestLimits(request_cells=3))
     big = ask(store)
     assert not run_next(server)
     request = queries.request(store, big)

@@ -89,7 +89,7 @@ def test_a_hanging_cell_is_killed_and_the_others_are_measured():
 
 def measured(spec):
     target, implementations = devices.find(spec), [catalogue.implementation(name) for name in NAMES]
-    backend = SimulatedBackend.from_spec(spec)
+    backend = SimulatedBackend(parse(spec))
     found = measure_problem(PROBLEM, implementations, target, QUICK, backend=backend)
     return {record.implementation: record for record in found}
 

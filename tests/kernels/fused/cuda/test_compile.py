@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_the_sidecar_holds_the_ptxas_report(toolkit, tmp_path):
 def test_architecture_tile_and_compiler_determine_the_entry(toolkit, tmp_path):
     compiler.cubin(TILE, 90)
     compiler.cubin(TILE, 80)
-    compiler.cubin(TILE.with_vectors(2), 90)
+    compiler.cubin(replace(TILE, vector_bytes=2), 90)
     toolkit.install(version="13.1")
     compiler.cubin(TILE, 90)
     assert len(entries(tmp_path)) == 4

@@ -138,14 +138,14 @@ def test_the_map_addresses_every_element_of_x(layout):
     """Element (n, j, l, i) or (l, 0, i, n) of a box is at the offset given by the strides, in bytes."""
     problem = Problem(Pattern(2, 64, 72, 1 if layout == "batch_first" else 3), 80, "fp16", layout)
     tile = warpgroup_tiles(problem, GpuProperties(90))[0]
-    fields = tensor_map.fields(problem, tile)
+    extents, stride_bytes, box = tensor_map.fields(problem, tile)
     _, x = make_operands(problem, "cpu", seed=1)
     a, _, c, d = problem.pattern.as_tuple()
-    seen = torch.as_strided(x, fields.extents[::-1], (*(s // 2 for s in fields.stride_bytes[::-1]), 1))
+    seen = torch.as_strided(x, extents[::-1], (*(s // 2 for s in stride_bytes[::-1]), 1))
     expected = x.view(a, c, d, 80).permute(0, 1, 2, 3) if layout == "batch_last" else x.view(80, a, 1, c)
     assert torch.equal(seen, expected)
-    assert all(stride % tensor_map.ADDRESS_BYTES == 0 for stride in fields.stride_bytes)
-    assert fields.box[0] * 2 == 128
+    assert all(stride % tensor_map.ADDRESS_BYTES == 0 for stride in stride_bytes)
+    assert box[0] * 2 == 128
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")

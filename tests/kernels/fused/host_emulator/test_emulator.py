@@ -108,7 +108,7 @@ def test_a_bias_is_added_before_the_rounding(run_on_host, precision, layout):
 )
 def test_parts_of_c_add_up_for_any_size_of_the_last_part(run_on_host, precision, layout, steps):
     problem = Problem(Pattern(2, 18, 200, 3), 37, precision, layout)
-    tile = small(problem).with_vectors(problem.element_bytes)
+    tile = replace(small(problem), vector_bytes=problem.element_bytes)
     problem = replace(problem, pattern=Pattern(2, 18, steps * tile.depth - 3, 3))
     answer = run_on_host(problem, replace(tile, parts=4), with_bias=True)
     assert answer.ok, answer.reason

@@ -13,11 +13,10 @@ from kswatch.dashboard.charts import energy as energy_charts
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.filters import Scope, choose_scope
 from kswatch.dashboard.components.median_trend import show_median_trend
-from kswatch.dashboard.components.panels import chart, finding, hint, note, show_reasons
+from kswatch.dashboard.components.panels import chart, finding, hint, note, show_reasons, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data import rates
-from kswatch.dashboard.formatting.labels import count, problem_labels, ratio
-from kswatch.dashboard.views.energy import sources as energy_sources
+from kswatch.dashboard.formatting.labels import count, problem_labels, ratio, share
 
 FIGURES: dict[str, tuple[str, bool]] = {
     "energy_mj": ("energy per product (mJ)", True),
@@ -33,6 +32,9 @@ COLUMNS = (
 )
 
 RATIO = "energy ratio, best baseline over fused (×)"
+
+FLAG = "energy_sources_differ"
+"""Label of a cell whose two sources differ by more than 5 %."""
 
 
 def show() -> None:
@@ -54,11 +56,11 @@ def show() -> None:
     measured = measured.reset_index(drop=True)
     on_open = partial(links.open_problem, measured, device=scope.device.uuid)
     _ratios(scope, here, measured)
-    if cached_queries.medians(scope.run_ids, *scope.about)["metric"].eq("energy").sum() > 1:
+    if cached_queries.medians(scope.run_ids, **scope.about)["metric"].eq("energy").sum() > 1:
         show_median_trend(scope, "energy", "energy ratio")
     _spreads(measured)
     _against_latency(measured, on_open)
-    energy_sources.show_sources(measured, on_open)
+    _sources(measured, on_open)
 
 
 def _show_empty(scope: Scope, here: pd.DataFrame) -> None:
@@ -76,7 +78,7 @@ def _show_empty(scope: Scope, here: pd.DataFrame) -> None:
 
 
 def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
-    frame = cached_queries.run_comparisons(scope.newest.id, "energy", *scope.about)
+    frame = cached_queries.run_comparisons(scope.newest.id, metric="energy", **scope.about)
     known = frame["speedup"].dropna()
     problems = here["problem_id"].nunique()
     if known.empty:
@@ -146,3 +148,49 @@ def _spreads(measured: pd.DataFrame) -> None:
                 )
     if "power_w" not in known:
         note("These measurements store no power.")
+
+
+def _sources(measured: pd.DataFrame, on_open: Callable[[str], None]) -> None:
+    """Draw the energy sources and their agreement over the same windows."""
+    both = measured.dropna(subset=["power_w", "second_power_w"])
+    if both.empty:
+        finding("Energy from one source")
+        show_table(_by_source(measured))
+        note("No second reading is stored; on boards with a counter, power samples are the second source.")
+        return
+    differ = both["flags"].fillna("").str.contains(FLAG)
+    finding(
+        f"Counter and power samples differ by more than 5 % on {differ.sum()} of {count(len(both), 'cell')}"
+        if differ.any()
+        else f"Counter and power samples agree on all {count(len(both), 'cell')}"
+    )
+    chart(
+        energy_charts.power_by_source(both),
+        both[["problem", "implementation", "energy_source", "power_w", "second_power_w"]],
+        "energy_sources",
+        "Power by the counter against power by samples, one point per cell.",
+        on_open=on_open,
+    )
+    show_table(_by_source(measured))
+
+
+def _by_source(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per source: cells, update interval, and the deviation of the second source."""
+    rows = []
+    for (source, scope), cells in measured.groupby(["energy_source", "energy_scope"], dropna=False):
+        off = (cells["second_power_w"] / cells["power_w"] - 1).abs()
+        rows.append(
+            {
+                "source": _named(source),
+                "scope": _named(scope),
+                "cells": len(cells),
+                "update interval (ms)": cells["energy_tick_ms"].median(),
+                "largest deviation of second source": share(off.max(), 1) if off.notna().any() else None,
+                "differ by over 5 %": int(cells["flags"].fillna("").str.contains(FLAG).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _named(value: object) -> str:
+    return "not stored" if value is None or value != value else str(value)

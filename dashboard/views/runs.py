@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 
 import pandas as pd
 import streamlit as st
 
+from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components import links, timezone, url_state
-from kswatch.dashboard.components.cell_table import show_cells
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
-from kswatch.dashboard.components.panels import finding, hint, note, origin_badge, show_table, status_badges
+from kswatch.dashboard.components.panels import (
+    finding,
+    hint,
+    note,
+    origin_badge,
+    show_cells,
+    show_choices,
+    show_progress_bar,
+    status_badges,
+)
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.store import reading_store
 from kswatch.dashboard.formatting.labels import count, duration, problem_labels, revision_label, utc
 from kswatch.dashboard.views.compare.selection import run_name
 from kswatch.dashboard.views.requests import queue
-from kswatch.dashboard.views.runs import progress
+from kswatch.dashboard.views.requests.submit import submit
+from kswatch.db.coordination.run_log import run_log
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
 from kswatch.db.queries.cells import MEASURED_NAMES
 from kswatch.errors import UsageError
 
 MOST_RUNS = 300
-MOST_ROWS_AT_ONCE = 8
 LIST_HEIGHT = 300
 """Pixels of the list of runs, which scrolls, so that the run below it stays visible."""
 
@@ -34,6 +42,11 @@ CELL_COLUMNS = (
     *("problem", "implementation", "mode", "status", "latency_ms", "latency_low_ms", "latency_high_ms"),
     *("energy_mj", "floor_ratio", "relative_error", "flags", "reason", "energy_reason"),
 )
+
+REFRESH_S = 2.0
+MOST_LINES = 400
+LOG_HEIGHT = 280
+"""Pixels; the log scrolls."""
 
 
 def show() -> None:
@@ -46,7 +59,7 @@ def show() -> None:
         return
     finding(_newest_run_text(runs))
     _list(runs)
-    view = url_state.segments("View", "view", list(VIEWS), show=VIEWS.__getitem__)
+    view = url_state.segments("View", "view", VIEWS)
     if view == "queue":
         queue.show_queue()
     else:
@@ -84,26 +97,17 @@ def _list(runs: list[RunRow]) -> None:
             for run in runs
         ]
     )
-    show_table(
+    show_choices(
         table,
-        on_select=partial(_open_chosen, [run.id for run in runs]),
-        selection_mode="single-row",
-        key="run_table",
-        height=LIST_HEIGHT if len(table) > MOST_ROWS_AT_ONCE else "content",
+        "run",
+        {"view": "one"},
+        height=LIST_HEIGHT,
         column_config={
             "started": st.column_config.DatetimeColumn(
                 format="YYYY-MM-DD HH:mm z", timezone=timezone.zone_name(), help=f"in {timezone.zone_name()}"
             )
         },
     )
-
-
-def _open_chosen(run_ids: list[int]) -> None:
-    """Show the run of the chosen row."""
-    rows = st.session_state["run_table"].selection.rows
-    if rows:
-        url_state.remember("run", str(run_ids[rows[0]]))
-        url_state.remember("view", "one")
 
 
 def _with_requested(runs: list[RunRow]) -> list[RunRow]:
@@ -117,7 +121,7 @@ def _with_requested(runs: list[RunRow]) -> list[RunRow]:
 
 def _one(runs: list[RunRow]) -> None:
     runs = _with_requested(runs)
-    run = url_state.select("Run", "run", runs, show=run_name, as_text=lambda run: str(run.id), width=420)
+    run = url_state.select("Run", "run", runs, show=run_name, width=420)
     origin_badge(run.origin)
     label = f"Compare run {run.id} with another"
     links.link("compare", label, icon=":material/compare_arrows:", by="runs", after=run.id)
@@ -127,7 +131,7 @@ def _one(runs: list[RunRow]) -> None:
         note(f"Revision {revision_label(run.revision)}")
     for event in cached_queries.run_events(run.id):
         note(f"{event.action} by {event.who}, {timezone.local(event.at)}: {event.text}", utc(event.at))
-    progress.show_progress(run)
+    _progress(run)
     status_badges(run.by_status)
     cells = cached_queries.run_cells(run.id, tuple(name for name in CELL_COLUMNS if name in MEASURED_NAMES))
     if cells.empty:
@@ -149,3 +153,75 @@ def _cells(cells: pd.DataFrame) -> None:
         cells = cells[cells["implementation"] == implementation]
     note(count(len(cells), "cell"))
     show_cells(cells, CELL_COLUMNS)
+
+
+def _progress(run: RunRow) -> None:
+    """Draw the progress of a run, redrawn every two seconds while it is in progress, and its log."""
+    if run.state == "running":
+        st.fragment(_running, run_every=REFRESH_S)(run.id)
+        return
+    with st.expander("Log"):
+        _log(run.id)
+    _run_again(run)
+
+
+def _running(run_id: int) -> None:
+    run = queries.run(reading_store(), run_id)
+    if run.state != "running":
+        st.rerun()
+    request = queries.request(reading_store(), run.request_id) if run.request_id else None
+    show_progress_bar(run.cells, run.planned_cells, request.seconds_left if request else None)
+    if request and request.cancel_asked:
+        note("Stops at the next problem.")
+    elif (
+        request
+        and current_user.get_user().may_act
+        and st.button("Cancel this run", key=f"cancel_run_{run_id}")
+    ):
+        queue.cancel(request.id)
+    _log(run_id)
+
+
+def _log(run_id: int) -> None:
+    """Draw the newest lines of a run's log in order of time, never as markup."""
+    lines = run_log(reading_store(), run_id)
+    if not lines:
+        note("The log is empty.")
+        return
+    if len(lines) > MOST_LINES:
+        note(f"The newest {MOST_LINES} of {count(len(lines), 'line')}.")
+    text = "\n".join(
+        f"{timezone.local(line.at)}  {line.level:<8}{' '.join(line.text.split())}"
+        for line in lines[-MOST_LINES:]
+    )
+    st.code(text, language=None, height=LOG_HEIGHT)
+
+
+def _run_again(run: RunRow) -> None:
+    if run.kind == "import" or not current_user.get_user().may_act:
+        return
+    with st.popover("Run again", icon=":material/replay:"):
+        note(f"Requests an ad-hoc run of {run.suite} on {run.device_model} with the same choices.")
+        name = current_user.name_box(f"again_who_{run.id}")
+        reason = st.text_input(
+            "Reason", value=f"run {run.id} again", max_chars=500, key=f"again_why_{run.id}"
+        )
+        if st.button("Request this run", type="primary", key=f"again_{run.id}"):
+            _resubmit(run, name, reason)
+
+
+def _resubmit(run: RunRow, name: str, reason: str) -> None:
+    budget = {"budget": f"{run.budget_s:.0f}s"} if run.budget_s else {}
+    request_id = submit(
+        run.suite,
+        run.device_uuid,
+        run.arguments | budget,
+        name=name,
+        reason=reason,
+        cells=run.planned_cells,
+        budget_s=run.budget_s,
+    )
+    if request_id is None:
+        return
+    st.success(f"Request {request_id} is queued.")
+    links.link("runs", "Queue", icon=":material/arrow_forward:", view="queue")

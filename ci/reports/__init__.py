@@ -1,1 +1,0 @@
-"""Reports of a check as text, Markdown, JSON rows, JUnit XML and GitHub annotations."""

@@ -1,1 +1,0 @@
-"""The energy page: energy of each implementation and its sources."""

@@ -1,1 +1,0 @@
-"""The runs page: the list of runs and the cells of one run."""
