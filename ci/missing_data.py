@@ -11,14 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from kswatch.ci.config import CiConfig
-from kswatch.db.alerts.lifecycle import (
-    DATA_RESUMED,
-    LIVE,
-    MISSING_DATA,
-    NewAlert,
-    open_alert,
-    resolve_missing_data,
-)
+from kswatch.db.alerts import lifecycle
+from kswatch.db.alerts.lifecycle import DATA_RESUMED, LIVE, MISSING_DATA, NewAlert
 from kswatch.db.alerts.precision import patterns_of
 from kswatch.db.coordination.run_events import LostRun, lost_runs
 from kswatch.db.queries.basic import AlertRow, DeviceRow, RunRow, alert_events, alerts, devices, runs
@@ -54,7 +48,7 @@ def check_missing_data(store: Store, config: CiConfig, now: datetime) -> list[Al
             gaps += _find_missing(store, device, nights[0], config, now)
         for gap in gaps:
             if not any(_is_known(store, one, gap) for one in known):
-                open_alert(store, gap)
+                lifecycle.open_alert(store, gap)
     return [one for one in alerts(store, LIVE) if one.cause == MISSING_DATA]
 
 
@@ -68,9 +62,9 @@ def _resolve_resumed(
             continue
         if run_id is not None:
             if run_id not in lost:
-                resolve_missing_data(store, one.id, f"run {run_id} no longer waits for its worker")
+                lifecycle.resolve_missing_data(store, one.id, f"run {run_id} no longer waits for its worker")
         elif nights and nights[0].id > one.opened_run_id and patterns <= patterns_of(store, nights[0].id):
-            resolve_missing_data(store, one.id, f"measured again in run {nights[0].id}")
+            lifecycle.resolve_missing_data(store, one.id, f"measured again in run {nights[0].id}")
 
 
 def _is_known(store: Store, one: AlertRow, gap: NewAlert) -> bool:

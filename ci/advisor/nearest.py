@@ -40,8 +40,8 @@ def nearest_measured(
     device, metrics = target.row, METRICS
     if estimate is not None:
         model, metrics = estimate.section.device, (estimate.section.metric, *METRICS)
-        alike = (row for row in devices(store) if same_model({"model": row.model}, model))
-        device = device or next(alike, None)
+        same_models = (row for row in devices(store) if same_model({"model": row.model}, model))
+        device = device or next(same_models, None)
     if device is None:
         return ()
     for metric in dict.fromkeys(metrics):

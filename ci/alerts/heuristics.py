@@ -13,14 +13,8 @@ from kswatch.ci.alerts.update import AlertChange, changes_since
 from kswatch.ci.config import CiConfig
 from kswatch.ci.regression.heuristic_scores import ScoreHistory, judge_scores, score_key
 from kswatch.ci.regression.history import JudgingInputs
-from kswatch.db.alerts.lifecycle import (
-    LIVE,
-    NewAlert,
-    dismiss,
-    open_alert,
-    record_clean_run,
-    record_recurrence,
-)
+from kswatch.db.alerts import lifecycle
+from kswatch.db.alerts.lifecycle import LIVE, NewAlert
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, ScorePoint
 from kswatch.db.queries.runs import RunRow
@@ -103,9 +97,9 @@ def _update_alert(
         if known is None or known.opened_run_id >= run.id:
             return []
         if known.confirmed:
-            record_clean_run(store, known.id, run.id)
+            lifecycle.record_clean_run(store, known.id, run.id)
         else:
-            dismiss(store, known.id, f"not seen again in run {run.id}")
+            lifecycle.dismiss(store, known.id, f"not seen again in run {run.id}")
         return changes_since(store, {known.id: known}, [known.id])
     last_night = max((one.run_id for one in history.scores), default=0)
     again = {
@@ -113,8 +107,8 @@ def _update_alert(
     }
     new = _new_alert(run, worse, confirmed=any(score_key(one) in again for one in worse))
     if known is None:
-        return changes_since(store, {}, [open_alert(store, new)])
-    record_recurrence(store, known.id, new)
+        return changes_since(store, {}, [lifecycle.open_alert(store, new)])
+    lifecycle.record_recurrence(store, known.id, new)
     return changes_since(store, {known.id: known}, [known.id])
 
 

@@ -15,16 +15,9 @@ from kswatch.ci.alerts.matching import accepts_findings, has_new_environment, is
 from kswatch.ci.regression.families import SeriesKey
 from kswatch.ci.regression.history import JudgingInputs
 from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.alerts import lifecycle
 from kswatch.db.alerts.causes import LEVEL_CAUSES
-from kswatch.db.alerts.lifecycle import (
-    LIVE,
-    NewAlert,
-    accept_as_level,
-    dismiss,
-    open_alert,
-    record_clean_run,
-    record_recurrence,
-)
+from kswatch.db.alerts.lifecycle import LIVE, NewAlert
 from kswatch.db.queries.basic import AlertRow, alerts
 from kswatch.db.store import Store
 
@@ -100,10 +93,10 @@ def _open_or_continue(store: Store, inputs: JudgingInputs, alert_id: int | None,
     if known is not None and known.state not in LIVE:
         return known.id
     if known is not None:
-        record_recurrence(store, known.id, new)
-    alert_id = known.id if known else open_alert(store, new)
+        lifecycle.record_recurrence(store, known.id, new)
+    alert_id = known.id if known else lifecycle.open_alert(store, new)
     if part.verdict == "faster" and part.confirmed and part.cause in LEVEL_CAUSES:
-        accept_as_level(store, alert_id, "confirmed faster: the new level")
+        lifecycle.accept_as_level(store, alert_id, "confirmed faster: the new level")
     return alert_id
 
 
@@ -121,9 +114,9 @@ def _update_incorrect_alert(store: Store, inputs: JudgingInputs) -> int:
         confirmed=True,
     )
     if not known:
-        return open_alert(store, new)
+        return lifecycle.open_alert(store, new)
     if known[-1].state in LIVE:
-        record_recurrence(store, known[-1].id, new)
+        lifecycle.record_recurrence(store, known[-1].id, new)
     return known[-1].id
 
 
@@ -139,10 +132,10 @@ def _recover(
         if not new_environment and not is_clean_run(inputs, one, verdicts):
             continue
         if new_environment:
-            dismiss(store, one.id, f"run {inputs.run.id} is judged in another environment")
+            lifecycle.dismiss(store, one.id, f"run {inputs.run.id} is judged in another environment")
         elif one.cause in LEVEL_CAUSES and not one.confirmed:
-            dismiss(store, one.id, f"not seen again in run {inputs.run.id}")
-        elif record_clean_run(store, one.id, inputs.run.id) != "resolved":
+            lifecycle.dismiss(store, one.id, f"not seen again in run {inputs.run.id}")
+        elif lifecycle.record_clean_run(store, one.id, inputs.run.id) != "resolved":
             continue
         ended.add(one.id)
     return ended

@@ -150,9 +150,7 @@ def test_without_two_revisions_the_request_holds_the_reason(nights, judge_newest
     nights.noise = 0.0
     begin = store.begin_run
     for revision, factors in zip(revisions, ({}, SMALL), strict=True):
-        store.begin_run = lambda record, identity=None, of=revision: begin(
-            replace(record, revision=of), identity
-        )
+        store.begin_run = lambda record, of=revision: begin(replace(record, revision=of))
         run_id = nights.night(factors)
     store.begin_run = begin
     judge_newest()
