@@ -82,7 +82,7 @@ def _is_known(store: Store, one: AlertRow, gap: NewAlert) -> bool:
 
 def _lost(one: LostRun) -> NewAlert:
     since = f"{one.at:%Y-%m-%d %H:%M} UTC"
-    title = f"{one.device_model} lost its worker: run {one.run_id} waits since {since}; {one.text}"
+    title = f"{one.device_model} lost its worker: run {one.run_id} has been waiting since {since}; {one.text}"
     return _new_alert(one.device_id, one.run_id, title[:500], lost_run=one.run_id)
 
 

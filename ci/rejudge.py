@@ -67,7 +67,7 @@ def rejudge(
 def format_rejudged(found: Sequence[RejudgedRun]) -> str:
     """A line for each night with changed verdicts, and the number of the others."""
     if not found:
-        return "no stored nights to judge again; --device names a simulated device whose nights are judged"
+        return "no stored nights to judge again; nights of a simulated device are judged only with --device"
     lines = [
         f"run {one.run} on {one.device}: "
         + ", ".join(f"{count} {change}" for change, count in one.changed.items())

@@ -49,7 +49,7 @@ def dashboard(
       KSWATCH_DATABASE_URL=sqlite:///other.db kswatch dashboard
       KSWATCH_TOKEN_READ=... KSWATCH_TOKEN_ACT=... kswatch dashboard --address 0.0.0.0
 
-    From another machine, connect by a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
+    From another machine, connect through a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
     from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
     from kswatch.dashboard.data.server_settings import server_environment

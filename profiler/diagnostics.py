@@ -1,4 +1,4 @@
-"""`kswatch doctor`: what this machine has for measuring, and the cure for what is missing.
+"""`kswatch doctor`: whether this machine is ready to measure, and a fix for each problem.
 
 Each check is a function that returns its findings and changes nothing. Something that measuring can do
 without (a GPU, an energy counter) is ok; the text then states the consequence of its absence.
@@ -197,10 +197,10 @@ def store(database_url: str | None) -> Iterator[Check]:
 
 
 def quiet() -> Check:
-    """Whether other programs are computing now."""
+    """Whether other programs are using the CPU now."""
     from kswatch.profiler.devices.preflight import preflight
 
     notes = preflight(devices.cpu_target()).notes
     if notes:
         return Check("quiet machine", True, "; ".join(notes))
-    return Check("quiet machine", True, "no other program is computing")
+    return Check("quiet machine", True, "no other program is using the CPU")

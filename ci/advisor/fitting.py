@@ -57,8 +57,8 @@ def fit_devices(store: Store, specs: Sequence[str] | None, output: Path | None) 
         sections += fit_sections(measured, balance_facts(device_facts(device)), metric)
     if not sections:
         raise UsageError(
-            "too little is stored to fit: a precision and layout needs 8 problems with fused and a baseline; "
-            "run `kswatch profile paper` or import measurements first"
+            "too few measurements to fit: each precision and layout needs 8 problems with fused and a "
+            "baseline; run `kswatch profile paper` or import measurements first"
         )
     path = output or model_path()
     former = read_sections(path) if path.exists() else ()

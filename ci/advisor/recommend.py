@@ -115,7 +115,7 @@ def _by_rule(problem: Problem, target: TargetDevice, nearest: tuple[NearestMeasu
         problem=str(problem),
         implementation=implementation,
         why=_why(problem, implementation),
-        caveats=(f"no fitted model covers devices like {target.name}: this is the rule d > 1",),
+        caveats=(f"no fitted model covers devices like {target.name}: the rule d > 1 is used",),
         heuristic=PERMUTATION.name,
         nearest_measured=nearest,
     )
@@ -140,7 +140,7 @@ def _why(problem: Problem, implementation: str) -> str:
     work = f"{gflop:.3g} GFLOP over {needed_mb:.3g} MB of compulsory traffic"
     pattern = problem.pattern
     if implementation == "dense":
-        return f"{work}: so small a product that {pattern.a * pattern.d} times the operations cost less"
+        return f"{work}: the product is so small that {pattern.a * pattern.d} times the operations cost less"
     if pattern.d == 1 and implementation == "fused":
         return f"{work}; with d = 1 nothing is permuted, but it multiplied faster on problems like this one"
     if pattern.d == 1:
@@ -150,7 +150,7 @@ def _why(problem: Problem, implementation: str) -> str:
         return f"{work}: bmm moves {permuting_mb:.3g} MB more to permute X and Y, fused does not"
     return (
         f"{work}: at {problem.intensity:.0f} operations per byte the {permuting_mb:.3g} MB that fused "
-        f"saves weigh less than {implementation}'s faster multiplying"
+        f"saves matter less than {implementation}'s faster multiplying"
     )
 
 

@@ -89,7 +89,7 @@ def alert_summary_lines(ctx: typer.Context, store: Store) -> list[str]:
 
 @alerts_app.command("precision")
 def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption = False) -> None:
-    """Precision of confirmed alerts: the share of true positives among those that people decided on.
+    """Show the precision of confirmed alerts: the true positives among the reviewed ones.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption 
     if as_json:
         typer.echo(to_json_text(vars(found) | {"precision": found.share}))
     else:
-        typer.echo("\n".join(precision_lines(found, ())) or "no confirmed alert was decided on yet")
+        typer.echo("\n".join(precision_lines(found, ())) or "no confirmed alert has been reviewed yet")
 
 
 @alerts_app.command()
@@ -207,7 +207,7 @@ def outbox(
     everything: Annotated[bool, typer.Option("--all", help="Include delivered notifications.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the notifications that were not delivered yet, with the time of the next attempt.
+    """List the notifications not yet delivered, with the time of the next attempt.
 
     \b
     Examples:
@@ -247,12 +247,12 @@ def send(ctx: typer.Context) -> None:
     found, faults = channels()
     if not found and not faults:
         raise ConfigurationError(
-            f"no channel is named: set {CHANNELS} to Apprise URLs, separated by spaces "
+            f"no channel is configured: set {CHANNELS} to Apprise URLs, separated by spaces "
             "(github.com/caronc/apprise lists them)"
         )
     with closing(open_store(ctx)) as store:
         retry_now(store)
         result = deliver_pending(store)
-    typer.echo(f"{result.sent} sent, {result.waiting} wait")
+    typer.echo(f"{result.sent} sent, {result.waiting} waiting")
     if result.faults:
         raise ConfigurationError("; ".join(result.faults))

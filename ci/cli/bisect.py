@@ -42,7 +42,7 @@ def bisect(
     repository: RepositoryOption = Path(),
     as_json: options.JsonOption = False,
 ) -> None:
-    """Find the commit that made a cell slower, incorrect or fail: a binary search with the gate as test.
+    """Find the commit that made a cell slower, incorrect or fail, by binary search with the gate.
 
     Only commits that change kernels/ are tested; those that do not build are skipped.
 

@@ -37,7 +37,7 @@ def check(
         bool, typer.Option("--rejudge", help="Judge all stored nights again, and show which verdicts change.")
     ] = False,
 ) -> None:
-    """Judge the newest night of each device; exit 1 on a confirmed regression or an incorrect result.
+    """Judge each device's newest night; exit 1 on a confirmed regression or incorrect result.
 
     \b
     Examples:

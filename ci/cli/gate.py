@@ -59,7 +59,7 @@ def gate(
     as_json: options.JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Compare two revisions of the kernels; exit 1 on a confirmed regression or an incorrect result.
+    """Compare two revisions of the kernels; exit 1 on a confirmed regression or incorrect result.
 
     Both are measured interleaved on one device, each in a process of its own, so no history is needed. Only
     implementations affected by a changed file are measured; uncommitted changes are ignored.

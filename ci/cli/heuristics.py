@@ -147,7 +147,7 @@ def report(
         str, typer.Option(help="Name of the markers: <!-- NAME --> and <!-- end of NAME -->.")
     ] = "tables",
 ) -> None:
-    """Print the tables of kernels/heuristics/README.md: cross-validated scores by precision and layout.
+    """Print the tables of kernels/heuristics/README.md: cross-validated scores of the rules.
 
     \b
     Examples:
@@ -178,7 +178,7 @@ def advise(
     layout: Annotated[Layout, typer.Option(help="Which axis of X is the batch.")] = Layout.BATCH_FIRST,
     device: Annotated[
         str | None,
-        typer.Option(help="UUID, unique prefix, model name or cpu; a device without measurements too."),
+        typer.Option(help="UUID, unique prefix, model name or cpu, also of a device without measurements."),
     ] = None,
     metric: Annotated[ComparedMetric, typer.Option(help="Metric to minimise.")] = ComparedMetric.LATENCY,
     as_json: options.JsonOption = False,

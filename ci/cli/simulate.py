@@ -49,7 +49,7 @@ def simulate(
       kswatch simulate                                   # +5 % on fused from night 20 to 40
       kswatch simulate --nights 60 --plant fused:+2%@30-45:bf16
       kswatch simulate --plant none --seed 7 --json      # quiet nights: no alert
-      kswatch simulate --plant fused:+10%@20 --store fortnight.db
+      kswatch simulate --plant fused:+10%@20 --store nights.db
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.ci.simulation.nights import Plant
     from kswatch.ci.simulation.season import simulate as simulated

@@ -84,5 +84,5 @@ def precision_lines(found: AlertPrecision, stale: Iterable[tuple[AlertRow, datet
         )
     for one, since in stale:
         until = f"until {one.muted_until:%Y-%m-%d}" if one.muted_until else "without an end"
-        lines.append(f"alert {one.id} is muted {until}, and nothing was seen of it since {since:%Y-%m-%d}")
+        lines.append(f"alert {one.id} is muted {until}, and it has had no finding since {since:%Y-%m-%d}")
     return lines

@@ -70,12 +70,12 @@ def _fault(number: int, url: str) -> str:
     where = f"channel {number} in {CHANNELS}"
     scheme = _SCHEME.match(url)
     if scheme is None:
-        return f"{where} is no URL (it begins with no scheme, as in json://); see github.com/caronc/apprise"
+        return f"{where} is not a URL (it has no scheme such as json://); see github.com/caronc/apprise"
     from apprise.manager_plugins import NotificationManager
 
     known, name = sorted(NotificationManager().schemas()), scheme[1].lower()
     if name in known:
-        return f"{where} is no {name}:// URL as Apprise wants it; see github.com/caronc/apprise"
+        return f"{where} is no {name}:// URL in Apprise's form; see github.com/caronc/apprise"
     close = difflib.get_close_matches(name, known, n=1)
     suggestion = f"; did you mean {close[0]}://?" if close else "; see github.com/caronc/apprise"
     return f"{where} begins with {name}://, which Apprise does not know{suggestion}"

@@ -65,7 +65,11 @@ def deliver_pending(store: Store, now: Callable[[], datetime] = lambda: datetime
 def notify(store: Store) -> list[str]:
     """Deliver the outbox as a side task; returns sentences on failures instead of raising."""
     result = deliver_pending(store)
-    later = f"; {result.waiting} messages wait, `kswatch alerts outbox` lists them" if result.waiting else ""
+    later = (
+        f"; {result.waiting} messages are waiting: `kswatch alerts outbox` lists them"
+        if result.waiting
+        else ""
+    )
     return [f"{fault}{later}" for fault in result.faults]
 
 

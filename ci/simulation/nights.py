@@ -65,7 +65,8 @@ class Plant:
         found = _PLANT.fullmatch(text)
         if found is None:
             raise UsageError(
-                f"{text!r} is no planted change; write IMPLEMENTATION:CHANGE%@FIRST-LAST, as fused:+5%@20-40"
+                f"{text!r} is not a planted change; write IMPLEMENTATION:CHANGE%@FIRST-LAST, "
+                "as in fused:+5%@20-40"
             )
         name, change, first, last, precision = found.groups()
         if name not in BASE_MS:

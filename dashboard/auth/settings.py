@@ -92,8 +92,9 @@ def require_sign_in_unless_local(settings: AuthSettings, address: str, hosts: tu
     if settings.is_open and (hosts or not is_loopback(address)):
         where = address if not is_loopback(address) else ", ".join(hosts)
         raise ConfigurationError(
-            f"the dashboard would be open to everyone who reaches {where}: set {TOKEN_READ} and {TOKEN_ACT} "
-            f"(of {SHORTEST_TOKEN} characters or more), or {OIDC}CLIENT_ID and its companions; see README.md"
+            f"the dashboard would be open to anyone who can reach {where}: set {TOKEN_READ} and {TOKEN_ACT} "
+            f"(of {SHORTEST_TOKEN} characters or more), or {OIDC}CLIENT_ID and the other settings of "
+            "OpenID Connect; see README.md"
         )
 
 

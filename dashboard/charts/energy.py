@@ -12,7 +12,7 @@ from kswatch.dashboard.charts.traces import TRACE_NAME, add_boxes, add_points
 
 @cached_figure
 def energy_against_latency(frame: pd.DataFrame) -> go.Figure:
-    """Energy against latency, one point per cell: the lower left is better in both.
+    """Energy against latency, one point per cell: the lower left is better on both axes.
 
     Args:
         frame: `implementation`, `problem`, `latency_ms`, `energy_mj`, `energy_low_mj`, `energy_high_mj`,

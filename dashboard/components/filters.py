@@ -93,7 +93,7 @@ def show_empty_store() -> None:
     empty_state(
         "No run has finished in this store yet.",
         ["kswatch", "nightly"],
-        "It measures this machine, GPU or not, in a few minutes. "
+        "It measures this machine, with or without a GPU, in a few minutes. "
         "`kswatch import FILE` imports measurements from another store.",
     )
 

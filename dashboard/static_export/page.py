@@ -108,7 +108,7 @@ def _machine(facts: DeviceFacts, limits: JudgementLimits) -> Iterable[str]:
     if facts.canaries:
         drifted = "Machine drifted. " if limits.has_machine_moved(facts.canaries.values()) else ""
         shares = ", ".join(f"{name} {share(value, 1)}" for name, value in facts.canaries.items())
-        yield f"{drifted}Canary kernels vs usual: {shares}"
+        yield f"{drifted}Canary rates against their medians: {shares}"
     if facts.environment_changes:
         yield f"Environment changed since run {facts.runs[-2].id}: {change_list(facts.environment_changes)}"
 

@@ -120,7 +120,7 @@ def _against_latency(measured: pd.DataFrame, on_open: Callable[[str], None]) -> 
     timed = measured.dropna(subset=["latency_ms"])
     if timed.empty:
         return
-    finding("Energy against latency: the lower left is better in both")
+    finding("Energy against latency: the lower left is better on both axes")
     columns = ["latency_ms", "energy_mj", "energy_low_mj", "energy_high_mj", "power_w"]
     chart(
         energy_charts.energy_against_latency(timed),

@@ -158,7 +158,10 @@ def _roofline(scope: Scope) -> None:
     fused = reached[frame["implementation"] == "fused"].max()
     if reached.max() > ROOF_TOLERANCE:
         finding(f"The measured roof is too low: cells reach up to {share(reached.max())} of it")
-        note("Canaries measure the roof: the machine was busy when they ran, or cells had operands in cache.")
+        note(
+            "The roof is measured by the canaries: the machine was busy when they ran, "
+            "or cells had operands in cache."
+        )
     elif fused == fused:
         finding(f"Fused reaches up to {share(fused)} of the roof measured by the canaries of this run")
     else:

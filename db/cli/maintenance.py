@@ -58,7 +58,7 @@ def check(ctx: typer.Context) -> None:
 
 @app.command()
 def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the size of the store by table, and the growth by the newest nights.
+    """Show the size of the store by table, and what the newest nights added.
 
     \b
     Example:

@@ -134,7 +134,7 @@ def _run_spec(
 
     if like is None:
         if suite is None and "pattern" not in chosen:
-            raise UsageError("name a suite, as `kswatch request smoke --device cpu`, or a --pattern")
+            raise UsageError("name a suite, as in `kswatch request smoke --device cpu`, or a --pattern")
         return suite or AD_HOC, device or "cpu", dict(chosen)
     if suite is not None or set(chosen) - {"budget"}:
         raise UsageError("--like repeats the cells of that run; omit suite and filters")

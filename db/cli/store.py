@@ -47,7 +47,7 @@ def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or JSON lines, also .gz.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Record measurements from files: kswatch's exports, or the published CSV forms (energy, time).
+    """Record measurements from kswatch's exports or the published CSV formats (energy, time).
 
     Measurements that the store already holds are skipped: importing a file again records nothing. A rejected
     row is reported with its line and reason; the others are recorded.
@@ -110,7 +110,8 @@ def export(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All runs of the store.")] = False,
     form: Annotated[
-        Form | None, typer.Option("--format", help="File format; by default by the file's name, else jsonl.")
+        Form | None,
+        typer.Option("--format", help="File format; by default inferred from the file's name, else jsonl."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -194,6 +195,6 @@ def _as_text(found: Summary) -> str:
             f"geometric mean {found.geomean_speedup:.4f}"
         )
     if found.not_converged:
-        lines.append(f"{found.not_converged} of them did not converge to the interval asked for")
+        lines.append(f"{found.not_converged} of them did not converge to the required interval")
     lines += [f"  left out: {count} ({reason})" for reason, count in found.left_out_reasons.items()]
     return "\n".join(lines)

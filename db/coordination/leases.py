@@ -99,7 +99,7 @@ def _renew_or_refuse(session: Session, held: Held, seconds: float) -> None:
     if not _renew(session, held, now, now + timedelta(seconds=seconds)):
         raise MeasurementError(
             f"the lease of device {held.device_uuid} was lost (no heartbeat in time); "
-            "this run stops here: `kswatch profile --resume` goes on with it"
+            "this run stops here: `kswatch profile --resume` continues it"
         )
 
 

@@ -59,7 +59,7 @@ def mark_worker_lost(store: Store, run_id: int, text: str) -> None:
 def mark_worker_back(store: Store, run_id: int) -> None:
     """Record that the run continues; without effect where its worker was not lost."""
     if any(one.run_id == run_id for one in lost_runs(store)):
-        add_run_event(store, run_id, BACK, "kswatch", "its worker is back: the run goes on")
+        add_run_event(store, run_id, BACK, "kswatch", "its worker is back: the run continues")
 
 
 def lost_runs(store: Store) -> list[LostRun]:

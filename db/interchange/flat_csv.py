@@ -49,7 +49,9 @@ def read_table(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[Run
     form = min(FORMS, key=lambda one: len(one.columns - set(columns)))
     if len(form.columns - set(columns)) > FEW_COLUMNS:
         names = "; ".join(f"{one.name}: {', '.join(sorted(one.columns))}" for one in FORMS)
-        raise FormatError(f"{path} is of no form that kswatch reads; columns of the known forms are {names}")
+        raise FormatError(
+            f"{path} is not in a format that kswatch reads; columns of the known formats are {names}"
+        )
     _refuse_missing(path, columns, form.columns, f"the {form.name} form")
     return _read_published(path, form, columns, rows, tally)
 

@@ -72,7 +72,7 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
         os.replace(part, path)
     except OSError as error:
         is_folder_missing = isinstance(error, FileNotFoundError)
-        cure = "make its folder first" if is_folder_missing else "free space or name another"
+        cure = "create its folder first" if is_folder_missing else "free space or name another"
         raise StoreError(f"{path} cannot be written: {error.strerror}; {cure}") from None
     finally:
         part.unlink(missing_ok=True)

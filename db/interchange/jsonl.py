@@ -73,7 +73,7 @@ def read_lines(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[Run
         except DecodeError as error:
             if number == 1:
                 raise FormatError(
-                    f"{path} is no export of kswatch (line 1: {error}); "
+                    f"{path} is not an export of kswatch (line 1: {error}); "
                     "write one with `kswatch export --all --format jsonl FILE`"
                 ) from None
             tally.reject(number, error)

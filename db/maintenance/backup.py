@@ -22,7 +22,7 @@ def backup(store: Store, file: Path) -> int:
     url = store.engine.url
     if url.get_backend_name() != "sqlite" or not url.database:
         command = f"pg_dump --format=custom --file={file} {url.set(drivername='postgresql', password=None)}"
-        raise UsageError(f"store {store.name} is a server's database: back it up by `{command}`")
+        raise UsageError(f"store {store.name} is a server's database: back it up with `{command}`")
     if file.exists():
         raise UsageError(f"{file} exists; name a new file, such as one with today's date")
     part = file.with_name(f"{file.name}.part")

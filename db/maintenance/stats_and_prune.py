@@ -99,7 +99,7 @@ def faults(store: Store) -> list[str]:
     with store.session() as session:
         found = [row[0] for row in session.execute(text("PRAGMA integrity_check")) if row[0] != "ok"]
         for table, row_id, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
-            found.append(f"row {row_id} of {table} refers to a row of {parent} that is not there")
+            found.append(f"row {row_id} of {table} refers to a row of {parent} that does not exist")
     return found
 
 

@@ -224,7 +224,7 @@ def _preflight(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
     busy = os.getloadavg()[0] > BUSY_SHARE * devices.cpu_threads()
     if not busy or "OMP_NUM_THREADS" in os.environ:
         return found.notes, {}
-    load = f"other programs are computing (load {os.getloadavg()[0]:.1f})"
+    load = f"other programs are using the CPU (load {os.getloadavg()[0]:.1f})"
     return (f"{load}: each revision computes on one thread, which they disturb less",), dict(ONE_THREAD)
 
 

@@ -38,7 +38,7 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("No kernels were profiled", NO_KERNEL),
 )
 """Marks in ncu's output, and the reason with its cure."""
-NOT_INSTALLED = "there is no ncu; install NVIDIA Nsight Compute, whose `ncu` must be in the PATH"
+NOT_INSTALLED = "ncu was not found; install NVIDIA Nsight Compute, whose `ncu` must be on the PATH"
 
 
 class CountersRefused(Exception):  # noqa: N818 (becomes a row with a reason)

@@ -63,7 +63,7 @@ def nightly(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     log_format: Annotated[
-        LogFormat | None, typer.Option("--log-format", help="Form of the log lines; implies --quiet.")
+        LogFormat | None, typer.Option("--log-format", help="Format of the log lines; implies --quiet.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -205,7 +205,7 @@ def serve(
     verbose: VerboseOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Execute the requests of the dashboard and of `kswatch request`, and the nightly run when it is due.
+    """Execute the requests of dashboard and command line, and the nightly run when it is due.
 
     Different devices are measured concurrently. Ctrl-C or SIGTERM ends it: the problems being measured are
     abandoned, and their runs are resumed by the next server. Log lines go to stderr, with UTC time, level,

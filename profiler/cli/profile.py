@@ -78,8 +78,8 @@ def profile(
     \b
     Suites:
       smoke        ten small patterns, batch 1,024: under two minutes on two CPU cores
-      nightly      120 patterns, four precisions: an hour on a big GPU
-      paper        the paper's 750 patterns, fp32 and fp16: three hours on a big GPU
+      nightly      120 patterns, four precisions: an hour on a large GPU
+      paper        the paper's 750 patterns, fp32 and fp16: three hours on a large GPU
       small_batch  30 patterns at batch 1 to 256
       vit_s16      six patterns of ViT-S/16
       gpt2_medium  the factors of GPT-2 medium's chains
@@ -237,7 +237,7 @@ def compare(
 
 @app.command()
 def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Check what this machine has for measuring, with a cure for what is missing; changes nothing.
+    """Check whether this machine is ready to measure, with a fix for each problem.
 
     \b
     Examples:

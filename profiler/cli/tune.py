@@ -43,7 +43,9 @@ def tune(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="File for the table of all tiles found for this device, in earlier searches too."),
+        typer.Option(
+            help="File for the table of all tiles found for this device, including earlier searches."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

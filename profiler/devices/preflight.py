@@ -30,7 +30,7 @@ def preflight(target: Target) -> Preflight:
     """Check the device without changing it: clocks, power limit, persistence and MIG mode stay untouched."""
     if target.record.kind == "cpu":
         load = os.getloadavg()[0]
-        busy = f"other programs are computing (load {load:.1f}): medians may be off; {BUSY_CURE}"
+        busy = f"other programs are using the CPU (load {load:.1f}): medians may be off; {BUSY_CURE}"
         return Preflight(notes=(busy,) if load > BUSY_SHARE * cpu_threads() else ())
     if target.record.simulated:
         return Preflight(notes=(SIMULATED,))
@@ -71,7 +71,7 @@ def _gpu_notes(target: Target) -> tuple[str, ...]:
         lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
     )
     if temperature_c is not None and temperature_c >= HOT_C:
-        notes.append(f"the board already has {temperature_c} °C: it may be throttled")
+        notes.append(f"the board is already at {temperature_c} °C: it may be throttled")
     width = nvml.value_or_none(lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(gpu))
     widest = nvml.value_or_none(lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(gpu))
     if width is not None and widest is not None and width < widest:

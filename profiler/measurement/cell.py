@@ -182,7 +182,7 @@ class CellMeasurement:
         elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
             self.flag("slow")
             times = self.estimate_ms / best_ms
-            self.finish("ok", f"{times:.1f} times slower than the best, so only few samples")
+            self.finish("ok", f"{times:.1f} times slower than the best, so only a few samples were taken")
         elif self._spent:
             self.mark_not_converged(tick_ms)
 
@@ -211,7 +211,7 @@ class CellMeasurement:
         samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
         timed = f"{self.timed_ms:.3g} ms"
         self.finish(
-            "not_converged", f"±{100 * reached.half_width:.2g} % after {samples}, {timed}; wanted: {wanted}"
+            "not_converged", f"±{100 * reached.half_width:.2g} % after {samples}, {timed}; target: {wanted}"
         )
 
     def ratio_to(self, other: CellMeasurement, tick_ms: float) -> Interval | None:

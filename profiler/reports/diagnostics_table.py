@@ -15,4 +15,4 @@ def print_checks(checks: Iterable[Check]) -> None:
         mark = "[green]ok  [/]" if check.ok else "[red]FAIL[/]"
         out.print(f"{mark} {check.name:<14} {check.what}", highlight=False, soft_wrap=True)
         if check.cure:
-            out.print(f"     {'':<14} cure: {check.cure}", highlight=False, soft_wrap=True)
+            out.print(f"     {'':<14} fix: {check.cure}", highlight=False, soft_wrap=True)

@@ -24,7 +24,7 @@ def print_failed_checks(checks: Iterable[Check]) -> None:
     """Log each failed check with its cure."""
     for check in checks:
         if not check.ok:
-            _log.warning("%s: %s. Cure: %s", check.name, check.what, check.cure)
+            _log.warning("%s: %s. Fix: %s", check.name, check.what, check.cure)
 
 
 def print_night(store: Store, night: DeviceNight) -> None:
@@ -69,7 +69,7 @@ def print_next_steps(nights: Sequence[DeviceNight]) -> None:
     if runs:
         console().print(
             f"Recorded as run {', '.join(map(str, runs))}. "
-            "`kswatch dashboard` shows them, `kswatch check` their verdicts and alerts.",
+            "`kswatch dashboard` shows the results, `kswatch check` the verdicts and alerts.",
             highlight=False,
         )
 

@@ -138,6 +138,6 @@ def _failures(measured: Iterable[MeasurementRow]) -> Table | None:
 def _reason(rows: Sequence[MeasurementRow]) -> str:
     """The common reason of the cells, or that of the first one."""
     if rows[0].status == "not_converged":
-        return "too few samples for an interval of the required width; the median counts, with this flag"
+        return "too few samples for an interval of the required width; the median is used, with this flag"
     several = len({row.reason for row in rows}) > 1
     return f"{rows[0].reason or ''}{'; others similar' if several else ''}"

@@ -34,7 +34,7 @@ def repository_of(path: Path) -> Path:
     done = _run(path, "rev-parse", "--show-toplevel")
     if done.returncode:
         raise UsageError(
-            f"{path} is in no git repository, so there are no revisions to compare; go to a clone, "
+            f"{path} is not in a git repository, so there are no revisions to compare; go to a clone, "
             f"or name one with --repository ({_last_line(done)})"
         )
     return Path(done.stdout.strip())

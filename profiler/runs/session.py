@@ -218,10 +218,8 @@ def _require_unchanged(run_id: int, former: RunRecord, engine: Engine) -> None:
         raise UsageError(f"run {run_id} was measured at another commit; check that out, or begin a new run")
     if (now and now.dirty) != (then and then.dirty):
         changed = (
-            "uncommitted changes came since" if now and now.dirty else "its uncommitted changes are gone"
+            "there are new uncommitted changes" if now and now.dirty else "its uncommitted changes are gone"
         )
-        raise UsageError(
-            f"run {run_id} cannot be resumed: {changed}; bring the files back, or begin a new run"
-        )
+        raise UsageError(f"run {run_id} cannot be resumed: {changed}; restore the files, or begin a new run")
     if engine.site().environment != former.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")

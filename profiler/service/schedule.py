@@ -28,7 +28,7 @@ def trigger(expression: str, timezone: str) -> CronTrigger:
         return CronTrigger.from_crontab(expression, timezone=ZoneInfo(timezone))
     except (ValueError, KeyError, OSError) as error:
         raise ConfigurationError(
-            f"profiler.nightly_cron = {expression!r} in zone {timezone!r} is no schedule: {error}; "
+            f"profiler.nightly_cron = {expression!r} in zone {timezone!r} is not a valid schedule: {error}; "
             "write minute hour day month weekday, as in 0 2 * * *"
         ) from error
 

@@ -268,7 +268,7 @@ class Server:
     def _log_start(self) -> None:
         due = next_due(self._schedule, self._now())
         night = f" and the nightly of {due:%Y-%m-%d %H:%M} UTC" if due else ""
-        _log.info("waiting for requests%s; Ctrl-C ends", night)
+        _log.info("waiting for requests%s; Ctrl-C stops the server", night)
 
 
 def _fields(request: RequestRow) -> dict[str, object]:

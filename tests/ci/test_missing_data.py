@@ -101,7 +101,7 @@ def test_a_lost_worker_has_one_alert_until_its_run_continues(store, nights):
     run_id = nights.night(state="interrupted")
     run_events.mark_worker_lost(store, run_id, "interrupted: the worker was gone for 600 s")
     (title,) = live_titles(store)
-    assert title.startswith("Tesla Planted lost its worker: run 2 waits since")
+    assert title.startswith("Tesla Planted lost its worker: run 2 has been waiting since")
     assert title.endswith("UTC; interrupted: the worker was gone for 600 s")
     assert live_titles(store, 200) == [title]  # the same cause: the device has no second alert
     assert [one.title for one in outbox.messages(store)] == [f"alert 1 opened: {title}"]

@@ -72,7 +72,7 @@ def test_two_runs_are_compared_by_their_significant_changes(seen: Opened) -> Non
     cells = table(page, "outcome", "95 % interval")
     assert set(cells["implementation"]) == {"fused"}
     assert set(cells["outcome"]) == {"worse"}
-    assert "Also changed (1)" in titles(page)
+    assert "Changes in environment and revision (1)" in titles(page)
 
 
 @pytest.mark.parametrize(

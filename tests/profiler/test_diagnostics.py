@@ -54,6 +54,12 @@ def test_a_second_copy_that_is_installed_elsewhere_fails_with_both_places(monkey
     assert "pip uninstall kswatch" in check.cure
 
 
+@pytest.fixture
+def no_installed_copy(monkeypatch):
+    """Packages of tests are not the installed one, of which this work tree's own metadata tells."""
+    monkeypatch.setattr(doctor, "distributions", lambda **_: ())
+
+
 def checkout(root: Path) -> Path:
     """A checkout's `kswatch` folder with all its links."""
     package = root / "kswatch"
@@ -66,7 +72,7 @@ def checkout(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("lost", ["text", "copy", "absent"])
-def test_a_checkout_without_its_links_fails_with_the_cure(tmp_path, lost):
+def test_a_checkout_without_its_links_fails_with_the_cure(tmp_path, no_installed_copy, lost):
     package = checkout(tmp_path)
     assert [check.ok for check in doctor.import_name(package)] == [True]
     (package / "db").unlink()
@@ -82,7 +88,7 @@ def test_a_checkout_without_its_links_fails_with_the_cure(tmp_path, lost):
     assert "git config core.symlinks true && git checkout -- kswatch" in check.cure
 
 
-def test_an_installation_holds_folders_and_needs_no_links(tmp_path):
+def test_an_installation_holds_folders_and_needs_no_links(tmp_path, no_installed_copy):
     for name in doctor.FOLDERS:
         (tmp_path / "kswatch" / name).mkdir(parents=True)
     (check,) = doctor.import_name(tmp_path / "kswatch")

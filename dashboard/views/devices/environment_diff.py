@@ -26,7 +26,7 @@ def show_difference(before: RunRow, after: RunRow) -> None:
         changed.insert(0, ("device", before.device_model, after.device_model))
     titles = ["property", f"run {before.id}", f"run {after.id}"]
     if changed:
-        finding(f"Also changed ({len(changed)})")
+        finding(f"Changes in environment and revision ({len(changed)})")
         show_table(pd.DataFrame(changed, columns=titles))
     else:
         note("Same environment and revision: only the machine itself can have changed.")

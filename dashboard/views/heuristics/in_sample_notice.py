@@ -21,7 +21,7 @@ def show_in_sample_notice(models: Collection[str], metric: str, precision: str, 
         }
     if fitted := fitted & set(models):
         note(
-            f"cost_model and learned were fitted to measurements of {', '.join(sorted(fitted))} "
+            f"cost_model and learned were fitted to measurements of {', '.join(sorted(fitted))}, "
             "so their scores here are optimistic; kswatch heuristics score --held-out uses problems "
             "left out of the fit."
         )

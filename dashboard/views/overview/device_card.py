@@ -47,7 +47,7 @@ def show_card(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) 
         _median_metric(shown, "latency", "Median speedup", about, among)
         _median_metric(shown, "energy", "Median energy ratio", about, among)
     if canaries:
-        note(f"Canary kernels vs usual: {canaries}")
+        note(f"Canary rates against their medians: {canaries}")
     _environment(shown)
     failed = {status: number for status, number in shown.newest.by_status.items() if status != "ok"}
     if failed:

@@ -43,7 +43,7 @@ def show() -> None:
         finding(changes.changes_headline(shown))
     else:
         finding("No measurements of this machine yet; all data are imported or simulated")
-        hint("`kswatch nightly` measures this machine, GPU or not, in a few minutes.")
+        hint("`kswatch nightly` measures this machine, with or without a GPU, in a few minutes.")
     with st.container(horizontal=True, gap="small"):
         about = choose_problems(tuple(run.id for run in newest))
     _cards(shown, about)

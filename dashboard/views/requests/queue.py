@@ -55,7 +55,7 @@ def _queue() -> None:
         else "The queue is empty"
     )
     if not live and not ended:
-        hint("Requests appear here with their progress. `kswatch serve` runs them one after another.")
+        hint("Requests appear here with their progress. `kswatch serve` runs them, one at a time per device.")
     if live:
         _show_time_left(live)
         _warn_if_unserved(live, known, now)
@@ -178,14 +178,14 @@ def cancel(request_id: int) -> None:
 def _show_workers(known: list[WorkerRow], now: datetime) -> None:
     """Draw the number of coordinators and workers by state, and their table."""
     if not known:
-        note("No coordinator has sent a heartbeat within a week.")
+        note("No coordinator has sent a heartbeat in the last week.")
         return
     states = [WORKER_STATES[worker.state(now)] for worker in known]
     counts = ", ".join(
         f"{states.count(state)} {state}" for state in WORKER_STATES.values() if state in states
     )
     st.markdown("##### Coordinators and workers")
-    note(f"{counts}. No heartbeat: none for 90 s, so killed or disconnected.")
+    note(f"{counts}. “No heartbeat”: none for 90 s, because it was killed or disconnected.")
     rows = [
         {
             "state": state,

@@ -117,7 +117,7 @@ def test_check_junit_fails_where_the_check_does(run, regressed):
 
 
 def test_the_precision_of_alerts_is_reported(run, checked):
-    assert "no confirmed alert was decided on" in run("alerts", "precision").stdout
+    assert "no confirmed alert has been reviewed" in run("alerts", "precision").stdout
     run("alerts", "false-alarm", "1", "--reason", "the cooler was blocked")
     assert json.loads(run("alerts", "precision", "--json").stdout)["precision"] == 0.0
 

@@ -92,7 +92,7 @@ def test_an_empty_store_is_an_error_that_names_the_cure(run, model_file):
     for command in ("score", "report"):
         with pytest.raises(UsageError, match="kswatch nightly"):
             run("heuristics", command)
-    with pytest.raises(UsageError, match="too little is stored to fit"):
+    with pytest.raises(UsageError, match="too few measurements to fit"):
         run("heuristics", "fit")
     assert not model_file.exists()
 
@@ -118,7 +118,7 @@ def test_advice_uses_the_fitted_model(run, store, model_file):
 
 def test_simulated_devices_are_fitted_only_when_named(run, store, model_file):
     record(store, replace(GPU, simulated=True))
-    with pytest.raises(UsageError, match="too little"):
+    with pytest.raises(UsageError, match="too few measurements"):
         run("heuristics", "fit")
     assert "108 problems" in run("heuristics", "fit", "--device", "GPU-aaaa")
 

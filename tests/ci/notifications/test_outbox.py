@@ -119,12 +119,12 @@ def test_nothing_listens(store, regressed, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("nonsense-with-s3cret", "begins with no scheme"),
+        ("nonsense-with-s3cret", "has no scheme"),
         (
             "slak://s3cretA/s3cretB/s3cretC",
             "begins with slak://, which Apprise does not know; did you mean slack://",
         ),
-        ("slack://s3cret", "is no slack:// URL as Apprise wants it"),
+        ("slack://s3cret", "is no slack:// URL in Apprise's form"),
     ],
 )
 def test_a_url_with_a_typo_is_named_by_number_and_scheme_and_the_others_are_notified(
@@ -247,7 +247,7 @@ def test_the_outbox_is_listed_and_sent_on_request(store, regressed, webhook):
         run(store, "send")
     assert "1 tries: it answered HTTP 503  alert 1 opened" in run(store, "outbox").stdout
     webhook.up = True
-    assert run(store, "send").stdout == "1 sent, 0 wait\n"
+    assert run(store, "send").stdout == "1 sent, 0 waiting\n"
     assert run(store, "outbox").stdout == "the outbox is empty\n"
     assert "sent" in run(store, "outbox", "--all").stdout
 

@@ -100,7 +100,7 @@ def test_the_server_does_not_start_open_to_others(how: str) -> None:
     command = [sys.executable, *(kswatch if how == "kswatch" else streamlit)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert ended.returncode != 0
-    assert "would be open to everyone" in ended.stderr + ended.stdout
+    assert "would be open to anyone" in ended.stderr + ended.stdout
 
 
 class _Clock:

@@ -24,10 +24,13 @@ ROW = '"[[1, 48, 48, 2]]",25088,kernel,bs_last,fp32,G\u00e9ant,6012.5,512\n'
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is not UTF-8 .line 1, byte 0x89."),
         (ENERGY.replace("median,", "").encode(), "lacks column median of the energy form; add it"),
         (b"a,b,c,d,kernel_s\n1,2,3,4,5\n", "lacks column bmm_s of the sample form"),
-        (b"name,age\nme,7\n", "is of no form that kswatch reads; columns of the known forms are energy: "),
-        (b"1,48,48,2\n1,48,48,3\n", "is of no form that kswatch reads"),
-        (b'{"hello": 1}\n', "is no export of kswatch .line 1: has no .type."),
-        (b"{broken\n", "is no export of kswatch .line 1: is not JSON"),
+        (
+            b"name,age\nme,7\n",
+            "is not in a format that kswatch reads; columns of the known formats are energy: ",
+        ),
+        (b"1,48,48,2\n1,48,48,3\n", "is not in a format that kswatch reads"),
+        (b'{"hello": 1}\n', "is not an export of kswatch .line 1: has no .type."),
+        (b"{broken\n", "is not an export of kswatch .line 1: is not JSON"),
         (b'{"type": "measurement", "run": "x"}\n', "line 1: its run x is not the one that was read last"),
     ],
 )

@@ -38,7 +38,7 @@ def test_a_dangling_reference_is_found(sqlite_store):
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.execute(text("INSERT INTO cell (problem_id, implementation) VALUES (99, 'fused')"))
-    assert faults(sqlite_store) == ["row 1 of cell refers to a row of problem that is not there"]
+    assert faults(sqlite_store) == ["row 1 of cell refers to a row of problem that does not exist"]
 
 
 def test_statistics_have_table_sizes_and_the_newest_nights_growth(store):

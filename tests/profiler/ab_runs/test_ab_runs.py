@@ -38,7 +38,7 @@ def test_the_error_in_a_shallow_clone_has_the_command_that_fetches_the_rest(clon
 
 
 def test_a_folder_without_git_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no git repository"):
+    with pytest.raises(UsageError, match="not in a git repository"):
         repository_of(tmp_path)
 
 

@@ -121,7 +121,7 @@ def test_a_noisy_cell_is_not_converged_at_its_time_cap_with_the_interval_reached
     record = measure({"fused": simulated.Truth(1.0, noise=0.2)}, settings=settings)["fused"]
     assert record.status == "not_converged"
     assert record.latency_low_ms < 1.0 < record.latency_high_ms
-    assert "wanted: ±0.5 % after 30 samples" in record.reason
+    assert "target: ±0.5 % after 30 samples" in record.reason
     assert 90 <= sum(record.samples_ms) <= 130
 
 

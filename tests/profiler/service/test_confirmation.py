@@ -74,13 +74,13 @@ def test_an_unknown_revision_is_the_reason_for_no_pairs(clone, store):
 
 
 def test_a_folder_without_git_is_the_reason_for_no_pairs(tmp_path, store):
-    assert "no git repository" in measured(store, tmp_path, "a" * 40, "b" * 40)
+    assert "not in a git repository" in measured(store, tmp_path, "a" * 40, "b" * 40)
 
 
 def test_a_device_of_another_host_is_the_reason_for_no_pairs(clone, store):
     request = asked(store, "a" * 40, "b" * 40)
     why = measure_interleaved(store, request, RunContext(remote=True), clone)
-    assert "another host's" in why
+    assert "another host" in why
 
 
 def test_without_pairs_the_revision_is_measured_alone_and_the_request_has_the_reason(store, scripted):
