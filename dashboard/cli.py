@@ -74,10 +74,13 @@ def dashboard(
 
 
 def streamlit_arguments(port: int, address: str = HOST) -> list[str]:
-    """The command line that starts the server; `SETTINGS` override the user's own."""
+    """The command line that starts the server; `SETTINGS` override the user's own.
+
+    `-P`: the working directory may be another clone, whose `kswatch` would be imported.
+    """
     settings = SETTINGS | {"server.port": str(port), "server.address": address}
     options = [f"--{name}={value}" for name, value in settings.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(HERE / "asgi.py"), *options]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(HERE / "asgi.py"), *options]
 
 
 def refuse_taken_port(port: int, address: str = HOST) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +13,9 @@ KEY = "kswatch"
 """Under which a worker hands its version to the scheduler when it registers."""
 
 Version = Mapping[str, str]
+
+_FOLDERS = ("kswatch", "kernels", "profiler", "db", "ci", "dashboard")
+"""Top-level packages of this project, those of release 0.1.0 included."""
 
 
 def own_version() -> dict[str, str]:
@@ -52,6 +56,18 @@ def version_refusal(uuid: str, worker: Mapping[str, object], own: Version) -> st
             f"this coordinator {_short(own['commit'])}: bring both to the same one"
         )
     return None
+
+
+def filter_version_refusal(record: logging.LogRecord) -> bool:
+    """A filter of Dask's log: a call from a kswatch with other modules becomes a sentence without traceback.
+
+    Coordinators from before the versions were exchanged send their functions at once.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _FOLDERS:
+        record.msg = "a coordinator runs another version of kswatch (%s): bring both to the same version"
+        record.args, record.exc_info, record.exc_text = (error,), None, None
+    return True
 
 
 def _short(commit: object) -> str:

@@ -29,6 +29,7 @@ async def serve(scheduler: str, spec: str) -> None:
 
     quiet_libraries()  # the import above set up a log of its own
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    logging.getLogger("distributed.core").addFilter(dask_version.filter_version_refusal)
     uuid = dask_tasks.bind_device(spec).record.uuid
     version = dask_version.own_version()
     async with Worker(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import kswatch
 from kswatch.ci.config import CiConfig
 from kswatch.dashboard.cli import HOST, refuse_taken_port, streamlit_arguments
 from kswatch.dashboard.data import server_settings
@@ -51,10 +52,15 @@ def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_command_serves_the_store_until_it_is_stopped(tmp_path: Path) -> None:
     port = free_port()
-    environment = os.environ | {"KSWATCH_DATABASE_URL": f"sqlite:///{tmp_path / 'kswatch.db'}"}
-    command = [sys.executable, "-m", "kswatch", "dashboard", "--port", str(port)]
+    (tmp_path / "kswatch").mkdir()  # as in another clone
+    (tmp_path / "kswatch/__init__.py").write_text("raise RuntimeError('imported from the working directory')")
+    environment = os.environ | {
+        "KSWATCH_DATABASE_URL": f"sqlite:///{tmp_path / 'kswatch.db'}",
+        "PYTHONPATH": str(Path(kswatch.__file__).parents[1]),
+    }
+    command = [sys.executable, "-P", "-m", "kswatch", "dashboard", "--port", str(port)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as server:
         try:
             wait_until_healthy(server, f"http://127.0.0.1:{port}")

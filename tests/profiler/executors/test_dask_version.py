@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,13 @@ from distributed import Client, Scheduler, Worker
 from kswatch.errors import MeasurementError
 from kswatch.profiler.executors import dask_tasks
 from kswatch.profiler.executors.dask_cluster import DaskCluster
-from kswatch.profiler.executors.dask_version import KEY, kswatch_device, own_version, version_refusal
+from kswatch.profiler.executors.dask_version import (
+    KEY,
+    filter_version_refusal,
+    kswatch_device,
+    own_version,
+    version_refusal,
+)
 
 OWN = own_version()
 OTHERS = {
@@ -139,6 +146,22 @@ def test_a_coordinator_from_before_the_package_does_not_disturb_a_worker(loopbac
         )
         assert answer.get(address, {}).get("status") != "OK"
         assert client.run(int, workers=[address]) == {address: 0}
+
+
+@pytest.mark.parametrize(
+    ("error", "is_short"),
+    [
+        (ModuleNotFoundError("No module named 'profiler'", name="profiler"), True),
+        (ModuleNotFoundError("No module named 'kswatch.later'", name="kswatch.later"), True),
+        (ModuleNotFoundError("No module named 'numpy'", name="numpy"), False),
+        (ValueError("a defect"), False),
+    ],
+)
+def test_a_call_of_another_version_is_logged_in_one_sentence(error, is_short):
+    record = logging.LogRecord("distributed.core", 40, "", 0, "Exception", (), (type(error), error, None))
+    assert filter_version_refusal(record)
+    assert (record.exc_info is None) is is_short
+    assert ("bring both to the same version" in record.getMessage()) is is_short
 
 
 def test_a_worker_of_another_program_has_no_device_of_this_project():
