@@ -59,7 +59,7 @@ MeasuredDeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, a unique prefix of one, or a model name.")
 ]
 PatternsOption = Annotated[list[str] | None, typer.Option("--pattern", help="Pattern a,b,c,d; repeatable.")]
-BatchesOption = Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch size; repeatable.")]
+BatchesOption = Annotated[list[int] | None, typer.Option("--batch", help="Batch size; repeatable.")]
 PrecisionsOption = Annotated[
     list[str] | None, typer.Option("--precision", help="fp32, tf32, bf16, fp16; repeatable.")
 ]

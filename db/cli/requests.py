@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.db.cli.options import (
-    BatchesOption,
     ImplementationsOption,
     JsonOption,
     LayoutsOption,
@@ -39,7 +38,7 @@ def request(
         str | None, typer.Option(help="Device of the server: cpu, a UUID or a model name; by default cpu.")
     ] = None,
     pattern: PatternsOption = None,
-    batch: BatchesOption = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch size; repeatable.")] = None,
     precision: PrecisionsOption = None,
     layout: LayoutsOption = None,
     implementation: ImplementationsOption = None,

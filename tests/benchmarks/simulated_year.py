@@ -142,10 +142,7 @@ def year(
         axis=0,
     )
     hot = (rng.random(shape) < 0.5) & (rng.random(assumptions.nights) < assumptions.throttled)
-    environment = np.zeros(shape)
-    swap, driver = assumptions.swap_night, assumptions.driver_night
-    environment[:, driver:] += np.repeat(0.03 * rng.standard_normal(len(IMPLEMENTATIONS)), COUNT)[:, None]
-    environment[:, swap:] += np.log(rng.uniform(0.9, 1.1, (len(CELLS), 1)))
+    environment = _environment(rng, assumptions)
     base = np.log(rng.uniform(0.1, 10, (len(CELLS), 1)))
     mean = base + truth + shift + families + environment
     times = np.exp(
@@ -159,12 +156,8 @@ def year(
     again_own = assumptions.same_night * own + np.sqrt(1 - assumptions.same_night**2) * fresh
     again = np.exp(mean + again_own + SECOND_MODE * second + assumptions.within * rng.standard_normal(shape))
     processes = _between_processes(rng, assumptions, bimodal)
+    code = _code(rng, assumptions, causes)
     nights = np.arange(assumptions.nights)
-    code = np.cumsum(rng.random(assumptions.nights) < assumptions.new_code)
-    for cause in causes:
-        if cause.implementation == "fused":
-            code[cause.first :] += 1
-            code[cause.end :] += 1
     return Year(
         assumptions,
         times,
@@ -175,10 +168,29 @@ def year(
         processes,
         hot,
         code,
-        (nights >= driver).astype(int) + (nights >= swap),
+        (nights >= assumptions.driver_night).astype(int) + (nights >= assumptions.swap_night),
         causes,
         drift,
     )
+
+
+def _environment(rng: np.random.Generator, assumptions: YearAssumptions) -> np.ndarray:
+    """The logarithm of what a new driver and a swapped board multiply times with."""
+    environment = np.zeros((len(CELLS), assumptions.nights))
+    driver = np.repeat(0.03 * rng.standard_normal(len(IMPLEMENTATIONS)), COUNT)
+    environment[:, assumptions.driver_night :] += driver[:, None]
+    environment[:, assumptions.swap_night :] += np.log(rng.uniform(0.9, 1.1, (len(CELLS), 1)))
+    return environment
+
+
+def _code(rng: np.random.Generator, assumptions: YearAssumptions, causes: tuple[Cause, ...]) -> np.ndarray:
+    """The number of the machine code of each night: changed at random, and by causes in `fused`."""
+    code = np.cumsum(rng.random(assumptions.nights) < assumptions.new_code)
+    for cause in causes:
+        if cause.implementation == "fused":
+            code[cause.first :] += 1
+            code[cause.end :] += 1
+    return code
 
 
 def _between_processes(

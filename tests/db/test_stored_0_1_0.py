@@ -263,12 +263,12 @@ def _wait_for_the_end(path: Path, server: subprocess.Popen[str]) -> None:
 def test_serve_ends_the_queued_request_and_answers_both_confirmations(store: Path):
     """One server for all three, since starting one and its measuring process takes longest."""
     served = after_serving(store)
-    the_queued_request_is_measured(served)
-    the_open_confirmation_is_measured_and_dismisses_its_alert(served)
-    what_a_killed_server_had_measured_confirms_its_alert(served)
+    assert_the_queued_request_is_measured(served)
+    assert_the_open_confirmation_is_measured_and_dismisses_its_alert(served)
+    assert_what_a_killed_server_had_measured_confirms_its_alert(served)
 
 
-def the_queued_request_is_measured(served: Served) -> None:
+def assert_the_queued_request_is_measured(served: Served) -> None:
     request = served.request("queued")
     assert (request["state"], request["cells_done"]) == ("done", 2)
     run = served.runs[request["run"]]
@@ -276,7 +276,7 @@ def the_queued_request_is_measured(served: Served) -> None:
     assert run["arguments"]["pattern"] == ["6,64,64,1"]
 
 
-def the_open_confirmation_is_measured_and_dismisses_its_alert(served: Served) -> None:
+def assert_the_open_confirmation_is_measured_and_dismisses_its_alert(served: Served) -> None:
     request, alert = served.request("open_confirmation"), served.alerts["open_alert"]
     assert request["state"] == "done" and request["run"] not in (None, request["arguments"]["of_run"])
     run = served.runs[request["run"]]
@@ -287,7 +287,7 @@ def the_open_confirmation_is_measured_and_dismisses_its_alert(served: Served) ->
     assert "; without the last good revision: " in event["reason"], "its commits are of no repository"
 
 
-def what_a_killed_server_had_measured_confirms_its_alert(served: Served) -> None:
+def assert_what_a_killed_server_had_measured_confirms_its_alert(served: Served) -> None:
     request, alert = served.request("unanswered_confirmation"), served.alerts["unanswered_alert"]
     assert (request["state"], request["run"]) == ("done", NUMBERS["unanswered_run"])
     measured = [one for one in served.runs.values() if one["request"] == request["request"]]
