@@ -17,6 +17,7 @@ from kswatch.db.alerts.precision import patterns_of
 from kswatch.db.coordination.run_events import LostRun, lost_runs
 from kswatch.db.queries.basic import AlertRow, DeviceRow, RunRow, alert_events, alerts, devices, runs
 from kswatch.db.store import Store
+from kswatch.services import is_in_future
 
 _RUNS_BEFORE, _RUNS_NOW = 3, 2
 """A pattern is missing that each of three nights held and neither of the two after them does."""
@@ -92,6 +93,8 @@ def _find_missing(
     if config.judgement_limits.is_overdue(newest.started_at, now):
         since = f"{newest.started_at:%Y-%m-%d %H:%M} UTC"
         title = f"{device.model} stopped reporting: no nightly run since {since}"
+        if is_in_future(newest.started_at, now):
+            title = f"{device.model}: its last nightly run is dated {since}, in the future; correct its clock"
         yield _new_alert(device.id, newest.id, title)
     elif patterns := _missing_patterns(store, device.id, newest.suite):
         count = "1 pattern is" if len(patterns) == 1 else f"{len(patterns)} patterns are"

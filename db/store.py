@@ -17,6 +17,7 @@ from kswatch.db.backend.engine import WRITES, open_engine
 from kswatch.db.backend.errors import shown, translate_db_errors
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, field_names, record_of
 from kswatch.db.backend.retry import ConnectRetry
+from kswatch.db.backend.store_file import require_same_file
 from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,
@@ -98,12 +99,18 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that is one short transaction: it waits for its turn and commits at the end."""
+        """A session that is one short transaction: it waits for its turn and commits at the end.
+
+        Raises:
+            StoreError: by a file that was deleted or replaced meanwhile, before or after the commit.
+        """
         try:
+            require_same_file(self.engine)
             with self._connected(self._writer) as session, session.begin():
                 if self._guard:
                     self._guard(session)
                 yield session
+            require_same_file(self.engine)
         except BaseException:
             self.identifiers.forget()
             raise

@@ -28,8 +28,11 @@ class JudgementLimits:
     """A canary that differs by more than this share from its history means that the machine changed."""
 
     def is_overdue(self, newest: datetime, now: datetime) -> bool:
-        """Whether a device whose newest nightly run began at `newest` has stopped reporting."""
-        return now - newest > timedelta(hours=self.silent_hours)
+        """Whether a device whose newest nightly run began at `newest` has stopped reporting.
+
+        A run that is dated in the future proves nothing: the clock that dated it was ahead.
+        """
+        return is_in_future(newest, now) or now - newest > timedelta(hours=self.silent_hours)
 
     def has_machine_moved(self, canary_shares: Iterable[float]) -> bool:
         """Whether any canary differs too far from its own median; 1.0 is the median."""
@@ -132,3 +135,8 @@ def services(ctx: CommandContext) -> Services[Any]:
     """The services that were composed for a command."""
     found: Services[Any] = ctx.obj
     return found
+
+
+def is_in_future(moment: datetime, now: datetime) -> bool:
+    """Whether only a wrong clock can have dated something so: clocks of hosts differ by seconds."""
+    return moment - now > timedelta(hours=1)

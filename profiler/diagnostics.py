@@ -42,6 +42,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
     return [
         Check("python", True, platform.python_version()),
         *import_name(),
+        code(),
         torch(),
         compiler(),
         *gpus(),
@@ -96,6 +97,21 @@ def _lost_links(package: Path) -> Iterator[Check]:
             "(on Windows in developer mode)"
         )
         yield Check("import name", False, finding, cure)
+
+
+def code() -> Check:
+    """The revision that runs are recorded with, and whether git may read it."""
+    from kswatch.profiler.revisions.code_revision import revision_note, running_revision
+
+    found = running_revision()
+    name = found.subject if "+" in found.commit else f"commit {found.commit[:12]}"
+    what = f"runs are recorded as {name}" + (", with uncommitted changes" if found.dirty else "")
+    note = revision_note()
+    return Check("code", not note, f"{note.partition('; ')[0]}; {what}" if note else what, _cure(note))
+
+
+def _cure(note: str | None) -> str:
+    return note.partition("; ")[2] if note else ""
 
 
 def torch() -> Check:

@@ -68,7 +68,7 @@ def _revisions(
 ) -> tuple[str | None, str | None, str | None]:
     """The good and the bad commit, or the reason why there are no two.
 
-    Uncommitted changes exclude a comparison, since no worktree has them.
+    Uncommitted changes exclude a comparison, since no commit has them.
     """
     good_run = max((one.explanation.get("last_good_run") or 0 for one in flagged), default=0)
     good = queries.run(store, good_run).revision if good_run else None

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from kswatch.db.backend.errors import shown, translate_db_errors
+from kswatch.db.backend.store_file import remember_file
 from kswatch.db.json_text import to_json_text
 from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.errors import ConfigurationError, StoreError
@@ -60,6 +61,8 @@ def open_engine(url: str, create: bool = True) -> Engine:
     try:
         with translate_db_errors(parsed):
             _upgrade_schema(engine)
+        if path is not None:
+            remember_file(engine, path)
     except BaseException:
         engine.dispose()
         raise

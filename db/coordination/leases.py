@@ -6,12 +6,13 @@ of the old one are refused from then on, however late it resumes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
@@ -21,6 +22,16 @@ from kswatch.errors import MeasurementError
 
 LEASE_SECONDS = 120.0
 """Lifetime of a lease without a heartbeat."""
+
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""Clocks of hosts that share a store may differ by so much; a heartbeat further ahead is of a wrong clock."""
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceBusyError(MeasurementError):
+    """Another process holds the device: the same run can be begun once that ends."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +55,17 @@ def acquire(
     The lease of a holder that `is_dead` knows to be dead need not expire first.
 
     Raises:
-        MeasurementError: another holder has the lease.
+        DeviceBusyError: another holder has the lease.
     """
+    correct_future_leases(store)
     now = datetime.now(UTC)
     with store.writing() as session:
         free = {"fencing": 0, "holder": "", "heartbeat_at": now, "expires_at": now}
         insert_rows(session, Lease, [{"device_uuid": device_uuid, **free}], replace=False)
         lease = session.get_one(Lease, device_uuid, with_for_update=True)
         if lease.expires_at > now and not is_dead(lease.holder):
-            quiet_s = (now - lease.heartbeat_at).total_seconds()
-            raise MeasurementError(
+            quiet_s = max(0.0, (now - lease.heartbeat_at).total_seconds())
+            raise DeviceBusyError(
                 f"device {device_uuid} is being measured by {lease.holder} "
                 f"(last heartbeat {quiet_s:.0f} s ago); "
                 "wait for it to end, or stop it"
@@ -69,6 +81,29 @@ def holder_of(store: Store, device_uuid: str) -> str | None:
     with store.session() as session:
         lease = session.get(Lease, device_uuid)
         return lease.holder if lease and lease.expires_at > datetime.now(UTC) else None
+
+
+def correct_future_leases(store: Store) -> list[str]:
+    """Set leases of a clock that was ahead to the present, and return their devices.
+
+    Each keeps its length: a holder that lives renews it, one that has ended loses it when it expires.
+    """
+    limit = datetime.now(UTC) + CLOCK_TOLERANCE
+    with store.session() as session:
+        if not session.scalars(select(Lease.device_uuid).where(Lease.heartbeat_at > limit)).all():
+            return []
+    with store.writing() as session:
+        now = datetime.now(UTC)
+        ahead = session.scalars(select(Lease).where(Lease.heartbeat_at > limit).with_for_update()).all()
+        for lease in ahead:
+            _log.warning(
+                "device %s: its last heartbeat, by %s, is of %s, in the future: it is set to now",
+                lease.device_uuid,
+                lease.holder,
+                lease.heartbeat_at,
+            )
+            lease.heartbeat_at, lease.expires_at = now, now + (lease.expires_at - lease.heartbeat_at)
+        return [lease.device_uuid for lease in ahead]
 
 
 def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy.orm import Session
+
 from kswatch.db.schema.tables import ScheduleMark
 from kswatch.db.store import Store
 
@@ -15,14 +17,26 @@ def last_due(store: Store, name: str) -> datetime | None:
         return mark.last_due_at if mark else None
 
 
-def mark_due(store: Store, name: str, due_at: datetime) -> bool:
-    """Mark a due time; False when it, or a later one, is marked already."""
+def mark_due(session: Session, name: str, due_at: datetime) -> bool:
+    """Mark a due time in the caller's transaction; False when it, or a later one, is marked already.
+
+    The transaction that marks it also queues what is due: a process that ends in between loses neither.
+    """
+    mark = session.get(ScheduleMark, name, with_for_update=True)
+    if mark is None:
+        session.add(ScheduleMark(name=name, last_due_at=due_at))
+        return True
+    if mark.last_due_at >= due_at:
+        return False
+    mark.last_due_at = due_at
+    return True
+
+
+def correct_mark(store: Store, name: str, wrong: datetime, right: datetime) -> bool:
+    """Replace a mark of a clock that was ahead; False where another process has done so already."""
     with store.writing() as session:
         mark = session.get(ScheduleMark, name, with_for_update=True)
-        if mark is None:
-            session.add(ScheduleMark(name=name, last_due_at=due_at))
-            return True
-        if mark.last_due_at >= due_at:
+        if mark is None or mark.last_due_at != wrong:
             return False
-        mark.last_due_at = due_at
+        mark.last_due_at = right
         return True

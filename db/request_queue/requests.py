@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -21,6 +22,25 @@ from kswatch.errors import UsageError
 End = Literal["done", "failed", "cancelled"]
 
 
+@dataclass(frozen=True)
+class RequestedRun:
+    """A run to be queued.
+
+    `device` is cpu, a UUID or a model name; `arguments` are the suite's filters, as in `RunRecord.arguments`,
+    and optionally `budget`, equal to `budget_s`. The highest priority is taken first, then the oldest.
+    """
+
+    suite: str
+    device: str
+    asked_by: str
+    why: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    kind: RunKind = "ad_hoc"
+    priority: int = 0
+    cells: int | None = None
+    budget_s: float | None = None
+
+
 def submit(
     store: Store,
     suite: str,
@@ -35,43 +55,49 @@ def submit(
     budget_s: float | None = None,
     limits: RequestLimits | None = None,
 ) -> int:
-    """Queue a run and return the request's id; whether it can run is checked when it is taken.
+    """Queue a run (see `RequestedRun`) and return the request's id; it is checked when it is taken.
 
-    `device` is cpu, a UUID or a model name; `arguments` are the suite's filters, as in `RunRecord.arguments`,
-    and optionally `budget`, equal to `budget_s`. The highest priority is taken first, then the oldest. The
-    duration is estimated from the number of cells, where known. Without `limits` no size is refused.
+    The duration is estimated from the number of cells, where known. Without `limits` no size is refused.
 
     Raises:
         UsageError: it costs too much, or this user submitted too many requests within the last hour.
     """
+    run = RequestedRun(suite, device, asked_by, why, arguments or {}, kind, priority, cells, budget_s)
     estimate = estimated_seconds(store, device, cells)
-    seconds = min(filter(None, (estimate, budget_s)), default=None)
-    now = datetime.now(UTC)
     with store.writing() as session:
         if limits:
-            reason = limits.refusal(cells, seconds) or _too_often(session, limits, asked_by, now)
+            seconds = min(filter(None, (estimate, budget_s)), default=None)
+            reason = limits.refusal(cells, seconds) or _too_often(session, limits, asked_by)
             if reason:
                 raise UsageError(f"this request is refused: {reason}")
-        submitted = Request(
-            suite=suite,
-            device=device,
-            asked_by=asked_by,
-            why=why,
-            arguments=dict(arguments or {}),
-            kind=kind,
-            priority=priority,
-            asked_at=now,
-            cells_planned=cells,
-            seconds_planned=seconds if estimate else None,  # a budget alone is no estimate
-        )
-        session.add(submitted)
-        session.flush()
-        request_events.add(session, submitted.id, now, asked_by, "ask", why)
-        return submitted.id
+        return add(session, run, estimate)
 
 
-def _too_often(session: Session, limits: RequestLimits, user: str, now: datetime) -> str | None:
-    recent = (Request.asked_by == user, Request.asked_at > now - timedelta(hours=1))
+def add(session: Session, run: RequestedRun, estimated_s: float | None = None) -> int:
+    """Queue a run in the caller's transaction, and return the request's id."""
+    seconds = min(filter(None, (estimated_s, run.budget_s)), default=None)
+    now = datetime.now(UTC)
+    submitted = Request(
+        suite=run.suite,
+        device=run.device,
+        asked_by=run.asked_by,
+        why=run.why,
+        arguments=dict(run.arguments),
+        kind=run.kind,
+        priority=run.priority,
+        asked_at=now,
+        cells_planned=run.cells,
+        seconds_planned=seconds if estimated_s else None,  # a budget alone is no estimate
+    )
+    session.add(submitted)
+    session.flush()
+    request_events.add(session, submitted.id, now, run.asked_by, "ask", run.why)
+    return submitted.id
+
+
+def _too_often(session: Session, limits: RequestLimits, user: str) -> str | None:
+    now = datetime.now(UTC)
+    recent = (Request.asked_by == user, Request.asked_at > now - timedelta(hours=1), Request.asked_at <= now)
     count = session.scalar(select(func.count()).select_from(Request).where(*recent)) or 0
     if count < limits.requests_per_hour:
         return None

@@ -1,4 +1,4 @@
-"""An A/B run of two revisions: worktrees, the device's lease, pairs of processes, the store."""
+"""An A/B run of two revisions: their files, the device's lease, pairs of processes, the store."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from kswatch.profiler.planning.budget import parse_seconds
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
 from kswatch.profiler.revisions import git
 from kswatch.profiler.revisions.affected_implementations import affected_implementations
+from kswatch.profiler.revisions.checkouts import checkouts
 from kswatch.profiler.revisions.revision_kernels import BEFORE_PACKAGE, is_before_package
 from kswatch.profiler.runs.progress import for_terminal
 from kswatch.profiler.runs.session import RunContext
@@ -136,7 +137,7 @@ def open_for_command(
     """`open_gate` with defaults of the configuration, progress on stderr, and a clean end on Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: it was stopped; device and worktrees have been released.
+        KeyboardInterrupt: it was stopped; the device is free and the files are removed.
     """
     budget_s = parse_seconds(budget)
     spec = device or nightly_devices(config)[0]
@@ -161,7 +162,7 @@ def open_gate(
 
     Raises:
         UsageError: no repository, no such revision, no such suite or filter.
-        MeasurementError: no such device, it is in use, or no worktree can be written.
+        MeasurementError: no such device, it is in use, or no revision can be written.
     """
     base, head = (git.revision_of(request.repository, name) for name in (request.base, request.head))
     plan = plan_suite(request.suite, Filters.from_arguments(request.filters))
@@ -171,7 +172,7 @@ def open_gate(
         yield GateSession(base, head, notes=notes)
         return
     target = devices.find(request.device)
-    with git.worktrees(request.repository, [base.commit, head.commit]) as folders:
+    with checkouts(request.repository, [base.commit, head.commit]) as folders:
         # kernels from before the package could only be replaced by this kswatch's own, not measured
         old = (
             BrokenRevision(side, revision.commit, BEFORE_PACKAGE, log="")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from kswatch.profiler.revisions.git import revision
+from kswatch.profiler.revisions.code_revision import running_revision
 
 KEY = "kswatch"
 """Under which a worker hands its version to the scheduler when it registers."""
@@ -19,13 +18,12 @@ _FOLDERS = ("kswatch", "kernels", "profiler", "db", "ci", "dashboard")
 
 
 def own_version() -> dict[str, str]:
-    """Release and commit of this process; the commit is empty where there is no repository."""
+    """Release and revision of this process."""
     try:
         release = version("kswatch")
     except PackageNotFoundError:  # a checkout that is not installed
         release = "unknown"
-    commit = revision(Path(__file__))
-    return {"release": release, "commit": commit.commit if commit else ""}
+    return {"release": release, "commit": running_revision().commit}
 
 
 def kswatch_device(worker: Mapping[str, object]) -> str | None:

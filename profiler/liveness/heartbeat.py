@@ -13,7 +13,7 @@ from kswatch.db.coordination.workers import Heartbeat, mark_stopped, record_hear
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, MeasurementError
-from kswatch.profiler.liveness.device_lease import this_process
+from kswatch.profiler.liveness.process_identity import this_process
 
 HEARTBEAT_S = 20.0
 """Between two heartbeats; `kswatch.db.coordination.workers.HEARTBEAT_TIMEOUT` is several of these."""

@@ -1,1 +1,1 @@
-"""Revisions of the kernels in git: worktrees, loading kernels, the effects of a change, compiler figures."""
+"""Revisions of the kernels in git: their files, loading them, the effects of a change, compiler figures."""

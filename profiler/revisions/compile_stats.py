@@ -1,7 +1,7 @@
 """Compiler figures of a revision's kernels, per architecture: exact numbers that need no GPU.
 
 They follow from the files of `kernels/` and the compiler alone, and are cached by the hash of both: a
-revision whose kernels were compiled before needs neither a worktree nor a process.
+revision whose kernels were compiled before needs neither files nor a process.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from kswatch.errors import MeasurementError
 from kswatch.kernels.fused.artifacts.cache import cache_folder
 from kswatch.kernels.fused.cuda.nvcc import find_nvcc, nvcc_version
 from kswatch.profiler.child_process import child_environment, python_command
+from kswatch.profiler.revisions.checkouts import checkouts
 from kswatch.profiler.revisions.compile_stats_main import NO_FIGURES
-from kswatch.profiler.revisions.git import KERNELS, git, repository_of, revision_of, worktrees
+from kswatch.profiler.revisions.git import KERNELS, git, repository_of, revision_of
 
 _MODULE = "kswatch.profiler.revisions.compile_stats_main"
 _CHILD_SOURCES = ("compile_stats_main.py", "revision_kernels.py")
@@ -57,7 +58,7 @@ def _figures(repository: Path, revisions: Sequence[RevisionRecord]) -> list[Figu
     missing = [number for number, document in enumerate(documents) if document is None]
     with ExitStack() as resources:
         commits = [revisions[number].commit for number in missing]
-        folders = resources.enter_context(worktrees(repository, commits)) if missing else []
+        folders = resources.enter_context(checkouts(repository, commits)) if missing else []
         for number, folder in zip(missing, folders, strict=True):
             documents[number] = _compile(folder, revisions[number])
             _write(paths[number], documents[number])

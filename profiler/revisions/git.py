@@ -1,33 +1,69 @@
-"""Revisions of the kernels in git: the commit of a name, changed files, and worktrees to import from."""
+"""Git commands over one repository, unaffected by the environment and settings of whoever starts them.
+
+A hook, a rebase or an editor exports `GIT_DIR`, `GIT_INDEX_FILE` and others: a command that inherited them
+would read, and write, another repository's index. Users configure formats, signatures and filters, which
+change what a command prints. Neither may decide what is measured.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-
-import psutil
 
 from kswatch.db.records import RevisionRecord
 from kswatch.errors import MeasurementError, UsageError
-from kswatch.kernels.fused.artifacts.cache import cache_folder
 
 KERNELS = "kernels"
 """The folder of a repository that is measured; nothing else of a revision is checked out."""
 _TIMEOUT_S = 120
+_KEPT_VARIABLES = (
+    "GIT_EXEC_PATH",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_COUNT",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+)
+"""Where git and its settings are found, and how far up it looks: of the machine, not of one repository."""
+_KEPT_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.quotePath": "true",
+    "core.sparseCheckout": "false",
+    "color.ui": "false",
+    "diff.ignoreSubmodules": "none",
+    "diff.noprefix": "false",
+    "diff.relative": "false",
+    "gc.auto": "0",
+    "i18n.logOutputEncoding": "UTF-8",
+    "log.decorate": "false",
+    "log.follow": "false",
+    "log.mailmap": "false",
+    "log.showRoot": "true",
+    "log.showSignature": "false",
+    "maintenance.auto": "false",
+    "status.branch": "false",
+    "status.renames": "false",
+    "status.showStash": "false",
+    "submodule.recurse": "false",
+}
+"""What a user may have configured otherwise: it would run programs, or change what commands print."""
+_AS_COMMITTED = {"core.autocrlf": "false", "core.eol": "lf"}
+"""Line endings of files written from an index of our own."""
 
 
 def repository_of(path: Path) -> Path:
     """The top folder of the git repository that holds `path`.
 
     Raises:
-        UsageError: git is not installed, or the folder is in no repository.
+        UsageError: git is not installed, or the folder is in no repository that git may read.
     """
     if shutil.which("git") is None:
         raise UsageError("comparing revisions needs git, which is not on the PATH; install it")
@@ -37,7 +73,28 @@ def repository_of(path: Path) -> Path:
             f"{path} is not in a git repository, so there are no revisions to compare; go to a clone, "
             f"or name one with --repository ({_last_line(done)})"
         )
-    return Path(done.stdout.strip())
+    return Path(os.fsdecode(done.stdout.removesuffix(b"\n")))
+
+
+def foreign_checkout(path: Path) -> str | None:
+    """Why git refuses to read the checkout that holds `path`, with the cure: another user owns it."""
+    if shutil.which("git") is None:
+        return None
+    with suppress(MeasurementError):
+        done = _run(path if path.is_dir() else path.parent, "rev-parse", "--show-toplevel")
+        if done.returncode and b"dubious ownership" in done.stderr:
+            where = _owned_folder(done.stderr) or path
+            return (
+                f"the checkout in {where} belongs to another user, so git does not read its commit; "
+                f"if you trust it: git config --global --add safe.directory '{where}'"
+            )
+    return None
+
+
+def _owned_folder(message: bytes) -> str | None:
+    """The folder between the first quotation marks of git's message."""
+    parts = os.fsdecode(message).split("'")
+    return parts[1] if len(parts) > 2 else None
 
 
 def revision_of(repository: Path, name: str) -> RevisionRecord:
@@ -46,27 +103,24 @@ def revision_of(repository: Path, name: str) -> RevisionRecord:
     Raises:
         UsageError: there is none; in a shallow clone the message has the command that fetches it.
     """
+    unknown = f"unknown revision {name[:200]!r} in {repository.name}"
+    if "\0" in name:
+        raise UsageError(unknown)
     done = _run(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if done.returncode:
-        raise UsageError(f"unknown revision {name!r} in {repository.name}{_shallow_cure(repository)}")
-    commit = done.stdout.strip()
-    shown = git(repository, "show", "--no-patch", "--format=%cI%x00%s", commit).strip()
+        raise UsageError(unknown + _shallow_cure(repository))
+    commit = _text(done.stdout).strip()
+    shown = git(repository, "log", "-1", "--no-notes", "--format=%ct%x00%s", commit, "--").removesuffix("\n")
     committed_at, _, subject = shown.partition("\0")
-    return RevisionRecord(commit, datetime.fromisoformat(committed_at), subject[:500])
+    return RevisionRecord(commit, _moment(committed_at), subject[:500])
 
 
-def revision(path: Path) -> RevisionRecord | None:
-    """The commit of the work tree that holds `path`; None without git or outside a repository.
-
-    Only changes to tracked files make it dirty: a store or a report beside the code does not.
-    """
-    folder = path if path.is_dir() else path.parent
-    with suppress(UsageError, MeasurementError):
-        branch = git(folder, "rev-parse", "--abbrev-ref", "HEAD").strip()
-        changes = git(folder, "status", "--porcelain", "--untracked-files=no").strip()
-        head = revision_of(folder, "HEAD")
-        return replace(head, branch=None if branch == "HEAD" else branch, dirty=bool(changes))
-    return None
+def _moment(seconds: str) -> datetime | None:
+    """Seconds since 1970; None for a date that no calendar has."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _shallow_cure(repository: Path) -> str:
@@ -80,9 +134,8 @@ def _shallow_cure(repository: Path) -> str:
 
 def changed_paths(repository: Path, base: str, head: str) -> list[str]:
     """Files below `kernels/` that differ between two commits; a renamed one counts with both names."""
-    return git(
-        repository, "diff", "--name-only", "--no-renames", "-z", base, head, "--", f":(top){KERNELS}"
-    ).split("\0")[:-1]
+    options = ("--name-only", "--no-ext-diff", "--no-renames", "-z")
+    return git(repository, "diff", *options, base, head, "--", f":(top){KERNELS}").split("\0")[:-1]
 
 
 def has_uncommitted(repository: Path, commit: str) -> bool:
@@ -92,77 +145,64 @@ def has_uncommitted(repository: Path, commit: str) -> bool:
     return bool(git(repository, "status", "--porcelain", "--", f":(top){KERNELS}").strip())
 
 
-@contextmanager
-def worktrees(repository: Path, commits: Sequence[str]) -> Iterator[list[Path]]:
-    """A folder for each commit that holds its `kernels/`, removed at the end in any case.
+def git(folder: Path, *arguments: str, index: Path | None = None) -> str:
+    """The output of a git command; bytes that are not UTF-8 are replaced.
 
-    Raises:
-        UsageError: a commit has no `kernels/`.
-        MeasurementError: the worktree cannot be written.
-    """
-    parent = cache_folder() / "worktrees"
-    _remove_abandoned(repository, parent)
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        scope = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-    except OSError as error:
-        raise MeasurementError(
-            f"no worktree can be written below {parent} ({error.strerror}); set KSWATCH_CACHE"
-        ) from error
-    try:
-        # Names of one length: the address space of a process shifts with the length of its paths.
-        folders = [scope / f"{number:02d}" for number in range(len(commits))]
-        for folder, commit in zip(folders, commits, strict=True):
-            _check_out(repository, folder, commit)
-        yield folders
-    finally:
-        shutil.rmtree(scope, ignore_errors=True)
-        with suppress(MeasurementError):
-            git(repository, "worktree", "prune")
-
-
-def _check_out(repository: Path, folder: Path, commit: str) -> None:
-    if not git(repository, "ls-tree", "--name-only", commit, f"{KERNELS}/"):
-        raise UsageError(f"revision {commit[:12]} has no folder {KERNELS}/, so there is nothing to measure")
-    git(repository, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), commit)
-    git(folder, "checkout", "--quiet", commit, "--", KERNELS)
-
-
-def _remove_abandoned(repository: Path, parent: Path) -> None:
-    """Remove the worktrees of processes that were killed."""
-    for scope in parent.glob("*-*"):
-        pid = scope.name.partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(scope, ignore_errors=True)
-    with suppress(MeasurementError):
-        git(repository, "worktree", "prune")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """The output of a git command.
+    Args:
+        folder: Of the repository.
+        arguments: Of the command.
+        index: A file to use in place of the repository's own index, to write files as they were committed.
 
     Raises:
         MeasurementError: git fails; the message ends with the last line of its errors.
     """
-    done = _run(folder, *arguments)
+    done = _run(folder, *arguments, index=index)
     if done.returncode:
         raise MeasurementError(f"git {arguments[0]} failed in {folder}: {_last_line(done)}")
-    return done.stdout
+    return _text(done.stdout)
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Hooks of the repository must not run in a worktree that is only measured.
-    command = ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments]
+def git_environment() -> dict[str, str]:
+    """This process's environment without what points git at a repository, an index or an output format."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
+    }
+    # Reading a checkout's state must not refresh its index; a replaced object is not the measured commit.
+    return kept | {
+        "LC_ALL": "C",
+        "LANGUAGE": "",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+    }
+
+
+def _run(folder: Path, *arguments: str, index: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    chosen = _SETTINGS | (_AS_COMMITTED if index else {})
+    settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
+    command = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
+    environment = git_environment() | ({"GIT_INDEX_FILE": str(index)} if index else {})
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            env=environment,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise MeasurementError(f"git {arguments[0]} cannot run in {folder}: {error}") from error
 
 
-def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace")
+
+
+def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:
+    return (_text(done.stderr).strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 class CommitHistory:

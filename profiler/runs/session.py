@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from kswatch.db.coordination import leases, run_events
+from kswatch.db.coordination import leases, run_events, run_log
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
@@ -32,7 +31,7 @@ from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
 from kswatch.profiler.planning.priority_order import last_best, work_units
 from kswatch.profiler.planning.run_options import RunOptions
-from kswatch.profiler.revisions.git import revision
+from kswatch.profiler.revisions.code_revision import revision_note, running_revision
 from kswatch.profiler.runs.logged_progress import LoggedProgress
 from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult
 from kswatch.profiler.runs.progress import Progress
@@ -92,6 +91,7 @@ def run_suite(
         StoreError: the store cannot be written; what was recorded stays.
     """
     context = context or RunContext()
+    note = revision_note()
     arguments = {"hot": context.config.hot} | dict(filters or {})
     chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
     plan, target = plan_suite(suite, chosen), context.find_device(device)
@@ -102,7 +102,7 @@ def run_suite(
                 suite=plan.suite,
                 device=site.device,
                 environment=site.environment,
-                revision=revision(Path(__file__)),
+                revision=running_revision(),
                 kind=kind,
                 origin="simulated" if site.device.simulated else "measured",
                 started_at=datetime.now(UTC),
@@ -112,6 +112,9 @@ def run_suite(
                 request_id=request_id,
             )
         )
+        if note:
+            context.progress.note(note)
+            run_log.log(store, run_id, [("warning", note)])
         return loop(run_id).conduct(TimeBudget(budget_s, engine.now_s))
 
 
@@ -146,7 +149,7 @@ def resume(
     if former.origin == "imported" or SIDE in former.arguments or plan.cells != former.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
     done = store.done_cells(run_id)
-    if len(done) >= plan.cells:
+    if len(done) >= plan.cells and row.state == "finished":
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
     target = context.find_device(former.device.uuid)
     budget_s = budget_s or former.budget_s
@@ -213,13 +216,11 @@ def _mark_dead_runs(store: Store, target: devices.Target) -> None:
 
 def _require_unchanged(run_id: int, former: RunRecord, engine: Engine) -> None:
     """Refuse to add to a run of another revision or environment."""
-    now, then = revision(Path(__file__)), former.revision
-    if (now and now.commit) != (then and then.commit):
+    now, then = running_revision(), former.revision
+    if then is None or now.commit != then.commit:
         raise UsageError(f"run {run_id} was measured at another commit; check that out, or begin a new run")
-    if (now and now.dirty) != (then and then.dirty):
-        changed = (
-            "there are new uncommitted changes" if now and now.dirty else "its uncommitted changes are gone"
-        )
+    if now.dirty != then.dirty:
+        changed = "there are new uncommitted changes" if now.dirty else "its uncommitted changes are gone"
         raise UsageError(f"run {run_id} cannot be resumed: {changed}; restore the files, or begin a new run")
     if engine.site().environment != former.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")

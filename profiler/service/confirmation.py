@@ -48,7 +48,7 @@ def measure_interleaved(
     if confirmation is None or not confirmation.good_revision or not confirmation.bad_revision:
         return (confirmation and confirmation.why_alone) or "no good revision is known"
     if context.remote:
-        return "its device is on another host, which has no worktrees"
+        return "its device is on another host, which has no revisions to compare"
     with ExitStack() as resources:
         try:
             comparison = _comparison(request, confirmation, repository_of(repository))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
+from kswatch.db.coordination.leases import DeviceBusyError
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
@@ -72,6 +73,8 @@ def run_requests(
                 raise Stopped
         except Stopped:
             requests.requeue(store, request_id, "the night was stopped", request.taken_at)
+        except DeviceBusyError as error:
+            requests.requeue(store, request_id, f"waits for its device: {error}", request.taken_at)
         except KswatchError as error:
             requests.finish(store, request_id, "failed", str(error))
         else:

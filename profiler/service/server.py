@@ -16,17 +16,19 @@ from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.config import RequestLimits
 from kswatch.db.coordination import leases, run_events
 from kswatch.db.coordination import schedule as schedule_marks
+from kswatch.db.coordination.leases import DeviceBusyError
 from kswatch.db.coordination.workers import HEARTBEAT_TIMEOUT
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
 from kswatch.db.request_queue import requests
+from kswatch.db.request_queue.requests import RequestedRun
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.nightly_devices import nightly_devices
 from kswatch.profiler.executors.base import WorkerLostError
-from kswatch.profiler.liveness.device_lease import has_ended, this_process
 from kswatch.profiler.liveness.heartbeat import coordinator_heartbeats
+from kswatch.profiler.liveness.process_identity import has_ended, this_process
 from kswatch.profiler.planning.plan import Filters, plan_suite
 from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
@@ -34,7 +36,7 @@ from kswatch.profiler.runs.session import RunContext
 from kswatch.profiler.service.dead_man_switch import ping
 from kswatch.profiler.service.nightly import Judge, nightly_suite
 from kswatch.profiler.service.request_runner import RequestProgress, limited_to_budget, measure_request
-from kswatch.profiler.service.schedule import missed, next_due, trigger
+from kswatch.profiler.service.schedule import missed, next_due, read_schedule
 from kswatch.profiler.signals import EitherStop, Stopped
 
 _log = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ class Server:
         self._store = store
         self._context = context
         self._config = context.config
-        self._schedule = trigger(self._config.nightly_cron, self._config.timezone)
+        self._schedule = read_schedule(self._config.nightly_cron, self._config.timezone)
         self._judge = judge
         self._now = now
         self._limits = limits
@@ -95,6 +97,7 @@ class Server:
 
     def step(self) -> None:
         """Update the queue, start every request whose device is free, and finish the runs that end soon."""
+        leases.correct_future_leases(self._store)
         self.requeue_abandoned()
         self.report_lost_workers()
         self.request_due_nightly()
@@ -131,21 +134,38 @@ class Server:
     def request_due_nightly(self) -> None:
         """Queue the nightly of each device if it is due; nights missed without a server count once."""
         now = self._now()
+        last = self._last_due(now)
+        due = missed(self._schedule, last, now) if last else None
+        if due is None:
+            return
+        nights = self._nights_of(due)
+        with self._store.writing() as session:
+            if schedule_marks.mark_due(session, NIGHTLY, due):
+                for night in nights:
+                    requests.add(session, night)
+
+    def _last_due(self, now: datetime) -> datetime | None:
+        """The last due time that was marked; None for a new store, which has missed nothing."""
         last = schedule_marks.last_due(self._store, NIGHTLY)
         if last is None:
-            schedule_marks.mark_due(self._store, NIGHTLY, now)  # a new store has missed nothing
-            return
-        due = missed(self._schedule, last, now)
-        if due is None or not schedule_marks.mark_due(self._store, NIGHTLY, due):
-            return
+            with self._store.writing() as session:
+                schedule_marks.mark_due(session, NIGHTLY, now)
+            return None
+        due = next_due(self._schedule, now)
+        if due is None or last <= due:
+            return last
+        # Queued by a clock that was ahead: all nights until then would be left out.
+        if schedule_marks.correct_mark(self._store, NIGHTLY, last, now):
+            _log.warning("the last night is marked as of %s, in the future: the mark is set to now", last)
+        return now
+
+    def _nights_of(self, due: datetime) -> list[RequestedRun]:
+        """The nightly runs of a due time, without the devices whose earlier night still waits."""
         context = self._context
         queued = queries.requests(self._store, states=("queued",), limit=None)
         waiting = {request.device for request in queued if request.kind == NIGHTLY}
-        for device in nightly_devices(self._config, (), context.list_devices):
-            if device in waiting:
-                continue  # the request of an earlier night still waits
-            requests.submit(
-                self._store,
+        return [
+            RequestedRun(
                 nightly_suite(self._config, device, context.find_device),
                 device,
                 asked_by="schedule",
@@ -153,6 +173,9 @@ class Server:
                 arguments={"budget": self._config.nightly_budget},
                 kind=NIGHTLY,
             )
+            for device in nightly_devices(self._config, (), context.list_devices)
+            if device not in waiting
+        ]
 
     def start_next(self) -> RunThread | None:
         """Start the first request whose device is available and free; None when there is none."""
@@ -247,9 +270,9 @@ class Server:
             requests.requeue(self._store, request.id, message, request.taken_at)
 
     def _requeue_or_fail(self, run_thread: RunThread, error: KswatchError) -> None:
-        """Queue the request again where a device of the cluster, or the database, may come back."""
+        """Queue the request again where its device gets free or comes back, or the database does."""
         request: RequestRow = run_thread.subject
-        lost = isinstance(error, (WorkerLostError, ConnectionLostError))
+        lost = isinstance(error, (WorkerLostError, ConnectionLostError, DeviceBusyError))
         uuid, devices = run_thread.target.record.uuid, self._context.list_devices
         if lost or (self._context.remote and uuid not in {target.record.uuid for target in devices()}):
             _log.warning("request %s waits: %s", request.id, error, extra=_fields(request))

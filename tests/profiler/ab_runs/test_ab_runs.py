@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,23 @@ from typer.testing import CliRunner
 
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.errors import MeasurementError, UsageError
+from kswatch.kernels.fused.artifacts.cache import cache_folder
+from kswatch.profiler.liveness.process_identity import has_ended
 from kswatch.profiler.revisions.affected_implementations import affected_implementations
-from kswatch.profiler.revisions.git import CommitHistory, changed_paths, repository_of, revision_of, worktrees
-from tests.profiler.scratch_clone import EXTRA_PASS, change, commit, git, kswatch, plant_extra_pass
+from kswatch.profiler.revisions.git import CommitHistory, changed_paths, repository_of, revision_of
+from tests.profiler.scratch_clone import change, commit, git, kswatch, plant_extra_pass
 
 ROOT = Path(__file__).parents[3]
 CELL = ("--pattern", "2,16,16,2", "--batch", "64", "--precision", "fp32", "--layout", "batch_first")
 
 
-def worktrees_left(folder: Path) -> list[str]:
-    return git(folder, "worktree", "list").splitlines()[1:]
+def files_left() -> list[Path]:
+    """Files of revisions whose process has ended; those of other tests that run now have a living owner."""
+    left = []
+    for owner in (cache_folder() / "revisions").glob("*/owner"):
+        with suppress(FileNotFoundError):
+            left += [owner.parent] if has_ended(owner.read_text()) else []
+    return left
 
 
 def test_a_revision_is_found_by_name_and_an_unknown_one_is_refused(clone):
@@ -40,41 +48,6 @@ def test_the_error_in_a_shallow_clone_has_the_command_that_fetches_the_rest(clon
 def test_a_folder_without_git_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not in a git repository"):
         repository_of(tmp_path)
-
-
-def test_worktrees_hold_the_kernels_of_their_revision_and_are_removed(clone):
-    first = revision_of(clone, "HEAD").commit
-    second = plant_extra_pass(clone)
-    with worktrees(clone, [first, second]) as (old, new):
-        assert EXTRA_PASS not in (old / "kernels/fused/cpu_twin/source/twin.cpp").read_text()
-        assert EXTRA_PASS in (new / "kernels/fused/cpu_twin/source/twin.cpp").read_text()
-        assert [path.name for path in new.iterdir() if path.name != ".git"] == ["kernels"]
-        assert len(worktrees_left(clone)) == 2
-    assert worktrees_left(clone) == [] and not old.exists()
-
-
-def test_worktrees_of_a_process_that_was_killed_are_removed_by_the_next(clone):
-    code = (
-        "import sys, time; from pathlib import Path; from kswatch.profiler.revisions.git import worktrees\n"
-    )
-    code += "with worktrees(Path(sys.argv[1]), ['HEAD']):\n    print('ready', flush=True); time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(clone)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.kill()
-    process.wait()
-    assert len(worktrees_left(clone)) == 1
-    with worktrees(clone, []):
-        assert worktrees_left(clone) == []
-
-
-def test_a_revision_without_kernels_is_refused(clone):
-    git(clone, "rm", "-r", "--quiet", "kernels")
-    bare = commit(clone, "gone")
-    with pytest.raises(UsageError, match="no folder kernels/"), worktrees(clone, [bare]):
-        pass
-    assert worktrees_left(clone) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +143,7 @@ def test_a_base_from_before_the_package_is_refused_in_one_sentence(clone, comman
     assert done.returncode == 3
     output = done.stdout if command == "gate" else done.stderr
     assert "cannot be measured: it is from before kernels became part of the package" in output
-    assert "pair 1" not in done.stderr and worktrees_left(clone) == []
+    assert "pair 1" not in done.stderr and files_left() == []
 
 
 def test_two_revisions_from_before_the_package_are_not_compared_with_the_running_one(clone):
@@ -192,7 +165,7 @@ def test_a_revision_that_does_not_build_exits_3_with_the_compiler_s_output(clone
     assert done.returncode == 3
     assert "base cannot be measured: the CPU twin does not compile" in done.stdout
     assert "NO_SUCH_WORD" in done.stdout.split("|", 1)[1]
-    assert worktrees_left(clone) == []
+    assert files_left() == []
 
 
 @pytest.mark.slow
@@ -224,7 +197,7 @@ def test_ctrl_c_leaves_nothing_behind(clone):
         assert line, "it ended by itself"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
-    assert process.returncode == 130 and worktrees_left(clone) == []
+    assert process.returncode == 130 and files_left() == []
 
 
 def add_comment(clone: Path) -> str:

@@ -8,12 +8,13 @@ import pytest
 
 from kswatch.db.coordination import leases
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import EnvironmentRecord
+from kswatch.db.records import EnvironmentRecord, RevisionRecord
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices.discovery import cpu_target
 from kswatch.profiler.runs import session
+from kswatch.profiler.runs.problem_loop import ProblemLoop
 from kswatch.profiler.runs.session import resume, run_suite
 from kswatch.profiler.signals import Stopped
 
@@ -125,7 +126,7 @@ def test_a_run_of_another_environment_is_not_resumed(store, scripted):
 
 def test_a_run_of_another_commit_is_not_resumed(store, scripted, monkeypatch):
     scripted.script = raise_at(1, Stopped())
-    monkeypatch.setattr(session, "revision", lambda path: None)
+    monkeypatch.setattr(session, "running_revision", lambda: RevisionRecord("another"))
     run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     monkeypatch.undo()
     with pytest.raises(UsageError, match="another commit"):
@@ -141,6 +142,26 @@ def test_a_stop_before_the_first_problem_leaves_an_empty_interrupted_run(store, 
     scripted.script = raise_at(0, Stopped())
     result = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
     assert (result.state, result.cells) == ("interrupted", 0)
+
+
+def test_a_run_killed_between_its_last_cell_and_its_end_is_ended_by_resuming_it(store, scripted, monkeypatch):
+    class KilledError(BaseException):
+        """Ends the process, as far as the store can see."""
+
+    def kill(*arguments):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProblemLoop, "_end", kill)
+        with pytest.raises(KilledError):
+            run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
+    run_id, tasks = queries.runs(store)[0].id, len(scripted.tasks)
+    result = resume(store, run_id, context=scripted.context())
+    assert (result.run, result.state) == (run_id, "finished")
+    assert len(scripted.tasks) == tasks  # no cell is measured again
+    assert queries.run(store, run_id).by_status
+    with pytest.raises(UsageError, match="nothing is left"):
+        resume(store, run_id, context=scripted.context())
 
 
 def test_a_complete_run_is_not_started_again(store, scripted):

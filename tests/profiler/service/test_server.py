@@ -53,6 +53,11 @@ def server(store, scripted, clock, judged):
     return Server(store, scripted.context(config=config), judged.append, clock)
 
 
+def mark_night(store, due):
+    with store.writing() as session:
+        schedule_marks.mark_due(session, NIGHTLY, due)
+
+
 def ask(store, **options):
     return requests.submit(store, "ad_hoc", "cpu", asked_by="a tester", arguments=FILTERS | options)
 
@@ -217,7 +222,7 @@ def test_a_due_night_is_requested_once_per_device(store, server, clock):
 def test_an_absent_device_fails_its_nightly_request_not_the_server(store, scripted, clock):
     config = ProfilerConfig(devices=("GPU-elsewhere", "cpu"))
     server = Server(store, scripted.context(config=config), lambda run_id: None, clock)
-    schedule_marks.mark_due(store, NIGHTLY, NOON - timedelta(days=1))
+    mark_night(store, NOON - timedelta(days=1))
     server.request_due_nightly()
     assert run_next(server)
     assert {night.device: night.state for night in queries.requests(store)} == {
@@ -227,7 +232,7 @@ def test_an_absent_device_fails_its_nightly_request_not_the_server(store, script
 
 
 def test_nights_missed_without_a_server_are_caught_up_once(store, server, clock):
-    schedule_marks.mark_due(store, NIGHTLY, NOON - timedelta(days=5))
+    mark_night(store, NOON - timedelta(days=5))
     server.request_due_nightly()
     [night] = queries.requests(store)
     assert night.why == "nightly due at 2026-03-01 02:00 UTC"

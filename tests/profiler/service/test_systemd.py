@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kswatch.profiler.config import ProfilerConfig
-from kswatch.profiler.service.schedule import trigger
+from kswatch.profiler.service.schedule import read_schedule
 from kswatch.profiler.service.systemd import unit
 
 
@@ -34,7 +34,7 @@ def test_the_cron_line_is_the_schedule_and_can_be_pasted(tmp_path):
     folder = tmp_path / "two words"
     [line] = [line for line in unit(ProfilerConfig(), folder / "k.toml").splitlines() if " cd " in line]
     cron, command = line.removeprefix("# ").split(" cd ")
-    trigger(cron, "UTC")
+    read_schedule(cron, "UTC")
     assert command.startswith(f"'{folder}' && KSWATCH_CONFIG=")
 
 
