@@ -21,7 +21,7 @@ from kswatch.dashboard.auth.settings import (
     read_auth_settings,
     require_sign_in_unless_local,
 )
-from kswatch.dashboard.data.server_settings import host_names
+from kswatch.dashboard.data.server_settings import host_names, trusted_proxies
 
 
 def content_policy() -> str:
@@ -55,7 +55,7 @@ def _make_provider(settings: AuthSettings) -> AuthProvider:
     if settings.tokens:
         from kswatch.dashboard.auth.token_auth import TokenAuth
 
-        return TokenAuth(settings.tokens)
+        return TokenAuth(settings.tokens, trusted_proxies())
     if settings.oidc:
         from kswatch.dashboard.auth.oidc import OidcAuth
 

@@ -51,12 +51,14 @@ def dashboard(
 
     From another machine, connect through a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
+    from kswatch.dashboard.auth.attempts import read_networks
     from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
     from kswatch.dashboard.data.server_settings import server_environment
     from kswatch.db.store import Store
 
     config = services(ctx).table(DashboardConfig)
     port, address = port or config.port, address or config.address
+    read_networks(config.trusted_proxies)
     require_sign_in_unless_local(read_auth_settings(os.environ), address, config.hosts)
     refuse_taken_port(port, address)
     if not is_loopback(address):
@@ -66,7 +68,7 @@ def dashboard(
     arguments = streamlit_arguments(port, address)
     environment = server_environment(
         services(ctx).database_url,
-        config.hosts,
+        config,
         services(ctx).table(DbConfig),
         services(ctx).judgement_limits,
     )

@@ -17,3 +17,7 @@ class DashboardConfig:
 
     hosts: tuple[str, ...] = ()
     """Host names that it is reached by through a proxy; besides this machine's own, no other is served."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies before it, whose X-Forwarded-For distinguishes clients when failed
+    sign-ins are counted; from any other address that header is ignored."""

@@ -61,9 +61,11 @@ class AuthMiddleware:
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
         """The answer to a request that is not passed on; None where it is."""
-        if self._hosts is not None and _host_name(connection) not in self._hosts:
+        host = _host_name(connection)
+        if not host or (self._hosts is not None and host not in self._hosts):
             return PlainTextResponse("this dashboard does not serve that host name", 400)
-        method, path = connection.scope.get("method", "GET"), connection.url.path
+        # The path as the server routes it: a URL would be made of the Host header, which the client writes.
+        method, path = connection.scope.get("method", "GET"), connection.scope["path"]
         changes = method not in SAFE_METHODS
         if (changes or connection.scope["type"] == "websocket") and not _same_origin(connection):
             return PlainTextResponse("refused: this came from another site", 403)
@@ -80,7 +82,7 @@ class AuthMiddleware:
     async def _websocket(
         self, connection: HTTPConnection, refusal: Response | None, receive: Receive, send: Send
     ) -> None:
-        if refusal or connection.url.path in self._provider.open_paths:
+        if refusal or connection.scope["path"] in self._provider.open_paths:
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         await self._app(connection.scope, self._until_signed_out(connection, receive, send), send)
@@ -117,10 +119,24 @@ def allowed_hosts(hosts: tuple[str, ...], is_local: bool) -> frozenset[str] | No
 
 
 def _host_name(connection: HTTPConnection) -> str:
-    return (urlsplit(f"//{connection.headers.get('host', '')}").hostname or "").lower()
+    """The name in the Host header, without its port; empty where there is none, two, or no valid one."""
+    hosts = connection.headers.getlist("host")
+    return (_hostname(f"//{hosts[0]}") or "").lower() if len(hosts) == 1 else ""
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _same_origin(connection: HTTPConnection) -> bool:
     """Whether it came from a page of this server; programs, which send no origin, hold no user's cookies."""
-    origin = connection.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
+    origins = connection.headers.getlist("origin")
+    if not origins:
+        return True
+    try:
+        return len(origins) == 1 and urlsplit(origins[0]).netloc == connection.headers.get("host")
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -27,7 +28,7 @@ from kswatch.dashboard.auth.providers import (
     redirect,
     requested_page,
 )
-from kswatch.dashboard.auth.sessions import MOST_SESSIONS, SESSION_LIFETIME_S, User
+from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, User
 from kswatch.dashboard.auth.settings import OidcSettings
 from kswatch.errors import ConfigurationError
 
@@ -46,7 +47,7 @@ class OidcAuth(AuthProvider):
             raise ConfigurationError("sign-in by OpenID Connect needs Authlib; install kswatch[auth]")
         self._settings = settings
         self._cookie_secret = secrets.token_urlsafe(32)
-        self._ended: OrderedDict[bytes, None] = OrderedDict()
+        self._ended: OrderedDict[bytes, float] = OrderedDict()
 
     def authenticate(self, cookies: Mapping[str, str]) -> User | None:
         """The user whom the provider authenticated, where a list names them."""
@@ -72,7 +73,7 @@ class OidcAuth(AuthProvider):
     def redirect_signed_in(self, connection: HTTPConnection) -> Response | None:
         """A redirect to the page requested before signing in: the provider leads to the first page."""
         next_page = connection.cookies.get(NEXT_PAGE_COOKIE)
-        if next_page is None or connection.url.path != "/":
+        if next_page is None or connection.scope["path"] != "/":
             return None
         response = redirect(local_path(unquote(next_page)))
         response.delete_cookie(NEXT_PAGE_COOKIE, httponly=True, samesite="lax")
@@ -101,32 +102,62 @@ class OidcAuth(AuthProvider):
 
     def _address(self, cookies: Mapping[str, str]) -> str | None:
         """The e-mail address in Streamlit's signed cookie; None where expired, ended or not verified."""
-        if sha256(cookies.get(USER_COOKIE_NAME, "").encode()).digest() in self._ended:
-            return None
-
-        def signed_value(name: str) -> bytes | None:
-            value = cookies.get(name)
-            return decode_signed_value(self._cookie_secret, name, value.encode("latin-1")) if value else None
-
-        packed = get_cookie_with_chunks(signed_value, USER_COOKIE_NAME)
-        user = json.loads(packed) if packed else {}
+        packed = self._signed_content(cookies)
+        user = _user(packed)
         uri = urlsplit(self._settings.redirect_uri)
         valid = (
             user.get("is_logged_in") is True
             and user.get("origin") == f"{uri.scheme}://{uri.netloc}"
             # false where a provider lets users claim any address without checking it
             and user.get("email_verified", True) is True
-            and time.time() - float(user.get("iat", 0)) < SESSION_LIFETIME_S
+            and time.time() - _issued_at(user) < SESSION_LIFETIME_S
+            and sha256(packed).digest() not in self._ended
         )
         return str(user["email"]) if valid and user.get("email") else None
+
+    def _signed_content(self, cookies: Mapping[str, str]) -> bytes:
+        """The content of the cookie; empty without a valid signature.
+
+        Signatures have unused bits, so that several cookies are valid for one content.
+        """
+
+        def signed_value(name: str) -> bytes | None:
+            value = cookies.get(name)
+            if not value:
+                return None
+            return decode_signed_value(self._cookie_secret, name, value.encode("latin-1", "replace"))
+
+        return get_cookie_with_chunks(signed_value, USER_COOKIE_NAME) or b""
 
     async def _to_provider(self, request: Request) -> Response:
         del request
         return redirect(f"/auth/login?provider={quote(encode_provider_token(PROVIDER))}")
 
     async def _sign_out(self, request: Request) -> Response:
-        """Invalidate the cookie, copies of it included, then sign out at the provider."""
-        self._ended[sha256(request.cookies.get(USER_COOKIE_NAME, "").encode()).digest()] = None
-        while len(self._ended) > MOST_SESSIONS:
-            self._ended.popitem(last=False)
+        """End the session of the cookie, copies of it included, then sign out at the provider."""
+        if self._address(request.cookies):  # made-up cookies are not kept: they would push others out
+            self._end(self._signed_content(request.cookies))
         return redirect("/auth/logout")
+
+    def _end(self, content: bytes) -> None:
+        now_s = time.monotonic()
+        self._ended[sha256(content).digest()] = now_s
+        while now_s - next(iter(self._ended.values())) > SESSION_LIFETIME_S:
+            self._ended.popitem(last=False)  # its cookie has expired
+
+
+def _user(packed: bytes) -> dict[str, Any]:
+    try:
+        user = json.loads(packed) if packed else {}
+    except ValueError:
+        return {}
+    return user if isinstance(user, dict) else {}
+
+
+def _issued_at(user: Mapping[str, Any]) -> float:
+    """When the provider signed the user in, in seconds since 1970; 0 where that is unknown."""
+    try:
+        issued = float(user.get("iat", 0))
+    except (TypeError, ValueError):
+        return 0.0
+    return issued if math.isfinite(issued) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -61,8 +62,8 @@ class NoAuth(AuthProvider):
 
 def requested_page(connection: HTTPConnection) -> str:
     """The requested page with its query, as a path of this host."""
-    query = connection.url.query
-    return connection.url.path + (f"?{query}" if query else "")
+    path, query = quote(connection.scope["path"], safe="/@:+"), connection.scope.get("query_string", b"")
+    return path + (f"?{query.decode('latin-1')}" if query else "")
 
 
 def local_path(text: str) -> str:

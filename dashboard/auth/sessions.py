@@ -1,20 +1,17 @@
-"""Sessions and failed sign-ins, kept in this process alone, so that a restart signs all users out."""
+"""Sessions, kept in this process alone, so that a restart signs all users out."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
 SESSION_LIFETIME_S = 12 * 3600.0
 MOST_SESSIONS = 2_000
-MOST_FAILURES = 5
-FAILURES_COUNT_FOR_S = 300.0
-MOST_ADDRESSES = 10_000
 
 Clock = Callable[[], float]
 
@@ -56,35 +53,6 @@ class Sessions:
         """Sign out: invalidate the secret, copies of the cookie included."""
         with self._lock:
             self._held.pop(_digest(secret), None)
-
-
-class FailedAttempts:
-    """Recent failed sign-ins by client address."""
-
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._clock = clock
-        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 for now."""
-        with self._lock:
-            times = self._recent(address)
-            return times[0] + FAILURES_COUNT_FOR_S - self._clock() if len(times) >= MOST_FAILURES else 0.0
-
-    def add(self, address: str) -> None:
-        """Count a failure."""
-        with self._lock:
-            self._by_address.setdefault(address, deque(maxlen=MOST_FAILURES)).append(self._clock())
-            self._by_address.move_to_end(address)
-            while len(self._by_address) > MOST_ADDRESSES:
-                self._by_address.popitem(last=False)
-
-    def _recent(self, address: str) -> deque[float]:
-        times = self._by_address.get(address, deque())
-        while times and times[0] + FAILURES_COUNT_FOR_S <= self._clock():
-            times.popleft()
-        return times
 
 
 def _digest(secret: str) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs
 
 from starlette.requests import HTTPConnection, Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kswatch.dashboard.auth import pages as sign_in_pages
+from kswatch.dashboard.auth.attempts import MOST_DELAY_S, Attempts, Network, client_of
 from kswatch.dashboard.auth.providers import (
     AuthProvider,
     confirm_sign_out,
@@ -18,12 +20,13 @@ from kswatch.dashboard.auth.providers import (
     redirect,
     requested_page,
 )
-from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, FailedAttempts, Sessions, User
+from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, Sessions, User
 from kswatch.dashboard.auth.settings import Tokens
 
 COOKIE = "kswatch_session"
 LARGEST_FORM_BYTES = 8_192
 LONGEST_NAME = 80
+MOST_FIELDS = 10
 
 
 class TokenAuth(AuthProvider):
@@ -31,8 +34,9 @@ class TokenAuth(AuthProvider):
 
     open_paths = frozenset({"/sign-in"})
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens, self._sessions, self._failures = tokens, Sessions(), FailedAttempts()
+    def __init__(self, tokens: Tokens, trusted_proxies: Sequence[Network] = ()) -> None:
+        self._tokens, self._sessions, self._attempts = tokens, Sessions(), Attempts()
+        self._trusted_proxies = trusted_proxies
 
     def authenticate(self, cookies: Mapping[str, str]) -> User | None:
         """The user of the session cookie."""
@@ -60,16 +64,17 @@ class TokenAuth(AuthProvider):
         given = await _read_form(request)
         next_page = local_path(given.get("next", "/"))
         name = given.get("name", "").strip()[:LONGEST_NAME]
-        address = request.client.host if request.client else ""
-        wait_s = self._failures.wait_s(address)
-        if wait_s > 0:
-            error = f"Too many attempts from {address}; try again in {math.ceil(wait_s / 60)} minutes."
-            refused = sign_in_pages.token_form(next_page, error, 429)
-            refused.headers["Retry-After"] = str(math.ceil(wait_s))
-            return refused
+        client = self._client(request)
+        with self._attempts.waiting(client) as admitted:
+            if not admitted:
+                error = "Too many attempts at a time; try again in a few seconds."
+                refused = sign_in_pages.token_form(next_page, error, 429)
+                refused.headers["Retry-After"] = str(math.ceil(MOST_DELAY_S))
+                return refused
+            await asyncio.sleep(self._attempts.delay_s(client, name))
         right = self._tokens.right_of(given.get("token", ""))
         if right is None:
-            self._failures.add(address)
+            self._attempts.add_failure(client, name)
             return sign_in_pages.token_form(next_page, "Unknown token.")
         if not name:
             return sign_in_pages.token_form(
@@ -87,6 +92,11 @@ class TokenAuth(AuthProvider):
         )
         return response
 
+    def _client(self, request: Request) -> str:
+        peer = request.client.host if request.client else ""
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+        return client_of(peer, forwarded, self._trusted_proxies)
+
     async def _sign_out(self, request: Request) -> Response:
         self._sessions.end(request.cookies.get(COOKIE, ""))
         response = redirect("/")
@@ -95,16 +105,19 @@ class TokenAuth(AuthProvider):
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """The fields of the form; empty where the body is larger than the form can be."""
+    """The fields of the form; empty where the body is larger, or has more fields, than the form can have."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > LARGEST_FORM_BYTES:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return {}
     return {name: values[-1] for name, values in fields.items()}
 
 
 def _is_encrypted(request: Request) -> bool:
     """Whether the connection uses HTTPS, to this server or to a proxy before it."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
+    return "https" in (request.scope.get("scheme"), request.headers.get("x-forwarded-proto", ""))

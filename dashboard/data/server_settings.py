@@ -6,11 +6,17 @@ import os
 from pathlib import Path
 
 import kswatch
+from kswatch.dashboard.auth.attempts import Network, read_networks
+from kswatch.dashboard.config import DashboardConfig
 from kswatch.db.config import RequestLimits
 from kswatch.services import JudgementLimits
 
 DATABASE_URL = "KSWATCH_DATABASE_URL"
 HOSTS = "KSWATCH_DASHBOARD_HOSTS"
+TRUSTED_PROXIES = "KSWATCH_DASHBOARD_TRUSTED_PROXIES"
+FORWARDED_ALLOW_IPS = "FORWARDED_ALLOW_IPS"
+"""Uvicorn's own setting: it would take the address of a client from whoever connects on this machine."""
+
 REQUEST_LIMITS = "KSWATCH_DASHBOARD_LIMITS"
 """Cells, minutes and requests per hour, separated by commas."""
 
@@ -18,13 +24,15 @@ JUDGEMENT_LIMITS = "KSWATCH_DASHBOARD_JUDGEMENT_LIMITS"
 
 
 def server_environment(
-    url: str, hosts: tuple[str, ...], requests: RequestLimits, judgement: JudgementLimits
+    url: str, dashboard: DashboardConfig, requests: RequestLimits, judgement: JudgementLimits
 ) -> dict[str, str]:
     """The environment variables of a server that does not read the configuration itself."""
     folder = str(Path(kswatch.__file__).parents[1])
     return {
         DATABASE_URL: url,
-        HOSTS: ",".join(hosts),
+        HOSTS: ",".join(dashboard.hosts),
+        TRUSTED_PROXIES: ",".join(dashboard.trusted_proxies),
+        FORWARDED_ALLOW_IPS: "",
         REQUEST_LIMITS: f"{requests.request_cells},{requests.request_minutes},{requests.requests_per_hour}",
         JUDGEMENT_LIMITS: judgement.as_text(),
         "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])),
@@ -34,6 +42,15 @@ def server_environment(
 def host_names() -> tuple[str, ...]:
     """The configured names that the dashboard is reached by through a proxy."""
     return tuple(filter(None, os.environ.get(HOSTS, "").split(",")))
+
+
+def trusted_proxies() -> tuple[Network, ...]:
+    """The proxies whose X-Forwarded-For counts when failed sign-ins are counted.
+
+    Raises:
+        ConfigurationError: one of them is no address.
+    """
+    return read_networks(tuple(filter(None, os.environ.get(TRUSTED_PROXIES, "").split(","))))
 
 
 def request_limits() -> RequestLimits:

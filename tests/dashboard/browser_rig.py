@@ -18,6 +18,7 @@ from urllib.error import HTTPError, URLError
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kswatch.dashboard.cli import streamlit_arguments
+from kswatch.dashboard.data.server_settings import FORWARDED_ALLOW_IPS
 from kswatch.dashboard.navigation import PAGES, PageEntry
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,8 @@ def running_dashboard(url: str, port: int | None = None, **settings: str) -> Ite
         settings: more of the environment.
     """
     port = port or free_port()
-    environment = os.environ | {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), **settings}
+    own = {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), FORWARDED_ALLOW_IPS: ""}
+    environment = os.environ | own | settings
     process = subprocess.Popen(
         streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

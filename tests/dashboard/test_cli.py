@@ -9,7 +9,9 @@ import pytest
 
 import kswatch
 from kswatch.ci.config import CiConfig
+from kswatch.dashboard.auth.attempts import read_networks
 from kswatch.dashboard.cli import HOST, refuse_taken_port, streamlit_arguments
+from kswatch.dashboard.config import DashboardConfig
 from kswatch.dashboard.data import server_settings
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.config import RequestLimits
@@ -37,12 +39,15 @@ def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> No
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     configured = RequestLimits(request_cells=8, request_minutes=20.0, requests_per_hour=2)
     judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
-    environment = server_settings.server_environment("sqlite://", ("a", "b"), configured, judgement)
+    environment = server_settings.server_environment(
+        "sqlite://", DashboardConfig(hosts=("a", "b")), configured, judgement
+    )
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert server_settings.request_limits() == configured
     assert server_settings.judgement_limits() == judgement
     assert server_settings.host_names() == ("a", "b")
+    assert server_settings.trusted_proxies() == read_networks(["10.0.0.0/8"])
     for name in (server_settings.REQUEST_LIMITS, server_settings.JUDGEMENT_LIMITS, server_settings.HOSTS):
         monkeypatch.delenv(name)
     assert server_settings.request_limits() == RequestLimits()

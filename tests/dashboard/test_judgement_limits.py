@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from kswatch.cli import app
 from kswatch.composition import compose
+from kswatch.dashboard.config import DashboardConfig
 from kswatch.dashboard.data.server_settings import server_environment
 from kswatch.db.alerts.lifecycle import LIVE, MISSING_DATA
 from kswatch.db.config import DbConfig
@@ -51,7 +52,7 @@ def configured(
             assert done.exit_code in (0, 1), done.output
         services = compose(config)
         limits = next(table for table in services.tables if isinstance(table, DbConfig))
-        environment = server_environment(own_url, (), limits, services.judgement_limits)
+        environment = server_environment(own_url, DashboardConfig(), limits, services.judgement_limits)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         page = opened("overview", own_url)

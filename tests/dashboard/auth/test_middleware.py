@@ -1,5 +1,6 @@
 """The authentication over real HTTP and websockets on loopback: nothing is served without a session."""
 
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from urllib.error import HTTPError
@@ -159,13 +160,12 @@ def test_signing_out_ends_the_cookie_and_the_open_websocket(guarded: str) -> Non
         stream(guarded, Cookie=cookie)
 
 
-@pytest.mark.slow
-def test_after_five_wrong_tokens_even_the_right_one_must_wait(simulated_url: str) -> None:
+def test_after_wrong_tokens_the_right_one_is_delayed_and_nobody_is_locked_out(simulated_url: str) -> None:
     with running_dashboard(simulated_url, KSWATCH_TOKEN_READ=READ) as at:
         assert [signed_in(at, "wrong").status for _ in range(5)] == [401] * 5
-        refused = signed_in(at, READ)
-        assert refused.status == 429
-        assert 0 < int(refused.headers["Retry-After"]) <= 300
+        start_s = time.monotonic()
+        assert signed_in(at, READ).status == 303
+        assert 0.5 < time.monotonic() - start_s < 10
 
 
 def test_pages_run_no_script_but_those_of_this_server(guarded: str) -> None:

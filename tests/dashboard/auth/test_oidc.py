@@ -1,5 +1,9 @@
 """Sign-in by an OpenID Connect provider, a mock one on loopback, over real HTTP."""
 
+import asyncio
+import json
+import string
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from http.cookiejar import CookieJar
@@ -8,8 +12,13 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
+from itsdangerous import URLSafeTimedSerializer
+from starlette.requests import Request as StarletteRequest
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from websockets.exceptions import InvalidStatus
 
+from kswatch.dashboard.auth.oidc import OidcAuth
+from kswatch.dashboard.auth.settings import OidcSettings
 from tests.dashboard.auth.test_middleware import ENDPOINTS, request, stream
 from tests.dashboard.browser_rig import free_port, running_dashboard
 
@@ -117,3 +126,56 @@ def test_a_copy_of_the_cookie_opens_nothing_after_signing_out(provided: str) -> 
     assert request(f"{provided}/_stcore/health", Cookie=copied).status == 200
     client.get("/sign-out", b"")
     assert request(f"{provided}/_stcore/health", Cookie=copied).status == 401
+
+
+class SignedIn:
+    """A provider, and the cookie that Streamlit would set for a reader."""
+
+    def __init__(self, **claims: object) -> None:
+        names = ("client_id", "client_secret", "metadata_url")
+        self.auth = OidcAuth(OidcSettings(*names, "https://kswatch.example/oauth2callback", (READER,)))
+        self.cookie = self.sign(claims)
+
+    def sign(self, claims: dict[str, object]) -> str:
+        user = {"is_logged_in": True, "origin": "https://kswatch.example", "email": READER}
+        secret = self.auth.secrets()["auth"]["cookie_secret"]
+        content = json.dumps(user | {"iat": time.time()} | claims)
+        return str(URLSafeTimedSerializer(secret, salt=USER_COOKIE_NAME).dumps(content))
+
+    def is_known(self, cookie: str) -> bool:
+        return self.auth.authenticate({USER_COOKIE_NAME: cookie}) is not None
+
+    def sign_out(self, cookie: str) -> None:
+        header = [(b"cookie", f"{USER_COOKIE_NAME}={cookie}".encode())]
+        asyncio.run(self.auth._sign_out(StarletteRequest({"type": "http", "headers": header})))
+
+
+def equal_cookies(cookie: str) -> list[str]:
+    """The cookie with each other last character: some decode to the same signature."""
+    return [cookie[:-1] + letter for letter in string.ascii_letters + string.digits + "-_"]
+
+
+def test_no_other_spelling_of_a_signed_out_cookie_opens_it_again() -> None:
+    user = SignedIn()
+    valid = [cookie for cookie in equal_cookies(user.cookie) if user.is_known(cookie)]
+    assert len(valid) > 1  # the signature has unused bits
+    user.sign_out(valid[0])
+    assert not any(user.is_known(cookie) for cookie in equal_cookies(user.cookie))
+
+
+def test_made_up_sign_outs_push_no_ended_session_out() -> None:
+    user = SignedIn()
+    user.sign_out(user.cookie)
+    for number in range(2_001):
+        user.sign_out(f"made up {number}")
+    assert not user.is_known(user.cookie)
+    assert len(user.auth._ended) == 1
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"iat": None}, {"iat": "x"}, {"iat": []}, {"iat": float("nan")}, {"iat": float("inf")}, {"iat": 0}],
+)
+def test_a_cookie_without_a_usable_time_is_expired(iat: object) -> None:
+    user = SignedIn(iat=iat)
+    assert not user.is_known(user.cookie)

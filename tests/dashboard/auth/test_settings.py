@@ -6,14 +6,7 @@ import sys
 import pytest
 
 from kswatch.dashboard.auth.providers import local_path
-from kswatch.dashboard.auth.sessions import (
-    FAILURES_COUNT_FOR_S,
-    MOST_FAILURES,
-    SESSION_LIFETIME_S,
-    FailedAttempts,
-    Sessions,
-    User,
-)
+from kswatch.dashboard.auth.sessions import SESSION_LIFETIME_S, Sessions, User
 from kswatch.dashboard.auth.settings import (
     AuthSettings,
     OidcSettings,
@@ -119,18 +112,6 @@ def test_a_session_ends_by_itself_and_at_once_by_signing_out() -> None:
     assert sessions.find(one) is None
     clock.now = SESSION_LIFETIME_S
     assert sessions.find(other) is None
-
-
-def test_failures_count_by_address_and_only_for_a_while() -> None:
-    clock = _Clock()
-    failures = FailedAttempts(clock)
-    for _ in range(MOST_FAILURES):
-        assert failures.wait_s("a") == 0
-        failures.add("a")
-    assert failures.wait_s("a") == FAILURES_COUNT_FOR_S
-    assert failures.wait_s("b") == 0
-    clock.now = FAILURES_COUNT_FOR_S
-    assert failures.wait_s("a") == 0
 
 
 @pytest.mark.parametrize("foreign", ["//x.example", "/\\x.example", "https://x.example", "", "/\nx", "x"])
