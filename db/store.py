@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.engine import WRITES, open_engine
-from kswatch.db.backend.errors import shown, translate_db_errors
+from kswatch.db.backend.errors import translate_db_errors
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, field_names, record_of
 from kswatch.db.backend.retry import ConnectRetry
 from kswatch.db.backend.store_file import require_same_file
+from kswatch.db.backend.store_url import shown
 from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,

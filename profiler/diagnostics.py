@@ -45,6 +45,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         code(),
         torch(),
         compiler(),
+        compiled_code(),
         *gpus(),
         energy(),
         *configured_devices(config),
@@ -133,6 +134,17 @@ def compiler() -> Check:
     return Check("compiler", True, "the CPU twin is built")
 
 
+def compiled_code() -> Check:
+    """Where compiled code is cached, and whether other users could put theirs there."""
+    from kswatch.kernels.fused.artifacts.cache import cache_folder, cache_refusal
+
+    refusal = cache_refusal()
+    if refusal:
+        reason, _, cure = refusal.partition("; ")
+        return Check("compiled code", False, f"{reason}: a private folder is used instead", cure)
+    return Check("compiled code", True, f"cached in {cache_folder()}")
+
+
 def gpus() -> Iterator[Check]:
     """The driver, each GPU, and whether torch and PyCUDA can use them."""
     if reason := nvml.start():
@@ -194,10 +206,15 @@ def store(database_url: str | None) -> Iterator[Check]:
     """Whether measurements can be written; a store that does not exist yet is not created."""
     if database_url is None:
         return
+    from kswatch.db.backend.engine import missing_file
     from kswatch.db.store import Store
 
-    path = Path(database_url.removeprefix("sqlite:///"))
-    if database_url.startswith("sqlite:///") and not path.exists():
+    try:
+        path = missing_file(database_url)
+    except KswatchError as error:
+        yield Check("store", False, str(error), "correct KSWATCH_DATABASE_URL or [db] url")
+        return
+    if path is not None:
         writable = os.access(path.parent, os.W_OK)
         finding = f"{path} will be created" if writable else f"{path.parent} cannot be written"
         cure = "" if writable else "set KSWATCH_DATABASE_URL to another place"

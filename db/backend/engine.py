@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from kswatch.db.backend.errors import shown, translate_db_errors
+from kswatch.db.backend.errors import translate_db_errors
 from kswatch.db.backend.store_file import remember_file
+from kswatch.db.backend.store_url import parse_store_url, shown
 from kswatch.db.json_text import to_json_text
 from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.errors import ConfigurationError, StoreError
@@ -51,7 +51,7 @@ def open_engine(url: str, create: bool = True) -> Engine:
         ConfigurationError: the URL is not one, or its driver is not installed.
         StoreError: the place does not suit a store, cannot be written, or holds something else.
     """
-    parsed = _parsed(url)
+    parsed = parse_store_url(url)
     path = _sqlite_path(parsed)
     if path is not None and not create and _is_for_reading_only(path):
         return _open_for_reading(parsed, path)
@@ -106,22 +106,17 @@ def store_exists(url: str) -> bool:
     Raises:
         ConfigurationError: the URL is not one, or its driver is not installed.
     """
-    path = _sqlite_path(_parsed(url))
-    return path is None or path.exists()
+    return missing_file(url) is None
 
 
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError):
-        raise ConfigurationError(
-            f"{url!r} is not the URL of a store; write sqlite:///kswatch.db or postgresql://user@host/name"
-        ) from None
-    backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
-        raise ConfigurationError(f"{shown(parsed)}: a store is SQLite or PostgreSQL, not {backend}")
-    return parsed.set(drivername="postgresql+psycopg") if backend == "postgresql" else parsed
+def missing_file(url: str) -> Path | None:
+    """The file that opening the store would make; None where it exists, or is a server's database.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+    """
+    path = _sqlite_path(parse_store_url(url))
+    return None if path is None or path.exists() else path
 
 
 def _sqlite_path(url: URL) -> Path | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from kswatch.db.backend.store_url import hide_secrets, shown
 from kswatch.errors import StoreError
 
 _CURES: tuple[tuple[str, str], ...] = (
@@ -49,7 +50,7 @@ def translate_db_errors(url: URL) -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        message = " ".join(str(error.orig).split())
+        message = hide_secrets(" ".join(str(error.orig).split()), url)
         cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
         kind = ConnectionLostError if _is_lost(error) else StoreError
         raise kind(f"store {shown(url)}: {cure} (database error: {message})") from error
@@ -60,10 +61,3 @@ def _is_lost(error: DBAPIError) -> bool:
     state: str | None = getattr(error.orig, "sqlstate", "")
     disconnected = isinstance(error, OperationalError) and (state is None or state.startswith(_LOST_STATES))
     return disconnected or error.connection_invalidated
-
-
-def shown(url: URL) -> str:
-    """The store's display name: a path, or a URL without its password."""
-    if url.get_backend_name() == "sqlite":
-        return url.database or ":memory:"
-    return url.render_as_string(hide_password=True)

@@ -21,7 +21,7 @@ def backup(store: Store, file: Path) -> int:
     """
     url = store.engine.url
     if url.get_backend_name() != "sqlite" or not url.database:
-        command = f"pg_dump --format=custom --file={file} {url.set(drivername='postgresql', password=None)}"
+        command = f"pg_dump --format=custom --file={file} {store.name}"
         raise UsageError(f"store {store.name} is a server's database: back it up with `{command}`")
     if file.exists():
         raise UsageError(f"{file} exists; name a new file, such as one with today's date")
