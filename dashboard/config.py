@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from kswatch.db.config import KeyRange, check_ranges
 
 
 @dataclass(frozen=True)
 class DashboardConfig:
     """The address of the dashboard; on any other than loopback users must sign in."""
 
-    port: int = 8501
+    port: Annotated[int, KeyRange(65_535, least=1)] = 8501
     """The port; `kswatch dashboard --port` overrides it."""
 
     address: str = "127.0.0.1"
@@ -21,3 +24,6 @@ class DashboardConfig:
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies before it, whose X-Forwarded-For distinguishes clients when failed
     sign-ins are counted; from any other address that header is ignored."""
+
+    def __post_init__(self) -> None:
+        check_ranges("dashboard", self)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
+from kswatch.db.config import KeyRange, Seconds, Share, check_ranges
 from kswatch.errors import ConfigurationError
 from kswatch.profiler.settings import MeasureSettings
 
-ENGINES = ("local", "dask")
+EngineName = Literal["local", "dask"]
+Milliseconds = Annotated[float, KeyRange(86_400_000, above=0, unit="milliseconds")]
 
 
 @dataclass(frozen=True)
@@ -33,50 +36,47 @@ class ProfilerConfig:
     nightly_budget: str = "3h"
     """Time budget of the nightly run per device, as 90s, 8m or 3h; the remaining cells are skipped."""
 
-    half_width: float = 0.005
+    half_width: Share = 0.005
     """A cell is measured until the 95 % interval of its median lies within this share of the median."""
 
-    cell_cap_ms: float = 2000.0
+    cell_cap_ms: Milliseconds = 2000.0
     """Time in launches of one cell after which it is `not_converged`."""
 
-    too_slow_ms: float = 500.0
+    too_slow_ms: Milliseconds = 500.0
     """Predicted latency above which a product is not timed but recorded as `too_slow`."""
 
     hot: bool = False
     """Whether every run also times products with warm caches, as `kswatch profile --hot` does."""
 
-    watchdog_s: float = 300.0
+    watchdog_s: Seconds = 300.0
     """Timeout of a measuring process without progress; it is killed, and its cell recorded as `crashed`."""
 
-    lease_s: float = 120.0
+    lease_s: Seconds = 120.0
     """Time without a heartbeat after which a process loses its lease of a device."""
 
-    engine: str = "local"
+    engine: EngineName = "local"
     """Where `serve` and `nightly` measure: `local`, on this host, or `dask`, on a scheduler's workers."""
 
     scheduler: str = ""
     """Address of the Dask scheduler, as tcp://host:8786; for `dask` and `kswatch worker`."""
 
-    worker_absent_s: float = 600.0
+    worker_absent_s: Seconds = 600.0
     """Absence of a worker after which its run is interrupted; the run is resumed when the worker returns."""
 
-    store_absent_s: float = 60.0
+    store_absent_s: Seconds = 60.0
     """Time that a run waits for an unreachable database server; then its request is queued again."""
 
     heartbeat_url_variable: str = ""
     """Environment variable with the URL to call after each nightly run, for an external dead-man switch."""
 
-    poll_s: float = 2.0
+    poll_s: Seconds = 2.0
     """Interval at which `kswatch serve` checks for requests."""
 
     def __post_init__(self) -> None:
-        for number in fields(self):
-            value = getattr(self, number.name)
-            if number.type == "float" and value <= 0:
-                raise ConfigurationError(f"profiler.{number.name} = {value} must be above 0")
-
-        if self.engine not in ENGINES:
-            raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {', '.join(ENGINES)}")
+        check_ranges("profiler", self)
+        if self.engine not in get_args(EngineName):
+            known = ", ".join(get_args(EngineName))
+            raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {known}")
 
     @property
     def settings(self) -> MeasureSettings:

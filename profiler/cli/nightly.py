@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -21,7 +21,7 @@ from kswatch.profiler.cli.log_options import (
     VerboseOption,
     configure_logging,
 )
-from kswatch.profiler.config import ProfilerConfig
+from kswatch.profiler.config import EngineName, ProfilerConfig
 from kswatch.profiler.signals import EXIT_INTERRUPTED
 from kswatch.services import services
 
@@ -131,7 +131,8 @@ def _show_night(store: Store, night: DeviceNight, quiet: bool, as_json: bool) ->
 def _with_engine(ctx: typer.Context, engine: str | None, scheduler: str | None) -> ProfilerConfig:
     """The configuration, with the engine that the options ask for."""
     config: ProfilerConfig = services(ctx).table(ProfilerConfig)
-    return replace(config, engine=engine or config.engine, scheduler=scheduler or config.scheduler)
+    name = cast(EngineName, engine or config.engine)  # checked by the configuration
+    return replace(config, engine=name, scheduler=scheduler or config.scheduler)
 
 
 def _print_failed_checks(ctx: typer.Context, config: ProfilerConfig) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from kswatch.errors import UsageError
 
+LONGEST_S = 366 * 86_400.0
 _PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
@@ -15,13 +16,15 @@ def parse_seconds(text: str) -> float:
     """The duration written as `90s`, `8m`, `3h` or `1h30m`, in seconds.
 
     Raises:
-        UsageError: the text is no such duration, or not longer than 0.
+        UsageError: the text is no such duration, not longer than 0, or longer than a year.
     """
     match = _PARTS.fullmatch(text.strip())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total_s = 3600 * hours + 60 * minutes + seconds
-    if total_s <= 0:
-        raise UsageError(f"budget {text!r} is not a duration; write it as 90s, 8m, 3h or 1h30m")
+    if not 0 < total_s <= LONGEST_S:
+        raise UsageError(
+            f"budget {text[:60]!r} is not a duration of up to a year; write it as 90s, 8m, 3h or 1h30m"
+        )
     return total_s
 
 
