@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
@@ -37,7 +36,8 @@ def check_ranges(section: str, table: Any) -> None:  # noqa: ANN401  (any table 
     Raises:
         ConfigurationError: a number lies out of its range, or is none (NaN); the message has both.
     """
-    for key, limits in _ranges(type(table)).items():
+    kind: type = type(table)
+    for key, limits in _ranges(kind).items():
         value = getattr(table, key)
         if not limits.holds(value):
             raise ConfigurationError(f"{section}.{key} = {value} must be {limits}")
@@ -50,7 +50,7 @@ def range_text(table: type, key: str) -> str:
 
 
 @cache
-def _ranges(table: Hashable) -> dict[str, KeyRange]:
+def _ranges(table: type) -> dict[str, KeyRange]:
     hints = get_type_hints(table, include_extras=True)
     return {
         key: next(one for one in get_args(hint) if isinstance(one, KeyRange))
