@@ -58,7 +58,10 @@ class ProfilerConfig:
     """Where `serve` and `nightly` measure: `local`, on this host, or `dask`, on a scheduler's workers."""
 
     scheduler: str = ""
-    """Address of the Dask scheduler, as tcp://host:8786; for `dask` and `kswatch worker`."""
+    """Address of the Dask scheduler, as tls://host:8786; for `dask` and `kswatch worker`."""
+
+    worker_host: str = ""
+    """Address of the interface that a worker listens on; empty: that of the route to the scheduler."""
 
     worker_absent_s: Seconds = 600.0
     """Absence of a worker after which its run is interrupted; the run is resumed when the worker returns."""

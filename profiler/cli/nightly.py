@@ -21,6 +21,7 @@ from kswatch.profiler.cli.log_options import (
     VerboseOption,
     configure_logging,
 )
+from kswatch.profiler.cli.worker import InsecureOption
 from kswatch.profiler.config import EngineName, ProfilerConfig
 from kswatch.profiler.signals import EXIT_INTERRUPTED
 from kswatch.services import services
@@ -38,7 +39,7 @@ EngineOption = Annotated[
     typer.Option(help="local, or dask: on the workers of a Dask scheduler; by default as in kswatch.toml."),
 ]
 SchedulerOption = Annotated[
-    str | None, typer.Option(help="Address of the Dask scheduler, as tcp://host:8786.")
+    str | None, typer.Option(help="Address of the Dask scheduler, as tls://host:8786.")
 ]
 
 
@@ -57,6 +58,7 @@ def nightly(
     budget: Annotated[str | None, typer.Option(help="Time limit per device, as 8m or 3h.")] = None,
     engine: EngineOption = None,
     scheduler: SchedulerOption = None,
+    insecure: InsecureOption = False,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 on a confirmed regression or an incorrect result.")
     ] = False,
@@ -78,7 +80,7 @@ def nightly(
       kswatch nightly --device cpu --suite smoke --fail
       kswatch nightly --device all --budget 30m --json
       kswatch nightly --log-format json         # for a log collector
-      kswatch nightly --engine dask --scheduler tcp://night:8786
+      kswatch nightly --engine dask --scheduler tls://night:8786
     """  # noqa: D301  (\b keeps the lines of the examples)
     quiet = quiet or log_format is not None
     configure_logging((log_format or LogFormat.TEXT) if quiet else None, verbose)
@@ -101,7 +103,9 @@ def nightly(
     with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
         judge = _judge(ctx, store, measure_again)
         with (
-            run_context(config, stop, LogProgress() if quiet else for_terminal()) as context,
+            run_context(
+                config, stop, LogProgress() if quiet else for_terminal(), insecure=insecure
+            ) as context,
             coordinator_heartbeats(store, context.engine, context.heartbeats),
         ):
             for night in run_night(store, _devices(context, device or ()), suite, budget_s, judge, context):
@@ -200,6 +204,7 @@ def serve(
     ctx: typer.Context,
     engine: EngineOption = None,
     scheduler: SchedulerOption = None,
+    insecure: InsecureOption = False,
     print_unit: Annotated[
         bool, typer.Option("--print-unit", help="Only print a systemd unit and a cron line.")
     ] = False,
@@ -216,7 +221,7 @@ def serve(
     Examples:
       kswatch serve
       KSWATCH_CONFIG=/etc/kswatch.toml kswatch serve
-      kswatch serve --engine dask --scheduler tcp://night:8786
+      kswatch serve --engine dask --scheduler tls://night:8786
       kswatch serve --log-format json -v        # for a log collector, with debug messages
       kswatch serve --print-unit > /etc/systemd/system/kswatch.service
     """  # noqa: D301  (\b keeps the lines of the examples)
@@ -234,7 +239,7 @@ def serve(
         limits = services(ctx).table(DbConfig)
         check_missing_data = partial(services(ctx).check_missing_data, store)
         worker = services(ctx).notification_worker(services(ctx).database_url)
-        with run_context(config, stop) as context, worker:
+        with run_context(config, stop, insecure=insecure) as context, worker:
             Server(
                 store, context, _judge(ctx, store), limits=limits, check_missing_data=check_missing_data
             ).serve()
@@ -242,9 +247,16 @@ def serve(
 
 @contextmanager
 def run_context(
-    config: ProfilerConfig, stop: threading.Event, progress: Progress | None = None
+    config: ProfilerConfig,
+    stop: threading.Event,
+    progress: Progress | None = None,
+    *,
+    insecure: bool = False,
 ) -> Iterator[RunContext]:
-    """The context of runs on this host, or with engine dask on the workers of a scheduler."""
+    """The context of runs on this host, or with engine dask on the workers of a scheduler.
+
+    `insecure` accepts a scheduler on another machine without TLS.
+    """
     from kswatch.profiler.runs.progress import Progress
     from kswatch.profiler.runs.session import RunContext
 
@@ -254,10 +266,12 @@ def run_context(
         return
     if not config.scheduler:
         raise UsageError(
-            "engine dask needs its scheduler: --scheduler tcp://host:8786, or profiler.scheduler"
+            "engine dask needs its scheduler: --scheduler tls://host:8786, or profiler.scheduler"
         )
     from kswatch.profiler.executors.dask_cluster import DaskCluster
+    from kswatch.profiler.executors.dask_security import require_safe_scheduler
 
+    require_safe_scheduler(config.scheduler, insecure)
     with closing(DaskCluster(config.scheduler, config.worker_absent_s)) as cluster:
         yield RunContext(
             config,

@@ -37,11 +37,12 @@ class DaskCluster:
     """The workers of one scheduler, listed every second by a thread of its own."""
 
     def __init__(self, scheduler: str, absent_s: float) -> None:
-        """Connect to an address like `tcp://host:8786`; a run waits `absent_s` for a worker that is gone.
+        """Connect to an address like `tls://host:8786`; a run waits `absent_s` for a worker that is gone.
 
         Raises:
             ConfigurationError: Dask is not installed, or no scheduler answers there.
         """
+        self._scheduler = scheduler
         self._client = _connect(scheduler)
         self._absent_s = absent_s
         self._version = own_version()
@@ -59,8 +60,13 @@ class DaskCluster:
             self._client.close(timeout=2)
 
     def refresh(self) -> None:
-        """List the workers again; none, where the scheduler does not answer."""
+        """List the workers again; none, where the scheduler does not answer.
+
+        A client closes itself after some seconds without a scheduler: then a new one connects.
+        """
         try:
+            if self._client.status in ("closing", "closed"):
+                self._client = _connect(self._scheduler)
             known = self._client.sync(
                 self._client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S
             )
@@ -123,9 +129,21 @@ class DaskCluster:
         """An engine that measures on the worker of that device."""
         return DaskEngine(self, target, watchdog_s, stop, self._absent_s)
 
-    def submit(self, uuid: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        """A Dask future of a task that only the device's worker may execute."""
-        return self._client.submit(function, *arguments, resources={uuid: 1}, pure=False)
+    def submit(self, uuid: str, function: Callable[..., Any], *arguments: object) -> Any | None:  # noqa: ANN401
+        """A Dask future of a task that only the device's worker may execute; None without a scheduler."""
+        client = self._client
+        if client.status != "running":
+            return None
+        try:
+            return client.submit(function, *arguments, resources={uuid: 1}, pure=False)
+        except Exception:  # whatever a client raises that closes at this moment
+            if client.status == "running":
+                raise
+            return None
+
+    def holds(self, future: Any) -> bool:  # noqa: ANN401  (a Dask future)
+        """Whether the future is of the connection that exists now."""
+        return future.client is self._client and self._client.status == "running"
 
     def call(self, uuid: str, function: Callable[..., object], *arguments: object) -> None:
         """Have the device's worker call a function at once, beside its task; without effect if it is gone."""
@@ -190,16 +208,17 @@ class DaskEngine:
         self._cluster.call(self._uuid, dask_tasks.release, self._owner)
 
     def _execute(self, task: Task | None) -> Answer:
-        future = self._submit(task)
-        seen_s = time.monotonic()
+        future, seen_s = None, time.monotonic()
         try:
-            while (result := self._result(future)) is None:
+            while True:
+                future = future or self._submit(task)
+                if (result := self._result(future)) is not None:
+                    break
                 seen_s = self._last_seen(future, seen_s)
-                if future.status in ("lost", "cancelled"):  # the scheduler restarted
-                    future = self._submit(task)
+                if future and (future.status in ("lost", "cancelled") or not self._cluster.holds(future)):
+                    future = self._release(future)  # the scheduler restarted, or was away
         finally:
-            with suppress(Exception):  # it is of no use any more
-                future.release()
+            self._release(future)
         if self._site and result.site and result.site.environment != self._site.environment:
             raise MeasurementError(
                 f"the worker of device {self._uuid} came back in another environment: "
@@ -209,20 +228,32 @@ class DaskEngine:
         self._skipped_s += result.skipped_s
         return result
 
-    def _submit(self, task: Task | None) -> Any:  # noqa: ANN401  (a Dask future)
+    def _submit(self, task: Task | None) -> Any | None:  # noqa: ANN401  (a Dask future)
         arguments = (task, self._watchdog_s, self._owner, self._canaries)
         return self._cluster.submit(self._uuid, dask_tasks.execute, *arguments)
 
+    @staticmethod
+    def _release(future: Any) -> None:  # noqa: ANN401  (a Dask future)
+        with suppress(Exception):  # it is of no use any more
+            future.release()
+
     def _result(self, future: Any) -> Answer | None:  # noqa: ANN401
-        """The result of the task; None while it is not over, or its worker does not hand it out."""
+        """The result of the task; None while it is not over, or nobody hands it out."""
         from distributed import CancelledError
 
+        if future is None:
+            self._stop.wait(_POLL_S)
+            return None
         try:
             result: Answer = future.result(timeout=_POLL_S if future.status == "pending" else ANSWER_S)
         except (CancelledError, TimeoutError):
             if future.status == "error":  # the task's own
                 raise
             return None
+        except Exception:
+            if self._cluster.holds(future):
+                raise
+            return None  # of a connection that has ended
         return result
 
     def _last_seen(self, future: Any, seen_s: float) -> float:  # noqa: ANN401
@@ -234,17 +265,22 @@ class DaskEngine:
         """
         if self._stop.is_set():
             self._cluster.call(self._uuid, dask_tasks.cancel, self._owner)
-            future.cancel()
+            self._cancel(future)
             raise Stopped
         if self._cluster.has_worker(self._uuid):
             return time.monotonic()
         if time.monotonic() - seen_s > self._absent_s:
-            future.cancel()
+            self._cancel(future)
             raise WorkerLostError(
                 f"the worker of device {self._uuid} was gone for {self._absent_s:.0f} s; "
                 "its run is resumed when it returns: start `kswatch worker` there"
             )
         return seen_s
+
+    @staticmethod
+    def _cancel(future: Any) -> None:  # noqa: ANN401  (a Dask future)
+        with suppress(Exception):  # its scheduler may be away
+            future.cancel()
 
 
 def _kind(uuid: str) -> Literal["cpu", "cuda"]:

@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 RESTART_S = 2.0
 
 
-def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Event) -> None:
-    """Keep a worker for each device until the stop event is set.
+def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Event, host: str) -> None:
+    """Keep a worker for each device, listening on `host` alone, until the stop event is set.
 
     Raises:
         ConfigurationError: Dask is not installed.
@@ -31,7 +31,7 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
         raise ConfigurationError(
             f"a worker needs the Python package {error.name}; install kswatch[cluster]"
         ) from None
-    processes = {target.record.uuid: _start(scheduler, target) for target in targets}
+    processes = {target.record.uuid: _start(scheduler, target, host) for target in targets}
     try:
         while not stop.wait(RESTART_S):
             for target in targets:
@@ -41,7 +41,7 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
                     raise MeasurementError(f"device {target.spec} cannot be served; see the log line before")
                 if code is not None:
                     _log.warning("its worker ended (%s); starting another", code, extra={"device": uuid})
-                    processes[uuid] = _start(scheduler, target)
+                    processes[uuid] = _start(scheduler, target, host)
     finally:
         for process in processes.values():
             process.terminate()
@@ -49,12 +49,14 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
             process.wait()
 
 
-def _start(scheduler: str, target: Target) -> subprocess.Popen[bytes]:
+def _start(scheduler: str, target: Target, host: str) -> subprocess.Popen[bytes]:
     """A worker that sees its own GPU alone, and ends when this process does."""
     on_gpu = target.record.kind == "cuda" and not target.record.simulated
     variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid} if on_gpu else {}
     return subprocess.Popen(
-        python_command("kswatch.profiler.executors.dask_worker", scheduler, target.spec, *logs.arguments()),
+        python_command(
+            "kswatch.profiler.executors.dask_worker", scheduler, target.spec, host, *logs.arguments()
+        ),
         env=child_environment({**variables, "KSWATCH_ENDS_WITH_STDIN": "1"}),
         stdin=subprocess.PIPE,
         start_new_session=True,

@@ -1,4 +1,4 @@
-"""A Dask worker process for one device: `python -m kswatch.profiler.executors.dask_worker SCHEDULER DEVICE`.
+"""A Dask worker process for one device: `python -m ...dask_worker SCHEDULER DEVICE HOST`.
 
 `kswatch worker` starts one per device; it ends when that command does.
 """
@@ -23,17 +23,27 @@ EXIT_NO_DEVICE = 3
 """Nothing that a restart would cure."""
 
 
-async def serve(scheduler: str, spec: str) -> None:
-    """Execute tasks of the scheduler until it is gone; one at a time, and only those for this device."""
+async def serve(scheduler: str, spec: str, host: str) -> None:
+    """Execute tasks of the scheduler until it is gone; one at a time, and only those for this device.
+
+    `host` is the one address of this machine to listen on.
+    """
     from distributed import Worker
+
+    class DeviceWorker(Worker):
+        """A worker without pages, which would listen on a port of their own."""
+
+        def start_http_server(self, *arguments: object, **options: object) -> None:
+            """Start none."""
 
     quiet_libraries()  # the import above set up a log of its own
     logging.getLogger("distributed").setLevel(logging.ERROR)
     logging.getLogger("distributed.core").addFilter(dask_version.filter_version_refusal)
     uuid = dask_tasks.bind_device(spec).record.uuid
     version = dask_version.own_version()
-    async with Worker(
+    async with DeviceWorker(
         scheduler,
+        host=host,
         # a killed one may return before the scheduler knows that it is gone
         name=f"{worker_name(socket.gethostname(), uuid)} {os.getpid()}",
         nthreads=1,
@@ -54,12 +64,12 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the device that the arguments name: SCHEDULER DEVICE [LOG_FORMAT LOG_LEVEL]."""
+    """Serve the device that the arguments name: SCHEDULER DEVICE HOST [LOG_FORMAT LOG_LEVEL]."""
     if os.environ.pop("KSWATCH_ENDS_WITH_STDIN", None):
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    configure_as(*(sys.argv[3:5] or ("text", "INFO")))
+    configure_as(*(sys.argv[4:6] or ("text", "INFO")))
     try:
-        asyncio.run(serve(*sys.argv[1:3]))
+        asyncio.run(serve(*sys.argv[1:4]))
     except KswatchError as error:
         _log.error("%s", error, extra={"device": sys.argv[2]})
         sys.exit(EXIT_NO_DEVICE)

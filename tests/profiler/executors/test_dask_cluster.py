@@ -24,6 +24,7 @@ from kswatch.db.coordination.workers import WorkerRow
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
+from kswatch.profiler.executors.dask_tasks import ANSWER_S
 from tests.db.conftest import *  # noqa: F403  (both databases)
 
 pytestmark = pytest.mark.timeout(600)
@@ -49,11 +50,7 @@ class Night:
         # without git: what is committed meanwhile would make a resumed run one of another commit
         self._environment = os.environ | {"KSWATCH_DATABASE_URL": hasty(url), "PATH": str(folder)}
         (folder / "kswatch.toml").write_text(CONFIG, encoding="utf-8")
-        place = folder / "scheduler.json"
-        command = ["dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        self.start("-m", *command, "--no-jupyter", "--scheduler-file", str(place))
-        wait_until(lambda: place.exists() and place.stat().st_size > 0)
-        self.scheduler = json.loads(place.read_text())["address"]
+        self.start_scheduler()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "said.txt").open("ab") as said:
@@ -66,6 +63,14 @@ class Night:
             )
         self._processes.append(process)
         return process
+
+    def start_scheduler(self, port: str = "0") -> None:
+        place = self.folder / "scheduler.json"
+        place.unlink(missing_ok=True)
+        command = ["dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+        self.scheduler_process = self.start("-m", *command, "--no-jupyter", "--scheduler-file", str(place))
+        wait_until(lambda: place.exists() and place.stat().st_size > 0)
+        self.scheduler = json.loads(place.read_text())["address"]
 
     def worker(self, device: str) -> subprocess.Popen[bytes]:
         return self.start(str(KSWATCH), "worker", "--scheduler", self.scheduler, "--device", device)
@@ -251,3 +256,34 @@ def test_a_coordinator_cut_off_for_longer_than_its_lease_writes_nothing_more(nig
     assert len(night.cells(1)) > before
     wait_until(lambda: b"was lost" in (night.folder / "said.txt").read_bytes())
     assert second.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_scheduler_that_is_away_until_its_clients_give_up_loses_no_run(night):
+    night.worker(DEVICES[0])
+    asked = night.ask(DEVICES[0])
+    server = night.coordinator()
+    night.wait_for_cells(1, 4)
+    night.scheduler_process.kill()
+    night.scheduler_process.wait()
+    time.sleep(ANSWER_S + 5)  # a client closes itself after that
+    night.start_scheduler(night.scheduler.rpartition(":")[2])
+    night.wait_for_end(asked)
+    night.assert_whole(asked)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_night_whose_scheduler_never_returns_ends_resumable(night):
+    night.worker(DEVICES[0])
+    wait_until(lambda: b"serves" in (night.folder / "said.txt").read_bytes())
+    scheduler = ("--engine", "dask", "--scheduler", night.scheduler)
+    command = night.start(str(KSWATCH), "nightly", *scheduler, "--suite", "small_batch")
+    night.wait_for_cells(1, 4)
+    night.scheduler_process.kill()
+    assert command.wait(120) == 3
+    assert queries.run(night.store, 1).state == "interrupted"
+    assert night.store.resumable_run() == 1
