@@ -1,4 +1,4 @@
-"""From plain values (JSON, TOML, or the text of a CSV field) to records, refusing values of another type."""
+"""From plain values (JSON, or the text of a CSV field) to records, refusing values of another type."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-Check = Callable[[str, object], None]
-"""Called with the name and value of each number, which it may refuse by raising `DecodeError`."""
+Check = Callable[[type, str, object], None]
+"""Called with the record, name and value of each number, text and free-form value.
+
+It may refuse one by raising `DecodeError`.
+"""
 
 
 class DecodeError(ValueError):
@@ -35,12 +38,13 @@ def decode(
     hints = _hints(record)
     unknown = sorted(values.keys() - hints.keys())
     if unknown:
-        raise DecodeError(f"unknown field {unknown[0]!r}")
+        raise DecodeError(f"unknown field {_shown(unknown[0])}")
     given = {name: value for name, value in values.items() if not (text and value == "")}
     for name in _required(record):
         if name not in given:
             raise DecodeError(f"{name} is missing")
-    return record(**{name: _value(name, hints[name], value, text, check) for name, value in given.items()})
+    field = _FieldDecoder(record, text, check)
+    return record(**{name: field.decode(name, hints[name], value) for name, value in given.items()})
 
 
 @cache
@@ -57,46 +61,66 @@ def _required(record: type) -> tuple[str, ...]:
     return tuple(field.name for field in absent if field.default_factory is MISSING)
 
 
-def _value(name: str, wanted: Any, value: Any, text: bool, check: Check | None) -> Any:  # noqa: ANN401
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin in (Union, UnionType):
-        if value is None:
-            return None
-        return _value(name, next(kind for kind in arguments if kind is not type(None)), value, text, check)
-    if origin is Literal:
-        if value not in arguments:
-            raise DecodeError(f"{name} is {value!r}, not one of {', '.join(map(str, arguments))}")
+class _FieldDecoder:
+    """Decodes the fields of one record."""
+
+    def __init__(self, record: type, text: bool, check: Check | None) -> None:
+        self._record, self._text, self._check = record, text, check
+
+    def decode(self, name: str, wanted: Any, value: Any) -> Any:  # noqa: ANN401  (of the type that is wanted)
+        """The value of a field as its type wants it."""
+        origin, arguments = get_origin(wanted), get_args(wanted)
+        if origin in (Union, UnionType):
+            if value is None:
+                return None
+            return self.decode(name, next(kind for kind in arguments if kind is not type(None)), value)
+        if origin is Literal:
+            if value not in arguments:
+                raise DecodeError(f"{name} is {_shown(value)}, not one of {', '.join(map(str, arguments))}")
+            return value
+        if origin is tuple:
+            parts = value.split(",") if self._text and isinstance(value, str) else value
+            if not isinstance(parts, list):
+                raise DecodeError(f"{name} is {_shown(value)}, not a list")
+            return tuple(self.decode(name, arguments[0], part) for part in parts)
+        if isinstance(wanted, type) and (is_dataclass(wanted) or hasattr(wanted, "_fields")):
+            return decode(wanted, _mapping(name, value), text=self._text, check=self._check)
+        if origin is dict or wanted is dict:
+            return self._checked(name, _mapping(name, value))
+        return self._checked(name, self._scalar(name, wanted, value))
+
+    def _scalar(self, name: str, wanted: type, value: object) -> object:
+        try:
+            if wanted is datetime:
+                return aware_time(str(value))
+            if wanted is Path and isinstance(value, str):
+                return Path(value)
+            if self._text and wanted is not str:
+                value = _from_text(wanted, str(value))
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+        except (ValueError, OverflowError):
+            raise DecodeError(f"{name} is {_shown(value)}, not {_NAMES[wanted]}") from None
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise DecodeError(f"{name} is {_shown(value)}, not {_NAMES[wanted]}")
         return value
-    if origin is tuple:
-        parts = value.split(",") if text and isinstance(value, str) else value
-        if not isinstance(parts, list):
-            raise DecodeError(f"{name} is {value!r}, not a list")
-        return tuple(_value(name, arguments[0], part, text, check) for part in parts)
-    is_record = isinstance(wanted, type) and (is_dataclass(wanted) or hasattr(wanted, "_fields"))
-    if is_record or origin is dict or wanted is dict:
-        if not isinstance(value, Mapping):
-            raise DecodeError(f"{name} is {value!r}, not an object")
-        return decode(wanted, value, text=text, check=check) if is_record else value
-    return _scalar(name, wanted, value, text, check)
+
+    def _checked(self, name: str, value: object) -> object:
+        if self._check is not None:
+            self._check(self._record, name, value)
+        return value
 
 
-def _scalar(name: str, wanted: type, value: object, text: bool, check: Check | None) -> object:
-    try:
-        if wanted is datetime:
-            return aware_time(str(value))
-        if wanted is Path and isinstance(value, str):
-            return Path(value)
-        if text and wanted is not str:
-            value = _from_text(wanted, str(value))
-    except (ValueError, OverflowError):
-        raise DecodeError(f"{name} is {value!r}, not {_NAMES[wanted]}") from None
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise DecodeError(f"{name} is {value!r}, not {_NAMES[wanted]}")
-    if check is not None and isinstance(value, int | float):
-        check(name, value)
+def _mapping(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise DecodeError(f"{name} is {_shown(value)}, not an object")
     return value
+
+
+def _shown(value: object) -> str:
+    """The value in a message: shortened, since a file may hold anything."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 _NAMES: dict[type, str] = {

@@ -6,9 +6,10 @@ Our form has no samples, canaries, predictions or free-form facts; JSON lines ke
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TextIO
 
@@ -16,8 +17,8 @@ from kswatch.db.backend.mapping import field_names
 from kswatch.db.decoding import DecodeError, decode
 from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
 from kswatch.db.interchange.published_csv import FORMS, Form
-from kswatch.db.interchange.reader import csv_rows
-from kswatch.db.interchange.validation import check_number, checked_header, checked_record
+from kswatch.db.interchange.reader import TextFile, csv_rows
+from kswatch.db.interchange.validation import check_value, checked_header, checked_record
 from kswatch.db.json_text import to_plain
 from kswatch.db.records import (
     DeviceRecord,
@@ -33,18 +34,18 @@ FEW_COLUMNS = 2
 """Most columns that a file of a known form may lack; with more missing the form is unknown."""
 
 
-def read_table(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+def read_table(file: TextFile, tally: ImportResult) -> Iterator[tuple[RunHeader, Iterable[FileRow]]]:
     """The runs of a CSV file; rows that cannot be read are counted as rejected.
 
     Raises:
-        FormatError: its columns are of no known form.
+        FormatError: its columns are of no known form, or one is there twice.
     """
-    rows = csv_rows(text)
+    path, rows = file.path, csv_rows(file.lines())
     _, header = next(rows, (1, ""))
     columns = [name.strip() for name in header] if isinstance(header, list) else []
     columns = ["pattern" if name == "patterns" else name for name in columns]
     if _OWN_COLUMNS[0] in columns:
-        _refuse_missing(path, columns, frozenset(_NEEDED), "our own export")
+        _check_columns(path, columns, frozenset(_NEEDED), "our own export")
         return _read_own(columns, rows, tally)
     form = min(FORMS, key=lambda one: len(one.columns - set(columns)))
     if len(form.columns - set(columns)) > FEW_COLUMNS:
@@ -52,14 +53,17 @@ def read_table(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[Run
         raise FormatError(
             f"{path} is not in a format that kswatch reads; columns of the known formats are {names}"
         )
-    _refuse_missing(path, columns, form.columns, f"the {form.name} form")
+    _check_columns(path, columns, form.columns, f"the {form.name} form")
     return _read_published(path, form, columns, rows, tally)
 
 
-def _refuse_missing(path: Path, columns: Sequence[str], needed: frozenset[str], form: str) -> None:
+def _check_columns(path: Path, columns: Sequence[str], needed: frozenset[str], form: str) -> None:
     missing = sorted(needed - set(columns))
     if missing:
         raise FormatError(f"{path} lacks column {', '.join(missing)} of {form}; add it and import again")
+    twice = sorted(name for name, count in Counter(columns).items() if count > 1)
+    if twice:
+        raise FormatError(f"{path} has the column {twice[0]!r} twice; remove one of them and import again")
 
 
 CsvRows = Iterator[tuple[int, list[str] | str]]
@@ -79,7 +83,7 @@ def _good_rows(
 
 def _read_published(
     path: Path, form: Form, columns: Sequence[str], rows: CsvRows, tally: ImportResult
-) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+) -> Iterator[tuple[RunHeader, Iterable[FileRow]]]:
     by_model: dict[str, list[FileRow]] = defaultdict(list)
     for line, row in _good_rows(columns, rows, tally):
         try:
@@ -160,17 +164,25 @@ def _field(value: object) -> object:
 
 def _read_own(
     columns: Sequence[str], rows: CsvRows, tally: ImportResult
-) -> Iterator[tuple[RunHeader, list[FileRow]]]:
-    runs: dict[str, tuple[RunHeader, list[FileRow]]] = {}
-    for line, row in _good_rows(columns, rows, tally):
+) -> Iterator[tuple[RunHeader, Iterable[FileRow]]]:
+    good = _good_rows(columns, rows, tally)
+    for _, of_run in groupby(good, key=lambda found: found[1]["run.identity"]):
+        for line, row in of_run:  # the first one that describes the run
+            try:
+                header = _own_run(row)
+            except DecodeError as error:
+                tally.reject(line, error)
+            else:
+                yield header, _own_rows(chain([(line, row)], of_run), tally)  # noqa: B031  (the last use)
+                break
+
+
+def _own_rows(rows: Iterator[tuple[int, dict[str, str]]], tally: ImportResult) -> Iterator[FileRow]:
+    for line, row in rows:
         try:
-            identity = row["run.identity"]
-            if identity not in runs:
-                runs[identity] = (_own_run(row), [])
-            runs[identity][1].append(FileRow(line, (_own_record(row),)))
+            yield FileRow(line, (_own_record(row),))
         except DecodeError as error:
             tally.reject(line, error)
-    yield from runs.values()
 
 
 def _own_run(row: Mapping[str, str]) -> RunHeader:
@@ -181,10 +193,10 @@ def _own_run(row: Mapping[str, str]) -> RunHeader:
     run, ending = groups.pop("run"), groups.pop("ending")
     record = {**run, **groups, "revision": groups["revision"] or None}
     values = {**ending, "record": record, "identity": row["run.identity"]}
-    return checked_header(decode(RunHeader, values, text=True, check=check_number))
+    return checked_header(decode(RunHeader, values, text=True, check=check_value))
 
 
 def _own_record(row: Mapping[str, str]) -> MeasurementRecord:
     values: dict[str, object] = {name: row[name] for name in _MEASUREMENT if row.get(name)}
     values["problem"] = {name: row[name] for name in _PROBLEM}
-    return checked_record(decode(MeasurementRecord, values, text=True, check=check_number))
+    return checked_record(decode(MeasurementRecord, values, text=True, check=check_value))

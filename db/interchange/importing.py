@@ -16,7 +16,7 @@ from kswatch.db.interchange.export import run_content
 from kswatch.db.interchange.flat_csv import read_table, write_table
 from kswatch.db.interchange.ingest import ImportResult, RunHeader, record_content
 from kswatch.db.interchange.jsonl import read_lines, write_lines
-from kswatch.db.interchange.reader import read_text
+from kswatch.db.interchange.reader import open_text
 from kswatch.db.records import MeasurementRecord
 from kswatch.db.schema.tables import Run
 from kswatch.db.store import Store
@@ -31,11 +31,11 @@ def import_file(store: Store, path: Path) -> ImportResult:
     Raises:
         FormatError: the file cannot be read, or is of no form that kswatch reads.
     """
-    text = read_text(path)
+    file = open_text(path)
     tally = ImportResult()
-    read = read_lines if text.lstrip().startswith("{") else read_table
-    with _no_garbage_collection():
-        for header, rows in read(path, text, tally):
+    read = read_lines if file.starts_with == "{" else read_table
+    with file.file, _no_garbage_collection():
+        for header, rows in read(file, tally):
             record_content(store, header, rows, tally)
     tally.rejections.sort(key=lambda rejection: rejection.line)
     return tally

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 
 from sqlalchemy import select
@@ -38,7 +39,7 @@ from kswatch.db.schema.tables import (
 from kswatch.db.store import Store
 from kswatch.db.writes import measurements as recording
 from kswatch.db.writes import runs as run_writing
-from kswatch.db.writes.measurements import RunFacts
+from kswatch.db.writes.measurements import PlacedCell, RunFacts
 from kswatch.db.writes.series_tails import write_tails
 
 
@@ -114,19 +115,31 @@ class ImportResult:
 
 
 def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: ImportResult) -> None:
-    """Record a run's rows in one transaction, except those that the store has already."""
+    """Record a run's rows in one transaction, except those that the store has already.
+
+    The rows are taken and written by the thousand, so that a run of any size needs little memory.
+    """
     with store.writing() as session:
         same = select(Run).where(Run.identity == header.identity)
         run = session.scalars(same).one_or_none() if header.identity else None
         known = _known(session, header, run)
-        records = _new_records(known, rows, tally, any_value=header.identity is not None)
-        if not records and (run is not None or header.identity is None):
-            return
-        is_new = run is None
-        run = run or run_writing.begin(session, header.record, header.identity)
-        if run.id not in tally.run_ids:
-            tally.run_ids.append(run.id)
-        _write(store, session, header, run, records, is_new)
+        taken: Taken = {}
+        writer = _RunWriter(store, session, header, run)
+        for some in _by_number(rows, ROWS_AT_ONCE):
+            writer.write(_new_records(known, taken, some, tally, any_value=header.identity is not None))
+        written = writer.finish()
+        if written is not None and written not in tally.run_ids:
+            tally.run_ids.append(written)
+
+
+ROWS_AT_ONCE = 2_000
+
+
+def _by_number(rows: Iterable[FileRow], most: int) -> Iterator[list[FileRow]]:
+    """The rows in lists of at most so many."""
+    left = iter(rows)
+    while some := list(islice(left, most)):
+        yield some
 
 
 MeasurementKey = tuple[ProblemKey, str, str]
@@ -156,14 +169,21 @@ def _known(session: Session, header: RunHeader, run: Run | None) -> dict[Measure
     return known
 
 
+Taken = dict[int, tuple[int, int]]
+"""By the hash of a cell that the file has given: the line, and the hash of its values."""
+
+
 def _new_records(
-    known: Mapping[MeasurementKey, set[tuple]], rows: Iterable[FileRow], tally: ImportResult, any_value: bool
+    known: Mapping[MeasurementKey, set[tuple]],
+    taken: Taken,
+    rows: Iterable[FileRow],
+    tally: ImportResult,
+    any_value: bool,
 ) -> list[MeasurementRecord]:
-    """The records that the store lacks; counts the result of each row.
+    """The records that the store lacks; counts the result of each row, and adds it to those taken.
 
     With `any_value` a cell that the run already has is the same row whatever its values.
     """
-    taken: dict[MeasurementKey, tuple[int, tuple]] = {}
     records = []
     for row in rows:
         if clash := _clash(row, taken):
@@ -173,19 +193,19 @@ def _new_records(
         for record in row.records:
             key, signature = _key(record), _signature(record)
             stored = key in known and (any_value or signature in known[key])
-            if key not in taken and not stored:
+            if hash(key) not in taken and not stored:
                 new.append(record)
-            taken.setdefault(key, (row.line, signature))
+            taken.setdefault(hash(key), (row.line, hash(signature)))
         tally.count(new)
         records += new
     return records
 
 
-def _clash(row: FileRow, taken: Mapping[MeasurementKey, tuple[int, tuple]]) -> str | None:
+def _clash(row: FileRow, taken: Taken) -> str | None:
     """The conflict of a row with an earlier one that has another value for the same cell."""
     for record in row.records:
-        line, signature = taken.get(_key(record), (0, None))
-        if line and signature != _signature(record):
+        line, signature = taken.get(hash(_key(record)), (0, None))
+        if line and signature != hash(_signature(record)):
             return f"line {line} gives the same cell another value; keep one of them"
     return None
 
@@ -194,28 +214,56 @@ def _key(record: MeasurementRecord) -> MeasurementKey:
     return record.problem, record.implementation, record.mode
 
 
-def _write(
-    store: Store,
-    session: Session,
-    header: RunHeader,
-    run: Run,
-    records: list[MeasurementRecord],
-    is_new: bool,
-) -> None:
-    facts = RunFacts(run.id, run.device_id, run.kind)
-    connection = session.connection()
-    cells = recording.write_measurements(connection, store.identifiers, facts, records, replace=not is_new)
-    if facts.has_tails:
-        write_tails(connection, run.device_id, run.id, recording.points_of(run.id, cells, records))
-    canaries = [{"run_id": run.id} | vars(canary) for canary in header.canaries]
-    insert_rows(session, Canary, canaries, replace=True)
-    recording.write_predictions(connection, store.identifiers, run.id, header.predictions)
-    insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
-    for model, entries in ((RunEvent, header.events), (RunLog, header.log)):
-        if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):
-            session.add_all(model(run_id=run.id, **vars(one)) for one in entries)
-    run.excluded = header.excluded
-    ended = header.finished_at or header.record.started_at
-    placed = recording.placed(connection, store.identifiers, cells, records) if is_new else None
-    run_writing.finish(session, run, header.state, header.seconds, header.harness_seconds, ended, placed)
-    run.finished_at = header.finished_at
+class _RunWriter:
+    """Writes the new rows of one run in the caller's transaction."""
+
+    def __init__(self, store: Store, session: Session, header: RunHeader, run: Run | None) -> None:
+        self._store, self._session, self._header = store, session, header
+        self._run, self._is_new = run, run is None
+        self._parts: list[tuple[list[int], list[MeasurementRecord]]] = []
+        """Cells and records of the only part; without records where there are several."""
+
+    def write(self, records: list[MeasurementRecord]) -> None:
+        """Write measurements that the run lacks."""
+        if not records:
+            return
+        self._run = self._run or run_writing.begin(self._session, self._header.record, self._header.identity)
+        connection = self._session.connection()
+        facts = RunFacts(self._run.id, self._run.device_id, self._run.kind)
+        cells = recording.write_measurements(
+            connection, self._store.identifiers, facts, records, replace=not self._is_new
+        )
+        if facts.has_tails:
+            points = recording.points_of(self._run.id, cells, records)
+            write_tails(connection, self._run.device_id, self._run.id, points)
+        self._parts = [(cells, records)] if not self._parts else [([], []), ([], [])]
+
+    def finish(self) -> int | None:
+        """Write all of the run but its measurements, and return its id; None where nothing was new."""
+        if not self._parts and (not self._is_new or self._header.identity is None):
+            return None
+        header, session = self._header, self._session
+        run = self._run or run_writing.begin(session, header.record, header.identity)
+        connection = session.connection()
+        insert_rows(
+            session, Canary, [{"run_id": run.id} | vars(one) for one in header.canaries], replace=True
+        )
+        recording.write_predictions(connection, self._store.identifiers, run.id, header.predictions)
+        insert_rows(session, Resource, [row._asdict() for row in header.resources], replace=False)
+        for model, entries in ((RunEvent, header.events), (RunLog, header.log)):
+            if not session.scalar(select(model.id).where(model.run_id == run.id).limit(1)):
+                session.add_all(model(run_id=run.id, **vars(one)) for one in entries)
+        run.excluded = header.excluded
+        ended = header.finished_at or header.record.started_at
+        run_writing.finish(
+            session, run, header.state, header.seconds, header.harness_seconds, ended, self._placed()
+        )
+        run.finished_at = header.finished_at
+        return run.id
+
+    def _placed(self) -> Iterator[PlacedCell] | None:
+        """All measurements of the run, where they are still at hand."""
+        if not self._is_new or len(self._parts) > 1:
+            return None
+        cells, records = self._parts[0] if self._parts else ([], [])
+        return recording.placed(self._session.connection(), self._store.identifiers, cells, records)

@@ -16,7 +16,8 @@ from typing import Any, TextIO
 
 from kswatch.db.decoding import DecodeError, decode
 from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
-from kswatch.db.interchange.validation import check_number, checked_header, checked_record
+from kswatch.db.interchange.reader import TextFile
+from kswatch.db.interchange.validation import check_value, checked_header, checked_record
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import MeasurementRecord
 from kswatch.errors import FormatError
@@ -50,35 +51,84 @@ def _brief(record: Any) -> dict[str, object]:  # noqa: ANN401  (any of our froze
     return values
 
 
-def read_lines(path: Path, text: str, tally: ImportResult) -> Iterator[tuple[RunHeader, list[FileRow]]]:
+def read_lines(file: TextFile, tally: ImportResult) -> Iterator[tuple[RunHeader, Iterator[FileRow]]]:
     """The runs of a file of JSON lines; lines that cannot be read are counted as rejected.
+
+    The rows of a run are read while they are taken, before the next run.
 
     Raises:
         FormatError: the first line is of no export of ours.
     """
-    header: RunHeader | None = None
-    rows: list[FileRow] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    lines = _numbered(file.lines())
+    found = next(lines, None)
+    while found is not None:
+        header, found = _header(file.path, *found, lines, tally)
+        if header is None:
             continue
-        try:
-            type_, values = _parsed(line)
-            if type_ == "run":
-                if header is not None:
-                    yield header, rows
-                header, rows = None, []
-                header = checked_header(decode(RunHeader, values, check=check_number))
-            else:
-                rows.append(FileRow(number, (_measurement(values, header),)))
-        except DecodeError as error:
-            if number == 1:
-                raise FormatError(
-                    f"{path} is not an export of kswatch (line 1: {error}); "
-                    "write one with `kswatch export --all --format jsonl FILE`"
-                ) from None
-            tally.reject(number, error)
-    if header is not None:
+        rows = _Rows(header, found, lines, tally)
         yield header, rows
+        found = rows.next_run()
+
+
+def _numbered(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _header(
+    path: Path, number: int, line: str, lines: Iterator[tuple[int, str]], tally: ImportResult
+) -> tuple[RunHeader | None, tuple[int, str] | None]:
+    """The run of a line, None where it is none, and the next line."""
+    header = None
+    try:
+        type_, values = _parsed(line)
+        if type_ == "run":
+            header = checked_header(decode(RunHeader, values, check=check_value))
+        else:
+            _measurement(values, None)
+    except DecodeError as error:
+        if number == 1:
+            raise FormatError(
+                f"{path} is not an export of kswatch (line 1: {error}); "
+                "write one with `kswatch export --all --format jsonl FILE`"
+            ) from None
+        tally.reject(number, error)
+    return header, next(lines, None)
+
+
+class _Rows:
+    """The measurements that follow a run, up to the next run."""
+
+    def __init__(
+        self,
+        header: RunHeader,
+        first: tuple[int, str] | None,
+        lines: Iterator[tuple[int, str]],
+        tally: ImportResult,
+    ) -> None:
+        self._header, self._line, self._lines, self._tally = header, first, lines, tally
+
+    def __iter__(self) -> Iterator[FileRow]:
+        return self
+
+    def __next__(self) -> FileRow:
+        while self._line is not None:
+            number, line = self._line
+            try:
+                type_, values = _parsed(line)
+                if type_ == "run":
+                    raise StopIteration
+                row = FileRow(number, (_measurement(values, self._header),))
+            except DecodeError as error:
+                self._tally.reject(number, error)
+                self._line = next(self._lines, None)
+            else:
+                self._line = next(self._lines, None)
+                return row
+        raise StopIteration
+
+    def next_run(self) -> tuple[int, str] | None:
+        """The line of the next run; None at the end of the file. All rows must have been taken."""
+        return self._line
 
 
 def _parsed(line: str) -> tuple[str, dict[str, Any]]:
@@ -95,5 +145,5 @@ def _parsed(line: str) -> tuple[str, dict[str, Any]]:
 def _measurement(values: dict[str, Any], header: RunHeader | None) -> MeasurementRecord:
     identity = values.pop("run", None)
     if header is None or identity != header.identity:
-        raise DecodeError(f"its run {identity} is not the one that was read last")
-    return checked_record(decode(MeasurementRecord, values, check=check_number))
+        raise DecodeError(f"its run {str(identity)[:80]} is not the one that was read last")
+    return checked_record(decode(MeasurementRecord, values, check=check_value))

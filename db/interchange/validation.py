@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
+from sqlalchemy import String
+
+from kswatch.db.coordination.run_log import LogLine
 from kswatch.db.decoding import DecodeError
 from kswatch.db.interchange.ingest import RunHeader
-from kswatch.db.records import IMPLEMENTATIONS, LAYOUTS, PRECISIONS, MeasurementRecord, ProblemKey
-from kswatch.db.schema.tables import Run
+from kswatch.db.queries.compiled_code import ResourceRow
+from kswatch.db.queries.rows import EventRecord
+from kswatch.db.records import (
+    IMPLEMENTATIONS,
+    LAYOUTS,
+    PRECISIONS,
+    CanaryRecord,
+    DeviceRecord,
+    EnvironmentRecord,
+    MeasurementRecord,
+    PredictionRecord,
+    ProblemKey,
+    RevisionRecord,
+    RunRecord,
+)
+from kswatch.db.schema.base import Base
+from kswatch.db.schema.tables import (
+    Canary,
+    Cell,
+    Device,
+    Environment,
+    Measurement,
+    Prediction,
+    Resource,
+    Revision,
+    Run,
+    RunEvent,
+    RunLog,
+)
 
 POSITIVE = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "energy_low_mj", "energy_high_mj")
 LARGEST = 1e30
@@ -19,16 +50,88 @@ WIDE_INTEGERS = frozenset(
 LONGEST_IDENTITY: int = Run.__table__.c.identity.type.length  # type: ignore[attr-defined]
 
 
-def check_number(name: str, value: object) -> None:
-    """Refuse numbers that no measurement has, or that their columns cannot hold.
+def check_value(record: type, name: str, value: object) -> None:
+    """Refuse values that no measurement has, or that their columns cannot hold.
 
     Raises:
-        DecodeError: the number is infinite, NaN or too large.
+        DecodeError: a number is infinite, NaN or too large; a text is too long, or has characters that no
+            text has; a free-form value is nested too deeply.
     """
-    if isinstance(value, float) and not (math.isfinite(value) and abs(value) < LARGEST):
-        raise DecodeError(f"{name} is {value}, not a plausible number")
-    if isinstance(value, int) and abs(value) >= 2 ** (63 if name in WIDE_INTEGERS else 31):
-        raise DecodeError(f"{name} is {value}, too large an integer")
+    if isinstance(value, str):
+        _check_text(record, name, value)
+    elif isinstance(value, float):
+        if not (math.isfinite(value) and abs(value) < LARGEST):
+            raise DecodeError(f"{name} is {value}, not a plausible number")
+    elif isinstance(value, int):
+        if abs(value) >= 2 ** (63 if name in WIDE_INTEGERS else 31):
+            raise DecodeError(f"{name} is {_brief(value)}, too large an integer")
+    elif isinstance(value, dict | list):
+        _check_free(name, value, 0)
+
+
+def _check_text(record: type, name: str, text: str) -> None:
+    longest = _lengths().get((record, name))
+    if longest is not None and len(text) > longest:
+        raise DecodeError(f"{name} has {len(text)} characters, more than {longest}")
+    if wrong := _wrong_character(text):
+        raise DecodeError(f"{name} has the character U+{ord(wrong):04X}, which no database stores")
+
+
+def _wrong_character(text: str) -> str | None:
+    """The first character that is NUL or half of one; other control characters are escaped where shown."""
+    return next((one for one in text if one == "\0" or "\ud800" <= one <= "\udfff"), None)
+
+
+MOST_DEPTH = 20
+
+
+def _check_free(name: str, value: object, depth: int) -> None:
+    """Check what JSON columns hold: no database takes NaN, NUL or half a character there."""
+    if depth > MOST_DEPTH:
+        raise DecodeError(f"{name} is nested more than {MOST_DEPTH} deep")
+    if isinstance(value, dict):
+        for key, below in value.items():
+            _check_free(name, key, depth + 1)
+            _check_free(name, below, depth + 1)
+    elif isinstance(value, list):
+        for below in value:
+            _check_free(name, below, depth + 1)
+    elif isinstance(value, str) and (wrong := _wrong_character(value)):
+        raise DecodeError(f"{name} holds the character U+{ord(wrong):04X}, which no database stores")
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
+        raise DecodeError(f"{name} holds {_brief(value)}, not a plausible number")
+
+
+def _brief(value: object) -> str:
+    text = str(value) if not isinstance(value, int) or abs(value) < 10**30 else f"{str(value)[:12]}..."
+    return text[:60]
+
+
+@cache
+def _lengths() -> dict[tuple[type, str], int]:
+    """The length of each text column, by record and field."""
+    return {
+        (record, column.name): column.type.length
+        for record, tables in _TABLES.items()
+        for table in tables
+        for column in table.__table__.columns
+        if isinstance(column.type, String) and column.type.length
+    }
+
+
+_TABLES: dict[type, tuple[type[Base], ...]] = {
+    RunRecord: (Run,),
+    RunHeader: (Run,),
+    DeviceRecord: (Device,),
+    EnvironmentRecord: (Environment,),
+    RevisionRecord: (Revision,),
+    MeasurementRecord: (Cell, Measurement),
+    PredictionRecord: (Prediction,),
+    CanaryRecord: (Canary,),
+    ResourceRow: (Resource,),
+    EventRecord: (RunEvent,),
+    LogLine: (RunLog,),
+}
 
 
 def checked_header(header: RunHeader) -> RunHeader:
@@ -38,7 +141,9 @@ def checked_header(header: RunHeader) -> RunHeader:
         DecodeError: it has no identity, or predictions for invalid problems.
     """
     if not header.identity or len(header.identity) > LONGEST_IDENTITY:
-        raise DecodeError(f"identity {header.identity!r} is not of 1 to {LONGEST_IDENTITY} characters")
+        raise DecodeError(
+            f"identity {(header.identity or '')[:80]!r} is not of 1 to {LONGEST_IDENTITY} characters"
+        )
     for prediction in header.predictions:
         _check_problem(prediction.problem)
     return header

@@ -251,3 +251,13 @@ def alert_nights(store: Store, alert_ids: Collection[int]) -> list[AlertNight]:
     """The points that belong to these alerts."""
     query = select(Verdict.run_id, Verdict.cell_id, Verdict.metric, Verdict.alert_id)
     return store.read(query.where(Verdict.alert_id.in_(alert_ids)), AlertNight)
+
+
+def cell_names(store: Store) -> dict[int, tuple[ProblemKey, str]]:
+    """The problem and the implementation of each cell, by its id."""
+    columns = (_PROBLEM.c[name] for name in ProblemKey.__dataclass_fields__)
+    query = select(_CELL.c.id, _CELL.c.implementation, *columns).join(
+        _PROBLEM, _PROBLEM.c.id == _CELL.c.problem_id
+    )
+    with store.session() as session:
+        return {cell_id: (ProblemKey(*key), name) for cell_id, name, *key in driver_rows(session, query)}
