@@ -18,11 +18,14 @@ try:
     import kswatch.ci.cli.check
     import kswatch.ci.cli.gate
     import kswatch.ci.cli.heuristics
+    import kswatch.ci.cli.history
+    import kswatch.ci.cli.replay
     import kswatch.ci.cli.simulate
     import kswatch.dashboard.cli
     import kswatch.db.cli.store
     import kswatch.profiler.cli.profile
     from kswatch.composition import compose
+    from kswatch.db.cli.terminal import protect_output
     from kswatch.errors import KswatchError
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
@@ -53,6 +56,8 @@ for commands in (
     kswatch.ci.cli.gate.app,
     kswatch.ci.cli.bisect.app,
     kswatch.ci.cli.heuristics.app,
+    kswatch.ci.cli.history.app,
+    kswatch.ci.cli.replay.app,
     kswatch.ci.cli.simulate.app,
     kswatch.dashboard.cli.app,
 ):
@@ -84,6 +89,7 @@ def prepare(
 
 def main() -> None:
     """Run the command line; every expected failure becomes one sentence and its exit code."""
+    protect_output()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -98,10 +104,10 @@ def main() -> None:
         code = 130
     except (BrokenPipeError, SystemExit) as error:
         code = _exit_code(error)
+    except OSError as error:
+        code = _report_system_error(error)
     except Exception:
-        sentence = "this is a defect of kswatch, not a regression; please report it with the lines above"
-        _report(sentence, defect=True)
-        code = EXIT_INTERNAL
+        code = _report_defect()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -111,6 +117,21 @@ def _exit_code(error: BrokenPipeError | SystemExit) -> object:
         return error.code
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _report_system_error(error: OSError) -> int:
+    """One sentence where the system refuses a named file; a defect otherwise."""
+    if error.filename is None or error.strerror is None:
+        return _report_defect()
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    _report(f"{name[:200]}: {error.strerror}; correct the name, or what it stands for")
+    return 2
+
+
+def _report_defect() -> int:
+    sentence = "this is a defect of kswatch, not a regression; please report it with the lines above"
+    _report(sentence, defect=True)
+    return EXIT_INTERNAL
 
 
 def _report(sentence: str, *, defect: bool = False) -> None:

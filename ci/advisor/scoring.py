@@ -75,10 +75,11 @@ def _each(name: str) -> Callable[[PredictBlock, Sequence[tuple[int, int]]], Iter
     if name not in SLOW_TO_FIT:
         return map
     from joblib import Parallel, delayed  # comes with scikit-learn
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    from kswatch.db.cli.terminal import make_console
+
+    console = make_console(stderr=True)
 
     def each(predict_block: PredictBlock, blocks: Sequence[tuple[int, int]]) -> Iterable[HeldOutPredictions]:
         results = Parallel(n_jobs=-1, return_as="generator")(

@@ -13,6 +13,7 @@ from kswatch.ci.cli.alerts import OnlyDeviceOption, alert_summary_lines, alerts_
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
 from kswatch.db.cli.options import FormatOption, JsonOption, OutputFormat
+from kswatch.db.cli.terminal import write_command
 from kswatch.errors import UsageError
 from kswatch.services import services
 
@@ -52,7 +53,9 @@ def check(
         typer.echo(_rejudged(ctx, run, device, as_json or format is OutputFormat.json))
         return
     judged = _judged(ctx, run, device)
-    typer.echo(_rendered(ctx, judged, OutputFormat.json if as_json else format))
+    chosen = OutputFormat.json if as_json else format
+    show = write_command if chosen is OutputFormat.github else typer.echo
+    show(_rendered(ctx, judged, chosen))
     raise typer.Exit(judged.exit_code)
 
 

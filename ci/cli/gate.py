@@ -11,6 +11,7 @@ import typer
 from kswatch.ci.cli.stores import open_store_if_exists
 from kswatch.ci.config import CiConfig
 from kswatch.db.cli import options
+from kswatch.db.cli.terminal import write_command
 from kswatch.errors import ConfigurationError, UsageError
 from kswatch.services import services
 
@@ -77,14 +78,14 @@ def gate(
     chosen = options.OutputFormat.json if as_json else format
     if static:
         code = _judged_code(ctx, repository, base, head)
-        _write(static_report.FORMATTER.render(code, chosen), output)
+        _write(static_report.FORMATTER.render(code, chosen), chosen, output)
         raise typer.Exit(code.exit_code)
     if base is None:
         raise UsageError("name the revision to compare with: --base REV, as in `kswatch gate --base main`")
     filters = filters_of(pattern, batch, precision, layout, implementation)
     selection = {"repository": repository, "base": base, "head": head, "device": device, "suite": suite}
     result = _measured(ctx, selection | {"filters": filters, "force": force, "budget": budget})
-    _write(report.FORMATTER.render(result, chosen), output)
+    _write(report.FORMATTER.render(result, chosen), chosen, output)
     raise typer.Exit(result.exit_code)
 
 
@@ -116,9 +117,10 @@ def recording_store(ctx: typer.Context) -> Iterator[Store | None]:
         yield store
 
 
-def _write(text: str, output: Path | None) -> None:
+def _write(text: str, output_format: options.OutputFormat, output: Path | None) -> None:
     if output is None:
-        typer.echo(text)
+        show = write_command if output_format is options.OutputFormat.github else typer.echo
+        show(text)
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

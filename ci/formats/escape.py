@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from kswatch.db.cli.terminal import escape
+
 _NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """Characters that XML 1.0 cannot hold (its production Char); compiled on first use, since that is slow."""
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
@@ -48,7 +50,7 @@ def annotation(level: str, title: str, message: str) -> str:
 
 def annotation_text(text: str) -> str:
     """The message of a GitHub workflow command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escape(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def annotation_property(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from kswatch.db.cli.terminal import escape, without_commands
 from kswatch.db.json_text import to_json_text
 from kswatch.errors import ConfigurationError
 
@@ -38,7 +39,8 @@ class ResultFormatter(Generic[Result]):
         if output_format == "text":
             return text
         append_step_summary(self.markdown(result))
-        return "\n".join(part for part in (text, self.annotations(result)) if part)
+        parts = (without_commands(escape(text)), self.annotations(result))
+        return "\n".join(part for part in parts if part)
 
 
 def append_step_summary(markdown: str) -> None:

@@ -18,6 +18,7 @@ from kswatch.dashboard.components import timezone, url_state
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import duration, literal
+from kswatch.db.interchange.csv_text import guard
 from kswatch.errors import KswatchError
 
 BADGES: dict[str, tuple[str, str, str]] = {
@@ -124,7 +125,7 @@ def chart(
 def _csv_button(data: pd.DataFrame, name: str) -> None:
     st.download_button(
         "CSV",
-        data=lambda: data.to_csv(index=False).encode(),
+        data=lambda: _csv(data),
         file_name=f"{name}.csv",
         mime="text/csv",
         key=f"csv_{name}",
@@ -133,6 +134,12 @@ def _csv_button(data: pd.DataFrame, name: str) -> None:
         icon=":material/download:",
         help="the data of this chart",
     )
+
+
+def _csv(data: pd.DataFrame) -> bytes:
+    """The data as CSV, whose texts no spreadsheet takes for formulas."""
+    guarded = data.rename(columns=guard).map(lambda value: guard(value) if isinstance(value, str) else value)
+    return guarded.to_csv(index=False).encode("utf-8", "replace")
 
 
 def _choose(figure: go.Figure, key: str, on_choose: Callable[[str], None]) -> None:

@@ -191,10 +191,11 @@ def record_confirmation(store: Store, alert_id: int, decision: str, reason: str)
     """Apply the result of a confirmation run to a provisional alert; others are left as they are.
 
     The decision is confirmed, dismissed or unclear, which only adds an event; the reason is the result.
+    Without effect where the run was judged before, with the same result.
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
-        if alert.state not in LIVE or alert.confirmed:
+        if alert.state not in LIVE or alert.confirmed or _newest_reason(session, alert_id) == reason:
             return
         alert.confirmed = decision == "confirmed"
         to_state = "resolved" if decision == "dismissed" else alert.state
@@ -202,6 +203,12 @@ def record_confirmation(store: Store, alert_id: int, decision: str, reason: str)
         _move(session, alert, to_state, action, DETECTOR, reason)
         if alert.confirmed:
             _notify(session, alert, "confirmed")
+
+
+def _newest_reason(session: Session, alert_id: int) -> str | None:
+    """The reason of the alert's newest event."""
+    events = select(AlertEvent.reason).where(AlertEvent.alert_id == alert_id)
+    return session.scalar(events.order_by(AlertEvent.id.desc()).limit(1))
 
 
 def dismiss(store: Store, alert_id: int, reason: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from kswatch.db.backend.store_url import hide_secrets, shown
-from kswatch.errors import StoreError
+from kswatch.errors import StoreError, UsageError
 
 _CURES: tuple[tuple[str, str], ...] = (
     ("disk is full", "the disk is full; nothing recorded is lost: free some space and start again"),
@@ -31,6 +31,10 @@ _CURES: tuple[tuple[str, str], ...] = (
 )
 
 
+_TOO_LARGE = "a number is larger than the store's columns"
+_OUT_OF_RANGE = "22003"
+"""PostgreSQL's code for a number that its column cannot hold."""
+
 _LOST_STATES = ("08", "57P")
 """PostgreSQL's error classes for a broken connection, and for a server that shuts down or starts."""
 
@@ -49,9 +53,16 @@ def translate_db_errors(url: URL) -> Iterator[None]:
         yield
     except IntegrityError:
         raise
+    except OverflowError:  # SQLite's driver, which binds 64 bits
+        raise UsageError(f"{_TOO_LARGE}; no run, alert or cell has it") from None
+    except UnicodeEncodeError as error:
+        text = ascii(error.object[:60])
+        raise UsageError(f"the text {text} is not UTF-8, so no store holds it; write it as UTF-8") from None
     except DBAPIError as error:
         message = hide_secrets(" ".join(str(error.orig).split()), url)
         cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
+        if getattr(error.orig, "sqlstate", None) == _OUT_OF_RANGE:
+            raise UsageError(f"{_TOO_LARGE}; no run, alert or cell has it") from error
         kind = ConnectionLostError if _is_lost(error) else StoreError
         raise kind(f"store {shown(url)}: {cure} (database error: {message})") from error
 

@@ -80,8 +80,9 @@ def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
 
 
 def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from kswatch.db.cli.terminal import make_console
 
     if not found:
         typer.echo("no runs yet; `kswatch nightly` or `kswatch profile smoke --device cpu` makes one")
@@ -96,7 +97,7 @@ def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
         kind = run.kind if run.origin == "measured" else f"{run.kind}, {run.origin}"
         statuses = ", ".join(f"{count} {status}" for status, count in run.by_status.items()) or "0"
         table.add_row(str(run.id), started, run.device_model, run.suite, kind, state, statuses, commit)
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
     """Show the text with a spinner on stderr inside; without effect where stderr is no terminal."""
-    from rich.console import Console
+    from kswatch.db.cli.terminal import escape, make_console
 
-    with Console(stderr=True).status(text):
+    with make_console(stderr=True).status(escape(text)):
         yield

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from kswatch.db.backend.mapping import field_names
 from kswatch.db.decoding import DecodeError, decode
+from kswatch.db.interchange.csv_text import guard, unguard
 from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
 from kswatch.db.interchange.published_csv import FORMS, Form
 from kswatch.db.interchange.reader import TextFile, csv_rows
@@ -78,7 +79,7 @@ def _good_rows(
         elif len(found) != len(columns):
             tally.reject(line, f"has {len(found)} fields, the header {len(columns)}")
         else:
-            yield line, dict(zip(columns, found, strict=True))
+            yield line, dict(zip(columns, map(unguard, found), strict=True))
 
 
 def _read_published(
@@ -146,7 +147,7 @@ def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRe
         sources = {"run": of, "ending": header, "device": of.device, "environment": of.environment}
         sources["revision"] = of.revision
         values = [getattr(sources[group], name, None) for group, names in _GROUPS.items() for name in names]
-        start = [header.identity, *map(_field, values)]
+        start = [*map(_field, (header.identity, *values))]
         for record in records:
             values = [getattr(record.problem, name) for name in _PROBLEM]
             values += [getattr(record, name) for name in _MEASUREMENT]
@@ -157,8 +158,10 @@ def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRe
 
 def _field(value: object) -> object:
     if isinstance(value, tuple):
-        return ",".join(value)
+        return guard(",".join(value))
     plain = to_plain(value)
+    if isinstance(plain, str):
+        return guard(plain)
     return "" if plain is None else repr(plain) if isinstance(plain, float) else plain
 
 

@@ -38,9 +38,15 @@ def add(
 
 
 def record_unpaired(store: Store, request_id: int, reason: str) -> None:
-    """Record that only the flagged revision is measured for this request, with the reason."""
+    """Record that only the flagged revision is measured for this request, with the reason.
+
+    Once: a server that ended before the run began leaves it to the next one, which finds the same reason.
+    """
     with store.writing() as session:
-        add(session, request_id, datetime.now(UTC), "kswatch", "alone", reason)
+        own = (RequestEvent.request_id == request_id, RequestEvent.action == "alone")
+        newest = select(RequestEvent.reason).where(*own).order_by(RequestEvent.id.desc()).limit(1)
+        if session.scalar(newest) != reason[:2000]:
+            add(session, request_id, datetime.now(UTC), "kswatch", "alone", reason)
 
 
 def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEventRow]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from kswatch.db.cli.terminal import make_console
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
 from kswatch.db.records import BASELINE_SETS, COMPARABLE
@@ -24,7 +25,7 @@ Times = dict[tuple[int, str], MeasurementRow]
 
 def console() -> Console:
     """A console on stdout; without a terminal, tables have a fixed width."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+    return make_console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def print_run(store: Store, run_id: int, console: Console) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 
+from kswatch.db.cli.terminal import make_console
 from kswatch.db.records import MeasurementRecord
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.budget import as_text
@@ -172,5 +173,5 @@ class BarProgress(Progress):
 
 def for_terminal() -> Progress:
     """A bar where stderr is a terminal, lines elsewhere."""
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     return BarProgress(console) if console.is_terminal else LineProgress()

@@ -17,6 +17,7 @@ from kswatch.ci.formats.escape import (
     xml_text,
 )
 from kswatch.ci.formats.junit import Case, junit_xml
+from kswatch.db.cli.terminal import escape
 from tests.ci.formats.junit_schema import assert_junit
 
 ANYTHING = st.text(st.characters(exclude_categories=("Cs",)))
@@ -48,12 +49,17 @@ def test_unescaped_markdown_is_the_original_text(text):
     assert re.sub(r"\\([\\`*_\[\]<>|~#!])", r"\1", shown) == plain(text)
 
 
+def visible(text):
+    """What a terminal may show of the text: control characters by their code, but for the ends of lines."""
+    return "".join(letter if letter in "\r\n" else escape(letter) for letter in text)
+
+
 @given(TEXT, TEXT)
 def test_an_annotation_is_one_line_with_one_title(title, message):
     line = annotation("error", title, message)
     assert "\n" not in line and "\r" not in line
     head, body = line.removeprefix("::error title=").split("::", 1)
-    assert unescaped(head) == title and unescaped(body) == message
+    assert unescaped(head) == visible(title) and unescaped(body) == visible(message)
     assert head == annotation_property(title) and body == annotation_text(message)
 
 
