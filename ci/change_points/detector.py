@@ -1,10 +1,14 @@
 """The change-point detector: the indices at which the level of one series changes.
 
-    series -> spikes clipped, in units of its noise -> finest levels -> significant changes
+    series -> in units of its noise -> finest levels, outliers limited -> significant changes
 
-Spikes are clipped first, because one outlier is no level. The finest levels are the best fit by constants
-at a price per level. Nights are not independent, so that fit splits too often: each change is then tested
-against the remaining noise, its correlation and a straight line.
+1. The noise unit is the robust scale of differences between neighbours (`noise_unit`).
+2. The finest levels are the best fit by constants at a price per level, where no point costs more than an
+   outlier does (`segmentation`): a single excursion, however far, is no level; seven in a row are.
+3. Nights are not independent, so that fit splits too often: a change remains if its t-statistic, against
+   noise that is correlated in time, is large and no straight line fits as well (`pruning`).
+
+`settings` has the five numbers that this takes.
 """
 
 from __future__ import annotations
@@ -15,26 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from kswatch.ci.change_points.pruning import prune_change_points
-from kswatch.ci.change_points.segmentation import optimal_partition
+from kswatch.ci.change_points.pruning import change_strengths
+from kswatch.ci.change_points.segmentation import robust_partition
+from kswatch.ci.change_points.settings import DEFAULTS, DetectorSettings
 from kswatch.db.statistics import MAD_TO_SIGMA, Z_95
 
 Floats = NDArray[np.float64]
 
-SHORTEST_LEVEL = 7
-"""Points of a level at least; fewer are an episode."""
-PRICE_PER_LEVEL = 4.0
-"""Cost of one more level in the finest fit, times ln(points): somewhat above the BIC's 2 or 3."""
-
+_LAGS = 10
+"""Distances between the neighbours whose differences define the noise unit, from 1."""
+_QUANTUM = 0.25
+"""The noise unit at least, as a share of the median difference that is not 0: a coarse clock has ties."""
 _WINDOW = 15
-"""Points of the running median that defines spikes; it keeps steps, but no excursion of half its length."""
-_SPIKE_SIGMA = 3.0
-_ORDINARY_SHARE = 0.95
-"""Share of the points that are never spikes: where more are extreme, they are a second mode."""
+"""Points of the running median that replaces points with wide intervals."""
 _POOR = 3.0
 """Times the usual standard error: a point with a larger one is left out of the running median."""
-_MIN_NOISE = 1e-4
-"""The noise of a series without any, as a share of its range."""
 
 
 def change_points(series: Sequence[float]) -> list[int]:
@@ -42,7 +41,7 @@ def change_points(series: Sequence[float]) -> list[int]:
 
     NaN and infinite points are skipped. Fewer than 14 finite points hold no two levels.
     """
-    return _changes(np.asarray(series, dtype=float), None)
+    return significant_changes(np.asarray(series, dtype=float))
 
 
 def weighted_change_points(
@@ -64,17 +63,53 @@ def weighted_change_points(
     series = np.asarray(values, dtype=float)
     quarantined = np.array([bool(state) for state in states], dtype=bool)
     within = (np.asarray(highs, dtype=float) - np.asarray(lows, dtype=float)) / 2 / Z_95
-    return _changes(np.where(quarantined, np.nan, series), within)
+    return significant_changes(np.where(quarantined, np.nan, series), within)
 
 
-def _changes(values: Floats, within: Floats | None) -> list[int]:
+def noise_unit(values: Floats) -> float:
+    """The noise of a series, which steps, outliers and switching between modes hardly affect.
+
+    The median, over the distances 1 to 10, of 1.4826 MAD of differences / sqrt(2), since differences of
+    neighbours alone understate noise that wanders; and at least a quarter of the usual difference that is
+    not 0, since a rounded series has many ties. 0 for a constant series.
+    """
+    neighbours = np.abs(np.diff(values))
+    if not neighbours.any():
+        return 0.0
+    lags = range(1, min(_LAGS, (len(values) - 1) // 2) + 1)
+    medians = [np.median(np.abs(values[lag:] - values[:-lag])) for lag in lags]
+    return max(
+        MAD_TO_SIGMA * float(np.median(medians)) / np.sqrt(2),
+        _QUANTUM * float(np.median(neighbours[neighbours > 0])),
+    )
+
+
+def graded_changes(
+    values: Floats, within: Floats | None = None, settings: DetectorSettings = DEFAULTS
+) -> list[tuple[int, float]]:
+    """The changes of the finest fit, ascending, each with its strength in standard errors.
+
+    Args:
+        values: the series; NaN and infinite ones are passed over.
+        within: standard errors of the points; NaN where not known.
+        settings: other than the usual ones, to examine them.
+    """
     known = np.flatnonzero(np.isfinite(values))
-    if len(known) < 2 * SHORTEST_LEVEL or np.ptp(values[known]) == 0:
+    if len(known) < 2 * settings.shortest or np.ptp(values[known]) == 0:
         return []
     kept = values[known] if within is None else _of_equal_noise(values[known], within[known])
-    standard = in_noise_units(kept)
-    finest = optimal_partition(standard, PRICE_PER_LEVEL * np.log(len(known)), SHORTEST_LEVEL)
-    return [int(known[index]) for index in prune_change_points(standard, finest)]
+    unit = noise_unit(kept)
+    if unit == 0:
+        return []
+    standard = (kept - np.median(kept)) / unit
+    finest = robust_partition(standard, settings)
+    strengths = change_strengths(standard, finest, settings)
+    return [(int(known[index]), strength) for index, strength in zip(finest, strengths, strict=True)]
+
+
+def significant_changes(values: Floats, within: Floats | None = None) -> list[int]:
+    """The changes that are strong enough, of a series and its points' standard errors, ascending."""
+    return [index for index, strength in graded_changes(values, within) if strength >= DEFAULTS.least_t]
 
 
 def _of_equal_noise(values: Floats, within: Floats) -> Floats:
@@ -90,23 +125,3 @@ def _of_equal_noise(values: Floats, within: Floats) -> Floats:
         np.minimum(1.0, variance / np.maximum(variance - usual**2 + within**2, np.finfo(float).tiny))
     )
     return middle + (values - middle) * pull if variance else values
-
-
-def in_noise_units(values: Floats) -> Floats:
-    """The values relative to their median, with spikes clipped, in units of their noise."""
-    middle = median_filter(values, _WINDOW, mode="nearest")
-    clipped = np.clip(values, *_ordinary_range(values, middle))
-    noise = np.sqrt(np.mean((clipped - middle) ** 2))
-    return (clipped - np.median(values)) / max(noise, _MIN_NOISE * np.ptp(values))
-
-
-def _ordinary_range(values: Floats, middle: Floats) -> tuple[Floats, Floats]:
-    """The bounds outside which a value is a spike, relative to the running median.
-
-    The noise is estimated from differences of neighbours, which steps hardly affect.
-    """
-    sigma = MAD_TO_SIGMA * np.median(np.abs(np.diff(values))) / np.sqrt(2)
-    reach = max(_SPIKE_SIGMA * sigma, np.quantile(np.abs(values - middle), _ORDINARY_SHARE))
-    if reach == 0:  # nearly all points are equal
-        reach = _SPIKE_SIGMA * np.std(values)
-    return middle - reach, middle + reach

@@ -1,136 +1,120 @@
-"""Pruning of a fine partition: changes that are insignificant against noise correlated in time are removed.
+"""Strength of each change of a fine partition, against noise that is correlated in time.
 
-The weakest change is removed and its neighbours are tested again, until all remaining ones are significant.
+Again and again the weakest change is removed and its neighbours, between longer levels now, are tested again.
+The strength of a change is the t-statistic at which it is removed, or that of an earlier one if that is more.
+Between two levels, of which the nearest points count,
+
+    t = size / (sigma x inflation x sqrt(1 / before + 1 / after))
+
+    size       the smaller of the differences of medians and of means: with few distinct values medians jump,
+               and with outliers means do
+    sigma      the larger of the noise around these two levels and that of the whole series
+    inflation  sqrt((1 + r) / (1 - r)) for noise whose neighbours have the correlation r (Bayley and
+               Hammersley 1946, "The effective number of independent observations in an autocorrelated time
+               series")
+
+Points farther from their level than an outlier are moved to that distance. Where a straight line fits about
+as well as the two levels, it is a trend, and where a level is too short, an episode.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kswatch.ci.change_points.settings import DetectorSettings
+
 Floats = NDArray[np.float64]
 
-NEAREST = 60
-"""Points on either side that count for a change, so that a slow drift does not add up to one."""
-MIN_T = 6.0
-"""Standard errors that a change between long levels must reach."""
-SHORT_LEVEL = 4.0
-"""A level of n points must reach MIN_T (1 + 4 / n), as correlated noise makes short episodes."""
-MIN_SIZE = 1.2
-"""Standard deviations of the points that a change must reach, whatever their number."""
-MIN_SPREAD = 0.7
-"""Share of the whole series' sigma that a section has at least, since some sections are quiet by chance."""
-
-_BLOCK = 10
-"""Points of a block, whose means show slow correlation; at least six blocks are needed."""
 _MOST_CORRELATION = 0.95
+_INADMISSIBLE = 1e-6
+"""Factor of the t-statistic of a trend and of an episode, so that the weakest of them is removed first."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise of levels: its standard deviation, and the factor by which correlation inflates means."""
+    """The noise of a series around its finest levels, in the unit of its values."""
 
     sigma: float
     inflation: float
+    """Factor by which its correlation inflates the standard error of a mean."""
 
 
-class LevelChange(NamedTuple):
-    """A change, estimated from the nearest points on both sides."""
+def change_strengths(values: Floats, changes: Sequence[int], settings: DetectorSettings) -> list[float]:
+    """The strength of each change, in standard errors.
 
-    size: float
-    """The smaller of the differences of medians and of means."""
-    sigma: float
-    """Standard deviation of the points from their two means."""
-    before: int
-    after: int
-    over_line: float
-    """The residual of a straight line over that of the step; below 1 it is a drift."""
-
-
-def prune_change_points(values: Floats, changes: Sequence[int]) -> list[int]:
-    """The significant changes, ascending; `changes` are the first indices of the finest levels."""
-    kept = list(changes)
-    if not kept:
-        return []
-    finest = noise_of_levels(values, kept)
-    steps = np.array([_step(values, kept, index) for index in range(len(kept))])
-    while kept:
-        margins = _margins(steps, _between(finest, noise_of_levels(values, kept)))
-        weakest = int(np.argmin(margins))
-        if margins[weakest] >= 1:
-            break
-        del kept[weakest]
-        steps = np.delete(steps, weakest, axis=0)
-        for index in range(max(weakest - 1, 0), min(weakest + 1, len(kept))):
-            steps[index] = _step(values, kept, index)
-    return kept
+    Args:
+        values: the series, in units of its noise.
+        changes: first indices of the finest levels, ascending.
+        settings: of the detector.
+    """
+    noise = noise_of_levels(values, changes, settings.outlier)
+    bounds = [0, *changes, len(values)]
+    t_values = [_t_value(values, bounds[index : index + 3], noise, settings) for index in range(len(changes))]
+    strengths: dict[int, float] = {}
+    strongest = 0.0
+    while t_values:
+        weakest = t_values.index(min(t_values))
+        strongest = max(strongest, t_values.pop(weakest))
+        strengths[bounds.pop(weakest + 1)] = strongest
+        for index in range(max(weakest - 1, 0), min(weakest + 1, len(t_values))):
+            t_values[index] = _t_value(values, bounds[index : index + 3], noise, settings)
+    return [strengths[change] for change in changes]
 
 
-def _margins(steps: Floats, noise: Noise) -> Floats:
-    """The margin of each `LevelChange`, a row of the array; it is significant from 1."""
-    size, sigma, before, after, over_line = steps.T
-    sigma = np.maximum(sigma, MIN_SPREAD * noise.sigma)
-    error = sigma * np.sqrt(noise.inflation * (1 / before + 1 / after))
-    least_t = MIN_T * (1 + SHORT_LEVEL / np.minimum(before, after))
-    return np.minimum(np.minimum(size / error / least_t, size / sigma / MIN_SIZE), over_line)
-
-
-def _step(values: Floats, changes: Sequence[int], index: int) -> LevelChange:
-    first = changes[index - 1] if index else 0
-    last = changes[index + 1] if index + 1 < len(changes) else len(values)
-    change = changes[index]
-    before = values[max(first, change - NEAREST) : change]
-    after = values[change : min(last, change + NEAREST)]
-    both = values[change - len(before) : change + len(after)]
-    below, above = float(before.sum()), float(after.sum())
-    squares = float(both @ both)
-    least = np.finfo(float).eps * squares  # a noise-free step leaves no squares at all
-    step_residual = max(squares - below**2 / len(before) - above**2 / len(after), least)
-    line_residual = max(squares - (below + above) ** 2 / len(both) - _squares_of_slope(both), least)
-    by_mean = above / len(after) - below / len(before)
-    by_median = statistics.median(after.tolist()) - statistics.median(before.tolist())
-    return LevelChange(
-        size=min(abs(by_mean), abs(by_median)),
-        sigma=math.sqrt(step_residual / len(both)),
-        before=len(before),
-        after=len(after),
-        over_line=line_residual / step_residual,
+def noise_of_levels(values: Floats, changes: Sequence[int], outlier: float) -> Noise:
+    """The noise relative to the medians of these levels, outliers limited; sigma is 1 at least, the unit."""
+    parts = np.split(values, changes)
+    rest = np.concatenate([part - np.median(part) for part in parts]).clip(-outlier, outlier)
+    squares = max(float(rest @ rest), np.finfo(float).tiny)
+    correlation = min(max(float(rest[1:] @ rest[:-1]) / squares, 0.0), _MOST_CORRELATION)
+    return Noise(
+        sigma=max(1.0, math.sqrt(squares / len(rest))),
+        inflation=math.sqrt((1 + correlation) / (1 - correlation)),
     )
 
 
-def _squares_of_slope(values: Floats) -> float:
-    """The sum of squares that a straight line explains beyond the mean."""
-    count = len(values)
-    time = np.arange(count) - (count - 1) / 2
-    return float(time @ values) ** 2 / (count * (count**2 - 1) / 12)
+def _t_value(values: Floats, bounds: Sequence[int], noise: Noise, settings: DetectorSettings) -> float:
+    """The t-statistic of the change at the middle bound between two levels; near 0 if inadmissible."""
+    step, low, high = _nearest_points(values, bounds, settings.nearest, settings.outlier)
+    spread = math.sqrt((float(low @ low) + float(high @ high)) / (len(low) + len(high)))
+    error = max(spread, noise.sigma) * noise.inflation * math.sqrt(1 / len(low) + 1 / len(high))
+    t_value = min(abs(step), abs(step + float(high.mean()) - float(low.mean()))) / error
+    is_episode = min(bounds[1] - bounds[0], bounds[2] - bounds[1]) < settings.shortest
+    is_inadmissible = is_episode or _is_trend(values, bounds, settings)
+    return t_value * (_INADMISSIBLE if is_inadmissible else 1.0)
 
 
-def noise_of_levels(values: Floats, changes: Sequence[int]) -> Noise:
-    """The noise relative to the means of these levels.
+def _is_trend(values: Floats, bounds: Sequence[int], settings: DetectorSettings) -> bool:
+    """Whether a line leaves about as few squares as two levels, through the nearest points or twice as many.
 
-    Its inflation is the larger of two: (1 + r) / (1 - r) of the neighbours' correlation r, and the variance
-    of block means, which also reflects slow wandering.
+    Few points do not distinguish a slow trend from a step, and many do not follow a curved one.
     """
-    lengths = np.diff([0, *changes, len(values)])
-    means = np.add.reduceat(values, [0, *changes]) / lengths
-    rest = values - np.repeat(means, lengths)
-    variance = max(float(np.mean(rest**2)), np.finfo(float).tiny)
-    correlation = float(rest[:-1] @ rest[1:]) / (variance * len(rest)) + 2 / len(rest)
-    correlation = min(max(correlation, 0.0), _MOST_CORRELATION)
-    inflation = (1 + correlation) / (1 - correlation)
-    blocks = len(rest) // _BLOCK
-    if blocks >= 6:
-        block_means = rest[: blocks * _BLOCK].reshape(blocks, _BLOCK).mean(axis=1)
-        inflation = max(inflation, _BLOCK * float(np.mean(block_means**2)) / variance)
-    return Noise(math.sqrt(variance), inflation)
+    for nearest in (settings.nearest, 2 * settings.nearest):
+        step, low, high = _nearest_points(values, bounds, nearest, settings.outlier)
+        both = np.concatenate([low, high + step])
+        time = np.arange(len(both)) - (len(both) - 1) / 2
+        centred = both - both.mean()
+        by_line = float(centred @ centred) - float(time @ both) ** 2 / float(time @ time)
+        by_step = len(low) * float(low.var()) + len(high) * float(high.var())
+        if by_line < settings.over_line * by_step:
+            return True
+    return False
 
 
-def _between(finest: Noise, present: Noise) -> Noise:
-    """The geometric mean of both: the finest levels swallow noise, the present ones hold missed changes."""
-    return Noise(math.sqrt(finest.sigma * present.sigma), math.sqrt(finest.inflation * present.inflation))
+def _nearest_points(
+    values: Floats, bounds: Sequence[int], nearest: int, outlier: float
+) -> tuple[float, Floats, Floats]:
+    """The difference of two levels' medians, and their nearest points relative to them, outliers limited."""
+    first, change, last = bounds
+    before, after = (
+        values[max(first, change - nearest) : change],
+        values[change : min(last, change + nearest)],
+    )
+    middles = float(np.median(before)), float(np.median(after))
+    low, high = (before - middles[0]).clip(-outlier, outlier), (after - middles[1]).clip(-outlier, outlier)
+    return middles[1] - middles[0], low, high

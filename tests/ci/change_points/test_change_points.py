@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 
 import numpy as np
 import pytest
 
 from kswatch.ci.change_points import change_points, weighted_change_points
-from kswatch.ci.change_points.segmentation import optimal_partition
 
 
 def noise(points: int, seed: int = 0) -> np.ndarray:
@@ -122,31 +122,17 @@ def test_ten_thousand_points_are_fine():
     assert abs(found - 5_000) <= 5
 
 
-def test_a_year_of_nights_takes_less_than_20_ms():
-    walk = np.cumsum(noise(365))
+@pytest.mark.parametrize(("points", "limit_ms"), [(365, 20), (1_000, 50)])
+def test_a_year_of_nights_takes_less_than_20_ms_and_1000_points_less_than_50(points, limit_ms, figure):
+    walk = np.cumsum(noise(points))
     change_points(walk)
-    best_ms = math.inf
-    for _ in range(30):  # the best of as many as a busy machine needs; CPU time, not the clock's
-        started = time.process_time()
+    times_ms = []
+    for _ in range(11):  # CPU time of this thread, not the clock's
+        started = time.thread_time()
         change_points(walk)
-        best_ms = min(best_ms, 1000 * (time.process_time() - started))
-        if best_ms < 15:
-            break
-    print(f"one call on 365 points: {best_ms:.1f} ms")
-    assert best_ms < 20
-
-
-def test_the_partition_is_the_best_of_all():
-    values = np.array([0.0, 0.1, 5.0, 5.1, 4.9, 1.0, 1.1, 0.9, 1.0])
-
-    def cost(changes: tuple[int, ...]) -> float:
-        bounds = [0, *changes, len(values)]
-        parts = [values[first:last] for first, last in zip(bounds, bounds[1:], strict=False)]
-        return sum(float(((part - part.mean()) ** 2).sum()) + 1.5 for part in parts)
-
-    every = [()] + [(one,) for one in range(2, 8)]
-    every += [(one, two) for one in range(2, 6) for two in range(one + 2, 8)]
-    assert tuple(optimal_partition(values, 1.5, 2)) == min(every, key=cost)
+        times_ms.append(1000 * (time.thread_time() - started))
+    figure(f"one call of the detector on {points} points, median: {statistics.median(times_ms):.1f} ms")
+    assert statistics.median(times_ms) < limit_ms
 
 
 def with_intervals(values: np.ndarray, sigma: np.ndarray) -> tuple:
@@ -169,15 +155,17 @@ def test_points_of_a_throttled_machine_are_passed_over():
 
 
 def test_a_stretch_of_poor_measurements_makes_no_level():
-    found, per_series = 0, 0
+    poor = (np.arange(200) > 100) & (np.arange(200) < 126)
+    found, weighted = 0, 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        sigma = np.where((np.arange(200) > 100) & (np.arange(200) < 112), 12.0, 0.3)
+        sigma = np.where(poor, 12.0, 0.3)
         series = rng.standard_normal(200) + sigma * rng.standard_normal(200)
-        series[101:112] = np.abs(series[101:112])
+        series[poor] = np.abs(series[poor])
         found += bool(change_points(series))
-        per_series += bool(weighted_change_points(*with_intervals(series, sigma), [""] * 200))
-    assert per_series < found and per_series <= 1
+        weighted += bool(weighted_change_points(*with_intervals(series, sigma), [""] * 200))
+    assert found >= 5
+    assert weighted <= 1
 
 
 def test_a_step_is_found_under_wide_intervals_too():
