@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
@@ -19,6 +20,8 @@ Product = Callable[..., torch.Tensor]
 x has the problem's `input_shape`, y its `output_shape`, both contiguous, in `STORAGE_DTYPES`.
 """
 
+LiveProduct = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""`product(weights, x, bias) -> y` for any weights and bias of a problem, as they are when it is called."""
 
 STORAGE_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -44,6 +47,51 @@ class Implementation(ABC):
         Raises:
             UnsupportedError: `unsupported` returns a reason.
         """
+
+    def lay_out(self, problem: Problem, weights: torch.Tensor, transposed: bool = False) -> Any:  # noqa: ANN401
+        """The weights in the order in which products of this pattern read them, whatever the batch.
+
+        May be a view of `weights` where they are read as they lie.
+
+        Args:
+            problem: One of the problems that the weights serve; only its batch may differ from the others'.
+            weights: Of shape (a, b, c, d), or those of Kᵀ, of shape (a, c, b, d), where `transposed`.
+            transposed: Whether to multiply by the transpose of each block.
+        """
+        del problem
+        return weights.transpose(1, 2).contiguous() if transposed else weights
+
+    def product(self, problem: Problem, laid_out: Any) -> Product:  # noqa: ANN401
+        """A closure over weights from `lay_out`, for the batch of this problem.
+
+        Raises:
+            UnsupportedError: `unsupported` returns a reason.
+        """
+        return self.prepare(problem, laid_out)
+
+    def live_product(self, problem: Problem, device: torch.device, transposed: bool = False) -> LiveProduct:
+        """A product that lays out its weights at each call, so that it needs no copy of them.
+
+        Raises:
+            UnsupportedError: `unsupported` returns a reason.
+        """
+        del device
+
+        def product(weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+            y = self.product(problem, self.lay_out(problem, weights, transposed))(x)
+            return add_bias(problem, y, bias)
+
+        return product
+
+    def weight_order(self, problem: Problem, device: torch.device) -> Hashable:
+        """Problems that differ in their batch at most share laid-out weights where this is equal."""
+        del problem, device
+        return None
+
+    def reads_in_place(self, problem: Problem, transposed: bool) -> bool:
+        """Whether `lay_out` is a view of contiguous weights, so that nothing is worth keeping."""
+        del problem, transposed
+        return False
 
     def prepare_with_bias(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor) -> Product:
         """The same with a bias of shape (a·b·d,), which is copied, added to each sample.
@@ -76,6 +124,13 @@ class Implementation(ABC):
         """The tile that the kernel chooses, readable; None for libraries."""
         del problem, device
         return None
+
+
+def add_bias(problem: Problem, y: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Y with a bias of any dtype, if there is one, added in place to each sample."""
+    if bias is None:
+        return y
+    return y.add_((bias if problem.layout == "batch_first" else bias[:, None]).to(y.dtype))
 
 
 def require_input(x: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
 from kswatch.kernels.problem import Problem
@@ -32,13 +32,41 @@ class Baseline(Implementation):
         Raises:
             UnsupportedError: `unsupported` returns a reason.
         """
-        if reason := self.unsupported(problem, weights.device):
-            raise UnsupportedError(f"{self.name} cannot compute {problem} on {weights.device}: {reason}")
+        self.require_support(problem, weights.device)
         return self.build(problem, weights.detach())
 
-    @abstractmethod
+    def require_support(self, problem: Problem, device: torch.device) -> None:
+        """Raise the reason where a problem is not supported.
+
+        Raises:
+            UnsupportedError: `unsupported` returns a reason.
+        """
+        if reason := self.unsupported(problem, device):
+            raise UnsupportedError(f"{self.name} cannot compute {problem} on {device}: {reason}")
+
     def build(self, problem: Problem, weights: torch.Tensor) -> Product:
-        """`prepare` without the check that torch supports the problem."""
+        """`prepare` without the check that torch supports the problem; a method defines this or `product`."""
+        return self.product(problem, self.laid_out(problem, weights))
+
+    def lay_out(self, problem: Problem, weights: torch.Tensor, transposed: bool = False) -> Any:  # noqa: ANN401
+        """See `Implementation`; a transposed view is as good as a copy to most methods."""
+        self.require_support(problem, weights.device)
+        weights = weights.detach()
+        return self.laid_out(problem, weights.transpose(1, 2) if transposed else weights)
+
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> Any:  # noqa: ANN401
+        """Weights of shape (a, b, c, d) in the order in which the method reads them."""
+        del problem
+        return weights
+
+    def live_product(self, problem: Problem, device: torch.device, transposed: bool = False) -> LiveProduct:
+        """See `Implementation`."""
+        self.require_support(problem, device)
+        return super().live_product(problem, device, transposed)
+
+    def product(self, problem: Problem, laid_out: Any) -> Product:  # noqa: ANN401
+        """See `Implementation`, without the check that torch supports the problem."""
+        return self.build(problem, laid_out)
 
     def limitation(self, problem: Problem) -> str | None:
         """Why the method does not apply to this problem; None where it does."""

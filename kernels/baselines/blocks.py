@@ -12,8 +12,14 @@ from kswatch.kernels.problem import Layout, Problem
 
 
 def weight_blocks(weights: torch.Tensor) -> torch.Tensor:
-    """Weights of shape (a, b, c, d) as contiguous blocks (a, d, b, c)."""
-    return weights.permute(0, 3, 1, 2).contiguous()
+    """Weights of shape (a, b, c, d) as blocks (a, d, b, c), each a matrix that BLAS reads in place.
+
+    Where d = 1 that is a view, also of the transposed weights; otherwise a copy.
+    """
+    blocks = weights.permute(0, 3, 1, 2)
+    a, d, b, c = blocks.shape
+    in_place = d == 1 and blocks.stride()[2:] in ((c, 1), (1, b)) and blocks.stride(0) == b * c
+    return blocks if in_place else blocks.contiguous()
 
 
 def blocked(problem: Problem, activations: torch.Tensor) -> torch.Tensor:

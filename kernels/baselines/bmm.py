@@ -25,9 +25,19 @@ class Bmm(Baseline):
 
     name = "bmm"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """The blocks (a·d, b, c), read in place where d = 1."""
+        del problem
+        return weight_blocks(weights).flatten(0, 1)
+
+    def reads_in_place(self, problem: Problem, transposed: bool) -> bool:
+        """Where d = 1, also the transposed weights."""
+        del transposed
+        return problem.pattern.d == 1
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """One strided `torch.bmm` where d = 1, otherwise three passes over the activations."""
-        multiply = multiplier(problem.layout, weight_blocks(weights).flatten(0, 1))
+        multiply = multiplier(problem.layout, laid_out)
 
         def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             products = multiply(gather(problem, x))

@@ -31,9 +31,13 @@ class BmmBlockdense(Baseline):
 
     name = "bmm_blockdense"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """The blocks of the widened pattern."""
+        return Bmm().laid_out(problem, widened_weights(weights))
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """`bmm` of the widened pattern, which has the same X and Y, and d = 1."""
-        return Bmm().build(replace(problem, pattern=widened(problem.pattern)), widened_weights(weights))
+        return Bmm().product(replace(problem, pattern=widened(problem.pattern)), laid_out)
 
     def flops(self, problem: Problem) -> int:
         """The operations of the product, d times."""

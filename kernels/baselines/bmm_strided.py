@@ -15,11 +15,15 @@ class BmmStrided(Baseline):
 
     name = "bmm_strided"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """The slices of blocks, each contiguous."""
+        blocks = weight_blocks(weights)
+        return blocks if problem.pattern.a <= problem.pattern.d else blocks.transpose(0, 1).contiguous()
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """min(a, d) launches of max(a, d) blocks each."""
         sliced = 0 if problem.pattern.a <= problem.pattern.d else 1
-        slices = weight_blocks(weights).unbind(sliced)
-        multipliers = [multiplier(problem.layout, blocks.contiguous()) for blocks in slices]
+        multipliers = [multiplier(problem.layout, blocks) for blocks in laid_out]
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             y = empty_output(problem, x, empty)

@@ -27,7 +27,7 @@ def to_bsr(problem: Problem, weights: torch.Tensor) -> torch.Tensor:
     high, wide = b // size, c // size
     rows = torch.arange(a * d * high + 1, dtype=dtype, device=weights.device) * wide
     columns = torch.arange(a * d * wide, dtype=dtype, device=weights.device).view(a * d, 1, wide)
-    blocks = weight_blocks(weights).view(a * d, high, size, wide, size).transpose(2, 3)
+    blocks = weight_blocks(weights).reshape(a * d, high, size, wide, size).transpose(2, 3)
     columns = columns.expand(a * d, high, wide).reshape(-1)
     return compressed(problem, torch.sparse_bsr, rows, columns, blocks.reshape(-1, size, size))
 
@@ -45,9 +45,13 @@ class Bsr(Baseline):
 
     name = "bsr"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """The block-diagonal matrix."""
+        return to_bsr(problem, weights)
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """The permutations are needed only where d > 1."""
-        matrix = to_bsr(problem, weights)
+        matrix = laid_out
 
         def permuting(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             block_input = reordered(problem, x).reshape(problem.input_shape)

@@ -28,12 +28,15 @@ class Csr(Baseline):
 
     name = "csr"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """K in compressed rows."""
+        return to_csr(problem, weights)
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """A sparse product from X directly into Y."""
-        matrix = to_csr(problem, weights)
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-            return multiply_into(problem, matrix, x, empty_output(problem, x, empty))
+            return multiply_into(problem, laid_out, x, empty_output(problem, x, empty))
 
         return product
 

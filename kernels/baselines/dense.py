@@ -27,10 +27,14 @@ class Dense(Baseline):
 
     name = "dense"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """K as a dense matrix."""
+        del problem
+        return to_dense(weights)
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """X · Kᵀ or K · X, directly into Y."""
-        matrix = to_dense(weights)
-        transposed = matrix.t()
+        matrix, transposed = laid_out, laid_out.t()
 
         def batch_first(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             return torch.mm(x, transposed, out=empty_output(problem, x, empty))

@@ -17,15 +17,25 @@ class Einsum(Baseline):
 
     name = "einsum"
 
-    def build(self, problem: Problem, weights: torch.Tensor) -> Product:
+    def laid_out(self, problem: Problem, weights: torch.Tensor) -> torch.Tensor:
+        """The blocks (a, d, b, c)."""
+        del problem
+        return weight_blocks(weights)
+
+    def reads_in_place(self, problem: Problem, transposed: bool) -> bool:
+        """Where d = 1, also the transposed weights."""
+        del transposed
+        return problem.pattern.d == 1
+
+    def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """The result is allocated by torch, since `torch.einsum` has no `out=`."""
-        equation, blocks = EQUATIONS[problem.layout], weight_blocks(weights)
+        equation = EQUATIONS[problem.layout]
         a, _, c, d = problem.pattern.as_tuple()
         batch_first = problem.layout == "batch_first"
         shape = (problem.batch, a, c, d) if batch_first else (a, c, d, problem.batch)
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             del empty
-            return torch.einsum(equation, blocks, x.view(shape)).reshape(problem.output_shape).contiguous()
+            return torch.einsum(equation, laid_out, x.view(shape)).reshape(problem.output_shape).contiguous()
 
         return product

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any
+
 import torch
 
+from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
 from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.fused.cuda import launch
-from kswatch.kernels.implementation import Implementation, Product
+from kswatch.kernels.implementation import Implementation, LiveProduct, Product, add_bias
 from kswatch.kernels.problem import Problem
 
+_live_twin = lru_cache(maxsize=4096)(twin.unpacked_product)
 RELAID_BYTES = 4
 """Bytes of one re-laid weight in the twin; in the kernel it has at most as many."""
 
@@ -31,6 +37,37 @@ class Fused(Implementation):
             UnsupportedError: `unsupported` returns a reason.
         """
         return (launch if weights.is_cuda else twin).prepare(problem, weights)
+
+    def lay_out(self, problem: Problem, weights: torch.Tensor, transposed: bool = False) -> Any:  # noqa: ANN401
+        """See `Implementation`."""
+        if weights.is_cuda:
+            return super().lay_out(problem, weights, transposed)
+        return twin.lay_out(problem, weights, transposed)
+
+    def weight_order(self, problem: Problem, device: torch.device) -> Hashable:
+        """The tile's; on the CPU the same for every batch."""
+        if device.type == "cuda":
+            return self.tile(problem, device)
+        chosen = twin_tiles.choose(problem, twin.require_twin().limits)
+        return chosen.vectors, chosen.period
+
+    def reads_in_place(self, problem: Problem, transposed: bool) -> bool:
+        """Rows of W in fp32, on the CPU in `batch_last`, unless they would share a few sets of the cache."""
+        in_order = problem.layout == "batch_last" and problem.pattern.d == 1 and not transposed
+        return in_order and problem.precision == "fp32" and problem.pattern.c % 512 != 0
+
+    def live_product(self, problem: Problem, device: torch.device, transposed: bool = False) -> LiveProduct:
+        """See `Implementation`; on the CPU one call of the twin."""
+        if device.type == "cuda":
+            return launch.live_product(problem, device, transposed)
+        multiply = _live_twin(problem, transposed)
+        return lambda weights, x, bias: add_bias(problem, multiply(weights, x), bias)
+
+    def product(self, problem: Problem, laid_out: Any) -> Product:  # noqa: ANN401
+        """See `Implementation`."""
+        if isinstance(laid_out, twin.PackedWeights):
+            return twin.product(problem, twin.PackedWeights(twin.plan_for(problem), laid_out.words))
+        return super().product(problem, laid_out)
 
     def prepare_with_bias(self, problem: Problem, weights: torch.Tensor, bias: torch.Tensor) -> Product:
         """See `Implementation`; on a GPU the kernel adds the bias before it rounds Y."""

@@ -33,6 +33,8 @@ UNKNOWN_DEVICE = 4.0
 """Difference in balance that is assumed where a balance is unknown."""
 OTHER_MODEL = 1.0
 """Penalty between any two models, which differ in more than their rates."""
+UNNAMED_PROCESSOR = frozenset({"cpu", "x86", "64", "amd64", "aarch64", "arm64"})
+"""Words of names that leave a CPU's model open: what `platform.processor()` gives on most systems."""
 
 
 def device_distance(facts: DeviceFacts, measured: DeviceFacts, precision: str) -> float:
@@ -50,7 +52,7 @@ def device_distance(facts: DeviceFacts, measured: DeviceFacts, precision: str) -
 
 def same_model(facts: DeviceFacts, measured: DeviceFacts) -> bool:
     """Whether both have the same model name, ignoring manufacturer and spelling; a CPU may have no name."""
-    if "cpu" in (facts.get("kind"), facts.get("model")) and not _words(facts) - {"cpu"}:
+    if "cpu" in (facts.get("kind"), facts.get("model")) and not _words(facts) - UNNAMED_PROCESSOR:
         return measured.get("kind") == "cpu"
     return _words(facts) == _words(measured)
 
@@ -81,10 +83,11 @@ def _number(facts: DeviceFacts, name: str) -> float | None:
 
 
 def _words(facts: DeviceFacts) -> frozenset[str]:
-    return _words_of(str(facts.get("model") or ""))
+    return model_words(str(facts.get("model") or ""))
 
 
 @lru_cache(maxsize=64)
-def _words_of(model: str) -> frozenset[str]:
+def model_words(model: str) -> frozenset[str]:
+    """The words of a model's name by which names are compared: without case, manufacturer and punctuation."""
     name = model.casefold().replace("-", " ").replace("_", " ")
     return frozenset(name.split()) - {"nvidia", "tesla"}

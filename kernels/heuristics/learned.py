@@ -31,6 +31,12 @@ OTHER_LAYOUT = 2.0
 """Penalties for a section with another metric, precision or layout, in doublings like other distances."""
 NEAR = 1.0
 """Sections at this distance or more belong to another model, precision or layout."""
+SMALL_WEIGHTS = 4096
+"""Up to so many weights a layer takes the twin on a CPU: starting a product takes longest there, and a layer
+starts the twin fastest (`kernels/layer/native.py`), which no measurement of an implementation shows."""
+FAR = 3.0
+"""Doublings outside the measured sizes from which on no confidence is claimed: by then the spread of
+log(speedup) has grown by 0.3, more than most gains."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,13 @@ class CostEstimate:
     """Best baseline over fused, in the section's metric."""
     confidence: float
     """Probability that the predicted winner is correct."""
+    range_excess: float = 0.0
+    """Doublings by which the problem's sizes exceed the measured ranges, summed over the sizes."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the problem is so far outside the measured sizes that its costs are a guess."""
+        return self.range_excess > FAR
 
     @property
     def predicts_fused(self) -> bool:
@@ -69,17 +82,17 @@ def estimate_costs(
         metrics: the metrics to consider; the first one is preferred.
         sections: the sections to choose from, by default those of the model file in use.
     """
-    return _estimate_all([problem], facts, metrics, sections, corrected=True)[0]
+    return estimate_many([problem], facts, metrics, sections)[0]
 
 
-def _estimate_all(
+def estimate_many(
     problems: Sequence[Problem],
     facts: DeviceFacts,
     metrics: Sequence[str],
-    sections: Sequence[ModelSection] | None,
-    corrected: bool,
+    sections: Sequence[ModelSection] | None = None,
+    corrected: bool = True,
 ) -> list[CostEstimate | None]:
-    """The estimates for many problems, by the trees or (`corrected` is False) the constants alone."""
+    """`estimate_costs` of many problems, by the trees or (`corrected` is False) the constants alone."""
     known = learned_sections() if sections is None else sections
     indices_by_kind: dict[tuple[str, str], list[int]] = {}
     for index, problem in enumerate(problems):
@@ -131,6 +144,7 @@ def _estimate_from_section(
             costs=dict(sorted(zip(by_name, values, strict=True), key=itemgetter(1))),
             predicted_speedup=math.exp(gains[row]),
             confidence=max(probability, 1 - probability),
+            range_excess=float(range_excess[row].sum()),
         )
 
 
@@ -145,17 +159,28 @@ def ranked(problem: Problem, facts: DeviceFacts) -> tuple[str, ...]:
     """Implementations by predicted latency, the best first; the order in which a layer tries them.
 
     The model file is used where the latency of this project's own kernel was measured on the same device
-    model, in the same precision and layout. Elsewhere the rule d > 1 is no worse (README.md), and does not
-    depend on which kernel was measured.
+    model, in the same precision and layout, at sizes that are not far outside the measured ones. Elsewhere
+    the rule d > 1 is no worse (README.md), and does not depend on which kernel was measured.
 
     Raises:
         ConfigurationError: the model file in use cannot be read.
     """
     own = [section for section in learned_sections() if not section.is_imported]
     estimate = estimate_costs(problem, facts, ("latency",), own)
-    if estimate is not None and estimate.distance < NEAR:
+    if estimate is not None and estimate.distance < NEAR and not estimate.is_far:
         return tuple(estimate.costs)
     return ("fused", "bmm") if PERMUTATION.predict(problem, facts).predicts_fused else ("bmm", "fused")
+
+
+def layer_choice(problem: Problem, facts: DeviceFacts) -> str:
+    """The implementation that `KSLinear(algorithm="auto")` uses, where it is supported.
+
+    Raises:
+        ConfigurationError: the model file in use cannot be read.
+    """
+    if _kind(facts) == "cpu" and problem.pattern.nonzeros <= SMALL_WEIGHTS:
+        return "fused"
+    return ranked(problem, facts)[0]
 
 
 def _distance(section: ModelSection, problem: Problem, facts: DeviceFacts, metrics: Sequence[str]) -> float:
@@ -198,7 +223,7 @@ def predict_from(
     """The prediction for each problem from these sections, by default those of the model file in use."""
     metric = str(facts.get("metric", METRICS[0]))
     metrics = (metric, *(other for other in METRICS if other != metric))
-    estimates = _estimate_all(problems, facts, metrics, sections, corrected)
+    estimates = estimate_many(problems, facts, metrics, sections, corrected)
     pairs = zip(problems, estimates, strict=True)
     return [_prediction(problem, estimate, facts, metric) for problem, estimate in pairs]
 

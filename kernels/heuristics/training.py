@@ -32,6 +32,9 @@ TREES: dict[str, Any] = {
 """Chosen on the published V100 energies, one setting for all of their sets (see README.md)."""
 SEEDS = (0, 1, 2)
 """One set of trees each, averaged: a single seed is a few problems better or worse by chance."""
+GRID = 2.0**-14
+"""Residuals and features are rounded to multiples of this before trees are fitted: processors differ in the
+last bits of a logarithm or a least-squares fit, which would decide between equally good splits."""
 REWEIGHTINGS = 10
 FOLDS = 3
 LEAST_SPREAD = 0.01
@@ -131,6 +134,7 @@ def fit_forest(table: Floats, values: Floats, seeds: Sequence[int] = SEEDS) -> F
         raise UsageError(
             f"fitting needs scikit-learn ({error}); install it with `pip install -e '.[fit]'`"
         ) from error
+    table, values = round_to_grid(table), round_to_grid(values)
     trees = []
     for seed in seeds:
         boosted = GradientBoostingRegressor(**TREES, random_state=seed).fit(table, values)
@@ -138,6 +142,11 @@ def fit_forest(table: Floats, values: Floats, seeds: Sequence[int] = SEEDS) -> F
     splits, thresholds, leaves = (np.array(part) for part in zip(*trees, strict=True))
     share = TREES["learning_rate"] / len(seeds)
     return Forest(float(values.mean()), splits, thresholds, share * leaves)
+
+
+def round_to_grid(values: Floats) -> Floats:
+    """The nearest multiples of GRID, exact in binary."""
+    return np.round(values / GRID) * GRID
 
 
 def _complete(tree: Any, depth: int) -> tuple[list[int], list[float], list[float]]:  # noqa: ANN401

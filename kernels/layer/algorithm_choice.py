@@ -6,13 +6,14 @@ import platform
 import statistics
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 
 import torch
 
 from kswatch.kernels.catalogue import implementation
-from kswatch.kernels.heuristics.learned import ranked
+from kswatch.kernels.heuristics.learned import SMALL_WEIGHTS, ranked
 from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
 from kswatch.kernels.problem import Problem
 
@@ -21,31 +22,39 @@ AUTO, MEASURE = "auto", "measure"
 CANDIDATES_TIMED = 2
 """Number of ranked implementations that `measure` times."""
 REPETITIONS = 7
-
 _measured_choices: dict[tuple[Problem, torch.device], str] = {}
+_predicted_choices: dict[tuple[Problem, torch.device], str] = {}
 
 
 def choose(algorithm: str, problem: Problem, device: torch.device, weights: torch.Tensor) -> Implementation:
-    """The implementation to prepare; the choices of `auto` and `measure` are cached in the process.
+    """The implementation to prepare; `auto` and `measure` decide once for all batches of a bucket.
 
-    `measure` launches the two best ranked implementations a few times, so its first call must not be
-    inside the capture of a CUDA graph.
+    The first batch of a bucket decides. `measure` launches the two best ranked implementations a few times,
+    so its first call must not be inside the capture of a CUDA graph.
 
     Raises:
         UsageError: there is no such algorithm.
     """
-    if algorithm == AUTO:
-        return implementation(_predicted(problem, device))
-    if algorithm == MEASURE:
-        key = (problem, device)
-        if key not in _measured_choices:
-            _measured_choices[key] = _fastest(problem, device, weights)
-        return implementation(_measured_choices[key])
-    return implementation(algorithm)
+    if algorithm not in (AUTO, MEASURE):
+        return implementation(algorithm)
+    choices = _predicted_choices if algorithm == AUTO else _measured_choices
+    key = (replace(problem, batch=batch_bucket(problem.batch)), device)
+    name = choices.get(key)
+    if name is None or implementation(name).unsupported(problem, device):
+        name = _fastest(problem, device, weights) if algorithm == MEASURE else _predicted(problem, device)
+        choices[key] = name
+    return implementation(name)
 
 
-@cache
+def batch_bucket(batch: int) -> int:
+    """The largest batch of the bucket: the next power of two."""
+    return 1 << (batch - 1).bit_length()
+
+
 def _predicted(problem: Problem, device: torch.device) -> str:
+    is_small = device.type == "cpu" and problem.pattern.nonzeros <= SMALL_WEIGHTS
+    if is_small and not implementation("fused").unsupported(problem, device):
+        return "fused"
     return next(iter(_supported(problem, device)), "bmm")
 
 

@@ -1,12 +1,21 @@
-"""Products prepared for a weight, kept until the weight changes."""
+"""The products of a weight as it is now: laid out for each call, or kept with a proof that nothing changed.
+
+Nothing tells whether a tensor's memory has changed: torch's counter of in-place changes misses fused
+optimisers, collectives, `.data`, NumPy views and other processes. So laid-out weights are reused only after
+every byte of the weight was compared with the copy that they were made from, or for a frozen layer.
+"""
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Hashable
+from typing import Any
+
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch import nn
 
 from kswatch.errors import UsageError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Product
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
@@ -14,77 +23,174 @@ from kswatch.kernels.problem import PRECISIONS, Layout, Precision, Problem
 
 PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in PRECISIONS if precision != "tf32"}
 
-MAX_PREPARED = 8
-"""Products kept for a weight, each with a re-laid copy: a few batch sizes, forward and backward."""
+MAX_CLOSURES = 64
+"""Products kept per weight: closures of a few hundred bytes over laid-out weights that they share."""
 
 ProductKey = tuple[str, int, Precision, Layout, bool]
 """Algorithm, batch, precision, layout, and whether it is the product with Kᵀ."""
 
-ParameterState = tuple[int, int]
-"""The address of a parameter, and its count of in-place changes."""
+
+class LaidOutWeight:
+    """A copy of a weight of shape (a, b, c, d), and its products."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight = weight
+        self._laid_out: dict[Hashable, Any] = {}
+        """Shared by all batches that read the weights in the same order."""
+        self._products: dict[ProductKey, tuple[Product, torch.Tensor | None]] = {}
+        """Each with the bias that it adds, on a GPU."""
+
+    def multiply(self, x: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> torch.Tensor:
+        """The product with x, plus the bias, which on a GPU the product itself adds.
+
+        Raises:
+            UnsupportedError: the algorithm cannot compute this product here.
+        """
+        added = bias if self.weight.is_cuda else None
+        made = self._products.get(key)
+        if made is None or made[1] is not added:
+            if len(self._products) >= MAX_CLOSURES:
+                self._products.clear()
+            made = self._products[key] = self._product(key, added), added
+        y = made[0](x)
+        if bias is None or added is not None:
+            return y
+        return y.add_((bias if key[3] == "batch_first" else bias[:, None]).to(y.dtype))
+
+    def _product(self, key: ProductKey, bias: torch.Tensor | None) -> Product:
+        implementation, problem = chosen(self.weight, key)
+        if bias is None:
+            return implementation.product(problem, self._laid_out_for(implementation, problem, key[-1]))
+        dtype = STORAGE_DTYPES[problem.precision]
+        weights = self.weight.to(dtype)
+        weights = weights.transpose(1, 2).contiguous() if key[-1] else weights
+        return implementation.prepare_with_bias(problem, weights, bias.to(dtype))
+
+    def _laid_out_for(self, implementation: Implementation, problem: Problem, transposed: bool) -> Any:  # noqa: ANN401
+        order = implementation.weight_order(problem, self.weight.device)
+        key = (implementation.name, problem.precision, problem.layout, transposed, order)
+        laid_out = self._laid_out.get(key)
+        if laid_out is None:
+            weights = self.weight.to(STORAGE_DTYPES[problem.precision])
+            laid_out = self._laid_out[key] = implementation.lay_out(problem, weights, transposed)
+        return laid_out
 
 
-class PreparedProducts:
-    """The products of one weight of shape (a, b, c, d); dropped when it is changed."""
+def chosen(weight: torch.Tensor, key: ProductKey) -> tuple[Implementation, Problem]:
+    """The implementation and the problem of a product of this weight."""
+    algorithm, batch, precision, layout, transposed = key
+    a, b, c, d = weight.shape
+    problem = Problem(Pattern(a, c, b, d) if transposed else Pattern(a, b, c, d), batch, precision, layout)
+    return choose(
+        algorithm, problem, weight.device, weight.transpose(1, 2) if transposed else weight
+    ), problem
+
+
+class Kept:
+    """What a factor keeps of its weight: a copy, with what was made from it. Copied and pickled as empty."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Free the re-laid weights."""
-        self._products: dict[ProductKey, tuple[ParameterState | None, Product]] = {}
-        """Each product with the state of its bias, None where it has none."""
-        self._weight_state: ParameterState | None = None
+        """Free the copy; a frozen weight is no longer frozen."""
+        self.copy: LaidOutWeight | None = None
+        self.source: torch.Tensor | None = None
+        """The weight that is frozen: its copy is used in place of it, without being compared."""
+        self.frozen_bias: tuple[torch.Tensor | None, torch.Tensor | None] = None, None
+        """The bias that is frozen, and its copy."""
 
-    def product(self, weight: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> Product:
-        """The product prepared earlier for the same key, weights and bias, or a new one.
+    def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """Use copies in place of these tensors from now on."""
+        copy = LaidOutWeight(_copied(weight))
+        self.clear()
+        self.frozen_bias = bias, None if bias is None else _copied(bias)
+        self.copy, self.source = copy, weight
 
-        Raises:
-            UnsupportedError: the algorithm cannot compute this product here.
-        """
-        weight_state = parameter_state(weight)
-        if weight_state is None or weight_state != self._weight_state:
-            self.clear()
-            self._weight_state = weight_state
-        bias_state = parameter_state(bias)
-        kept = self._products.get(key)
-        if kept is not None and kept[0] == bias_state and (bias is None or bias_state is not None):
-            return kept[1]
-        product = self._prepare(weight, bias, key)
-        if len(self._products) == MAX_PREPARED:
-            del self._products[next(iter(self._products))]
-        self._products[key] = bias_state, product
-        return product
+    def valid_copy(self, weight: torch.Tensor) -> LaidOutWeight | None:
+        """The copy, if it may be used in place of a weight; a local, since other threads may replace it."""
+        copy, source = self.copy, self.source
+        if copy is None or source is weight:
+            return copy
+        # other tensors in place of a frozen weight, by `functional_call` or assignment, are used as they are
+        return copy if source is None and have_equal_bytes(weight, copy.weight) else None
 
-    def _prepare(self, weight: torch.Tensor, bias: torch.Tensor | None, key: ProductKey) -> Product:
-        algorithm, batch, precision, layout, transposed = key
-        dtype = STORAGE_DTYPES[precision]
-        weights = weight.detach().to(dtype)
-        if transposed:
-            weights = weights.transpose(1, 2).contiguous()
-        problem = Problem(Pattern(*weights.shape), batch, precision, layout)
-        implementation = choose(algorithm, problem, weights.device, weights)
-        if bias is None:
-            return implementation.prepare(problem, weights)
-        return implementation.prepare_with_bias(problem, weights, bias.detach().to(dtype))
+    def present_weight(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight, or its copy if it is frozen."""
+        copy, source = self.copy, self.source
+        return copy.weight if copy is not None and source is weight else weight
 
+    def present_bias(self, bias: torch.Tensor | None) -> torch.Tensor | None:
+        """A bias, or its copy if it is frozen."""
+        source, copy = self.frozen_bias
+        return copy if source is bias else bias
 
-def parameter_state(parameter: torch.Tensor | None) -> ParameterState | None:
-    """Address and version of a parameter; None without one, or where torch does not count its changes."""
-    if parameter is None or parameter.is_inference():
-        return None
-    return parameter.data_ptr(), parameter._version
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        """A copied or unpickled layer has weights of its own."""
+        return Kept, ()
 
 
-_by_weight = WeakTensorKeyDictionary()
+def _copied(weight: torch.Tensor) -> torch.Tensor:
+    return weight.detach().resolve_neg().clone(memory_format=torch.contiguous_format)
 
 
-def prepared_for(weight: torch.Tensor) -> PreparedProducts:
-    """The prepared products of a tensor, which live as long as the tensor."""
-    prepared: PreparedProducts | None = _by_weight.get(weight)
-    if prepared is None:
-        prepared = _by_weight[weight] = PreparedProducts()
-    return prepared
+def multiply_present(
+    weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor, key: ProductKey, kept: Kept | None
+) -> torch.Tensor:
+    """The product with the weight's present values, or with those that are frozen, plus the bias.
+
+    Args:
+        weight: Of shape (a, b, c, d).
+        bias: One value for each feature of Y, of any dtype, or None.
+        x: The contiguous input.
+        key: The product.
+        kept: What is kept of the weight, and where to keep more; None where it is about to change.
+
+    Raises:
+        UnsupportedError: the algorithm cannot compute this product here.
+    """
+    if kept is not None and (copy := kept.valid_copy(weight)) is not None:
+        return copy.multiply(x, bias, key)
+    implementation, problem = chosen(weight, key)
+    if (
+        kept is not None
+        and kept.source is None
+        and _is_worth_keeping(weight, implementation, problem, key[-1])
+    ):
+        kept.copy = copy = LaidOutWeight(_copied(weight))
+        return copy.multiply(x, bias, key)
+    present = weight.detach().to(x.dtype).resolve_neg().contiguous()
+    return implementation.live_product(problem, x.device, key[-1])(present, x, bias)
+
+
+def _is_worth_keeping(
+    weight: torch.Tensor, implementation: Implementation, problem: Problem, transposed: bool
+) -> bool:
+    """Whether the weight is likely to be used again, where comparing bytes costs less than laying it out."""
+    if not isinstance(weight, nn.Parameter) or weight.device.type != "cpu" or not weight.is_contiguous():
+        return False
+    is_stored_so = weight.dtype == STORAGE_DTYPES[problem.precision]
+    return not (is_stored_so and implementation.reads_in_place(problem, transposed)) and not weight.is_neg()
+
+
+def have_equal_bytes(weight: torch.Tensor, copy: torch.Tensor) -> bool:
+    """Whether two tensors hold the same bytes: -0 differs from 0, and a NaN equals itself."""
+    if (
+        weight.shape != copy.shape
+        or weight.dtype != copy.dtype
+        or weight.device != copy.device
+        or not weight.is_contiguous()
+        or weight.is_neg()
+    ):
+        return False
+    return not _compare_bytes(weight.data_ptr(), copy.data_ptr(), copy.nbytes)
+
+
+_compare_bytes = ctypes.CDLL(None).memcmp
+_compare_bytes.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
+# ---- precisions -----------------------------------------------------------------------------------
 
 
 def precision_of(dtype: torch.dtype, device: torch.device) -> Precision:

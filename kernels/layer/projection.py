@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import torch
 
 from kswatch.errors import UsageError
-from kswatch.kernels.baselines.dense import to_dense
 from kswatch.kernels.pattern import Pattern, check_chain
 
 
@@ -37,7 +36,27 @@ def project(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Projection:
     Computed in float64 on the device of the matrix.
 
     Raises:
-        UsageError: the patterns do not chain, or do not make a matrix of this shape.
+        UsageError: the patterns do not chain, or do not make a matrix of this shape; or the matrix has no
+            values, values of another kind than real numbers, NaN or infinities.
+    """
+    whole = check_projection(matrix, patterns)
+    if matrix.is_meta:
+        raise UsageError("a matrix on meta has no values to project; load it on another device first")
+    exact = matrix.detach().double()
+    if not exact.isfinite().all():
+        count = int((~exact.isfinite()).sum())
+        raise UsageError(f"the matrix holds {count} NaN or infinite values, so no matrix is nearest to it")
+    weights = _split_all(_restricted(exact, whole), patterns)
+    norm = torch.linalg.norm(exact).item()
+    residual = torch.linalg.norm(exact - chain_matrix(weights)).item()
+    return Projection(weights, residual / norm if norm else 0.0)
+
+
+def check_projection(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Pattern:
+    """The pattern of the product, if a matrix of this shape and dtype, on any device, can be projected on it.
+
+    Raises:
+        UsageError: it cannot, whatever its values.
     """
     check_chain(patterns)
     shape = (patterns[-1].rows, patterns[0].columns)
@@ -46,21 +65,30 @@ def project(matrix: torch.Tensor, patterns: Sequence[Pattern]) -> Projection:
             f"these patterns make a matrix of {shape[0]} x {shape[1]}, not "
             f"{' x '.join(map(str, matrix.shape))}; choose others, whose abd and acd are its sides"
         )
-    exact = matrix.detach().double()
-    weights = _split_all(_restricted(exact, product_pattern(patterns)), patterns)
-    norm = torch.linalg.norm(exact).item()
-    residual = torch.linalg.norm(exact - chain_matrix(weights)).item()
-    return Projection(weights, residual / norm if norm else 0.0)
+    if not matrix.is_floating_point():
+        raise UsageError(
+            f"a matrix of {matrix.dtype} is not projected; pass one of real floating-point numbers (of a "
+            "quantised layer: that from before the quantisation)"
+        )
+    return product_pattern(patterns)
 
 
 def chain_matrix(weights: Sequence[torch.Tensor]) -> torch.Tensor:
     """K_n ... K_1 as one dense matrix (features out, features in)."""
-    matrix = to_dense(weights[0])
+    matrix = _factor_matrix(weights[0])
     for weight in weights[1:]:
         a, _, c, d = weight.shape
         columns = matrix.view(a, c, d, -1)
         matrix = torch.einsum("iklj,iljn->ikjn", weight, columns).flatten(0, 2)
     return matrix
+
+
+def _factor_matrix(weight: torch.Tensor) -> torch.Tensor:
+    """K[(i, k, j), (i, l, j)] = W[i, k, l, j], and 0 elsewhere; without writing in place, for compilers."""
+    a, b, c, d = weight.shape
+    over_j = torch.diag_embed(weight.permute(1, 2, 0, 3))  # k l i j j'
+    over_both = torch.diag_embed(over_j.permute(0, 1, 3, 4, 2))  # k l j j' i i'
+    return over_both.permute(4, 0, 2, 5, 1, 3).reshape(a * b * d, a * c * d)
 
 
 def product_pattern(patterns: Sequence[Pattern]) -> Pattern:

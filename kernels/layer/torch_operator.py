@@ -2,75 +2,117 @@
 
 Y = K X (or Kᵀ X) + bias for a weight of shape (a, b, c, d), computed in the dtype of x, whatever the dtype
 of the weight; with a fake kernel, gradients of every order, and autocast like `torch.nn.functional.linear`.
+Under the transforms of `torch.func` and forward-mode AD the product is computed by differentiable operators
+of torch, so they compose as they do for `nn.Linear`.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
-from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer.prepared_products import PRECISION_OF, precision_of, prepared_for
+from kswatch.kernels.layer import native
+from kswatch.kernels.layer.prepared_products import (
+    PRECISION_OF,
+    Kept,
+    multiply_present,
+    precision_of,
+)
 from kswatch.kernels.problem import Layout
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, bool, str, Layout]
 """The operator's arguments: x, weight, bias, transposed, algorithm, layout."""
 
 
-def multiply(*inputs: *Inputs) -> torch.Tensor:
+def multiply(*inputs: *Inputs, kept: Kept | None = None) -> torch.Tensor:
     """The operator, without torch's dispatcher where possible.
 
     For a Python operator the dispatcher takes longer than a launch, and torch's registered gradients cost
     twice as much as `_Eager`, so both are used only where the operator must be visible.
+
+    Args:
+        *inputs: The operator's arguments.
+        kept: What is kept of the weight, and where to keep more.
     """
-    x, weight, bias, *_ = inputs
-    if needs_dispatcher(x):
-        return product(*inputs)
+    x, weight, bias, transposed, algorithm, layout = inputs
+    if kept is None or kept.source is None:
+        y = NATIVE.product(x, weight, bias, transposed, algorithm, layout)
+        if y is not None:
+            return y
+    elif kept.source is weight and not torch.is_grad_enabled():
+        weight, bias = kept.present_weight(weight), kept.present_bias(bias)
+    if is_transformed():
+        return _definition_product(weight.transpose(1, 2) if transposed else weight, bias, layout, x)
+    if is_observed() or not (is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias))):
+        return product(x, weight, bias, transposed, algorithm, layout)
+    if _is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        x = x.to(torch.get_autocast_dtype(x.device.type))
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     ):
-        return _Eager.apply(*inputs)
-    return _compute(*inputs)
+        return _Eager.apply(kept, x, weight, bias, transposed, algorithm, layout)
+    return _compute(x, weight, bias, transposed, algorithm, layout, kept=kept)
 
 
-def needs_dispatcher(x: torch.Tensor) -> bool:
-    """Whether the operator must be visible: to autocast, a tracer, a mode or a tensor subclass."""
+@torch.compiler.assume_constant_result  # the compiler guards its graphs by the active transforms
+def is_transformed() -> bool:
+    """Whether a transform of `torch.func` or forward-mode AD is active."""
+    return _peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def is_observed() -> bool:
+    """Whether the operator must be visible to a tracer or a mode."""
     return (
-        _is_any_autocast_enabled()
-        or type(x) is not torch.Tensor
-        or _len_torch_dispatch_stack() > 0
-        or _peek_interpreter_stack() is not None
-        or _get_tracing_state() is not None
-        or x.is_meta
+        _len_torch_dispatch_stack() > 0 or _len_torch_function_stack() > 0 or _get_tracing_state() is not None
     )
 
 
+def is_plain(operand: torch.Tensor) -> bool:
+    """Whether a tensor is nothing but its memory: no subclass, not lazily negated or zero, not on meta."""
+    return (
+        type(operand) in _PLAIN_TYPES
+        and not operand.is_neg()
+        and not operand._is_zerotensor()
+        and not operand.is_meta
+    )
+
+
+_PLAIN_TYPES = frozenset({torch.Tensor, torch.nn.Parameter})
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 _is_any_autocast_enabled = torch._C._is_any_autocast_enabled
 _len_torch_dispatch_stack = torch._C._len_torch_dispatch_stack
+_len_torch_function_stack = torch._C._len_torch_function_stack
 _peek_interpreter_stack = torch._C._functorch.peek_interpreter_stack
 _get_tracing_state = torch._C._get_tracing_state
 
 
-def _compute(*inputs: *Inputs) -> torch.Tensor:
-    """The values only, without gradients or tracing."""
-    x = inputs[0]
-    return product_for(*inputs)(x if x.is_contiguous() else x.contiguous())
-
-
-def product_for(*inputs: *Inputs) -> Product:
-    """The product for these and all similar inputs, valid until weight or bias change.
+def _compute(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    transposed: bool,
+    algorithm: str,
+    layout: Layout,
+    kept: Kept | None = None,
+) -> torch.Tensor:
+    """The values only, without gradients or tracing, of the present weight and bias.
 
     Raises:
         UnsupportedError: the algorithm cannot compute this product here.
     """
-    x, weight, bias, transposed, algorithm, layout = inputs
     batch = x.shape[0 if layout == "batch_first" else 1]
+    if kept is not None and kept.source is not None:
+        if batch == 0 or x.dtype is torch.float64:
+            weight = kept.present_weight(weight)
+        bias = kept.present_bias(bias)
     if batch == 0 or x.dtype is torch.float64:
-        return partial(_definition_product, weight.transpose(1, 2) if transposed else weight, bias, layout)
+        return _definition_product(weight.transpose(1, 2) if transposed else weight, bias, layout, x)
     precision = precision_of(x.dtype, x.device) if x.is_cuda else PRECISION_OF[x.dtype]
-    return prepared_for(weight).product(weight, bias, (algorithm, batch, precision, layout, transposed))
+    key = algorithm, batch, precision, layout, transposed
+    return multiply_present(weight, bias, x.contiguous(), key, kept)
 
 
 # ---- by the definition ----------------------------------------------------------------------------
@@ -85,15 +127,19 @@ def _definition_product(
     """Y[(i, k, j)] = Σ_l W[i, k, l, j] X[(i, l, j)], for any batch, 0 included, and any dtype."""
     equation = f"iklj,{X_INDICES[layout]}->{Y_INDICES[layout]}"
     y = torch.einsum(equation, weight.to(x.dtype), _indexed(x, weight, layout))
-    axis = 1 if layout == "batch_first" else 0
-    y = y.flatten(axis, axis + 2)
+    rows = weight.shape[0] * weight.shape[1] * weight.shape[3]
+    y = y.reshape((x.shape[0], rows) if layout == "batch_first" else (rows, x.shape[1]))
     return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
 
 
 def _indexed(activations: torch.Tensor, weight: torch.Tensor, layout: Layout) -> torch.Tensor:
     """X or Y as a 4-D view with the indices of the equations."""
     a, _, _, d = weight.shape
-    return activations.unflatten(1 if layout == "batch_first" else 0, (a, -1, d))
+    if layout == "batch_first":
+        batch, features = activations.shape
+        return activations.reshape(batch, a, features // (a * d), d)
+    features, batch = activations.shape
+    return activations.reshape(a, features // (a * d), d, batch)
 
 
 # ---- the operator ---------------------------------------------------------------------------------
@@ -106,8 +152,9 @@ product = torch.ops.kswatch.product.default
 """product(x, weight, bias, transposed, algorithm, layout); x of shape (batch, acd) or (acd, batch)."""
 
 
-for _device in ("CPU", "CUDA"):
-    _library.impl("product", _compute, _device)
+_library.impl("product", _compute, "CUDA")
+_cpu_library = torch.library.Library("kswatch", "IMPL")
+_cpu_library.impl("product", _compute, "CPU")
 
 
 @torch.library.register_fake("kswatch::product", lib=_library)
@@ -130,19 +177,51 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # n
 def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
     """Kᵀ times the gradient of Y; its outer product with X, per block; its sum over the batch."""
     x, weight = ctx.saved_tensors
-    transposed, layout, needed = ctx.transposed, ctx.layout, ctx.needs_input_grad
+    needed, kept = ctx.needs_input_grad[-6:][:3], getattr(ctx, "kept", None)
+    settings = ctx.transposed, ctx.algorithm, ctx.layout, needed, kept
+    return *_differentiate(x, weight, y_gradient, ctx.bias_dtype, *settings), None, None, None
+
+
+Gradients = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
+"""Of X, the weight and the bias."""
+
+
+def _differentiate(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    y_gradient: torch.Tensor,
+    bias_dtype: torch.dtype | None,
+    transposed: bool,
+    algorithm: str,
+    layout: Layout,
+    needed: tuple[bool, bool, bool],
+    kept: Kept | None = None,
+) -> Gradients:
     x_gradient = weight_gradient = bias_gradient = None
+    if needed[2]:
+        bias_gradient = y_gradient.sum(0 if layout == "batch_first" else 1).to(bias_dtype)
+    if _is_batched(y_gradient):
+        pair = _differentiate_definition(x, weight, y_gradient, transposed, layout)
+        return pair[0] if needed[0] else None, pair[1] if needed[1] else None, bias_gradient
     if needed[0]:
-        x_gradient = multiply(y_gradient, weight, None, not transposed, ctx.algorithm, layout)
+        x_gradient = multiply(y_gradient, weight, None, not transposed, algorithm, layout, kept=kept)
     if needed[1]:
         # G[i, k, l, j] = Σ_n Y[n, (i, k, j)] X[n, (i, l, j)]: the outer product of each block
         pair = (x, y_gradient) if transposed else (y_gradient, x)
         equation = f"{Y_INDICES[layout]},{X_INDICES[layout]}->iklj"
         indexed = (_indexed(activations, weight, layout) for activations in pair)
         weight_gradient = torch.einsum(equation, *indexed).to(weight.dtype)
-    if needed[2]:
-        bias_gradient = y_gradient.sum(0 if layout == "batch_first" else 1).to(ctx.bias_dtype)
-    return x_gradient, weight_gradient, bias_gradient, None, None, None
+    return x_gradient, weight_gradient, bias_gradient
+
+
+def _differentiate_definition(
+    x: torch.Tensor, weight: torch.Tensor, y_gradients: torch.Tensor, transposed: bool, layout: Layout
+) -> tuple[torch.Tensor, ...]:
+    """For many gradients of Y at once (`is_grads_batched`), which few of torch's operators take."""
+    x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
+    with torch.enable_grad():
+        y = _definition_product(weight.transpose(1, 2) if transposed else weight, None, layout, x)
+    return torch.autograd.grad(y, (x, weight), y_gradients)
 
 
 torch.library.register_autograd("kswatch::product", _backward, setup_context=_save, lib=_library)
@@ -152,16 +231,19 @@ class _Eager(torch.autograd.Function):
     """The same gradients without the dispatcher; torch's registered ones bind a signature at every call."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:  # noqa: ANN401
-        """The values."""
-        y = _compute(*inputs)
+    def forward(ctx: Any, kept: Kept | None, *inputs: Any) -> torch.Tensor:  # noqa: ANN401
+        """The values. A weight that wants a gradient changes at each step, so nothing of it is kept."""
+        x, weight, bias, transposed, algorithm, layout = inputs
+        is_trained = weight.requires_grad and (kept is None or kept.source is None)
+        ctx.kept = None if is_trained else kept
+        y = _compute(x, weight, bias, transposed, algorithm, layout, ctx.kept)
         _save(ctx, inputs, y)
         return y
 
     @staticmethod
     def backward(ctx: Any, y_gradient: torch.Tensor) -> Any:  # noqa: ANN401
         """See `_backward`."""
-        return _backward(ctx, y_gradient)
+        return None, *_backward(ctx, y_gradient)
 
 
 # ---- autocast -------------------------------------------------------------------------------------
@@ -181,3 +263,38 @@ _AUTOCAST_KEYS = {
 }
 for _device in ("CPU", "CUDA"):
     _library.impl("product", _autocast, f"Autocast{_device}")
+
+
+# ---- without Python -------------------------------------------------------------------------------
+
+
+class Native:
+    """The C++ of `native.py`, loaded at the first product that it could compute.
+
+    Its functions return None for what they leave to Python.
+    """
+
+    def __init__(self) -> None:
+        self.forward: Callable[[Any, torch.Tensor], torch.Tensor | None] = self._first_forward
+        self.product: Callable[..., torch.Tensor | None] = _leave_to_python
+
+    def _first_forward(self, layer: Any, x: torch.Tensor) -> torch.Tensor | None:  # noqa: ANN401  (a KSLinear)
+        if not isinstance(x, torch.Tensor) or x.device.type != "cpu":
+            return None
+        weights = list(layer.factors.parameters())
+        if not any(weight.numel() <= native.MOST_WEIGHTS for weight in weights):
+            return None
+        self.forward = _leave_to_python
+        module = native.load()
+        if module is not None:
+            _cpu_library._destroy()
+            native.start(module, _compute, _differentiate, type(layer.factors[0]))
+            self.forward, self.product = module.forward, module.product
+        return self.forward(layer, x)
+
+
+def _leave_to_python(*arguments: object) -> None:
+    del arguments
+
+
+NATIVE = Native()

@@ -28,6 +28,9 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
+REGISTER_FLAGS = ("-fira-region=one", "-fno-ivopts")
+"""Flags for compilers that accept them: without these, g++ keeps two of the three vectors of a step of its
+largest tile in memory instead of registers, and moves addresses between both kinds of registers."""
 DIGEST_BYTES = 32
 SOURCE_FOLDER = Path(__file__).parent / "source"
 
@@ -61,7 +64,10 @@ def sources() -> list[Path]:
 def cache_key(compiler: str) -> str:
     """sha256 over everything that determines the machine code: sources, flags, compiler, processor."""
     parts = [path.read_bytes() for path in sources()]
-    parts += [repr((FLAGS, openmp_runtime())).encode(), run_compiler([compiler, "--version"]).encode()]
+    parts += [
+        repr((FLAGS, REGISTER_FLAGS, openmp_runtime())).encode(),
+        run_compiler([compiler, "--version"]).encode(),
+    ]
     parts.append(processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -99,6 +105,19 @@ def digest_of(path: Path) -> str | None:
     return digest.hexdigest() if code and digest.digest() == trailer else None
 
 
+def accepted_flags(compiler: str) -> list[str]:
+    """Those of `REGISTER_FLAGS` that the compiler has; clang only warns about flags that it does not have."""
+
+    def accepts(flag: str) -> bool:
+        try:
+            run_compiler([compiler, "-Werror", flag, "-x", "c++", "-fsyntax-only", "/dev/null"])
+        except UnsupportedError:
+            return False
+        return True
+
+    return [flag for flag in REGISTER_FLAGS if accepts(flag)]
+
+
 def build(compiler: str, path: Path) -> str:
     """Compile to a temporary file and rename it to `path`, so that no other process sees a partial file.
 
@@ -107,7 +126,8 @@ def build(compiler: str, path: Path) -> str:
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="twin-building-") as folder:
         built = Path(folder) / "twin.so"
-        run_compiler([compiler, *FLAGS, "-o", str(built), str(sources()[0]), *openmp_runtime()])
+        flags = (*FLAGS, *accepted_flags(compiler))
+        run_compiler([compiler, *flags, "-o", str(built), str(sources()[0]), *openmp_runtime()])
         digest = hashlib.sha256(built.read_bytes())
         with built.open("ab") as file:
             file.write(digest.digest())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.problem import Layout, Precision, Problem
 
 L2_PANEL_BYTES = 512 * 1024
 """Space for a panel in a core's second-level cache."""
@@ -16,6 +16,12 @@ L1_PANEL_BYTES = 24 * 1024
 BLOCK_ROWS = (16, 32, 64, 128)
 TILE_CYCLES = 40
 """Cycles to start a register tile and to store it."""
+
+FULL_ROWS_OF_FOUR = 6
+"""Rows of a full tile of four vectors, whose sums fill the registers (`full_rows` of twin_tile.hpp)."""
+
+Replacement = tuple[str, str, int, int]
+"""Precision, layout, and the rows and vectors of the tile to take instead of the largest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,21 @@ class TwinLimits:
     rows: int
     vectors: int
     period: int
+    replacements: tuple[Replacement, ...] = ()
+    """Rows and vectors of the tile that replaces the largest one for a precision and a layout, because the
+    compiler made slow code of that; see `tile_speeds`."""
+
+    def largest(self, layout: Layout) -> tuple[int, int]:
+        """Rows and vectors of the largest tile; with four vectors the library takes six of eight rows.
+
+        In `batch_first` the vectors run along the outputs, where four divide more widths than three.
+        """
+        return self.rows, self.vectors if layout == "batch_first" else min(self.vectors, 3)
+
+    def sizes(self, precision: Precision, layout: Layout) -> tuple[int, int]:
+        """Rows and vectors of the tile to take for a precision and a layout."""
+        found = (entry[2:] for entry in self.replacements if entry[:2] == (precision, layout))
+        return next(found, self.largest(layout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +76,10 @@ def choose(problem: Problem, limits: TwinLimits) -> TwinTile:
 
 
 def default_tile(problem: Problem, limits: TwinLimits) -> TwinTile:
-    """The largest register tile, with as many j's in a vector as possible."""
+    """The largest fast register tile, with as many j's in a vector as possible; the same for every batch."""
+    rows, vectors = limits.sizes(problem.precision, problem.layout)
     neighbours = 1 if problem.layout == "batch_last" else min(problem.pattern.d, limits.period)
-    return TwinTile(limits.rows, limits.vectors, 0, 1 << (neighbours.bit_length() - 1))
+    return TwinTile(rows, vectors, 0, 1 << (neighbours.bit_length() - 1))
 
 
 def candidates(problem: Problem, limits: TwinLimits) -> Iterator[TwinTile]:
@@ -87,8 +109,9 @@ def cycles(problem: Problem, tile: TwinTile, limits: TwinLimits) -> float:
     else:
         along_vectors, along_rows, products = b * tile.period, problem.batch, a * -(-d // tile.period)
     width = tile.vectors * limits.vector_width
+    rows = min(tile.rows, FULL_ROWS_OF_FOUR) if tile.vectors > 3 else tile.rows
     panel_bytes = 4 * c * width
     load_cost = 1 if panel_bytes <= L1_PANEL_BYTES else 2 if panel_bytes <= L2_PANEL_BYTES else 4
-    step = max(tile.rows * tile.vectors, tile.rows + load_cost * tile.vectors) / 2
-    tiles = products * -(-along_vectors // width) * -(-along_rows // tile.rows)
+    step = max(rows * tile.vectors, rows + load_cost * tile.vectors) / 2
+    tiles = products * -(-along_vectors // width) * -(-along_rows // rows)
     return tiles * (c * step + TILE_CYCLES)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from dataclasses import astuple, dataclass
-from functools import cache
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ import torch
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cpu_twin import build as twin_build
 from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
+from kswatch.kernels.fused.cpu_twin.tile_speeds import slow_tiles
 from kswatch.kernels.fused.cpu_twin.tiles import TwinLimits, TwinTile
 from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, Product, require_input, require_tensor
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Layout, Precision, Problem
 
 CPU = torch.device("cpu")
 PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2}
@@ -24,7 +27,7 @@ PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2}
 class ShapeStruct(ctypes.Structure):
     """`struct Shape` of twin_plan.hpp."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("a", "b", "c", "d", "batch")]
+    _fields_ = [(name, ctypes.c_int64) for name in ("a", "b", "c", "d")]
 
 
 class TileStruct(ctypes.Structure):
@@ -54,14 +57,32 @@ def load() -> Twin | str:
         return f"the built CPU twin cannot be loaded: {error}; remove the file and try again"
     functions.kswatch_twin_open.restype = ctypes.c_void_p
     structures: list[Any] = [ctypes.POINTER(ShapeStruct), ctypes.POINTER(TileStruct)]
-    functions.kswatch_twin_open.argtypes = [*structures, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p]
-    functions.kswatch_twin_multiply.restype = ctypes.c_int32
-    functions.kswatch_twin_multiply.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int32]
+    functions.kswatch_twin_open.argtypes = [*structures, ctypes.c_int32, ctypes.c_int32]
+    functions.kswatch_twin_words.restype = ctypes.c_int64
+    functions.kswatch_twin_words.argtypes = [ctypes.c_void_p]
+    address, count, batch = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+    functions.kswatch_twin_pack.restype = count
+    functions.kswatch_twin_pack.argtypes = [address, address, count, address, count]
+    functions.kswatch_twin_multiply.restype = count
+    functions.kswatch_twin_multiply.argtypes = [address] * 4 + [batch, count]
+    functions.kswatch_twin_multiply_weights.restype = count
+    functions.kswatch_twin_multiply_weights.argtypes = [
+        address,
+        address,
+        count,
+        address,
+        address,
+        batch,
+        count,
+    ]
     functions.kswatch_twin_close.restype = None
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
+    functions.kswatch_twin_speed.restype = ctypes.c_double
+    functions.kswatch_twin_speed.argtypes = [count] * 4
     sizes = (ctypes.c_int32 * 4)()
     functions.kswatch_twin_tile(sizes)
-    return Twin(functions, code_hash, TwinLimits(*sizes))
+    limits = TwinLimits(*sizes)
+    return Twin(functions, code_hash, replace(limits, replacements=slow_tiles(functions, path, limits)))
 
 
 def require_twin() -> Twin:
@@ -109,42 +130,178 @@ def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = Non
         MemoryError: there is not enough memory for the re-laid weights; the product raises it for its panels.
         UsageError: the weights have another shape, dtype or device.
     """
-    reason = unsupported(problem)
-    if reason:
+    return product(problem, lay_out(problem, weights, tile=tile))
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Weights in the order in which the tiles of a plan read them, for every batch size.
+
+    `batch_first`: panels of up to three vectors of outputs (k, j) for each l. `batch_last`: a dense b × c
+    matrix for each (i, j). A 32-bit word holds a weight, or two neighbouring ones in bf16 where the CPU
+    multiplies pairs; fp16, and bf16 elsewhere, are widened to fp32. So a copy has at most 4 bytes a weight,
+    and padding to whole vectors. Packing reads and writes each weight once, by vectorised transpositions:
+    one to ten percent of the time of a product with 128 rows.
+    """
+
+    plan: TwinPlan
+    words: torch.Tensor
+
+
+def lay_out(
+    problem: Problem, weights: torch.Tensor, transposed: bool = False, tile: TwinTile | None = None
+) -> PackedWeights:
+    """The weights packed for a problem, whatever its batch.
+
+    Args:
+        problem: The product to compute.
+        weights: Of shape (a, b, c, d); of shape (a, c, b, d) where `transposed`.
+        transposed: Whether the weights are those of Kᵀ.
+        tile: A tile to use instead of the chosen one, for tuning.
+
+    Raises:
+        UnsupportedError: `unsupported` returns a reason.
+        MemoryError: there is not enough memory for the packed weights.
+        UsageError: the weights have another shape, dtype or device.
+    """
+    plan = plan_for(problem, tile)
+    require_weights(problem, weights, transposed)
+    return pack(plan, weights, transposed)
+
+
+def plan_for(problem: Problem, tile: TwinTile | None = None) -> TwinPlan:
+    """The plan with the given tile or the chosen one.
+
+    Raises:
+        UnsupportedError: `unsupported` returns a reason.
+        MemoryError: there is not enough memory for it.
+    """
+    if reason := unsupported(problem):
         raise UnsupportedError(f"{problem}: {reason}")
-    dtype = STORAGE_DTYPES[problem.precision]
+    loaded = require_twin()
+    tile = tile or twin_tiles.choose(problem, loaded.limits)
+    return open_plan(loaded.functions, problem.pattern, problem.precision, problem.layout, tile)
+
+
+def require_weights(problem: Problem, weights: torch.Tensor, transposed: bool) -> None:
+    """Check the weights of a problem, or those of Kᵀ.
+
+    Raises:
+        UsageError: they have another shape, dtype or device.
+    """
+    a, b, c, d = problem.pattern.as_tuple()
+    shape = (a, c, b, d) if transposed else (a, b, c, d)
+    require_tensor("weights", weights, shape, STORAGE_DTYPES[problem.precision], CPU)
+
+
+def pack(plan: TwinPlan, weights: torch.Tensor, transposed: bool) -> PackedWeights:
+    """Weights of any strides, or those of Kᵀ, packed for a plan.
+
+    Raises:
+        MemoryError: there is not enough memory for them.
+    """
     weights = weights.contiguous()
-    require_tensor("weights", weights, problem.pattern.as_tuple(), dtype, CPU)
-    functions = require_twin().functions
-    plan = open_plan(functions, problem, weights, tile or twin_tiles.choose(problem, require_twin().limits))
-    output_shape, input_shape = problem.output_shape, problem.input_shape
+    try:
+        words = torch.empty(plan.words, dtype=torch.float32)
+    except RuntimeError as error:
+        raise MemoryError("no memory for the CPU twin's weights; use a smaller problem") from error
+    addresses = weights.data_ptr(), transposed, words.data_ptr()
+    if not plan.functions.kswatch_twin_pack(plan.address, *addresses, torch.get_num_threads()):
+        raise MemoryError("no memory to pack the CPU twin's weights; use a smaller problem")
+    return PackedWeights(plan, words)
+
+
+def product(problem: Problem, packed: PackedWeights) -> Product:
+    """A closure that only launches, with weights packed for a problem that differs in its batch at most."""
+    multiply, plan, words = packed.plan.functions.kswatch_twin_multiply, packed.plan, packed.words
+    address, packed_at, batch = plan.address, words.data_ptr(), problem.batch
+    dtype, output_shape, input_shape = (
+        STORAGE_DTYPES[problem.precision],
+        problem.output_shape,
+        problem.input_shape,
+    )
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         require_input(x, input_shape, dtype, CPU)
         y = empty(output_shape, dtype=dtype, device=x.device)
-        done = functions.kswatch_twin_multiply(plan, x.data_ptr(), y.data_ptr(), torch.get_num_threads())
-        if not done:
-            raise MemoryError(f"{problem}: no memory for the CPU twin's panels; use a smaller problem")
+        if not multiply(address, packed_at, x.data_ptr(), y.data_ptr(), batch, torch.get_num_threads()):
+            raise no_memory_for_panels(problem)
         return y
 
-    weakref.finalize(product, functions.kswatch_twin_close, plan)
+    product.packed = packed  # type: ignore[attr-defined]  # kept alive
     return product
 
 
-def open_plan(functions: ctypes.CDLL, problem: Problem, weights: torch.Tensor, tile: TwinTile) -> int:
-    """A plan of the library with its own copy of the weights; close it when done.
+def unpacked_product(problem: Problem, transposed: bool = False) -> Callable[..., torch.Tensor]:
+    """`product(weights, x, empty=torch.empty)` with the weights as they are at the call, never stale.
+
+    One call of the library packs the weights and multiplies. W of shape (a, b, c, 1) is read where it lies in
+    `batch_last` (fp32; bf16 where c is even and the CPU multiplies pairs), unless its rows are a multiple of
+    2 KB. All others are packed into memory that the calling thread keeps: one buffer of the size of the
+    largest weights that it multiplied with. See `PackedWeights` for the cost.
+
+    Args:
+        problem: The product to compute.
+        transposed: The weights are those of Kᵀ, of shape (a, c, b, d).
+
+    Raises:
+        UnsupportedError: `unsupported` returns a reason.
+        MemoryError: there is not enough memory for the plan; the product raises it for weights and panels.
+    """
+    plan = plan_for(problem)
+    multiply, dtype, batch = (
+        plan.functions.kswatch_twin_multiply_weights,
+        STORAGE_DTYPES[problem.precision],
+        problem.batch,
+    )
+    output_shape, input_shape = problem.output_shape, problem.input_shape
+
+    def product(weights: torch.Tensor, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        require_weights(problem, weights, transposed)
+        require_input(x, input_shape, dtype, CPU)
+        weights = weights.contiguous()
+        y = empty(output_shape, dtype=dtype, device=x.device)
+        addresses = weights.data_ptr(), transposed, x.data_ptr(), y.data_ptr()
+        if not multiply(plan.address, *addresses, batch, torch.get_num_threads()):
+            raise no_memory_for_panels(problem)
+        return y
+
+    return product
+
+
+def no_memory_for_panels(problem: Problem) -> MemoryError:
+    """The error of a product that could not allocate its buffers."""
+    return MemoryError(f"{problem}: no memory for the CPU twin's panels; use a smaller problem")
+
+
+class TwinPlan:
+    """A plan of the library, which holds no weights and serves every batch size; closed when it is freed.
+
+    Attributes:
+        functions: The library.
+        address: Of `struct Plan`.
+        words: Floats of the packed weights.
+    """
+
+    def __init__(self, functions: ctypes.CDLL, address: int) -> None:
+        self.functions, self.address = functions, address
+        self.words: int = functions.kswatch_twin_words(address)
+        weakref.finalize(self, functions.kswatch_twin_close, address)
+
+
+@lru_cache(maxsize=4096)
+def open_plan(
+    functions: ctypes.CDLL, pattern: Pattern, precision: Precision, layout: Layout, tile: TwinTile
+) -> TwinPlan:
+    """The plan of a pattern, opened on first use.
 
     Raises:
         MemoryError: there is not enough memory for it.
     """
-    shape = ShapeStruct(*problem.pattern.as_tuple(), problem.batch)
-    plan: int | None = functions.kswatch_twin_open(
-        ctypes.byref(shape),
-        ctypes.byref(TileStruct(*astuple(tile))),
-        PRECISION_CODES[problem.precision],
-        problem.layout == "batch_last",
-        weights.data_ptr(),
+    shape, sizes = ShapeStruct(*pattern.as_tuple()), TileStruct(*astuple(tile))
+    address: int | None = functions.kswatch_twin_open(
+        ctypes.byref(shape), ctypes.byref(sizes), PRECISION_CODES[precision], layout == "batch_last"
     )
-    if not plan:
-        raise MemoryError(f"{problem}: no memory for the CPU twin's weights; use a smaller problem")
-    return plan
+    if not address:
+        raise MemoryError(f"({pattern}) {precision} {layout}: no memory for the CPU twin's plan")
+    return TwinPlan(functions, address)

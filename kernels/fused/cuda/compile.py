@@ -66,7 +66,7 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
 def source_key(tile: Tile, architecture: int) -> str:
     """sha256 over everything that determines the machine code, except for the compiler's version."""
     parts = [tile.source.encode(), repr((FLAGS, architecture)).encode()]
-    with_hopper = tile.family == "warpgroups"
+    with_hopper = tile.needs_trust
     paths = (
         path
         for path in source_files(SOURCE_FOLDER, "*.cu", "*.cuh")

@@ -9,7 +9,7 @@ multiprocessor and cycle, for the A100 and H100 generations.
 from __future__ import annotations
 
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.tile import Tile, ceil_div
+from kswatch.kernels.fused.cuda.tile import CLUSTER, Tile, ceil_div
 from kswatch.kernels.problem import Problem
 
 MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
@@ -45,6 +45,8 @@ ResourceCycles = tuple[float, float, float]
 
 def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     """Estimated cycles of the launch, including the second pass where there is one."""
+    if tile.family == "persistent":
+        return _persistent_cycles(problem, tile)
     steps = ceil_div(ceil_div(problem.pattern.c, tile.depth), tile.parts)
     batch_tiles = ceil_div(ceil_div(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
     step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
@@ -56,6 +58,20 @@ def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     busy = [batch_tiles * (steps * each + last) for each, last in zip(step, store, strict=True)]
     launch = blocks * combine_limits(*busy, alone / min(blocks, resident_blocks(tile, gpu)))
     return launch + (_second_pass_cycles(problem, tile, gpu) if tile.parts > 1 else 0)
+
+
+def _persistent_cycles(problem: Problem, tile: Tile) -> float:
+    """Cycles of blocks that copy, multiply and store at the same time, for one tile after the other.
+
+    Only the start and the last tile's store overlap with nothing: the two warpgroups that multiply do not
+    wait for each other, so that one multiplies while the other one writes its part of Y to shared memory.
+    """
+    a, b, c, d = problem.pattern.as_tuple()
+    pairs = ceil_div(problem.batch, CLUSTER * tile.batch) * ceil_div(b, tile.rows) * a * d
+    tiles, steps = ceil_div(pairs, tile.walkers), ceil_div(c, tile.depth)
+    step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
+    busy = [tiles * (steps * each + last) for each, last in zip(step, store, strict=True)]
+    return combine_limits(*busy, tiles * steps * LATENCY_CYCLES / tile.stages) + START_CYCLES + max(store)
 
 
 def combine_limits(*limits: float) -> float:
@@ -81,13 +97,16 @@ def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     element_bytes = problem.element_bytes
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
-    rate *= WARPGROUP_GAIN if tile.family == "warpgroups" else 1
+    rate *= WARPGROUP_GAIN if tile.needs_trust else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
-    w_bytes = 0 if tile.walkers else element_bytes * tile.weight_elements
+    keeps_weights = tile.walkers and tile.family != "persistent"
+    w_bytes = 0 if keeps_weights else element_bytes * tile.weight_elements
     read_bytes = element_bytes * work * (1 / tile.worker_rows + 1 / tile.worker_batch)
     shared_cycles = (x_bytes + w_bytes + read_bytes) / SHARED_BYTES
     if not (tile.direct or tile.layout == "batch_last"):  # X is transposed
         shared_cycles += x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES
+    if tile.family == "persistent":  # each block of a cluster copies half of the weights, to both
+        w_bytes //= CLUSTER
     return work / rate, shared_cycles, (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES
 
 
@@ -96,6 +115,8 @@ def _store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     y_bytes = (4 if tile.parts > 1 else problem.element_bytes) * elements
     # of the two passes through shared memory, those that access single elements
     by_element = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2
+    if tile.family == "persistent":  # rows of 16 bytes, and words in different banks
+        by_element = 0
     shared_cycles = by_element * elements / SHARED_ACCESSES + (2 - by_element) * y_bytes / SHARED_BYTES
     return 0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / L2_BYTES
 

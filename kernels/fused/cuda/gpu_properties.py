@@ -15,6 +15,10 @@ MIN_SPLIT_COLUMNS = 96
 """From this many columns on, 3xTF32 is as accurate as plain fp32, whose error grows with c
 (`tests/kernels/fused/cuda/test_split.py`)."""
 
+MAX_SPLIT_COLUMNS = 16_384
+"""Up to this many columns: 3xTF32 adds 8 to 32 columns at a time to its fp32 sums, so their error grows with
+c, too. Longer sums are left to the CUDA cores, which add them in blocks."""
+
 SHARED_KIB = {75: 64, 80: 163, 87: 163, 90: 227, 100: 227, 103: 227}
 """Maximum shared memory per block, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
 OTHER_SHARED_KIB = 99
@@ -44,5 +48,5 @@ class GpuProperties:
             return ("cores",)
         if problem.precision != "fp32":
             return ("tensor_cores",)
-        split = problem.pattern.c >= MIN_SPLIT_COLUMNS
+        split = MIN_SPLIT_COLUMNS <= problem.pattern.c <= MAX_SPLIT_COLUMNS
         return ("cores", "tensor_cores") if split else ("cores",)

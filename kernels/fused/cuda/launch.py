@@ -18,7 +18,15 @@ from kswatch.kernels.fused.cuda.estimate import cycles
 from kswatch.kernels.fused.cuda.gpu_properties import MIN_ARCHITECTURE, TENSOR_CORE_ARCHITECTURE
 from kswatch.kernels.fused.cuda.raw_launch import RawLaunch, make_raw_launch
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, Product, require_input, require_tensor
+from kswatch.kernels.fused.cuda.weight_layout import WeightLayout, lay_out_at_once
+from kswatch.kernels.implementation import (
+    STORAGE_DTYPES,
+    Empty,
+    LiveProduct,
+    Product,
+    require_input,
+    require_tensor,
+)
 from kswatch.kernels.problem import Problem
 
 MAX_BLOCKS = 2**31 - 1
@@ -71,6 +79,25 @@ def prepare(
     return prepare_unchecked(problem, weights.detach(), bias, tile or choose_tile(problem, weights.device))
 
 
+def live_product(problem: Problem, device: torch.device, transposed: bool) -> LiveProduct:
+    """A product that lays out its weights at each call; see `weight_layout.lay_out_at_once`.
+
+    Raises:
+        UnsupportedError: `unsupported` returns a reason.
+    """
+    if reason := unsupported(problem, device):
+        raise UnsupportedError(f"{problem}: {reason}")
+    tile = choose_tile(problem, with_index(device))
+
+    def product(weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        weights = weights.detach().transpose(1, 2) if transposed else weights.detach()
+        bias = None if bias is None else bias.detach().to(weights.dtype).contiguous()
+        raw_launch = _launch_of(problem, weights, bias, tile, lay_out_at_once)
+        return with_input_checks(raw_launch, problem, weights.dtype, weights.device)(x)
+
+    return product
+
+
 def code_hash(problem: Problem, device: torch.device) -> str:
     """sha256 of the machine code that runs."""
     device = with_index(device)
@@ -97,13 +124,13 @@ def _choose_tile(problem: Problem, device: torch.device, name: str | None) -> Ti
 
 
 def candidates(problem: Problem, device: torch.device) -> list[Tile]:
-    """Every tile that may compute the problem there; warpgroup tiles only where they were checked."""
+    """Every tile that may compute the problem there; tiles with wgmma only where they were checked."""
     gpu = driver.gpu_properties(device)
     return [
         *tiles.candidates(problem, gpu),
         *(
             tile
-            for tile in tiles.warpgroup_tiles(problem, gpu)
+            for tile in tiles.hopper_tiles(problem, gpu)
             if not trust_record.untrusted_reason(device, tile)
         ),
     ]
@@ -118,12 +145,22 @@ def prepare_unchecked(
     problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
 ) -> Product:
     """The product computed by a given tile, for weights and a bias that were checked before."""
-    fallback = tile
-    if tile.family == "warpgroups":
-        fallback = tiles.choose(problem, driver.gpu_properties(weights.device))
-    raw_launch = make_raw_launch(problem, weights, bias, tile, fallback)
+    raw_launch = _launch_of(problem, weights, bias, tile, None)
     torch.cuda.current_stream(weights.device).synchronize()  # launches may come on another stream
     return with_input_checks(raw_launch, problem, weights.dtype, weights.device)
+
+
+def _launch_of(
+    problem: Problem,
+    weights: torch.Tensor,
+    bias: torch.Tensor | None,
+    tile: Tile,
+    layout: WeightLayout | None,
+) -> RawLaunch:
+    fallback = tile
+    if tile.needs_trust:
+        fallback = tiles.choose(problem, driver.gpu_properties(weights.device))
+    return make_raw_launch(problem, weights, bias, tile, fallback, layout)
 
 
 def with_input_checks(

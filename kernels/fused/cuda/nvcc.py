@@ -47,7 +47,7 @@ def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, Ptxas
         UnsupportedError: nvcc fails.
     """
     # wgmma needs the variant that runs on no other architecture
-    target = f"sm_{architecture}a" if tile.family == "warpgroups" else f"sm_{architecture}"
+    target = f"sm_{architecture}a" if tile.needs_trust else f"sm_{architecture}"
     # PyCUDA passes the report of ptxas on as a warning, and warnings are caught safely in one thread only.
     in_main_thread = threading.current_thread() is threading.main_thread()
     compile_source = compile_by_pycuda if in_main_thread and has_pycuda() else compile_by_nvcc

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -16,7 +16,7 @@ from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver, tensor_map
 from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile, ceil_div
-from kswatch.kernels.fused.cuda.weight_layout import lay_out
+from kswatch.kernels.fused.cuda.weight_layout import WeightLayout, lay_out
 from kswatch.kernels.problem import Problem
 
 RawLaunch = Callable[..., None]
@@ -37,12 +37,23 @@ class Operands:
 
 
 def make_raw_launch(
-    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, fallback: Tile
+    problem: Problem,
+    weights: torch.Tensor,
+    bias: torch.Tensor | None,
+    tile: Tile,
+    fallback: Tile,
+    layout: WeightLayout | None = None,
 ) -> RawLaunch:
-    """A launch of the whole product by a tile; inputs that TMA cannot read go to the `fallback` tile."""
-    operands = Operands(problem, lay_out(weights, tile), bias)
-    if tile.family == "warpgroups":
-        return _with_tensor_maps(operands, tile, make_raw_launch(problem, weights, bias, fallback, fallback))
+    """A launch of the whole product by a tile; inputs that TMA cannot read go to the `fallback` tile.
+
+    `layout` is for a single call, which lays out the weights for the fallback only if it needs it.
+    """
+    operands = Operands(problem, (layout or lay_out)(weights, tile), bias)
+    if tile.needs_trust:
+        unaligned = cache(lambda: make_raw_launch(problem, weights, bias, fallback, fallback, layout))
+        if layout is None:
+            unaligned()  # now, since the weights may be changed later
+        return _with_tensor_maps(operands, tile, lambda x, y: unaligned()(x, y))
     return _two_pass(operands, tile) if tile.parts > 1 else _single_pass(operands, tile)
 
 
@@ -78,18 +89,26 @@ def _two_pass(operands: Operands, tile: Tile) -> RawLaunch:
 
 
 def _with_tensor_maps(operands: Operands, tile: Tile, fallback: RawLaunch) -> RawLaunch:
-    """A launch that reads X through a tensor map for its address; unaligned inputs go to `fallback`."""
+    """A launch that reads X through a tensor map for its address, and may write Y through another one.
+
+    Addresses that are not aligned for a map go to `fallback`.
+    """
     multiply = _single_pass(operands, tile)
-    maps: dict[int, bytes] = {}
+    persistent = tile.family == "persistent"
+    maps: dict[tuple[int, int], bytes] = {}
 
     def launch(x: int, y: int) -> None:
-        if x % tensor_map.ADDRESS_BYTES:
+        mapped = (x, y if persistent else 0)
+        if (mapped[0] | mapped[1]) % tensor_map.ADDRESS_BYTES:
             return fallback(x, y)
-        known = maps.get(x)
+        known = maps.get(mapped)
         if known is None:
             if len(maps) == MAX_TENSOR_MAPS:
                 maps.clear()
-            known = maps[x] = tensor_map.encode(operands.problem, tile, x)
+            known = tensor_map.encode(operands.problem, tile, x)
+            if persistent:
+                known += tensor_map.encode_output(operands.problem, tile, y)
+            maps[mapped] = known
         multiply(x, y, known)
 
     return launch

@@ -7,12 +7,20 @@ from typing import Literal, get_args
 
 from kswatch.kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
 
-Family = Literal["cores", "tensor_cores", "warpgroups"]
+Family = Literal["cores", "tensor_cores", "warpgroups", "persistent"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
-WORKER_THREADS: dict[Family, int] = {"cores": 1, "tensor_cores": 32, "warpgroups": 128}
+WORKER_THREADS: dict[Family, int] = {"cores": 1, "tensor_cores": 32, "warpgroups": 128, "persistent": 128}
+PERSISTENT_THREADS = 3 * 128
+"""A warpgroup that copies and two that multiply."""
+CLUSTER = 2
+"""Persistent blocks that share the copies of their weights."""
 SUM_THREADS = 256
 """Threads of a block of the second pass, which adds up `parts`."""
+
+
+SOURCES: dict[Family, str] = {"warpgroups": "hopper", "persistent": "hopper_persistent"}
+"""Sources with wgmma and TMA; `fused.cu` holds all other families."""
 
 
 def ceil_div(extent: int, size: int) -> int:
@@ -38,9 +46,9 @@ class Tile:
     flat: bool
     """Whether one block covers all d of them (d <= J): its features are then one contiguous run."""
     worker_rows: int
-    """TM: rows of one thread (CUDA cores) or one warp (tensor cores)."""
+    """TM: rows of one thread (CUDA cores), one warp (tensor cores) or one instruction (wgmma)."""
     worker_batch: int
-    """TN: batch entries of one thread or warp."""
+    """TN: batch entries of one thread, warp or instruction."""
     worker_neighbours: int
     """TJ: j's of one thread or warp."""
     stages: int
@@ -50,27 +58,47 @@ class Tile:
     parts: int = 1
     """Blocks that split the c columns of a sum; a second pass adds up their partial sums."""
     walkers: int = 0
-    """Persistent blocks that keep their weights in shared memory and walk along the batch; 0 for none."""
+    """Persistent blocks that keep their weights in shared memory and walk along the batch; 0 for none. In the
+    family `persistent`, clusters of two blocks that walk along all tiles."""
     weight_steps: int = 0
     """Steps of c whose weights a walker keeps."""
+    blocked: bool = False
+    """Whether CUDA cores add the c columns in blocks, so that the error of fp32 does not grow with c."""
+
+    @property
+    def needs_trust(self) -> bool:
+        """Whether it uses wgmma and TMA: it is then chosen only on a GPU where it was seen to be right."""
+        return self.family in SOURCES
 
     @property
     def threads(self) -> int:
         """Threads of a block."""
+        if self.family == "persistent":
+            return PERSISTENT_THREADS
         workers = (self.rows // self.worker_rows) * (self.batch // self.worker_batch)
         return workers * (self.neighbours // self.worker_neighbours) * WORKER_THREADS[self.family]
 
     @property
     def sums(self) -> int:
         """Sums that one thread keeps in registers."""
-        return self.rows * self.batch * self.neighbours // self.threads
+        adding = self.threads - (128 if self.family == "persistent" else 0)
+        return self.rows * self.batch * self.neighbours // adding
+
+    @property
+    def sum_registers(self) -> int:
+        """Registers of a thread's sums; 3xTF32 and blocked sums keep the latest columns' sums separately."""
+        return self.sums * (2 if self.split or self.blocked else 1)
 
     @property
     def registers(self) -> int:
         """Maximum registers per thread; `tile.cuh` sets this bound, so that blocks share a multiprocessor."""
-        if self.sums * (2 if self.split else 1) > 64:  # 3xTF32 keeps the latest columns' sums separately
+        if (
+            self.family == "persistent"
+        ):  # at the launch: the threads that multiply take over those of the others
+            return 168
+        if self.sum_registers > 64:
             return 256
-        return 168 if self.walkers else 128
+        return 168 if self.walkers or (self.parts > 1 and self.sum_registers == 64) else 128
 
     @property
     def direct(self) -> bool:
@@ -85,6 +113,9 @@ class Tile:
     @property
     def shared_bytes(self) -> int:
         """Shared memory of a block, without a walker's weights; the compiler checks it against `tile.cuh`."""
+        if self.family == "persistent":
+            span_bytes = self.depth * ELEMENT_BYTES[self.precision]
+            return 1024 + span_bytes * (self.stages * (self.rows + self.batch) + 2 * self.batch)
         element_bytes = ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
         transposed = self.layout == "batch_first" and not self.direct
@@ -125,6 +156,8 @@ class Tile:
 
     def blocks(self, problem: Problem) -> int:
         """Blocks of a launch, in a one-dimensional grid."""
+        if self.family == "persistent":
+            return CLUSTER * self.walkers
         a, b, _, d = problem.pattern.as_tuple()
         along_batch = self.walkers or ceil_div(problem.batch, self.batch)
         return ceil_div(b, self.rows) * along_batch * ceil_div(d, self.neighbours) * a * self.parts
@@ -140,10 +173,18 @@ class Tile:
         worker = f"{self.worker_rows}x{self.worker_batch}"
         if self.worker_neighbours > 1:
             worker += f"x{self.worker_neighbours}"
-        unit = {"cores": "thread", "tensor_cores": "warp", "warpgroups": "warpgroup"}[self.family]
+        units = {
+            "cores": "thread",
+            "tensor_cores": "warp",
+            "warpgroups": "warpgroup",
+            "persistent": "instruction",
+        }
+        unit = units[self.family]
         family = f"{self.family} by 3xTF32" if self.split else self.family
         variant = f", {self.parts} parts of c" if self.parts > 1 else ""
-        variant += f", {self.walkers} walkers" if self.walkers else ""
+        walkers = "clusters" if self.family == "persistent" else "walkers"
+        variant += f", {self.walkers} {walkers}" if self.walkers else ""
+        variant += ", sums in blocks" if self.blocked else ""
         return (
             f"{family} {sizes}{neighbours}, {worker} per {unit}, "
             f"{self.stages} stages, {self.vector_bytes}-byte vectors{variant}"
@@ -155,17 +196,23 @@ class Tile:
         return self.family == "tensor_cores" and self.precision == "fp32"
 
     @property
-    def source(self) -> str:
-        """The translation unit that compiles to this tile's kernel."""
+    def parameters(self) -> str:
+        """The template parameters, in the order of `tile.cuh` or of `hopper_persistent.cu`."""
+        if self.family == "persistent":
+            return f"{self.precision}, {self.layout}, {self.rows}, {self.batch}, {self.stages}"
         sizes = [self.rows, self.batch, self.depth, self.neighbours, str(self.flat).lower()]
         sizes += [self.worker_rows, self.worker_batch, self.worker_neighbours, self.stages, self.vector_bytes]
-        sizes += [str(self.parts > 1).lower(), str(self.walkers > 0).lower()]
-        parameters = ", ".join(map(str, [self.family, self.precision, self.layout, *sizes]))
+        sizes += [str(self.parts > 1).lower(), str(self.walkers > 0).lower(), str(self.blocked).lower()]
+        return ", ".join(map(str, [self.family, self.precision, self.layout, *sizes]))
+
+    @property
+    def source(self) -> str:
+        """The translation unit that compiles to this tile's kernel."""
         return (
-            f"#define KS_TILE {parameters}\n"
+            f"#define KS_TILE {self.parameters}\n"
             f"#define KS_THREADS {self.threads}\n"
             f"#define KS_SHARED_BYTES {self.shared_bytes}\n"
             f"#define KS_PARTED {int(self.parts > 1)}\n"
             f"#define KS_SUM_THREADS {SUM_THREADS}\n"
-            f'#include "{"hopper" if self.family == "warpgroups" else "fused"}.cu"\n'
+            f'#include "{SOURCES.get(self.family, "fused")}.cu"\n'
         )

@@ -12,7 +12,7 @@ from itertools import product
 
 from kswatch.kernels.fused.cuda.estimate import SECTOR_BYTES, cycles
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.tile import Family, Tile, ceil_div
+from kswatch.kernels.fused.cuda.tile import CLUSTER, SOURCES, Family, Tile, ceil_div
 from kswatch.kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
@@ -23,6 +23,8 @@ SEGMENTS = (8, 16)
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 """Maximum fp32 registers of a thread that hold sums; more would spill."""
+LONG_COLUMNS = 1024
+"""Up to this many columns plain fp32 errs by at most 6e-7, of 1e-6 allowed; with more it adds in blocks."""
 ROUNDED_SUMS = 64
 """This many sums leave too few registers to round X to tf32 after ldmatrix: 16 bytes spill on sm_80."""
 MIN_THREADS = 64
@@ -40,6 +42,9 @@ MIN_WARPGROUP_EXTENT = 64
 WARPGROUP_SIZES = ((64, 128, 3), (128, 128, 3), (128, 256, 4))
 """Rows, batch entries and maximum stages of a tile of hopper.cu: two blocks share a multiprocessor, except
 for the last size, which reads fewer bytes from the L2 cache for each sum."""
+PERSISTENT_SIZE = (256, 192, 3)
+"""The same of hopper_persistent.cu: at the limits of registers and shared memory, so that each byte from the
+L2 cache serves as many sums as possible."""
 SPAN_BYTES = 128
 """Bytes of c in one step: the longest row that the swizzle of TMA and wgmma supports."""
 MAX_STAGES = {True: 4, False: 3}
@@ -85,6 +90,25 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
         _tile(problem, "warpgroups", (rows, batch, 1, not last), (64, batch, 1), min(stages, steps))
         for rows, batch, stages in WARPGROUP_SIZES
     ]
+
+
+def persistent_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
+    """The tile of hopper_persistent.cu, where that of hopper.cu can be used and TMA can store Y, too."""
+    a, b, _, d = problem.pattern.as_tuple()
+    row_bytes = problem.element_bytes * (problem.batch if problem.layout == "batch_last" else b)
+    rows, batch, stages = PERSISTENT_SIZE
+    if not warpgroup_tiles(problem, gpu) or row_bytes % 16 or problem.batch + CLUSTER * batch >= 2**31:
+        return []
+    pairs = ceil_div(problem.batch, CLUSTER * batch) * ceil_div(b, rows) * a * d
+    tile = _tile(
+        problem, "persistent", (rows, batch, 1, problem.layout == "batch_first"), (64, batch, 1), stages
+    )
+    return [replace(tile, walkers=min(pairs, gpu.multiprocessors // CLUSTER))] if pairs < 2**31 else []
+
+
+def hopper_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
+    """All tiles with wgmma and TMA."""
+    return warpgroup_tiles(problem, gpu) + persistent_tiles(problem, gpu)
 
 
 def _tile(
@@ -145,6 +169,8 @@ def assemble(
     share = warp_share if family == "tensor_cores" else thread_share
     worker, stages = share(rows, batch, neighbours), MAX_STAGES[neighbours == 1]
     tile = _tile(problem, family, (rows, batch, neighbours, flat), worker, stages)
+    if family == "cores" and problem.precision == "fp32" and problem.pattern.c > LONG_COLUMNS:
+        tile = replace(tile, blocked=True)
     max_sums = MAX_SUMS[family] // (2 if tile.split else 1)
     spills = tile.precision == "tf32" and tile.direct and tile.sums == ROUNDED_SUMS
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
@@ -155,7 +181,7 @@ def _depth(problem: Problem, family: Family, one_j: bool) -> int:
     """Columns per step: two tensor-core instructions of 32 bytes each for one j, one for several."""
     if family == "cores":
         return 16 if one_j else 8
-    if family == "warpgroups":
+    if family in SOURCES:
         return SPAN_BYTES // problem.element_bytes
     return (64 if one_j else 32) // problem.element_bytes
 

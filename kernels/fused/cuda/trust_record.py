@@ -27,15 +27,21 @@ COMMAND = "python -m kswatch.kernels.fused.cuda_checks.trust"
 CHECK_PROBLEMS = tuple(
     Problem(Pattern(*pattern), batch, precision, layout)
     for layout in LAYOUTS
-    for pattern in ((3, 64, 64, 1), (2, 72, 200, 1 if layout == "batch_first" else 3), (1, 256, 512, 1))
-    for batch in (72, 4096)
+    for pattern, batches in (
+        ((3, 64, 64, 1), (72, 4096)),
+        ((2, 72, 200, 1 if layout == "batch_first" else 3), (72, 4096)),
+        ((1, 256, 512, 1), (72, 4096)),
+        ((3, 264, 136, 1), (8232,)),
+    )
+    for batch in batches
     for precision in ("fp16", "bf16", "tf32")
 )
-"""Partial tiles on every axis, a single step of c, and enough steps for every stage to be reused."""
+"""Partial tiles on every axis, a single step of c, enough steps for every stage to be reused, and enough
+tiles for persistent blocks to compute several."""
 
 
 def untrusted_reason(device: torch.device, tile: Tile) -> str | None:
-    """Why a warpgroup tile is not chosen on this GPU, as a sentence; None where it was found correct."""
+    """Why a tile with wgmma is not chosen on this GPU, as a sentence; None where it was found correct."""
     results = read_results(device)
     group = tile_group(tile)
     if group not in results:
@@ -46,14 +52,15 @@ def untrusted_reason(device: torch.device, tile: Tile) -> str | None:
 
 def tile_group(tile: Tile) -> str:
     """The name shared by all tiles that differ only in stages and in the width of their accesses."""
-    return f"{tile.precision} {tile.layout} {tile.rows}x{tile.batch}"
+    kind = " persistent" if tile.family == "persistent" else ""
+    return f"{tile.precision} {tile.layout} {tile.rows}x{tile.batch}{kind}"
 
 
 def checks_by_group(gpu: GpuProperties) -> dict[str, list[tuple[Problem, Tile]]]:
     """The products to check for each group of tiles; empty on a GPU without wgmma."""
     pairs: dict[str, list[tuple[Problem, Tile]]] = {}
     for problem in CHECK_PROBLEMS:
-        for tile in tiles.warpgroup_tiles(problem, gpu):
+        for tile in tiles.hopper_tiles(problem, gpu):
             pairs.setdefault(tile_group(tile), []).append((problem, tile))
     return pairs
 

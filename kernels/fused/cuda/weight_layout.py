@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from math import prod
+
 import torch
 from torch.nn.functional import pad
 
@@ -29,8 +34,52 @@ def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     )
     cut = padded.reshape(a, rows, tile.rows, columns, tile.depth, groups, tile.neighbours)
     pieces = cut.permute(0, 5, 1, 3, 6, 2, 4)  # ..., j, row, column
-    order = {"cores": lambda pieces: pieces.mT, "tensor_cores": _fragments, "warpgroups": _swizzled}
+    order = {
+        "cores": lambda pieces: pieces.mT,
+        "tensor_cores": _fragments,
+        "warpgroups": _swizzled,
+        "persistent": _swizzled,
+    }
     return order[tile.family](pieces).reshape(-1)
+
+
+WeightLayout = Callable[[torch.Tensor, Tile], torch.Tensor]
+"""`lay_out`, or the same in fewer launches."""
+
+
+def lay_out_at_once(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """The same as `lay_out` in one launch; in two where the tile pads, and more in tf32, which is rounded.
+
+    It reads each weight and its index (4 bytes; 8 where the tile pads), and writes each once.
+    """
+    if tile.precision == "tf32":
+        weights = round_to_tf32(weights)
+    size, indices = _order(
+        tuple(weights.shape), replace(tile, precision="fp32"), weights.dtype, weights.device
+    )
+    flat = weights.reshape(-1)
+    if size == len(flat):
+        return flat.index_select(0, indices)
+    return flat.new_zeros(size).index_copy_(0, indices, flat)
+
+
+@lru_cache(maxsize=256)
+def _order(
+    shape: tuple[int, ...], tile: Tile, dtype: torch.dtype, device: torch.device
+) -> tuple[int, torch.Tensor]:
+    """The size of the laid-out weights, and where each comes from; where each goes to if the tile pads."""
+    numbers = torch.arange(1, prod(shape) + 1).view(shape)
+    digits = (
+        torch.int16 if dtype.itemsize == 2 else torch.int32
+    )  # the order depends on the size of an element
+    high, low = (lay_out(part.to(digits), tile).long() for part in (numbers >> 15, numbers & 0x7FFF))
+    places = (high << 15) + low
+    if len(places) == prod(shape):
+        return len(places), (places - 1).to(device=device, dtype=torch.int32)
+    positions = torch.empty(prod(shape), dtype=torch.int64)
+    kept = places.nonzero().flatten()
+    positions[places[kept] - 1] = kept
+    return len(places), positions.to(device)
 
 
 def _swizzled(pieces: torch.Tensor) -> torch.Tensor:

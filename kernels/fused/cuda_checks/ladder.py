@@ -48,10 +48,11 @@ PROBLEMS = (
 
 VERSIONS: tuple[tuple[str, Callable[[Tile], bool]], ...] = (
     ("CUDA cores", lambda tile: not tile.walkers and tile.parts == 1 and tile.family == "cores"),
-    ("tensor cores", lambda tile: not tile.walkers and tile.parts == 1 and tile.family != "warpgroups"),
-    ("parts of c", lambda tile: not tile.walkers and tile.family != "warpgroups"),
-    ("walkers", lambda tile: tile.family != "warpgroups"),
-    ("wgmma, TMA", lambda tile: True),
+    ("tensor cores", lambda tile: not tile.walkers and tile.parts == 1 and not tile.needs_trust),
+    ("parts of c", lambda tile: not tile.walkers and not tile.needs_trust),
+    ("walkers", lambda tile: not tile.needs_trust),
+    ("wgmma, TMA", lambda tile: tile.family != "persistent"),
+    ("persistent", lambda tile: True),
 )
 """Name and tiles of each version; each one includes the tiles of the versions before it."""
 
@@ -71,7 +72,7 @@ def floor_ms(problem: Problem) -> float:
 def every_tile(problem: Problem) -> Iterator[Tile]:
     """All tiles that can be chosen, and those of the CUDA cores in any precision, which no longer can."""
     yield from tiles.candidates(problem, H200)
-    yield from tiles.warpgroup_tiles(problem, H200)
+    yield from tiles.hopper_tiles(problem, H200)
     for (neighbours, flat), rows, batch in product(tiles.groupings(problem), tiles.ROWS, tiles.BATCHES):
         tile = tiles.assemble(problem, "cores", rows, batch, neighbours, flat)
         if tile and tile.shared_bytes <= H200.shared_bytes:
@@ -126,7 +127,7 @@ def measure(into: Path) -> None:
 
 def measured(problem: Problem, tile: Tile, flush: torch.Tensor) -> str:
     """The median milliseconds with flushed caches, or the reason why there is no measurement."""
-    if tile.family == "warpgroups" and (reason := trust_record.untrusted_reason(flush.device, tile)):
+    if tile.needs_trust and (reason := trust_record.untrusted_reason(flush.device, tile)):
         return reason
     weights, x = make_operands(problem, flush.device, seed=1)
     try:

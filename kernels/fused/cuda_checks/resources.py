@@ -22,7 +22,7 @@ from kswatch.kernels.fused.cuda.compile import Cubin, cubin
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import TIMEOUT_S, find_tool
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.fused.cuda.tile_candidates import choose, warpgroup_tiles
+from kswatch.kernels.fused.cuda.tile_candidates import choose, hopper_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 
@@ -32,7 +32,8 @@ KINDS: tuple[tuple[Pattern, int, tuple[Precision, ...]], ...] = (
     (Pattern(1, 128, 128, 3), 25_088, PRECISIONS),
     (Pattern(6, 64, 64, 16), 25_088, ("fp32", "fp16")),  # fp32 on the CUDA cores, eight j's together
     (Pattern(1, 512, 512, 1), 25_088, ("fp16", "tf32")),
-    (Pattern(1, 256, 1024, 1), 16, ("fp16",)),  # in parts
+    (Pattern(1, 256, 1024, 1), 16, PRECISIONS),  # in parts
+    (Pattern(1, 512, 4096, 1), 25_088, ("fp32",)),  # on the CUDA cores of sm_75 sums in blocks
 )
 PROBLEMS = tuple(
     Problem(pattern, batch, precision, layout)
@@ -40,7 +41,7 @@ PROBLEMS = tuple(
     for precision in precisions
     for layout in LAYOUTS
 )
-"""One for each variant of the kernel: where one of its tiles spills, its other tiles do so as well."""
+"""One for each variant of the kernel; `all_tiles.py` finds spills in every other tile that can be chosen."""
 
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", re.MULTILINE)
 
@@ -90,7 +91,7 @@ def tiles_of(problems: Iterable[Problem], gpu: GpuProperties) -> list[Tile]:
     """The distinct tiles of those problems that the GPU supports."""
     supported = [problem for problem in problems if gpu.supports(problem)]
     tiles = {choose(problem, gpu) for problem in supported}
-    tiles |= {tile for problem in supported for tile in warpgroup_tiles(problem, gpu)}
+    tiles |= {tile for problem in supported for tile in hopper_tiles(problem, gpu)}
     return sorted(tiles, key=repr)
 
 

@@ -24,7 +24,7 @@ from kswatch.kernels.fused.cuda import driver, launch
 from kswatch.kernels.fused.cuda import tile_candidates as tiles
 from kswatch.kernels.fused.cuda.estimate import cycles
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.tile import FAMILIES, Family, Tile, ceil_div
+from kswatch.kernels.fused.cuda.tile import FAMILIES, SOURCES, Family, Tile, ceil_div
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 from kswatch.kernels.reference import Correctness, check, make_operands, reference
@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument(
-        "--family", action="append", choices=[name for name in FAMILIES if name != "warpgroups"]
+        "--family", action="append", choices=[name for name in FAMILIES if name not in SOURCES]
     )
     parser.add_argument("--precision", action="append", choices=PRECISIONS)
     parser.add_argument("--most", type=int, help="maximum number of trials for each family and precision")

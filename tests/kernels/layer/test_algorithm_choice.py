@@ -1,5 +1,7 @@
 """Which implementation `auto` and `measure` take, and that they decide once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,9 +20,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(algorithm_choice, "_measured_choices", {})
-    algorithm_choice._predicted.cache_clear()
-    yield
-    algorithm_choice._predicted.cache_clear()
+    monkeypatch.setattr(algorithm_choice, "_predicted_choices", {})
+    monkeypatch.setattr("kswatch.kernels.heuristics.learned.learned_sections", tuple)
 
 
 @pytest.fixture
@@ -57,12 +58,25 @@ def test_measure_chooses_the_faster_of_the_first_two(faster: str, problem: Probl
     assert algorithm_choice.choose("measure", problem, CPU, weights(problem)).name == faster
 
 
-def test_measure_times_each_problem_once(problem: Problem, timed) -> None:
+def test_measure_times_the_first_batch_of_each_bucket(problem: Problem, timed) -> None:
     first = algorithm_choice.choose("measure", problem, CPU, weights(problem))
     timed["bmm"] = 0.1
-    assert algorithm_choice.choose("measure", problem, CPU, weights(problem)) is first
-    other = Problem(problem.pattern, 17, "fp32", "batch_first")
-    assert algorithm_choice.choose("measure", other, CPU, weights(problem)).name == "bmm"
+    for batch, same in ((16, True), (9, True), (17, False), (8, False)):
+        again = algorithm_choice.choose("measure", replace(problem, batch=batch), CPU, weights(problem))
+        assert again is first if same else again.name == "bmm"
+
+
+def test_a_choice_that_does_not_support_another_batch_of_its_bucket_is_replaced(
+    problem: Problem, timed, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        implementation("fused"), "unsupported", lambda problem, device: "odd" if problem.batch % 2 else None
+    )
+    names = [
+        algorithm_choice.choose("auto", replace(problem, batch=batch), CPU, weights(problem)).name
+        for batch in (16, 15)
+    ]
+    assert names[0] == "fused" != names[1]
 
 
 def test_an_unsupported_implementation_is_never_chosen(problem: Problem, monkeypatch) -> None:
@@ -72,13 +86,20 @@ def test_an_unsupported_implementation_is_never_chosen(problem: Problem, monkeyp
 
 
 def test_auto_chooses_the_best_ranked_one_and_caches_it(problem: Problem, monkeypatch, timed) -> None:
-    seen_facts = []
+    seen_facts, problem = [], replace(problem, pattern=Pattern(2, 64, 64, 1))
     monkeypatch.setattr(
         algorithm_choice, "ranked", lambda problem, facts: seen_facts.append(facts) or ("einsum", "bmm")
     )
     for _ in range(2):
         assert algorithm_choice.choose("auto", problem, CPU, weights(problem)).name == "einsum"
     assert [facts["kind"] for facts in seen_facts] == ["cpu"]
+
+
+def test_auto_takes_the_twin_for_a_few_weights(problem: Problem, monkeypatch, timed) -> None:
+    monkeypatch.setattr(algorithm_choice, "ranked", lambda problem, facts: ("bmm", "fused"))
+    for columns, name in ((8, "fused"), (800, "bmm")):
+        sized = replace(problem, pattern=Pattern(2, 8, columns, 4))
+        assert algorithm_choice.choose("auto", sized, CPU, weights(sized)).name == name
 
 
 def test_a_measuring_layer_gives_the_right_product() -> None:

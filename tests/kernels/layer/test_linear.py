@@ -9,9 +9,6 @@ from torch.nn.utils import parametrize
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels import KSLinear
 from kswatch.kernels.catalogue import IMPLEMENTATIONS, implementation
-from kswatch.kernels.implementation import Product
-from kswatch.kernels.layer import algorithm_choice
-from kswatch.kernels.layer.prepared_products import MAX_PREPARED, prepared_for
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
 
@@ -271,38 +268,6 @@ def test_it_works_in_inference_mode_and_afterwards() -> None:
     trained = layer(x)
     assert torch.equal(trained, inferred)
     trained.sum().backward()
-
-
-def test_weights_are_prepared_once_per_batch_size_and_kept_for_few() -> None:
-    layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm")
-    with torch.no_grad():
-        layer(torch.randn(3, 16))
-        kept = prepared_for(layer.factors[0].weight)._products
-        ((_, first),) = kept.values()
-        layer(torch.randn(3, 16))
-        assert [product for _, product in kept.values()] == [first]
-        for batch in range(1, 20):
-            layer(torch.randn(batch, 16))
-    assert len(kept) == MAX_PREPARED
-
-
-def test_auto_is_fused_where_d_exceeds_1_and_available_else_bmm(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    used: list[str] = []
-    for candidate in IMPLEMENTATIONS:
-
-        def prepare(problem: Problem, weights: torch.Tensor, name: str = candidate.name) -> Product:
-            used.append(name)
-            return implementation("einsum").build(problem, weights)
-
-        monkeypatch.setattr(candidate, "prepare", prepare)
-    fused = implementation("fused")
-    for sentence in (None, "no compiler"):
-        monkeypatch.setattr(fused, "unsupported", lambda problem, device, reason=sentence: reason)
-        algorithm_choice._predicted.cache_clear()
-        KSLinear([(2, 4, 4, 2), (2, 8, 8, 1)])(torch.randn(3, 16))
-    assert used == ["fused", "bmm", "bmm", "bmm"]
 
 
 def test_outputs_have_the_variance_of_nn_linear_for_any_length_of_chain() -> None:

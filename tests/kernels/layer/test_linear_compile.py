@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels import KSLinear
@@ -95,24 +96,6 @@ def test_a_compiled_layer_trains_as_the_plain_one(backend: str) -> None:
                 parameter.add_(0.1 * (once_more + 1))
 
 
-def test_compile_prepares_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kswatch.kernels.layer.prepared_products import PreparedProducts
-
-    prepared: list[tuple] = []
-    prepare = PreparedProducts._prepare
-
-    def counting(self: PreparedProducts, weight: torch.Tensor, bias: object, question: tuple) -> object:
-        prepared.append(question)
-        return prepare(self, weight, bias, question)
-
-    monkeypatch.setattr(PreparedProducts, "_prepare", counting)
-    compiled = torch.compile(KSLinear(CHAIN), backend="aot_eager", fullgraph=True)
-    x = torch.randn(8, 24, requires_grad=True)
-    for _ in range(3):
-        compiled(x).sum().backward()
-    assert len(prepared) == 2 * len(CHAIN)  # K and Kᵀ of each factor
-
-
 def test_export_keeps_one_operator_for_each_factor_for_any_batch(tmp_path) -> None:
     layer = KSLinear(CHAIN).eval()
     batch = torch.export.Dim("batch", min=2, max=4096)
@@ -144,3 +127,105 @@ def test_the_operator_passes_torchs_own_checks() -> None:
     arguments = (x, weight, bias, False, "fused", "batch_first")
     checks = torch.library.opcheck(torch_operator.product, arguments)
     assert set(checks.values()) == {"SUCCESS"}
+
+
+# ---- present weights ------------------------------------------------------------------------------
+
+
+def check_equal(y: torch.Tensor, truth: torch.Tensor) -> None:
+    torch.testing.assert_close(y, truth, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("backend", backends())
+def test_several_compiled_layers_of_one_shape_keep_their_own_computed_weights(
+    backend: str, dynamic: bool, by_einsum
+) -> None:
+    """Their weights are temporaries, which may take each other's memory."""
+    layers = [KSLinear([(2, 4, 4, 3)]) for _ in range(3)]
+    for layer in layers:
+        parametrizations.weight_norm(layer.factors[0], "weight")
+    compiled = torch.compile(nn.Sequential(*layers), backend=backend, fullgraph=True, dynamic=dynamic)
+    for batch in (5, 5, 8, 16):
+        x = torch.randn(batch, 24)
+        truth = x
+        for layer in layers:
+            truth = by_einsum(layer, truth)
+        with torch.no_grad():
+            check_equal(compiled(x), truth)
+            for _, parameter in nn.Sequential(*layers).named_parameters():
+                parameter.data.mul_(1.1)
+        truth = x
+        for layer in layers:
+            truth = by_einsum(layer, truth)
+        parameters = list(nn.Sequential(*layers).parameters())
+        ours = torch.autograd.grad(compiled(x).square().sum(), parameters)
+        for gradient, other in zip(ours, torch.autograd.grad(truth.square().sum(), parameters), strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal", "own"])
+def test_a_compiled_parametrized_layer_follows_its_parameters(kind: str, by_einsum) -> None:
+    layer = KSLinear([(1, 6, 4, 1), (1, 4, 6, 1)])
+    factor = layer.factors[0]
+    if kind == "own":
+        parametrize.register_parametrization(factor, "weight", nn.Tanh())
+    elif kind == "orthogonal":
+        parametrize.register_parametrization(factor, "weight", nn.Softplus())
+        parametrize.register_parametrization(factor, "weight", nn.Tanh())
+    else:
+        getattr(parametrizations, kind)(factor, "weight")
+    layer.eval()
+    compiled = torch.compile(layer, backend="aot_eager")
+    for batch in (3, 5):
+        x = torch.randn(batch, 4)
+        with torch.no_grad():
+            for _ in range(2):
+                check_equal(compiled(x), by_einsum(layer, x))
+                for parameter in layer.parameters():
+                    parameter.data.mul_(-1.3)
+
+
+def test_a_compiled_layer_follows_changes_that_torch_does_not_count(by_einsum) -> None:
+    layer = KSLinear(CHAIN)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    optimiser = torch.optim.AdamW(layer.parameters(), lr=1e-2, fused=True)
+    x = torch.randn(5, 24)
+    for _ in range(4):
+        y = compiled(x)
+        check_equal(y, by_einsum(layer, x))
+        optimiser.zero_grad()
+        y.square().sum().backward()
+        optimiser.step()
+        with torch.no_grad():
+            check_equal(compiled(x), by_einsum(layer, x))
+            for parameter in layer.parameters():
+                parameter.data.add_(0.1)
+            check_equal(compiled(x), by_einsum(layer, x))
+
+
+def test_a_compiled_transform_is_that_of_plain_torch(by_einsum) -> None:
+    layer, x = KSLinear(CHAIN), torch.randn(5, 24)
+
+    def gradient(function):
+        return torch.func.grad(lambda x: function(x).square().sum())
+
+    compiled = torch.compile(gradient(layer), backend="aot_eager")
+    check_equal(compiled(x), gradient(lambda x: by_einsum(layer, x))(x))
+    samples = torch.randn(4, 3, 24)
+    mapped = torch.compile(torch.vmap(layer), backend="aot_eager")
+    with torch.no_grad():
+        check_equal(mapped(samples), torch.vmap(lambda x: by_einsum(layer, x))(samples))
+
+
+def test_an_exported_program_follows_its_parameters(by_einsum) -> None:
+    layer, x = KSLinear(CHAIN), torch.randn(5, 24)
+    program = torch.export.export(layer, (x,)).module()
+    with torch.no_grad():
+        for _ in range(2):
+            check_equal(program(x), by_einsum(layer, x))
+            for parameter in (*layer.parameters(), *program.parameters()):
+                if parameter.data_ptr() not in {own.data_ptr() for own in layer.parameters()}:
+                    parameter.data.mul_(2.0)
+            for parameter in layer.parameters():
+                parameter.data.mul_(2.0)

@@ -12,7 +12,6 @@ from torch.autograd import gradcheck, gradgradcheck
 from kswatch.errors import UsageError
 from kswatch.kernels import KSLinear
 from kswatch.kernels.layer import torch_operator
-from kswatch.kernels.layer.prepared_products import prepared_for
 from kswatch.kernels.pattern import Pattern
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -95,17 +94,6 @@ def test_autocast_behaves_as_for_nn_linear_in_every_input_dtype() -> None:
                     assert layer(x).dtype == linear(x).dtype
     with torch.autocast("cpu"), pytest.raises(UsageError, match="float64"):
         layer(torch.randn(4, 12).double())
-
-
-def test_autocast_rounds_the_weights_once_not_at_every_call() -> None:
-    layer = KSLinear([(2, 4, 4, 2)], algorithm="bmm")
-    x = torch.randn(3, 16)
-    with torch.autocast("cpu"), torch.no_grad():
-        layer(x)
-        kept = prepared_for(layer.factors[0].weight)._products
-        ((_, product),) = kept.values()
-        layer(x)
-        assert [again for _, again in kept.values()] == [product]
 
 
 def test_autocast_and_compile_together_keep_the_operator() -> None:

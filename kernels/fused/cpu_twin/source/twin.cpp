@@ -8,21 +8,16 @@
 
 #include "twin_batch_first.hpp"
 #include "twin_batch_last.hpp"
+#include "twin_speed.hpp"
 
 namespace {
 
 enum Precision : int32_t { kFp32, kBf16, kFp16 };
 
-template <class Kind, class Element>
-Plan* open_as(const Shape& shape, const Tile& tile, const void* weights) {
-  auto plan = std::make_unique<Kind>();
-  return plan->prepare(shape, tile, static_cast<const Element*>(weights)) ? plan.release() : nullptr;
-}
-
 template <class Element>
-Plan* open_layout(const Shape& shape, const Tile& tile, bool batch_last, const void* weights) {
-  if (batch_last) return open_as<BatchLast<Element>, Element>(shape, tile, weights);
-  return open_as<BatchFirst<Element>, Element>(shape, tile, weights);
+Plan* open_layout(const Shape& shape, const Tile& tile, bool batch_last) {
+  if (batch_last) return new BatchLast<Element>(shape, tile);
+  return new BatchFirst<Element>(shape, tile);
 }
 
 }  // namespace
@@ -38,21 +33,53 @@ EXPORTED void kswatch_twin_tile(int32_t* sizes) {
   sizes[3] = kLongestPeriod;
 }
 
-// A plan that owns its re-laid weights; null if there is not enough memory.
-EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t precision, int32_t batch_last,
-                                 const void* weights) try {
+// The speed of a tile in products of vectors per nanosecond, measured; 0 if there is not enough memory.
+EXPORTED double kswatch_twin_speed(int32_t precision, int32_t rows, int32_t vectors, int32_t period) {
   switch (precision) {
-    case kFp32: return open_layout<Fp32>(*shape, *tile, batch_last, weights);
-    case kBf16: return open_layout<Bf16>(*shape, *tile, batch_last, weights);
-    default: return open_layout<Fp16>(*shape, *tile, batch_last, weights);
+    case kFp32: return speed_of_tile<Fp32>(rows, vectors, period);
+    case kBf16: return speed_of_tile<Bf16>(rows, vectors, period);
+    default: return speed_of_tile<Fp16>(rows, vectors, period);
+  }
+}
+
+// A plan for any batch; null if there is not enough memory.
+EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t precision,
+                                 int32_t batch_last) try {
+  switch (precision) {
+    case kFp32: return open_layout<Fp32>(*shape, *tile, batch_last);
+    case kBf16: return open_layout<Bf16>(*shape, *tile, batch_last);
+    default: return open_layout<Fp16>(*shape, *tile, batch_last);
   }
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
 
+// Floats of the packed weights.
+EXPORTED int64_t kswatch_twin_words(const void* plan) { return static_cast<const Plan*>(plan)->words; }
+
+// Packs contiguous weights of shape (a, b, c, d), or (a, c, b, d) of the product with Kᵀ, for the plan.
+// Returns 1, or 0 if there was not enough memory.
+EXPORTED int32_t kswatch_twin_pack(const void* plan, const void* weights, int32_t transposed, float* packed,
+                                   int32_t threads) {
+  return static_cast<const Plan*>(plan)->pack(weights, transposed, packed, threads);
+}
+
 // Returns 1 if Y was written, 0 if there was not enough memory.
-EXPORTED int32_t kswatch_twin_multiply(const void* plan, const void* x, void* y, int32_t threads) {
-  return static_cast<const Plan*>(plan)->multiply(x, y, threads);
+EXPORTED int32_t kswatch_twin_multiply(const void* plan, const float* packed, const void* x, void* y,
+                                       int64_t batch, int32_t threads) {
+  return static_cast<const Plan*>(plan)->multiply(packed, x, y, batch, threads);
+}
+
+// The product with weights as they lie, packed for this call where tiles cannot read them there; the calling
+// thread keeps the memory for them. Returns 1 if Y was written, 0 if there was not enough memory.
+EXPORTED int32_t kswatch_twin_multiply_weights(const void* plan, const void* weights, int32_t transposed,
+                                               const void* x, void* y, int64_t batch, int32_t threads) {
+  const Plan& chosen = *static_cast<const Plan*>(plan);
+  if (chosen.reads_in_place(weights, transposed))
+    return chosen.multiply_in_place(weights, transposed, x, y, batch, threads);
+  float* packed = weights_of_thread().of(chosen.words);
+  return packed && chosen.pack(weights, transposed, packed, threads) &&
+         chosen.multiply(packed, x, y, batch, threads);
 }
 
 EXPORTED void kswatch_twin_close(void* plan) { delete static_cast<Plan*>(plan); }

@@ -1,6 +1,7 @@
 // Y = X Kᵀ: vectors run along the features (k, j), j fastest; rows of the tile along the batch.
 #pragma once
 
+#include "twin_pack.hpp"
 #include "twin_store.hpp"
 
 // A few vectors of features for `period` neighbouring j's from `first_j`.
@@ -12,23 +13,31 @@ struct Panel {
   int64_t offset;  // in the packed weights of one i
 };
 
+constexpr int64_t kBundleWords = 64 * 1024;  // a quarter of a core's second-level cache
+constexpr int kWholeTiles = 24;  // a multiple of the rows of every full tile
+
+// Panels with the same j's.
+struct Group {
+  int64_t first_j;
+  int period;
+  int64_t vectors;
+  Range panels;  // the narrowest last
+};
+
 template <class Element>
 class BatchFirst final : public Plan {
   using Math = typename MathOf<Element>::Type;
 
-  struct Item {
-    int64_t i;
-    Range batch;
-    Range panels;  // in one group
-  };
-
   std::vector<Panel> panels_;
-  std::vector<Range> groups_;  // panels with the same j's, the narrowest last
+  std::vector<Group> groups_;
   int64_t packed_per_i_ = 0;
-  int64_t block_rows_ = 0;
+  int64_t vectors_per_i_ = 0;
+
+  template <class>
+  friend class BatchFirstProduct;
 
  public:
-  bool prepare(const Shape& wanted, const Tile& cut, const Element* weights) {
+  BatchFirst(const Shape& wanted, const Tile& cut) {
     shape = wanted;
     tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
@@ -38,25 +47,19 @@ class BatchFirst final : public Plan {
       while (period > shape.d - j) period /= 2;
       append_group(j, period);
     }
-    // About 128 KB of X per period: a quarter of a small core's second-level cache.
-    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, tile.period));
-    const int64_t usual = std::clamp<int64_t>(fitting / kTileRows * kTileRows, kTileRows, 64);
-    block_rows_ = std::min<int64_t>(shape.batch, tile.block_rows ? tile.block_rows : usual);
-    packed = allocate_words(shape.a * packed_per_i_);
-    if (!packed) return false;
-    for (int64_t i = 0; i < shape.a; ++i)
-      for (const Panel& panel : panels_) pack_weights(weights, i, panel);
-    return true;
+    words = shape.a * packed_per_i_;
   }
 
-  bool multiply(const void* x, void* y, int threads) const override {
-    const Cut cut = cut_for(threads);
-    const auto multiply_at = [&](int64_t index, int64_t next, float* rows) {
-      Ahead ahead = next < cut.items ? ahead_of(static_cast<const Element*>(x), item_at(next, cut)) : Ahead{};
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), ahead, rows);
-    };
-    return for_each_item(cut, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
+  bool pack(const void* memory, bool transposed, float* packed, int threads) const override {
+    const Weights<Element> weights(memory, shape, transposed);
+    if (transposed)
+      return for_each_part(shape.a * depth, words, shape.b * shape.d, threads,
+                           [&](int64_t item, float* room) { pack_step(weights, item, packed, room); });
+    return for_each_part(shape.a * vectors_per_i_, words, depth * (kLanes + shape.d), threads,
+                         [&](int64_t item, float* room) { pack_vector(weights, item, packed, room); });
   }
+
+  bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const override;
 
  private:
   void append_group(int64_t first_j, int period) {
@@ -68,37 +71,144 @@ class BatchFirst final : public Plan {
       panels_.push_back({first_j, period, mine.begin, int(mine.size()), packed_per_i_});
       packed_per_i_ += mine.size() * depth * kLanes;
     }
-    groups_.push_back({first, int64_t(panels_.size())});
+    vectors_per_i_ += vectors.size();
+    groups_.push_back({first_j, period, vectors.size(), {first, int64_t(panels_.size())}});
   }
 
-  void pack_weights(const Element* weights, int64_t i, const Panel& panel) {
-    float* to = packed.get() + i * packed_per_i_ + panel.offset;
-    for (int64_t l = 0; l < shape.c; l += Math::kTerms)
-      for (int64_t lane = 0; lane < panel.vectors * kLanes; ++lane) {
-        const int64_t feature = panel.first_vector * kLanes + lane;
-        const int64_t k = feature / panel.period, j = panel.first_j + feature % panel.period;
-        *to++ = k < shape.b ? word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c) : 0.0f;
-      }
+  // Weights of shape (a, c, b, d): one step of l is a run of (k, j).
+  void pack_step(const Weights<Element>& weights, int64_t item, float* to, float* room) const {
+    const auto [i, step] = divide(item, depth);
+    const int64_t l = step * Math::kTerms;
+    const Element* second = l + 1 < shape.c ? weights.at(i, 0, l + 1) : nullptr;
+    const float* words = words_across_l(weights.at(i, 0, l), second, shape.b * shape.d, room);
+    for (const Panel& panel : panels_) {
+      const int64_t width = panel.vectors * kLanes, per_vector = kLanes / panel.period;
+      const int64_t k = panel.first_vector * per_vector;
+      const int64_t count = std::min(panel.vectors * per_vector, shape.b - k);
+      float* row = to + i * packed_per_i_ + panel.offset + step * width;
+      copy_units(panel.period, words + k * shape.d + panel.first_j, shape.d, row, panel.period, count);
+      std::fill(row + count * panel.period, row + width, 0.0f);
+    }
   }
 
+  // Weights of shape (a, b, c, d): the rows k of one vector are transposed.
+  void pack_vector(const Weights<Element>& weights, int64_t item, float* to, float* room) const {
+    const Divided at = divide(item, vectors_per_i_);
+    const int64_t i = at.quotient;
+    int64_t vector = at.remainder;
+    size_t index = 0;
+    for (; vector >= groups_[index].vectors; ++index) vector -= groups_[index].vectors;
+    const Group& group = groups_[index];
+    const Panel& panel = panel_of(group, vector);
+    const int64_t rows = kLanes / group.period, k = vector * rows, stride = depth * group.period;
+    const float* words = room;
+    if (k + rows <= shape.b && group.period == shape.d && are_words(weights.first))
+      words = reinterpret_cast<const float*>(weights.at(i, k, 0));
+    else
+      for (int64_t r = 0; r < rows; ++r)
+        words_of_row(weights, i, k + r, group, room + r * stride, room + kLanes * depth);
+    float* place = to + i * packed_per_i_ + panel.offset + (vector - panel.first_vector) * kLanes;
+    gather_units(group.period, words, stride, depth, place, panel.vectors * kLanes);
+  }
+
+  const Panel& panel_of(const Group& group, int64_t vector) const {
+    size_t index = size_t(group.panels.begin);
+    while (vector >= panels_[index].first_vector + panels_[index].vectors) ++index;
+    return panels_[index];
+  }
+
+  // Whether the elements of W or X are words as they lie.
+  bool are_words(const void* memory) const {
+    if (std::is_same<Element, Fp32>::value) return true;
+    const bool aligned = reinterpret_cast<uintptr_t>(memory) % sizeof(float) == 0;
+    return Math::kTerms == 2 && shape.d == 1 && shape.c % 2 == 0 && aligned;
+  }
+
+  // The words of one k and the j's of a group; zeros beyond b.
+  void words_of_row(const Weights<Element>& weights, int64_t i, int64_t k, const Group& group, float* row,
+                    float* room) const {
+    if (k >= shape.b) {
+      std::fill(row, row + depth * group.period, 0.0f);
+      return;
+    }
+    const float* words = words_along_l(weights.at(i, k, 0), shape.c, shape.d, room);
+    copy_units(group.period, words + group.first_j, shape.d, row, group.period, depth);
+  }
+};
+
+// One product of a plan.
+template <class Element>
+class BatchFirstProduct {
+  using Math = typename MathOf<Element>::Type;
+  using Plan = BatchFirst<Element>;
+
+  struct Item {
+    int64_t i;
+    Range batch;
+    Range panels;  // in one group
+  };
+
+  const Plan& plan_;
+  const float* const packed_;
+  const Shape& shape;
+  const std::vector<Panel>& panels_;
+  const std::vector<Group>& groups_;
+  const Tile& tile;
+  const int64_t depth, batch_;
+  int64_t block_rows_;
+  int64_t bundle_;  // neighbouring i's that take turns, since their weights fit the cache together
+
+ public:
+  BatchFirstProduct(const Plan& plan, const float* packed, int64_t batch)
+      : plan_(plan),
+        packed_(packed),
+        shape(plan.shape),
+        panels_(plan.panels_),
+        groups_(plan.groups_),
+        tile(plan.tile),
+        depth(plan.depth),
+        batch_(batch) {
+    // About 128 KB of X per period: a quarter of a small core's second-level cache.
+    const int64_t fitting = 32768 / (shape.c * std::min<int64_t>(shape.d, tile.period));
+    const int64_t usual = std::clamp<int64_t>(fitting / kWholeTiles * kWholeTiles, kWholeTiles, 48);
+    block_rows_ = std::min<int64_t>(batch, tile.block_rows ? tile.block_rows : usual);
+    bundle_ = std::clamp<int64_t>(kBundleWords / plan.packed_per_i_, 1, shape.a);
+  }
+
+  bool run(const void* x, void* y, int threads) const {
+    const Cut cut = cut_for(threads);
+    const auto multiply_at = [&](int64_t index, int64_t next, float* rows) {
+      const Item item = item_at(index, cut);
+      Ahead ahead{};
+      if (next < cut.items)
+        ahead = ahead_of(static_cast<const Element*>(x), item_at(next, cut), chunks_of(item));
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, ahead, rows);
+    };
+    return for_each_item(cut, threads, block_rows_ * row_stride(panels_.front().period), multiply_at);
+  }
+
+ private:
   // Small batches are also split along the output features, so that every thread has work. Otherwise one
   // thread processes all groups of a block, because they write to the same cache lines of Y.
   Cut cut_for(int threads) const {
-    const int64_t blocks = divide_up(shape.batch, block_rows_), groups = int64_t(groups_.size());
+    const int64_t blocks = divide_up(batch_, block_rows_), groups = int64_t(groups_.size());
     const int64_t whole = shape.a * blocks * groups;
-    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, groups_.back().size());
+    const int64_t parts = std::clamp<int64_t>(divide_up(2 * threads, whole), 1, groups_.back().panels.size());
     return {blocks, parts, whole * parts, shape.a * blocks < 2 * threads ? 1 : groups};
   }
 
-  // The group index varies faster than the block index, so consecutive items reuse cached lines of X and Y.
+  // The group index varies fastest, then that of neighbouring i's, so consecutive items read and write
+  // neighbouring memory.
   Item item_at(int64_t index, const Cut& cut) const {
     const auto [rest, part] = divide(index, cut.parts);
     const auto [row, group] = divide(rest, int64_t(groups_.size()));
-    const auto [i, block] = divide(row, cut.blocks);
+    const auto [bundle, place] = divide(row, bundle_ * cut.blocks);
+    const int64_t first_i = bundle * bundle_;
+    const auto [block, i] = divide(place, std::min(bundle_, shape.a - first_i));
     const int64_t first = block * block_rows_;
-    return {i,
-            {first, std::min(shape.batch, first + block_rows_)},
-            share(groups_[size_t(group)], part, cut.parts)};
+    return {first_i + i,
+            {first, std::min(batch_, first + block_rows_)},
+            share(groups_[size_t(group)].panels, part, cut.parts)};
   }
 
   const Element* start_of(const Element* x, const Item& item) const {
@@ -106,17 +216,23 @@ class BatchFirst final : public Plan {
     return x + item.batch.begin * shape.columns() + item.i * shape.c * shape.d + first_j;
   }
 
-  Ahead ahead_of(const Element* x, const Item& item) const {
-    const int64_t piece = std::max<int64_t>(shape.d, 64 / sizeof(Element));
+  Ahead ahead_of(const Element* x, const Item& item, int64_t chunks) const {
+    const int64_t bytes = sizeof(Element), piece = std::max<int64_t>(shape.d, 64 / bytes);
     const int64_t pieces = divide_up(shape.c * shape.d, piece);
-    const int64_t bytes = sizeof(Element);
-    return {reinterpret_cast<const char*>(start_of(x, item)), shape.columns() * bytes, pieces * piece * bytes,
-            piece * bytes, item.batch.size() * pieces};
+    return {reinterpret_cast<const char*>(start_of(x, item)), pieces, pieces, piece * bytes,
+            (shape.columns() - pieces * piece) * bytes, divide_up(item.batch.size() * pieces, chunks)};
   }
 
-  // Whether a tile can read X without packing: not if all rows would map to a few sets of the cache.
-  bool is_read_in_place(int period) const {
-    return std::is_same<Element, Fp32>::value && period == shape.d && shape.columns() % 1024 != 0;
+  // Chunks of steps of all tiles of an item.
+  int64_t chunks_of(const Item& item) const {
+    return divide_up(item.batch.size(), tile.rows) * item.panels.size() * divide_up(depth, kChunk);
+  }
+
+  // Whether a tile can read X without packing: several panels do not if all rows would map to a few sets of
+  // the cache.
+  bool is_read_in_place(const void* x, const Item& item, int period) const {
+    const int64_t row_bytes = shape.columns() * int64_t(sizeof(Element));
+    return plan_.are_words(x) && period == shape.d && (row_bytes % 4096 != 0 || item.panels.size() == 1);
   }
 
   // Padded, because rows of a power of two would map to a few sets of the cache.
@@ -125,31 +241,30 @@ class BatchFirst final : public Plan {
   void multiply_item(const Element* x, Element* y, const Item& item, Ahead& ahead, float* room) const {
     const int64_t count = item.batch.size();
     const int period = panels_[size_t(item.panels.begin)].period;
-    const int64_t stride = is_read_in_place(period) ? shape.columns() : row_stride(period);
+    const bool in_place = is_read_in_place(x, item, period);
+    const int64_t stride = in_place ? shape.columns() / Math::kTerms : row_stride(period);
     const float* rows = room;
-    if (is_read_in_place(period))
+    if (in_place)
       rows = reinterpret_cast<const float*>(start_of(x, item));
     else
       pack_rows(start_of(x, item), count, period, room);
     y += item.batch.begin * shape.rows() + item.i * shape.b * shape.d;
-    const int64_t tiles = divide_up(count, tile.rows) * item.panels.size();
-    const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
     for (int64_t index = item.panels.begin; index < item.panels.end; ++index)
       for (int64_t n = 0; n < count;) {
-        const int taken = rows_taken(count - n, tile.rows);
+        const int taken = rows_taken(count - n, tile.rows, panels_[size_t(index)].vectors);
         multiply_rows(y + n * shape.rows(), item.i, panels_[size_t(index)], taken, rows + n * stride, stride,
-                      &ahead, lines);
+                      &ahead);
         n += taken;
       }
   }
 
   void multiply_rows(Element* y, int64_t i, const Panel& panel, int taken, const float* rows,
-                     int64_t stride, Ahead* ahead, int64_t lines) const {
+                     int64_t stride, Ahead* ahead) const {
     const int64_t first_k = panel.first_vector * kLanes / panel.period;
     const int64_t valid = std::min<int64_t>(panel.vectors * kLanes, (shape.b - first_k) * panel.period);
     const int64_t run = panel.period == shape.d ? valid : panel.period;
-    const float* weights = packed.get() + i * packed_per_i_ + panel.offset;
-    const TileOperands<Element> operands{weights, rows, stride, depth, ahead, lines};
+    const float* weights = packed_ + i * plan_.packed_per_i_ + panel.offset;
+    const TileOperands<Element> operands{weights, rows, stride, panel.period, depth, ahead};
     run_tile<Element>(choose_kernel<Element>(taken, panel.vectors, panel.period), operands, panel.vectors,
                       {y + first_k * shape.d + panel.first_j, taken, shape.rows(), valid, run, shape.d});
   }
@@ -183,3 +298,9 @@ class BatchFirst final : public Plan {
       for (int j = 0; j < kPeriod; ++j) to[j] = Math::word(from[j], Element{});
   }
 };
+
+template <class Element>
+bool BatchFirst<Element>::multiply(const float* packed, const void* x, void* y, int64_t batch,
+                                   int threads) const {
+  return BatchFirstProduct<Element>(*this, packed, batch).run(x, y, threads);
+}

@@ -1,14 +1,95 @@
 // Y = K X: vectors run along the batch, rows of the tile along k.
 #pragma once
 
+#include "twin_pack.hpp"
 #include "twin_store.hpp"
 
 // Bytes of X packed by one item; the second-level cache also holds the weights, Y and the next item's X.
 constexpr int64_t kPackedWords = 24 * 1024;
 constexpr int64_t kItemsOfThread = 4;
 
+// The words of W in memory: distances between rows k of one (i, j), between steps of l, to the next (i, j).
+struct Rows {
+  const float* first;
+  int64_t row_stride, step_stride, product_stride;
+};
+
 template <class Element>
 class BatchLast final : public Plan {
+  using Math = typename MathOf<Element>::Type;
+
+  int64_t row_stride_;  // words from one row of the packed weights to the next
+
+ public:
+  BatchLast(const Shape& wanted, const Tile& cut) {
+    shape = wanted;
+    tile = cut;
+    depth = divide_up(shape.c, Math::kTerms);
+    // Long rows are padded, because rows of a power of two would map to a few sets of the cache.
+    row_stride_ = depth < 128 ? depth : divide_up(depth, kLanes) * kLanes + kLanes;
+    words = shape.rows() * row_stride_;
+  }
+
+  bool pack(const void* memory, bool transposed, float* packed, int threads) const override {
+    const Weights<Element> weights(memory, shape, transposed);
+    if (transposed)
+      return for_each_part(shape.a * divide_up(depth, kLanes), words, kLanes * shape.b * shape.d, threads,
+                           [&](int64_t item, float* room) { pack_steps(weights, item, packed, room); });
+    return for_each_part(shape.a * shape.b, words, depth * shape.d, threads,
+                         [&](int64_t item, float* room) { pack_row_of(weights, item, packed, room); });
+  }
+
+  bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const override;
+
+  bool reads_in_place(const void* weights, bool transposed) const override {
+    if (shape.d > 1 || reinterpret_cast<uintptr_t>(weights) % sizeof(float)) return false;
+    if (std::is_same<Element, Fp32>::value) return (transposed ? shape.b : shape.c) % 512 != 0;
+    return Math::kTerms == 2 && !transposed && shape.c % 2 == 0 && depth % 512 != 0;
+  }
+
+  bool multiply_in_place(const void* weights, bool transposed, const void* x, void* y, int64_t batch,
+                         int threads) const override;
+
+ private:
+  float* row_at(float* packed, int64_t i, int64_t j, int64_t k) const {
+    return packed + ((i * shape.d + j) * shape.b + k) * row_stride_;
+  }
+
+  // Weights of shape (a, b, c, d): the rows (i, k) of all j.
+  void pack_row_of(const Weights<Element>& weights, int64_t item, float* packed, float* room) const {
+    const auto [i, k] = divide(item, shape.b);
+    const float* from = words_along_l(weights.at(i, k, 0), shape.c, shape.d, room);
+    split(from, depth, shape.d, row_at(packed, i, 0, k), shape.b * row_stride_);
+  }
+
+  // Weights of shape (a, c, b, d): some steps of l are transposed with all (k, j).
+  void pack_steps(const Weights<Element>& weights, int64_t item, float* packed, float* room) const {
+    const Divided at = divide(item, divide_up(depth, kLanes));
+    const int64_t i = at.quotient, first = at.remainder * kLanes;
+    const int64_t steps = std::min<int64_t>(kLanes, depth - first);
+    const int64_t run = shape.b * shape.d;
+    const float* rows[kLanes];
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t l = (first + step) * Math::kTerms;
+      const Element* second = l + 1 < shape.c ? weights.at(i, 0, l + 1) : nullptr;
+      rows[step] = words_across_l(weights.at(i, 0, l), second, run, room + step * run);
+    }
+    const auto to = [&](int64_t n) {
+      const Divided kj = divide(n, shape.d);
+      return row_at(packed, i, kj.remainder, kj.quotient) + first;
+    };
+    int64_t n = 0;
+    if (steps == kLanes)
+      for (; n + kLanes <= run; n += kLanes)
+        transpose<1>([&](int r) { return load_words(rows[r] + n); }, [&](int r) { return to(n + r); });
+    for (; n < run; ++n)
+      for (int64_t step = 0; step < steps; ++step) to(n)[step] = rows[step][n];
+  }
+};
+
+// One product of a plan.
+template <class Element>
+class BatchLastProduct {
   using Math = typename MathOf<Element>::Type;
 
   struct Item {
@@ -17,31 +98,20 @@ class BatchLast final : public Plan {
     Range outputs;  // rows k
   };
 
-  int64_t row_stride_ = 0;  // words from one row of the packed weights to the next
+  const Rows rows_;
+  const Shape& shape;
+  const Tile& tile;
+  const int64_t depth, batch_;
 
   static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
 
  public:
-  bool prepare(const Shape& wanted, const Tile& cut, const Element* weights) {
-    shape = wanted;
-    tile = cut;
-    depth = divide_up(shape.c, Math::kTerms);
-    // Long rows are padded, because rows of a power of two would map to a few sets of the cache.
-    row_stride_ = depth < 128 ? depth : divide_up(depth, kLanes) * kLanes + kLanes;
-    packed = allocate_words(shape.rows() * row_stride_);
-    if (!packed) return false;
-    float* row = packed.get();
-    for (int64_t i = 0; i < shape.a; ++i)
-      for (int64_t j = 0; j < shape.d; ++j)
-        for (int64_t k = 0; k < shape.b; ++k, row += row_stride_)
-          for (int64_t l = 0; l < shape.c; l += Math::kTerms)
-            row[l / Math::kTerms] = word_at<Math>(weights + shape.weight(i, k, l, j), shape.d, l, shape.c);
-    return true;
-  }
+  BatchLastProduct(const Plan& plan, const Rows& rows, int64_t batch)
+      : rows_(rows), shape(plan.shape), tile(plan.tile), depth(plan.depth), batch_(batch) {}
 
-  bool multiply(const void* x, void* y, int threads) const override {
+  bool run(const void* x, void* y, int threads) const {
     // Items are as wide as possible, for long runs of memory, while every thread has work.
-    const int64_t vectors = divide_up(shape.batch, kLanes), products = shape.a * shape.d;
+    const int64_t vectors = divide_up(batch_, kLanes), products = shape.a * shape.d;
     const int64_t fitting = std::max<int64_t>(tile.vectors, kPackedWords / (depth * kLanes));
     const int64_t even = divide_up(kItemsOfThread * threads, products);
     const int64_t most_blocks = divide_up(vectors, tile.vectors);
@@ -51,8 +121,11 @@ class BatchLast final : public Plan {
     // Neighbouring blocks share a cache line of Y unless their ends are multiples of a line.
     const Cut cut{blocks, parts, whole * parts, std::clamp<int64_t>(whole / (8 * threads), 1, 4)};
     const auto multiply_at = [&](int64_t index, int64_t next, float* room) {
-      Ahead ahead = next < cut.items ? ahead_of(static_cast<const Element*>(x), item_at(next, cut)) : Ahead{};
-      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item_at(index, cut), ahead, room);
+      const Item item = item_at(index, cut);
+      Ahead ahead{};
+      if (next < cut.items)
+        ahead = ahead_of(static_cast<const Element*>(x), item_at(next, cut), chunks_of(item));
+      multiply_item(static_cast<const Element*>(x), static_cast<Element*>(y), item, ahead, room);
     };
     const int64_t words = depth * kLanes * divide_up(vectors, blocks);
     return for_each_item(cut, threads, words, multiply_at);
@@ -62,24 +135,31 @@ class BatchLast final : public Plan {
   Item item_at(int64_t index, const Cut& cut) const {
     const auto [rest, part] = divide(index, cut.parts);
     const auto [ij, block] = divide(rest, cut.blocks);
-    const Range vectors = share({0, divide_up(shape.batch, kLanes)}, block, cut.blocks);
+    const Range vectors = share({0, divide_up(batch_, kLanes)}, block, cut.blocks);
     return {ij,
-            {vectors.begin * kLanes, std::min(shape.batch, vectors.end * kLanes)},
+            {vectors.begin * kLanes, std::min(batch_, vectors.end * kLanes)},
             share({0, shape.b}, part, cut.parts)};
   }
 
   // Distance between rows of one (i, j), in X and in Y.
-  int64_t stride() const { return shape.d * shape.batch; }
+  int64_t stride() const { return shape.d * batch_; }
 
   const Element* start_of(const Element* x, const Item& item) const {
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
-    return x + (i * shape.c * shape.d + j) * shape.batch + item.columns.begin;
+    return x + (i * shape.c * shape.d + j) * batch_ + item.columns.begin;
   }
 
-  Ahead ahead_of(const Element* x, const Item& item) const {
-    const int64_t pieces = divide_up(item.columns.size() * int64_t(sizeof(Element)), 64);
-    return {reinterpret_cast<const char*>(start_of(x, item)), stride() * int64_t(sizeof(Element)), pieces * 64, 64,
-            shape.c * pieces};
+  Ahead ahead_of(const Element* x, const Item& item, int64_t chunks) const {
+    const int64_t bytes = sizeof(Element), pieces = divide_up(item.columns.size() * bytes, 64);
+    const int64_t skip = stride() * bytes - pieces * 64;
+    return {reinterpret_cast<const char*>(start_of(x, item)), pieces, pieces, 64, skip,
+            divide_up(shape.c * pieces, chunks)};
+  }
+
+  // Chunks of steps of all tiles of an item.
+  int64_t chunks_of(const Item& item) const {
+    const int64_t panels = divide_up(vectors_of(item.columns), tile.vectors);
+    return divide_up(item.outputs.size(), tile.rows) * panels * divide_up(depth, kChunk);
   }
 
   // The columns of an item as panels of almost equal numbers of vectors, the wider ones first.
@@ -111,16 +191,15 @@ class BatchLast final : public Plan {
     const Panels panels(item.columns, tile.vectors);
     pack_columns(start_of(x, item), panels, room);
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
-    y += (i * shape.b * shape.d + j) * shape.batch;
-    const int64_t tiles = divide_up(item.outputs.size(), tile.rows) * panels.count;
-    const int64_t lines = divide_up(ahead.left, tiles * divide_up(depth, kChunk));
+    y += (i * shape.b * shape.d + j) * batch_;
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
-      const int taken = rows_taken(item.outputs.end - k, tile.rows);
-      const float* rows = packed.get() + (item.ij * shape.b + k) * row_stride_;
+      const int taken = rows_taken(item.outputs.end - k, tile.rows, tile.vectors);
+      const float* rows = rows_.first + item.ij * rows_.product_stride + k * rows_.row_stride;
       panels.each([&](Range columns, int vectors, int64_t before) {
         const int64_t valid = columns.size();
+        const float* panel = room + depth * before;
         run_tile<Element>(choose_kernel<Element>(taken, vectors, 1),
-                          {room + depth * before, rows, row_stride_, depth, &ahead, lines}, vectors,
+                          {panel, rows, rows_.row_stride, rows_.step_stride, depth, &ahead}, vectors,
                           {y + k * stride() + columns.begin, taken, stride(), valid, valid, valid});
       });
       k += taken;
@@ -141,7 +220,25 @@ class BatchLast final : public Plan {
   }
 
   void pack_row(const Element* from, int64_t l, int64_t valid, float* to) const {
-    if (Math::kTerms == 1) return widen_run(from, to, valid);
-    for (int64_t n = 0; n < valid; ++n) to[n] = word_at<Math>(from + n, stride(), l, shape.c);
+    if constexpr (Math::kTerms == 2)
+      pair_runs(from, l + 1 < shape.c ? from + stride() : nullptr, valid, to);
+    else
+      widen_run(from, to, valid);
   }
 };
+
+template <class Element>
+bool BatchLast<Element>::multiply(const float* packed, const void* x, void* y, int64_t batch,
+                                  int threads) const {
+  const Rows rows{packed, row_stride_, 1, shape.b * row_stride_};
+  return BatchLastProduct<Element>(*this, rows, batch).run(x, y, threads);
+}
+
+template <class Element>
+bool BatchLast<Element>::multiply_in_place(const void* weights, bool transposed, const void* x, void* y,
+                                           int64_t batch, int threads) const {
+  const float* first = static_cast<const float*>(weights);
+  const int64_t product = shape.b * depth;
+  const Rows rows = transposed ? Rows{first, 1, shape.b, product} : Rows{first, depth, 1, product};
+  return BatchLastProduct<Element>(*this, rows, batch).run(x, y, threads);
+}

@@ -9,12 +9,11 @@
 
 #include "twin_tile.hpp"
 
+// The pattern of the product.
 struct Shape {
-  int64_t a, b, c, d, batch;
+  int64_t a, b, c, d;
   int64_t rows() const { return a * b * d; }
   int64_t columns() const { return a * c * d; }
-  // The offset of W[i, k, l, j].
-  int64_t weight(int64_t i, int64_t k, int64_t l, int64_t j) const { return ((i * b + k) * c + l) * d + j; }
 };
 
 // The tile sizes of a problem, within the compiled limits (`kswatch_twin_tile`).
@@ -59,28 +58,72 @@ inline Words allocate_words(int64_t count) {
   return Words(static_cast<float*>(std::aligned_alloc(64, bytes)));
 }
 
-// A thread's buffer, kept between products because new pages would cost more than a small product; null if
-// there is not enough memory.
-inline float* room_of_thread(int64_t words) {
-  static thread_local Words room;
-  static thread_local int64_t size = 0;
-  if (size < words) {
-    room = allocate_words(words);
-    size = room ? words : 0;
+// A buffer that is kept between products, because new pages would cost more than a small product.
+class Room {
+  Words words_;
+  int64_t size_ = 0;
+
+ public:
+  // Null if there is not enough memory.
+  float* of(int64_t words) {
+    if (size_ < words) {
+      words_.reset();
+      words_ = allocate_words(words);
+      size_ = words_ ? words : 0;
+    }
+    return words_.get();
   }
-  return room.get();
+};
+
+// The calling thread's buffers: for what one item of work packs, and for weights that are packed for one
+// call.
+inline Room& room_of_thread() {
+  static thread_local Room room;
+  return room;
+}
+inline Room& weights_of_thread() {
+  static thread_local Room room;
+  return room;
 }
 
+// How a product is computed for any batch: a plan holds no weights.
 struct Plan {
   Shape shape;
   Tile tile;
   int64_t depth;  // words in one sum over l
-  Words packed;   // the weights in the order in which tiles read them
+  int64_t words;  // words of the packed weights
 
   virtual ~Plan() = default;
-  // False if there is not enough memory.
-  virtual bool multiply(const void* x, void* y, int threads) const = 0;
+  // Writes the weights to `packed` in the order in which tiles read them; false if there is not enough memory
+  // for buffers. Where `transposed`, the weights have the shape (a, c, b, d).
+  virtual bool pack(const void* weights, bool transposed, float* packed, int threads) const = 0;
+  // False if there is not enough memory for buffers.
+  virtual bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const = 0;
+  // Whether tiles can read the weights where they lie, so that `multiply_in_place` is possible.
+  virtual bool reads_in_place(const void*, bool) const { return false; }
+  virtual bool multiply_in_place(const void*, bool, const void*, void*, int64_t, int) const { return false; }
 };
+
+// Calls `work(item, room)` for every item of re-laying `words` words of weights, each thread with a buffer
+// of `room_words`; false if there is not enough memory.
+template <class Work>
+bool for_each_part(int64_t items, int64_t words, int64_t room_words, int threads, const Work& work) {
+  constexpr int64_t kWordsOfThread = 64 * 1024;  // starting a team takes as long as re-laying some thousands
+  const int team = int(std::clamp<int64_t>(words / kWordsOfThread, 1, threads));
+  bool enough_memory = true;
+#pragma omp parallel num_threads(team) if (team > 1)
+  {
+    float* room = room_of_thread().of(room_words);
+    if (!room) {
+#pragma omp atomic write
+      enough_memory = false;
+    }
+#pragma omp for schedule(static)
+    for (int64_t item = 0; item < items; ++item)
+      if (room) work(item, room);
+  }
+  return enough_memory;
+}
 
 // The items of work of a problem: blocks of the batch times parts of the output features.
 struct Cut {
@@ -99,7 +142,7 @@ bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work)
   bool enough_memory = true;
 #pragma omp parallel num_threads(team)
   {
-    float* room = room_of_thread(words);
+    float* room = room_of_thread().of(words);
     if (!room) {
 #pragma omp atomic write
       enough_memory = false;

@@ -6,8 +6,12 @@
 #include "twin_element.hpp"
 
 constexpr int kTileRows = kLanes == 16 ? 8 : 4;
-constexpr int kTileVectors = 3;
+constexpr int kTileVectors = kLanes == 16 ? 4 : 3;
 constexpr int kTileWidth = kTileVectors * kLanes;
+
+// Rows of a full tile of this many vectors: the sums of 8 × 3 or of 6 × 4, the vectors of a step and a row
+// fit 32 registers.
+constexpr int full_rows(int vectors) { return vectors > 3 ? 6 : kTileRows; }
 
 // Maximum number of neighbouring j's that share a vector. With 16, every row would need a full load, which
 // was measured to be a fifth slower than two halves.
@@ -66,36 +70,33 @@ inline Vector repeat<8>(const float* from) {
 // Functions that only prefetch are force-inlined: GCC assumes that they have no effect and removes calls
 // of them.
 struct Ahead {
-  const char* row;      // row of the next line
-  int64_t row_bytes;    // distance between rows
-  int64_t run_bytes;    // bytes to prefetch in each row
-  int64_t piece_bytes;  // distance between lines of a row
-  int64_t left;         // remaining lines in all rows
-  int64_t offset = 0;   // offset of the next line in its row
+  const char* next;     // next line
+  int64_t left_in_row;  // lines of its row, with itself
+  int64_t row_lines;    // lines of every row
+  int64_t line_bytes;   // distance between lines of a row
+  int64_t row_skip;     // bytes from behind the last line of a row to the next row
+  int64_t lines;        // lines to prefetch per chunk of steps
 
-  __attribute__((always_inline)) void fetch(int64_t lines) {
-    lines = std::min(lines, left);
-    left -= lines;
-    for (; lines > 0; --lines) {
-      __builtin_prefetch(row + offset, 0, 2);
-      offset += piece_bytes;
-      const bool over = offset >= run_bytes;  // selects instead of a branch, which is mispredicted once per row
-      row += over ? row_bytes : 0;
-      offset = over ? 0 : offset;
+  __attribute__((always_inline)) void fetch() {
+    for (int64_t line = lines; line > 0; --line) {
+      __builtin_prefetch(next, 0, 2);
+      const bool last = --left_in_row == 0;  // selects instead of a branch, which is mispredicted once per row
+      next += line_bytes + (last ? row_skip : 0);
+      left_in_row = last ? row_lines : left_in_row;
     }
   }
 };
 
 // The operands of a tile. `panel` has the shape (depth, vectors, kLanes) without gaps; `rows` holds
-// kPeriod words for each step of depth.
+// kPeriod words for each step of depth, `step_stride` words apart.
 template <class Element>
 struct TileOperands {
   const float* panel;
   const float* rows;
   int64_t row_stride;
+  int64_t step_stride;
   int64_t depth;
   Ahead* ahead;
-  int64_t lines;  // lines of `ahead` to prefetch per chunk of steps
   Element* out = nullptr;
   int64_t out_row_stride = 0;
 };
@@ -105,21 +106,24 @@ struct TileOperands {
 constexpr int64_t kChunk = 8;
 
 template <class Element, int kRows, int kVectors, int kPeriod>
-void multiply_tile(const TileOperands<Element> tile) {
+void multiply_tile(const TileOperands<Element>& tile) {
   using Math = typename MathOf<Element>::Type;
   Vector sums[kRows][kVectors] = {};
   const float* panel = tile.panel;
-  const float* rows = tile.rows;
-  constexpr int kAtOnce = kRows > 1 ? 2 : 1;
-  Element* coming = tile.out;
+  const char* rows = reinterpret_cast<const char*>(tile.rows);
+  const int64_t row_bytes = tile.row_stride * int64_t(sizeof(float));
+  const int64_t step_bytes = tile.step_stride * int64_t(sizeof(float));
+  constexpr int kAtOnce = kRows > 1 ? 2 : 1, kLines = (kVectors * kLanes * int(sizeof(Element)) + 63) / 64;
+  const int64_t coming_bytes = tile.out_row_stride * int64_t(sizeof(Element));
+  const char* coming = reinterpret_cast<const char*>(tile.out);
   int asked = 0;
   for (int64_t left = tile.depth; left > 0; left -= kChunk) {
-    tile.ahead->fetch(tile.lines);
+    tile.ahead->fetch();
     if (asked < kRows) {
 #pragma GCC unroll 2
-      for (int r = 0; r < kAtOnce; ++r, coming += tile.out_row_stride)
+      for (int r = 0; r < kAtOnce; ++r, coming += coming_bytes)
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) __builtin_prefetch(coming + v * kLanes, 1, 3);
+        for (int line = 0; line < kLines; ++line) __builtin_prefetch(coming + line * 64, 1, 3);
       asked += kAtOnce;
     }
     for (int64_t step = std::min(left, kChunk); step > 0; --step) {
@@ -128,12 +132,12 @@ void multiply_tile(const TileOperands<Element> tile) {
       for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const Vector row = repeat<kPeriod>(rows + r * tile.row_stride);
+        const Vector row = repeat<kPeriod>(reinterpret_cast<const float*>(rows + r * row_bytes));
 #pragma GCC unroll 8
         for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
       }
       panel += kVectors * kLanes;
-      rows += kPeriod;
+      rows += step_bytes;
     }
   }
 #pragma GCC unroll 8
@@ -143,21 +147,27 @@ void multiply_tile(const TileOperands<Element> tile) {
 }
 
 template <class Element>
-using TileKernel = void (*)(TileOperands<Element>);
+using TileKernel = void (*)(const TileOperands<Element>&);
 
-template <class Element, int kRows, int kPeriod>
+template <class Element, int kMostRows, int kVectors, int kPeriod>
+constexpr TileKernel<Element> kernel_of() {
+  return multiply_tile<Element, std::min(kMostRows, full_rows(kVectors)), kVectors, kPeriod>;
+}
+
+template <class Element, int kMostRows, int kPeriod>
 TileKernel<Element> kernel_of_vectors(int vectors) {
-  static const TileKernel<Element> kernels[] = {
-      multiply_tile<Element, kRows, 1, kPeriod>,
-      multiply_tile<Element, kRows, 2, kPeriod>,
-      multiply_tile<Element, kRows, 3, kPeriod>,
+  static constexpr TileKernel<Element> kernels[] = {
+      kernel_of<Element, kMostRows, 1, kPeriod>(),
+      kernel_of<Element, kMostRows, 2, kPeriod>(),
+      kernel_of<Element, kMostRows, 3, kPeriod>(),
+      kernel_of<Element, kMostRows, kTileVectors, kPeriod>(),
   };
   return kernels[vectors - 1];
 }
 
 template <class Element, int kPeriod>
 TileKernel<Element> kernel_of_rows(int rows, int vectors) {
-  if (rows >= 8 && kTileRows >= 8) return kernel_of_vectors<Element, kTileRows, kPeriod>(vectors);
+  if (rows >= 6 && kTileRows >= 8) return kernel_of_vectors<Element, kTileRows, kPeriod>(vectors);
   if (rows >= 4) return kernel_of_vectors<Element, 4, kPeriod>(vectors);
   if (rows >= 2) return kernel_of_vectors<Element, 2, kPeriod>(vectors);
   return kernel_of_vectors<Element, 1, kPeriod>(vectors);
@@ -174,8 +184,10 @@ TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
   }
 }
 
-// The number of the remaining rows that the next tile computes, at most `most`.
-inline int rows_taken(int64_t rows, int most) {
-  while (most > rows) most /= 2;
-  return most;
+// The number of the remaining rows that the next tile of `vectors` computes, at most `most`: a full tile, or
+// the largest power of two.
+inline int rows_taken(int64_t rows, int most, int vectors) {
+  most = std::min(most, full_rows(vectors));
+  if (most <= rows) return most;
+  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
 }

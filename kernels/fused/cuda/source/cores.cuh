@@ -21,6 +21,7 @@ class OnCores {
   static_assert(T::TM % 4 == 0 && T::TN % 4 == 0 && T::TJ == 1, "threads own groups of four");
 
   float sum[T::TM][T::TN] = {};
+  float blocks[T::BLOCKED ? T::TM : 1][T::TN] = {};  // BLOCKED: the sums of the columns before this block's
   int m0, n0, j;
 
   KS_DEVICE int row(int u) const { return m0 + u / 4 * (4 * ROWS) + u % 4; }
@@ -51,6 +52,24 @@ class OnCores {
         KS_UNROLL
         for (int n = 0; n < T::TN; ++n) sum[m][n] += ws[m] * xs[n];
       }
+    }
+  }
+
+  /// Ends a block of columns: long sums would lose the last digits of every further product.
+  KS_DEVICE void end_block() {
+    KS_UNROLL
+    for (int m = 0; m < T::TM; ++m) {
+      KS_UNROLL
+      for (int n = 0; n < T::TN; ++n) blocks[m][n] += sum[m][n], sum[m][n] = 0;
+    }
+  }
+
+  /// Adds the ended blocks to the sums.
+  KS_DEVICE void add_blocks() {
+    KS_UNROLL
+    for (int m = 0; m < T::TM; ++m) {
+      KS_UNROLL
+      for (int n = 0; n < T::TN; ++n) sum[m][n] += blocks[m][n];
     }
   }
 

@@ -39,6 +39,7 @@ class Block {
 
   KS_DEVICE void run() {
     if constexpr (T::RESIDENT) {
+      if (at.n0 >= g.batch) return;  // more walkers than batch tiles
       for (int step = 0; step < steps; ++step) copies.copy_weights(step, resident + step * T::W_ELEMENTS);
       start();
       while (at.n0 < g.batch) tile(at.n0 + static_cast<long long>(g.walkers) * T::BN);
@@ -71,7 +72,11 @@ class Block {
       if (ahead < steps) issue(ahead);
       commit_copies();
       multiply(sums, step);
+      if constexpr (T::BLOCKED) {
+        if ((step + 1) % T::BLOCK_STEPS == 0) sums.end_block();
+      }
     }
+    if constexpr (T::BLOCKED) sums.add_blocks();
     add_bias<T>(sums, g, at);
     using Out = typename T::Output;
     const Y<T, Out> y{reinterpret_cast<Out*>(shared_memory() + T::Y_OFFSET_BYTES)};

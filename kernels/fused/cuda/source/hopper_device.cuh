@@ -6,7 +6,7 @@
 namespace ks::hopper {
 
 /// A CUtensorMap: opaque, made by the driver, passed as the kernel's first parameter.
-struct alignas(64) TensorMap { char bytes[128]; };
+struct alignas(128) TensorMap { char bytes[128]; };
 
 KS_DEVICE uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(at));
@@ -71,15 +71,16 @@ KS_DEVICE void hold_sums(float (&sums)[COUNT]) {
   for (int u = 0; u < COUNT; ++u) asm volatile("" : "+f"(sums[u])::"memory");
 }
 
-// Registers of the sums of 128 and 256 batch entries.
+// Registers of the sums of 128, 192 and 256 batch entries.
 #define KS_REGISTERS_64 \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define KS_REGISTERS_128 KS_REGISTERS_64 ", " \
+#define KS_REGISTERS_96 KS_REGISTERS_64 ", " \
   "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define KS_REGISTERS_128 KS_REGISTERS_96 ", " \
   "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
   "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
@@ -103,6 +104,9 @@ KS_DEVICE void hold_sums(float (&sums)[COUNT]) {
 #define KS_MULTIPLY_BY_N(depth_and_types, by_batch)                                                   \
   if constexpr (N == 128) {                                                                           \
     KS_MULTIPLY(128, depth_and_types, KS_REGISTERS_64, 64, 65, by_batch, KS_F32(0), KS_F32(32));      \
+  } else if constexpr (N == 192) {                                                                    \
+    KS_MULTIPLY(192, depth_and_types, KS_REGISTERS_96, 96, 97, by_batch, KS_F32(0), KS_F32(32),       \
+                KS_F32(64));                                                                          \
   } else {                                                                                            \
     static_assert(N == 256, "the widths that are written out");                                       \
     KS_MULTIPLY(256, depth_and_types, KS_REGISTERS_128, 128, 129, by_batch, KS_F32(0), KS_F32(32),    \

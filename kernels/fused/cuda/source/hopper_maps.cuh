@@ -33,4 +33,9 @@ KS_MAP uint32_t next_depth_bytes(bool along_rows) {
 KS_MAP int sum_row(int thread, int u) { return thread / 32 % 4 * 16 + thread % 32 / 4 + u / 2 % 2 * 8; }
 KS_MAP int sum_column(int thread, int u) { return u / 4 * 8 + thread % 4 * 2 + u % 2; }
 
+/// Offset of a byte of a row in a box that TMA reads from shared memory: eight rows permute their 16-byte units.
+KS_MAP uint32_t box_offset(int row, uint32_t byte) {
+  return row * SPAN_BYTES + ((byte / 16 ^ row % 8) * 16) + byte % 16;
+}
+
 }  // namespace ks::hopper

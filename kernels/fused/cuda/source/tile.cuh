@@ -39,8 +39,10 @@ KS_DEVICE int tiles_in(int extent, int tile) { return (extent + tile - 1) / tile
 /// VECTOR: bytes per access to X and Y, allowed by the pointers and strides.
 /// PARTED: a block sums one part of the c columns, in fp32; sum_parts.cuh adds up the parts.
 /// RESIDENT: a block keeps all its weights in shared memory and walks along the batch.
+/// BLOCKED: CUDA cores add c in blocks of BLOCK_STEPS steps, so that the error of fp32 does not grow with c.
 template <Family FAMILY_, class Precision_, Layout LAYOUT_, int BM_, int BN_, int BK_, int J_, bool FLAT_,
-          int TM_, int TN_, int TJ_, int STAGES_, int VECTOR_, bool PARTED_, bool RESIDENT_>
+          int TM_, int TN_, int TJ_, int STAGES_, int VECTOR_, bool PARTED_, bool RESIDENT_,
+          bool BLOCKED_>
 struct Tile {
   using Precision = Precision_;
   using Element = typename Precision::Element;
@@ -48,16 +50,20 @@ struct Tile {
   static constexpr Family FAMILY = FAMILY_;
   static constexpr Layout LAYOUT = LAYOUT_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, J = J_, TM = TM_, TN = TN_, TJ = TJ_;
-  static constexpr bool FLAT = FLAT_, PARTED = PARTED_, RESIDENT = RESIDENT_;
+  static constexpr bool FLAT = FLAT_, PARTED = PARTED_, RESIDENT = RESIDENT_, BLOCKED = BLOCKED_;
   static constexpr int STAGES = STAGES_, VECTOR = VECTOR_;
 
   static constexpr int UNIT = 16 / sizeof(Element);  // elements in the widest access
   static constexpr int WORKERS = (BM / TM) * (BN / TN) * (J / TJ);
   static constexpr int THREADS = WORKERS * (FAMILY == cores ? 1 : FAMILY == tensor_cores ? 32 : 128);
-  /// With up to 64 sums a thread needs at most 128 registers, so more blocks share a multiprocessor.
+  /// With up to 64 sums a thread needs at most 128 registers, so more blocks share a multiprocessor; RESIDENT,
+  /// and PARTED with as many sums, need a few more.
   static constexpr int SUMS = BM * BN * J / THREADS;
-  static constexpr int SUM_REGISTERS = SUMS * (FAMILY == tensor_cores && Precision::SPLIT ? 2 : 1);
-  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : RESIDENT ? 168 : 128;
+  static constexpr bool TWO_SUMS = BLOCKED || (FAMILY == tensor_cores && Precision::SPLIT);
+  static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1);
+  static constexpr int BLOCK_STEPS = 512 / BK;
+  static constexpr bool CROWDED = RESIDENT || (PARTED && SUM_REGISTERS == 64);
+  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : CROWDED ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
   /// For a single j, tensor cores multiply X in its order [n][l]; every other variant needs n innermost,

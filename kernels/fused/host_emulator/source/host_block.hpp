@@ -138,6 +138,7 @@ class Block {
   static void live();
 
   void finish() {
+    if (const void* const to = copies().in_flight()) stop("ends with copies in flight", to, 0);
     ++finished_;
     _longjmp(scheduler_, 1);
   }

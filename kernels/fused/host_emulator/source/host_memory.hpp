@@ -121,6 +121,14 @@ class Copies {
 
   void commit() { groups_.emplace_back(); }
 
+  /// The target of a copy that no wait has covered; null if there is none.
+  const void* in_flight() const {
+    for (const auto& group : groups_) {
+      if (!group.empty()) return group.front().to;
+    }
+    return nullptr;
+  }
+
   /// Performs all but the newest `pending` closed groups; calls `landed` for each copy.
   template <class F>
   void wait(int pending, F landed) {

@@ -158,6 +158,15 @@ def test_an_unwritable_cache_folder_is_named_with_the_cure(
         twin_build.library()
 
 
+def test_flags_that_a_compiler_does_not_have_are_left_out(tmp_path: Path):
+    compiler = tmp_path / "other-c++"
+    refusal = 'case "$*" in *-Werror*-fno-ivopts*) echo "error: unknown option" >&2; exit 1;; esac'
+    compiler.write_text(f"#!/bin/sh\n{refusal}\n")
+    compiler.chmod(0o755)
+
+    assert twin_build.accepted_flags(str(compiler)) == ["-fira-region=one"]
+
+
 @needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
 @pytest.mark.parametrize("march", ["haswell", pytest.param("x86-64", marks=pytest.mark.slow)])

@@ -4,6 +4,7 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,65 @@ def test_the_product_keeps_its_own_copy_of_the_weights():
     weights.fill_(torch.nan)
 
     assert torch.equal(product(x), y)
+
+
+MANY_WAYS = [(2, 33, 35, 1), (1, 20, 18, 2), (1, 17, 36, 3), (3, 9, 16, 8), (1, 34, 21, 24)]
+"""Each packs by another transposition: squares, pairs, triples, runs of eight and of several periods."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("pattern", MANY_WAYS, ids=str)
+def test_weights_packed_for_one_batch_serve_every_other_one(
+    pattern: tuple[int, int, int, int], precision: Precision, layout: Layout
+):
+    problem = Problem(Pattern(*pattern), 21, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=8)
+    packed = twin.lay_out(replace(problem, batch=1000), weights)
+
+    y = twin.product(problem, packed)(x, empty=full_of_nan)
+
+    assert torch.equal(y, twin.prepare(problem, weights)(x))
+    assert torch.equal(packed.words, twin.lay_out(problem, weights).words)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("pattern", MANY_WAYS, ids=str)
+def test_transposed_and_unpacked_weights_give_the_same_bits(
+    pattern: tuple[int, int, int, int], precision: Precision, layout: Layout
+):
+    problem = Problem(Pattern(*pattern), 21, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=9)
+    of_transpose = weights.transpose(1, 2).contiguous()
+    y = twin.prepare(problem, weights)(x)
+    packed = twin.lay_out(problem, of_transpose, transposed=True)
+
+    assert torch.equal(twin.product(problem, packed)(x, empty=full_of_nan), y)
+    assert torch.equal(twin.unpacked_product(problem)(weights, x, empty=full_of_nan), y)
+    live = twin.unpacked_product(problem, transposed=True)
+    assert torch.equal(live(of_transpose, x, empty=full_of_nan), y)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("d", [1, 3])
+def test_an_unpacked_product_sees_every_change_of_the_weights(d: int, layout: Layout):
+    problem = Problem(Pattern(2, 20, 18, d), 9, "fp32", layout)
+    weights, x = make_operands(problem, "cpu", seed=10)
+    live = twin.unpacked_product(problem)
+    before = live(weights, x)
+    weights.numpy()[...] *= 2  # torch does not count this change
+
+    assert torch.equal(live(weights, x), 2 * before)
+
+
+def test_weights_at_an_odd_address_are_right(assert_product: Callable[..., None]):
+    problem = Problem(Pattern(1, 20, 18, 1), 9, "bf16", "batch_last")
+    weights, x = make_operands(problem, "cpu", seed=11)
+    shifted = torch.cat([weights.flatten()[:1], weights.flatten()])[1:].view(weights.shape)
+
+    assert shifted.data_ptr() % 4
+    assert_product(twin.unpacked_product(problem)(shifted, x), weights, x, problem.layout)
 
 
 def test_weights_may_have_any_strides():

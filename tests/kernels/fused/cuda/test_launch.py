@@ -1,149 +1,28 @@
-"""The launch path on a fake GPU: the CPU emulation behind PyCUDA's interface.
-
-The fake refuses the same as the driver: a call without a context, more shared memory than the limit of the
-kernel, arguments of another size. Its launches compute the product.
-"""
+"""The launch path on the fake GPU of `fake_gpu.py`."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import math
 import struct
 import weakref
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
-from kswatch.kernels.fused.cuda import compile as compiler
-from kswatch.kernels.fused.cuda import driver, launch, raw_launch, tensor_map, trust_record
+from kswatch.kernels.fused.cuda import driver, launch, raw_launch, tensor_map, tile_candidates, trust_record
 from kswatch.kernels.fused.cuda.arguments import FORMAT
-from kswatch.kernels.fused.cuda.compile import Cubin
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.nvcc import PtxasReport
-from kswatch.kernels.fused.cuda.tile import SUM_THREADS
-from kswatch.kernels.fused.host_emulator import emulator as host
-from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.kernels.reference import check, make_operands, reference
+from tests.kernels.fused.cuda.fake_gpu import PLAIN_SHARED_BYTES, Function
 
 CPU = torch.device("cpu", 0)
-PLAIN_SHARED_BYTES = 48 * 1024
-
-
-class Gpu:
-    """The part of `pycuda.driver` that is used here, and torch's current stream."""
-
-    Error = RuntimeError
-    function_attribute = SimpleNamespace(MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
-
-    def __init__(self) -> None:
-        self.contexts = 0
-        self.tiles = {}
-        self.log = []
-        self.stream = SimpleNamespace(
-            cuda_stream=0,
-            wait_stream=lambda other: self.log.append("torch waits"),
-            synchronize=lambda: None,
-        )
-
-    def compile(self, tile, architecture):
-        code = repr((tile, architecture)).encode()
-        self.tiles[code] = tile
-        return Cubin(code, hashlib.sha256(code).hexdigest(), "none", PtxasReport(99, 0, 0, tile.shared_bytes))
-
-    def Device(self, index):
-        return SimpleNamespace(retain_primary_context=lambda: SimpleNamespace(push=self.push, pop=self.pop))
-
-    def push(self):
-        self.contexts += 1
-
-    def pop(self):
-        self.contexts -= 1
-
-    def module_from_buffer(self, code):
-        assert self.contexts == 1
-        return SimpleNamespace(get_function=lambda name: Function(self, self.tiles[code], name))
-
-    def Stream(self, flags):
-        assert self.contexts == 1
-        return SimpleNamespace(handle=4096 + flags)
-
-    def external(self, handle, device):
-        return SimpleNamespace(
-            cuda_stream=handle, wait_stream=lambda other: self.log.append("side stream waits")
-        )
-
-
-class Function:
-    def __init__(self, gpu, tile, name):
-        self.gpu, self.tile, self.shared_bytes = gpu, tile, PLAIN_SHARED_BYTES
-        self.second_pass = {"ks_product": False, "ks_sum_parts": True}[name]
-
-    def set_attribute(self, attribute, value):
-        assert attribute == 8
-        self.shared_bytes = value
-
-    def _launch_kernel(self, grid, block, packed, shared_size, stream):
-        assert shared_size <= self.shared_bytes, "CUDA_ERROR_INVALID_VALUE"
-        assert block == (SUM_THREADS if self.second_pass else self.tile.threads, 1, 1)
-        assert grid[1:] == (1, 1)
-        self.gpu.log.append(stream.handle if stream else None)
-        shape = (grid[0], block[0], shared_size)
-        values = struct.unpack(FORMAT, packed)
-        library = host.build(self.tile)
-        host.execute(library, packed, shape, self.arrays(values), 1, second_pass=self.second_pass)
-
-    def arrays(self, values):
-        """Global memory that the arguments name, as long as the problem has it."""
-        x, w, bias, y, batch, a, b, c, d, parts, _ = values
-        tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
-        pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
-        sums = 4 * parts * batch * a * b * d
-        bytes_ = {
-            x: size * batch * a * c * d,
-            w: size * pieces * tile.weight_elements,
-            bias: size * a * b * d,
-        }
-        if self.second_pass:
-            bytes_[x] = sums
-        y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
-        return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
-
-
-class Memory:
-    def __init__(self, address, nbytes):
-        self.address, self.nbytes = address, nbytes
-
-    def data_ptr(self):
-        return self.address
-
-
-@pytest.fixture
-def gpu(monkeypatch, host_compiler):
-    gpu = Gpu()
-    monkeypatch.setattr(driver, "pycuda_driver", lambda: gpu)
-    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(90, 132))
-    monkeypatch.setattr(driver, "_streams", {0: None})
-    monkeypatch.setattr(compiler, "cubin", gpu.compile)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(driver, "current_device", lambda: 0)
-    monkeypatch.setattr(driver, "empty_on_device", torch._C._dynamo.guards._empty_strided_cpu)
-    monkeypatch.setattr(driver, "current_stream_handle", lambda index: gpu.stream.cuda_stream)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: gpu.stream)
-    monkeypatch.setattr(torch.cuda, "ExternalStream", gpu.external)
-    monkeypatch.setattr(launch, "with_index", lambda device: device)
-    monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: "never checked")
-    yield gpu
-    for cached in (driver.load, driver._retained, driver._side_stream, launch._choose_tile):
-        cached.cache_clear()
-    assert gpu.contexts == 0, "a context that is left on PyCUDA's stack aborts the process at exit"
+H200 = GpuProperties(90, 132)
 
 
 def answer(problem, product, x, weights):
@@ -333,6 +212,23 @@ def test_wgmma_is_chosen_only_where_it_was_checked(gpu, monkeypatch):
     assert launch.choose_tile(WIDE, CPU).family == "warpgroups"
 
 
+def test_persistent_blocks_are_chosen_only_where_they_were_checked(gpu, monkeypatch):
+    large = Problem(Pattern(1, 1024, 1024, 1), 25_088, "fp16", "batch_first")
+    groups = {trust_record.tile_group(tile) for tile in tile_candidates.warpgroup_tiles(large, H200)}
+    for trusts, family in (
+        (lambda tile: False, "tensor_cores"),
+        (lambda tile: trust_record.tile_group(tile) in groups, "warpgroups"),
+        (lambda tile: True, "persistent"),
+    ):
+        launch._choose_tile.cache_clear()
+        monkeypatch.setattr(
+            trust_record,
+            "untrusted_reason",
+            lambda device, tile, trusts=trusts: None if trusts(tile) else "no",
+        )
+        assert launch.choose_tile(large, CPU).family == family
+
+
 def test_wgmma_gets_its_map_first_and_only_aligned_inputs(gpu, monkeypatch):
     monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: None)
     monkeypatch.setattr(tensor_map, "encode", lambda problem, tile, x: struct.pack("128s", b"map"))
@@ -349,6 +245,30 @@ def test_wgmma_gets_its_map_first_and_only_aligned_inputs(gpu, monkeypatch):
     wide, plain = taken
     assert wide[:3] == b"map"
     assert len(wide) == 128 + len(plain) == 128 + struct.calcsize(FORMAT)
+
+
+def test_persistent_blocks_get_both_maps_for_each_pair_of_addresses(gpu, monkeypatch):
+    monkeypatch.setattr(trust_record, "untrusted_reason", lambda device, tile: None)
+    encoded = []
+    for name in ("encode", "encode_output"):
+        monkeypatch.setattr(
+            tensor_map, name, lambda problem, tile, at, name=name: encoded.append((name, at)) or bytes(128)
+        )
+    taken = []
+    monkeypatch.setattr(
+        Function,
+        "_launch_kernel",
+        lambda self, grid, block, packed, *rest: taken.append((grid, block, packed)),
+    )
+    (tile,) = tile_candidates.persistent_tiles(WIDE, driver.gpu_properties(CPU))
+    product = launch.prepare(WIDE, torch.zeros(WIDE.pattern.as_tuple()).half(), tile=tile)
+    x, y = torch.zeros(WIDE.input_shape).half(), torch.zeros(math.prod(WIDE.output_shape) + 1).half()
+    for start in (0, 0, 1):  # the second time from memory; the last one is not aligned for a map
+        product(x, empty=lambda *shape, start=start, **options: y[start:][: y.numel() - 1].view(*shape))
+    assert encoded == [("encode", x.data_ptr()), ("encode_output", y.data_ptr())]
+    plain = struct.calcsize(FORMAT)
+    assert [len(packed) for _, _, packed in taken] == [256 + plain, 256 + plain, plain]
+    assert taken[0][:2] == ((2 * tile.walkers, 1, 1), (384, 1, 1))
 
 
 def test_without_a_gpu_the_reason_names_it(gpu, monkeypatch):

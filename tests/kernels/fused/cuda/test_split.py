@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kswatch.kernels.fused.cuda.gpu_properties import MIN_SPLIT_COLUMNS, GpuProperties
-from kswatch.kernels.fused.cuda.tile_candidates import assemble, candidates
+from kswatch.kernels.fused.cuda.gpu_properties import MAX_SPLIT_COLUMNS, MIN_SPLIT_COLUMNS, GpuProperties
+from kswatch.kernels.fused.cuda.tile_candidates import assemble, candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
-from kswatch.kernels.reference import make_operands
+from kswatch.kernels.reference import RELATIVE_LIMITS, make_operands
 from tests.kernels.fused.conftest import launch_on_host
 
 H200 = GpuProperties(90, 132)
@@ -40,6 +40,38 @@ def test_the_error_is_at_most_that_of_plain_fp32(run_on_host, columns):
         for family in ("cores", "tensor_cores")
     }
     assert max(errors["tensor_cores"]) <= max(errors["cores"])
+
+
+@pytest.mark.parametrize(
+    ("family", "columns"),
+    [
+        ("cores", 4096),
+        *(pytest.param("cores", columns, marks=pytest.mark.slow) for columns in (8192, 32_768)),
+        *(
+            pytest.param("tensor_cores", columns, marks=pytest.mark.slow)
+            for columns in (8192, MAX_SPLIT_COLUMNS)
+        ),
+    ],
+)
+def test_the_error_of_long_sums_stays_within_the_limit_of_fp32(run_on_host, family, columns):
+    tile = replace(assemble(problem_of(columns), family, 16, 64, 1, False), vector_bytes=4)
+    answer = run_on_host(problem_of(columns), tile)
+    assert RELATIVE_LIMITS["fp32"] == 1e-6
+    assert answer.ok, answer.reason
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("columns", "blocked"), [(1024, False), (1025, True), (8192, True), (65_536, True)])
+def test_cuda_cores_add_long_sums_in_blocks(layout, columns, blocked):
+    every = [tile for tile in candidates(problem_of(columns, layout), H200) if tile.family == "cores"]
+    assert {tile.blocked for tile in every} == {blocked}
+    half = replace(problem_of(columns, layout), precision="fp16")
+    assert not choose(half, GpuProperties(75)).blocked  # its limit is far above the error of fp32 sums
+
+
+def test_sums_too_long_for_3xtf32_go_to_the_cuda_cores():
+    families = {tile.family for tile in candidates(problem_of(MAX_SPLIT_COLUMNS + 1), H200)}
+    assert families == {"cores"}
 
 
 def test_3xtf32_is_not_chosen_where_plain_fp32_is_more_accurate(run_on_host):

@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
+from kswatch.kernels.fused.cuda import tensor_map
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
-from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
+from kswatch.kernels.fused.cuda.tile_candidates import persistent_tiles, warpgroup_tiles
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
@@ -34,6 +35,7 @@ uint64_t descriptor_(uint32_t a, uint32_t l, uint32_t s) { return descriptor(a, 
 uint32_t next_depth_bytes_(int along_rows) { return next_depth_bytes(along_rows); }
 int sum_row_(int t, int u) { return sum_row(t, u); }
 int sum_column_(int t, int u) { return sum_column(t, u); }
+uint32_t box_offset_(int row, uint32_t byte) { return box_offset(row, byte); }
 }
 """
 BASE = 4096
@@ -50,7 +52,7 @@ def maps(folder: Path, mutate=lambda text: text) -> SimpleNamespace:
     subprocess.run(command, cwd=folder, check=True)
     library = ctypes.CDLL(str(folder / "unit.so"))
     library.descriptor_.restype = ctypes.c_uint64
-    names = ("descriptor", "next_depth_bytes", "sum_row", "sum_column")
+    names = ("descriptor", "next_depth_bytes", "sum_row", "sum_column", "box_offset")
     return SimpleNamespace(**{name: getattr(library, f"{name}_") for name in names})
 
 
@@ -132,7 +134,7 @@ def test_the_descriptors_match_the_layout_of_the_weights(source, precision):
     assert weights_are_read_right(source, precision)
 
 
-@pytest.mark.parametrize("batch", [128, 256])
+@pytest.mark.parametrize("batch", [128, 192, 256])
 @pytest.mark.parametrize(
     ("precision", "layout"), [("fp16", "batch_last"), ("fp16", "batch_first"), ("tf32", "batch_first")]
 )
@@ -152,6 +154,49 @@ def test_a_thread_holds_the_sums_given_in_the_manual(source):
         assert (source.sum_row(thread, u), source.sum_column(thread, u)) == expected
     owners = {(source.sum_row(t, u), source.sum_column(t, u)) for t in range(128) for u in range(128)}
     assert len(owners) == 64 * 256
+
+
+def test_y_is_written_where_tma_reads_it(source):
+    """Rows of 128 bytes, in every layout and precision; the accesses of a warp are in different banks."""
+    for row, byte in itertools.product(range(192), range(0, 128, 2)):
+        assert source.box_offset(row, byte) == tma_swizzle(row, byte)
+    lanes = range(32)
+    pairs = [source.box_offset(lane // 4, lane % 4 * 4 + 16) for lane in lanes]  # 16 bits, batch_last
+    words = [source.box_offset(lane % 4 * 2, lane // 4 * 4 + 32) for lane in lanes]  # tf32: [n][m]
+    assert len({offset // 4 % 32 for offset in pairs}) == len({offset // 4 % 32 for offset in words}) == 32
+    columns = [source.box_offset(row, 48) for row in range(8)]  # stmatrix: eight rows of 16 bytes
+    assert len({offset // 16 % 8 for offset in columns}) == 8
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_map_of_y_addresses_every_element_that_is_stored(layout):
+    problem = Problem(Pattern(2, 64, 72, 1 if layout == "batch_first" else 3), 80, "fp16", layout)
+    (tile,) = persistent_tiles(problem, GpuProperties(90, 132))
+    extents, stride_bytes, box = tensor_map.output_fields(problem, tile)
+    y = torch.arange(torch.Size(problem.output_shape).numel()).view(problem.output_shape)
+    seen = torch.as_strided(y, extents[::-1], (*(stride // 2 for stride in stride_bytes[::-1]), 1))
+    a, b, _, d = problem.pattern.as_tuple()
+    assert torch.equal(seen, y.view(a, b, d, 80) if layout == "batch_last" else y.view(80, a, 1, b))
+    assert box[0] * 2 == 128
+    assert box[1:] == ((1, 64, 1) if layout == "batch_last" else (1, 1, 192))
+
+
+def test_maps_are_encoded_at_multiples_of_128_bytes(monkeypatch):
+    """The alignment of CUtensorMap, where the encoder writes it and among the kernel's parameters."""
+    written = []
+
+    def encode(target, data_type, rank, address, *fields):
+        written.append((target % 128, data_type, address.value))
+        return 0
+
+    monkeypatch.setattr(tensor_map, "_encoder", lambda: encode)
+    problem = Problem(Pattern(1, 256, 256, 1), 256, "tf32", "batch_first")
+    for _ in range(20):
+        (tile,) = persistent_tiles(problem, GpuProperties(90, 132))
+        assert len(tensor_map.encode(problem, tile, 4096)) == 128
+        assert len(tensor_map.encode_output(problem, tile, 8192)) == 128
+    assert set(written) == {(0, 11, 4096), (0, 7, 8192)}  # X is rounded to tf32, Y is not
+    assert "struct alignas(128) TensorMap" in (CUDA_SOURCES / "hopper_device.cuh").read_text()
 
 
 @pytest.mark.parametrize(

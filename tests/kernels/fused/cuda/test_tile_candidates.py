@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from kswatch.kernels.fused.cuda.estimate import cycles
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import ceil_div
-from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose, groupings, vector_bytes
+from kswatch.kernels.fused.cuda.tile_candidates import (
+    candidates,
+    choose,
+    groupings,
+    persistent_tiles,
+    vector_bytes,
+)
 from kswatch.kernels.fused.cuda_checks.ladder import CLOCK_HZ, floor_ms
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
@@ -22,6 +28,14 @@ problems = st.builds(
     Problem,
     pattern=st.builds(Pattern, st.integers(1, 8), sizes, sizes, st.integers(1, 70)),
     batch=st.sampled_from([1, 3, 64, 1000, 25_088]),
+    precision=st.sampled_from(PRECISIONS),
+    layout=st.sampled_from(LAYOUTS),
+)
+large_sizes = st.sampled_from([63, 64, 72, 100, 128, 260, 264])
+large_problems = st.builds(
+    Problem,
+    pattern=st.builds(Pattern, st.integers(1, 8), large_sizes, large_sizes, st.sampled_from([1, 1, 3])),
+    batch=st.sampled_from([8, 64, 100, 104, 25_088]),
     precision=st.sampled_from(PRECISIONS),
     layout=st.sampled_from(LAYOUTS),
 )
@@ -96,6 +110,26 @@ def test_padding_rows_increase_the_estimate():
     tiles = {(tile.rows, tile.batch): tile for tile in candidates(problem, gpu)}
     assert cycles(problem, tiles[48, 128], gpu) < cycles(problem, tiles[64, 128], gpu)
     assert choose(problem, gpu).rows == 48
+
+
+@settings(max_examples=60, deadline=None)
+@given(problem=large_problems, multiprocessors=st.sampled_from([2, 78, 114, 132]))
+def test_persistent_blocks_fit_the_device_and_have_work(problem, multiprocessors):
+    """Where TMA can read X and store Y: strides of 16 bytes, at least 64 rows, columns and batch entries."""
+    a, b, c, d = problem.pattern.as_tuple()
+    tiles = persistent_tiles(problem, GpuProperties(90, multiprocessors))
+    last = problem.layout == "batch_last"
+    strides = [problem.batch] if last else [b, c]
+    possible = min(b, c, problem.batch) >= 64 and not any(n * problem.element_bytes % 16 for n in strides)
+    possible &= problem.precision in (("fp16", "bf16") if last else ("fp16", "bf16", "tf32"))
+    assert len(tiles) == (possible and (last or d == 1))
+    for tile in tiles:
+        pairs = ceil_div(b, tile.rows) * ceil_div(problem.batch, 2 * tile.batch) * a * d
+        assert tile.blocks(problem) == 2 * min(pairs, multiprocessors // 2)
+        assert tile.launch_bytes <= GpuProperties(90).shared_bytes
+        registers = 40 * 128 + 232 * 256  # after they have moved between the warpgroups
+        assert registers <= 168 * tile.threads <= 65_536
+    assert not persistent_tiles(problem, GpuProperties(80, multiprocessors))
 
 
 @pytest.mark.slow

@@ -15,14 +15,14 @@ import pytest
 
 from kswatch.kernels.fused.cuda import nvcc
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
+from kswatch.kernels.fused.cuda.tile_candidates import hopper_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 TILES = [
     tile
     for precision, layout in (("fp16", "batch_last"), ("tf32", "batch_first"))
-    for tile in warpgroup_tiles(
+    for tile in hopper_tiles(
         Problem(Pattern(1, 1024, 1024, 1), 25_088, precision, layout), GpuProperties(90, 132)
     )
 ]

@@ -13,6 +13,7 @@ import torch
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda import driver, launch, tensor_map, trust_record
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile import ceil_div
 from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
 from kswatch.kernels.fused.cuda_checks import trust
 from kswatch.kernels.implementation import STORAGE_DTYPES
@@ -64,6 +65,20 @@ def test_every_tile_is_checked_with_one_step_and_with_many():
             pairs = trust_record.checks_by_group(gpu)[trust_record.tile_group(tile)]
             assert {1, tile.stages} <= {tile.stages for _, tile in pairs} | {min(tile.stages, 2)}
             assert any(p.pattern.c > 4 * 64 for p, _ in pairs)
+
+
+def test_persistent_blocks_are_checked_with_several_tiles_each():
+    pairs = [
+        pair for several in trust_record.checks_by_group(GpuProperties(90, 132)).values() for pair in several
+    ]
+    persistent = [(problem, tile) for problem, tile in pairs if tile.family == "persistent"]
+    kinds = {(p.precision, p.layout) for p, t in persistent if t.walkers == 66 and tiles_of(p, t) > 2 * 66}
+    assert kinds == {(p.precision, p.layout) for p, _ in pairs}
+    assert all("persistent" in trust_record.tile_group(tile) for _, tile in persistent)
+
+
+def tiles_of(problem, tile):
+    return ceil_div(problem.pattern.b, tile.rows) * ceil_div(problem.batch, tile.batch) * problem.pattern.a
 
 
 def computed(problem, weights, bias, tile):

@@ -12,7 +12,7 @@ import pytest
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile import ceil_div
-from kswatch.kernels.fused.cuda.tile_candidates import choose
+from kswatch.kernels.fused.cuda.tile_candidates import assemble, choose
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
@@ -23,6 +23,7 @@ DIRECT = Problem(Pattern(2, 20, 40, 1), 37, "fp16", "batch_first")
 TURNED = Problem(Pattern(1, 20, 40, 3), 37, "fp16", "batch_first")
 SHORT = Problem(Pattern(2, 20, 20, 1), 37, "bf16", "batch_last")
 LAST = Problem(Pattern(2, 20, 40, 1), 37, "bf16", "batch_last")
+LONG = Problem(Pattern(1, 16, 16_384, 1), 64, "fp32", "batch_last")
 CORES = Problem(Pattern(1, 20, 40, 1), 37, "fp32", "batch_first")
 WORDS = Problem(Pattern(1, 20, 40, 2), 40, "tf32", "batch_last")
 SPLIT = Problem(Pattern(1, 16, 1024, 1), 32, "fp32", "batch_last")
@@ -99,6 +100,11 @@ MUTANTS = {
         "sum_parts.cuh", "if (at >= elements) return;", "", LAST, "read outside", "parts"
     ),
     "the first batch tile again": Mutant("fused.cu", "at.n0 - begin", "0", TURNED, WRONG, "walkers"),
+    "copies of a walker without a batch tile": Mutant(
+        "fused.cu", "if (at.n0 >= g.batch) return;", "", TURNED, "ends with copies in flight", "idle walkers"
+    ),
+    "sums in a single block": Mutant("fused.cu", "% T::BLOCK_STEPS == 0", "< 0", LONG, WRONG, "blocked"),
+    "a block of sums left out": Mutant("fused.cu", "sums.add_blocks();", "", LONG, WRONG, "blocked"),
     "a batch tile left out": Mutant(
         "fused.cu", "(g.walkers) * T::BN", "(g.walkers + 1) * T::BN", TURNED, MISSING, "walkers"
     ),
@@ -107,11 +113,14 @@ MUTANTS = {
 
 def tile_of(problem, kind="plain"):
     """The tile of a problem, as a given variant."""
+    if kind == "blocked":
+        return assemble(problem, "cores", 16, 64, 1, False)
     tile = replace(choose(problem, H200), parts=1, walkers=0)
     if kind == "parts":
         return replace(tile, parts=2)
     steps = ceil_div(problem.pattern.c, tile.depth)
-    return replace(tile, walkers=1, weight_steps=steps) if kind == "walkers" else tile
+    walkers = {"walkers": 1, "idle walkers": 1 + ceil_div(problem.batch, tile.batch)}.get(kind, 0)
+    return replace(tile, walkers=walkers, weight_steps=steps) if walkers else tile
 
 
 UNPLANTED = [pytest.param(problem, marks=pytest.mark.slow) for problem in (DIRECT, CORES, WORDS, SPLIT)]

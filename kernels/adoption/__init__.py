@@ -1,0 +1,1 @@
+"""Putting Kronecker-sparse layers into a model: chains, a plan with costs and errors, its execution."""

@@ -1,0 +1,103 @@
+"""Every tile that can be chosen, and those of them that spill: many tiles in one run of nvcc.
+
+The budget lists a few kernels in full; this module finds a spill in any other, in under a second a tile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kswatch.errors import UnsupportedError
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.nvcc import FLAGS, SOURCE_FOLDER, TIMEOUT_S, find_nvcc
+from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda.tile_candidates import choose
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
+
+ROWS = (16, 48, 64, 96, 512)
+COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048, 4096)
+NEIGHBOURS = (1, 2, 3, 5, 8, 16, 17)
+BATCHES = (1, 16, 64, 100, 513, 4096, 25_088)
+"""Sizes between which the choice changes: one row of tiles and many, few blocks and more than a GPU holds."""
+
+TILES_AT_ONCE = 24
+"""In one translation unit, which shares the time of the compiler's front end."""
+REPORT = re.compile(
+    r"Function properties for ks_(\d+)_\n"
+    r"\s*(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+)
+
+
+def choosable_tiles(gpu: GpuProperties) -> list[Tile]:
+    """A tile for each kernel of fused.cu that is chosen for a problem, or for its less aligned addresses."""
+    by_source: dict[str, Tile] = {}
+    for problem in problems():
+        if gpu.supports(problem):
+            for tile in with_narrow_accesses(choose(problem, gpu)):
+                by_source.setdefault(tile.source, tile)
+    return list(by_source.values())
+
+
+def problems() -> Iterator[Problem]:
+    """Problems of all sizes, precisions and layouts."""
+    sizes = itertools.product(ROWS, COLUMNS, NEIGHBOURS, BATCHES)
+    for (b, c, d, batch), precision, layout in itertools.product(sizes, PRECISIONS, LAYOUTS):
+        yield Problem(Pattern(1, b, c, d), batch, precision, layout)
+
+
+def with_narrow_accesses(tile: Tile) -> Iterator[Tile]:
+    """The tile, and its variants for addresses that are less aligned, as `raw_launch` makes them."""
+    element_bytes = 2 if tile.precision in ("fp16", "bf16") else 4
+    width = tile.vector_bytes
+    while width >= element_bytes:
+        yield replace(tile, vector_bytes=width)
+        width //= 2
+
+
+def spilling(tiles: Sequence[Tile], architecture: int) -> list[tuple[Tile, int]]:
+    """The tiles whose threads use local memory, with the bytes of their stack and spills.
+
+    Raises:
+        UnsupportedError: there is no nvcc, or it fails.
+    """
+    found = []
+    for first in range(0, len(tiles), TILES_AT_ONCE):
+        some = tiles[first : first + TILES_AT_ONCE]
+        found += [(tile, used) for tile, used in _local_bytes(some, architecture) if used]
+    return found
+
+
+def _local_bytes(tiles: Sequence[Tile], architecture: int) -> Iterable[tuple[Tile, int]]:
+    nvcc = find_nvcc()
+    if nvcc is None:
+        raise UnsupportedError("no nvcc to compile the tiles; `pip install 'kswatch[static]'`")
+    with tempfile.TemporaryDirectory(prefix="kswatch-tiles-") as folder:
+        (Path(folder) / "tiles.cu").write_text(_unit(tiles))
+        command = [nvcc, "--cubin", *FLAGS, "-arch", f"sm_{architecture}", f"-I{SOURCE_FOLDER}", "tiles.cu"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+    if done.returncode:
+        raise UnsupportedError(f"nvcc does not compile the tiles: {done.stderr[:200]}")
+    reports = {
+        int(number): sum(map(int, used)) for number, *used in REPORT.findall(done.stderr + done.stdout)
+    }
+    return [(tile, reports[number]) for number, tile in enumerate(tiles)]
+
+
+def _unit(tiles: Sequence[Tile]) -> str:
+    """The first tile's translation unit, with a further kernel for every tile."""
+    lines = [tiles[0].source]
+    for number, tile in enumerate(tiles):
+        lines += [
+            f"namespace ks {{ using Tile{number} = Tile<{tile.parameters}>; }}",
+            f'extern "C" __global__ void __launch_bounds__({tile.threads}, ks::Tile{number}::BLOCKS)',
+            f"ks_{number}_(const ks::Arguments arguments)",
+            f"{{ ks::Block<ks::Tile{number}>(arguments).run(); }}",
+        ]
+    return "\n".join(lines)

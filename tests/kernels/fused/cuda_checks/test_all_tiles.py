@@ -1,0 +1,92 @@
+"""No tile that can be chosen spills, whatever its problem: all of them compiled, many in one run of nvcc."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from kswatch.kernels.fused.cuda import nvcc
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.tile import Family, Tile
+from kswatch.kernels.fused.cuda.tile_candidates import assemble, choose
+from kswatch.kernels.fused.cuda_checks import all_tiles
+from kswatch.kernels.fused.cuda_checks.all_tiles import (
+    choosable_tiles,
+    problems,
+    spilling,
+    with_narrow_accesses,
+)
+from kswatch.kernels.fused.cuda_checks.resources import ARCHITECTURES
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Precision, Problem
+
+needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]'")
+H200 = GpuProperties(90, 132)
+
+
+def in_parts(precision: Precision, family: Family, rows: int, batch: int, width: int) -> Tile:
+    """A tile of batch_first in two parts of c, with accesses of this width."""
+    problem = Problem(Pattern(1, 64, 512, 1), 64, precision, "batch_first")
+    tile = assemble(problem, family, rows, batch, 1, True)
+    return replace(tile, parts=2, vector_bytes=width)
+
+
+TIGHT = [
+    in_parts("fp32", "cores", 16, 256, 16),
+    in_parts("fp32", "cores", 16, 256, 4),
+    in_parts("bf16", "tensor_cores", 64, 256, 8),
+    in_parts("tf32", "tensor_cores", 64, 64, 16),
+    in_parts("tf32", "tensor_cores", 32, 256, 16),
+    assemble(Problem(Pattern(1, 64, 4096, 1), 4096, "fp32", "batch_last"), "cores", 128, 128, 1, False),
+]
+"""Those that need most registers for their limit: in two parts, and with sums in blocks."""
+
+
+@needs_nvcc
+def test_the_tiles_that_need_most_registers_spill_nothing():
+    assert spilling(TIGHT, 90) == []
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_a_tile_that_spills_is_found():
+    """256 sums in a thread that has at most 255 registers."""
+    crowded = replace(TIGHT[-1], worker_rows=16, worker_batch=16, depth=8, blocked=False)
+    ((tile, used),) = spilling([TIGHT[-1], crowded], 90)
+    assert tile is crowded and used > 0
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_tiles_in_two_parts_need_their_higher_limit_of_registers(monkeypatch, tmp_path):
+    shutil.copytree(nvcc.SOURCE_FOLDER, tmp_path / "source")
+    text = (tmp_path / "source" / "tile.cuh").read_text()
+    assert text.count("CROWDED ? 168") == 1
+    (tmp_path / "source" / "tile.cuh").write_text(text.replace("CROWDED ? 168", "RESIDENT ? 168"))
+    monkeypatch.setattr(all_tiles, "SOURCE_FOLDER", tmp_path / "source")
+    assert [tile for tile, _ in spilling(TIGHT, 90)] == TIGHT[:3]
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_tile_that_can_be_chosen_spills(architecture):
+    tiles = choosable_tiles(GpuProperties(architecture, 132))
+    assert len(tiles) > 500
+    assert [(tile.name, used) for tile, used in spilling(tiles, architecture)] == []
+
+
+def test_every_variant_of_the_kernel_is_among_the_problems():
+    every = [choose(problem, H200) for problem in list(problems())[::97]]
+    assert {tile.family for tile in every} == {"cores", "tensor_cores"}
+    assert {tile.parts > 1 for tile in every} == {tile.walkers > 0 for tile in every} == {True, False}
+    assert {tile.neighbours for tile in every} >= {1, 2, 4, 8, 16}
+
+
+@pytest.mark.parametrize(("precision", "widths"), [("fp16", [16, 8, 4, 2]), ("fp32", [16, 8, 4])])
+def test_narrow_accesses_reach_down_to_one_element(precision, widths):
+    tile = choose(Problem(Pattern(1, 64, 64, 1), 4096, precision, "batch_last"), H200)
+    assert [narrow.vector_bytes for narrow in with_narrow_accesses(tile)] == widths
