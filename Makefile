@@ -21,7 +21,7 @@ comma := ,
 # One stamp per set of extras, so that another set is installed when requested.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots clean
+.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean
 .PHONY: chromium browser read prepared
 
 help:  ## this list
@@ -107,6 +107,10 @@ bench: setup-dev  ## the figures that README and CHANGELOG quote, or those named
 
 screenshots: browser  ## screenshots of every page into screenshots/, from the store STORE or simulated nights
 	@$(BIN)/python -m tests.dashboard.screenshots screenshots $(STORE)
+
+gallery: setup-dev  ## a static page of series that people labelled, with our levels and alerts, into gallery/
+	@test -n "$$KSWATCH_REFERENCE" || { echo "set KSWATCH_REFERENCE to the folder of published data" >&2; exit 2; }
+	@$(BIN)/python -m tests.benchmarks.simulation.gallery "$$KSWATCH_REFERENCE/changepoint/sap_human_dev" gallery
 
 clean:  ## remove the virtual environment and caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.panels import show_errors
-from kswatch.dashboard.views import energy, runs, speedup
+from kswatch.dashboard.views import energy, regressions, runs, speedup
 from kswatch.dashboard.views.alerts import page as alerts
 from kswatch.dashboard.views.compare import page as compare
 from kswatch.dashboard.views.devices import page as devices
@@ -51,6 +51,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("compare", "Compare", ":material/compare_arrows:", compare.show),
     PageEntry("runs", "Runs", ":material/history:", runs.show),
     PageEntry("devices", "Devices", ":material/memory:", devices.show),
+    PageEntry("regressions", "Regressions", ":material/trending_down:", regressions.show),
     PageEntry("alerts", "Alerts", ":material/notifications:", alerts.show),
     PageEntry("ask", "Request a run", ":material/add_circle:", requests.show),
 )

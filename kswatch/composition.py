@@ -18,6 +18,7 @@ from kswatch.services import Judged, JudgementLimits, RevisionHistory, Services
 
 if TYPE_CHECKING:
     from kswatch.db.store import Store
+    from kswatch.kernels.adoption.plan import Plan
 
 
 def compose(config: Path | None) -> Services[Store]:
@@ -38,6 +39,7 @@ def compose(config: Path | None) -> Services[Store]:
         notify=_notify,
         notification_worker=_notification_worker,
         write_overview=partial(_write_overview, ci_config.judgement_limits),
+        plan_exported=_plan_exported,
         open_gate=partial(_open_gate, profiler_config),
         compile_revisions=_compile_revisions,
         open_history=_open_history,
@@ -98,6 +100,12 @@ def _write_overview(limits: JudgementLimits, store: Store, path: Path) -> int:
     from kswatch.dashboard.static_export.page import write_overview
 
     return write_overview(store, path, limits)
+
+
+def _plan_exported(path: Path, batch: int | None, device: str | None, store: Store | None) -> Plan:
+    from kswatch.adoption import plan_exported
+
+    return plan_exported(path, batch, device, store)
 
 
 def _open_gate(config: ProfilerConfig, **request: Any) -> AbstractContextManager[Any]:  # noqa: ANN401

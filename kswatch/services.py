@@ -114,6 +114,8 @@ class Services(Generic[StoreType]):
     """Sends the notifications of the store at a URL from a thread of its own while the context is open."""
     write_overview: Callable[[StoreType, Path], int]
     """Writes the overview of a store as one HTML page; returns its size in bytes."""
+    plan_exported: Callable[[Path, int | None, str | None, StoreType | None], Any]
+    """Plans the linear layers of a file by `torch.export.save`: its path, rows, device and store."""
     open_gate: OpenGate
     compile_revisions: Callable[[Path, str, str | None], tuple[Any, Any]]
     """Compiles a repository's head and base; returns each revision with its figures, None without a base."""

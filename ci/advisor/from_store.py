@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from kswatch.db.queries.headline import DeviceComparison
+from kswatch.db.queries.headline import DeviceComparison, outcomes
 from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.queries.runs import devices, find_device, matching_devices
 from kswatch.db.records import COMPARABLE
@@ -12,8 +13,11 @@ from kswatch.db.store import Store
 from kswatch.db.writes.speedup import COMPARED_METRICS
 from kswatch.errors import UsageError
 from kswatch.kernels.heuristics.base import DeviceFacts
-from kswatch.kernels.heuristics.device_distance import same_model
+from kswatch.kernels.heuristics.device_distance import model_words, same_model
+from kswatch.kernels.heuristics.known_devices import find_device_facts
+from kswatch.kernels.heuristics.learned import METRICS
 from kswatch.kernels.heuristics.measured import MeasuredProblem
+from kswatch.kernels.heuristics.model_file import learned_sections
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -54,24 +58,45 @@ class TargetDevice:
 def find_target_device(store: Store | None, spec: str | None) -> TargetDevice:
     """The stored device that the text names, or a device known by its model's name alone.
 
+    A shorter name, such as `V100`, means the only model that contains its words.
+
     Raises:
-        UsageError: nothing is named and the store does not hold just one, or several are meant.
+        UsageError: nothing is named and the store does not hold just one, several are meant, or no such
+            device is known; the message names near ones.
     """
-    if store is None or not devices(store):
+    known = [] if store is None else devices(store)
+    if store is None or not known:
         if spec is None:
             raise UsageError("nothing was measured here yet: name a device, as in --device H200")
-        return _unknown_device(spec)
+        return _by_name(spec, known)
     if spec is None or matching_devices(store, spec):
-        row = find_device(store, spec)
-    else:
-        same_model_devices = [
-            device for device in devices(store) if same_model({"model": spec}, {"model": device.model})
-        ]
-        if len(same_model_devices) != 1:
-            return _unknown_device(spec)
-        row = same_model_devices[0]
+        return _stored(find_device(store, spec))
+    same_model_devices = [
+        device for device in known if same_model({"model": spec}, {"model": device.model})
+    ] or [device for device in known if model_words(spec) and model_words(spec) <= model_words(device.model)]
+    if len(same_model_devices) == 1:
+        return _stored(same_model_devices[0])
+    return _by_name(spec, known)
+
+
+def measured_on(store: Store | None, target: TargetDevice) -> dict[str, list[MeasuredProblem]]:
+    """The measured problems of a stored device by metric, those of `batch_first`; none for other devices."""
+    if store is None or target.row is None:
+        return {}
+    return {
+        metric: measured_problems(
+            outcomes(store, target.row.uuid, metric=metric, layout="batch_first"), metric
+        )
+        for metric in METRICS
+    }
+
+
+def _stored(row: DeviceRow) -> TargetDevice:
     return TargetDevice(row.model, device_facts(row), row)
 
 
-def _unknown_device(spec: str) -> TargetDevice:
-    return TargetDevice(spec, {"model": spec, "kind": "cpu" if spec.casefold() == "cpu" else "cuda"})
+def _by_name(spec: str, known: Sequence[DeviceRow]) -> TargetDevice:
+    facts = find_device_facts(
+        spec, [section.device for section in learned_sections()], [one.model for one in known]
+    )
+    return TargetDevice(str(facts["model"]), facts)

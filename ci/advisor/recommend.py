@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 
 from kswatch.ci.advisor.from_store import TargetDevice, find_target_device
 from kswatch.ci.advisor.nearest import NearestMeasured, nearest_measured
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.base import DeviceFacts
-from kswatch.kernels.heuristics.learned import METRICS, CostEstimate, estimate_costs
+from kswatch.kernels.heuristics.layer_costs import LayerCosts
+from kswatch.kernels.heuristics.learned import METRICS, CostEstimate, estimate_costs, layer_choice
 from kswatch.kernels.heuristics.rules import PERMUTATION
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Layout, Precision, Problem
+
+FEW_WEIGHTS = "a layer of so few weights starts the twin fastest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,12 @@ class Advice:
     why: str
     caveats: tuple[str, ...]
     heuristic: str
+    dense_gain: float | None = None
+    """Cost of the dense product over that of the implementation, in the metric that decided."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Predicted ms or mJ of each implementation, `dense` included where it was measured, the best first."""
+    layer_implementation: str = ""
+    """What `KSLinear(algorithm="auto")` uses on this device; a caveat has the reason where it differs."""
     metric: str | None = None
     """The metric that decided, latency or energy; None where a rule over the pattern did."""
     nearest_measured: tuple[NearestMeasured, ...]
@@ -45,6 +54,10 @@ class ChainAdvice:
     factors: tuple[Advice, ...]
     confidence: float | None
     """Probability that every factor's winner was named."""
+    latency_ms: float | None = None
+    """Of the chain: the sum of its factors by the named implementations; None without data."""
+    dense_latency_ms: float | None = None
+    """Of the dense layer of the same shape."""
 
 
 def advise(store: Store | None, problem: Problem, device: str | None, metric: str = METRICS[0]) -> Advice:
@@ -83,16 +96,26 @@ def advise_chain(
         _advise(store, Problem(pattern, batch, precision, layout), target, metric) for pattern in patterns
     )
     known = [one.confidence for one in factors if one.confidence is not None]
-    return ChainAdvice(factors, prod(known) if len(known) == len(factors) else None)
+    confidence = prod(known) if len(known) == len(factors) else None
+    costs = LayerCosts(target.facts, layout=layout)
+    sides = patterns[0].columns, patterns[-1].rows
+    chain = costs.by_names(patterns, [one.implementation for one in factors], batch, precision)
+    return ChainAdvice(factors, confidence, chain.value, costs.dense(*sides, batch, precision).value)
 
 
 def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric: str) -> Advice:
     metrics = (metric, *(other for other in METRICS if other != metric))  # this one preferred
     estimate = estimate_costs(problem, target.facts, metrics)
     nearest = nearest_measured(store, problem, target, estimate)
-    if estimate is None:
-        return _by_rule(problem, target, nearest)
+    if estimate is None or estimate.is_far:
+        return _by_rule(problem, target, nearest, estimate)
     implementation = next(iter(estimate.costs))
+    layer_implementation = layer_choice(problem, target.facts)
+    differs = (
+        ()
+        if implementation == layer_implementation
+        else (_why_auto_differs(layer_implementation, estimate, metric),)
+    )
     gains = {name: _gain(problem, target.facts, name, estimate, implementation) for name in METRICS}
     return Advice(
         problem=str(problem),
@@ -102,23 +125,58 @@ def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric:
         energy_gain=gains["energy"],
         confidence=estimate.confidence,
         why=_why(problem, implementation),
-        caveats=estimate.caveats,
+        caveats=estimate.caveats + differs,
         heuristic="learned",
+        dense_gain=_over(estimate.costs, "dense", implementation),
+        costs=estimate.costs,
+        layer_implementation=layer_implementation,
         metric=estimate.section.metric,
         nearest_measured=nearest,
     )
 
 
-def _by_rule(problem: Problem, target: TargetDevice, nearest: tuple[NearestMeasured, ...]) -> Advice:
+def _by_rule(
+    problem: Problem, target: TargetDevice, nearest: tuple[NearestMeasured, ...], far: CostEstimate | None
+) -> Advice:
+    """The rule d > 1, without a confidence: only problems of far other sizes were measured, or none."""
     implementation = "fused" if PERMUTATION.predict(problem, target.facts).predicts_fused else "bmm"
+    layer_implementation = layer_choice(problem, target.facts)
+    reason = (
+        f"no fitted model covers devices like {target.name}" if far is None else "that is too far to predict"
+    )
+    caveats = (*(() if far is None else far.caveats), f"{reason}: the rule d > 1 is used")
+    if layer_implementation != implementation:
+        caveats += (f'KSLinear(algorithm="auto") uses {layer_implementation} here: {FEW_WEIGHTS}',)
     return Advice(
         problem=str(problem),
         implementation=implementation,
         why=_why(problem, implementation),
-        caveats=(f"no fitted model covers devices like {target.name}: the rule d > 1 is used",),
+        caveats=caveats,
         heuristic=PERMUTATION.name,
+        layer_implementation=layer_implementation,
         nearest_measured=nearest,
     )
+
+
+def _why_auto_differs(layer_implementation: str, estimate: CostEstimate, metric: str) -> str:
+    """The sentence where a layer would not follow the advice by itself."""
+    if metric != METRICS[0]:
+        reason = "it minimises latency"
+    elif layer_implementation == "fused" and estimate.section.device.get("kind") == "cpu":
+        reason = FEW_WEIGHTS
+    elif estimate.section.is_imported or estimate.distance > 0:
+        reason = (
+            "it uses only latencies of this project's own kernel on the same device, precision and layout"
+        )
+    else:
+        reason = "it uses the model of this project's own measurements"
+    return (
+        f'KSLinear(algorithm="auto") uses {layer_implementation} here, since {reason}; name another to differ'
+    )
+
+
+def _over(costs: Mapping[str, float], first: str, second: str) -> float | None:
+    return costs[first] / costs[second] if first in costs else None
 
 
 def _gain(
@@ -161,9 +219,21 @@ def advice_text(advice: Advice) -> str:
     for name, gain in (("latency", advice.latency_gain), ("energy", advice.energy_gain)):
         if gain is not None:
             lines.append(f"  {name}: the best alternative takes {gain:.2f} times as much")
+    if advice.dense_gain is not None and advice.implementation != "dense":
+        lines.append(f"  dense: takes {advice.dense_gain:.2f} times as much {advice.metric}")
     lines += [f"  but {caveat}" for caveat in advice.caveats]
     for one in advice.nearest_measured:
         speedup = f"{one.best_baseline}/fused {one.speedup:.2f} in {one.metric}"
         where = f"({one.pattern}) batch {one.batch} on {one.device}"
         lines.append(f"  measured: {where}: {one.winner} won, {speedup}")
+    return "\n".join(lines)
+
+
+def chain_text(advice: ChainAdvice) -> str:
+    """The advice for each factor, then the chain beside the dense layer of its shape."""
+    lines = [advice_text(one) for one in advice.factors]
+    if advice.latency_ms is not None and advice.dense_latency_ms is not None:
+        lines.append(
+            f"the chain: {advice.latency_ms:.4g} ms; dense: {advice.dense_latency_ms:.4g} ms (predicted)"
+        )
     return "\n".join(lines)

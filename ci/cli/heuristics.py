@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,11 @@ from kswatch.db.cli import options
 from kswatch.db.cli.options import ComparedMetric, Layout, Precision
 from kswatch.db.cli.spinner import waiting
 from kswatch.errors import UsageError
+from kswatch.services import services
+
+if TYPE_CHECKING:
+    from kswatch.ci.advisor.recommend import Advice, ChainAdvice
+    from kswatch.db.store import Store
 
 app = typer.Typer()
 heuristics_app = typer.Typer(
@@ -170,10 +175,16 @@ def advise(
     patterns: Annotated[
         list[str],
         typer.Argument(
-            metavar="A,B,C,D...", help="One pattern, or a chain with the right-most factor first."
+            metavar="A,B,C,D... | MODEL.pt2",
+            help="One pattern, or a chain with the right-most factor first; or a file by torch.export.save.",
         ),
     ],
-    batch: Annotated[int, typer.Option(help="Batch size: the number of vectors in X.")],
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Batch size: vectors in X; for a file, rows of the linear calls that it leaves open.",
+        ),
+    ] = None,
     precision: Annotated[Precision, typer.Option(help="Storage and arithmetic.")] = Precision.FP32,
     layout: Annotated[Layout, typer.Option(help="Which axis of X is the batch.")] = Layout.BATCH_FIRST,
     device: Annotated[
@@ -183,28 +194,55 @@ def advise(
     metric: Annotated[ComparedMetric, typer.Option(help="Metric to minimise.")] = ComparedMetric.LATENCY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Recommend an implementation, with confidence, reason and the nearest measured problems.
+    """Recommend an implementation, or chains for a whole model.
+
+    For patterns: with confidence, reason and the nearest measured problems.
+    For a file: each linear layer dense and by its best chain, then the sum;
+    nothing in the file is run.
 
     \b
     Examples:
       kswatch advise 6,64,64,1 --batch 25088 --precision fp16 --layout batch_last --device H200
       kswatch advise 1,768,192,2 --batch 1024 --device cpu --json
-      kswatch advise 1,192,48,2 2,48,192,1 --batch 25088 --device H200     # a chain
+      kswatch advise 2,48,192,1 1,192,48,2 --batch 25088 --device H200     # a chain
+      kswatch advise model.pt2 --batch 196 --device cpu
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.advisor import recommend
     from kswatch.db.json_text import to_json_text
+
+    store = open_store_if_exists(ctx)  # advice needs no measurements
+    with closing(store) if store else nullcontext():
+        if len(patterns) == 1 and _is_file(patterns[0]):
+            found = services(ctx).plan_exported(Path(patterns[0]), batch, device, store)
+            typer.echo(found.to_json() if as_json else str(found))
+            return
+        if batch is None:
+            raise UsageError("name the batch size of the patterns, as in --batch 1024")
+        advice, text = _advice(store, patterns, batch, (precision, layout, metric), device)
+    typer.echo(to_json_text(advice) if as_json else text)
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith((".pt2", ".pt", ".pth")) or Path(text).is_file()
+
+
+def _advice(
+    store: Store | None,
+    patterns: list[str],
+    batch: int,
+    kind: tuple[Precision, Layout, ComparedMetric],
+    device: str | None,
+) -> tuple[Advice | ChainAdvice, str]:
+    """The advice for a pattern or a chain, and its text."""
+    from kswatch.ci.advisor import recommend
     from kswatch.kernels.pattern import Pattern
     from kswatch.kernels.problem import Problem
 
+    precision, layout, metric = kind
     chain = [Pattern.parse(text) for text in patterns]
-    store = open_store_if_exists(ctx)  # advice needs no measurements
-    with closing(store) if store else nullcontext():
-        if len(chain) == 1:
-            problem = Problem(chain[0], batch, precision.value, layout.value)
-            advice = recommend.advise(store, problem, device, metric.value)
-            typer.echo(to_json_text(advice) if as_json else recommend.advice_text(advice))
-            return
-        found = recommend.advise_chain(
-            store, chain, batch, precision.value, layout.value, device, metric.value
+    if len(chain) == 1:
+        advice = recommend.advise(
+            store, Problem(chain[0], batch, precision.value, layout.value), device, metric.value
         )
-    typer.echo(to_json_text(found) if as_json else "\n".join(map(recommend.advice_text, found.factors)))
+        return advice, recommend.advice_text(advice)
+    found = recommend.advise_chain(store, chain, batch, precision.value, layout.value, device, metric.value)
+    return found, recommend.chain_text(found)

@@ -51,8 +51,8 @@ def simulate(
       kswatch simulate --plant none --seed 7 --json      # quiet nights: no alert
       kswatch simulate --plant fused:+10%@20 --store nights.db
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.simulation.nights import Plant
-    from kswatch.ci.simulation.season import simulate as simulated
+    from kswatch.ci.simulation.nights import NightSimulator, Plant
+    from kswatch.ci.simulation.season import judge_nights
     from kswatch.db.store import Store
 
     texts = plant or [DEFAULT_PLANT]
@@ -63,7 +63,10 @@ def simulate(
         )
     url = f"sqlite:///{store.resolve()}"
     with closing(Store.open(url)) as opened:
-        events = simulated(opened, nights, plants, services(ctx).table(CiConfig), seed, _progress(nights))
+        recorder = NightSimulator(opened, plants, seed, nights)
+        events = list(
+            judge_nights(opened, recorder, nights, services(ctx).table(CiConfig), _progress(nights))
+        )
         typer.echo(_as_json(opened, store, texts, nights, events) if as_json else _as_text(opened, events))
     if not as_json:
         typer.echo(f"Simulated nights are in {store}: KSWATCH_DATABASE_URL={url} kswatch alerts --all")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kswatch.ci.regression.history import JudgingInputs
-from kswatch.ci.regression.significance import HOLDOUT_NIGHTS
+from kswatch.ci.regression.significance import EARLIER_NIGHTS
 from kswatch.ci.regression.verdicts import SeriesVerdict
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.queries.regression_inputs import PriorNight
@@ -21,8 +21,8 @@ def find_onset(
 ) -> tuple[PriorNight | None, PriorNight | None]:
     """The last good night, and the first bad one before the newest night, if any.
 
-    Nights before the holdout nights make the level, so they are good by definition. A night on which none of
-    the series was measured is neither.
+    Nights before those that support a finding are good by definition. A night on which none of the series was
+    measured is neither.
     """
     if not inputs.nights or verdicts[0].cause not in LEVEL_CAUSES:
         return inputs.night_before, None
@@ -32,13 +32,13 @@ def find_onset(
     level, change = (np.array([getattr(one, name) for one in judged], float) for name in ("level", "change"))
     first_bad = None
     newest_first = inputs.past.value[rows, ::-1].T
-    for night, values in zip(inputs.nights[::-1][:HOLDOUT_NIGHTS], newest_first, strict=False):
+    for night, values in zip(inputs.nights[::-1][:EARLIER_NIGHTS], newest_first, strict=False):
         share = (values / level - 1) / change
         share = share[np.isfinite(share)]
         if len(share) and np.median(share) < ONSET_SHARE:
             return night, first_bad
         first_bad = night if len(share) else first_bad
-    before_holdout = inputs.nights[:-HOLDOUT_NIGHTS]
+    before_holdout = inputs.nights[:-EARLIER_NIGHTS]
     return (before_holdout[-1] if before_holdout else None), first_bad
 
 

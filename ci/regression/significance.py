@@ -1,14 +1,16 @@
 """Significance of findings: p-values against the null distribution of quiet nights, for series and pools.
 
-Evidence comes from one night, from two nights in a row, or from three on the same side. The strength of a
-sequence is that of its weakest night, and its null distribution comes from the same sequences of quiet
-nights. A pool of series is assessed in the same way as one series.
+Evidence comes from one night, or from up to five in a row on the same side. The strength of a sequence is
+that of its weakest night, and its null distribution comes from the same sequences of quiet nights. A pool of
+series is assessed in the same way as one series, but a series alone must persist: real series have nights,
+and pairs of nights, far outside all that was seen before, which end by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -33,7 +35,26 @@ from kswatch.ci.regression.threshold import (
 from kswatch.db.statistics import benjamini_hochberg
 
 HOLDOUT_NIGHTS = 2
-"""Nights before the judged one that may support its finding; they are held out of its level."""
+"""Nights before the judged one that are held out of its level."""
+EARLIER_NIGHTS = 4
+"""Nights before the judged one that may support its finding. The oldest two may be in its level, whose median
+they hardly change."""
+ALONE_SHARES = (np.inf, np.inf, 0.5, 0.25, 0.2)
+"""Shares of `confirm_units` that each of one, two, ... nights in a row must have to confirm a series alone.
+Chosen on replayed series (`kswatch replay`); one night is confirmed by measuring it again."""
+MANY_SERIES = 0.6
+"""With ten times as many series in a night, those units are larger by this share of their value for one:
+excursions of several nights are no rarer in each, so that some series always has one ..."""
+RESTLESS = 0.35
+"""... and by this share for each alert that the series had within the history: it has several modes."""
+TOGETHER_SHARES = (1.0, 0.0, 0.0, 0.0, 0.0)
+"""The same where several series of a family changed together, which are no outlier of a series ..."""
+RATE_SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
+"""How one, two, ... nights in a row share the rate of false confirmations."""
+COMPANY = 2
+"""Series of a family that changed together, so that none of them is an outlier by itself."""
+POOL_SHARES = (0.5, 0.0, 0.0, 0.0, 0.0)
+"""... and of a pool, in which an outlying night has no weight."""
 NULL_NIGHTS = (10, 60)
 """Minimum and maximum number of past nights in the null distribution ..."""
 NULL_POINTS = 20_000
@@ -46,8 +67,6 @@ _BATCH_SIZE = 2_000
 """Series whose past nights are judged together: it bounds the memory."""
 POOLED_SHARE = 0.75
 """Share of the floor that a pool must change, so that a mean change of the floor itself is not missed."""
-POOLED_UNITS = 0.5
-"""Share of `confirm_units` that confirms a pool, in which an outlying night has no weight."""
 POOL_MEMBER_SHARE = 0.5
 """Share of the floor that a series must change to be reported with its pool."""
 
@@ -64,6 +83,20 @@ class Significance:
     """Slower or faster, and significant at the false-confirmation rate."""
     p_value: Floats
     """The probability of a night as extreme without a cause."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What confirms a finding; lists are by the number of nights in a row, from one on."""
+
+    rare: list[Bools]
+    """Significant at the false-confirmation rate, `(series,)` each."""
+    strength: list[Floats]
+    """Noise units of the weakest night, `(series,)` each."""
+    family: Ints
+    """-1 for series with too little history."""
+    change: Floats
+    """The newest night's, relative to the level."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +124,7 @@ def assess(
     config: CiConfig,
     throttled: Bools | None = None,
     quiet: Bools | None = None,
+    alerts: Floats | None = None,
 ) -> PooledSignificance:
     """Test the newest points of a night and rate the significance of the findings.
 
@@ -105,9 +139,13 @@ def assess(
         throttled: points that are left out of the pools.
         quiet: which past nights make the null distribution, `(series, nights)`: those without an alert of
             the same implementation. All of them unless given.
+        alerts: confirmed alerts of each series within the history, `(series,)`; none unless given.
     """
     quiet = np.ones_like(in_level) if quiet is None else quiet
-    alone = _assess(newest, past, in_level, quiet, higher_is_better, families.family, config)
+    often = np.zeros(len(families.family)) if alerts is None else alerts
+    alone = _assess(
+        newest, past, in_level, quiet, higher_is_better, families.family, config, partial(_sure_series, often)
+    )
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
     unthrottled = newest if throttled is None else newest.where(~throttled)
     history, pool_in_level = pooled(unthrottled, past, in_level, worse_sign, alone.level, families)
@@ -120,7 +158,8 @@ def assess(
         quiet[[pool[0] for pool in families.pools]],
         lower_is_better,
         families.pool_family,
-        replace(config, floor=POOLED_SHARE * config.floor, confirm_units=POOLED_UNITS * config.confirm_units),
+        replace(config, floor=POOLED_SHARE * config.floor),
+        _sure_pools,
     )
     pool_of = _assign_pools(alone, together, worse_sign, families, config)
     per_series = _add_pool_findings(alone, together, pool_of, worse_sign)
@@ -181,28 +220,73 @@ def _assess(
     higher_is_better: Bools,
     family: Ints,
     config: CiConfig,
+    sure_of: Callable[[Evidence, CiConfig], Bools],
 ) -> Significance:
+    """The findings of series or of pools, of which `sure_of` confirms some."""
     most = int(np.clip(NULL_POINTS // max(len(family), 1), *NULL_NIGHTS)) + config.noise_runs + HOLDOUT_NIGHTS
     level = _level(past, in_level, config)
     prior = family_noise(level, family)
     level = shrink_to_family(level, prior)
     test = apply_threshold(newest, level, higher_is_better, config)
-    before = right_aligned(past, HOLDOUT_NIGHTS)
-    holdout = [before.night(-back) for back in range(1, min(HOLDOUT_NIGHTS, past.value.shape[1]) + 1)]
-    strength = _run_strengths([newest, *holdout], level, higher_is_better, config)
+    before = right_aligned(past, EARLIER_NIGHTS)
+    earlier = [before.night(-back) for back in range(1, min(EARLIER_NIGHTS, past.value.shape[1]) + 1)]
+    strength = _run_strengths([newest, *earlier], level, higher_is_better, config)
     null = _null_strengths(right_aligned(past.where(in_level & quiet), most), prior, higher_is_better, config)
     p_values = [
         empirical_p_values(found, quiet_strength, ONE_NIGHT_SHAPE / nights)
         for nights, (found, quiet_strength) in enumerate(zip(strength, null, strict=True), 1)
     ]
     family = np.where(test.too_little_history, -1, family)
+    rare = [
+        _significant_in_families(p_value, family, share * config.false_confirmation_rate)
+        for p_value, share in zip(p_values, RATE_SHARES, strict=True)
+    ]
+    rare[0] &= test.outside_history
+    sure = sure_of(Evidence(rare, strength, family, test.change), config)
+    test = _with_persistent(test, sure, higher_is_better, config)
     moved = test.slower | test.faster
-    extreme = (test.units >= config.confirm_units) & test.outside_history
-    rate = config.false_confirmation_rate / len(p_values)  # shared by one, two and three nights in a row
-    one, *several = (_significant_in_families(p_value, family, rate) for p_value in p_values)
-    sure = np.any([one & extreme, *several], axis=0)
     discovered = _significant_in_families(p_values[0], family, config.false_discovery_rate)
     return Significance(level, test, moved & discovered, moved & sure, p_values[0])
+
+
+def _sure_pools(of: Evidence, config: CiConfig) -> Bools:
+    """Pools that are rare, and on a single night strong: an outlying night of one series has no weight."""
+    enough = [
+        units >= share * config.confirm_units for units, share in zip(of.strength, POOL_SHARES, strict=True)
+    ]
+    return np.any([rare & strong for rare, strong in zip(of.rare, enough, strict=True)], axis=0)
+
+
+def _sure_series(alerts: Floats, of: Evidence, config: CiConfig) -> Bools:
+    """Series that changed together with others and are rare, and series alone that persist."""
+    many = (1 + MANY_SERIES * np.log10(max(len(of.family), 1))) * (1 + RESTLESS * alerts)
+    sure = np.zeros(len(of.family), dtype=bool)
+    for rare, units, alone, joint in zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True):
+        together = rare & (units >= joint * config.confirm_units)
+        sure |= together & _has_company(together, of.family, of.change)
+        if np.isfinite(alone):
+            sure |= units >= alone * many * config.confirm_units
+    return sure & (of.family >= 0)
+
+
+def _has_company(found: Bools, family: Ints, change: Floats) -> Bools:
+    """Which of the findings share family and direction with others: no outlier of one explains them."""
+    kind = 2 * np.maximum(family, 0) + (change > 0)
+    return found & (np.bincount(kind[found], minlength=int(kind.max(initial=0)) + 1)[kind] >= COMPANY)
+
+
+def _with_persistent(
+    test: ThresholdTest, sure: Bools, higher_is_better: Bools, config: CiConfig
+) -> ThresholdTest:
+    """The test with series that are sure by several nights, though this one has fewer than three units."""
+    persistent = sure & (np.abs(test.change) > config.floor)
+    worse = (test.change > 0) ^ higher_is_better
+    return replace(
+        test,
+        slower=test.slower | (persistent & worse),
+        faster=test.faster | (persistent & ~worse),
+        ambiguous=test.ambiguous & ~persistent,
+    )
 
 
 def _significant_in_families(p_values: Floats, family: Ints, rate: float) -> Bools:
@@ -227,10 +311,10 @@ def _level(past: Points, in_level: Bools, config: CiConfig) -> SeriesLevel:
 def _run_strengths(
     nights: Sequence[Points], level: SeriesLevel, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
-    """Noise units of the weakest of the newest one, two and three nights; 0 where their signs differ."""
+    """Noise units of the weakest of the newest one, two, ... nights; 0 where their signs differ."""
     worse_by = [apply_threshold(night, level, higher_is_better, config).worse_by for night in nights]
-    worse_by += [np.zeros(len(level.value))] * (HOLDOUT_NIGHTS + 1 - len(worse_by))
-    together = [np.column_stack(worse_by[: count + 1]) for count in range(HOLDOUT_NIGHTS + 1)]
+    worse_by += [np.zeros(len(level.value))] * (EARLIER_NIGHTS + 1 - len(worse_by))
+    together = [np.column_stack(worse_by[: count + 1]) for count in range(EARLIER_NIGHTS + 1)]
     return [np.fmax(np.fmax(each.min(axis=1), -each.max(axis=1)), 0.0) for each in together]
 
 
@@ -238,7 +322,7 @@ def _null_strengths(
     past: Points, prior: FamilyNoise, higher_is_better: Bools, config: CiConfig
 ) -> list[Floats]:
     """The strengths of quiet past nights, each judged by the nights before it; `past` is right-aligned."""
-    null_strengths: list[list[Floats]] = [[np.zeros(0)] for _ in range(HOLDOUT_NIGHTS + 1)]
+    null_strengths: list[list[Floats]] = [[np.zeros(0)] for _ in range(EARLIER_NIGHTS + 1)]
     for first in range(0, len(past.value), _BATCH_SIZE):
         rows = slice(first, first + _BATCH_SIZE)
         strengths = _null_rows(past.map(itemgetter(rows)), rows, prior, higher_is_better[rows], config)
@@ -257,7 +341,7 @@ def _null_rows(
     padded = past.map(lambda part: np.column_stack([padding, part]))
     windows = padded.map(lambda part: _windows(part, config.noise_runs, nights))
     level = shrink_to_family(estimate_level_aligned(windows, config), prior.of(rows, nights))
-    starts = range(lead, lead - HOLDOUT_NIGHTS - 1, -1)
+    starts = range(lead, max(lead - EARLIER_NIGHTS, 0) - 1, -1)
     points = [padded.night(slice(start, start + nights)).map(np.ravel) for start in starts]
     strengths = _run_strengths(points, level, np.repeat(higher_is_better, nights), config)
     known = np.isfinite(points[0].value) & (level.comparable_runs >= config.minimum_runs)

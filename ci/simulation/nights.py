@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
+from kswatch.ci.simulation import residuals
+from kswatch.ci.simulation.season import time_of
 from kswatch.db.records import (
     CanaryRecord,
     DeviceRecord,
@@ -20,13 +22,13 @@ from kswatch.db.records import (
     RunKind,
     RunRecord,
 )
+from kswatch.db.request_queue.confirmation import ConfirmationRequest
 from kswatch.db.statistics import Z_95
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
 DEVICE = DeviceRecord("SIMULATED-0", "cuda", "Simulated GPU", simulated=True, architecture="sm_90")
 ENVIRONMENT = EnvironmentRecord(host="simulated", driver="0.0", cuda="0.0", torch="0.0")
-START = datetime(2026, 1, 1, 2, tzinfo=UTC)
 BASE_MS = {"fused": 0.5, "bmm": 0.8, "bmm_strided": 0.9, "dense": 2.0}
 """Latencies of one product; only their changes matter."""
 PROBLEMS = tuple(
@@ -38,7 +40,8 @@ PROBLEMS = tuple(
 WITHIN = 0.002
 """Standard error of a median within a run."""
 BETWEEN = 0.005
-"""Standard deviation between nights; half of a night's deviation persists when it is measured again."""
+"""Noise unit between nights, the noise being that of real series (`residuals`); half of a night's deviation
+persists when it is measured again."""
 MACHINE = 0.005
 """Standard deviation of the change that all latencies of a night share."""
 
@@ -83,29 +86,28 @@ class Plant:
 
 
 class NightSimulator:
-    """Records one night after another, and confirming runs of the same night."""
+    """Records one night after another, and confirming runs of the same night; a `NightRecorder`."""
 
-    def __init__(self, store: Store, plants: Sequence[Plant], seed: int) -> None:
+    def __init__(self, store: Store, plants: Sequence[Plant], seed: int, nights: int) -> None:
         self._store = store
         self._plants = plants
         self._rng = np.random.default_rng(seed)
-        self._own: dict[tuple[ProblemKey, str], float] = {}
+        noise = residuals.draw(self._rng, len(PROBLEMS) * len(BASE_MS), nights)
+        cells = ((problem, name) for problem in PROBLEMS for name in BASE_MS)
+        self._own = dict(zip(cells, BETWEEN * noise, strict=True))
         self._machine = 0.0
 
     def record_night(self, night: int) -> int:
         """Record a whole night; returns its run id."""
         self._machine = 0.7 * self._machine + MACHINE * np.sqrt(1 - 0.7**2) * self._rng.standard_normal()
-        for cell in ((problem, name) for problem in PROBLEMS for name in BASE_MS):
-            before = self._own.get(cell, BETWEEN * self._rng.standard_normal())
-            self._own[cell] = 0.6 * before + BETWEEN * np.sqrt(1 - 0.6**2) * self._rng.standard_normal()
         return self._run(night, PROBLEMS, "nightly", None)
 
-    def record_confirmation(self, night: int, problems: Sequence[ProblemKey], request_id: int) -> int:
-        """Record these problems, measured again on the same night; returns the run id."""
-        return self._run(night, problems, "confirm", request_id)
+    def record_confirmation(self, night: int, wanted: ConfirmationRequest, request_id: int) -> int:
+        """Record the flagged problems, measured again on the same night; returns the run id."""
+        return self._run(night, wanted.problem, "confirm", request_id)
 
     def _run(self, night: int, problems: Sequence[ProblemKey], kind: RunKind, request_id: int | None) -> int:
-        at = START + timedelta(days=night)
+        at = time_of(night)
         commit = hashlib.sha1(f"simulated night {night}".encode()).hexdigest()
         revision = RevisionRecord(commit, at, f"simulated revision of night {night}", "simulated")
         run_id = self._store.begin_run(
@@ -131,7 +133,7 @@ class NightSimulator:
         return run_id
 
     def _time_ms(self, night: int, problem: ProblemKey, name: str, kind: RunKind) -> float:
-        own = self._own[problem, name]
+        own = float(self._own[problem, name][night])
         if kind == "confirm":
             own = 0.5 * own + BETWEEN * np.sqrt(0.75) * self._rng.standard_normal()
         planted = np.prod([plant.factor(night, name, problem) for plant in self._plants])

@@ -102,9 +102,11 @@ class RequestProgress(Progress):
         self._message: str | None = None
 
     def begin(self, title: str, problems: int, cells: int) -> None:
-        """Record the number of cells."""
+        """Record the number of cells of the whole run, and how many of them an earlier start has done."""
         super().begin(title, problems, cells)
-        self._record_progress(cells_planned=cells)
+        run_id = queries.request(self._store, self._request_id).run_id
+        self._cells = len(self._store.done_cells(run_id)) if run_id is not None else 0
+        self._record_progress(cells_planned=self._cells + cells)
 
     def note(self, sentence: str) -> None:
         """Keep it as the request's message."""

@@ -36,7 +36,7 @@ from kswatch.profiler.planning import suites as suite
 def tiles_of_trials(gpu: GpuProperties) -> list[Tile]:
     kinds = [(family, precision) for family in FAMILIES for precision in PRECISIONS]
     tried = [trial.tile for kind in kinds for trial in trials.trials(*kind, gpu)]
-    return tried + [tile for problem in CHECK_PROBLEMS for tile in tiles.warpgroup_tiles(problem, gpu)]
+    return tried + [tile for problem in CHECK_PROBLEMS for tile in tiles.hopper_tiles(problem, gpu)]
 
 
 def tiles_of_suite(name: str, gpu: GpuProperties, most: int) -> list[Tile]:
@@ -47,7 +47,7 @@ def tiles_of_suite(name: str, gpu: GpuProperties, most: int) -> list[Tile]:
 def best(problem: Problem, gpu: GpuProperties, most: int) -> list[Tile]:
     """The best tiles by the model, and the best without wgmma, for a GPU where wgmma is not trusted."""
     plain = sorted(tiles.candidates(problem, gpu), key=lambda tile: cycles(problem, tile, gpu))
-    every = [*plain, *tiles.warpgroup_tiles(problem, gpu)]
+    every = [*plain, *tiles.hopper_tiles(problem, gpu)]
     return [*sorted(every, key=lambda tile: cycles(problem, tile, gpu))[:most], plain[0]]
 
 

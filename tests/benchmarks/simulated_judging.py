@@ -1,235 +1,66 @@
-"""Simulated years judged by the real code: verdicts, groups and the lifecycle of alerts, without a store.
+"""Simulated years judged by what really runs: recorded in a store, judged, confirmed, their alerts kept.
 
 python -m tests.benchmarks.simulated_judging quiet --years 8
 python -m tests.benchmarks.simulated_judging causes --years 2 --between 0.01   # noisier nights
 python -m tests.benchmarks.simulated_judging causes --years 5 --size 0.02 --interleaved
 
-A year takes half a minute or more; the figures so far go to stderr after each.
+A year of 365 nights and 208 cells takes a few minutes; the figures so far go to stderr after each.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta
 
-from kswatch.ci.alerts.grouping import VerdictGroup, group_verdicts
-from kswatch.ci.alerts.matching import has_new_environment, is_clean_run, split_by_alert
 from kswatch.ci.config import CiConfig
-from kswatch.ci.confirmation.decision import Decision, decide_interleaved, decide_repeated
-from kswatch.ci.regression.families import JudgedSeries, group_series
-from kswatch.ci.regression.history import HISTORY_NIGHTS, JudgingInputs, same_code_of
-from kswatch.ci.regression.onset import find_onset
-from kswatch.ci.regression.threshold import Points
-from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
-from kswatch.db.alerts.causes import LEVEL_CAUSES
-from kswatch.db.alerts.lifecycle import GOOD_NIGHTS, LIVE
-from kswatch.db.queries.basic import AlertRow
-from kswatch.db.queries.regression_inputs import PriorNight
-from tests.benchmarks.simulated_year import (
-    CELLS,
-    COUNT,
-    IMPLEMENTATIONS,
-    PROBLEMS,
-    Cause,
-    Year,
-    YearAssumptions,
-    planted,
-    year,
-)
+from kswatch.ci.simulation.replay_score import Share, exact_share
+from kswatch.ci.simulation.season import judge_nights
+from kswatch.db.queries.basic import AlertRow, alerts
+from kswatch.db.store import Store
+from tests.benchmarks.simulation.recorder import YearRecorder
+from tests.benchmarks.simulation.year import Cause, Year, YearAssumptions, planted, year
 
 CONFIG = CiConfig()
-SERIES = [JudgedSeries(cell, problem, name, "latency_ms") for cell, (problem, name) in enumerate(CELLS)]
-SERIES += [JudgedSeries(cell, problem, "fused", "speedup") for cell, problem in enumerate(PROBLEMS)]
-FAMILIES = group_series(SERIES)
-HIGHER = np.array([one.metric == "speedup" for one in SERIES])
 FIRST_NIGHT = 20
+SETTLED = 6
+"""Nights after a cause that still count as its own."""
+MEMORY = Path("/dev/shm")
+SIZES = (0.01, 0.02, 0.05, 0.10)
+KINDS = {"quiet": (False, False), "causes": (True, False), "drift": (False, True)}
 
 
-@dataclass
-class AlertBook:
-    """The alerts of a device, kept in memory as the store keeps them."""
+@dataclass(frozen=True)
+class JudgedAlert:
+    """An alert of a year, with the nights of its life."""
 
-    alerts: list[AlertRow] = field(default_factory=list)
-    members: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
-    nights_of: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
-    """By alert, (series, night) of its bad points."""
-    confirmations: list[tuple[int, int]] = field(default_factory=list)
-    """(night, alert) of each confirmation."""
-
-    def change(self, alert_id: int, **values: object) -> None:
-        self.alerts[alert_id] = replace(self.alerts[alert_id], **values)
-
-    def open_alert(self, night: int, part: VerdictGroup) -> int:
-        implementation, metric, verdict, cause = part.key
-        row = AlertRow(
-            len(self.alerts), 1, night, night, "open", False, verdict, cause, metric, implementation, "",
-            None, {}, None, None, 0, 1,
-        )  # fmt: skip
-        self.alerts.append(row)
-        return row.id
-
-    def confirm(self, alert_id: int, night: int) -> None:
-        alert = self.alerts[alert_id]
-        if not alert.confirmed:
-            self.confirmations.append((night, alert_id))
-        better = alert.verdict == "faster" and alert.cause in LEVEL_CAUSES
-        self.change(alert_id, confirmed=True, state="accepted" if better else alert.state)
+    alert: AlertRow
+    opened: int
+    confirmed: int | None
 
 
-def judge_year(of: Year, remeasure: bool = True) -> AlertBook:
-    """Every night of the year, one after the other."""
-    times, low, high = (_with_speedup(part, of.times_ms) for part in (of.times_ms, of.low_ms, of.high_ms))
-    book, index = AlertBook(), {(one.cell_id, one.metric): number for number, one in enumerate(SERIES)}
-    best = of.times_ms[COUNT:].reshape(-1, COUNT, times.shape[1]).argmin(axis=0)
-    any_hot = of.throttled.reshape(-1, COUNT, times.shape[1]).any(axis=0)
-    usable = np.where(np.vstack([of.throttled, any_hot]), np.nan, 1.0)
-    for night in range(FIRST_NIGHT, times.shape[1]):
-        past = slice(max(0, night - HISTORY_NIGHTS), night)
-        inputs = _inputs(of, book, night, past, Points(times, low, high), usable, best[:, night])
-        if inputs is None:
-            continue
-        verdicts = judge_series(inputs, CONFIG)
-        seen = set(_update_alerts(of, book, inputs, night, verdicts, index, remeasure))
-        _recover(book, inputs, night, verdicts, seen)
-    return book
-
-
-def _with_speedup(times: np.ndarray, all_times: np.ndarray) -> np.ndarray:
-    """The times, and below them fused's speedup over the best baseline, paired within the run."""
-    best = all_times[COUNT:].reshape(-1, COUNT, times.shape[1]).min(axis=0)
-    return np.vstack([times, best / times[:COUNT]])
-
-
-def _inputs(
-    of: Year, book: AlertBook, night: int, past: slice, points: Points, usable: np.ndarray, best: np.ndarray
-) -> JudgingInputs | None:
-    nights = np.arange(past.start, past.stop)
-    same = of.segment[nights] == of.segment[night]
-    if same.sum() < CONFIG.minimum_runs:
-        return None  # attributed to the environment
-    nights = nights[same]
-    history = Points(*(part[:, nights] * usable[:, nights] for part in vars(points).values()))
-    in_level, quiet = (np.ones(history.value.shape, dtype=bool) for _ in range(2))
-    for alert in book.alerts:
-        if alert.cause in LEVEL_CAUSES and alert.state == "accepted":
-            rows = {row for row, _ in book.nights_of[alert.id]}
-            in_level[np.ix_(sorted(rows), nights < alert.opened_run_id)] = False
-        elif alert.cause in LEVEL_CAUSES:
-            rows_of = np.array([one.implementation == alert.implementation for one in SERIES])
-            for row, bad in book.nights_of[alert.id]:
-                in_level[row, nights == bad] = False
-                quiet[np.ix_(rows_of, nights == bad)] = False
-    hashes = {(int(one), cell): str(of.code[one]) for one in (*nights[-14:], night) for cell in range(COUNT)}
-    hot = np.isnan(usable[:, night])
-    return JudgingInputs(
-        run=SimpleNamespace(id=night, environment_id=int(of.segment[night])),
-        series=[
-            replace(one, best_baseline=IMPLEMENTATIONS[1 + best[one.cell_id]])
-            if one.metric == "speedup"
-            else one
-            for one in SERIES
-        ],
-        newest=points.night(night),
-        past=history,
-        in_level=in_level,
-        quiet=quiet,
-        higher_is_better=HIGHER,
-        families=FAMILIES,
-        canaries=np.zeros((0, len(nights) + 1)),
-        cycles_change=np.full(len(SERIES), np.nan),
-        same_code=same_code_of([one.cell_id for one in SERIES], in_level, hashes, nights.tolist(), night),
-        throttled=hot,
-        environment_before=None,
-        nights=[PriorNight(int(one), int(of.segment[one]), None) for one in nights],
-        canary_change=None,
-        incorrect=[],
-        environment_of={one: int(of.segment[one]) for one in range(night + 1)},
-        alerts=list(book.alerts),
-        alert_ids_of=book.members,
-    )
-
-
-def _update_alerts(
-    of: Year,
-    book: AlertBook,
-    inputs: JudgingInputs,
-    night: int,
-    verdicts: list[SeriesVerdict],
-    index: dict[tuple[int, str], int],
-    remeasure: bool,
-) -> Iterator[int]:
-    for found in group_verdicts(verdicts):
-        for alert_id, part in split_by_alert(inputs, found).items():
-            if alert_id is None and not part.worth_an_alert:
-                continue
-            alert_id = book.open_alert(night, part) if alert_id is None else alert_id
-            alert = book.alerts[alert_id]
-            if alert.state not in LIVE:
-                continue
-            for one in part.verdicts:
-                book.members[one.key].add(alert_id)
-                book.nights_of[alert_id].append((index[one.key], night))
-            book.change(alert_id, newest_run_id=night, good_nights=0, state="open")
-            if part.confirmed:
-                book.confirm(alert_id, night)
-            elif remeasure and not alert.confirmed and alert.opened_run_id == night:
-                decision = (_measured_interleaved if of.assumptions.interleaved else _measured_alone)(
-                    of, inputs, night, part
-                )
-                if decision == "confirmed":
-                    book.confirm(alert_id, night)
-                elif decision == "dismissed":
-                    book.change(alert_id, state="resolved")
-            yield alert_id
-
-
-def _measured_alone(of: Year, _: JudgingInputs, night: int, part: VerdictGroup) -> Decision:
-    """The decision by measuring the night's revision again, alone."""
-    flagged = [one for one in part.verdicts if one.metric == "latency_ms"]
-    first = np.array([one.change for one in flagged])
-    again = np.array([of.again_ms[one.cell_id, night] / one.level - 1 for one in flagged])
-    noise = np.array([abs(one.change) / one.noise_units for one in flagged])
-    return decide_repeated(first, again, noise)[0]
-
-
-def _measured_interleaved(of: Year, inputs: JudgingInputs, night: int, part: VerdictGroup) -> Decision:
-    """The decision by measuring the night's revision interleaved with the last good one."""
-    good, _ = find_onset(inputs, part.verdicts)
-    flagged = [one for one in part.verdicts if one.metric == "latency_ms"]
-    cells = [one.cell_id for one in flagged]
-    if good is None or not cells:
-        return "unclear"
-    truth = of.planted[cells, night] - of.planted[cells, good.run_id]
-    again = np.expm1(truth + of.between_processes[:, cells, night])
-    return decide_interleaved(np.array([one.change for one in flagged]), again)[0]
-
-
-def _recover(
-    book: AlertBook, inputs: JudgingInputs, night: int, verdicts: list[SeriesVerdict], seen: set[int]
-) -> None:
-    for alert in list(book.alerts):
-        if alert.state in LIVE and has_new_environment(inputs, alert):
-            book.change(alert.id, state="resolved")
-        if (
-            alert.id in seen
-            or book.alerts[alert.id].state not in LIVE
-            or not is_clean_run(inputs, alert, verdicts)
-        ):
-            continue
-        done = alert.good_nights + 1 >= GOOD_NIGHTS or not alert.confirmed
-        book.change(
-            alert.id,
-            good_nights=alert.good_nights + 1,
-            state="resolved" if done else "recovering",
-            newest_run_id=night,
-        )
+def judge_year(of: Year, config: CiConfig = CONFIG) -> list[JudgedAlert]:
+    """Every night of the year, recorded and judged one after the other in a store of its own."""
+    place = MEMORY if MEMORY.is_dir() else None
+    confirmed: dict[int, int] = {}
+    with (
+        tempfile.TemporaryDirectory(dir=place) as folder,
+        closing(Store.open(f"sqlite:///{folder}/year.db")) as store,
+    ):
+        recorder = YearRecorder(store, of)
+        for change in judge_nights(store, recorder, of.times_ms.shape[1], config):
+            if change.confirmed and change.news in ("opened", "confirmed"):
+                confirmed.setdefault(change.alert, change.night)
+        found = [one for one in reversed(alerts(store)) if one.cause not in ("environment", "canary")]
+        return [JudgedAlert(one, recorder.nights[one.opened_run_id], confirmed.get(one.id)) for one in found]
 
 
 @dataclass
@@ -245,85 +76,81 @@ class Tally:
     by_kind: dict[tuple[float, str], list[int | None]] = field(default_factory=lambda: defaultdict(list))
     drift_delays: list[int | None] = field(default_factory=list)
 
-    def add(self, of: Year, book: AlertBook) -> None:
-        nights = of.times_ms.shape[1]
-        quiet = set(range(FIRST_NIGHT, nights))
+    def add(self, of: Year, found: list[JudgedAlert]) -> None:
+        """Add a year."""
+        quiet = set(range(FIRST_NIGHT, of.times_ms.shape[1]))
         for cause in of.causes:
-            quiet -= set(range(cause.first, cause.end + 6))
+            quiet -= set(range(cause.first, cause.end + SETTLED))
         if of.drift:
-            quiet -= set(range(*of.drift)) | set(range(of.drift[1], of.drift[1] + 20))
+            quiet -= set(range(of.drift[0], of.drift[1] + 20))
         self.quiet_nights += len(quiet)
-        confirmations = dict((alert_id, night) for night, alert_id in book.confirmations)
-        self.provisional += sum(one.opened_run_id in quiet for one in book.alerts)
-        owned: set[int] = set()
-        for cause in of.causes:
-            own = [i for i, night in confirmations.items() if _is_of(cause, book.alerts[i], night)]
-            owned |= set(own)
-            during = [
-                confirmations[i]
-                for i in own
-                if confirmations[i] < cause.end and book.alerts[i].verdict == "slower"
-            ]
-            delay = min(during) - cause.first if during else None
-            self.delays[cause.size].append(delay)
-            self.by_kind[cause.size, cause.kind].append(delay)
-            if delay is not None:
-                self.alerts_per_cause.append(len(during))
-        if of.drift:
-            own = {
-                i
-                for i in confirmations
-                if book.alerts[i].implementation == "fused"
-                and of.drift[0] <= confirmations[i] < of.drift[1] + 25
-            }
-            owned |= own
-            nights_to = [confirmations[i] - of.drift[0] for i in own]
-            self.drift_delays.append(min(nights_to, default=None))
-        self.false_alerts += sum(i not in owned for i in confirmations)
+        self.provisional += sum(one.opened in quiet and one.confirmed is None for one in found)
+        confirmed = [one for one in found if one.confirmed is not None and one.confirmed >= FIRST_NIGHT]
+        owned = {one.alert.id for cause in of.causes for one in self._add_cause(cause, confirmed)}
+        owned |= {one.alert.id for one in self._add_drift(of, confirmed)}
+        self.false_alerts += sum(one.alert.id not in owned for one in confirmed)
+
+    def _add_cause(self, cause: Cause, confirmed: list[JudgedAlert]) -> list[JudgedAlert]:
+        own = [one for one in confirmed if _is_of(cause, one)]
+        during = [one.confirmed for one in own if one.confirmed < cause.end and one.alert.verdict == "slower"]
+        delay = min(during) - cause.first if during else None
+        self.delays[cause.size].append(delay)
+        self.by_kind[cause.size, cause.kind].append(delay)
+        if during:
+            self.alerts_per_cause.append(len(during))
+        return own
+
+    def _add_drift(self, of: Year, confirmed: list[JudgedAlert]) -> list[JudgedAlert]:
+        if not of.drift:
+            return []
+        first, end = of.drift
+        own = [
+            one
+            for one in confirmed
+            if one.alert.implementation == "fused" and first <= one.confirmed < end + 25
+        ]
+        self.drift_delays.append(min((one.confirmed - first for one in own), default=None))
+        return own
+
+    @property
+    def false_per_night(self) -> Share:
+        """False alerts per quiet night."""
+        return exact_share(self.false_alerts, self.quiet_nights)
+
+    def within(self, size: float, nights: int) -> Share:
+        """The share of the causes of this size that were confirmed within so many nights."""
+        delays = self.delays[size]
+        return exact_share(sum(one is not None and one < nights for one in delays), len(delays))
 
     def lines(self) -> Iterator[str]:
-        rate, low, high = (1000 * one for one in share_of(self.false_alerts, max(self.quiet_nights, 1)))
+        """The figures with their exact 95 % intervals."""
+        rate = self.false_per_night
         yield (
-            f"{self.quiet_nights} quiet nights: {self.false_alerts} false alerts, {rate:.2f} per 1,000 "
-            f"({low:.2f} to {high:.2f})"
+            f"{self.quiet_nights} quiet nights: {self.false_alerts} false alerts, "
+            f"{1000 * (rate.share or 0):.2f} per 1,000 ({1000 * rate.low:.2f} to {1000 * rate.high:.2f})"
         )
         yield f"  opened and never confirmed on quiet nights: {self.provisional}"
         for size, delays in sorted(self.delays.items()):
-            same, three = _share_within(delays, 0), _share_within(delays, 2)
-            yield f"{size:.0%}: {len(delays)} causes, same night {same}, within 3 nights {three}"
+            shares = (f"{nights}: {_shown(self.within(size, nights))}" for nights in (1, 3, 5))
+            yield f"{size:.0%}: {len(delays)} causes, confirmed within nights {', '.join(shares)}"
         if self.alerts_per_cause:
             yield f"alerts per confirmed cause: {np.mean(self.alerts_per_cause):.3f}"
         for (size, kind), delays in sorted(self.by_kind.items()):
-            three = _share_within(delays, 2)
-            yield f"    {size:.0%} on {kind}: {len(delays)} causes, within 3 nights {three}"
+            found = exact_share(sum(one is not None and one < 3 for one in delays), len(delays))
+            yield f"    {size:.0%} on {kind}: within 3 nights {_shown(found)}"
         if self.drift_delays:
             yield f"nights to report a drift of 0.1 % a night: {self.drift_delays}"
 
 
-def share_of(found: int, of: int) -> tuple[float, float, float]:
-    """The share, and its exact 95 % interval (Clopper and Pearson 1934)."""
-    low = beta.ppf(0.025, found, of - found + 1) if found else 0.0
-    high = beta.ppf(0.975, found + 1, of - found) if found < of else 1.0
-    return found / of, float(low), float(high)
+def _shown(share: Share) -> str:
+    return f"{share.found} of {share.of} ({share.low:.1%} to {share.high:.1%})"
 
 
-def _share_within(delays: list[int | None], within: int) -> str:
-    found = sum(one is not None and one <= within for one in delays)
-    share, low, high = share_of(found, len(delays))
-    return f"{share:.1%} ({low:.1%} to {high:.1%})"
-
-
-def _is_of(cause: Cause, alert: AlertRow, night: int) -> bool:
+def _is_of(cause: Cause, one: JudgedAlert) -> bool:
     """Whether an alert may have this cause: by time, and by implementation or its comparisons."""
-    if not cause.first <= night < cause.end + 6:
+    if one.confirmed is None or not cause.first <= one.confirmed < cause.end + SETTLED:
         return False
-    return alert.implementation in (cause.implementation, "fused") or alert.cause in ("environment", "canary")
-
-
-SIZES = (0.01, 0.02, 0.05, 0.10)
-
-
-KINDS = {"quiet": (False, False), "causes": (True, False), "drift": (False, True)}
+    return one.alert.implementation in (cause.implementation, "fused")
 
 
 def tally(
@@ -333,13 +160,15 @@ def tally(
     sizes: tuple[float, ...] = SIZES,
     **changed: float,
 ) -> Tally:
+    """Simulate and judge the years of these seeds."""
     total = Tally()
     for seed in seeds:
+        started = time.process_time()
         causes = planted(seed, tuple(np.roll(sizes, seed))) if with_causes else ()
-        span = (270, 330) if drift else None
-        of = year(seed, causes, span, **changed)
+        of = year(seed, causes, (270, 330) if drift else None, **changed)
         total.add(of, judge_year(of))
-        print(f"year {seed}:", " | ".join(total.lines()), file=sys.stderr, flush=True)
+        seconds = time.process_time() - started
+        print(f"year {seed}, {seconds:.0f} s:", " | ".join(total.lines()), file=sys.stderr, flush=True)
     return total
 
 

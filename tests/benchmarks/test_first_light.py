@@ -164,7 +164,7 @@ def test_kernels_of_the_compile_stages_serve_the_suites_without_a_compiler(rehea
     problems = [*suite.find("vit_s16").problems(), *list(suite.find("paper").problems())[::25]]
     for problem in problems:
         plain = tiles.choose(problem, gpu)
-        every = [plain, *tiles.warpgroup_tiles(problem, gpu)]
+        every = [plain, *tiles.hopper_tiles(problem, gpu)]
         for tile in {
             plain,
             min(every, key=lambda tile: cycles(problem, tile, gpu)),

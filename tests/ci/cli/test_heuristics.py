@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from kswatch.ci.cli.heuristics import app
 from kswatch.errors import ConfigurationError, KswatchError, UsageError
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
+from kswatch.kernels.heuristics.learned import ranked
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 from tests.ci.cli.advice_stores import GPU, record
 from tests.kswatch.sample_services import sample_services
 
@@ -145,7 +148,9 @@ def test_without_a_store_the_shipped_model_answers(run, tmp_path):
     assert not (tmp_path / "nothing.db").exists()
 
 
-def test_a_cpu_without_a_fitted_model_gets_the_rule_with_a_caveat(run, store):
+def test_a_cpu_without_a_fitted_model_gets_the_rule_with_a_caveat(run, store, model_file):
+    record(store)
+    run("heuristics", "fit")  # of a GPU
     advice = json.loads(run("advise", "4,32,32,8", *WHERE, "--device", "cpu", "--json"))
     assert (advice["implementation"], advice["heuristic"], advice["confidence"]) == (
         "fused",
@@ -208,3 +213,62 @@ assert not {{"torch", "sklearn", "scipy", "pandas"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 0.05
+
+
+def test_a_device_that_is_not_known_is_refused_with_near_names(run, store):
+    record(store)
+    with pytest.raises(UsageError, match="'TPU v7' is known.*near names: .*T4"):
+        run("advise", "4,32,32,8", *WHERE, "--device", "TPU v7")
+
+
+def test_a_short_name_means_the_measured_model(run, store):
+    record(store, replace(GPU, uuid="GPU-cccc", model="Tesla V100-SXM2-32GB"))
+    record(store)
+    nearest = json.loads(run("advise", "4,32,32,8", *WHERE, "--device", "V100 32GB", "--json"))[
+        "nearest_measured"
+    ]
+    assert {one["device"] for one in nearest} == {"Tesla V100-SXM2-32GB"}
+
+
+def test_far_outside_the_measured_sizes_nothing_is_claimed(run, store, model_file):
+    record(store)
+    run("heuristics", "fit")
+    far = ("--precision", "fp32", "--layout", "batch_last", "--batch", "100000000")
+    advice = json.loads(run("advise", "4,32,32,8", *far, "--json"))
+    assert (advice["confidence"], advice["predicted_speedup"], advice["heuristic"]) == (
+        None,
+        None,
+        "permutation",
+    )
+    assert any("batch is" in caveat for caveat in advice["caveats"])
+    assert "too far to predict" in advice["caveats"][-1]
+
+
+def test_advice_agrees_with_a_layer_or_has_the_reason(run, store, model_file):
+    record(store)
+    run("heuristics", "fit")
+    for pattern in ("4,32,32,8", "4,64,64,1", "1,96,32,1"):
+        for metric in ("latency", "energy"):
+            advice = json.loads(run("advise", pattern, *WHERE, "--metric", metric, "--json"))
+            choice = ranked(
+                Problem(Pattern.parse(pattern), 4096, "fp32", "batch_last"), {"model": GPU.model}
+            )[0]
+            assert advice["layer_implementation"] == choice
+            differs = [caveat for caveat in advice["caveats"] if caveat.startswith("KSLinear(")]
+            assert len(differs) == (advice["implementation"] != choice)
+    advice = json.loads(run("advise", "1,768,192,2", *WHERE, "--device", "V100", "--json"))
+    assert advice["layer_implementation"] == "fused"  # d > 1: no latency of a V100 was measured
+
+
+def test_the_dense_product_is_beside_the_advice(run):
+    advice = json.loads(run("advise", "4,32,32,8", "--batch", "196", "--device", "cpu", "--json"))
+    assert advice["dense_gain"] == pytest.approx(
+        advice["costs"]["dense"] / advice["costs"][advice["implementation"]]
+    )
+    chain = json.loads(
+        run("advise", "6,64,64,1", "1,768,192,2", "--batch", "196", "--device", "cpu", "--json")
+    )
+    assert chain["dense_latency_ms"] > chain["latency_ms"] > 0
+    assert "dense: takes" in run("advise", "4,32,32,8", "--batch", "196", "--device", "cpu")
+    with pytest.raises(UsageError, match="--batch"):
+        run("advise", "4,32,32,8", "--device", "cpu")

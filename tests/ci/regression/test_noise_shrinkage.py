@@ -6,7 +6,7 @@ import pytest
 from kswatch.ci.config import CiConfig
 from kswatch.ci.regression.noise_shrinkage import ERROR_OF_TWO_NIGHTS, family_noise, shrink_to_family
 from kswatch.ci.regression.threshold import Points, SeriesLevel, estimate_level
-from tests.benchmarks.simulated_year import correlated
+from tests.benchmarks.simulation.year import correlated
 
 NO_FLOOR = CiConfig(floor=1e-9)
 

@@ -1,7 +1,8 @@
-"""A year of nights with known causes, as arrays: nothing of it is stored or measured.
+"""A year of nights with known causes, as arrays: nothing of it is measured.
 
+The noise between nights is that of real series (`kswatch.ci.simulation.residuals`), scaled to `between`.
 Every number of `YearAssumptions` is an assumption about a real machine; the resulting figures hold for these
-assumptions only.
+assumptions only. `recorder` records such a year in a store.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kswatch.ci.simulation import residuals
 from kswatch.db.records import ProblemKey
 from kswatch.db.statistics import Z_95
 
-IMPLEMENTATIONS = ("fused", "bmm", "einsum", "bsr", "dense")
+IMPLEMENTATIONS = ("fused", "bmm", "bmm_strided", "dense")
 PROBLEMS = tuple(
     ProblemKey(a, b, b, d, 4096, precision, layout)
     for a, b, d in (
@@ -25,6 +27,11 @@ PROBLEMS = tuple(
         (4, 96, 2),
         (8, 32, 32),
         (1, 256, 2),
+        (2, 48, 1),
+        (8, 64, 1),
+        (4, 128, 1),
+        (1, 32, 32),
+        (2, 96, 8),
     )
     for precision in ("fp32", "bf16")
     for layout in ("batch_first", "batch_last")
@@ -44,16 +51,13 @@ class YearAssumptions:
 
     nights: int = 365
     between: float = 0.005
-    """Sigma of a series from night to night, correlated."""
-    correlation: float = 0.6
+    """Noise unit of a series from night to night (1.4826 x MAD); its shape is that of real series."""
     within: float = 0.002
     """Standard error of a median within a run; its 95 % interval is recorded."""
     machine: float = 0.005
     """Sigma of what a night does to all series, correlated too; each series takes 0.7 to 1.3 of it."""
     implementation_noise: float = 0.001
     """Sigma of what a night does to all series of one implementation."""
-    heavy: float = 0.01
-    """Share of points whose deviation is three times as large."""
     bimodal: float = 0.1
     """Share of series with a second mode, 3 % above, on a quarter of the nights."""
     throttled: float = 0.02
@@ -92,6 +96,8 @@ class Year:
     times_ms: np.ndarray
     low_ms: np.ndarray
     high_ms: np.ndarray
+    canary_ms: np.ndarray
+    """Of a launch that only the machine affects, `(nights,)`."""
     again_ms: np.ndarray
     """Each cell measured again on the same night."""
     planted: np.ndarray
@@ -127,15 +133,11 @@ def year(
     rng = np.random.default_rng(seed)
     shape = (len(CELLS), assumptions.nights)
     truth = _planted(shape, causes, drift)
-    own = assumptions.between * correlated(rng, shape, assumptions.correlation)
-    own *= np.where(rng.random(shape) < assumptions.heavy, 3.0, 1.0)
+    own = assumptions.between * residuals.draw(rng, *shape)
     bimodal = rng.random((len(CELLS), 1)) < assumptions.bimodal
     second = bimodal & (rng.random(shape) < SECOND_MODE_NIGHTS)
-    shift = (
-        assumptions.machine
-        * correlated(rng, (1, assumptions.nights), 0.7)
-        * rng.uniform(0.7, 1.3, (len(CELLS), 1))
-    )
+    machine = assumptions.machine * correlated(rng, (1, assumptions.nights), 0.7)
+    shift = machine * rng.uniform(0.7, 1.3, (len(CELLS), 1))
     families = np.repeat(
         assumptions.implementation_noise * rng.standard_normal((len(IMPLEMENTATIONS), assumptions.nights)),
         COUNT,
@@ -163,6 +165,7 @@ def year(
         times,
         times * (1 - Z_95 * assumptions.within),
         times * (1 + Z_95 * assumptions.within),
+        np.exp(machine[0] + assumptions.within * rng.standard_normal(assumptions.nights)),
         again,
         truth,
         processes,
