@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
+from urllib.parse import quote
 
 from kswatch.errors import ConfigurationError
 
@@ -90,6 +94,12 @@ class RequestLimits:
             limit = f"one request may take {self.request_minutes:g}"
             return f"it would take about {seconds / 60:,.0f} minutes; {limit}; {cure}"
         return None
+
+
+def file_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever its name holds: `?` would begin another part of it, `%` a code."""
+    place = re.sub(r"[%?#\s]", lambda found: quote(found[0]), os.path.abspath(path))
+    return f"sqlite:///{place}"
 
 
 @dataclass(frozen=True)

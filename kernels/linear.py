@@ -38,10 +38,10 @@ class KSLinear(nn.Module):
 
     Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes keep
     their sizes. `algorithm` is the name of an implementation; or `auto`: the best available one according
-    to the heuristics; or `measure`: the faster of their first two, timed on first use. Both decide
-    once per device, precision and bucket of batch sizes, up to each power of two. All algorithms have gradients. float32 is multiplied in TF32
-    if torch's switch allows it; float64 by the definition, whatever the algorithm. Under autocast the layer
-    computes in autocast's dtype, as `nn.Linear` does.
+    to the heuristics; or `measure`: the faster of their first two, timed on first use. Both decide once
+    per device, precision and bucket of batch sizes, up to each power of two. All algorithms have
+    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition,
+    whatever the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
     Each call uses the weights as they are then, however they were changed: by a fused optimiser, a
     collective, through `.data`, NumPy or another process. `freeze` keeps products of the present weights.

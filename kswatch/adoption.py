@@ -97,6 +97,7 @@ def _costs(store: Store | None, device: str | None) -> tuple[str, LayerCosts, tu
 
 
 def _opened(store: Store | str | Path | None) -> Store | None:
+    from kswatch.db.config import file_url
     from kswatch.db.store import Store
     from kswatch.errors import UsageError
 
@@ -105,7 +106,7 @@ def _opened(store: Store | str | Path | None) -> Store | None:
     if not isinstance(store, str | Path):
         raise UsageError(f"store = {store!r} is no store; give its URL or its file, as in store='kswatch.db'")
     text = str(store)
-    return Store.open(text if "://" in text else f"sqlite:///{text}", create=False)
+    return Store.open(text if "://" in text else file_url(Path(text)), create=False)
 
 
 def _device_name(device: str | torch.device) -> str:

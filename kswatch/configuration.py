@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kswatch.ci.config import CiConfig
 from kswatch.dashboard.config import DashboardConfig
-from kswatch.db.config import DbConfig, range_text
+from kswatch.db.config import DbConfig, file_url, range_text
 from kswatch.errors import ConfigurationError, UsageError
 from kswatch.profiler.config import ProfilerConfig
 
@@ -147,6 +147,20 @@ def _check_profiler(table: ProfilerConfig, changed: Set[str]) -> None:
 
 
 def database_url(config: DbConfig, config_path: Path) -> str:
-    """The store's URL: KSWATCH_DATABASE_URL, else the configuration's, else kswatch.db beside the file."""
+    """The store's URL: KSWATCH_DATABASE_URL, else the configuration's, else kswatch.db beside the file.
+
+    Raises:
+        ConfigurationError: the folder of the file does not exist any more.
+    """
     chosen = os.environ.get("KSWATCH_DATABASE_URL") or config.url
-    return chosen or f"sqlite:///{config_path.resolve().parent / 'kswatch.db'}"
+    return chosen or file_url(_real_folder(config_path) / "kswatch.db")
+
+
+def _real_folder(path: Path) -> Path:
+    try:
+        return path.resolve().parent
+    except (OSError, RuntimeError) as error:  # a folder that was deleted, or links in a circle
+        reason = error.strerror if isinstance(error, OSError) else "its links form a circle"
+        raise ConfigurationError(
+            f"the folder of {path} cannot be found ({reason}); change to another folder"
+        ) from None

@@ -9,16 +9,23 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kswatch
 from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.probes import nvml
+from kswatch.services import is_in_future
+
+if TYPE_CHECKING:
+    from kswatch.db.store import Store
 
 NAME = "kswatch"
 """The distribution and its one import name."""
@@ -49,7 +56,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         *gpus(),
         energy(),
         *configured_devices(config),
-        *store(database_url),
+        *store(database_url, config),
         quiet(),
     ]
 
@@ -202,31 +209,95 @@ def configured_devices(config: ProfilerConfig) -> Iterator[Check]:
             yield Check("nightly device", True, f"{spec} is {target.record.model}")
 
 
-def store(database_url: str | None) -> Iterator[Check]:
-    """Whether measurements can be written; a store that does not exist yet is not created."""
+def store(database_url: str | None, config: ProfilerConfig | None = None) -> Iterator[Check]:
+    """Whether measurements can be written, and what wrong clocks and killed processes left behind.
+
+    A store that does not exist yet is not created, and an empty file is left as it is.
+    """
     if database_url is None:
         return
-    from kswatch.db.backend.engine import missing_file
+    from kswatch.db.backend.engine import file_of, missing_file
     from kswatch.db.store import Store
 
     try:
         path = missing_file(database_url)
+        file = file_of(database_url)
     except KswatchError as error:
         yield Check("store", False, str(error), "correct KSWATCH_DATABASE_URL or [db] url")
         return
+    if file is not None:
+        yield from _lost_files(file)
     if path is not None:
         writable = os.access(path.parent, os.W_OK)
         finding = f"{path} will be created" if writable else f"{path.parent} cannot be written"
         cure = "" if writable else "set KSWATCH_DATABASE_URL to another place"
         yield Check("store", writable, finding, cure)
         return
+    if file is not None and file.stat().st_size == 0:
+        cure = "restore a backup, or delete it: the next run makes a new store"
+        yield Check("store", False, f"{file} is empty, 0 bytes: a full disk or a failed copy left it", cure)
+        return
     try:
         opened = Store.open(database_url, create=False)
     except KswatchError as error:
         yield Check("store", False, str(error), "follow the message; nothing was changed")
-    else:
+        return
+    with closing(opened):
         yield Check("store", True, opened.name)
-        opened.close()
+        yield from _clock_findings(opened, config or ProfilerConfig())
+        yield from _killed_runs(opened)
+
+
+def _lost_files(path: Path) -> Iterator[Check]:
+    """A failure where the store's file was deleted or replaced, and its contents are elsewhere."""
+    for copy in sorted(path.parent.glob(f"{path.name}.rescued-*")):
+        cure = "compare it with the store (kswatch runs), import what is missing, and move it away"
+        yield Check("store file", False, f"the file was lost while in use; {copy} holds what it held", cure)
+    gone = f"{path.absolute()} (deleted)"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if any(os.readlink(file) == gone for file in (process / "fd").iterdir()):
+                finding = f"process {process.name} still writes to a file that was deleted or replaced"
+                yield Check("store file", False, f"{path}: {finding}", f"stop it: kill {process.name}")
+
+
+def _clock_findings(opened: Store, config: ProfilerConfig) -> Iterator[Check]:
+    """A failure for each time in the store that only a wrong clock can have written."""
+    from kswatch.db.coordination import leases, schedule
+    from kswatch.db.queries import basic as queries
+    from kswatch.profiler.service.schedule import next_due, read_schedule
+
+    now = datetime.now(UTC)
+    correct = "correct the clock (timedatectl)"
+    last = schedule.last_due(opened, "nightly")
+    due = next_due(read_schedule(config.nightly_cron, config.timezone), now)
+    if last and due and last > due:
+        finding = f"the last night is marked as of {last:%Y-%m-%d %H:%M} UTC, in the future"
+        yield Check("clock", False, finding, f"{correct}; kswatch serve then corrects the mark")
+    for device in leases.future_leases(opened):
+        finding = f"the lease of device {device} was renewed in the future"
+        yield Check("clock", False, finding, f"{correct}; the next run then corrects the lease")
+    ahead = [run for run in queries.runs(opened, limit=1000) if is_in_future(run.started_at, now)]
+    if ahead:
+        finding = f"run {ahead[0].id} is dated {ahead[0].started_at:%Y-%m-%d %H:%M} UTC, in the future"
+        more = f" ({len(ahead)} such runs)" if len(ahead) > 1 else ""
+        exclude = f"kswatch runs exclude {ahead[0].id} --reason 'wrong clock'"
+        yield Check("clock", False, finding + more, f"{correct}; {exclude}")
+
+
+def _killed_runs(opened: Store) -> Iterator[Check]:
+    """A failure for each run whose process has ended before the run."""
+    from kswatch.db.coordination import leases
+    from kswatch.db.queries import basic as queries
+    from kswatch.profiler.liveness.process_identity import has_ended
+
+    for run in queries.runs(opened, kinds=("nightly", "ad_hoc"), states=("running",), limit=None):
+        holder = leases.holder_of(opened, run.device_uuid)
+        if holder is None or has_ended(holder):
+            done, planned = len(opened.done_cells(run.id)), run.planned_cells
+            rest = "all cells are measured" if done == planned else f"{done} of {planned} cells are measured"
+            finding = f"run {run.id} was killed before its end; {rest}"
+            yield Check("killed run", False, finding, f"kswatch profile --resume {run.id}, or kswatch serve")
 
 
 def quiet() -> Check:

@@ -10,7 +10,7 @@ import typer
 
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import JsonOption, UserOption
+from kswatch.db.cli.options import LARGEST_NUMBER, MOST_DAYS, JsonOption, UserOption
 from kswatch.db.user_name import user_name
 from kswatch.errors import ConfigurationError
 from kswatch.services import services
@@ -28,13 +28,22 @@ OnlyDeviceOption = Annotated[
     str | None, typer.Option(help="Only this device: UUID, unique prefix, model name or cpu.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Include ended alerts.")]
-AlertArgument = Annotated[int, typer.Argument(help="Number of the alert, from `kswatch alerts`.")]
+AlertArgument = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Number of the alert, from `kswatch alerts`.")
+]
 ReasonOption = Annotated[str | None, typer.Option(help="Reason, shown with the alert.")]
 RequiredReasonOption = Annotated[str, typer.Option("--reason", help="Reason, shown with the alert.")]
-DaysOption = Annotated[int | None, typer.Option(help="Only alerts opened in this number of days before now.")]
+DaysOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_DAYS, help="Only alerts opened in this number of days before now."),
+]
 SeenOption = Annotated[
     int | None,
-    typer.Option(help="Version of the alert that you saw; the command is refused if it has changed since."),
+    typer.Option(
+        min=1,
+        max=LARGEST_NUMBER,
+        help="Version of the alert that you saw; the command is refused if it has changed since.",
+    ),
 ]
 
 

@@ -29,7 +29,10 @@ def bisect(
     good: Annotated[str | None, typer.Option(help="Revision without the regression.")] = None,
     bad: Annotated[str | None, typer.Option(help="Later revision with the regression.")] = None,
     alert: Annotated[
-        int | None, typer.Option(help="Take revisions, device and cell from this alert.")
+        int | None,
+        typer.Option(
+            min=1, max=options.LARGEST_NUMBER, help="Take revisions, device and cell from this alert."
+        ),
     ] = None,
     device: options.MeasuredDeviceOption = None,
     suite: SuiteOption = None,

@@ -12,7 +12,7 @@ import typer
 from kswatch.ci.cli.alerts import OnlyDeviceOption, alert_summary_lines, alerts_app
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import FormatOption, JsonOption, OutputFormat
+from kswatch.db.cli.options import LARGEST_NUMBER, FormatOption, JsonOption, OutputFormat
 from kswatch.db.cli.terminal import write_command
 from kswatch.errors import UsageError
 from kswatch.services import services
@@ -24,7 +24,9 @@ app = typer.Typer()
 app.add_typer(alerts_app, name="alerts")
 
 
-JudgedRunOption = Annotated[int | None, typer.Option(help="Judge this run, of any kind.")]
+JudgedRunOption = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Judge this run, of any kind.")
+]
 
 
 @app.command()

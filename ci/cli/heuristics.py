@@ -182,6 +182,8 @@ def advise(
     batch: Annotated[
         int | None,
         typer.Option(
+            min=1,
+            max=options.LARGEST_NUMBER,
             help="Batch size: vectors in X; for a file, rows of the linear calls that it leaves open.",
         ),
     ] = None,

@@ -13,7 +13,7 @@ import typer
 from kswatch.ci.cli.alerts import OnlyDeviceOption
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import JsonOption
+from kswatch.db.cli.options import MOST_DAYS, JsonOption
 from kswatch.services import services
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ _COMMIT_LENGTH = 12
 @app.command()
 def history(
     ctx: typer.Context,
-    days: Annotated[int, typer.Option(min=1, help="Only changes that began in this number of days.")] = 90,
+    days: Annotated[
+        int, typer.Option(min=1, max=MOST_DAYS, help="Only changes that began in this number of days.")
+    ] = 90,
     device: OnlyDeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:

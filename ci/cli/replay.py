@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+MOST_NIGHTS = 100_000
+"""More than any series has: longer than two centuries."""
+
 
 @app.command()
 def replay(
@@ -27,12 +30,16 @@ def replay(
         list[str] | None, typer.Option("--series", help="Only the series of this name, repeatable.")
     ] = None,
     nights: Annotated[
-        int | None, typer.Option(min=2, help="Only the first nights of each series; all by default.")
+        int | None,
+        typer.Option(min=2, max=MOST_NIGHTS, help="Only the first nights of each series; all by default."),
     ] = None,
     accepted_after: Annotated[
-        int, typer.Option(min=1, help="Nights after which an open alert is accepted as the new level.")
+        int,
+        typer.Option(
+            min=1, max=MOST_NIGHTS, help="Nights after which an open alert is accepted as the new level."
+        ),
     ] = 10,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Processes.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Replay series with changes that people marked, and score the alerts; the store in use is not touched.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -11,17 +12,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import JsonOption
+from kswatch.db.cli.options import LARGEST_SEED, JsonOption
+from kswatch.db.config import file_url
 from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
+    from kswatch.ci.simulation.nights import Plant
     from kswatch.ci.simulation.season import SimulatedAlertChange
     from kswatch.db.store import Store
 
 app = typer.Typer()
 
 DEFAULT_PLANT = "fused:+5%@20-40"
+LARGEST_CHANGE = 1_000.0
+"""A share: a thousandfold and more is a fault of the machine, not a regression."""
+LONGEST_PLANT = 100
+"""Characters."""
 _PROGRESS_EVERY = 10
 """Nights between two lines of progress."""
 
@@ -39,7 +46,7 @@ def simulate(
     store: Annotated[
         Path, typer.Option(help="New SQLite file for the simulated nights; never the store in use.")
     ] = Path("kswatch-simulated.db"),
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Judge simulated nights with planted regressions, by the code that judges real ones.
@@ -51,17 +58,17 @@ def simulate(
       kswatch simulate --plant none --seed 7 --json      # quiet nights: no alert
       kswatch simulate --plant fused:+10%@20 --store nights.db
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.simulation.nights import NightSimulator, Plant
+    from kswatch.ci.simulation.nights import NightSimulator
     from kswatch.ci.simulation.season import judge_nights
     from kswatch.db.store import Store
 
     texts = plant or [DEFAULT_PLANT]
-    plants = [] if texts == ["none"] else [Plant.parse(text) for text in texts]
-    if store.exists():
+    plants = [] if texts == ["none"] else [_plant(text, nights) for text in texts]
+    if os.path.lexists(store):
         raise UsageError(
             f"{store} exists; simulated nights go into a new file: remove it, or give another --store"
         )
-    url = f"sqlite:///{store.resolve()}"
+    url = file_url(store)
     with closing(Store.open(url)) as opened:
         recorder = NightSimulator(opened, plants, seed, nights)
         events = list(
@@ -70,6 +77,29 @@ def simulate(
         typer.echo(_as_json(opened, store, texts, nights, events) if as_json else _as_text(opened, events))
     if not as_json:
         typer.echo(f"Simulated nights are in {store}: KSWATCH_DATABASE_URL={url} kswatch alerts --all")
+
+
+def _plant(text: str, nights: int) -> Plant:
+    """A planted change that can be simulated.
+
+    Raises:
+        UsageError: it is malformed, leaves no latency, or begins after its end or after the last night.
+    """
+    from kswatch.ci.simulation.nights import Plant
+
+    if len(text) > LONGEST_PLANT:
+        raise UsageError(f"{text[:LONGEST_PLANT]!r}... is too long for a planted change")
+    plant = Plant.parse(text)
+    if not -1 < plant.change <= LARGEST_CHANGE:
+        raise UsageError(
+            f"{text!r} changes a latency by {100 * plant.change:+g} %; "
+            f"choose more than -100 % and at most {100 * LARGEST_CHANGE:+g} %"
+        )
+    if plant.last is not None and plant.last < plant.first:
+        raise UsageError(f"{text!r} ends on night {plant.last}, before it begins on night {plant.first}")
+    if plant.first >= nights:
+        raise UsageError(f"{text!r} begins after the last of {nights} nights, which are counted from 0")
+    return plant
 
 
 def _progress(nights: int) -> Callable[[int], None]:

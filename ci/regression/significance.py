@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.families import Ints, SeriesFamilies
+from kswatch.ci.regression.families import MIN_POOL_SIZE, Ints, SeriesFamilies
 from kswatch.ci.regression.noise_shrinkage import FamilyNoise, family_noise, shrink_to_family
 from kswatch.ci.regression.null_distribution import empirical_p_values
 from kswatch.ci.regression.pooling import pooled
@@ -42,19 +42,24 @@ they hardly change."""
 ALONE_SHARES = (np.inf, np.inf, 0.5, 0.25, 0.2)
 """Shares of `confirm_units` that each of one, two, ... nights in a row must have to confirm a series alone.
 Chosen on replayed series (`kswatch replay`); one night is confirmed by measuring it again."""
-MANY_SERIES = 0.6
-"""With ten times as many series in a night, those units are larger by this share of their value for one:
+MANY_SERIES = 1.0
+"""With ten times as many series in a night, those units are larger by this multiple of their value for one:
 excursions of several nights are no rarer in each, so that some series always has one ..."""
-RESTLESS = 0.35
-"""... and by this share for each alert that the series had within the history: it has several modes."""
+RESTLESS = 1.35
+"""... and by this factor for each alert that the series had within the history: it has several modes."""
 TOGETHER_SHARES = (1.0, 0.0, 0.0, 0.0, 0.0)
 """The same where several series of a family changed together, which are no outlier of a series ..."""
 RATE_SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
 """How one, two, ... nights in a row share the rate of false confirmations."""
-COMPANY = 2
-"""Series of a family that changed together, so that none of them is an outlier by itself."""
+PAIR_SHARE = 2.0
+"""Share of `confirm_units` from which already two series of a family that changed on one night confirm each
+other; of smaller changes as many as a pool has must agree."""
 POOL_SHARES = (0.5, 0.0, 0.0, 0.0, 0.0)
 """... and of a pool, in which an outlying night has no weight."""
+LEAST_NIGHTS = 6
+"""Nights that the noise unit of a series alone must be estimated from."""
+KNOWN_POINTS = 1_000
+"""Quiet points from which their distribution, too, must make a series alone rare; fewer cannot show it."""
 NULL_NIGHTS = (10, 60)
 """Minimum and maximum number of past nights in the null distribution ..."""
 NULL_POINTS = 20_000
@@ -97,6 +102,10 @@ class Evidence:
     """-1 for series with too little history."""
     change: Floats
     """The newest night's, relative to the level."""
+    nights: Ints
+    """Nights that the noise unit is estimated from, `(series,)`."""
+    is_null_known: bool
+    """Whether the null distribution has enough points to show how rare a finding is."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +251,10 @@ def _assess(
         for p_value, share in zip(p_values, RATE_SHARES, strict=True)
     ]
     rare[0] &= test.outside_history
-    sure = sure_of(Evidence(rare, strength, family, test.change), config)
+    sure = sure_of(
+        Evidence(rare, strength, family, test.change, level.noise_nights, len(null[0]) >= KNOWN_POINTS),
+        config,
+    )
     test = _with_persistent(test, sure, higher_is_better, config)
     moved = test.slower | test.faster
     discovered = _significant_in_families(p_values[0], family, config.false_discovery_rate)
@@ -259,20 +271,23 @@ def _sure_pools(of: Evidence, config: CiConfig) -> Bools:
 
 def _sure_series(alerts: Floats, of: Evidence, config: CiConfig) -> Bools:
     """Series that changed together with others and are rare, and series alone that persist."""
-    many = (1 + MANY_SERIES * np.log10(max(len(of.family), 1))) * (1 + RESTLESS * alerts)
+    many = (1 + MANY_SERIES * np.log10(max(len(of.family), 1))) * RESTLESS**alerts
     sure = np.zeros(len(of.family), dtype=bool)
     for rare, units, alone, joint in zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True):
         together = rare & (units >= joint * config.confirm_units)
-        sure |= together & _has_company(together, of.family, of.change)
+        sure |= together & (_company(together, of.family, of.change) >= MIN_POOL_SIZE)
         if np.isfinite(alone):
-            sure |= units >= alone * many * config.confirm_units
+            by_itself = (units >= alone * many * config.confirm_units) & (of.nights >= LEAST_NIGHTS)
+            sure |= by_itself & (rare | (not of.is_null_known))
+    far = of.rare[0] & (of.strength[0] >= PAIR_SHARE * config.confirm_units)
+    sure |= far & (_company(far, of.family, of.change) >= 2)
     return sure & (of.family >= 0)
 
 
-def _has_company(found: Bools, family: Ints, change: Floats) -> Bools:
-    """Which of the findings share family and direction with others: no outlier of one explains them."""
+def _company(found: Bools, family: Ints, change: Floats) -> Ints:
+    """The number of findings of each series' family and direction, itself included."""
     kind = 2 * np.maximum(family, 0) + (change > 0)
-    return found & (np.bincount(kind[found], minlength=int(kind.max(initial=0)) + 1)[kind] >= COMPANY)
+    return np.bincount(kind[found], minlength=int(kind.max(initial=0)) + 1)[kind]
 
 
 def _with_persistent(

@@ -13,6 +13,7 @@ from pathlib import Path
 from kswatch.ci.config import CiConfig
 from kswatch.ci.simulation.labelled_series import LabelledSeries
 from kswatch.ci.simulation.replay import ReplayedSeries, replay
+from kswatch.db.config import file_url
 from kswatch.db.store import Store
 
 MEMORY = Path("/dev/shm")
@@ -55,6 +56,6 @@ def replay_alone(series: LabelledSeries, config: CiConfig, accepted_after: int) 
     place = MEMORY if MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(prefix="kswatch-replay-", dir=place) as folder,
-        closing(Store.open(f"sqlite:///{folder}/replay.db")) as store,
+        closing(Store.open(file_url(Path(folder) / "replay.db"))) as store,
     ):
         return replay(store, series, config, accepted_after)

@@ -1,12 +1,16 @@
-"""Encoding of raw samples and series tails as bytes."""
+"""Encoding of raw samples and series tails as bytes, and the reading of values that may be damaged."""
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from kswatch.errors import StoreError
 
 TAIL_LENGTH = 400
 """Most points of a tail: more than a year of nights."""
@@ -26,15 +30,57 @@ class Point(NamedTuple):
     high: float | None = None
 
 
+class DamagedValueError(StoreError):
+    """A value in the store that no version of kswatch wrote: the file was damaged, or changed by hand."""
+
+    def __init__(self, wanted: str, value: object) -> None:
+        super().__init__(
+            f"the store is damaged: it holds {repr(value)[:60]} in place of {wanted}; "
+            "read it with `kswatch db check`, and put a backup in its place"
+        )
+
+
+def read_time(text: str | None) -> datetime | None:
+    """The UTC time of SQLite's text.
+
+    Raises:
+        DamagedValueError: it is none.
+    """
+    try:
+        # replacing the zone afterwards would take ten times as long
+        return None if text is None else datetime.fromisoformat(f"{text}+00:00")
+    except ValueError:
+        raise DamagedValueError("a time", text) from None
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401  (any value of JSON)
+    """The value of JSON text.
+
+    Raises:
+        DamagedValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DamagedValueError("JSON", text) from None
+
+
 def pack_samples(samples_ms: Sequence[float]) -> bytes:
     """Samples as zlib over little-endian float32: 6e-8 of a value is far below any timer's tick."""
     return zlib.compress(struct.pack(f"<{len(samples_ms)}f", *samples_ms), level=1)
 
 
 def unpack_samples(packed: bytes) -> array[float]:
-    """The samples in ms, in the order of their measurement."""
-    raw = zlib.decompress(packed)
-    return array("f", struct.unpack(f"<{len(raw) // 4}f", raw))
+    """The samples in ms, in the order of their measurement.
+
+    Raises:
+        DamagedValueError: they cannot be unpacked.
+    """
+    try:
+        raw = zlib.decompress(packed)
+        return array("f", struct.unpack(f"<{len(raw) // 4}f", raw))
+    except (zlib.error, struct.error, TypeError):
+        raise DamagedValueError("samples", packed) from None
 
 
 def pack_points(points: Iterable[Point]) -> bytes:
@@ -50,11 +96,18 @@ def _packed(point: Point) -> bytes:
 
 
 def unpack_points(packed: bytes) -> list[Point]:
-    """The points of a tail, oldest first."""
-    return [
-        Point(run_id, value, _known(low), _known(high))
-        for run_id, value, low, high in _POINT.iter_unpack(packed)
-    ]
+    """The points of a tail, oldest first.
+
+    Raises:
+        DamagedValueError: the tail ends within a point.
+    """
+    try:
+        return [
+            Point(run_id, value, _known(low), _known(high))
+            for run_id, value, low, high in _POINT.iter_unpack(packed)
+        ]
+    except (struct.error, TypeError):
+        raise DamagedValueError("a tail", packed) from None
 
 
 def add_point(packed: bytes, point: Point) -> bytes:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from kswatch.db.backend.codecs import read_json
 from kswatch.db.backend.errors import translate_db_errors
 from kswatch.db.backend.store_file import remember_file
 from kswatch.db.backend.store_url import parse_store_url, shown
@@ -18,7 +19,7 @@ from kswatch.db.json_text import to_json_text
 from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.errors import ConfigurationError, StoreError
 
-POSTGRES_OPTIONS = "-c timezone=utc -c idle_in_transaction_session_timeout=120s"
+POSTGRES_OPTIONS = "-c timezone=utc -c datestyle=ISO -c idle_in_transaction_session_timeout=120s"
 """A client that is cut off in a transaction loses its locks after the timeout. A URL's own options win."""
 BUSY_TIMEOUT_MS = 30_000
 """Longest wait of a writer for another one; transactions are short, so it is rarely reached."""
@@ -87,7 +88,7 @@ def _open_for_reading(url: URL, path: Path) -> Engine:
             f"store {path} may only be read here, and its newest nights are not in the file yet; "
             "read it where it is written, or read a copy made by `kswatch db backup`"
         )
-    place = f"file:{quote(str(path.absolute()))}"
+    place = f"file:{quote(os.fsencode(path.absolute()))}"
     engine = _engine(url.set(database=place, query={"mode": "ro", "immutable": "1", "uri": "true"}))
     with translate_db_errors(url):
         version = _known_version(engine, url)
@@ -115,8 +116,17 @@ def missing_file(url: str) -> Path | None:
     Raises:
         ConfigurationError: the URL is not one, or its driver is not installed.
     """
-    path = _sqlite_path(parse_store_url(url))
+    path = file_of(url)
     return None if path is None or path.exists() else path
+
+
+def file_of(url: str) -> Path | None:
+    """The store's file, whether or not it exists; None for a server's database.
+
+    Raises:
+        ConfigurationError: the URL is not one, or its driver is not installed.
+    """
+    return _sqlite_path(parse_store_url(url))
 
 
 def _sqlite_path(url: URL) -> Path | None:
@@ -131,6 +141,11 @@ def _refuse_place(path: Path, create: bool) -> None:
         raise StoreError(f"store {path}: there is no folder {folder}; create it or name another store")
     if not create and not path.exists():
         raise StoreError(f"store {path} does not exist; `kswatch nightly` or `kswatch import FILE` makes it")
+    if not create and path.is_file() and path.stat().st_size == 0:
+        raise StoreError(
+            f"store {path} is a file of 0 bytes: nothing is left of it, or nothing was written yet; "
+            "put a backup in its place, or remove it and import your exports into a new one"
+        )
     kind = file_system_of(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
@@ -164,9 +179,18 @@ def _engine(url: URL) -> Engine:
         if url.get_backend_name() != "sqlite":
             options = f"{POSTGRES_OPTIONS} {url.query.get('options', '')}"
             return create_engine(
-                url, json_serializer=_json, pool_pre_ping=True, connect_args={"options": options}
+                url,
+                json_serializer=_json,
+                json_deserializer=read_json,
+                pool_pre_ping=True,
+                connect_args={"options": options, "client_encoding": "utf8"},
             )
-        engine = create_engine(url, json_serializer=_json, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        engine = create_engine(
+            url,
+            json_serializer=_json,
+            json_deserializer=read_json,
+            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        )
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"store {shown(url)} needs the Python package {error.name}; install kswatch[postgres]"

@@ -55,6 +55,11 @@ def translate_db_errors(url: URL) -> Iterator[None]:
         raise
     except OverflowError:  # SQLite's driver, which binds 64 bits
         raise UsageError(f"{_TOO_LARGE}; no run, alert or cell has it") from None
+    except UnicodeDecodeError as error:  # a message of SQLite that quotes damaged text
+        raise StoreError(
+            f"store {shown(url)}: the file is damaged ({error.reason} in it); "
+            "put a backup in its place, or `kswatch import` your exports into a new one"
+        ) from None
     except UnicodeEncodeError as error:
         text = ascii(error.object[:60])
         raise UsageError(f"the text {text} is not UTF-8, so no store holds it; write it as UTF-8") from None

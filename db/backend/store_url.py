@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from urllib.parse import unquote
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -38,7 +39,9 @@ def parse_store_url(text: str) -> URL:
         ) from None
     backend = url.get_backend_name()
     if backend == "sqlite" and url.host is None and url.password is None:
-        return url
+        # decoded here: whether SQLAlchemy decodes the name of a database depends on its version
+        written = text.partition("///")[2].partition("?")[0]
+        return url.set(database=unquote(written, errors="surrogateescape")) if written else url
     if backend != "postgresql":
         found = "this form of SQLite" if backend == "sqlite" else _safe(backend, _NAME)
         raise ConfigurationError(f"a store is SQLite or PostgreSQL, not {found}; {_EXAMPLES}")

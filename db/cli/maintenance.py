@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kswatch.db.cli.options import JsonOption
+from kswatch.db.cli.options import MOST_DAYS, JsonOption
 from kswatch.db.cli.spinner import waiting
 from kswatch.errors import StoreError
 from kswatch.services import services
@@ -107,7 +107,7 @@ def backup(
 def prune(
     ctx: typer.Context,
     older_than_days: Annotated[
-        int, typer.Option(min=1, help="Minimum age of the runs whose samples are deleted.")
+        int, typer.Option(min=1, max=MOST_DAYS, help="Minimum age of the runs whose samples are deleted.")
     ],
 ) -> None:
     """Delete the raw samples of old runs; medians, intervals and everything else are kept.

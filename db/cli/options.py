@@ -41,12 +41,20 @@ class OutputFormat(StrEnum):
     github = "github"
 
 
+LARGEST_NUMBER = 2**31 - 1
+"""Largest number of a run, request or alert, and largest count: a column of 32 bits holds it."""
+LARGEST_SEED = 2**63 - 1
+MOST_DAYS = 36_500
+"""A hundred years: dates before then exist on every system."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 
 # of what the store holds
 DeviceOption = Annotated[str | None, typer.Option(help="UUID, unique prefix, model name or cpu.")]
-RunOption = Annotated[int | None, typer.Option(help="Only measurements of this run.")]
+RunOption = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Only measurements of this run.")
+]
 MetricOption = Annotated[ComparedMetric, typer.Option(help="Metric to compare.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Only this precision.")]
 LayoutOption = Annotated[Layout | None, typer.Option(help="Only this layout.")]
@@ -59,7 +67,10 @@ MeasuredDeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, a unique prefix of one, or a model name.")
 ]
 PatternsOption = Annotated[list[str] | None, typer.Option("--pattern", help="Pattern a,b,c,d; repeatable.")]
-BatchesOption = Annotated[list[int] | None, typer.Option("--batch", help="Batch size; repeatable.")]
+BatchesOption = Annotated[
+    list[int] | None,
+    typer.Option("--batch", min=1, max=LARGEST_NUMBER, help="Batch size; repeatable."),
+]
 PrecisionsOption = Annotated[
     list[str] | None, typer.Option("--precision", help="fp32, tf32, bf16, fp16; repeatable.")
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.db.cli.options import (
+    LARGEST_NUMBER,
+    BatchesOption,
     ImplementationsOption,
     JsonOption,
     LayoutsOption,
@@ -38,7 +40,7 @@ def request(
         str | None, typer.Option(help="Device of the server: cpu, a UUID or a model name; by default cpu.")
     ] = None,
     pattern: PatternsOption = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch size; repeatable.")] = None,
+    batch: BatchesOption = None,
     precision: PrecisionsOption = None,
     layout: LayoutsOption = None,
     implementation: ImplementationsOption = None,
@@ -46,12 +48,17 @@ def request(
         str | None, typer.Option(help="Time limit, as 90s, 8m or 3h; remaining cells are skipped.")
     ] = None,
     like: Annotated[
-        int | None, typer.Option(metavar="RUN", help="Measure the same cells as this run.")
+        int | None,
+        typer.Option(metavar="RUN", min=1, max=LARGEST_NUMBER, help="Measure the same cells as this run."),
     ] = None,
-    priority: Annotated[int, typer.Option(help="Priority; the highest is executed first.")] = 0,
+    priority: Annotated[
+        int, typer.Option(min=-1000, max=1000, help="Priority; the highest is executed first.")
+    ] = 0,
     why: WhyOption = None,
     user: UserOption = None,
-    cancel: Annotated[int | None, typer.Option(help="Only cancel the request of this number.")] = None,
+    cancel: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Only cancel the request of this number.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list the requests.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,7 +108,12 @@ def request(
 @app.command("cancel")
 def cancel_request(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(help="Number of the request, from `kswatch request --list`.")],
+    number: Annotated[
+        int,
+        typer.Argument(
+            min=1, max=LARGEST_NUMBER, help="Number of the request, from `kswatch request --list`."
+        ),
+    ],
     why: WhyOption = None,
     user: UserOption = None,
     as_json: JsonOption = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kswatch.db.cli.options import DeviceOption, JsonOption, UserOption
+from kswatch.db.cli.options import LARGEST_NUMBER, DeviceOption, JsonOption, UserOption
 from kswatch.db.user_name import user_name
 from kswatch.services import services
 
@@ -19,7 +19,7 @@ app = typer.Typer(invoke_without_command=True)
 
 TABLE_ROWS = 20
 
-RunArgument = Annotated[int, typer.Argument(help="Run number.")]
+RunArgument = Annotated[int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Run number.")]
 
 
 @app.callback()
@@ -31,7 +31,11 @@ def runs(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Maximum number of runs; by default 20 in the table, all as JSON."),
+        typer.Option(
+            min=1,
+            max=LARGEST_NUMBER,
+            help="Maximum number of runs; by default 20 in the table, all as JSON.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from kswatch.db.cli import maintenance, requests, runs
 from kswatch.db.cli.options import (
+    LARGEST_NUMBER,
     BaselinesOption,
     ComparedMetric,
     DeviceOption,
@@ -104,7 +105,9 @@ def _totals(results: list[tuple[Path, ImportResult]]) -> dict[str, object]:
 def export(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="File to write; compressed if its name ends in .gz.")],
-    run: Annotated[list[int] | None, typer.Option(help="Run number; repeatable.")] = None,
+    run: Annotated[
+        list[int] | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Run number; repeatable.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="All runs of a device: UUID, unique prefix or model name.")
     ] = None,

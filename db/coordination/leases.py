@@ -83,17 +83,24 @@ def holder_of(store: Store, device_uuid: str) -> str | None:
         return lease.holder if lease and lease.expires_at > datetime.now(UTC) else None
 
 
+def future_leases(store: Store) -> list[str]:
+    """Devices whose lease was renewed in the future, that is, by a clock that was ahead."""
+    limit = datetime.now(UTC) + CLOCK_TOLERANCE
+    query = select(Lease.device_uuid).where(Lease.heartbeat_at > limit).order_by(Lease.device_uuid)
+    with store.session() as session:
+        return list(session.scalars(query))
+
+
 def correct_future_leases(store: Store) -> list[str]:
     """Set leases of a clock that was ahead to the present, and return their devices.
 
     Each keeps its length: a holder that lives renews it, one that has ended loses it when it expires.
     """
-    limit = datetime.now(UTC) + CLOCK_TOLERANCE
-    with store.session() as session:
-        if not session.scalars(select(Lease.device_uuid).where(Lease.heartbeat_at > limit)).all():
-            return []
+    if not future_leases(store):
+        return []
     with store.writing() as session:
         now = datetime.now(UTC)
+        limit = now + CLOCK_TOLERANCE
         ahead = session.scalars(select(Lease).where(Lease.heartbeat_at > limit).with_for_update()).all()
         for lease in ahead:
             _log.warning(

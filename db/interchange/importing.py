@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import os
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,7 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
         UsageError: there is no such run.
         StoreError: the file cannot be written.
     """
+    _refuse_special(path)
     write = {"jsonl": write_lines, "csv": write_table}[form]
     part = path.with_name(f".{path.name}.part")
     try:
@@ -77,6 +79,22 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
     finally:
         part.unlink(missing_ok=True)
     return written
+
+
+def _refuse_special(path: Path) -> None:
+    """Check that the name is free or a regular file's: the export takes its place.
+
+    Raises:
+        UsageError: it is a folder, device, pipe, socket or link, which would be replaced.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (OSError, ValueError):  # no such file, or a name that none can have: opening it shows which
+        return
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link"), (stat.S_ISFIFO, "a pipe"))
+        kind = next((kind for matches, kind in kinds if matches(mode)), "a device or socket")
+        raise UsageError(f"{path} is {kind}, which the export would replace; name a new or regular file")
 
 
 def _runs(

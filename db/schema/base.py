@@ -10,6 +10,8 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Index, Integ
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from kswatch.db.backend.codecs import read_time
+
 BigInt = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -36,13 +38,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """A one-step conversion of SQLite's text, since a page reads thousands of times."""
         if dialect.name == "sqlite":
-            return _from_text
+            return read_time
         return super().result_processor(dialect, coltype)
-
-
-def _from_text(text: str | None) -> datetime | None:
-    # replacing the zone afterwards would take ten times as long
-    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
 
 
 def where_known(name: str, *columns: str) -> Index:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product, add_bias
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
 from kswatch.kernels.problem import Problem
@@ -62,7 +62,12 @@ class Baseline(Implementation):
     def live_product(self, problem: Problem, device: torch.device, transposed: bool = False) -> LiveProduct:
         """See `Implementation`."""
         self.require_support(problem, device)
-        return super().live_product(problem, device, transposed)
+
+        def product(weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+            blocks = weights.transpose(1, 2) if transposed else weights
+            return add_bias(problem, self.product(problem, self.laid_out(problem, blocks))(x), bias)
+
+        return product
 
     def product(self, problem: Problem, laid_out: Any) -> Product:  # noqa: ANN401
         """See `Implementation`, without the check that torch supports the problem."""

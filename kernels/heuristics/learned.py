@@ -178,9 +178,13 @@ def layer_choice(problem: Problem, facts: DeviceFacts) -> str:
     Raises:
         ConfigurationError: the model file in use cannot be read.
     """
-    if _kind(facts) == "cpu" and problem.pattern.nonzeros <= SMALL_WEIGHTS:
+    if _kind(facts) != "cpu":
+        return ranked(problem, facts)[0]
+    if problem.pattern.nonzeros <= SMALL_WEIGHTS:
         return "fused"
-    return ranked(problem, facts)[0]
+    return ranked(problem, {"kind": "cpu", "model": "cpu"})[
+        0
+    ]  # most systems do not name their CPU to a layer
 
 
 def _distance(section: ModelSection, problem: Problem, facts: DeviceFacts, metrics: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 """The products of a weight as it is now: laid out for each call, or kept with a proof that nothing changed.
 
-Nothing tells whether a tensor's memory has changed: torch's counter of in-place changes misses fused
+There is no sign of every change of a tensor's memory: torch's counter of in-place changes misses fused
 optimisers, collectives, `.data`, NumPy views and other processes. So laid-out weights are reused only after
 every byte of the weight was compared with the copy that they were made from, or for a frozen layer.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from kswatch.errors import UsageError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
+from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
@@ -99,6 +99,8 @@ class Kept:
         """The weight that is frozen: its copy is used in place of it, without being compared."""
         self.frozen_bias: tuple[torch.Tensor | None, torch.Tensor | None] = None, None
         """The bias that is frozen, and its copy."""
+        self.live: dict[Hashable, LiveProduct] = {}
+        """Products that read weights where they lie and hold none."""
 
     def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Use copies in place of these tensors from now on."""
@@ -151,6 +153,10 @@ def multiply_present(
     """
     if kept is not None and (copy := kept.valid_copy(weight)) is not None:
         return copy.multiply(x, bias, key)
+    live_key = key, weight.shape, weight.dtype, weight.device
+    live = None if kept is None else kept.live.get(live_key)
+    if live is not None and weight.is_contiguous() and not weight.is_neg():
+        return live(weight.detach(), x, bias)
     implementation, problem = chosen(weight, key)
     if (
         kept is not None
@@ -160,7 +166,10 @@ def multiply_present(
         kept.copy = copy = LaidOutWeight(_copied(weight))
         return copy.multiply(x, bias, key)
     present = weight.detach().to(x.dtype).resolve_neg().contiguous()
-    return implementation.live_product(problem, x.device, key[-1])(present, x, bias)
+    live = implementation.live_product(problem, x.device, key[-1])
+    if kept is not None and weight.dtype == x.dtype and implementation.reads_in_place(problem, key[-1]):
+        kept.live = {live_key: live} if len(kept.live) >= MAX_CLOSURES else {**kept.live, live_key: live}
+    return live(present, x, bias)
 
 
 def _is_worth_keeping(

@@ -42,11 +42,12 @@ def multiply(*inputs: *Inputs, kept: Kept | None = None) -> torch.Tensor:
         y = NATIVE.product(x, weight, bias, transposed, algorithm, layout)
         if y is not None:
             return y
-    elif kept.source is weight and not torch.is_grad_enabled():
-        weight, bias = kept.present_weight(weight), kept.present_bias(bias)
-    if is_transformed():
-        return _definition_product(weight.transpose(1, 2) if transposed else weight, bias, layout, x)
-    if is_observed() or not (is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias))):
+    observed = is_observed() or not (is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)))
+    if observed or is_transformed():
+        if kept is not None:
+            weight, bias = kept.present_weight(weight), kept.present_bias(bias)
+        if is_transformed():
+            return _definition_product(weight.transpose(1, 2) if transposed else weight, bias, layout, x)
         return product(x, weight, bias, transposed, algorithm, layout)
     if _is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         x = x.to(torch.get_autocast_dtype(x.device.type))
@@ -57,10 +58,14 @@ def multiply(*inputs: *Inputs, kept: Kept | None = None) -> torch.Tensor:
     return _compute(x, weight, bias, transposed, algorithm, layout, kept=kept)
 
 
-@torch.compiler.assume_constant_result  # the compiler guards its graphs by the active transforms
 def is_transformed() -> bool:
     """Whether a transform of `torch.func` or forward-mode AD is active."""
     return _peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+# As torch.compiler.assume_constant_result marks it, which would load the compiler (seconds of CPU time):
+# graphs are guarded by the active transforms.
+is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_observed() -> bool:

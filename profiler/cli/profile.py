@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.db.cli.options import (
+    LARGEST_NUMBER,
     BatchesOption,
     ImplementationsOption,
     JsonOption,
@@ -210,8 +211,8 @@ def _show(store: Store, result: RunResult, as_json: bool) -> None:
 @app.command()
 def compare(
     ctx: typer.Context,
-    before: Annotated[int, typer.Argument(help="Earlier run.")],
-    after: Annotated[int, typer.Argument(help="Later run.")],
+    before: Annotated[int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Earlier run.")],
+    after: Annotated[int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Later run.")],
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs of one device, cell by cell, with the significance of each change.

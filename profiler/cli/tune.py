@@ -37,7 +37,9 @@ def tune(
     batch: BatchesOption = None,
     precision: PrecisionsOption = None,
     layout: LayoutsOption = None,
-    most: Annotated[int, typer.Option(min=1, help="Maximum number of tiles to try per problem.")] = 12,
+    most: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Maximum number of tiles to try per problem.")
+    ] = 12,
     budget: Annotated[
         str | None, typer.Option(help="Time limit, as 90s, 8m or 3h; the next call continues the search.")
     ] = None,

@@ -170,8 +170,11 @@ class ProblemLoop:
         self._progress.left_out(skipped)
 
     def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
-        # A store that failed a moment ago may fail again: the first error is the one to report.
-        with suppress(KswatchError):
+        try:
             predictions.record(self._store, self._run_id)
             self._store.finish_run(self._run_id, state, seconds, max(0.0, harness_seconds))
+        except KswatchError:
+            if state == "finished":
+                raise
+            # A store that failed a moment ago may fail again: the first error is the one to report.
         self._progress.end(f"run {self._run_id} is {state} after {as_text(seconds)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -43,6 +44,12 @@ _log = logging.getLogger(__name__)
 
 NIGHTLY: Final = "nightly"
 """Name of the schedule's mark, and the kind of its runs."""
+
+_SINCE: Final = "nightly since"
+"""Name of the mark of the schedule's begin, which is never moved."""
+SCHEDULE: Final = "schedule"
+"""The user name of requests that no person made."""
+_DUE_AT: Final = "nightly due at %Y-%m-%d %H:%M UTC"
 
 CheckMissingData = Callable[[], Any]
 
@@ -138,7 +145,7 @@ class Server:
         due = missed(self._schedule, last, now) if last else None
         if due is None:
             return
-        nights = self._nights_of(due)
+        nights = [] if due in self._requested_nights() else self._nights_of(due)
         with self._store.writing() as session:
             if schedule_marks.mark_due(session, NIGHTLY, due):
                 for night in nights:
@@ -149,15 +156,28 @@ class Server:
         last = schedule_marks.last_due(self._store, NIGHTLY)
         if last is None:
             with self._store.writing() as session:
-                schedule_marks.mark_due(session, NIGHTLY, now)
+                for name in (NIGHTLY, _SINCE):
+                    schedule_marks.mark_due(session, name, now)
             return None
         due = next_due(self._schedule, now)
         if due is None or last <= due:
             return last
         # Queued by a clock that was ahead: all nights until then would be left out.
-        if schedule_marks.correct_mark(self._store, NIGHTLY, last, now):
-            _log.warning("the last night is marked as of %s, in the future: the mark is set to now", last)
-        return now
+        since = schedule_marks.last_due(self._store, _SINCE)
+        known = self._requested_nights() | ({since} if since else set())
+        right = max((moment for moment in known if moment <= now), default=now)
+        if schedule_marks.correct_mark(self._store, NIGHTLY, last, right):
+            _log.warning("the last night is marked as of %s, in the future: the mark is set to %s", last, right)
+        return right
+
+    def _requested_nights(self) -> set[datetime]:
+        """The due times that have been queued: marks may have been moved by wrong clocks, these were not."""
+        nights = set()
+        for request in queries.requests(self._store, limit=None):
+            if request.kind == NIGHTLY and request.asked_by == SCHEDULE:
+                with suppress(ValueError):  # of a version with another text
+                    nights.add(datetime.strptime(request.why or "", _DUE_AT).replace(tzinfo=UTC))
+        return nights
 
     def _nights_of(self, due: datetime) -> list[RequestedRun]:
         """The nightly runs of a due time, without the devices whose earlier night still waits."""
@@ -168,8 +188,8 @@ class Server:
             RequestedRun(
                 nightly_suite(self._config, device, context.find_device),
                 device,
-                asked_by="schedule",
-                why=f"nightly due at {due:%Y-%m-%d %H:%M} UTC",
+                asked_by=SCHEDULE,
+                why=due.strftime(_DUE_AT),
                 arguments={"budget": self._config.nightly_budget},
                 kind=NIGHTLY,
             )

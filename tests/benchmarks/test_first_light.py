@@ -124,7 +124,7 @@ echo machine code > kernel.cubin
 @pytest.fixture
 def rehearsed(runner, tmp_path, monkeypatch):
     """A function that runs the stages with given prefixes on a stand-in GPU and a stand-in nvcc."""
-    runner.gpu, runner.until = True, time.monotonic() + 1200
+    runner.gpu, runner.until = True, time.monotonic() + 3000
     nvcc = tmp_path / "toolkit" / "bin" / "nvcc"
     nvcc.parent.mkdir(parents=True)
     nvcc.write_text(NVCC)
@@ -136,13 +136,13 @@ def rehearsed(runner, tmp_path, monkeypatch):
     def run(*prefixes):
         every = first_light.stages("cuda", runner.out)
         wanted = [stage for stage in every if stage.name.startswith(prefixes)]
-        return [runner.run(replace(stage, limit_s=600)) for stage in wanted]  # the machine may be slow
+        return [runner.run(replace(stage, limit_s=1500)) for stage in wanted]  # the machine may be slow
 
     return run
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_the_stages_that_run_kernels_finish_and_leave_their_results(rehearsed, runner):
     results = rehearsed("check", "ladder")
     assert [(result.name, result.output) for result in results if result.state != "done"] == []
@@ -152,7 +152,7 @@ def test_the_stages_that_run_kernels_finish_and_leave_their_results(rehearsed, r
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_kernels_of_the_compile_stages_serve_the_suites_without_a_compiler(rehearsed, monkeypatch):
     assert [(each.name, each.state) for each in rehearsed("compile")] == [
         ("compile trials", "done"),

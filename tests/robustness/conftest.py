@@ -9,7 +9,7 @@ import pytest
 
 from kswatch.profiler.planning import suites
 from kswatch.profiler.runs import session
-from tests.db.conftest import backend, empty_url, store, url  # noqa: F401  (fixtures)
+from tests.db.conftest import backend, empty_url, new_store, store, url  # noqa: F401  (fixtures)
 from tests.profiler.conftest import scripted  # noqa: F401
 from tests.robustness.planted_night import REVISION, SUITE, PlantedHost
 

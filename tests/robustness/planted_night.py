@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event
 
 from kswatch.ci.check import judge
@@ -50,12 +51,13 @@ class PlantedEngine:
 
     busy_s = 0.0
 
-    def __init__(self, host: PlantedHost, stop: Event) -> None:
+    def __init__(self, host: PlantedHost, device: DeviceRecord, stop: Event) -> None:
         self._host = host
+        self._device = device
         self._stop = stop
 
     def site(self) -> MeasurementSite:
-        return MeasurementSite(DEVICE, EnvironmentRecord(host="planted", driver="550.1"))
+        return MeasurementSite(self._device, EnvironmentRecord(host="planted", driver="550.1"))
 
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
         if self._stop.is_set():
@@ -102,6 +104,8 @@ class PlantedHost:
     """How long a problem takes."""
     measured: Callable[[Problem], object] = lambda problem: None
     """Called when a problem was measured, before it is recorded."""
+    exported: Path = Path()
+    """A file to import."""
     due: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
 
     def context(self, **options: object) -> RunContext:
@@ -109,7 +113,7 @@ class PlantedHost:
         config = ProfilerConfig(devices=("cpu",), cpu_suite=SUITE.name, poll_s=0.01, nightly_cron=cron)
         defaults = {
             "config": config,
-            "make_engine": lambda target, watchdog_s, stop: PlantedEngine(self, stop),
+            "make_engine": lambda target, watchdog_s, stop: PlantedEngine(self, target.record, stop),
             "find_device": lambda spec: TARGET,
             "list_devices": lambda: (TARGET,),
         }

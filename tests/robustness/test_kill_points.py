@@ -6,7 +6,7 @@ The fast tests go on from what one life leaves at each of its commits; the slow 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -135,3 +135,19 @@ def test_a_run_survives_a_kill_at_each_commit(kills):
 def test_a_run_and_a_request_survive_sigkill_at_each_commit(kills, life, afterwards):
     kills.host = replace(kills.host, due=kills.host.due + timedelta(hours=1))  # no night is due
     assert kills.survive_sigkill(life, afterwards) > 10
+
+
+def import_exported(host: PlantedHost) -> None:
+    """Import what the planted store was exported to."""
+    with closing(Store.open(host.url)) as store:
+        import_file(store, host.exported)
+
+
+@pytest.mark.parametrize("way", ["survive", pytest.param("survive_sigkill", marks=pytest.mark.slow)])
+def test_an_import_survives_a_kill_at_each_commit_when_the_file_is_imported_again(kills, empty_file, way):
+    kills.host = replace(kills.host, exported=kills.folder / "exported.jsonl")
+    with closing(Store.open(kills.host.url)) as store:
+        export_runs(store, kills.host.exported, "jsonl")
+        nights = len(queries.runs(store, limit=None))
+    shutil.copy(empty_file, kills.folder / "kswatch.db")
+    assert getattr(kills, way)(import_exported, import_exported) == nights == 12

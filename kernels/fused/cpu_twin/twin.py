@@ -140,8 +140,9 @@ class PackedWeights:
     `batch_first`: panels of up to three vectors of outputs (k, j) for each l. `batch_last`: a dense b × c
     matrix for each (i, j). A 32-bit word holds a weight, or two neighbouring ones in bf16 where the CPU
     multiplies pairs; fp16, and bf16 elsewhere, are widened to fp32. So a copy has at most 4 bytes a weight,
-    and padding to whole vectors. Packing reads and writes each weight once, by vectorised transpositions:
-    one to ten percent of the time of a product with 128 rows.
+    and padding to whole vectors. Packing reads and writes each weight once, by vectorised transpositions.
+    Measured on one core (Zen 5), call included, it adds up to 15 percent to a product with 128 rows in fp32,
+    up to 33 percent in bf16 (most at d = 2 and 3); with 512 rows about a quarter of that.
     """
 
     plan: TwinPlan
@@ -165,7 +166,8 @@ def lay_out(
         UsageError: the weights have another shape, dtype or device.
     """
     plan = plan_for(problem, tile)
-    require_weights(problem, weights, transposed)
+    shape = weights_shape(problem, transposed)
+    require_tensor("weights", weights, shape, STORAGE_DTYPES[problem.precision], CPU)
     return pack(plan, weights, transposed)
 
 
@@ -183,15 +185,10 @@ def plan_for(problem: Problem, tile: TwinTile | None = None) -> TwinPlan:
     return open_plan(loaded.functions, problem.pattern, problem.precision, problem.layout, tile)
 
 
-def require_weights(problem: Problem, weights: torch.Tensor, transposed: bool) -> None:
-    """Check the weights of a problem, or those of Kᵀ.
-
-    Raises:
-        UsageError: they have another shape, dtype or device.
-    """
+def weights_shape(problem: Problem, transposed: bool) -> tuple[int, int, int, int]:
+    """The shape of the weights of a problem, or of those of Kᵀ."""
     a, b, c, d = problem.pattern.as_tuple()
-    shape = (a, c, b, d) if transposed else (a, b, c, d)
-    require_tensor("weights", weights, shape, STORAGE_DTYPES[problem.precision], CPU)
+    return (a, c, b, d) if transposed else (a, b, c, d)
 
 
 def pack(plan: TwinPlan, weights: torch.Tensor, transposed: bool) -> PackedWeights:
@@ -255,9 +252,10 @@ def unpacked_product(problem: Problem, transposed: bool = False) -> Callable[...
         problem.batch,
     )
     output_shape, input_shape = problem.output_shape, problem.input_shape
+    shape_of_weights = weights_shape(problem, transposed)
 
     def product(weights: torch.Tensor, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        require_weights(problem, weights, transposed)
+        require_tensor("weights", weights, shape_of_weights, dtype, CPU)
         require_input(x, input_shape, dtype, CPU)
         weights = weights.contiguous()
         y = empty(output_shape, dtype=dtype, device=x.device)

@@ -169,10 +169,16 @@ def test_a_chain_is_advised_factor_by_factor(run):
         run("advise", "1,192,48,2", "1,192,48,2", *WHERE, "--device", "H200")
 
 
-@pytest.mark.parametrize("arguments", [("4,64,64",), ("4,64,64,0",), ("4,32,32,8", "--batch", "0")])
-def test_a_malformed_problem_is_refused(run, arguments):
+@pytest.mark.parametrize("pattern", ["4,64,64", "4,64,64,0"])
+def test_a_malformed_problem_is_refused(run, pattern):
     with pytest.raises(KswatchError):
-        run("advise", arguments[0], *WHERE, *arguments[1:], "--device", "H200")
+        run("advise", pattern, *WHERE, "--device", "H200")
+
+
+def test_a_batch_below_1_is_a_fault_of_usage(store):
+    arguments = ["advise", "4,32,32,8", "--batch", "0", "--device", "H200"]
+    result = CliRunner().invoke(app, arguments, obj=sample_services(str(store.engine.url)))
+    assert result.exit_code == 2 and "--batch" in result.output
 
 
 def test_a_corrupt_model_file_is_an_error_that_names_the_cure(run, model_file):

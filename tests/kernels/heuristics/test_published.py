@@ -91,6 +91,7 @@ def readme_row(precision: str, layout: str, heuristic: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # on a busy machine; half a minute of work
 @pytest.mark.parametrize(("precision", "layout"), SETS)
 def test_learned_has_exactly_the_figures_of_the_readme(store, precision, layout) -> None:
     """Fitting is the same on every processor, so that no figure needs a tolerance."""

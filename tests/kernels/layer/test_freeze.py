@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations
 
 from kswatch.errors import UsageError
 from kswatch.kernels import KSLinear
+from kswatch.kernels.catalogue import implementation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,6 +57,17 @@ def test_it_keeps_weights_and_bias_until_it_is_refreshed_for_every_batch_and_dty
         layer.unfreeze()
         for x in inputs:
             check_values(layer, x, by_einsum(layer, x))
+
+
+def test_what_was_laid_out_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen, x = KSLinear([(2, 40, 40, 11)], algorithm="bmm").eval().freeze(), torch.randn(5, 880)
+    bmm, calls = implementation("bmm"), []
+    lay_out = bmm.lay_out
+    monkeypatch.setattr(bmm, "lay_out", lambda *arguments: calls.append(arguments) or lay_out(*arguments))
+    with torch.no_grad():
+        for batch in (5, 5, 3):
+            frozen(x[:batch])
+    assert len(calls) == 1
 
 
 def test_repr_shows_it(layer: KSLinear) -> None:

@@ -56,6 +56,7 @@ class InterpretedGpu:
 
     def load(self, compiled: Tile, device: torch.device, name: str, shared_bytes: int) -> driver.Kernel:
         """Stands in for `driver.load`."""
+
         def kernel(grid: tuple, block: tuple, packed: bytes, dynamic_bytes: int, stream: object) -> None:
             assert grid[1:] == block[1:] == (1, 1)
             assert dynamic_bytes <= max(shared_bytes, driver.PLAIN_SHARED_BYTES)

@@ -55,7 +55,7 @@ class BatchFirst final : public Plan {
     if (transposed)
       return for_each_part(shape.a * depth, words, shape.b * shape.d, threads,
                            [&](int64_t item, float* room) { pack_step(weights, item, packed, room); });
-    return for_each_part(shape.a * vectors_per_i_, words, depth * (kLanes + shape.d), threads,
+    return for_each_part(shape.a * vectors_per_i_, words, depth * (kLanes + shape.d) + kLanes, threads,
                          [&](int64_t item, float* room) { pack_vector(weights, item, packed, room); });
   }
 
@@ -86,7 +86,11 @@ class BatchFirst final : public Plan {
       const int64_t k = panel.first_vector * per_vector;
       const int64_t count = std::min(panel.vectors * per_vector, shape.b - k);
       float* row = to + i * packed_per_i_ + panel.offset + step * width;
-      copy_units(panel.period, words + k * shape.d + panel.first_j, shape.d, row, panel.period, count);
+      const float* from = words + k * shape.d + panel.first_j;
+      if (panel.period == shape.d)
+        copy_words(from, count * panel.period, row);
+      else
+        copy_units(panel.period, from, shape.d, row, panel.period, count);
       std::fill(row + count * panel.period, row + width, 0.0f);
     }
   }

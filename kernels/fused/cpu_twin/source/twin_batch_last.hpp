@@ -35,7 +35,7 @@ class BatchLast final : public Plan {
     if (transposed)
       return for_each_part(shape.a * divide_up(depth, kLanes), words, kLanes * shape.b * shape.d, threads,
                            [&](int64_t item, float* room) { pack_steps(weights, item, packed, room); });
-    return for_each_part(shape.a * shape.b, words, depth * shape.d, threads,
+    return for_each_part(shape.a * shape.b, words, depth * shape.d + kLanes, threads,
                          [&](int64_t item, float* room) { pack_row_of(weights, item, packed, room); });
   }
 

@@ -46,6 +46,16 @@ inline void pair_rows_of(const Element* from, int64_t pairs, int64_t run, float*
   for (int64_t step = 0; step < pairs; ++step, from += 2 * d) pair_runs(from, from + d, d, to + step * d);
 }
 
+// The same for runs shorter than a vector, with whole vectors where both runs lie before `end`: each store
+// writes beyond its run, where the next one follows. `to` has room for a vector more.
+template <class Element>
+inline void pair_short_rows(const Element* from, const Element* end, int64_t pairs, int64_t d, float* to) {
+  int64_t step = 0;
+  for (; step < pairs && from + d + kLanes <= end; ++step, from += 2 * d, to += d)
+    pair_runs(from, from + d, kLanes, to);
+  for (; step < pairs; ++step, from += 2 * d, to += d) pair_runs(from, from + d, d, to);
+}
+
 // The words [step][j] of c rows of d elements without gaps, in `room` or, where they are words already, in
 // place.
 template <class Element>
@@ -56,6 +66,7 @@ inline const float* words_along_l(const Element* from, int64_t c, int64_t d, flo
     else if (d == 2) pair_rows_of<Element, 2>(from, pairs, d, room);
     else if (d == 4) pair_rows_of<Element, 4>(from, pairs, d, room);
     else if (d == 8) pair_rows_of<Element, 8>(from, pairs, d, room);
+    else if (d < kLanes) pair_short_rows(from, from + c * d, pairs, d, room);
     else pair_rows_of<Element, 0>(from, pairs, d, room);
     if (c % 2) pair_runs<Element>(from + (c - 1) * d, nullptr, d, room + pairs * d);
     return room;
@@ -205,6 +216,13 @@ inline void split(const float* from, int64_t count, int64_t d, float* to, int64_
 }
 
 // ---- units of neighbouring j's -----------------------------------------------------------------------
+
+// Written as a loop over words, GCC would call memcpy.
+inline void copy_words(const float* from, int64_t count, float* to) {
+  int64_t n = 0;
+  for (; n + kLanes <= count; n += kLanes) *reinterpret_cast<Vector*>(to + n) = load_words(from + n);
+  for (; n < count; ++n) to[n] = from[n];
+}
 
 // Copies `count` units of kUnit words with a distance of their own on both sides.
 template <int kUnit>

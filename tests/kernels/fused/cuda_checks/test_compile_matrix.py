@@ -41,6 +41,7 @@ def assert_no_spills(architecture, tiles):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_tiles_of_many_problems_compile_without_spills(architecture):
     assert_no_spills(architecture, chosen_tiles(architecture, PATTERNS, BATCHES))

@@ -72,7 +72,7 @@ def test_every_family_is_within_its_budget_and_a_second_listing_is_cached():
 
 @needs_nvcc
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, 100, 120])
 def test_every_architecture_is_within_its_budget(architecture):
     assert not [str(fault) for fault in faults(listing([architecture]), read_budget())]

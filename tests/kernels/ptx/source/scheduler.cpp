@@ -292,10 +292,8 @@ void start_cluster(Cluster& c, u32 index) {
 }
 
 void retry(Cluster& c) {
-  for (const int id : c.trying) {
-    c.warps[id].parked = 0;
-    c.ready.push_back(id);
-  }
+  for (Warp& w : c.warps) w.parked = 0;  // also of those whose other lanes still run
+  c.ready.insert(c.ready.end(), c.trying.begin(), c.trying.end());
   c.trying.clear();
   c.woken = false;
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.kernels.ptx.instructions.test_fragments import DTYPES, draw, place_a, word_bytes
 from tests.kernels.ptx.small_kernels import run_small, seen
-from tests.kernels.ptx.test_fragments import DTYPES, draw, place_a, word_bytes
 
 COLUMNS = 64
 SUMS = ", ".join(f"%f{u}" for u in range(COLUMNS // 2))

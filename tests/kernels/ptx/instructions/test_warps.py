@@ -154,3 +154,40 @@ def test_setmaxnreg_in_the_other_direction_is_found():
     assert seen(
         run_small(REGISTERS.format(inc=120, dec=24), threads=512), "setmaxnreg in the other direction"
     )
+
+
+ONE_LANE_WAITS = """
+  mov.u32 %r1, full;
+  setp.ne.u32 p, tid, 0;
+  @p bra ready;
+  mbarrier.init.shared::cta.b64 [%r1], 1;
+ready:
+  bar.sync 0;
+  setp.eq.u32 p, warp, 1;
+  @p bra arrive;
+  mov.u32 %r2, 50;
+  setp.ne.u32 p, lane, 0;
+  @p bra work;
+wait:
+  mbarrier.try_wait.parity.shared::cta.b64 q, [%r1], 0;
+  @!q bra wait;
+  bra together;
+work:
+  sub.u32 %r2, %r2, 1;
+  setp.ne.u32 q, %r2, 0;
+  @q bra work;
+together:
+  bar.warp.sync -1;
+  bra end;
+arrive:
+  setp.eq.u32 q, lane, 0;
+  @q mbarrier.arrive.shared::cta.b64 _, [%r1];
+end:
+"""
+
+
+def test_a_lane_that_waits_is_woken_while_the_others_work():
+    for seed in range(1, 31):
+        options = Options(seed, quantum=20, max_steps=20000)
+        found = run_small(ONE_LANE_WAITS, threads=64, shared=".shared .align 8 .b8 full[8];", options=options)
+        assert found.faults == []

@@ -1,0 +1,106 @@
+"""A disk that is full at each commit: one sentence with the cure, nothing half-written, and a run to resume."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from kswatch.db.maintenance.stats_and_prune import faults
+from kswatch.db.queries import basic as queries
+from kswatch.db.store import Store
+from tests.db.backend.test_engine import in_child
+from tests.robustness.kill_points import at_each_commit, contents, differences
+from tests.robustness.planted_night import PlantedHost
+from tests.robustness.test_kill_points import profile, profile_on, serve_later
+
+ROOT = Path(__file__).parents[2]
+FULL = "the disk is full; nothing recorded is lost: free some space and start again"
+Act = Callable[[PlantedHost], object]
+
+
+def live_on_a_full_disk(host: PlantedHost, life: Act, full_from: int) -> tuple[str, bool]:
+    """What `life` says in a process of its own, and whether it came to the commit from which the disk is full."""
+    reached = Path(f"{host.url.removeprefix('sqlite:///')}.full")
+
+    def fail(number: int, moment: str) -> None:
+        if moment == "before" and number >= full_from:
+            reached.touch()
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def live() -> None:
+        with at_each_commit(fail):
+            life(host)
+
+    return in_child(live), reached.exists()
+
+
+@pytest.mark.parametrize(
+    ("life", "afterwards"),
+    [(profile, profile_on), pytest.param(PlantedHost.serve, serve_later, marks=pytest.mark.slow)],
+)
+def test_a_disk_that_is_full_from_any_commit_on_is_told_and_nothing_is_lost(
+    planted, tmp_path, life, afterwards
+):
+    def copied(name: str) -> PlantedHost:
+        return replace(planted, url=f"sqlite:///{shutil.copy(tmp_path / 'kswatch.db', tmp_path / name)}")
+
+    undisturbed = copied("undisturbed.db")
+    life(undisturbed)
+    with closing(Store.open(undisturbed.url)) as store:
+        expected = contents(store)
+    for number in count(1):
+        host = copied(f"full_{number}.db")
+        message, was_full = live_on_a_full_disk(host, life, number)
+        if not was_full:
+            break
+        with closing(Store.open(host.url)) as store:
+            assert faults(store) == []
+            is_whole = not differences(store, expected)
+        assert is_whole or FULL in message, f"full from commit {number}: {message}"
+        afterwards(host)
+        with closing(Store.open(host.url)) as store:
+            assert not (found := differences(store, expected)), "\n".join([f"commit {number}", *found])
+    assert number > 10
+
+
+COMMAND = [sys.executable, "-m", "kswatch", "profile", "--device", "sim:h200?seed=3", "--implementation", "fused"]
+PATTERNS = [f"--pattern={a},{b},{b},{d}" for a in (1, 2, 4) for b in (16, 32) for d in (1, 2)]
+
+
+def limit_files(most: int) -> None:
+    """A file of this process may not grow beyond `most` bytes: writing fails as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_real_command_whose_store_cannot_grow_ends_with_a_sentence_and_is_resumed(tmp_path):
+    path = tmp_path / "kswatch.db"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "KSWATCH_DATABASE_URL": f"sqlite:///{path}"}
+    Store.open(f"sqlite:///{path}").close()
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    most = path.stat().st_size + 60_000
+    ended = subprocess.run([*COMMAND, *PATTERNS], preexec_fn=lambda: limit_files(most), **options)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "free some space" in ended.stderr
+    with closing(Store.open(f"sqlite:///{path}")) as store:
+        assert faults(store) == []
+        begun = queries.runs(store)
+    again = [*COMMAND[:4], "--resume"] if begun else [*COMMAND, *PATTERNS]
+    assert subprocess.run(again, **options).returncode == 0
+    with closing(Store.open(f"sqlite:///{path}")) as store:
+        (run,) = queries.runs(store)
+        assert (run.state, run.cells) == ("finished", run.planned_cells)
