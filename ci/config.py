@@ -32,8 +32,8 @@ class CiConfig:
     """A change must exceed this many noise units of its series, and the floor."""
 
     confirm_units: NoiseUnits = 10.0
-    """Noise units by which four series of a family confirm each other at once, and half of which confirm a pool;
-    any other change must reproduce when the cells are measured again, or on the next nights."""
+    """Noise units by which four series of a family confirm each other at once, and half of which confirm a
+    pool; any other change must reproduce when the cells are measured again, or on the next nights."""
 
     false_discovery_rate: Share = 0.05
     """An alert opens on findings that are significant at this rate among all series of the night."""

@@ -191,7 +191,7 @@ def change_points(folder: Path) -> Iterator[Figure]:
     for row in json.loads((folder / "scores.json").read_text()):
         yield Figure(f"{row['detector'].split(':')[-1]} on {row['set']}: F1", row["F1"], "")
         yield Figure(f"{row['detector'].split(':')[-1]} on {row['set']}: TCPD-F1", row["tcpdF1"], "")
-    for row in json.loads(rig("change_points", "--json")):
+    for row in json.loads(rig("change_points.scores", "--json")):
         name = f"{row['detector']} on {row['set']}"
         yield Figure(f"{name}: F1", row["F1"], "", ">= 0.68" if "ours" in name and "222" in name else "")
         yield Figure(f"{name}: quiet series with an alarm", row["quiet series with an alarm"], "", "<= 0.1")

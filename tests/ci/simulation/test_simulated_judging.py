@@ -65,5 +65,5 @@ def test_a_year_of_planted_causes_is_reported_early_and_once(figure):
     assert np.mean(found.alerts_per_cause) <= 1.1
 
 
-MOST_FALSE = 30.0
+MOST_FALSE = 10.0
 """False alerts per 1,000 nights of all cells, with the noise of real series; ci/README.md has the figures."""

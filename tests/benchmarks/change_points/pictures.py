@@ -1,6 +1,6 @@
 """Pictures of published series with the changes that people marked and those that the detector finds.
 
-    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_point_pictures    # docs/change_points/*.svg
+    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_points.pictures    # docs/change_points/*.svg
 
 The series are of SAP/performance-regression-data-set (hana/large_2022), CC-BY-4.0; see the README in FOLDER.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from kswatch.ci.change_points import change_points
 from tests.ci.change_points.scoring import load_scorer
 
-FOLDER = Path(__file__).parents[2] / "docs" / "change_points"
+FOLDER = Path(__file__).parents[3] / "docs" / "change_points"
 SERIES = {
     "steps": "sap_8330_split1",
     "short_levels": "sap_8984_split2",

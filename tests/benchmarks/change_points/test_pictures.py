@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.change_point_pictures import FOLDER, SERIES, picture, pictures
+from tests.benchmarks.change_points.pictures import FOLDER, SERIES, picture, pictures
 
 REFERENCE = os.environ.get("KSWATCH_REFERENCE")
 PAGE = FOLDER.with_suffix(".md")
@@ -36,5 +36,5 @@ def test_a_picture_has_a_line_for_each_mark_and_each_change():
 def test_the_stored_pictures_show_what_the_detector_finds():
     for name, text in pictures(Path(REFERENCE)).items():
         assert lines((FOLDER / name).read_text(encoding="utf-8")) == lines(text), (
-            f"{name}: draw it again by `python -m tests.benchmarks.change_point_pictures`"
+            f"{name}: draw it again by `python -m tests.benchmarks.change_points.pictures`"
         )

@@ -1,7 +1,7 @@
 """The detector and Perfherder's rule on the published series that people labelled, as a table.
 
-    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_points           # some two minutes
-    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_points --json
+    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_points.scores           # some two minutes
+    KSWATCH_REFERENCE=FOLDER python -m tests.benchmarks.change_points.scores --json
 
 Fitted: the settings as they are, on the series that they were chosen on. Cross-validated: each tenth of the
 series with the settings, out of 960, of the best F1 on the other nine tenths, over 40 partitions.
