@@ -22,6 +22,8 @@ TABLES: dict[str, type] = {
     "dashboard": DashboardConfig,
 }
 
+LONGEST_MESSAGE = 600
+"""Characters."""
 _SECRET_KEYS = ("url",)
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 
@@ -68,7 +70,7 @@ def _read_table(path: Path, name: str, values: object) -> object:
         read = _convert(table, values) if values else table()
         _check_meaning(name, read, values)
     except (ConfigurationError, UsageError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {_within(str(error), LONGEST_MESSAGE)}") from None
     except _WrongValueError as error:
         raise ConfigurationError(f"{path}: {name}.{error}; correct it") from None
     return read
@@ -101,6 +103,11 @@ def _wanted(kind: Any, message: str) -> str:  # noqa: ANN401  (a type)
     if get_origin(kind) is tuple:
         return 'a list of texts, as in ["a", "b"]'
     return _KINDS.get(kind, message)
+
+
+def _within(message: str, most: int) -> str:
+    """The beginning and end of a message, which may repeat a text of any length."""
+    return message if len(message) <= most else f"{message[: most // 2]}...{message[-most // 2 :]}"
 
 
 def _shortened(value: object) -> str:

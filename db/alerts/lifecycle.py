@@ -153,8 +153,9 @@ def record_recurrence(store: Store, alert_id: int, new: NewAlert) -> str:
     """
     with store.writing() as session:
         alert = _alert(session, alert_id)
-        if (alert.newest_run_id, alert.title, alert.confirmed) == (new.run_id, new.title, new.confirmed):
-            return alert.state  # the run was judged again, with the same result
+        is_same = (alert.newest_run_id, alert.title) == (new.run_id, new.title)
+        if is_same and (alert.confirmed or not new.confirmed):
+            return alert.state  # the run was judged again, with the same result, maybe after a confirmation
         alert.newest_run_id, alert.title = new.run_id, new.title
         alert.worst_change, alert.explanation = new.worst_change, dict(new.explanation)
         alert.good_nights = 0

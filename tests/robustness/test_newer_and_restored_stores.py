@@ -27,7 +27,7 @@ COMMANDS = [
     "nightly --device sim:h200 --quiet",
     "serve",
     "import {file}",
-    "export --out {file}.jsonl",
+    "export --all {file}.jsonl",
     "summary",
     "runs",
     "runs exclude 1 --reason fan",

@@ -33,6 +33,8 @@ GUARDS: dict[str, list[str]] = {
     "simulate": ["--nights", "1", "--store", "simulated.db"],
 }
 """Options that keep a command from measuring, or from waiting for work."""
+MEASURING = ("nightly", "tune", "worker")
+"""Commands that a real device would keep at work."""
 NEEDED = {
     "before": "1",
     "after": "2",
@@ -98,6 +100,7 @@ def hostile_lines() -> list[list[str]]:
         for parameter in command.params
         if not getattr(parameter, "is_flag", False)
         for value in _values(parameter.name)
+        if (path[0] not in MEASURING or value != "cpu")
     ]
 
 

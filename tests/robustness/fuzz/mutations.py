@@ -83,7 +83,10 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def _changed_field(line: str, randomness: random.Random) -> str:
     """The line of JSON with one value replaced, removed, or beside an unknown one."""
-    value = json.loads(line)
+    try:
+        value = json.loads(line)
+    except ValueError:  # it has another fault already
+        return _changed_cell(line, randomness)
     *path, last = randomness.choice(list(places(value)))
     holder = value
     for key in path:

@@ -83,6 +83,7 @@ def test_hostile_values_of_parameters_end_in_a_sentence(runner: Runner) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_every_hostile_value_of_every_parameter_ends_in_a_sentence(runner: Runner) -> None:
     assert runner.faults(hostile_lines()) == []
 
@@ -153,6 +154,7 @@ def test_a_damaged_store_is_reported_in_a_sentence(runner: Runner, whole_file: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_many_damaged_stores_are_reported_in_a_sentence(
     runner: Runner, whole_file: Path, tmp_path: Path
 ) -> None:

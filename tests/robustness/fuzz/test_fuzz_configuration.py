@@ -125,6 +125,7 @@ def test_a_mutated_configuration_is_read_or_refused_in_a_sentence(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_many_mutated_configurations_are_read_or_refused_in_a_sentence(tmp_path: Path) -> None:
     assert faults(tmp_path, seed=2, number=20_000) == []
 

@@ -95,6 +95,7 @@ def test_a_mutated_file_records_whole_runs_or_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_many_mutated_files_record_whole_runs_or_nothing(
     store: Store, files: dict[str, list[str]], tmp_path: Path, seed: int
@@ -169,6 +170,7 @@ def repeated(line: str, run: str, size: int) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_a_gigabyte_of_lines_takes_less_than_300_megabytes(
     files: dict[str, list[str]], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_gigabyte_of_lines_takes_less_than_300_megabytes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_an_archive_of_600_megabytes_unpacked_takes_less_than_300_megabytes(
     files: dict[str, list[str]], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.dashboard.simulated_store import Plan, fill
 from tests.robustness.fuzz.hostile_values import INTEGERS, PATTERNS, TEXTS
 
 VIEWS = Path(__file__).parents[3] / "dashboard"
-VALUES = tuple(value for value in (*INTEGERS, *TEXTS, *PATTERNS, "\0") if "\ud800" > value or len(value) > 2)
+VALUES = tuple(value for value in (*INTEGERS, *TEXTS, *PATTERNS, "\0") if "\udcff" not in value)
 
 
 def parameters() -> list[str]:
@@ -74,11 +74,13 @@ def test_a_hostile_link_draws_a_page(opened_url: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_many_hostile_links_draw_pages(opened_url: str) -> None:
     assert faults_of_links(seed=2, number=400) == []
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("name", parameters())
 def test_every_parameter_takes_every_hostile_value(opened_url: str, name: str) -> None:
     pages = [

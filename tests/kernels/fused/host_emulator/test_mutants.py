@@ -58,7 +58,7 @@ MUTANTS = {
         "tensor_cores.cuh", "load_x(b, x +", "if (lane < 16) load_x(b, x +", LAST, "different instructions"
     ),
     "a wait for too few": Mutant("fused.cu", "STAGES - 2>()", "STAGES - 1>()", LAST, "race"),
-    "no wait": Mutant("fused.cu", "wait_copies<T::STAGES - 2>();", "", TURNED, MISSING),
+    "no wait": Mutant("fused.cu", "wait_copies<T::STAGES - 2>();", "", TURNED, "ends with copies in flight"),
     "copies past the batch": Mutant("copy.cuh", "n < ns && run", "n >= 0 && run", TURNED, "read outside"),
     "copies past the columns": Mutant("copy.cuh", "l0 + l < g.c && ", "", LAST, "read outside"),
     "copies of the next j's": Mutant("tile.cuh", "q < rows * step()", "q >= 0", DIRECT, "read outside"),
