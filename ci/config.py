@@ -50,7 +50,7 @@ class CiConfig:
     canary_floor: Share = JudgementLimits.canary_floor
     """Change of a canary from its own history beyond which the machine has changed, not the code."""
 
-    silent_hours: Annotated[float, KeyRange(9_000, above=0, unit="hours")] = JudgementLimits.silent_hours
+    silent_hours: Annotated[float, KeyRange(1_000_000, above=0, unit="hours")] = JudgementLimits.silent_hours
     """Hours without a nightly run after which a device has an alert on missing data."""
 
     stale_mute_days: Annotated[float, KeyRange(36_500, above=0, unit="days")] = 30.0

@@ -1,7 +1,8 @@
-"""From plain values (JSON, or the text of a CSV field) to records, refusing values of another type."""
+"""From plain values (of JSON, CSV or the store) to records, refusing those of another type, or damaged."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from kswatch.errors import StoreError
 
 Check = Callable[[type, str, object], None]
 """Called with the record, name and value of each number, text and free-form value.
@@ -149,3 +152,38 @@ def aware_time(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError(f"time {text} has no zone")
     return time.astimezone(UTC)
+
+
+class DamagedValueError(StoreError):
+    """A value in the store that no version of kswatch wrote: the file was damaged, or changed by hand."""
+
+    def __init__(self, wanted: str, value: object) -> None:
+        super().__init__(
+            f"the store is damaged: it holds {repr(value)[:60]} in place of {wanted}; "
+            "read it with `kswatch db check`, and put a backup in its place"
+        )
+
+
+def read_time(text: str | None) -> datetime | None:
+    """The UTC time of SQLite's text.
+
+    Raises:
+        DamagedValueError: it is none.
+    """
+    try:
+        # replacing the zone afterwards would take ten times as long
+        return None if text is None else datetime.fromisoformat(f"{text}+00:00")
+    except ValueError:
+        raise DamagedValueError("a time", text) from None
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401  (any value of JSON)
+    """The value of JSON text.
+
+    Raises:
+        DamagedValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DamagedValueError("JSON", text) from None

@@ -1,16 +1,14 @@
-"""Encoding of raw samples and series tails as bytes, and the reading of values that may be damaged."""
+"""Encoding of raw samples and series tails as bytes."""
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kswatch.errors import StoreError
+from kswatch.db.decoding import DamagedValueError
 
 TAIL_LENGTH = 400
 """Most points of a tail: more than a year of nights."""
@@ -28,41 +26,6 @@ class Point(NamedTuple):
     value: float
     low: float | None = None
     high: float | None = None
-
-
-class DamagedValueError(StoreError):
-    """A value in the store that no version of kswatch wrote: the file was damaged, or changed by hand."""
-
-    def __init__(self, wanted: str, value: object) -> None:
-        super().__init__(
-            f"the store is damaged: it holds {repr(value)[:60]} in place of {wanted}; "
-            "read it with `kswatch db check`, and put a backup in its place"
-        )
-
-
-def read_time(text: str | None) -> datetime | None:
-    """The UTC time of SQLite's text.
-
-    Raises:
-        DamagedValueError: it is none.
-    """
-    try:
-        # replacing the zone afterwards would take ten times as long
-        return None if text is None else datetime.fromisoformat(f"{text}+00:00")
-    except ValueError:
-        raise DamagedValueError("a time", text) from None
-
-
-def read_json(text: str | bytes) -> Any:  # noqa: ANN401  (any value of JSON)
-    """The value of JSON text.
-
-    Raises:
-        DamagedValueError: it is none.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise DamagedValueError("JSON", text) from None
 
 
 def pack_samples(samples_ms: Sequence[float]) -> bytes:

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from kswatch.db.backend.codecs import read_json
 from kswatch.db.backend.errors import translate_db_errors
 from kswatch.db.backend.store_file import remember_file
 from kswatch.db.backend.store_url import parse_store_url, shown
+from kswatch.db.decoding import read_json
 from kswatch.db.json_text import to_json_text
 from kswatch.db.migrations.revisions import HEAD, REVISIONS
 from kswatch.errors import ConfigurationError, StoreError

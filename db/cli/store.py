@@ -91,6 +91,8 @@ _COUNTS = ("read", "recorded", "implausible", "rejected", "duplicates")
 def _report(path: Path, result: ImportResult) -> None:
     for rejection in result.rejections:
         typer.echo(f"{path} line {rejection.line}: {rejection.reason}", err=True)
+    if left := result.rejected - len(result.rejections):
+        typer.echo(f"{path}: {left:,} more lines were rejected", err=True)
     typer.echo(f"{path}: " + ", ".join(f"{name} {getattr(result, name)}" for name in _COUNTS))
 
 

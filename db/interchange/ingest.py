@@ -79,6 +79,10 @@ class FileRow:
     records: tuple[MeasurementRecord, ...]
 
 
+MOST_REJECTIONS = 10_000
+"""Rejected rows that are kept with their reason."""
+
+
 @dataclass
 class ImportResult:
     """Numbers of a file's rows by result: the contract of `kswatch import --json`."""
@@ -86,14 +90,11 @@ class ImportResult:
     recorded: int = 0
     implausible: int = 0
     duplicates: int = 0
+    rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    """The first rejected rows, at most `MOST_REJECTIONS`: a file of any size needs little memory."""
     run_ids: list[int] = field(default_factory=list)
     """Runs with a newly recorded measurement."""
-
-    @property
-    def rejected(self) -> int:
-        """Number of rejected rows."""
-        return len(self.rejections)
 
     @property
     def read(self) -> int:
@@ -102,7 +103,9 @@ class ImportResult:
 
     def reject(self, line: int, reason: object) -> None:
         """Count the row that begins at this line as rejected."""
-        self.rejections.append(Rejection(line, str(reason)))
+        self.rejected += 1
+        if len(self.rejections) < MOST_REJECTIONS:
+            self.rejections.append(Rejection(line, str(reason)))
 
     def count(self, new: Sequence[MeasurementRecord]) -> None:
         """Count one row by its measurements that are new to the store."""

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Index, Integ
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from kswatch.db.backend.codecs import read_time
+from kswatch.db.decoding import read_time
 
 BigInt = BigInteger().with_variant(Integer, "sqlite")
 

@@ -164,14 +164,16 @@ class Server:
     def _corrected(self, last: datetime, now: datetime) -> datetime:
         """The newest night that was queued up to now, in place of a mark by a clock that was ahead.
 
-        Else all nights until that mark would be left out. One that was queued ahead of time stays queued once.
+        Else all nights until that mark would be left out. One that was queued ahead of time is not repeated.
         """
         since = schedule_marks.last_due(self._store, _SINCE)
         known = self._requested_nights() | ({since} if since else set())
         right = max((moment for moment in known if moment <= now), default=now)
         due = next_due(self._schedule, now)
         if schedule_marks.correct_mark(self._store, NIGHTLY, last, right) and (due is None or last > due):
-            _log.warning("the last night is marked as of %s, in the future: the mark is set to %s", last, right)
+            _log.warning(
+                "the last night is marked as of %s, in the future: the mark is set to %s", last, right
+            )
         return right
 
     def _requested_nights(self) -> set[datetime]:

@@ -41,7 +41,9 @@ TARGET = Target(DEVICE, "cpu")
 KEYS: tuple[ProblemKey, ...] = PROBLEMS[:2]
 SLOWER = 1.03
 """So little slower that it must be measured again."""
-SUITE = Suite("planted", "two problems", lambda: tuple(map(problem_of, KEYS)), implementations=IMPLEMENTATIONS)
+SUITE = Suite(
+    "planted", "two problems", lambda: tuple(map(problem_of, KEYS)), implementations=IMPLEMENTATIONS
+)
 REVISION = RevisionRecord("f" * 40, dirty=True)
 """Dirty, so that a confirmation measures it alone."""
 

@@ -99,11 +99,11 @@ def live(host: Host, story: list[tuple[str, int]]) -> None:
     assert len(host.nights()) == len(set(host.nights())), "a night was asked for twice"
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize(
+    "examples", [12, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+)
 def test_each_due_night_is_asked_for_once_whatever_the_clock_does(new_store, examples):
-    @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
-    )
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
     @given(starts, some.lists(steps, max_size=12))
     def every_story(start: tuple[str, datetime], story: list[tuple[str, int]]) -> None:
         live(Host(new_store(), *start), story)

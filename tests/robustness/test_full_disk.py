@@ -1,4 +1,4 @@
-"""A disk that is full at each commit: one sentence with the cure, nothing half-written, and a run to resume."""
+"""A disk that is full at each commit: a sentence with the cure, nothing half-written, a run to resume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Act = Callable[[PlantedHost], object]
 
 
 def live_on_a_full_disk(host: PlantedHost, life: Act, full_from: int) -> tuple[str, bool]:
-    """What `life` says in a process of its own, and whether it came to the commit from which the disk is full."""
+    """The error of `life` in a child, and whether it reached the commit from which the disk is full."""
     reached = Path(f"{host.url.removeprefix('sqlite:///')}.full")
 
     def fail(number: int, moment: str) -> None:
@@ -49,7 +49,7 @@ def live_on_a_full_disk(host: PlantedHost, life: Act, full_from: int) -> tuple[s
     ("life", "afterwards"),
     [(profile, profile_on), pytest.param(PlantedHost.serve, serve_later, marks=pytest.mark.slow)],
 )
-def test_a_disk_that_is_full_from_any_commit_on_is_told_and_nothing_is_lost(
+def test_a_disk_that_is_full_from_any_commit_on_is_reported_and_nothing_is_lost(
     planted, tmp_path, life, afterwards
 ):
     def copied(name: str) -> PlantedHost:
@@ -74,7 +74,16 @@ def test_a_disk_that_is_full_from_any_commit_on_is_told_and_nothing_is_lost(
     assert number > 10
 
 
-COMMAND = [sys.executable, "-m", "kswatch", "profile", "--device", "sim:h200?seed=3", "--implementation", "fused"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "kswatch",
+    "profile",
+    "--device",
+    "sim:h200?seed=3",
+    "--implementation",
+    "fused",
+]
 PATTERNS = [f"--pattern={a},{b},{b},{d}" for a in (1, 2, 4) for b in (16, 32) for d in (1, 2)]
 
 
@@ -88,7 +97,11 @@ def limit_files(most: int) -> None:
 @pytest.mark.timeout(900)
 def test_a_real_command_whose_store_cannot_grow_ends_with_a_sentence_and_is_resumed(tmp_path):
     path = tmp_path / "kswatch.db"
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "KSWATCH_DATABASE_URL": f"sqlite:///{path}"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "KSWATCH_DATABASE_URL": f"sqlite:///{path}",
+    }
     Store.open(f"sqlite:///{path}").close()
     options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
     most = path.stat().st_size + 60_000

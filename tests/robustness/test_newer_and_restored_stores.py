@@ -96,7 +96,10 @@ def test_a_backup_that_is_restored_in_the_middle_of_a_run_stays_as_it_was_and_th
             restored.replace(file)
 
     planted.measured = restore
-    with closing(Store.open(planted.url)) as store, pytest.raises(StoreError, match="was replaced") as refused:
+    with (
+        closing(Store.open(planted.url)) as store,
+        pytest.raises(StoreError, match="was replaced") as refused,
+    ):
         run_suite(store, SUITE.name, context=planted.context())
     (kept,) = tmp_path.glob("kswatch.db.rescued-*")
     assert str(kept) in str(refused.value)

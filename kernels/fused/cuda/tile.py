@@ -98,7 +98,7 @@ class Tile:
             return 168
         if self.sum_registers > 64:
             return 256
-        return 168 if self.walkers or (self.parts > 1 and self.sum_registers == 64) else 128
+        return 168 if self.walkers or (self.parts > 1 and self.sum_registers > 32) else 128
 
     @property
     def direct(self) -> bool:

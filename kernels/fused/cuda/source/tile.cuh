@@ -57,12 +57,12 @@ struct Tile {
   static constexpr int WORKERS = (BM / TM) * (BN / TN) * (J / TJ);
   static constexpr int THREADS = WORKERS * (FAMILY == cores ? 1 : FAMILY == tensor_cores ? 32 : 128);
   /// With up to 64 sums a thread needs at most 128 registers, so more blocks share a multiprocessor; RESIDENT,
-  /// and PARTED with as many sums, need a few more.
+  /// and PARTED with more than 32 sums, need a few more.
   static constexpr int SUMS = BM * BN * J / THREADS;
   static constexpr bool TWO_SUMS = BLOCKED || (FAMILY == tensor_cores && Precision::SPLIT);
   static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1);
   static constexpr int BLOCK_STEPS = 512 / BK;
-  static constexpr bool CROWDED = RESIDENT || (PARTED && SUM_REGISTERS == 64);
+  static constexpr bool CROWDED = RESIDENT || (PARTED && SUM_REGISTERS > 32);
   static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : CROWDED ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
