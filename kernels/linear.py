@@ -181,7 +181,7 @@ class KSLinear(nn.Module):
             UnsupportedError: the algorithm cannot compute this product here.
         """
         if not is_compiling():
-            if (y := NATIVE.forward(self, x)) is not None:
+            if type(self) is KSLinear and (y := NATIVE.forward(self, x)) is not None:
                 return y
             if self.training:
                 freezing.refuse_training(self)

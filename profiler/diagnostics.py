@@ -253,10 +253,10 @@ def _lost_files(path: Path) -> Iterator[Check]:
     for copy in sorted(path.parent.glob(f"{path.name}.rescued-*")):
         cure = "compare it with the store (kswatch runs), import what is missing, and move it away"
         yield Check("store file", False, f"the file was lost while in use; {copy} holds what it held", cure)
-    gone = f"{path.absolute()} (deleted)"
+    deleted = f"{path.absolute()} (deleted)"
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if any(os.readlink(file) == gone for file in (process / "fd").iterdir()):
+            if any(os.readlink(file) == deleted for file in (process / "fd").iterdir()):
                 finding = f"process {process.name} still writes to a file that was deleted or replaced"
                 yield Check("store file", False, f"{path}: {finding}", f"stop it: kill {process.name}")
 

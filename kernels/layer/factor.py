@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from kswatch.errors import UsageError
 from kswatch.kernels.layer.operator_formulas import define_product
 from kswatch.kernels.layer.prepared_products import PRECISION_OF, Kept, precision_of
-from kswatch.kernels.layer.torch_operator import is_transformed, multiply, product
+from kswatch.kernels.layer.torch_operator import NATIVE, is_transformed, multiply, product
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout
 
@@ -88,6 +88,9 @@ class KSFactor(nn.Module):
         """The same for weights that are replaced."""
         self.kept.clear()
         super()._load_from_state_dict(*arguments)
+
+
+NATIVE.factor_type, NATIVE.factor_forward = KSFactor, KSFactor.forward
 
 
 def refuse_scripting() -> NoReturn:

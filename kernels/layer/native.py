@@ -57,7 +57,11 @@ def load() -> ModuleType | None:
 
 
 def start(
-    module: ModuleType, compute: Callable[..., Any], differentiate: Callable[..., Any], factor_type: type
+    module: ModuleType,
+    compute: Callable[..., Any],
+    differentiate: Callable[..., Any],
+    factor_type: type,
+    factor_forward: Callable[..., Any],
 ) -> None:
     """Give the module the twin, the Python functions for what it leaves to Python, and torch's hooks.
 
@@ -66,9 +70,10 @@ def start(
         compute: The operator's kernel in Python.
         differentiate: Its gradients.
         factor_type: The class of factors that need not be called as modules.
+        factor_forward: Its own `forward`; with another one in its place, factors are called.
     """
     multiply = ctypes.cast(twin.require_twin().functions.kswatch_twin_multiply_weights, ctypes.c_void_p).value
-    types = (torch.Tensor, nn.Parameter, factor_type, nn.ModuleList, nn.Module.__call__)
+    types = (torch.Tensor, nn.Parameter, factor_type, nn.ModuleList, nn.Module.__call__, factor_forward)
     names = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
     hooks = tuple(getattr(torch_module, f"_global_{name}") for name in names)
     module.start(multiply, find_plan, compute, differentiate, types, hooks)

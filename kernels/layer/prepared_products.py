@@ -8,6 +8,7 @@ every byte of the weight was compared with the copy that they were made from, or
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Hashable
 from typing import Any
 
@@ -99,19 +100,34 @@ class Kept:
         """The weight that is frozen: its copy is used in place of it, without being compared."""
         self.frozen_bias: tuple[torch.Tensor | None, torch.Tensor | None] = None, None
         """The bias that is frozen, and its copy."""
+        self.other_biases: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
+        """The same for other layers with this factor."""
         self.live: dict[Hashable, LiveProduct] = {}
         """Products that read weights where they lie and hold none."""
 
     def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Use copies in place of these tensors from now on."""
-        copy = LaidOutWeight(_copied(weight))
+        copy, others = LaidOutWeight(_copied(weight)), self._biases_besides(weight, bias)
         self.clear()
+        self.other_biases = others
         self.frozen_bias = bias, None if bias is None else _copied(bias)
         self.copy, self.source = copy, weight
 
+    def _biases_besides(
+        self, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> list[tuple[weakref.ref[torch.Tensor], torch.Tensor]]:
+        """What is frozen with the same weight for other layers, as far as those still exist."""
+        if self.source is not weight:
+            return []
+        source, copy = self.frozen_bias
+        known = list(self.other_biases)
+        if source is not None and copy is not None:
+            known.append((weakref.ref(source), copy))
+        return [pair for pair in known if pair[0]() is not None and pair[0]() is not bias]
+
     def valid_copy(self, weight: torch.Tensor) -> LaidOutWeight | None:
         """The copy, if it may be used in place of a weight; a local, since other threads may replace it."""
-        copy, source = self.copy, self.source
+        source, copy = self.source, self.copy  # in this order: a copy from before `freeze` must be compared
         if copy is None or source is weight:
             return copy
         # other tensors in place of a frozen weight, by `functional_call` or assignment, are used as they are
@@ -119,13 +135,15 @@ class Kept:
 
     def present_weight(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight, or its copy if it is frozen."""
-        copy, source = self.copy, self.source
+        source, copy = self.source, self.copy
         return copy.weight if copy is not None and source is weight else weight
 
     def present_bias(self, bias: torch.Tensor | None) -> torch.Tensor | None:
         """A bias, or its copy if it is frozen."""
         source, copy = self.frozen_bias
-        return copy if source is bias else bias
+        if source is bias:
+            return copy
+        return next((copy for other, copy in self.other_biases if other() is bias), bias)
 
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         """A copied or unpickled layer has weights of its own."""
@@ -133,7 +151,9 @@ class Kept:
 
 
 def _copied(weight: torch.Tensor) -> torch.Tensor:
-    return weight.detach().resolve_neg().clone(memory_format=torch.contiguous_format)
+    """A copy that autograd may save, also where it was made in inference mode."""
+    with torch.inference_mode(False):
+        return weight.detach().resolve_neg().clone(memory_format=torch.contiguous_format)
 
 
 def multiply_present(

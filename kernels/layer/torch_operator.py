@@ -8,7 +8,7 @@ of torch, so they compose as they do for `nn.Linear`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -131,15 +131,15 @@ def _definition_product(
 ) -> torch.Tensor:
     """Y[(i, k, j)] = Σ_l W[i, k, l, j] X[(i, l, j)], for any batch, 0 included, and any dtype."""
     equation = f"iklj,{X_INDICES[layout]}->{Y_INDICES[layout]}"
-    y = torch.einsum(equation, weight.to(x.dtype), _indexed(x, weight, layout))
+    y = torch.einsum(equation, weight.to(x.dtype), _indexed(x, weight.shape, layout))
     rows = weight.shape[0] * weight.shape[1] * weight.shape[3]
     y = y.reshape((x.shape[0], rows) if layout == "batch_first" else (rows, x.shape[1]))
     return y if bias is None else y + (bias if layout == "batch_first" else bias[:, None]).to(y.dtype)
 
 
-def _indexed(activations: torch.Tensor, weight: torch.Tensor, layout: Layout) -> torch.Tensor:
+def _indexed(activations: torch.Tensor, weight_shape: Sequence[int], layout: Layout) -> torch.Tensor:
     """X or Y as a 4-D view with the indices of the equations."""
-    a, _, _, d = weight.shape
+    a, _, _, d = weight_shape
     if layout == "batch_first":
         batch, features = activations.shape
         return activations.reshape(batch, a, features // (a * d), d)
@@ -174,9 +174,12 @@ def _fake(*inputs: *Inputs) -> torch.Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # noqa: ANN401  (torch's context)
+    """What the needed gradients are made of, as for `nn.Linear`: other operands may be freed or changed."""
     x, weight, bias, ctx.transposed, ctx.algorithm, ctx.layout = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
-    ctx.save_for_backward(x, weight)
+    ctx.weight_form = weight.shape, weight.dtype
+    x_needed, weight_needed = ctx.needs_input_grad[-6:][:2]
+    ctx.save_for_backward(x if weight_needed else None, weight if x_needed else None)
 
 
 def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
@@ -184,17 +187,22 @@ def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, 
     x, weight = ctx.saved_tensors
     needed, kept = ctx.needs_input_grad[-6:][:3], getattr(ctx, "kept", None)
     settings = ctx.transposed, ctx.algorithm, ctx.layout, needed, kept
-    return *_differentiate(x, weight, y_gradient, ctx.bias_dtype, *settings), None, None, None
+    forms = ctx.weight_form, ctx.bias_dtype
+    return *_differentiate(x, weight, y_gradient, *forms, *settings), None, None, None
 
 
 Gradients = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
 """Of X, the weight and the bias."""
 
+WeightForm = tuple[Sequence[int], torch.dtype]
+"""(a, b, c, d) and the dtype of a weight."""
+
 
 def _differentiate(
-    x: torch.Tensor,
-    weight: torch.Tensor,
+    x: torch.Tensor | None,
+    weight: torch.Tensor | None,
     y_gradient: torch.Tensor,
+    weight_form: WeightForm,
     bias_dtype: torch.dtype | None,
     transposed: bool,
     algorithm: str,
@@ -202,31 +210,50 @@ def _differentiate(
     needed: tuple[bool, bool, bool],
     kept: Kept | None = None,
 ) -> Gradients:
+    """The needed gradients; x is None where that of the weight is not needed, and the other way round."""
     x_gradient = weight_gradient = bias_gradient = None
     if needed[2]:
         bias_gradient = y_gradient.sum(0 if layout == "batch_first" else 1).to(bias_dtype)
     if _is_batched(y_gradient):
-        pair = _differentiate_definition(x, weight, y_gradient, transposed, layout)
-        return pair[0] if needed[0] else None, pair[1] if needed[1] else None, bias_gradient
-    if needed[0]:
+        pair = _differentiate_definition(x, weight, y_gradient, weight_form, transposed, layout)
+        return *pair, bias_gradient
+    if weight is not None and needed[0]:
         x_gradient = multiply(y_gradient, weight, None, not transposed, algorithm, layout, kept=kept)
-    if needed[1]:
+    if x is not None and needed[1]:
         # G[i, k, l, j] = Σ_n Y[n, (i, k, j)] X[n, (i, l, j)]: the outer product of each block
         pair = (x, y_gradient) if transposed else (y_gradient, x)
         equation = f"{Y_INDICES[layout]},{X_INDICES[layout]}->iklj"
-        indexed = (_indexed(activations, weight, layout) for activations in pair)
-        weight_gradient = torch.einsum(equation, *indexed).to(weight.dtype)
+        shape, dtype = weight_form
+        indexed = (_indexed(activations, shape, layout) for activations in pair)
+        weight_gradient = torch.einsum(equation, *indexed).to(dtype)
     return x_gradient, weight_gradient, bias_gradient
 
 
 def _differentiate_definition(
-    x: torch.Tensor, weight: torch.Tensor, y_gradients: torch.Tensor, transposed: bool, layout: Layout
-) -> tuple[torch.Tensor, ...]:
+    x: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    y_gradients: torch.Tensor,
+    weight_form: WeightForm,
+    transposed: bool,
+    layout: Layout,
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """For many gradients of Y at once (`is_grads_batched`), which few of torch's operators take."""
-    x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
+    shape, dtype = weight_form
+    a, b, c, d = shape
+    batch = y_gradients.shape[0 if layout == "batch_first" else 1]
+    columns = a * (b if transposed else c) * d
+    x_shape = (batch, columns) if layout == "batch_first" else (columns, batch)
+    device = y_gradients.device
+    # Y is linear in each operand: the values of one whose partner needs no gradient do not matter
+    any_x = torch.zeros(x_shape, dtype=y_gradients.dtype, device=device) if x is None else x.detach()
+    any_weight = torch.zeros(shape, dtype=dtype, device=device) if weight is None else weight.detach()
+    any_x.requires_grad_(weight is not None)
+    any_weight.requires_grad_(x is not None)
     with torch.enable_grad():
-        y = _definition_product(weight.transpose(1, 2) if transposed else weight, None, layout, x)
-    return torch.autograd.grad(y, (x, weight), y_gradients)
+        y = _definition_product(any_weight.transpose(1, 2) if transposed else any_weight, None, layout, any_x)
+    wanted = [operand for operand in (any_x, any_weight) if operand.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, y_gradients) if wanted else ())
+    return next(found) if any_x.requires_grad else None, next(found, None)
 
 
 torch.library.register_autograd("kswatch::product", _backward, setup_context=_save, lib=_library)
@@ -282,6 +309,9 @@ class Native:
     def __init__(self) -> None:
         self.forward: Callable[[Any, torch.Tensor], torch.Tensor | None] = self._first_forward
         self.product: Callable[..., torch.Tensor | None] = _leave_to_python
+        self.factor_type: type
+        """The class of factors, which imports this module."""
+        self.factor_forward: Callable[..., torch.Tensor]
 
     def _first_forward(self, layer: Any, x: torch.Tensor) -> torch.Tensor | None:  # noqa: ANN401  (a KSLinear)
         if not isinstance(x, torch.Tensor) or x.device.type != "cpu":
@@ -293,7 +323,7 @@ class Native:
         module = native.load()
         if module is not None:
             _cpu_library._destroy()
-            native.start(module, _compute, _differentiate, type(layer.factors[0]))
+            native.start(module, _compute, _differentiate, self.factor_type, self.factor_forward)
             self.forward, self.product = module.forward, module.product
         return self.forward(layer, x)
 

@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/library.h>
 
 #include <ATen/Parallel.h>
@@ -30,7 +31,7 @@ using Multiply = int32_t (*)(const void* plan, const void* weights, int32_t tran
                              int64_t batch, int32_t threads);
 Multiply multiply_weights;
 PyObject *find_plan, *compute, *differentiate;  // functions of native.py
-PyObject *tensor_type, *parameter_type, *factor_type, *list_type, *module_call;
+PyObject *tensor_type, *parameter_type, *factor_type, *list_type, *module_call, *factor_forward;
 PyObject* global_hooks;  // a tuple of torch's tables
 
 // The arguments of the operator besides its tensors.
@@ -114,6 +115,8 @@ const char* layout_name(const Settings& settings) { return settings.batch_last ?
 struct ProductBackward final : Node {
   SavedVariable x, weight;
   Settings settings;
+  std::array<int64_t, 4> weight_sizes;
+  at::ScalarType weight_dtype;
   std::optional<at::ScalarType> bias_dtype;
 
   std::string name() const override { return "KroneckerSparseProductBackward"; }
@@ -123,14 +126,38 @@ struct ProductBackward final : Node {
     weight.reset_data();
   }
 
+  // For compiled autograd, which traces `apply` with other tensors in place of those saved.
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    args.collect(x, false);
+    args.collect(weight, false);
+    args.collect(settings.algorithm);
+    args.collect(settings.transposed);
+    args.collect(settings.batch_last);
+    for (const int64_t size : weight_sizes) args.collect(size);
+    args.collect(weight_dtype);
+    args.collect(bias_dtype);
+  }
+
+  variable_list apply_with_saved(const variable_list& gradients,
+                                 torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    saved.before(x);
+    saved.before(weight);
+    variable_list found = apply(variable_list(gradients));
+    saved.after(x);
+    saved.after(weight);
+    return found;
+  }
+
   variable_list apply(variable_list&& gradients) override {
     if (!gradients[0].defined()) return variable_list(3);
     pybind11::gil_scoped_acquire gil;
     const auto needed = [&](size_t index) { return num_outputs() > index && task_should_compute_output(index); };
     PyObject* dtype = bias_dtype ? reinterpret_cast<PyObject*>(torch::getTHPDtype(*bias_dtype)) : Py_None;
+    const auto& [a, b, c, d] = weight_sizes;
     PyObject* made = PyObject_CallFunction(
-        differentiate, "NNNOiss(iii)", wrapped(x.unpack()), wrapped(weight.unpack()), wrapped(gradients[0]),
-        dtype, settings.transposed, settings.algorithm.c_str(), layout_name(settings),
+        differentiate, "NNN((LLLL)O)Oiss(iii)", wrapped(x.unpack()), wrapped(weight.unpack()), wrapped(gradients[0]),
+        (long long)a, (long long)b, (long long)c, (long long)d,
+        reinterpret_cast<PyObject*>(torch::getTHPDtype(weight_dtype)), dtype, settings.transposed, settings.algorithm.c_str(), layout_name(settings),
         needed(0), needed(1), needed(2));
     if (!made) throw python_error();
     variable_list found(num_outputs());
@@ -161,9 +188,11 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   auto node = c10::make_intrusive<ProductBackward>();
   node->set_next_edges(bias.defined() ? torch::autograd::collect_next_edges(x, weight, bias)
                                       : torch::autograd::collect_next_edges(x, weight));
-  node->x = SavedVariable(x, false);
-  node->weight = SavedVariable(weight, false);
+  if (wants_gradient(weight)) node->x = SavedVariable(x, false);
+  if (wants_gradient(x)) node->weight = SavedVariable(weight, false);
   node->settings = settings;
+  std::copy_n(weight.sizes().begin(), 4, node->weight_sizes.begin());
+  node->weight_dtype = weight.scalar_type();
   if (bias.defined()) node->bias_dtype = bias.scalar_type();
   torch::autograd::set_history(y, node);
   return y;
@@ -237,8 +266,10 @@ bool thaw(PyObject* kept, PyObject* weight_object, at::Tensor& weight, PyObject*
 bool are_calls_plain() {
   for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(global_hooks); ++index)
     if (has_entries(PyTuple_GET_ITEM(global_hooks, index))) return false;
-  return _PyType_Lookup(reinterpret_cast<PyTypeObject*>(factor_type), PyUnicode_InternFromString("__call__")) ==
-         module_call;
+  static PyObject *const call = PyUnicode_InternFromString("__call__"),
+                         *const forward = PyUnicode_InternFromString("forward");
+  PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(factor_type);
+  return _PyType_Lookup(type, call) == module_call && _PyType_Lookup(type, forward) == factor_forward;
 }
 
 // The product of one factor of a layer; an undefined tensor where Python has to compute.
@@ -311,7 +342,8 @@ PyObject* py_start(PyObject*, PyObject* arguments) {
   PyObject *address, *types;
   if (!PyArg_ParseTuple(arguments, "OOOOO!O!", &address, &find_plan, &compute, &differentiate, &PyTuple_Type, &types,
                         &PyTuple_Type, &global_hooks) ||
-      !PyArg_ParseTuple(types, "OOOOO", &tensor_type, &parameter_type, &factor_type, &list_type, &module_call))
+      !PyArg_ParseTuple(types, "OOOOOO", &tensor_type, &parameter_type, &factor_type, &list_type, &module_call,
+                        &factor_forward))
     return nullptr;
   Py_INCREF(arguments);  // and with it everything above
   multiply_weights = reinterpret_cast<Multiply>(PyLong_AsVoidPtr(address));
