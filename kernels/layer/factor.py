@@ -66,8 +66,8 @@ class KSFactor(nn.Module):
         """Draw a new weight, so that the outputs' variance is `gain` times that of the inputs."""
         bound = sqrt(3 * gain / self.pattern.c)
         if parametrize.is_parametrized(self, "weight"):  # assigned, so that its originals are found
-            drawn: Any = nn.init.uniform_(torch.empty_like(self.weight), -bound, bound)
-            self.weight = drawn
+            values: Any = nn.init.uniform_(torch.empty_like(self.weight), -bound, bound)
+            self.weight = values
         else:
             nn.init.uniform_(self.weight, -bound, bound)
 

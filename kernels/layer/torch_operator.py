@@ -187,8 +187,8 @@ def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, 
     x, weight = ctx.saved_tensors
     needed, kept = ctx.needs_input_grad[-6:][:3], getattr(ctx, "kept", None)
     settings = ctx.transposed, ctx.algorithm, ctx.layout, needed, kept
-    forms = ctx.weight_form, ctx.bias_dtype
-    return *_differentiate(x, weight, y_gradient, *forms, *settings), None, None, None
+    gradients = _differentiate(x, weight, y_gradient, ctx.weight_form, ctx.bias_dtype, *settings)
+    return *gradients, None, None, None
 
 
 Gradients = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]

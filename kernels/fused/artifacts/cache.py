@@ -72,10 +72,10 @@ def _private_folder(reason: str) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
-        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not _is_open(status)
+        is_private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not _is_open(status)
     except OSError:
-        is_ours = False
-    if not is_ours:
+        is_private = False
+    if not is_private:
         folder = Path(tempfile.mkdtemp(prefix="kswatch-"))
     _log.warning("%s: compiled code is kept in %s instead", reason, folder)
     return folder
