@@ -71,6 +71,8 @@ def write_between_marks(path: Path, text: str, marks: str = "tables") -> None:
     """
     begin, end = f"<!-- {marks} -->", f"<!-- end of {marks} -->"
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file; name a Markdown file with the lines {begin} and {end}")
         page = path.read_text(encoding="utf-8")
         before, rest = page.split(begin, 1)
         _, after = rest.split(end, 1)

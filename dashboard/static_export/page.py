@@ -34,11 +34,20 @@ if TYPE_CHECKING:
 
 
 def write_overview(store: Store, path: Path, limits: JudgementLimits) -> int:
-    """Write the overview of a store and return its size in bytes."""
+    """Write the overview of a store and return its size in bytes.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     from kswatch.dashboard.static_export.data import read_overview
+    from kswatch.errors import UsageError
 
     content = page(read_overview(store, datetime.now(UTC), limits)).encode()
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except (OSError, ValueError) as error:  # no room, or a name that no file has
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be written: {reason}; free some room or name another") from None
     return len(content)
 
 

@@ -24,6 +24,12 @@ _CURES: tuple[tuple[str, str], ...] = (
     ("locked", "another process has held it for too long; see who writes to it, then try again"),
     ("not a database", "the file is no SQLite database; move it away, a new one is made at the next start"),
     ("malformed", "the file is damaged; move it away and `kswatch import` your exports into a new one"),
+    (
+        "no equivalent in encoding",
+        "its encoding lacks a character of a text; move it into a database with ENCODING 'UTF8'",
+    ),
+    ("too many c", "the server has no connection left; end other clients, or raise its limit"),
+    ("connection slots", "the server has no connection left; end other clients, or raise its limit"),
     ("value too long", "a text is too long for its column; shorten it"),
     ("terminating connection", "the server ended the connection; start again when it is up"),
     ("connection", "the server does not answer; check the address in KSWATCH_DATABASE_URL"),

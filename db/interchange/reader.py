@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfileobj
 from typing import IO
 
 from kswatch.errors import FormatError
@@ -71,12 +70,22 @@ def open_text(path: Path) -> TextFile:
 
 
 def _seekable(path: Path) -> IO[bytes]:
-    """The file, or a temporary copy of what a pipe gives."""
-    if stat.S_ISREG(path.stat().st_mode):
+    """The file, or a temporary copy of what a pipe gives.
+
+    Raises:
+        FormatError: it is a device, which may never end, or the pipe gives too much.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
         return path.open("rb")  # noqa: SIM115  (its reader closes it)
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise FormatError(f"{path} is a device; name a file or a pipe")
     with path.open("rb") as pipe:
         copy = tempfile.TemporaryFile()  # noqa: SIM115  (its reader closes it)
-        copyfileobj(pipe, copy)
+        while chunk := pipe.read(_CHUNK):
+            copy.write(chunk)
+            if copy.tell() > MOST_BYTES:
+                raise FormatError(f"{path} gives more than {MOST_BYTES // 2**30} GiB; split it")
     return copy
 
 

@@ -174,11 +174,16 @@ def _fake(*inputs: *Inputs) -> torch.Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # noqa: ANN401  (torch's context)
+    del output
+    _save_needed(ctx, inputs, ctx.needs_input_grad[:2])
+
+
+def _save_needed(ctx: Any, inputs: tuple[Any, ...], needed: Sequence[bool]) -> None:  # noqa: ANN401
     """What the needed gradients are made of, as for `nn.Linear`: other operands may be freed or changed."""
     x, weight, bias, ctx.transposed, ctx.algorithm, ctx.layout = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
     ctx.weight_form = weight.shape, weight.dtype
-    x_needed, weight_needed = ctx.needs_input_grad[-6:][:2]
+    x_needed, weight_needed = needed
     ctx.save_for_backward(x if weight_needed else None, weight if x_needed else None)
 
 
@@ -269,7 +274,7 @@ class _Eager(torch.autograd.Function):
         is_trained = weight.requires_grad and (kept is None or kept.source is None)
         ctx.kept = None if is_trained else kept
         y = _compute(x, weight, bias, transposed, algorithm, layout, ctx.kept)
-        _save(ctx, inputs, y)
+        _save_needed(ctx, inputs, ctx.needs_input_grad[1:3])
         return y
 
     @staticmethod

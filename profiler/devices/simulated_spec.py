@@ -6,6 +6,7 @@ The same board may therefore be correct in one run and slow or broken in the nex
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +16,13 @@ from kswatch.errors import UsageError
 from kswatch.profiler.devices.simulated_models import MODELS, BoardModel
 
 PREFIXES = ("sim:", "sim-")
+THROTTLE_REASONS = ("", "thermal", "power", "hardware")
+LARGEST_NUMBER = 1e9
+FACTORS = (1e-6, 1e6)
+"""Least and largest factor, period in seconds or interval in ms: none of them is 0."""
+PLAIN_NUMBERS = ("seed", "noise", "shift", "throttle_s", "reset_at_s", "sticky_at", "hang_at", "wrong_at")
+RANGES = {"memory": (-0.999, 0.999), "drift": (-1.0, 1e3)}
+"""Ranges of the options that are neither."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +136,34 @@ def _options(query: str) -> BoardOptions:
 def _value(key: str, text: str) -> Any:  # noqa: ANN401  (of the option's type)
     default = getattr(BoardOptions, key)
     if isinstance(default, tuple):
-        return tuple(filter(None, text.split(",")))
+        functions = {name for model in MODELS.values() for name in model.supported}
+        return tuple(_word(key, name, functions) for name in text.split(",") if name)
     if isinstance(default, str):
-        return text
+        return _word(key, text, THROTTLE_REASONS)
     number = _number(key, text)
-    return number if isinstance(default, float) else int(number)
+    if isinstance(default, float):
+        return number
+    if not number.is_integer():
+        raise UsageError(f"{key}={text} of a simulated device is not a whole number")
+    return int(number)
+
+
+def _word(key: str, text: str, known: Collection[str]) -> str:
+    if text not in known:
+        names = ", ".join(filter(None, sorted(known)))
+        raise UsageError(f"{key}={text[:60]} of a simulated device is unknown; there are {names}")
+    return text
 
 
 def _number(key: str, text: str) -> float:
+    """A number in the range of this option, or of a factor where the key is an implementation."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UsageError(f"{key}={text} of a simulated device is not a number") from None
+        raise UsageError(f"{key}={text[:60]} of a simulated device is not a number") from None
+    least, most = RANGES.get(key, (0.0, LARGEST_NUMBER) if key in PLAIN_NUMBERS else FACTORS)
+    if not least <= number <= most:
+        raise UsageError(
+            f"{key}={text[:60]} of a simulated device is out of range: {least:g} to {most:g} are possible"
+        )
+    return number

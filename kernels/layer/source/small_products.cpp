@@ -111,13 +111,38 @@ PyObject* wrapped(const at::Tensor& tensor) {
 
 const char* layout_name(const Settings& settings) { return settings.batch_last ? "batch_last" : "batch_first"; }
 
-// The gradients, computed in Python as those of a product that Python computed.
-struct ProductBackward final : Node {
-  SavedVariable x, weight;
-  Settings settings;
+// How the gradients of a product are computed, besides its tensors.
+struct BackwardSettings : Settings {
   std::array<int64_t, 4> weight_sizes;
   at::ScalarType weight_dtype;
   std::optional<at::ScalarType> bias_dtype;
+};
+
+// The needed gradients, computed in Python as those of a product that Python computed.
+variable_list gradients_of(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y_gradient,
+                           const BackwardSettings& settings, const std::array<bool, 3>& needed, size_t count) {
+  if (!y_gradient.defined()) return variable_list(count);
+  pybind11::gil_scoped_acquire gil;
+  const auto dtype_of = [](at::ScalarType dtype) { return reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype)); };
+  const auto& [a, b, c, d] = settings.weight_sizes;
+  PyObject* made = PyObject_CallFunction(
+      differentiate, "NNN((LLLL)O)Oiss(iii)", wrapped(x), wrapped(weight), wrapped(y_gradient), (long long)a,
+      (long long)b, (long long)c, (long long)d, dtype_of(settings.weight_dtype),
+      settings.bias_dtype ? dtype_of(*settings.bias_dtype) : Py_None, settings.transposed,
+      settings.algorithm.c_str(), layout_name(settings), needed[0], needed[1], needed[2]);
+  if (!made) throw python_error();
+  variable_list found(count);
+  for (size_t index = 0; index < count; ++index) {
+    PyObject* gradient = PyTuple_GET_ITEM(made, Py_ssize_t(index));
+    if (gradient != Py_None) found[index] = THPVariable_Unpack(gradient);
+  }
+  Py_DECREF(made);
+  return found;
+}
+
+struct ProductBackward final : Node {
+  SavedVariable x, weight;
+  BackwardSettings settings;
 
   std::string name() const override { return "KroneckerSparseProductBackward"; }
 
@@ -126,46 +151,50 @@ struct ProductBackward final : Node {
     weight.reset_data();
   }
 
-  // For compiled autograd, which traces `apply` with other tensors in place of those saved.
+  std::array<bool, 3> needed() const {
+    const auto is_needed = [&](size_t index) { return num_outputs() > index && task_should_compute_output(index); };
+    return {is_needed(0), is_needed(1), is_needed(2)};
+  }
+
+  variable_list apply(variable_list&& gradients) override {
+    if (!gradients[0].defined()) return variable_list(3);
+    return gradients_of(x.unpack(), weight.unpack(), gradients[0], settings, needed(), num_outputs());
+  }
+
+  // For compiled autograd: what its graph depends on, and the node as a call in that graph.
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
     args.collect(x, false);
     args.collect(weight, false);
     args.collect(settings.algorithm);
     args.collect(settings.transposed);
     args.collect(settings.batch_last);
-    for (const int64_t size : weight_sizes) args.collect(size);
-    args.collect(weight_dtype);
-    args.collect(bias_dtype);
+    for (const int64_t size : settings.weight_sizes) args.collect(size);
+    args.collect(settings.weight_dtype);
+    args.collect(settings.bias_dtype);
   }
 
   variable_list apply_with_saved(const variable_list& gradients,
                                  torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    using namespace torch::dynamo::autograd;
     saved.before(x);
     saved.before(weight);
-    variable_list found = apply(variable_list(gradients));
+    PackedArgs packed;
+    packed.pack(variable_list{x.unpack(), weight.unpack()});
+    const auto compute_later = [settings = settings, needed = needed(), count = num_outputs()](
+                                   const variable_list& gradients, const std::vector<c10::IValue>& arguments) {
+      const auto operands = PackedArgs(arguments).unpack<variable_list>();
+      return gradients_of(operands[0], operands[1], gradients[0], settings, needed, count);
+    };
+    const auto& compiler = getPyCompilerInterface();
+    const auto& arguments = packed.vec();
+    const std::string function = compiler->bind_function(saved.get_py_compiler(), name(), compute_later,
+                                                         {arguments[0].type()}, true, false);
+    const auto forms = IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+        get_input_metadata(next_edges()));
+    variable_list found = compiler->call_function(saved.get_py_compiler(), "apply_functional", function, gradients,
+                                                  arguments, forms);
     saved.after(x);
     saved.after(weight);
-    return found;
-  }
-
-  variable_list apply(variable_list&& gradients) override {
-    if (!gradients[0].defined()) return variable_list(3);
-    pybind11::gil_scoped_acquire gil;
-    const auto needed = [&](size_t index) { return num_outputs() > index && task_should_compute_output(index); };
-    PyObject* dtype = bias_dtype ? reinterpret_cast<PyObject*>(torch::getTHPDtype(*bias_dtype)) : Py_None;
-    const auto& [a, b, c, d] = weight_sizes;
-    PyObject* made = PyObject_CallFunction(
-        differentiate, "NNN((LLLL)O)Oiss(iii)", wrapped(x.unpack()), wrapped(weight.unpack()), wrapped(gradients[0]),
-        (long long)a, (long long)b, (long long)c, (long long)d,
-        reinterpret_cast<PyObject*>(torch::getTHPDtype(weight_dtype)), dtype, settings.transposed, settings.algorithm.c_str(), layout_name(settings),
-        needed(0), needed(1), needed(2));
-    if (!made) throw python_error();
-    variable_list found(num_outputs());
-    for (size_t index = 0; index < found.size(); ++index) {
-      PyObject* gradient = PyTuple_GET_ITEM(made, Py_ssize_t(index));
-      if (gradient != Py_None) found[index] = THPVariable_Unpack(gradient);
-    }
-    Py_DECREF(made);
     return found;
   }
 };
@@ -190,10 +219,10 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
                                       : torch::autograd::collect_next_edges(x, weight));
   if (wants_gradient(weight)) node->x = SavedVariable(x, false);
   if (wants_gradient(x)) node->weight = SavedVariable(weight, false);
-  node->settings = settings;
-  std::copy_n(weight.sizes().begin(), 4, node->weight_sizes.begin());
-  node->weight_dtype = weight.scalar_type();
-  if (bias.defined()) node->bias_dtype = bias.scalar_type();
+  static_cast<Settings&>(node->settings) = settings;
+  std::copy_n(weight.sizes().begin(), 4, node->settings.weight_sizes.begin());
+  node->settings.weight_dtype = weight.scalar_type();
+  if (bias.defined()) node->settings.bias_dtype = bias.scalar_type();
   torch::autograd::set_history(y, node);
   return y;
 }

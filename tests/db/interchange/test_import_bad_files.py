@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from kswatch.db.interchange.importing import export_runs, import_file
+from kswatch.db.interchange.ingest import MOST_REJECTIONS
 from kswatch.db.queries import basic as queries
 from kswatch.errors import FormatError, StoreError, UsageError
 from tests.db.sample_records import night
@@ -48,6 +50,20 @@ def test_a_missing_file_or_a_folder_is_named_in_the_error(sqlite_store, tmp_path
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(FormatError, match="cannot be read"):
             import_file(sqlite_store, path)
+
+
+def test_a_device_is_refused_since_it_may_never_end(sqlite_store):
+    for path in (Path("/dev/full"), Path("/dev/zero"), Path("/dev/null")):
+        with pytest.raises(FormatError, match="is a device; name a file or a pipe"):
+            import_file(sqlite_store, path)
+
+
+def test_of_very_many_broken_lines_the_first_are_kept_and_all_counted(exported, tmp_path, new_store):
+    path = tmp_path / "broken.jsonl"
+    path.write_text("\n".join([*exported, *["{}"] * (MOST_REJECTIONS + 5)]))
+    result = import_file(new_store(), path)
+    assert (result.recorded, result.rejected) == (2, MOST_REJECTIONS + 5)
+    assert [one.line for one in result.rejections] == list(range(4, MOST_REJECTIONS + 4))
 
 
 def test_a_broken_archive_is_named_in_the_error(sqlite_store, tmp_path):

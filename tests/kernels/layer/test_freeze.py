@@ -197,6 +197,32 @@ def test_computed_weights_and_weights_without_values_are_refused(layer: KSLinear
     assert not layer.is_frozen
 
 
+def test_layers_that_share_factors_keep_their_own_biases(layer: KSLinear, by_einsum) -> None:
+    other = KSLinear(CHAIN, algorithm=layer.algorithm).eval()
+    other.factors = layer.factors
+    x = torch.randn(5, 24)
+    with torch.no_grad():
+        truths = [by_einsum(one, x) for one in (layer, other)]
+        layer.freeze(), other.freeze(), other.refresh()
+        scale(layer), scale(other)
+        for one, truth in zip((layer, other), truths, strict=True):
+            check_values(one, x, truth)
+        layer.unfreeze()
+        check_values(other, x, by_einsum(other, x))
+
+
+def test_a_layer_frozen_in_inference_mode_serves_gradients_later(layer: KSLinear, by_einsum) -> None:
+    x = torch.randn(5, 24)
+    truth = torch.func.grad(lambda x: by_einsum(layer, x).square().sum())(x)
+    with torch.inference_mode():
+        layer.freeze()
+    found = torch.func.grad(lambda x: layer(x).square().sum())(x)
+    torch.testing.assert_close(found, truth, rtol=1e-3, atol=1e-4)
+    with torch.device("cpu"):  # a mode, for which the operator is visible
+        torch.autograd.backward(layer(x.requires_grad_()).square().sum())
+    torch.testing.assert_close(x.grad, truth, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_several_threads_may_call_one_layer(layer: KSLinear, frozen: bool, by_einsum) -> None:
     inputs = [torch.randn(batch, 24) for batch in range(1, 9)]

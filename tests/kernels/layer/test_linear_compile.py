@@ -218,6 +218,18 @@ def test_a_compiled_transform_is_that_of_plain_torch(by_einsum) -> None:
         check_equal(mapped(samples), torch.vmap(lambda x: by_einsum(layer, x))(samples))
 
 
+def test_compiled_autograd_of_an_uncompiled_layer_is_that_of_plain_torch(by_einsum) -> None:
+    import torch._dynamo
+
+    layer = KSLinear(CHAIN)
+    inputs = [torch.randn(5, 24, requires_grad=True), *layer.parameters()]
+    truths = torch.autograd.grad(by_einsum(layer, inputs[0]).square().sum(), inputs)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+        layer(inputs[0]).square().sum().backward()
+    for operand, truth in zip(inputs, truths, strict=True):
+        torch.testing.assert_close(operand.grad, truth, rtol=1e-3, atol=1e-3)
+
+
 def test_an_exported_program_follows_its_parameters(by_einsum) -> None:
     layer, x = KSLinear(CHAIN), torch.randn(5, 24)
     program = torch.export.export(layer, (x,)).module()

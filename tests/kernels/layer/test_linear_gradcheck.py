@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -39,6 +41,62 @@ def test_gradcheck_of_the_operator_to_the_second_order(layout: str, transposed: 
 
     assert gradcheck(product, (x, weight, bias))
     assert gradgradcheck(product, (x, weight, bias))
+
+
+@pytest.fixture(params=["without Python", "by Python", "float64", "compiled"])
+def call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module], nn.Module]:
+    """Each way to compute gradients: of a model that it makes ready."""
+    if request.param == "by Python":
+        monkeypatch.setattr(torch_operator.NATIVE, "forward", torch_operator._leave_to_python)
+        monkeypatch.setattr(torch_operator.NATIVE, "product", torch_operator._leave_to_python)
+    if request.param == "compiled":
+        return lambda model: torch.compile(model, backend="aot_eager")
+    return nn.Module.double if request.param == "float64" else nn.Module.float
+
+
+def test_the_input_may_change_where_the_weights_want_no_gradients_as_in_nn_linear(call) -> None:
+    layer = KSLinear(CHAIN).requires_grad_(False)
+    for model in (call(layer), call(layer.to_linear())):
+        x = torch.randn(3, 12, dtype=next(model.parameters()).dtype, requires_grad=True)
+        changed = x * 1.0
+        y = model(changed)
+        changed.mul_(2.0)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(gradient, layer.to_linear().weight.sum(0).expand(3, 12))
+
+
+def test_only_what_the_gradients_need_is_kept_in_memory(call) -> None:
+    layer = KSLinear(CHAIN).requires_grad_(False)
+    model = call(layer)
+    x = torch.randn(3, 12, dtype=layer.bias.dtype, requires_grad=True) * 1.0
+    alive, y = weakref.ref(x), model(x)
+    del x
+    assert y.requires_grad and alive() is None
+
+
+def test_weights_may_change_where_only_the_bias_is_trained_as_in_nn_linear(call) -> None:
+    layer = KSLinear(CHAIN)
+    layer.factors.requires_grad_(False)
+    model = call(layer)
+    x = torch.randn(3, 12, dtype=layer.bias.dtype)
+    y = model(x)
+    x.zero_()
+    with torch.no_grad():
+        for weight in layer.factors.parameters():
+            weight.mul_(2.0)
+    y.sum().backward()
+    torch.testing.assert_close(layer.bias.grad, torch.full_like(layer.bias, 3.0))
+
+
+def test_many_gradients_at_once_of_one_operand_are_those_of_each_alone() -> None:
+    for weight_wanted in (True, False):
+        layer, x = KSLinear([(2, 2, 3, 2)]), torch.randn(3, 12, requires_grad=not weight_wanted)
+        layer.factors.requires_grad_(weight_wanted)
+        operand = layer.factors[0].weight if weight_wanted else x
+        y, directions = layer(x), torch.randn(4, 3, 8)
+        (ours,) = torch.autograd.grad(y, operand, directions, is_grads_batched=True, retain_graph=True)
+        singly = [torch.autograd.grad(y, operand, one, retain_graph=True)[0] for one in directions]
+        torch.testing.assert_close(ours, torch.stack(singly))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,6 +14,7 @@ from torch import nn
 
 from kswatch.kernels import KSLinear
 from kswatch.kernels.layer import native, torch_operator
+from kswatch.kernels.layer.factor import KSFactor
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -116,6 +117,40 @@ def test_modes_are_left_to_python(mode: Callable[[], object]) -> None:
     layer, x = KSLinear(CHAINS[0]), torch.randn(3, 16)
     with mode():
         assert torch_operator.NATIVE.forward(layer, x) is None
+
+
+def test_another_forward_of_the_class_of_factors_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = KSLinear(CHAINS[1], bias=False), torch.randn(3, 24)
+    y, original = layer(x), KSFactor.forward
+    monkeypatch.setattr(KSFactor, "forward", lambda self, *arguments: -original(self, *arguments))
+    assert torch.equal(layer(x), -y)
+
+
+class TwiceTheBias(KSLinear):
+    """Overrides a method that the forward of its base class calls."""
+
+    def biases(self) -> list[torch.Tensor | None]:
+        *others, bias = super().biases()
+        return [*others, 2 * bias]
+
+
+def test_methods_of_a_subclass_are_called() -> None:
+    layer, x = TwiceTheBias(CHAINS[0]), torch.randn(3, 16)
+    torch.testing.assert_close(layer(x), layer.to_linear()(x) + layer.bias)
+
+
+@pytest.mark.slow
+def test_the_class_of_the_first_layer_called_does_not_matter() -> None:
+    program = (
+        "import torch; from kswatch import KSLinear; from kswatch.kernels.layer.factor import KSFactor\n"
+        "class Twice(KSFactor):\n"
+        "    def forward(self, *arguments): return 2 * super().forward(*arguments)\n"
+        "layer, x = KSLinear([(2, 4, 8, 2)], bias=False), torch.randn(3, 32)\n"
+        "layer.factors[0].__class__ = Twice\n"
+        "torch.testing.assert_close(layer(x), 2 * layer.to_linear()(x))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_a_compiler_or_switched_off_python_computes(tmp_path) -> None:

@@ -49,6 +49,40 @@ __attribute__((always_inline)) inline void prefetch_target(const Target<Element>
       __builtin_prefetch(target.y + r * target.row_stride + offset, 1, 3);
 }
 
+// In fp32, sums of more terms than this are added in blocks, as on CUDA cores, because the error of one chain
+// grows with its length (1.1e-6 at 4,096 terms). With 16-bit operands it stays far below the rounding of Y.
+constexpr int64_t kLongestSum = 1024, kBlock = 512;
+
+// Multiplies a tile block by block and adds up the blocks in `tile.out`.
+inline void multiply_blocks(TileKernel<Fp32> kernel, const TileOperands<Fp32>& tile, int rows, int vectors) {
+  alignas(64) Fp32 sums[kTileRows * kTileWidth];
+  TileOperands<Fp32> block = tile;
+  block.depth = kBlock;
+  kernel(block);
+  block.out = sums;
+  block.out_row_stride = kTileWidth;
+  for (int64_t left = tile.depth - kBlock; left > 0; left -= kBlock) {
+    block.panel += kBlock * vectors * kLanes;
+    block.rows += kBlock * tile.step_stride;
+    block.depth = std::min(left, kBlock);
+    kernel(block);
+    for (int r = 0; r < rows; ++r)
+      for (int lane = 0; lane < vectors * kLanes; lane += kLanes) {
+        Fp32* const total = tile.out + r * tile.out_row_stride + lane;
+        store(load(total) + load(sums + r * kTileWidth + lane), total);
+      }
+  }
+}
+
+// The sums of one tile, in `tile.out`.
+template <class Element>
+inline void multiply_whole(TileKernel<Element> kernel, const TileOperands<Element>& tile, int rows,
+                           int vectors) {
+  if constexpr (std::is_same<Element, Fp32>::value)
+    if (tile.depth > kLongestSum) return multiply_blocks(kernel, tile, rows, vectors);
+  kernel(tile);
+}
+
 // Multiplies one tile and stores it to Y, directly from registers where Y takes whole vectors.
 template <class Element>
 inline void run_tile(TileKernel<Element> kernel, TileOperands<Element> tile, int vectors,
@@ -56,13 +90,13 @@ inline void run_tile(TileKernel<Element> kernel, TileOperands<Element> tile, int
   if (target.run == vectors * kLanes) {
     tile.out = target.y;
     tile.out_row_stride = target.row_stride;
-    kernel(tile);
+    multiply_whole(kernel, tile, target.rows, vectors);
     return;
   }
   prefetch_target(target);
   alignas(64) Element results[kTileRows * kTileWidth];
   tile.out = results;
   tile.out_row_stride = kTileWidth;
-  kernel(tile);
+  multiply_whole(kernel, tile, target.rows, vectors);
   scatter(results, target);
 }

@@ -2,9 +2,10 @@
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
-from kswatch.kernels.reference import make_operands
+from kswatch.kernels.reference import check, make_operands, reference
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 
@@ -61,6 +62,23 @@ def a_problem(precision: Precision = "fp32", layout: Layout = "batch_first") -> 
 
 def full_of_nan(*shape: object, **options: object) -> torch.Tensor:
     return torch.empty(*shape, **options).fill_(torch.nan)
+
+
+def in_other_ways(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> list[torch.Tensor]:
+    """The product with packed weights of Kᵀ, and with live weights of both forms."""
+    of_transpose = weights.transpose(1, 2).contiguous()
+    packed = twin.lay_out(problem, of_transpose, transposed=True)
+    live, live_transpose = (twin.unpacked_product(problem, transposed) for transposed in (False, True))
+    return [
+        twin.product(problem, packed)(x, empty=full_of_nan),
+        live(weights, x, empty=full_of_nan),
+        live_transpose(of_transpose, x, empty=full_of_nan),
+    ]
+
+
+def sum_in_turn(terms: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The float32 sum, rounded after each term."""
+    return reduce(torch.add, terms)
 
 
 @pytest.mark.parametrize("problem", problems(), ids=str)
@@ -239,14 +257,42 @@ def test_transposed_and_unpacked_weights_give_the_same_bits(
 ):
     problem = Problem(Pattern(*pattern), 21, precision, layout)
     weights, x = make_operands(problem, "cpu", seed=9)
-    of_transpose = weights.transpose(1, 2).contiguous()
     y = twin.prepare(problem, weights)(x)
-    packed = twin.lay_out(problem, of_transpose, transposed=True)
 
-    assert torch.equal(twin.product(problem, packed)(x, empty=full_of_nan), y)
-    assert torch.equal(twin.unpacked_product(problem)(weights, x, empty=full_of_nan), y)
-    live = twin.unpacked_product(problem, transposed=True)
-    assert torch.equal(live(of_transpose, x, empty=full_of_nan), y)
+    assert all(torch.equal(other, y) for other in in_other_ways(problem, weights, x))
+
+
+LONG_SUMS = [("fp32", c) for c in (1024, 1025, 4096, 8192, 32_768)] + [("bf16", 32_768), ("fp16", 32_768)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("precision", "c"), LONG_SUMS)
+@pytest.mark.parametrize(("a", "b", "d", "batch"), [(1, 16, 1, 16), (2, 3, 3, 5)], ids=["vectors", "tails"])
+def test_the_error_of_long_sums_stays_within_the_limit(a, b, d, batch, precision, c, layout):
+    problem = Problem(Pattern(a, b, c, d), batch, precision, layout)
+    weights, x = make_operands(problem, "cpu", seed=12)
+
+    y = twin.prepare(problem, weights)(x, empty=full_of_nan)
+
+    answer = check(problem, y, reference(problem, weights, x))
+    assert answer.ok, answer.reason
+    assert all(torch.equal(other, y) for other in in_other_ways(problem, weights, x))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("c", "block"), [(1, 1), (700, 700), (1024, 1024), (1025, 512), (1536, 512), (2100, 512)]
+)
+def test_fp32_adds_1024_terms_in_one_chain_and_more_in_blocks_of_512(c: int, block: int, layout: Layout):
+    problem = Problem(Pattern(1, 5, c, 1), 7, "fp32", layout)
+    weights, x = (operand.half().float() for operand in make_operands(problem, "cpu", seed=13))
+    columns = x if layout == "batch_last" else x.t()
+    products = weights.view(5, c).t()[:, :, None] * columns[:, None, :]  # exact: 24 bits hold that of two 11s
+
+    y = twin.prepare(problem, weights)(x)
+
+    expected = sum_in_turn([sum_in_turn(terms) for terms in products.split(block)])
+    assert torch.equal(y, expected if layout == "batch_last" else expected.t())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -320,7 +366,8 @@ def little_memory(more_bytes: int):
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
 def test_out_of_memory_names_its_cause_and_a_smaller_product_works():
     heavy = Problem(Pattern(1, 1, 2**24, 1), 1, "fp32", "batch_last")
-    deep = Problem(Pattern(1, 1, 2**20, 1), 1, "fp32", "batch_last")
+    lanes = twin.require_twin().limits.vector_width
+    deep = Problem(Pattern(1, 1, 2**24 // lanes, 1), 1, "fp32", "batch_last")
     heavy_weights, _ = make_operands(heavy, "cpu", seed=1)
     weights, x = make_operands(deep, "cpu", seed=1)
     product = twin.prepare(deep, weights)

@@ -1,0 +1,58 @@
+"""Servers that are set up otherwise: another encoding, another style of dates, no connection left."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy
+
+from kswatch.db.queries import basic as queries
+from kswatch.db.store import Store
+from kswatch.errors import StoreError
+from tests.conftest import Postgres
+from tests.db.sample_records import NOON, night
+
+
+def database(postgres: Postgres, name: str, encoding: str) -> str:
+    """The URL of a new database with this encoding."""
+    with postgres.engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    return postgres.server.get_uri(name)
+
+
+@pytest.mark.parametrize("style", ["German", "SQL, DMY", "Postgres, MDY"])
+def test_times_are_read_whatever_the_style_of_dates(postgres: Postgres, style: str) -> None:
+    url = database(postgres, "styled", "UTF8")
+    with postgres.engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE styled SET datestyle TO {style}")
+    store = Store.open(url)
+    night(store, {"fused": 1.0})
+    assert [run.started_at for run in queries.runs(store)] == [NOON]
+    store.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
+def test_a_text_comes_back_or_is_refused_with_the_cure(postgres: Postgres, encoding: str) -> None:
+    store = Store.open(database(postgres, f"encoded_{encoding.lower()}", encoding))
+    night(store, {"fused": 1.0}, suite="größe")
+    assert [run.suite for run in queries.runs(store)] == ["größe"]
+    if encoding == "LATIN1":
+        with pytest.raises(StoreError, match="ENCODING 'UTF8'"):
+            night(store, {"fused": 1.0}, suite="測定")
+    else:
+        night(store, {"fused": 1.0}, suite="測定")
+    store.close()
+
+
+def test_a_server_without_connections_is_not_told_as_absent(postgres: Postgres) -> None:
+    url = database(postgres, "crowded", "UTF8")
+    Store.open(url).close()
+    with postgres.engine.connect() as connection:
+        connection.exec_driver_sql("DROP ROLE IF EXISTS guest")
+        connection.exec_driver_sql("CREATE ROLE guest SUPERUSER LOGIN")
+        connection.exec_driver_sql("ALTER ROLE guest NOSUPERUSER CONNECTION LIMIT 0")
+    guest = sqlalchemy.make_url(url).set(username="guest").render_as_string(hide_password=False)
+    with pytest.raises(StoreError, match="no connection left"):
+        Store.open(guest)
