@@ -39,9 +39,8 @@ def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> No
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     configured = RequestLimits(request_cells=8, request_minutes=20.0, requests_per_hour=2)
     judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
-    environment = server_settings.server_environment(
-        "sqlite://", DashboardConfig(hosts=("a", "b")), configured, judgement
-    )
+    own = DashboardConfig(hosts=("a", "b"), trusted_proxies=("10.0.0.0/8",))
+    environment = server_settings.server_environment("sqlite://", own, configured, judgement)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert server_settings.request_limits() == configured

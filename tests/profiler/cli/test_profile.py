@@ -92,7 +92,6 @@ def test_an_incorrect_result_exits_1_after_everything_was_recorded(run_command, 
         (["profile", "--resume", "smoke"], "number of a run"),
         (["profile", "--resume", "99"], "no run 99"),
         (["profile", "smoke", "--precision", "fp8"], "fp32, tf32, bf16, fp16"),
-        (["profile", "smoke", "--batch", "0"], "batch 0"),
         (["compare", "1", "2"], "no run 1"),
     ],
 )
@@ -100,6 +99,11 @@ def test_invalid_arguments_are_one_sentence_with_the_cure(run_command, arguments
     error = run_command(*arguments).exception
     assert isinstance(error, UsageError)
     assert message in str(error)
+
+
+def test_a_batch_of_0_is_refused_with_the_range(run_command):
+    done = run_command("profile", "smoke", "--batch", "0")
+    assert done.exit_code == 2 and "0 is not in the range" in done.stderr
 
 
 def test_the_help_of_profile_names_every_suite(run_command):

@@ -45,6 +45,25 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name):
         parse(name)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "without=magic",
+        "without=power,nothing",
+        "throttle=boredom",
+        "noise=nan",
+        "noise=-1",
+        "seed=1e400",
+        "seed=1.5",
+    ]
+    + ["memory=1", "tick_ms=0", "fused=0", "fused=-2", "hang_at=-1", "gain=inf", "drift=-2"],
+)
+def test_an_option_that_means_nothing_is_refused_with_the_possible_values(option):
+    key = option.partition("=")[0]
+    with pytest.raises(UsageError, match=f"{key}=.* of a simulated device is"):
+        parse(f"sim:h200?{option}")
+
+
 def test_the_energy_of_a_board_is_that_of_its_work():
     board = Board(BoardOptions(seed=1))
     board.run(2.0, 400.0)
