@@ -103,7 +103,7 @@ def test_invalid_arguments_are_one_sentence_with_the_cure(run_command, arguments
 
 def test_a_batch_of_0_is_refused_with_the_range(run_command):
     done = run_command("profile", "smoke", "--batch", "0")
-    assert done.exit_code == 2 and "0 is not in the range" in done.stderr
+    assert done.exit_code == 2 and "equal to 1" in done.stderr
 
 
 def test_the_help_of_profile_names_every_suite(run_command):
