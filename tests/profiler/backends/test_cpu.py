@@ -89,7 +89,8 @@ def test_energy_per_product_is_power_times_latency_where_the_cpu_has_a_counter()
         assert record.energy_source == "rapl"
         assert record.power_w == pytest.approx(20, rel=0.2)
         assert record.energy_low_mj <= record.energy_mj <= record.energy_high_mj
-        assert record.energy_mj / record.power_w > 0.5 * record.latency_low_ms
+        # the fastest launch: other programs may slow the median, and the energy window not
+        assert record.energy_mj / record.power_w > 0.5 * min(record.samples_ms)
 
 
 def test_the_fused_product_records_the_hash_of_its_code(records):
