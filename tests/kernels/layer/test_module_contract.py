@@ -1,4 +1,4 @@
-"""What torch and its tools expect of a module: conversions, states, tracing, scripting, FLOPs."""
+"""What torch and its tools expect of a module: conversions, states, tracing, FLOPs, methods and hooks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from math import prod
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from kswatch.errors import UsageError
 from kswatch.kernels import KSLinear
+from kswatch.kernels.layer.factor import KSFactor
 from kswatch.kernels.layer.operator_formulas import define_product
 from kswatch.kernels.layer.torch_operator import product
 
@@ -26,6 +28,7 @@ pytestmark = [
 
 CHAIN = [(2, 6, 4, 3), (1, 5, 9, 4)]
 MONARCH = [(4, 4, 4, 1), (1, 4, 4, 4)]
+THREE_FACTORS = [(2, 6, 4, 3), (1, 5, 9, 4), (5, 7, 4, 1)]
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +254,96 @@ def test_a_full_pattern_counts_as_nn_linear_does() -> None:
             layer(x).sum().backward()
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] == 3 * 2 * 8 * 24 * 20
+
+
+# ---- methods and hooks that users replace ---------------------------------------------------------
+
+
+class Twice(KSLinear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Counted(KSFactor):
+    calls = 0
+
+    def forward(self, *arguments: object) -> torch.Tensor:
+        type(self).calls += 1
+        return 2 * super().forward(*arguments)
+
+
+def test_the_forward_of_a_subclass_runs_at_every_call() -> None:
+    layer, plain = Twice(THREE_FACTORS), KSLinear(THREE_FACTORS)
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(5, 24)
+    with torch.no_grad():
+        for _ in range(4):
+            assert torch.equal(layer(x), 2 * plain(x))
+
+
+def test_a_forward_of_the_instance_runs_at_every_call() -> None:
+    layer = KSLinear(THREE_FACTORS)
+    x = torch.randn(5, 24)
+    with torch.no_grad():
+        y = [layer(x), layer(x)][-1]
+        original = layer.forward
+        layer.forward = lambda x: original(x) + 1
+        for _ in range(3):
+            assert torch.equal(layer(x), y + 1)
+        del layer.forward
+        assert torch.equal(layer(x), y)
+
+
+def test_a_factor_of_another_class_or_with_its_own_forward_is_called() -> None:
+    layer = KSLinear(THREE_FACTORS, bias=False)
+    x = torch.randn(5, 24)
+    with torch.no_grad():
+        y = [layer(x), layer(x)][-1]
+        layer.factors[1].__class__ = Counted
+        for call in range(3):
+            assert torch.equal(layer(x), 2 * y) and Counted.calls == call + 1
+        layer.factors[1].__class__ = KSFactor
+        original = layer.factors[2].forward
+        layer.factors[2].forward = lambda *arguments: -original(*arguments)
+        assert torch.equal(layer(x), -y) and torch.equal(layer(x), -y)
+
+
+@pytest.mark.parametrize("target", ["layer", "factor", "every module"])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_hooks_run_at_every_call_and_may_change_input_and_output(target: str, gradients: bool) -> None:
+    layer = KSLinear([(2, 4, 4, 2)], bias=False)
+    x, called = torch.randn(3, 16), []
+
+    def before(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        called.append("before")
+        return (2 * inputs[0], *inputs[1:])
+
+    def after(module: nn.Module, inputs: object, y: torch.Tensor) -> torch.Tensor:
+        called.append("after")
+        return -y
+
+    modules = {"layer": layer, "factor": layer.factors[0], "every module": None}
+    with torch.set_grad_enabled(gradients):
+        y = [layer(x), layer(x)][-1]
+        if (module := modules[target]) is None:
+            handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+        else:
+            handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        try:
+            for _ in range(2):
+                torch.testing.assert_close(layer(x), 4 * y if target == "every module" else -2 * y)
+        finally:
+            for handle in handles:
+                handle.remove()
+        assert torch.equal(layer(x), y)
+    expected = ["before", "after"] if target != "every module" else ["before", "before", "after", "after"]
+    assert called == 2 * expected
+
+
+def test_backward_hooks_run() -> None:
+    layer = KSLinear(THREE_FACTORS)
+    called = []
+    layer.register_full_backward_hook(lambda *_: called.append("layer"))
+    layer.factors[1].register_full_backward_hook(lambda *_: called.append("factor"))
+    layer(torch.randn(3, 24, requires_grad=True)).sum().backward()
+    assert called == ["factor", "layer"]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from kswatch.errors import UnsupportedError
@@ -316,99 +315,6 @@ def test_an_average_of_weights_by_swa_utils_is_used(by_einsum) -> None:
                 parameter.data.add_(torch.randn(parameter.shape))
             average.update_parameters(layer)
             torch.testing.assert_close(average(x), by_einsum(average.module, x), rtol=1e-4, atol=1e-4)
-
-
-# ---- methods and hooks that users replace ---------------------------------------------------------
-
-
-class Twice(KSLinear):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * super().forward(x)
-
-
-class Counted(KSFactor):
-    calls = 0
-
-    def forward(self, *arguments: object) -> torch.Tensor:
-        type(self).calls += 1
-        return 2 * super().forward(*arguments)
-
-
-def test_the_forward_of_a_subclass_runs_at_every_call() -> None:
-    layer, plain = Twice(CHAIN), KSLinear(CHAIN)
-    layer.load_state_dict(plain.state_dict())
-    x = torch.randn(5, 24)
-    with torch.no_grad():
-        for _ in range(4):
-            assert torch.equal(layer(x), 2 * plain(x))
-
-
-def test_a_forward_of_the_instance_runs_at_every_call() -> None:
-    layer = KSLinear(CHAIN)
-    x = torch.randn(5, 24)
-    with torch.no_grad():
-        y = [layer(x), layer(x)][-1]
-        original = layer.forward
-        layer.forward = lambda x: original(x) + 1
-        for _ in range(3):
-            assert torch.equal(layer(x), y + 1)
-        del layer.forward
-        assert torch.equal(layer(x), y)
-
-
-def test_a_factor_of_another_class_or_with_its_own_forward_is_called() -> None:
-    layer = KSLinear(CHAIN, bias=False)
-    x = torch.randn(5, 24)
-    with torch.no_grad():
-        y = [layer(x), layer(x)][-1]
-        layer.factors[1].__class__ = Counted
-        for call in range(3):
-            assert torch.equal(layer(x), 2 * y) and Counted.calls == call + 1
-        layer.factors[1].__class__ = KSFactor
-        original = layer.factors[2].forward
-        layer.factors[2].forward = lambda *arguments: -original(*arguments)
-        assert torch.equal(layer(x), -y) and torch.equal(layer(x), -y)
-
-
-@pytest.mark.parametrize("target", ["layer", "factor", "every module"])
-@pytest.mark.parametrize("gradients", [False, True])
-def test_hooks_run_at_every_call_and_may_change_input_and_output(target: str, gradients: bool) -> None:
-    layer = KSLinear([(2, 4, 4, 2)], bias=False)
-    x, called = torch.randn(3, 16), []
-
-    def before(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        called.append("before")
-        return (2 * inputs[0], *inputs[1:])
-
-    def after(module: nn.Module, inputs: object, y: torch.Tensor) -> torch.Tensor:
-        called.append("after")
-        return -y
-
-    modules = {"layer": layer, "factor": layer.factors[0], "every module": None}
-    with torch.set_grad_enabled(gradients):
-        y = [layer(x), layer(x)][-1]
-        if (module := modules[target]) is None:
-            handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
-        else:
-            handles = [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-        try:
-            for _ in range(2):
-                torch.testing.assert_close(layer(x), 4 * y if target == "every module" else -2 * y)
-        finally:
-            for handle in handles:
-                handle.remove()
-        assert torch.equal(layer(x), y)
-    expected = ["before", "after"] if target != "every module" else ["before", "before", "after", "after"]
-    assert called == 2 * expected
-
-
-def test_backward_hooks_run() -> None:
-    layer = KSLinear(CHAIN)
-    called = []
-    layer.register_full_backward_hook(lambda *_: called.append("layer"))
-    layer.factors[1].register_full_backward_hook(lambda *_: called.append("factor"))
-    layer(torch.randn(3, 24, requires_grad=True)).sum().backward()
-    assert called == ["factor", "layer"]
 
 
 def test_changed_settings_take_effect_at_the_next_call(by_einsum) -> None:

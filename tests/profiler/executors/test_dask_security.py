@@ -23,12 +23,12 @@ from kswatch.profiler.executors.dask_security import listening_host, require_saf
     "address", ["tcp://127.0.0.1:8786", "127.0.0.1:8786", "tcp://[::1]:8786", "tcp://localhost:8786"]
 )
 def test_a_scheduler_of_this_machine_needs_no_certificates(address):
-    require_safe_scheduler(address)
+    assert require_safe_scheduler(address) is None
 
 
 @pytest.mark.parametrize("address", ["tls://night.example:8786", "wss://10.0.0.7:8786"])
 def test_a_scheduler_elsewhere_with_tls_is_accepted(address):
-    require_safe_scheduler(address)
+    assert require_safe_scheduler(address) is None
 
 
 @pytest.mark.parametrize(
