@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from operator import attrgetter
 
 from sqlalchemy import select
@@ -128,7 +127,7 @@ def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tal
         known = _known(session, header, run)
         taken: Taken = {}
         writer = _RunWriter(store, session, header, run)
-        for some in _by_number(rows, ROWS_AT_ONCE):
+        for some in _parts_of(rows):
             writer.write(_new_records(known, taken, some, tally, any_value=header.identity is not None))
         written = writer.finish()
         if written is not None and written not in tally.run_ids:
@@ -136,12 +135,21 @@ def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tal
 
 
 ROWS_AT_ONCE = 2_000
+SAMPLES_AT_ONCE = 200_000
+"""A row may have ten thousand samples, of 32 bytes each in memory."""
 
 
-def _by_number(rows: Iterable[FileRow], most: int) -> Iterator[list[FileRow]]:
-    """The rows in lists of at most so many."""
-    left = iter(rows)
-    while some := list(islice(left, most)):
+def _parts_of(rows: Iterable[FileRow]) -> Iterator[list[FileRow]]:
+    """The rows in lists of so many rows, or of fewer where these have many samples."""
+    some: list[FileRow] = []
+    samples = 0
+    for row in rows:
+        some.append(row)
+        samples += sum(len(record.samples_ms) for record in row.records)
+        if len(some) >= ROWS_AT_ONCE or samples >= SAMPLES_AT_ONCE:
+            yield some
+            some, samples = [], 0
+    if some:
         yield some
 
 

@@ -148,6 +148,6 @@ def _stored_problems(
             yield from ((key, id_) for id_ in connection.scalars(_ONE_PROBLEM, vars(key)).all())
         return
     wanted = {_values(key): key for key in keys}
-    for id_, *values in connection.execute(_EVERY_PROBLEM).all():
+    for id_, *values in connection.execute(_EVERY_PROBLEM).yield_per(1_000):
         if tuple(values) in wanted:
             yield wanted[tuple(values)], id_
