@@ -129,6 +129,7 @@ def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tal
         writer = _RunWriter(store, session, header, run)
         for some in _parts_of(rows):
             writer.write(_new_records(known, taken, some, tally, any_value=header.identity is not None))
+        taken.clear()  # room for what the end of the run needs
         written = writer.finish()
         if written is not None and written not in tally.run_ids:
             tally.run_ids.append(written)
