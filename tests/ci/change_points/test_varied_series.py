@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
 
 from kswatch.ci.change_points import change_points
+from tests.cpu_time import least_cpu_s
 
 NIGHTS = np.arange(365)
 SEEDS = range(6)
@@ -120,9 +120,8 @@ def test_ten_thousand_points_take_less_than_five_seconds(kind):
         "constant": np.full(10_000, 2.5),
         "walk": np.cumsum(plain),
     }[kind]
-    started = time.process_time()
-    found = change_points(series.tolist())
-    assert time.process_time() - started < 5
+    found: list[int] = []
+    assert least_cpu_s(lambda: found.extend(change_points(series.tolist())), repeats=1) < 5
     if kind == "steps":
         assert len(found) == 39
         assert all(min(one % 250, 250 - one % 250) <= 2 for one in found)
