@@ -36,7 +36,7 @@ def an_input(layer: KSLinear, batch: int = 3) -> torch.Tensor:
     return torch.randn((batch, IN) if layer.layout == "batch_first" else (IN, batch))
 
 
-def check_equal(ours: Any, plain: Any) -> None:  # noqa: ANN401
+def assert_equal(ours: Any, plain: Any) -> None:  # noqa: ANN401
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -68,9 +68,9 @@ def test_a_transform_of_the_input_is_that_of_plain_torch(
     x = an_input(layer)
     apply = OF_THE_INPUT[transform]
     with torch.set_grad_enabled(gradients or transform.startswith("autograd")):
-        check_equal(apply(layer, x), apply(lambda x: by_einsum(layer, x), x))
+        assert_equal(apply(layer, x), apply(lambda x: by_einsum(layer, x), x))
         layer.requires_grad_(False)
-        check_equal(apply(layer, x), apply(lambda x: by_einsum(layer, x), x))
+        assert_equal(apply(layer, x), apply(lambda x: by_einsum(layer, x), x))
 
 
 OF_THE_WEIGHTS: dict[str, Callable[[Callable[..., torch.Tensor], dict[str, torch.Tensor]], Any]] = {
@@ -97,7 +97,7 @@ def test_a_transform_of_the_weights_is_that_of_plain_torch(
     def theirs(values: dict[str, torch.Tensor]) -> torch.Tensor:
         return functional_call(plain, {f"layer.{name}": value for name, value in values.items()}, (x,))
 
-    check_equal(apply(ours, parameters), apply(theirs, parameters))
+    assert_equal(apply(ours, parameters), apply(theirs, parameters))
 
 
 class ByEinsum(nn.Module):
@@ -122,14 +122,14 @@ def test_gradients_per_sample_are_those_of_single_samples() -> None:
         layer.zero_grad()
         layer(sample[None]).square().sum().backward()
         for name, parameter in layer.named_parameters():
-            check_equal(together[name][index], parameter.grad)
+            assert_equal(together[name][index], parameter.grad)
 
 
 def test_functional_call_uses_the_given_weights_also_in_a_frozen_layer(layer: KSLinear, by_einsum) -> None:
     x, other = an_input(layer), KSLinear(CHAIN, layout=layer.layout)
     layer.eval().freeze()
     given = dict(other.named_parameters())
-    check_equal(functional_call(layer, given, (x,)), by_einsum(other, x))
+    assert_equal(functional_call(layer, given, (x,)), by_einsum(other, x))
 
 
 def test_forward_mode_ad_gives_the_tangents_of_plain_torch(layer: KSLinear, by_einsum) -> None:
@@ -145,7 +145,7 @@ def test_forward_mode_ad_gives_the_tangents_of_plain_torch(layer: KSLinear, by_e
             ByEinsum(layer, by_einsum), {f"layer.{name}": value for name, value in duals.items()}, (dual_x,)
         )
         for one, other in zip(forward_ad.unpack_dual(ours), forward_ad.unpack_dual(plain), strict=True):
-            check_equal(one, other)
+            assert_equal(one, other)
 
 
 def test_double_backward_of_all_inputs_is_that_of_plain_torch(layer: KSLinear, by_einsum) -> None:
@@ -169,9 +169,9 @@ def test_checkpointing_and_saved_tensor_hooks_work(layer: KSLinear, by_einsum) -
         (ours,) = torch.autograd.grad(
             checkpoint(layer, x, use_reentrant=False).square().sum(), x, retain_graph=reentrant
         )
-        check_equal(ours, truth)
+        assert_equal(ours, truth)
     with torch.autograd.graph.save_on_cpu():
-        check_equal(torch.autograd.grad(layer(x).square().sum(), x)[0], truth)
+        assert_equal(torch.autograd.grad(layer(x).square().sum(), x)[0], truth)
 
 
 # ---- inputs ---------------------------------------------------------------------------------------
@@ -245,13 +245,13 @@ def test_a_kind_of_input_gives_the_output_of_plain_torch(
         with torch.no_grad():
             for _ in range(2):
                 y = layer(x)
-                check_equal(y.as_subclass(torch.Tensor), by_einsum(layer, plain))
+                assert_equal(y.as_subclass(torch.Tensor), by_einsum(layer, plain))
         assert type(y) is (Marked if type(x) is Marked else torch.Tensor)
         inputs = list(layer.parameters())
         gradients = torch.autograd.grad(layer(x).square().sum(), inputs)
         truths = torch.autograd.grad(by_einsum(layer, plain).square().sum(), inputs)
         for gradient, truth in zip(gradients, truths, strict=True):
-            check_equal(gradient.as_subclass(torch.Tensor), truth)
+            assert_equal(gradient.as_subclass(torch.Tensor), truth)
 
 
 @pytest.mark.parametrize("operand", ["input", "weights"])
@@ -265,7 +265,7 @@ def test_a_tensor_with_its_own_dispatch_sees_the_operator(layer: KSLinear, opera
         given = {name: Logged(value.detach()) for name, value in layer.named_parameters()}
         y = functional_call(layer, given, (x,))
     assert isinstance(y, Logged)
-    check_equal(y.inner, expected)
+    assert_equal(y.inner, expected)
 
 
 class Seen(TorchFunctionMode):
@@ -303,10 +303,10 @@ def test_functionalisation_gives_the_same_values(layer: KSLinear) -> None:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     x = an_input(layer)
-    check_equal(torch.func.functionalize(layer)(x), layer(x))
+    assert_equal(torch.func.functionalize(layer)(x), layer(x))
     graph = make_fx(layer, tracing_mode="real")(x)
     layer.factors[0].weight.data.mul_(2.0)
-    check_equal(graph(x), layer(x))
+    assert_equal(graph(x), layer(x))
 
 
 # ---- autocast -------------------------------------------------------------------------------------

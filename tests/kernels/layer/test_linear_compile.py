@@ -132,7 +132,7 @@ def test_the_operator_passes_torchs_own_checks() -> None:
 # ---- present weights ------------------------------------------------------------------------------
 
 
-def check_equal(y: torch.Tensor, truth: torch.Tensor) -> None:
+def assert_equal(y: torch.Tensor, truth: torch.Tensor) -> None:
     torch.testing.assert_close(y, truth, rtol=1e-4, atol=1e-4)
 
 
@@ -152,7 +152,7 @@ def test_several_compiled_layers_of_one_shape_keep_their_own_computed_weights(
         for layer in layers:
             truth = by_einsum(layer, truth)
         with torch.no_grad():
-            check_equal(compiled(x), truth)
+            assert_equal(compiled(x), truth)
             for _, parameter in nn.Sequential(*layers).named_parameters():
                 parameter.data.mul_(1.1)
         truth = x
@@ -181,7 +181,7 @@ def test_a_compiled_parametrized_layer_follows_its_parameters(kind: str, by_eins
         x = torch.randn(batch, 4)
         with torch.no_grad():
             for _ in range(2):
-                check_equal(compiled(x), by_einsum(layer, x))
+                assert_equal(compiled(x), by_einsum(layer, x))
                 for parameter in layer.parameters():
                     parameter.data.mul_(-1.3)
 
@@ -193,15 +193,15 @@ def test_a_compiled_layer_follows_changes_that_torch_does_not_count(by_einsum) -
     x = torch.randn(5, 24)
     for _ in range(4):
         y = compiled(x)
-        check_equal(y, by_einsum(layer, x))
+        assert_equal(y, by_einsum(layer, x))
         optimiser.zero_grad()
         y.square().sum().backward()
         optimiser.step()
         with torch.no_grad():
-            check_equal(compiled(x), by_einsum(layer, x))
+            assert_equal(compiled(x), by_einsum(layer, x))
             for parameter in layer.parameters():
                 parameter.data.add_(0.1)
-            check_equal(compiled(x), by_einsum(layer, x))
+            assert_equal(compiled(x), by_einsum(layer, x))
 
 
 def test_a_compiled_transform_is_that_of_plain_torch(by_einsum) -> None:
@@ -211,11 +211,11 @@ def test_a_compiled_transform_is_that_of_plain_torch(by_einsum) -> None:
         return torch.func.grad(lambda x: function(x).square().sum())
 
     compiled = torch.compile(gradient(layer), backend="aot_eager")
-    check_equal(compiled(x), gradient(lambda x: by_einsum(layer, x))(x))
+    assert_equal(compiled(x), gradient(lambda x: by_einsum(layer, x))(x))
     samples = torch.randn(4, 3, 24)
     mapped = torch.compile(torch.vmap(layer), backend="aot_eager")
     with torch.no_grad():
-        check_equal(mapped(samples), torch.vmap(lambda x: by_einsum(layer, x))(samples))
+        assert_equal(mapped(samples), torch.vmap(lambda x: by_einsum(layer, x))(samples))
 
 
 def test_compiled_autograd_of_an_uncompiled_layer_is_that_of_plain_torch(by_einsum) -> None:
@@ -235,7 +235,7 @@ def test_an_exported_program_follows_its_parameters(by_einsum) -> None:
     program = torch.export.export(layer, (x,)).module()
     with torch.no_grad():
         for _ in range(2):
-            check_equal(program(x), by_einsum(layer, x))
+            assert_equal(program(x), by_einsum(layer, x))
             for parameter in (*layer.parameters(), *program.parameters()):
                 if parameter.data_ptr() not in {own.data_ptr() for own in layer.parameters()}:
                     parameter.data.mul_(2.0)
