@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import SharedFigure
-from kswatch.dashboard.charts.palette import QUIET
+from kswatch.dashboard.charts.palette import QUIET, TEXT
 
 HEIGHT = 340
 MAX_TICKS = 7
@@ -24,10 +24,12 @@ NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
 
 
 def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
-    """A figure without traces; text and grid colours come from the theme of the page."""
+    """A figure without traces; the colours of its background and grid come from the theme of the page."""
+    axis = {"automargin": True, "zeroline": False, "tickfont": {"color": TEXT}}
     figure = SharedFigure()
     figure.update_layout(
         height=height,
+        font={"color": TEXT},
         margin={"l": 8, "r": 12, "t": 28, "b": 8},
         hovermode="closest",
         hoverlabel={"align": "left"},
@@ -38,9 +40,10 @@ def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
             "y": 1.0,
             "xanchor": "left",
             "x": 0,
+            "font": {"color": TEXT},
         },
-        xaxis={"title": {"text": x_title}, "automargin": True, "zeroline": False},
-        yaxis={"title": {"text": y_title}, "automargin": True, "zeroline": False},
+        xaxis={"title": {"text": x_title, "font": {"color": TEXT}}, **axis},
+        yaxis={"title": {"text": y_title, "font": {"color": TEXT}}, **axis},
     )
     return figure
 

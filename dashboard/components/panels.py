@@ -14,6 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from kswatch.dashboard.charts.palette import in_dark
 from kswatch.dashboard.components import timezone, url_state
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
@@ -105,6 +106,8 @@ def chart(
     }
     key = f"chart_{name}"
     figure = in_zone(figure, timezone.zone_name())
+    if st.context.theme.type == "dark":
+        figure = in_dark(figure)
     clicks: dict[str, Any] = {}
     if on_open:
         clicks = {"on_select": "rerun", "selection_mode": "points"}

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 
 from kswatch.dashboard.charts.palette import (
+    BAD,
+    DARK,
+    GOOD,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
+    QUIET,
+    TEXT,
     implementation_colour,
+    in_dark,
+    translucent,
 )
+from kswatch.dashboard.charts.style import blank
 from kswatch.db.records import IMPLEMENTATIONS
 
 # Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency (2009)
@@ -43,23 +51,43 @@ def contrast(colour: str, page: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def on(page: str, colour: str) -> str:
+    return DARK[colour] if page == "dark" else colour
+
+
 def test_every_implementation_has_a_colour_and_a_symbol_of_its_own() -> None:
-    assert set(IMPLEMENTATION_COLOURS) == set(IMPLEMENTATION_SYMBOLS) == set(IMPLEMENTATIONS)
-    assert len(set(IMPLEMENTATION_COLOURS.values())) == len(IMPLEMENTATIONS)
-    assert len(set(IMPLEMENTATION_SYMBOLS.values())) == len(IMPLEMENTATIONS)
+    assert set(IMPLEMENTATION_COLOURS) == set(IMPLEMENTATION_SYMBOLS) >= set(IMPLEMENTATIONS)
+    for shades in (IMPLEMENTATION_COLOURS, IMPLEMENTATION_SYMBOLS):
+        assert len(set(shades.values())) == len(IMPLEMENTATION_COLOURS)
 
 
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("vision", VISION)
-def test_any_two_implementations_differ_for_every_colour_vision(vision: str) -> None:
-    seen = {name: lab(VISION[vision] @ linear(colour)) for name, colour in IMPLEMENTATION_COLOURS.items()}
+def test_any_two_implementations_differ_for_every_colour_vision(vision: str, page: str) -> None:
+    colours = {name: on(page, colour) for name, colour in IMPLEMENTATION_COLOURS.items()}
+    seen = {name: lab(VISION[vision] @ linear(colour)) for name, colour in colours.items()}
     for one, other in combinations(seen, 2):
         assert np.linalg.norm(seen[one] - seen[other]) > 14, (one, other)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_colour_contrasts_with_the_page(page: str) -> None:
-    for name, colour in IMPLEMENTATION_COLOURS.items():
-        assert contrast(colour, PAGES[page]) > 2.1, name
+def test_marks_contrast_with_the_page_by_3_to_1_and_text_by_4_5(page: str) -> None:
+    for colour in DARK:
+        least = 4.5 if colour in (TEXT, QUIET) else 3
+        assert contrast(on(page, colour), PAGES[page]) >= least, colour
+
+
+def test_a_figure_on_a_dark_page_has_the_dark_twin_of_every_colour() -> None:
+    figure = blank("x", "y")
+    figure.add_scatter(
+        x=[1], y=[1], line={"color": GOOD}, marker={"color": [BAD]}, fillcolor=translucent(QUIET, 0.25)
+    )
+    dark = in_dark(figure)
+    assert dark.data[0].marker.color == (DARK[BAD],)
+    assert dark.data[0].fillcolor == translucent(DARK[QUIET], 0.25)
+    assert dark.layout.xaxis.tickfont.color == dark.layout.font.color == DARK[TEXT]
+    assert figure.data[0].marker.color == (BAD,)
+    assert not [light for light in DARK if light in dark.to_json()]
 
 
 def test_an_implementation_of_a_later_version_is_drawn_in_grey() -> None:
