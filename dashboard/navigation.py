@@ -23,13 +23,14 @@ CSS_RULES = """<style>
 [data-testid="stMainBlockContainer"] {
   padding: 4.5rem clamp(0.75rem, 3vw, 2.5rem) 2rem;
 }
-[data-testid="stMainBlockContainer"] h3 { font-size: 1.3rem; padding: 0.5rem 0 0.45rem; }
-[data-testid="stMetricValue"] { font-size: 1.75rem; }
+[data-testid="stMainBlockContainer"] h3 { padding: 0.5rem 0 0.45rem; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
+[data-variant="segmented_control"][aria-checked="true"] p { color: light-dark(#1F56B3, #8DB4F8); }
 [data-testid="stHtml"] img { max-width: 100%; }
 [data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
 [data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }
 </style>"""
-"""Less empty space around a page than Streamlit leaves, smaller titles; no setting of Streamlit does so."""
+"""Less empty space around a page than Streamlit leaves, darker small print; no setting of Streamlit does so."""
 
 
 @dataclass(frozen=True)
