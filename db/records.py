@@ -41,7 +41,19 @@ BASELINE_SETS: dict[str, tuple[str, ...]] = {
     "paper": ("bmm", "einsum", "bsr", "csr", "dense"),
     "all": ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense"),
 }
-IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
+"""The sets that fused is compared with; of `expert` a run has those members that could be had."""
+IMPLEMENTATIONS: tuple[str, ...] = ("fused", *STOCK)
+"""Implementations that a suite measures unless others are named."""
+KNOWN_IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS[EXPERT])
+"""Every implementation of the catalogue, in its order."""
+
+FACTOR: Final = ""
+"""The subject of a problem that is one Kronecker-sparse product."""
+LAYER: Final = "layer"
+"""The subject of a problem that is a linear map of a shape, computed by cells of several families."""
+
+STRUCTURED: Final = "/"
+"""In the name of a layer's or a model's cell between the structure of its weights and the implementation."""
 
 HEADLINE_MODES: tuple[str, ...] = ("cold", "unknown")
 """Modes that are compared and judged, by preference; never hot."""
@@ -50,7 +62,12 @@ COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
 """Statuses that carry a number to compare."""
 
 CANNOT_COMPETE: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
-"""A baseline with one of these is beaten; any other status, or no row, leaves the problem out."""
+"""A baseline with one of these does not compete; any other status, or no row, leaves the problem out."""
+
+
+def is_structured(implementation: str) -> bool:
+    """Whether this is the name of a layer's or a model's cell, as `ks 16,64,256,1;1,64,64,16/fused`."""
+    return STRUCTURED in implementation
 
 
 @dataclass(frozen=True, order=True)
@@ -67,9 +84,22 @@ class ProblemKey:
 
     @property
     def pattern(self) -> str:
-        """The pattern as `a,b,c,d`."""
-        return f"{self.a},{self.b},{self.c},{self.d}"
+        """The pattern as `a,b,c,d`; of a layer `layer IN,OUT`, of a model its subject."""
+        if self.subject == FACTOR:
+            return f"{self.a},{self.b},{self.c},{self.d}"
+        return f"{LAYER} {self.c},{self.b}" if self.subject == LAYER else self.subject
 
+    subject: str = FACTOR
+    """`FACTOR`, `LAYER`, or a model and how it is executed: `vit_s16 eager`.
+
+    A layer of n inputs and m outputs has the pattern (1, m, n, 1), that of a dense factor of its shape; a
+    model has (1, 1, 1, 1).
+    """
+
+    @property
+    def kind(self) -> Literal["factor", "layer", "model"]:
+        """The kind of the subject."""
+        return "factor" if self.subject == FACTOR else "layer" if self.subject == LAYER else "model"
     @property
     def words(self) -> str:
         """The problem as one line of text."""
@@ -217,6 +247,8 @@ class MeasurementRecord:
     # the machine code that ran, and its raw samples
     code_hash: str | None = None
     tile: str | None = None
+    parameters: int | None = None
+    """Trainable numbers of a layer or a model."""
     flags: tuple[str, ...] = ()
     samples_ms: tuple[float, ...] = ()
     counters: tuple[CounterReading, ...] = ()

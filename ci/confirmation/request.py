@@ -11,6 +11,7 @@ from kswatch.ci.alerts.explanation import CELLS_LISTED
 from kswatch.ci.config import CiConfig
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import DETECTOR, LIVE
+from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, RunRow, alerts, requests, verdicts
 from kswatch.db.records import CONFIRM, ProblemKey
@@ -40,7 +41,7 @@ def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | N
     if any(one.arguments.get("of_run") == run.id for one in known):
         return None
     rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
-    problems = (ProblemKey(row.a, row.b, row.c, row.d, row.batch, row.precision, row.layout) for row in rows)
+    problems = (record_of(ProblemKey, row) for row in rows)
     good, bad, why_alone = _revisions(store, run, flagged)
     confirmation = ConfirmationRequest(
         of_run=run.id,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
@@ -238,7 +241,11 @@ def schema_version(connection: Connection) -> str | None:
 def _upgrade_schema(engine: Engine) -> None:
     if _known_version(engine, engine.url) == HEAD:
         return
-    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+    with (
+        engine.connect().execution_options(**WRITES) as connection,
+        _without_foreign_keys(connection),
+        connection.begin(),
+    ):
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         version = schema_version(connection)  # another process may have migrated while this one waited
@@ -248,6 +255,21 @@ def _upgrade_schema(engine: Engine) -> None:
             from kswatch.db.migrations.migrate import migrate
 
             migrate(connection)
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Do not enforce foreign keys in SQLite, which changes a table by replacing it with a changed copy."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # on the driver's connection: within a transaction, which SQLAlchemy would begin, this has no effect
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _create_newest(connection: Connection) -> None:

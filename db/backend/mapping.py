@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Executable
@@ -33,6 +33,12 @@ def record_of(record: Any, row: object, **values: object) -> Any:  # noqa: ANN40
 
 
 PROBLEM_COLUMNS = tuple(columns_of(ProblemKey, Problem))
+
+
+def key_first(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row that begins with `PROBLEM_COLUMNS`, with the problem's key in their place."""
+    columns = len(PROBLEM_COLUMNS)
+    return (ProblemKey(*row[:columns]), *row[columns:])
 
 
 def matching(*wanted: tuple[Any, object]) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, key_first
 from kswatch.db.records import DeviceRecord, ProblemKey
 from kswatch.db.schema.code_tables import TunedTile
 from kswatch.db.schema.tables import Device, Problem
@@ -51,4 +51,4 @@ def of_device(store: Store, device_uuid: str, source_hash: str) -> Sequence[Tune
         .where(Device.uuid == device_uuid, TunedTile.source_hash == source_hash)
         .order_by(*PROBLEM_COLUMNS)
     )
-    return store.read(query, lambda *row: TunedTileRecord(ProblemKey(*row[:7]), *row[7:]))
+    return store.read(query, lambda *row: TunedTileRecord(*key_first(row)))

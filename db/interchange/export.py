@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.codecs import unpack_samples
-from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, key_first
 from kswatch.db.coordination.run_log import LogLine
 from kswatch.db.interchange.ingest import RunHeader
 from kswatch.db.queries.compiled_code import ResourceRow
@@ -76,7 +76,7 @@ def _predictions(session: Session, run_id: int) -> list[PredictionRecord]:
         .where(Prediction.run_id == run_id)
         .order_by(*Prediction.__table__.primary_key)
     )
-    return [PredictionRecord(ProblemKey(*row[:7]), *row[7:]) for row in session.execute(query)]
+    return [PredictionRecord(*key_first(row)) for row in session.execute(query)]
 
 
 def _counters(session: Session, run_id: int) -> dict[int, tuple[CounterReading, ...]]:

@@ -120,6 +120,8 @@ def _names(record: type) -> list[str]:
 
 
 _PROBLEM, _MEASUREMENT = _names(ProblemKey), _names(MeasurementRecord)
+_REQUIRED = _PROBLEM[: _PROBLEM.index("subject")]
+"""The columns of a problem in every export; those of older versions name no subject."""
 _GROUPS: dict[str, list[str]] = {
     "run": ["suite", "kind", "origin", "started_at", "seed", "budget_s", "planned_cells"],
     "ending": ["state", "finished_at", "seconds", "harness_seconds", "excluded"],
@@ -134,7 +136,7 @@ _OWN_COLUMNS = [
     *_MEASUREMENT,
 ]
 _NEEDED = ["run.identity", "run.suite", "run.kind", "run.origin", "run.started_at", "device.uuid"]
-_NEEDED += ["device.kind", "device.model", *_PROBLEM, "implementation", "status"]
+_NEEDED += ["device.kind", "device.model", *_REQUIRED, "implementation", "status"]
 
 
 def write_table(file: TextIO, runs: Iterator[tuple[RunHeader, list[MeasurementRecord]]]) -> int:
@@ -201,5 +203,5 @@ def _own_run(row: Mapping[str, str]) -> RunHeader:
 
 def _own_record(row: Mapping[str, str]) -> MeasurementRecord:
     values: dict[str, object] = {name: row[name] for name in _MEASUREMENT if row.get(name)}
-    values["problem"] = {name: row[name] for name in _PROBLEM}
+    values["problem"] = {name: row.get(name, "") for name in _PROBLEM}
     return checked_record(decode(MeasurementRecord, values, text=True, check=check_value))

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.backend.mapping import PROBLEM_COLUMNS
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS, key_first
 from kswatch.db.coordination.run_log import LogLine
 from kswatch.db.queries.compiled_code import ResourceRow
 from kswatch.db.queries.rows import EventRecord
@@ -177,7 +177,8 @@ def _known(session: Session, header: RunHeader, run: Run | None) -> dict[Measure
         query = query.where(Run.kind == "import", Device.uuid == header.record.device.uuid)
     known: dict[MeasurementKey, set[tuple]] = defaultdict(set)
     for row in session.execute(query):
-        known[ProblemKey(*row[:7]), row[7], row[8]].add(tuple(row[9:]))
+        problem, implementation, mode, *values = key_first(row)
+        known[problem, implementation, mode].add(tuple(values))
     return known
 
 

@@ -19,7 +19,7 @@ from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
 from kswatch.db.interchange.reader import TextFile
 from kswatch.db.interchange.validation import check_value, checked_header, checked_record
 from kswatch.db.json_text import to_json_text
-from kswatch.db.records import MeasurementRecord
+from kswatch.db.records import MeasurementRecord, ProblemKey
 from kswatch.errors import FormatError
 
 
@@ -47,7 +47,7 @@ def _brief(record: Any) -> dict[str, object]:  # noqa: ANN401  (any of our froze
         value = getattr(record, field.name)
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         if value != default:
-            values[field.name] = value
+            values[field.name] = _brief(value) if isinstance(value, ProblemKey) else value
     return values
 
 

@@ -13,6 +13,7 @@ from kswatch.db.interchange.ingest import RunHeader
 from kswatch.db.queries.compiled_code import ResourceRow
 from kswatch.db.queries.rows import EventRecord
 from kswatch.db.records import (
+    FACTOR,
     IMPLEMENTATIONS,
     LAYOUTS,
     PRECISIONS,
@@ -33,6 +34,7 @@ from kswatch.db.schema.tables import (
     Environment,
     Measurement,
     Prediction,
+    Problem,
     Resource,
     Revision,
     Run,
@@ -44,7 +46,7 @@ POSITIVE = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "ene
 LARGEST = 1e30
 """Larger numbers are no measurement; the limit also keeps them within the float32 of tails and samples."""
 WIDE_INTEGERS = frozenset(
-    {"seed", "bytes_moved", "flops", "memory_bytes", "cache_bytes", "memory_peak_bytes"}
+    {"seed", "bytes_moved", "flops", "parameters", "memory_bytes", "cache_bytes", "memory_peak_bytes"}
 )
 """Fields whose columns have 64 bits; the others have 32."""
 LONGEST_IDENTITY: int = Run.__table__.c.identity.type.length  # type: ignore[attr-defined]
@@ -127,6 +129,7 @@ _TABLES: dict[type, tuple[type[Base], ...]] = {
     RevisionRecord: (Revision,),
     MeasurementRecord: (Cell, Measurement),
     PredictionRecord: (Prediction,),
+    ProblemKey: (Problem,),
     CanaryRecord: (Canary,),
     ResourceRow: (Resource,),
     EventRecord: (RunEvent,),
@@ -156,9 +159,14 @@ def checked_record(record: MeasurementRecord) -> MeasurementRecord:
         DecodeError: its problem or implementation does not exist, or a latency or energy is not above 0.
     """
     _check_problem(record.problem)
-    if record.implementation not in IMPLEMENTATIONS:
+    if record.problem.subject == FACTOR and record.implementation not in IMPLEMENTATIONS:
         known = ", ".join(IMPLEMENTATIONS)
         raise DecodeError(f"implementation {record.implementation!r} is not one of {known}")
+    if record.problem.subject != FACTOR and "/" not in record.implementation:
+        raise DecodeError(
+            f"implementation {record.implementation!r} does not name a structure and an implementation, "
+            "as in ks/fused"
+        )
     for name in POSITIVE:
         value = getattr(record, name)
         if value is not None and value <= 0:

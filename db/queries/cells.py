@@ -15,7 +15,7 @@ from sqlalchemy import ScalarSelect, select
 from kswatch.db.backend.codecs import unpack_samples
 from kswatch.db.backend.mapping import driver_rows, field_names, matching
 from kswatch.db.queries.rows import MeasurementRow
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import FACTOR, ProblemKey
 from kswatch.db.schema.tables import Cell, Comparison, Measurement, Prediction, Problem, Sample
 from kswatch.db.store import Store
 
@@ -52,8 +52,9 @@ def cells_of_run(
     precision: str | None = None,
     layout: str | None = None,
 ) -> list[tuple[Any, ...]]:
-    """These columns of a run's measurements behind problem id, problem and implementation, by problem."""
-    problems = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES))
+    """These columns of a run's measurements of products behind problem id, problem, implementation."""
+    factors = _PROBLEM.c.subject == FACTOR
+    problems = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in PROBLEM_NAMES)).where(factors)
     query = (
         select(_CELL.c.problem_id, _CELL.c.implementation, *(_MEASUREMENT.c[name] for name in columns))
         .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
@@ -66,7 +67,7 @@ def cells_of_run(
         key_of = {key[0]: key for key in driver_rows(session, problems)}
         rows = driver_rows(session, query)
     # one problem has many cells: reading its key once is faster than joining it to each
-    return sorted((key_of[row[0]] + row[1:] for row in rows), key=itemgetter(0))
+    return sorted((key_of[row[0]] + row[1:] for row in rows if row[0] in key_of), key=itemgetter(0))
 
 
 def cells_of_problem(

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, and_, func, select
 from kswatch.db.queries.measurements import PROBLEM_COLUMNS, problem_filters
 from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.queries.runs import find_device, run, run_filters
-from kswatch.db.records import BASELINE_SETS, COMPARABLE, HEADLINE_MODES, ProblemKey
+from kswatch.db.records import BASELINE_SETS, COMPARABLE, FACTOR, HEADLINE_MODES, ProblemKey
 from kswatch.db.schema.tables import Cell, Measurement, Problem, Run
 from kswatch.db.store import Store
 from kswatch.db.writes.measurements import COMPARED_COLUMNS, held_implementations
@@ -118,8 +118,9 @@ def outcomes(
     chosen = find_device(store, device if run_id is None or device else run(store, run_id).device_uuid)
     competitors = _baselines(store, chosen.id, run_id, baselines)
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
-    which += [Measurement.device_id == chosen.id, *problem_filters(precision=precision, layout=layout)]
-    query = select(Problem.id, *PROBLEM_COLUMNS).where(*problem_filters(precision, layout))
+    factors = [Problem.subject == FACTOR, *problem_filters(precision, layout)]
+    which += [Measurement.device_id == chosen.id, *factors]
+    query = select(Problem.id, *PROBLEM_COLUMNS).where(*factors)
     keys = dict(store.read(query, lambda id_, *key: (id_, ProblemKey(*key))))
     problems = (
         ProblemComparison(keys[id_], rows, compare(rows, metric, competitors))

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, select
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, driver_rows, is_problem, matching
 from kswatch.db.queries.rows import CanaryRow, ComparisonRow, MeasurementRow, SummaryRow
 from kswatch.db.queries.runs import MEASURED, NIGHTLY, run_filters
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import FACTOR, ProblemKey
 from kswatch.db.schema.tables import Canary, Cell, Comparison, Measurement, Problem, Run, RunSummary
 from kswatch.db.store import Store
 from kswatch.db.writes.speedup import COMPARED_METRICS
@@ -155,8 +155,8 @@ def canaries(store: Store, runs: RunIds) -> list[CanaryRow]:
 
 
 def problems(store: Store, device_id: int | None = None) -> list[ProblemKey]:
-    """Problems that were measured, on this device or on any."""
-    query = select(*PROBLEM_COLUMNS).order_by(*PROBLEM_COLUMNS)
+    """Products that were measured, on this device or on any."""
+    query = select(*PROBLEM_COLUMNS).where(Problem.subject == FACTOR).order_by(*PROBLEM_COLUMNS)
     if device_id is not None:
         # one exists in another: as a join, SQLite may begin with all that the device ever measured
         of_cell = (Measurement.device_id == device_id, Measurement.cell_id == Cell.id)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
+from kswatch.db.records import FACTOR
 from kswatch.db.schema.tables import Alert, AlertEvent, Problem, Revision, Run, RunEvent, Verdict
 from kswatch.db.store import Store
 
@@ -56,7 +57,8 @@ def run_groups(store: Store) -> list[RunGroup]:
 def patterns(store: Store) -> list[tuple[int, int, int, int]]:
     """Every pattern that the store knows, sorted."""
     letters = (Problem.a, Problem.b, Problem.c, Problem.d)
-    return store.read(select(*letters).distinct().order_by(*letters), lambda a, b, c, d: (a, b, c, d))
+    query = select(*letters).where(Problem.subject == FACTOR).distinct().order_by(*letters)
+    return store.read(query, lambda a, b, c, d: (a, b, c, d))
 
 
 def newest_plan(store: Store, suite: str) -> int | None:

@@ -188,6 +188,7 @@ class VerdictRow(NamedTuple):
     batch: int
     precision: str
     layout: str
+    subject: str
     implementation: str
     metric: str
     verdict: str

@@ -37,6 +37,7 @@ class CellDifference(NamedTuple):
     batch: int
     precision: str
     layout: str
+    subject: str
     implementation: str
     mode: str
     before: float

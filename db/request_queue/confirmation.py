@@ -52,8 +52,9 @@ class ConfirmationRequest:
 
 
 def problem_text(problem: ProblemKey) -> str:
-    """The problem as a,b,c,d,batch,precision,layout."""
-    return f"{problem.pattern},{problem.batch},{problem.precision},{problem.layout}"
+    """The problem as a,b,c,d,batch,precision,layout, and behind it the subject unless it is a factor."""
+    values = vars(problem).values()
+    return ",".join(map(str, values if problem.subject else list(values)[:-1]))
 
 
 def parse_problem(text: str) -> ProblemKey:
@@ -63,7 +64,7 @@ def parse_problem(text: str) -> ProblemKey:
         UsageError: the text is malformed.
     """
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 7 or not all(part.isdecimal() for part in parts[:5]):
+    if len(parts) not in (7, 8) or not all(part.isdecimal() for part in parts[:5]):
         raise UsageError(f"{text!r} is not a problem; write a,b,c,d,batch,precision,layout")
     a, b, c, d, batch = map(int, parts[:5])
-    return ProblemKey(a, b, c, d, batch, parts[5], parts[6])
+    return ProblemKey(a, b, c, d, batch, *parts[5:])

@@ -116,10 +116,12 @@ class RunEvent(Base):
 
 
 class Problem(Base):
-    """One product to compute."""
+    """What is computed: a product, a layer or a model, at one batch, precision and layout."""
 
     __tablename__ = "problem"
-    __table_args__ = (UniqueConstraint("a", "b", "c", "d", "batch", "precision", "layout"),)
+    __table_args__ = (
+        UniqueConstraint("a", "b", "c", "d", "batch", "precision", "layout", "subject", name="problem_key"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     a: Mapped[int]
     b: Mapped[int]
@@ -133,11 +135,13 @@ class Problem(Base):
 class Cell(Base):
     """One problem by one implementation."""
 
+    subject: Mapped[str] = mapped_column(String(80), default="", server_default="")
+    """Empty for a factor; `layer`, or a model and how it is executed."""
     __tablename__ = "cell"
     __table_args__ = (UniqueConstraint("problem_id", "implementation"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     problem_id: Mapped[int] = mapped_column(ForeignKey("problem.id"))
-    implementation: Mapped[str] = mapped_column(String(32))
+    implementation: Mapped[str] = mapped_column(String(200))
 
 
 class Measurement(Base):
@@ -190,6 +194,7 @@ class Measurement(Base):
     relative_error: Mapped[float | None]
     max_error: Mapped[float | None]
     memory_peak_bytes: Mapped[int | None] = mapped_column(BigInt)
+    parameters: Mapped[int | None] = mapped_column(BigInt)
     code_hash: Mapped[str | None] = mapped_column(String(64))
     tile: Mapped[str | None] = mapped_column(String(120))
     flags: Mapped[str | None] = mapped_column(String(255))
@@ -328,7 +333,7 @@ class Alert(Base):
     verdict: Mapped[str] = mapped_column(String(16))
     cause: Mapped[str] = mapped_column(String(24))
     metric: Mapped[str] = mapped_column(String(24))
-    implementation: Mapped[str] = mapped_column(String(32))
+    implementation: Mapped[str] = mapped_column(String(200))
     title: Mapped[str] = mapped_column(String(500))
     worst_change: Mapped[float | None]
     explanation: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -18,6 +18,7 @@ from kswatch.db.records import (
     HEADLINE_MODES,
     IMPLEMENTATIONS,
     MeasurementRecord,
+    is_structured,
     PredictionRecord,
 )
 from kswatch.db.schema.tables import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
@@ -151,6 +152,8 @@ def write_comparisons(
     baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
     modes_of: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
     for problem_id, cell_id, one in cells:
+        if is_structured(one.implementation):
+            continue  # of a layer or a model: what is compared there depends on its other cells
         modes = modes_of.setdefault(problem_id, {})
         modes.setdefault(one.mode, {})[one.implementation] = (cell_id, one)
     rows: list[ComparedRow] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import COMPARABLE, FUSED, ProblemKey
 from kswatch.db.store import Store
@@ -99,6 +100,6 @@ def last_best(store: Store, device_uuid: str) -> Best:
     times: dict[ProblemKey, list[tuple[float, str]]] = {}
     for row in queries.measurements(store, nights[0].id) if nights else ():
         if row.status in COMPARABLE and row.latency_ms and row.implementation != FUSED:
-            key = ProblemKey(*(getattr(row, name) for name in ProblemKey.__dataclass_fields__))
+            key = record_of(ProblemKey, row)
             times.setdefault(key, []).append((row.latency_ms, row.implementation))
     return {key: [name for _, name in sorted(found)] for key, found in times.items()}

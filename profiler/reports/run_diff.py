@@ -7,9 +7,11 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
+from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import EnvironmentChange
 from kswatch.db.queries.run_diff import CellDifference, cell_differences, missing_cells
+from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
@@ -86,7 +88,7 @@ def compare_runs(store: Store, before: int, after: int) -> RunComparison:
 def _change(cell: CellDifference) -> CellChange:
     changed = cell.clear and abs(cell.change) >= MIN_CHANGE
     return CellChange(
-        pattern=f"{cell.a},{cell.b},{cell.c},{cell.d}",
+        pattern=record_of(ProblemKey, cell).pattern,
         batch=cell.batch,
         precision=cell.precision,
         layout=cell.layout,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import CanaryRow, RunRow
-from kswatch.db.records import PredictionRecord
+from kswatch.db.records import FACTOR, PredictionRecord
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.base import DeviceFacts
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
@@ -17,7 +17,7 @@ from kswatch.profiler.empty_records import problem_of
 def record(store: Store, run_id: int) -> None:
     """Store the prediction of every heuristic for each problem of the run."""
     facts = _facts(store, queries.run(store, run_id), queries.canaries(store, run_id))
-    keys = store.run_problems(run_id)
+    keys = [key for key in store.run_problems(run_id) if key.subject == FACTOR]
     problems = [problem_of(key) for key in keys]
     records = [
         PredictionRecord(key, heuristic.name, heuristic.version, one.predicts_fused, one.predicted_speedup)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,23 +42,27 @@ integer = st.integers(0, 2**31 - 1)
 # PostgreSQL stores no NUL and no database a lone surrogate; empty text is not known text in CSV
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
-problems = st.builds(
+factors = st.builds(
     ProblemKey,
     *(st.integers(1, 9) for _ in "abcd"),
     st.integers(1, 9),
     st.sampled_from(PRECISIONS),
     st.sampled_from(LAYOUTS),
 )
+layers_and_models = st.builds(replace, factors, subject=st.sampled_from(["layer", "vit_s16 eager"]))
 BY_TYPE = {"float | None": positive, "int | None": integer, "str | None": words}
 OPTIONAL = {
     field.name: st.none() | BY_TYPE[field.type]
     for field in fields(MeasurementRecord)
     if field.type in BY_TYPE
 }
+CELLS = (
+    (factors, st.sampled_from(IMPLEMENTATIONS)),
+    (layers_and_models, st.sampled_from(["dense/dense", "ks 2,4,6,1;1,6,4,2/fused"])),
+)
 measurements = st.builds(
-    MeasurementRecord,
-    problem=problems,
-    implementation=st.sampled_from(IMPLEMENTATIONS),
+    lambda cell, **values: MeasurementRecord(*cell, **values),
+    cell=st.one_of(*(st.tuples(*cell) for cell in CELLS)),
     status=st.sampled_from(["ok", "not_converged", "crashed", "unsupported", "implausible"]),
     mode=st.sampled_from(["cold", "hot", "unknown"]),
     flags=st.lists(st.sampled_from(["bimodal", "power_capped"]), unique=True).map(tuple),
