@@ -41,11 +41,7 @@ BASELINE_SETS: dict[str, tuple[str, ...]] = {
     "paper": ("bmm", "einsum", "bsr", "csr", "dense"),
     "all": ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense"),
 }
-"""The sets that fused is compared with; of `expert` a run has those members that could be had."""
-IMPLEMENTATIONS: tuple[str, ...] = ("fused", *STOCK)
-"""Implementations that a suite measures unless others are named."""
-KNOWN_IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS[EXPERT])
-"""Every implementation of the catalogue, in its order."""
+IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
 
 FACTOR: Final = ""
 """The subject of a problem that is one Kronecker-sparse product."""
@@ -62,7 +58,7 @@ COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
 """Statuses that carry a number to compare."""
 
 CANNOT_COMPETE: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
-"""A baseline with one of these does not compete; any other status, or no row, leaves the problem out."""
+"""A baseline with one of these is beaten; any other status, or no row, leaves the problem out."""
 
 
 def is_structured(implementation: str) -> bool:
