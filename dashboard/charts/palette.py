@@ -7,9 +7,9 @@ tritanopia, and every mark contrasts with its page by 3:1 (text by 4.5:1). Symbo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -106,5 +106,15 @@ _LIGHT_TEXT = re.compile("|".join(map(re.escape, _DARK_TEXTS)))
 @cached_figure
 def in_dark(shared: go.Figure) -> go.Figure:
     """The figure in the shades of a dark page."""
-    text = _LIGHT_TEXT.sub(lambda found: _DARK_TEXTS[found[0]], json.dumps(shared.to_dict()))
-    return SharedFigure(json.loads(text))
+    data = [_darkened(trace.to_plotly_json()) for trace in shared.data]
+    return SharedFigure(data, _darkened(shared.layout.to_plotly_json()))
+
+
+def _darkened(part: Any) -> Any:  # noqa: ANN401  (of a figure, as Plotly nests them)
+    if isinstance(part, str):
+        return _LIGHT_TEXT.sub(lambda found: _DARK_TEXTS[found[0]], part)
+    if isinstance(part, dict):
+        return {name: _darkened(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_darkened(value) for value in part]
+    return part

@@ -31,7 +31,7 @@ VISION = {
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
     ),
 }
-PAGES = {"light": "#FFFFFF", "dark": "#0E1117"}
+PAGES = {"light": "#FFFFFF", "dark": "#171614"}
 
 
 def linear(colour: str) -> np.ndarray:
@@ -86,6 +86,7 @@ def test_a_figure_on_a_dark_page_has_the_dark_twin_of_every_colour() -> None:
     assert dark.data[0].marker.color == (DARK[BAD],)
     assert dark.data[0].fillcolor == translucent(DARK[QUIET], 0.25)
     assert dark.layout.xaxis.tickfont.color == dark.layout.font.color == DARK[TEXT]
+    assert list(dark.data[0].x) == [1.0]
     assert figure.data[0].marker.color == (BAD,)
     assert not [light for light in DARK if light in dark.to_json()]
 
