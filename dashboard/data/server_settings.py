@@ -15,7 +15,7 @@ DATABASE_URL = "KSWATCH_DATABASE_URL"
 HOSTS = "KSWATCH_DASHBOARD_HOSTS"
 TRUSTED_PROXIES = "KSWATCH_DASHBOARD_TRUSTED_PROXIES"
 FORWARDED_ALLOW_IPS = "FORWARDED_ALLOW_IPS"
-"""Uvicorn's own setting: it would take the address of a client from whoever connects on this machine."""
+"""Uvicorn's own setting: it would accept the address of a client from any process on this machine."""
 
 REQUEST_LIMITS = "KSWATCH_DASHBOARD_LIMITS"
 """Cells, minutes and requests per hour, separated by commas."""

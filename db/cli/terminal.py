@@ -123,7 +123,7 @@ def protect_output() -> None:
 
 
 def write_command(text: str) -> None:
-    """Write lines for a CI runner to stdout; names in them are escaped by whoever made them."""
+    """Write lines for a CI runner to stdout; the caller has escaped the names in them."""
     stream = sys.stdout
     if isinstance(stream, SafeStream):
         stream.write_unescaped(text + "\n")

@@ -1,6 +1,6 @@
 """Who may reach a Dask worker: it runs whatever its scheduler sends, and hands its port to nobody else.
 
-Dask has no passwords: whoever reaches a scheduler or a worker runs code there. Beyond this machine only TLS
+Dask has no passwords: anyone who reaches a scheduler or a worker runs code there. Beyond this machine only TLS
 with certificates of both sides prevents that; it is set up by Dask's own settings (distributed.comm.tls).
 """
 
@@ -26,7 +26,7 @@ def require_safe_scheduler(address: str, allow_insecure: bool = False) -> None:
     if scheme in ENCRYPTED or allow_insecure or _is_loopback(host):
         return
     raise ConfigurationError(
-        f"the scheduler {address} is on another machine and has no TLS: whoever reaches it, or a worker "
+        f"the scheduler {address} is on another machine and has no TLS: anyone who reaches it, or a worker "
         f"of it, runs code there; start it with certificates and write {address.replace('tcp', 'tls', 1)} "
         "(docs.dask.org: TLS/SSL; DASK_DISTRIBUTED__COMM__TLS__... on each host), "
         "or give --insecure in a network that you trust"

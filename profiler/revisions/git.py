@@ -1,4 +1,4 @@
-"""Git commands over one repository, unaffected by the environment and settings of whoever starts them.
+"""Git commands over one repository, unaffected by the environment and settings of the user that starts them.
 
 A hook, a rebase or an editor exports `GIT_DIR`, `GIT_INDEX_FILE` and others: a command that inherited them
 would read, and write, another repository's index. Users configure formats, signatures and filters, which

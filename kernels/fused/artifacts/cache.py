@@ -49,7 +49,7 @@ def _unsafe(folder: Path) -> str | None:
         status = folder.stat()
         above = folder.parent.stat()
     except OSError:
-        return None  # whoever creates it sees the reason
+        return None  # creating it will fail with the reason
     if status.st_uid != os.geteuid():
         return f"the cache folder {folder} belongs to another user"
     if _is_open(status):
