@@ -58,7 +58,18 @@ COMPARABLE: frozenset[str] = frozenset({"ok", "not_converged"})
 """Statuses that carry a number to compare."""
 
 CANNOT_COMPETE: frozenset[str] = frozenset({"unsupported", "out_of_memory", "too_slow"})
-"""A baseline with one of these is beaten; any other status, or no row, leaves the problem out."""
+"""A baseline with one of these does not compete; any other status, or no row, leaves the problem out."""
+
+
+def cell_name(structure: str, implementation: str) -> str:
+    """The name of a layer's or a model's cell."""
+    return f"{structure}{STRUCTURED}{implementation}"
+
+
+DENSE_AS_PUBLISHED: Final = cell_name("dense", "as_published")
+"""A dense model as its authors wrote it."""
+DENSE_FAIR: Final = cell_name("dense", "fair")
+"""The same network written as fast as stock torch allows."""
 
 
 def is_structured(implementation: str) -> bool:

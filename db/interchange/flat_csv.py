@@ -15,9 +15,10 @@ from typing import TextIO
 
 from kswatch.db.backend.mapping import field_names
 from kswatch.db.decoding import DecodeError, decode
+from kswatch.db.interchange import published_models
 from kswatch.db.interchange.csv_text import guard, unguard
 from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
-from kswatch.db.interchange.published_csv import FORMS, Form
+from kswatch.db.interchange.published_csv import PRODUCT_FORMS, Form
 from kswatch.db.interchange.reader import TextFile, csv_rows
 from kswatch.db.interchange.validation import check_value, checked_header, checked_record
 from kswatch.db.json_text import to_plain
@@ -31,6 +32,10 @@ from kswatch.db.records import (
 )
 from kswatch.errors import FormatError
 
+FORMS: tuple[Form, ...] = (
+    *PRODUCT_FORMS,
+    Form("end-to-end", published_models.COLUMNS, published_models.read_model_row),
+)
 FEW_COLUMNS = 2
 """Most columns that a file of a known form may lack; with more missing the form is unknown."""
 

@@ -50,16 +50,16 @@ class Form:
 
 
 def _read_energy(row: Mapping[str, str]) -> PublishedRow:
-    products = _integer(row["nruns"], "nruns")
-    energy_mj = _positive(row["median"], "median") / products
+    products = integer(row["nruns"], "nruns")
+    energy_mj = positive(row["median"], "median") / products
     values = {"energy_mj": energy_mj, "energy_products": products, "energy_source": "published"}
     return _one_record(row, values)
 
 
 def _read_time(row: Mapping[str, str]) -> PublishedRow:
     times = row.get("times", "").strip().strip("[]").replace(",", " ").split()
-    samples_ms = tuple(1e3 * _positive(time, "times") for time in times)
-    values: dict[str, Any] = {"latency_ms": 1e3 * _positive(row["median"], "median")}
+    samples_ms = tuple(1e3 * positive(time, "times") for time in times)
+    values: dict[str, Any] = {"latency_ms": 1e3 * positive(row["median"], "median")}
     values |= {"samples_ms": samples_ms, "sample_count": len(samples_ms) or None}
     if len(samples_ms) > 1:  # one sample has no interquartile range
         quartiles = quantiles(samples_ms, n=4, method="inclusive")
@@ -69,14 +69,14 @@ def _read_time(row: Mapping[str, str]) -> PublishedRow:
 
 def _one_record(row: Mapping[str, str], values: Mapping[str, Any]) -> PublishedRow:
     record = MeasurementRecord(_problem(row), _implementation(row), "ok", "unknown", **values)
-    return _device(row), (_plausible(record),)
+    return device_of(row), (_plausible(record),)
 
 
 def _read_sample(row: Mapping[str, str]) -> PublishedRow:
-    a, b, c, d = (_integer(row[letter], letter) for letter in "abcd")
+    a, b, c, d = (integer(row[letter], letter) for letter in "abcd")
     problem = ProblemKey(a, b, c, d, batch=SAMPLE_BATCH, precision="fp32", layout="batch_last")
     records = (
-        MeasurementRecord(problem, name, "ok", "unknown", latency_ms=1e3 * _positive(row[column], column))
+        MeasurementRecord(problem, name, "ok", "unknown", latency_ms=1e3 * positive(row[column], column))
         for name, column in (("fused", "kernel_s"), ("bmm", "bmm_s"))
     )
     return SAMPLE_DEVICE, tuple(map(_plausible, records))
@@ -84,7 +84,7 @@ def _read_sample(row: Mapping[str, str]) -> PublishedRow:
 
 _SHARED = frozenset({"pattern", "batch-size", "algo", "bs_position", "precision", "device_name", "median"})
 
-FORMS: tuple[Form, ...] = (
+PRODUCT_FORMS: tuple[Form, ...] = (
     Form("energy", _SHARED | {"nruns"}, _read_energy),
     Form("time", _SHARED | {"times"}, _read_time),
     Form("sample", frozenset({"a", "b", "c", "d", "kernel_s", "bmm_s"}), _read_sample),
@@ -115,13 +115,13 @@ def _problem_of(pattern: str, position: str, precision: str, batch: str) -> Prob
     parts = re.findall(r"[^][(),\s]+", pattern)
     if len(parts) != 4:
         raise DecodeError(f"pattern {pattern!r} is not one pattern [[a, b, c, d]]")
-    a, b, c, d = (_integer(part, "pattern") for part in parts)
+    a, b, c, d = (integer(part, "pattern") for part in parts)
     layout = LAYOUT_OF_POSITION.get(position.strip())
     if layout is None:
         raise DecodeError(f"bs_position {position!r} is neither bs_first nor bs_last")
     if precision not in PRECISIONS:
         raise DecodeError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    return ProblemKey(a, b, c, d, _integer(batch, "batch-size"), precision, layout)
+    return ProblemKey(a, b, c, d, integer(batch, "batch-size"), precision, layout)
 
 
 def _implementation(row: Mapping[str, str]) -> str:
@@ -131,21 +131,36 @@ def _implementation(row: Mapping[str, str]) -> str:
     return IMPLEMENTATION_OF_ALGO.get(algo, algo)
 
 
-def _device(row: Mapping[str, str]) -> str:
+def device_of(row: Mapping[str, str]) -> str:
+    """The model of the row's device.
+
+    Raises:
+        DecodeError: it has none.
+    """
     model = row["device_name"].replace("_", " ").strip()
     if not model:
         raise DecodeError("device_name is empty")
     return model
 
 
-def _integer(text: str, column: str) -> int:
+def integer(text: str, column: str) -> int:
+    """The integer >= 1 in this field.
+
+    Raises:
+        DecodeError: it holds none.
+    """
     number = _number(text, column)
     if not number.is_integer() or not 1 <= number <= LARGEST_INTEGER:
         raise DecodeError(f"{column} {text.strip()!r} is not an integer >= 1")
     return int(number)
 
 
-def _positive(text: str, column: str) -> float:
+def positive(text: str, column: str) -> float:
+    """The number above 0 in this field.
+
+    Raises:
+        DecodeError: it holds none.
+    """
     number = _number(text, column)
     if not 0 < number < LARGEST:
         raise DecodeError(f"{column} {text.strip()!r} is not above 0")

@@ -111,18 +111,19 @@ VIT_S16_PATTERNS: tuple[Pattern, ...] = (
 """Factors of the linear layers of ViT-S/16 in the paper."""
 
 GPT2_MEDIUM_CHAINS: tuple[tuple[Pattern, Pattern], ...] = (
-    (Pattern(1, 1024, 1024, 1), Pattern(16, 64, 256, 1)),
-    (Pattern(1, 512, 512, 2), Pattern(16, 64, 256, 1)),
-    (Pattern(1, 256, 256, 4), Pattern(16, 64, 256, 1)),
-    (Pattern(1, 128, 128, 8), Pattern(16, 64, 256, 1)),
-    (Pattern(1, 64, 64, 16), Pattern(16, 64, 256, 1)),
-    (Pattern(1, 128, 512, 8), Pattern(64, 64, 64, 1)),
-    (Pattern(1, 64, 256, 16), Pattern(64, 64, 64, 1)),
-    (Pattern(1, 64, 256, 16), Pattern(32, 128, 128, 1)),
-    (Pattern(1, 64, 256, 16), Pattern(16, 256, 256, 1)),
-    (Pattern(1, 64, 256, 16), Pattern(8, 512, 512, 1)),
+    (Pattern(16, 64, 256, 1), Pattern(1, 1024, 1024, 1)),
+    (Pattern(16, 64, 256, 1), Pattern(1, 512, 512, 2)),
+    (Pattern(16, 64, 256, 1), Pattern(1, 256, 256, 4)),
+    (Pattern(16, 64, 256, 1), Pattern(1, 128, 128, 8)),
+    (Pattern(16, 64, 256, 1), Pattern(1, 64, 64, 16)),
+    (Pattern(64, 64, 64, 1), Pattern(1, 128, 512, 8)),
+    (Pattern(64, 64, 64, 1), Pattern(1, 64, 256, 16)),
+    (Pattern(32, 128, 128, 1), Pattern(1, 64, 256, 16)),
+    (Pattern(16, 256, 256, 1), Pattern(1, 64, 256, 16)),
+    (Pattern(8, 512, 512, 1), Pattern(1, 64, 256, 16)),
 )
-"""Products that replace the 1024×4096 down-projections of GPT-2 medium in the paper's end-to-end table."""
+"""Chains, right-most factor first, that replace the down-projections 4096 → 1024 of GPT-2 medium in the
+paper's end-to-end table, which lists the left factor first."""
 
 SMOKE_PATTERNS: tuple[Pattern, ...] = (
     Pattern(2, 48, 192, 1),

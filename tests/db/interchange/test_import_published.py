@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import math
 import os
+import statistics
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from kswatch.db.interchange.importing import import_file
 from kswatch.db.interchange.ingest import ImportResult
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.cells import samples_of_run
+from kswatch.db.records import ProblemKey
+from kswatch.db.schema.tables import Counter
 from kswatch.db.store import Store
 from tests.cpu_time import least_cpu_s
 
@@ -147,3 +153,84 @@ def test_each_device_of_a_file_is_a_run_of_its_own(sqlite_store, write):
     import_file(sqlite_store, write(ENERGY, GOOD_ENERGY, OTHER_ENERGY.replace("Tesla_V100", "Other_V100")))
     models = {run.device_model for run in queries.runs(sqlite_store)}
     assert models == {"Tesla V100-PCIE-16GB", "Other V100-PCIE-16GB"}
+
+
+GPT2 = ProblemKey(1, 1, 196, 1, 128, "fp32", "batch_first", "gpt2_medium eager")
+HEADER = (
+    "model,number_parameters,device_name,down-pattern1,down-pattern2,batch-size,seq-length,precision,algo"
+)
+HEADER += ",mean,median,iqr"
+DENSE = "gpt2-medium,354823168,NVIDIA_X,,,128,196,fp32,dense,0.76,0.77,0.01"
+KERNEL = 'gpt2-medium,1,NVIDIA_X,"[1, 64, 64, 16]","[16, 64, 256, 1]",128,196,fp32,kernel,0.5,0.6,0.01'
+
+
+@needs_reference
+def test_published_times_of_gpt2_medium_are_recorded_exactly(store):
+    """The truth: each chain replaces 24 dense weights of 4096 x 1024."""
+    path = Path(REFERENCE) / "gpt2_medium_e2e.csv"
+    assert counts(import_file(store, path)) == (21, 21, 0, 0, 0)
+    assert counts(import_file(store, path)) == (21, 0, 0, 0, 21)
+    (run,) = queries.runs(store)
+    assert (run.origin, run.suite, run.device_model) == (
+        "imported",
+        "published",
+        "NVIDIA RTX 6000 Ada Generation",
+    )
+    rows = measurements(store)
+    assert {(*row[3:10], row.subject) for row in rows} == {tuple(vars(GPT2).values())}
+    found = {row.implementation: (row.parameters, means_ms(store, run.id)[row.cell_id]) for row in rows}
+    parameters, dense_ms = found.pop("dense/as_published")
+    assert (parameters, dense_ms) == (354_823_168, pytest.approx(767.51, abs=0.005))
+    kernels = {name.removesuffix("/fused"): one for name, one in found.items() if name.endswith("/fused")}
+    assert len(kernels) == 10
+    for structure, (parameters, _) in kernels.items():
+        chain = structure.removeprefix("ks down=").split(";")
+        weights = sum(math.prod(map(int, pattern.split(","))) for pattern in chain)
+        assert parameters == found[f"{structure}/bmm"][0] == 354_823_168 - 24 * (4_194_304 - weights)
+    shares = {structure: mean_ms / dense_ms for structure, (_, mean_ms) in kernels.items()}
+    assert shares["ks down=64,64,64,1;1,64,256,16"] == pytest.approx(0.8416, abs=5e-5)
+    assert min(shares.items(), key=itemgetter(1)) == (
+        "ks down=16,64,256,1;1,64,64,16",
+        pytest.approx(0.7666, abs=5e-5),
+    )
+    assert max(shares.items(), key=itemgetter(1)) == (
+        "ks down=8,512,512,1;1,64,256,16",
+        pytest.approx(1.0294, abs=5e-5),
+    )
+    over_bmm = [mean_ms / found[f"{structure}/bmm"][1] for structure, (_, mean_ms) in kernels.items()]
+    assert (sum(ratio < 1 for ratio in over_bmm), statistics.median(over_bmm)) == (
+        5,
+        pytest.approx(0.998, abs=5e-4),
+    )
+
+
+def means_ms(store: Store, run_id: int) -> dict[int, float]:
+    query = select(Counter.cell_id, Counter.value).where(Counter.run_id == run_id, Counter.name == "mean_ms")
+    return dict(store.read(query, lambda cell_id, value: (cell_id, value)))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (KERNEL.replace("[1, 64, 64, 16]", "[1, 64, 64]"), "is not a pattern"),
+        (KERNEL.replace('"[1, 64, 64, 16]"', ""), "is not a pattern"),
+        (KERNEL.replace("kernel", "dense"), "algo dense with some patterns"),
+        (DENSE.replace("dense", "bmm"), "algo bmm with no patterns"),
+        (DENSE.replace("fp32", "fp12"), "precision 'fp12'"),
+        (DENSE.replace("gpt2-medium", "gpt 2"), "is not a name"),
+        (DENSE.replace("0.77", "0"), "median '0' is not above 0"),
+        (DENSE.replace("dense", "other"), "algo 'other'"),
+    ],
+)
+def test_a_faulty_row_of_a_model_is_rejected_with_its_reason(sqlite_store, write, row, reason):
+    tally = import_file(sqlite_store, write(HEADER, DENSE, row))
+    assert counts(tally) == (2, 1, 0, 1, 0)
+    assert reason in tally.rejections[0].reason
+
+
+def test_both_places_of_a_model_are_named_right_most_factor_first(sqlite_store, write):
+    header = HEADER.replace("down-pattern1", "up-pattern1,up-pattern2,down-pattern1")
+    row = KERNEL.replace('"[1, 64, 64, 16]"', '"[1, 256, 64, 16]","[16, 64, 64, 1]","[1, 64, 64, 16]"', 1)
+    import_file(sqlite_store, write(header, row))
+    (found,) = measurements(sqlite_store)
+    assert found.implementation == "ks up=16,64,64,1;1,256,64,16 down=16,64,256,1;1,64,64,16/fused"
