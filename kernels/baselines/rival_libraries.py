@@ -1,0 +1,73 @@
+"""The libraries of the rivals: which are installed, and in which versions. Imports none of them.
+
+A rival is a baseline beyond stock torch. Its libraries come with an extra of their own, so a machine may
+lack them; and a new version of one changes that rival's times, not those of any other implementation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """The distributions of one rival, by the kind of device that it computes on: `cpu` or `cuda`."""
+
+    needed: dict[str, tuple[str, ...]]
+    """Without all of these it cannot compute; a kind that is absent is one that it never computes on."""
+    recorded: tuple[str, ...] = field(default=())
+    """Others that its speed depends on; recorded where they are installed."""
+    extra: str | None = None
+    """The extra of kswatch that brings them; None for libraries that kswatch itself needs."""
+
+
+RIVAL_LIBRARIES: dict[str, Libraries] = {
+    "cutensor": Libraries({"cuda": ("nvmath-python",)}, ("cutensor-cu13", "cutensor-cu12"), "rivals-gpu"),
+    "compiled": Libraries({"cpu": ("torch",), "cuda": ("torch", "triton")}, extra="rivals-gpu"),
+    "lazylinop": Libraries(
+        {"cpu": ("lazylinop", "pyopencl"), "cuda": ("lazylinop",)}, ("pocl-binary-distribution",), "rivals"
+    ),
+    "triton": Libraries({"cuda": ("triton",)}, extra="rivals-gpu"),
+}
+
+
+def missing_libraries(rival: str, device_kind: str) -> str | None:
+    """Why a rival cannot be had on devices of a kind: `not installed: pip install …`; None where it can.
+
+    A rival that never computes on this kind of device lacks what it needs elsewhere.
+    """
+    libraries = RIVAL_LIBRARIES[rival]
+    needed = libraries.needed.get(device_kind) or next(iter(libraries.needed.values()))
+    if all(_version(name) for name in needed):
+        return None
+    return f"not installed: pip install -c constraints.txt 'kswatch[{libraries.extra}]'"
+
+
+def rival_versions(device_kind: str) -> dict[str, dict[str, str]]:
+    """Versions of the libraries of every rival that can be had on devices of a kind (`cpu` or `cuda`).
+
+    `{"lazylinop": {"lazylinop": "1.24.28", "pyopencl": "2026.1.4"}, …}` in the catalogue's order. A rival
+    that is not installed, or never computes on such a device, has no entry: the keys are the rivals that
+    the device can have. Reads metadata of packages only, so it may be called in a process without torch.
+    """
+    return {
+        rival: _versions((*libraries.needed[device_kind], *libraries.recorded))
+        for rival, libraries in RIVAL_LIBRARIES.items()
+        if device_kind in libraries.needed and missing_libraries(rival, device_kind) is None
+    }
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {name: _version(name) for name in distributions}
+    return {name: text for name, text in found.items() if text}
+
+
+@cache
+def _version(distribution: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
