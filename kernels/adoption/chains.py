@@ -13,7 +13,7 @@ log2(in). BLAST, whose blocks overlap and cannot be projected on, is added to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice, product
 from math import gcd
 from typing import get_args
@@ -138,10 +138,18 @@ def by_predicted_cost(found: list[Chain], costs: LayerCosts, batch: int, precisi
 
 
 def _traffic_bytes(chain: Chain, costs: LayerCosts, batch: int, precision: Precision) -> float:
-    """Bytes that the factors move, and their operations in bytes that would take as long."""
     rate = balance(costs.facts, precision) or PLAIN_BALANCE
-    problems = [Problem(pattern, batch, precision, costs.layout) for pattern in chain]
-    return sum(problem.compulsory_bytes + problem.flops / rate for problem in problems)
+    return traffic_bytes([Problem(pattern, batch, precision, costs.layout) for pattern in chain], rate)
+
+
+def traffic_bytes(factors: Iterable[Problem], rate: float = PLAIN_BALANCE) -> float:
+    """Bytes that the factors move, and their operations in bytes that would take as long.
+
+    Args:
+        factors: the product of each factor.
+        rate: operations per byte of the device.
+    """
+    return sum(factor.compulsory_bytes + factor.flops / rate for factor in factors)
 
 
 def _chains_of_rank(
