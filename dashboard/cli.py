@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from kswatch.dashboard.config import DashboardConfig
 from kswatch.db.config import DbConfig
 from kswatch.errors import UsageError
 from kswatch.services import services
+
+if TYPE_CHECKING:
+    from kswatch.db.store import Store
 
 app = typer.Typer()
 
@@ -64,7 +67,9 @@ def dashboard(
     if not is_loopback(address):
         typer.echo("kswatch: credentials are sent unencrypted; put a proxy with TLS in front", err=True)
     # opened once here: creates a missing store, upgrades an older schema
-    Store.open(services(ctx).database_url).close()
+    store = Store.open(services(ctx).database_url)
+    offer_recorded_runs(ctx, store)
+    store.close()
     arguments = streamlit_arguments(port, address)
     environment = server_environment(
         services(ctx).database_url,
@@ -73,6 +78,26 @@ def dashboard(
         services(ctx).judgement_limits,
     )
     os.execve(arguments[0], arguments, os.environ | environment)
+
+
+def offer_recorded_runs(ctx: typer.Context, store: Store) -> None:
+    """Offer a store without runs those that kswatch is shipped with; without a terminal by a hint."""
+    from kswatch.db.cli.store import import_with_predictions
+    from kswatch.db.interchange.recorded_runs import recorded_files
+    from kswatch.db.queries.runs import runs
+
+    files = recorded_files()
+    if not files or runs(store, limit=1):
+        return
+    if not sys.stdin.isatty():
+        typer.echo(
+            "kswatch: this store is empty; `kswatch import --recorded` adds runs on real GPUs", err=True
+        )
+    elif typer.confirm(
+        "This store is empty. Import the runs on real GPUs that kswatch is shipped with?", True
+    ):
+        for path in files:
+            import_with_predictions(ctx, store, path, as_imported=True)
 
 
 def streamlit_arguments(port: int, address: str = HOST) -> list[str]:

@@ -12,6 +12,7 @@ from kswatch.dashboard.components.panels import empty_state, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, RunSource
 from kswatch.dashboard.formatting.labels import WORDS, device_names
+from kswatch.db.interchange.recorded_runs import recorded_files
 from kswatch.db.queries.basic import DeviceRow
 from kswatch.db.queries.page_queries import RunGroup
 from kswatch.db.records import BASELINE_SETS
@@ -93,9 +94,15 @@ def show_empty_store() -> None:
     empty_state(
         "No run has finished in this store yet.",
         ["kswatch", "nightly"],
-        "It measures this machine, with or without a GPU, in a few minutes. "
-        "`kswatch import FILE` imports measurements from another store.",
+        f"It measures this machine, with or without a GPU, in a few minutes. {_other_runs()}",
     )
+
+
+def _other_runs() -> str:
+    """The way to runs of other machines."""
+    if recorded_files():
+        return "`kswatch import --recorded` imports runs on real GPUs that kswatch is shipped with."
+    return "`kswatch import FILE` imports measurements from another store."
 
 
 def _choose_device(groups: list[RunGroup]) -> tuple[DeviceRow, dict[int, str]]:

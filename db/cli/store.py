@@ -45,7 +45,12 @@ class Form(StrEnum):
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or JSON lines, also .gz.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="CSV or JSON lines, also .gz.")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Import the runs on real GPUs that kswatch is shipped with.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Record measurements from kswatch's exports or the published CSV formats (energy, time).
@@ -56,23 +61,42 @@ def import_(
     \b
     Examples:
       kswatch import ksmm_energy_v100.csv
-      kswatch import db/recorded/*.jsonl.gz --json
+      kswatch import nights/*.jsonl.gz --json
+      kswatch import --recorded
     """  # noqa: D301  (backslash b keeps the lines apart)
-    from kswatch.db.interchange.importing import import_file
+    from kswatch.db.interchange.recorded_runs import NO_RECORDED_RUNS, recorded_files
     from kswatch.db.json_text import to_json_text
     from kswatch.db.store import Store
 
+    if bool(files) == recorded:
+        raise UsageError("choose what to import: files, or --recorded")
+    paths = files or recorded_files()
+    if not paths:
+        typer.echo(NO_RECORDED_RUNS, err=True)
     store = Store.open(services(ctx).database_url)
     results: list[tuple[Path, ImportResult]] = []
-    for path in files:
-        with waiting(f"importing {path}"):
-            result = import_file(store, path)
-            _predict(ctx, store, result)
-        results.append((path, result))
+    for path in paths:
+        results.append((path, import_with_predictions(ctx, store, path, as_imported=recorded)))
         if not as_json:
-            _report(path, result)
+            _report(*results[-1])
     if as_json:
         typer.echo(to_json_text(_totals(results)))
+
+
+def import_with_predictions(
+    ctx: typer.Context, store: Store, path: Path, as_imported: bool = False
+) -> ImportResult:
+    """Record what `import_file` does, and the heuristics' predictions for runs without any.
+
+    Raises:
+        FormatError: the file cannot be read, or is of no form that kswatch reads.
+    """
+    from kswatch.db.interchange.importing import import_file
+
+    with waiting(f"importing {path}"):
+        result = import_file(store, path, as_imported)
+        _predict(ctx, store, result)
+    return result
 
 
 def _predict(ctx: typer.Context, store: Store, result: ImportResult) -> None:

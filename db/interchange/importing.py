@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TextIO, cast
 
@@ -26,8 +27,14 @@ from kswatch.errors import StoreError, UsageError
 Form = Literal["jsonl", "csv"]
 
 
-def import_file(store: Store, path: Path) -> ImportResult:
+def import_file(store: Store, path: Path, as_imported: bool = False) -> ImportResult:
     """Record the file's measurements that the store lacks; rejected rows are returned with their line.
+
+    Args:
+        store: The store.
+        path: An export of kswatch, or published measurements.
+        as_imported: Whether measured runs are recorded as imported ones, which enter no trend, since nobody
+            here measures their devices. Otherwise runs keep their origin, as where hosts exchange theirs.
 
     Raises:
         FormatError: the file cannot be read, or is of no form that kswatch reads.
@@ -37,9 +44,15 @@ def import_file(store: Store, path: Path) -> ImportResult:
     read = read_lines if file.starts_with == "{" else read_table
     with file.file, _no_garbage_collection():
         for header, rows in read(file, tally):
-            record_content(store, header, rows, tally)
+            record_content(store, _imported(header) if as_imported else header, rows, tally)
     tally.rejections.sort(key=lambda rejection: rejection.line)
     return tally
+
+
+def _imported(header: RunHeader) -> RunHeader:
+    if header.record.origin != "measured":
+        return header
+    return replace(header, record=replace(header.record, origin="imported"))
 
 
 @contextmanager

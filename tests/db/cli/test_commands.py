@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from kswatch.db.cli import store as store_commands
 from kswatch.db.config import DbConfig
+from kswatch.db.interchange import recorded_runs
+from kswatch.db.interchange.importing import export_runs
 from kswatch.db.migrations.revisions import HEAD
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
@@ -94,6 +96,47 @@ def test_import_prints_rejections_on_stderr(kswatch, energy_csv):
 def test_several_files_are_counted_together(kswatch, energy_csv):
     printed = json.loads(kswatch("import", energy_csv, energy_csv, "--json").stdout)
     assert (printed["read"], printed["recorded"], printed["duplicates"], printed["rejected"]) == (4, 1, 1, 2)
+
+
+@pytest.fixture
+def recorded(tmp_path, new_store, monkeypatch) -> Path:
+    """A folder of recorded runs with one night of a GPU."""
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    (folder / "README.md").write_text("# Recorded runs")
+    theirs = new_store()
+    night(theirs, {"fused": 1.0, "bmm": 2.0}, device=GPU)
+    export_runs(theirs, folder / "vit_s16.jsonl.gz", "jsonl")
+    monkeypatch.setattr(recorded_runs, "FOLDER", folder)
+    return folder
+
+
+def test_recorded_runs_are_imported_once_and_enter_no_trend(kswatch, store, recorded, predicted):
+    printed = json.loads(kswatch("import", "--recorded", "--json").stdout)
+    assert (printed["read"], printed["recorded"], printed["runs"]) == (2, 2, [1])
+    assert "duplicates 2" in kswatch("import", "--recorded").stdout
+    (run,) = queries.runs(store)
+    assert (run.device_uuid, run.origin) == (GPU.uuid, "imported")
+    assert predicted == [1]
+    assert queries.summaries(store) == []
+    assert "fused wins 1 of 1 problems" in kswatch("summary").stdout
+
+
+def test_without_recorded_runs_one_sentence_says_so(kswatch, store, recorded):
+    (recorded / "vit_s16.jsonl.gz").unlink()
+    result = kswatch("import", "--recorded")
+    assert (result.stdout, result.stderr) == ("", f"{recorded_runs.NO_RECORDED_RUNS}\n")
+    assert queries.runs(store) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("runs.csv", "--recorded")])
+def test_an_import_is_of_files_or_of_recorded_runs(kswatch, arguments):
+    with pytest.raises(UsageError, match="files, or --recorded"):
+        kswatch("import", *arguments)
+
+
+def test_the_shipped_folder_of_recorded_runs_is_found():
+    assert (recorded_runs.FOLDER / "README.md").is_file()
 
 
 def test_summary_prints_its_contract_as_json(kswatch, store):
