@@ -246,7 +246,8 @@ class DaskEngine:
             return None
         try:
             result: Answer = future.result(timeout=_POLL_S if future.status == "pending" else ANSWER_S)
-        except (CancelledError, TimeoutError):
+        except (CancelledError, TimeoutError, UnboundLocalError):
+            # the last: Dask's `sync` has no result to return where the fetch from a dying worker is cancelled
             if future.status == "error":  # the task's own
                 raise
             return None
