@@ -30,7 +30,7 @@ CSS_RULES = """<style>
 [data-testid="stPlotlyChart"] .modebar-container { opacity: 0.85; }
 [data-testid="stPlotlyChart"] .modebar-btn:focus-visible { outline: 2px solid currentColor; }
 </style>"""
-"""Less empty space around a page than Streamlit leaves, darker small print; no setting of Streamlit does so."""
+"""Less empty space around a page than Streamlit leaves, darker small print; no setting does so."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,14 @@ from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
+from kswatch.dashboard.formatting.labels import literal
+
 T = TypeVar("T")
 
 _KEPT = "kept_choices"
+
+MOST_CHARACTERS = 80
+"""Of a requested value that is shown."""
 
 
 def requested(name: str) -> str | None:
@@ -34,6 +39,7 @@ def segments(label: str, name: str, options: Mapping[str, str]) -> str:
     text = requested(name)
     if text is None or text not in options:
         text = next(iter(options))
+        _warn_of_unknown(label, name, options[text])
     bound = _bound(name, text)
     st.segmented_control(
         label, list(options), format_func=options.__getitem__, label_visibility="collapsed", **bound
@@ -65,9 +71,18 @@ def select(
     text = requested(name)
     if text not in by_text:
         text = as_text(options[0] if default is None else default)
+        _warn_of_unknown(label, name, show(by_text[text]))
     bound = _bound(name, text)
     st.selectbox(label, [*by_text], format_func=lambda chosen: show(by_text[chosen]), width=width, **bound)
     return by_text[text]
+
+
+def _warn_of_unknown(label: str, name: str, shown: str) -> None:
+    """Draw what the URL asks for in vain, as a link to another store's run may, and what is shown instead."""
+    asked = st.query_params.get(name)
+    if asked is not None:
+        text = f"There is no {label.lower()} “{asked[:MOST_CHARACTERS]}” here; shown is {shown}."
+        st.warning(literal(text), icon=":material/link_off:", width="stretch")
 
 
 def _bound(name: str, text: str) -> dict[str, Any]:

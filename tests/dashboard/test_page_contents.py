@@ -9,6 +9,7 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.components.median_trend import trend_title
+from kswatch.dashboard.formatting.labels import literal
 from kswatch.dashboard.views.overview.device_card import change_since_last_run
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
 from kswatch.db.schema.tables import Device, Verdict
@@ -178,3 +179,23 @@ def test_scores_of_a_rule_on_the_data_of_its_fit_carry_a_notice(
         session.execute(update(Device).values(model=fitted.device["model"]))
     assert "scores here are optimistic" in notes(opened("heuristics", own_url, layout=fitted.layout))
     assert "scores here are optimistic" not in notes(seen("heuristics"))
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "unknown"),
+    [
+        ("alerts", "alert", "999"),
+        ("runs", "run", "9999"),
+        ("speedup", "device", "nope"),
+        ("compare", "before", "9999"),
+        ("compare", "by", "planets"),
+        ("pattern", "layout", "<b>sideways</b>"),
+    ],
+)
+def test_a_link_to_what_is_not_there_says_so_and_what_is_shown_instead(seen, path, name, unknown) -> None:
+    page = seen(path, **{name: unknown})
+    (warning,) = page.warning
+    assert literal(unknown) in warning.value
+    assert warning.value.startswith("There is no ")
+    assert page.query_params[name] != [unknown]
+    assert not seen(path).warning

@@ -87,7 +87,7 @@ def _chosen_alert(shown: list[AlertRow]) -> AlertRow | None:
         shown = [*shown, *cached_queries.alerts(ids=(int(requested),))]
     if not shown:
         return None
-    return url_state.select("Alert details", "alert", shown, show=lambda alert: f"{alert.id} · {alert.title}")
+    return url_state.select("Alert", "alert", shown, show=lambda alert: f"{alert.id} · {alert.title}")
 
 
 def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
