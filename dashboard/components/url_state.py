@@ -79,9 +79,9 @@ def select(
 
 def _warn_of_unknown(label: str, name: str, shown: str) -> None:
     """Draw what the URL asks for in vain, as a link to another store's run may, and what is shown instead."""
-    asked = st.query_params.get(name)
-    if asked is not None:
-        text = f"There is no {label.lower()} “{asked[:MOST_CHARACTERS]}” here; shown is {shown}."
+    given = st.query_params.get(name)
+    if given is not None:
+        text = f"There is no {label.lower()} “{given[:MOST_CHARACTERS]}” here; shown is {shown}."
         st.warning(literal(text), icon=":material/link_off:", width="stretch")
 
 

@@ -25,10 +25,12 @@ CHOSEN = {
     "request": {"state", "kind"},
     "request_event": {"action"},
     "worker": {"role"},
+    "baseline_set": {"name", "members"},
 }
 """Columns with words of the program's own choosing; pages could not even find what holds others."""
 
 OWN = {"run_summary", "series_tail", "heuristic_score", "heuristic_verdict", "alembic_version"}
+OWN |= {"speed_of_light"}
 """Tables that hold no text but such words."""
 
 
