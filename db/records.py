@@ -37,11 +37,21 @@ PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 
+RIVALS: tuple[str, ...] = ("cutensor", "compiled", "lazylinop", "triton")
+"""Baselines that an expert would reach for, of optional libraries; measured where a set asks for them."""
+STOCK: tuple[str, ...] = ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense")
+"""Baselines that a user of stock torch writes."""
+PAPER, ALL, EXPERT = "paper", "all", "expert"
 BASELINE_SETS: dict[str, tuple[str, ...]] = {
-    "paper": ("bmm", "einsum", "bsr", "csr", "dense"),
-    "all": ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense"),
+    PAPER: ("bmm", "einsum", "bsr", "csr", "dense"),
+    ALL: STOCK,
+    EXPERT: (*STOCK, *RIVALS),
 }
-IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS["all"])
+"""The sets that fused is compared with; of `expert` a run has those members that could be had."""
+IMPLEMENTATIONS: tuple[str, ...] = ("fused", *STOCK)
+"""Implementations that a suite measures unless others are named."""
+KNOWN_IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS[EXPERT])
+"""Every implementation of the catalogue, in its order."""
 
 FACTOR: Final = ""
 """The subject of a problem that is one Kronecker-sparse product."""
@@ -66,10 +76,16 @@ def cell_name(structure: str, implementation: str) -> str:
     return f"{structure}{STRUCTURED}{implementation}"
 
 
+DENSE_LAYER: Final = cell_name("dense", "linear")
+"""A layer's dense matrix, by torch's own product."""
 DENSE_AS_PUBLISHED: Final = cell_name("dense", "as_published")
 """A dense model as its authors wrote it."""
 DENSE_FAIR: Final = cell_name("dense", "fair")
 """The same network written as fast as stock torch allows."""
+
+
+REFERENCES: frozenset[str] = frozenset({FUSED, DENSE_FAIR, DENSE_LAYER})
+"""Cells that the others of their problem are paired with: `fused`, or the dense layer or model."""
 
 
 def is_structured(implementation: str) -> bool:
@@ -88,14 +104,6 @@ class ProblemKey:
     batch: int
     precision: str
     layout: str
-
-    @property
-    def pattern(self) -> str:
-        """The pattern as `a,b,c,d`; of a layer `layer IN,OUT`, of a model its subject."""
-        if self.subject == FACTOR:
-            return f"{self.a},{self.b},{self.c},{self.d}"
-        return f"{LAYER} {self.c},{self.b}" if self.subject == LAYER else self.subject
-
     subject: str = FACTOR
     """`FACTOR`, `LAYER`, or a model and how it is executed: `vit_s16 eager`.
 
@@ -107,6 +115,14 @@ class ProblemKey:
     def kind(self) -> Literal["factor", "layer", "model"]:
         """The kind of the subject."""
         return "factor" if self.subject == FACTOR else "layer" if self.subject == LAYER else "model"
+
+    @property
+    def pattern(self) -> str:
+        """The pattern as `a,b,c,d`; of a layer `layer IN,OUT`, of a model its subject."""
+        if self.subject == FACTOR:
+            return f"{self.a},{self.b},{self.c},{self.d}"
+        return f"{LAYER} {self.c},{self.b}" if self.subject == LAYER else self.subject
+
     @property
     def words(self) -> str:
         """The problem as one line of text."""
@@ -189,6 +205,8 @@ class RunRecord:
     arguments: dict[str, object] = field(default_factory=dict)
     """The suite's filters, enough to plan the same cells again when the run is resumed."""
     request_id: int | None = None
+    libraries: dict[str, object] = field(default_factory=dict)
+    """Versions of the libraries of each rival that was installed, `{"lazylinop": {"pyopencl": "2026.1"}}`."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +264,8 @@ class MeasurementRecord:
     # quality: distance to the roofline, error, memory
     bytes_moved: int | None = None
     flops: int | None = None
+    parameters: int | None = None
+    """Trainable numbers of a layer or a model."""
     floor_ms: float | None = None
     floor_ratio: float | None = None
     relative_error: float | None = None
@@ -254,8 +274,6 @@ class MeasurementRecord:
     # the machine code that ran, and its raw samples
     code_hash: str | None = None
     tile: str | None = None
-    parameters: int | None = None
-    """Trainable numbers of a layer or a model."""
     flags: tuple[str, ...] = ()
     samples_ms: tuple[float, ...] = ()
     counters: tuple[CounterReading, ...] = ()

@@ -47,6 +47,7 @@ from kswatch.db.schema.tables import (
 from kswatch.db.writes import heuristic_scores
 from kswatch.db.writes import measurements as recording
 from kswatch.db.writes import runs as run_writing
+from kswatch.db.writes.baseline_sets import RunBaselines, rivals_of_run
 from kswatch.db.writes.identifiers import IdentifierCache
 from kswatch.db.writes.measurements import RunFacts
 from kswatch.db.writes.runs import get_run
@@ -63,7 +64,7 @@ class Store:
         self._writer = engine.execution_options(**WRITES)
         self.identifiers = IdentifierCache()
         self._facts: dict[int, RunFacts] = {}
-        self._held: dict[int, set[str]] = {}
+        self._baselines: dict[int, RunBaselines] = {}
         self._guard: Callable[[Session], None] | None = None
         self._retry = ConnectRetry(0)
 
@@ -159,11 +160,11 @@ class Store:
         with self.writing() as session:
             connection = session.connection()
             run = self._run_facts(session, run_id)
-            held = self._held_with(connection, run, records)
+            baselines = self._baselines_with(connection, run, records)
             cells = recording.write_measurements(connection, self.identifiers, run, records)
             problems = self.identifiers.problem_ids(connection, (record.problem for record in records))
             stored = recording.stored(connection, run_id, problems.values())
-            ratios = recording.write_comparisons(connection, run_id, held, stored)
+            ratios = recording.write_comparisons(connection, run_id, baselines.sets(), stored)
             if run.has_tails:
                 points = recording.points_of(run_id, cells, records)
                 write_tails(connection, run.device_id, run_id, chain(points, ratios))
@@ -174,13 +175,14 @@ class Store:
             self._facts[run_id] = RunFacts(run.id, run.device_id, run.kind)
         return self._facts[run_id]
 
-    def _held_with(
+    def _baselines_with(
         self, connection: Connection, run: RunFacts, records: Sequence[MeasurementRecord]
-    ) -> set[str]:
-        if run.run_id not in self._held:
-            self._held[run.run_id] = recording.held_implementations(connection, run.device_id, run.run_id)
-        self._held[run.run_id] |= {record.implementation for record in records}
-        return self._held[run.run_id]
+    ) -> RunBaselines:
+        if run.run_id not in self._baselines:
+            held = recording.held_implementations(connection, run.device_id, run.run_id)
+            self._baselines[run.run_id] = RunBaselines(held, rivals_of_run(connection, run.run_id))
+        self._baselines[run.run_id].add(records)
+        return self._baselines[run.run_id]
 
     def record_canaries(self, run_id: int, records: Sequence[CanaryRecord]) -> None:
         """Record canary readings; one at the same position replaces the former one."""

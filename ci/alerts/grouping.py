@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kswatch.ci.regression.attribution import NEVER_ALERTED
 from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.metrics import SPEEDUPS
 from kswatch.db.records import ProblemKey
 
 SEVERAL = "several"
@@ -89,7 +90,7 @@ def _key(
     of baselines by problem and direction.
     """
     direction, cause = verdict.verdict, str(verdict.cause)
-    if cause == "baseline" and verdict.metric == "speedup":
+    if cause == "baseline" and verdict.metric in SPEEDUPS:
         opposite = "faster" if direction == "slower" else "slower"
         baseline = baselines.get((verdict.problem, opposite))
         return (baseline.implementation, "latency_ms", opposite, cause) if baseline else None

@@ -9,10 +9,11 @@ import numpy as np
 from kswatch.ci.regression.history import JudgingInputs
 from kswatch.ci.regression.threshold import ThresholdTest
 from kswatch.db.alerts.causes import Cause
+from kswatch.db.metrics import SPEEDUPS
 from kswatch.db.records import ProblemKey
 
-NEVER_ALERTED: frozenset[str] = frozenset({"throttled", "clock", "same_code"})
-"""Causes that are noise of the machine."""
+NEVER_ALERTED: frozenset[str] = frozenset({"throttled", "clock", "same_code", "baseline_set", "library"})
+"""Causes that are noise of the machine, or a change of the baselines that is known."""
 CODE_CAUSES: frozenset[str] = frozenset({"code", "drift"})
 """Causes that fail a check."""
 
@@ -35,12 +36,14 @@ def likely_cause(inputs: JudgingInputs, index: int, change: float, latencies: La
         return "environment"
     if inputs.canary_change is not None:
         return "canary"
+    if index in inputs.baseline_changes:
+        return inputs.baseline_changes[index].cause
     cycles_change = inputs.cycles_change[index]  # NaN is no evidence
     if series.metric == "latency_ms" and abs(cycles_change) < CLOCK_SHARE * abs(change):
         return "clock"
     if series.implementation != "fused":
         return "baseline"
-    if series.metric == "speedup":
+    if series.metric in SPEEDUPS:
         by_fused = 1 / (1 + latencies.get((series.problem, "fused"), 0.0)) - 1
         if by_fused / change < FUSED_SHARE:
             return "baseline"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kswatch.db.metrics import SPEEDUPS
 from kswatch.db.records import ProblemKey
 
 Ints = NDArray[np.int64]
@@ -57,7 +58,7 @@ def group_series(series: Sequence[JudgedSeries]) -> SeriesFamilies:
     family = np.array([number[one.implementation, one.metric] for one in series], dtype=np.int64)
     members: dict[tuple[int, str], list[int]] = {}
     for index, one in enumerate(series):
-        if one.metric == "speedup":
+        if one.metric in SPEEDUPS:
             continue  # it depends on two implementations, whose latencies are pooled
         for label in _labels(one.problem):
             members.setdefault((int(family[index]), label), []).append(index)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from kswatch.ci.config import CiConfig
+from kswatch.ci.regression.baseline_changes import BaselineChange, break_at_changes
 from kswatch.ci.regression.families import Ints, JudgedSeries, SeriesFamilies, SeriesKey, group_series
 from kswatch.ci.regression.significance import HOLDOUT_NIGHTS
 from kswatch.ci.regression.threshold import Bools, Floats, Points, row_median
 from kswatch.db.alerts.causes import LEVEL_CAUSES
-from kswatch.db.metrics import METRIC_BY_NAME, METRICS
+from kswatch.db.metrics import METRIC_BY_NAME, METRICS, SPEEDUPS
+from kswatch.db.queries.baseline_sets import run_sets
 from kswatch.db.queries.basic import AlertRow, EnvironmentChange, RunRow, alerts, environment_changes
 from kswatch.db.queries.regression_inputs import (
     CanaryReading,
@@ -27,7 +29,7 @@ from kswatch.db.queries.regression_inputs import (
     nights_before,
     tails,
 )
-from kswatch.db.records import COMPARABLE
+from kswatch.db.records import COMPARABLE, ProblemKey
 from kswatch.db.statistics import MAD_TO_SIGMA
 from kswatch.db.store import Store
 
@@ -79,6 +81,8 @@ class JudgingInputs:
     """The alerts that a series belongs to."""
     environment_changes: Sequence[EnvironmentChange] = ()
     """Differences from the history's environment, on the first night after a change."""
+    baseline_changes: Mapping[int, BaselineChange] = field(default_factory=dict)
+    """What changed in the baselines of a series since its history, by row."""
 
     @property
     def night_before(self) -> PriorNight | None:
@@ -104,6 +108,9 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
     past, cycles = _history(store, run, series, nights)
     rows_of_cell = _rows_of_cells(series, points)
     _mask(past, rows_of_cell, nights, flagged_points(store, [night.run_id for night in nights], THROTTLED))
+    run_ids = [*(night.run_id for night in nights), run.id]
+    sets = run_sets(store, run_ids)
+    changes = break_at_changes(series, past, run_ids[:-1], run.id, sets, config.minimum_runs)
     in_level, quiet, alert_ids_of = _in_level(store, run, series, nights, known_alerts)
     throttled = np.zeros(len(series), dtype=bool)
     for point in points:
@@ -141,6 +148,7 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
         environment_changes=(
             environment_changes(store, nights[-1].run_id, run.id) if environment_before and nights else ()
         ),
+        baseline_changes=changes,
     )
 
 
@@ -153,7 +161,7 @@ def _series_of(points: list[NewestPoint]) -> tuple[list[JudgedSeries], Points]:
         for metric in JUDGED_METRICS:
             value = getattr(point, metric)
             if value[0] is not None:
-                best = point.best_baseline if metric == "speedup" else None
+                best = {"speedup": point.best_baseline, "speedup_expert": point.best_expert}.get(metric)
                 series.append(JudgedSeries(point.cell_id, point.problem, point.implementation, metric, best))
                 values.append(value)
     columns = np.array(values, dtype=float).reshape(-1, 3).T  # None becomes NaN
@@ -280,13 +288,15 @@ def _cycles(found: Tails, run_ids: Ints) -> dict[int, Floats]:
 def _rows_of_cells(series: list[JudgedSeries], points: list[NewestPoint]) -> dict[int, list[int]]:
     """The rows of the series that each cell affects: its own, and the speedup of its problem."""
     rows: dict[int, list[int]] = {}
-    speedup_of = {one.problem: index for index, one in enumerate(series) if one.metric == "speedup"}
+    speedups_of: dict[ProblemKey, list[int]] = {}
     for index, one in enumerate(series):
-        if one.metric != "speedup":
+        if one.metric in SPEEDUPS:
+            speedups_of.setdefault(one.problem, []).append(index)
+        else:
             rows.setdefault(one.cell_id, []).append(index)
     for point in points:
-        if point.problem in speedup_of:
-            rows.setdefault(point.cell_id, []).append(speedup_of[point.problem])
+        if point.problem in speedups_of:
+            rows.setdefault(point.cell_id, []).extend(speedups_of[point.problem])
     return rows
 
 

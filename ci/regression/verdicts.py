@@ -19,6 +19,7 @@ from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
 from kswatch.db.records import VerdictRecord
 
+REASON_LENGTH = 500
 _OWN_CAUSE_FACTOR = 1.5
 """A series that changed by more than this times its pool's change has a cause of its own."""
 
@@ -138,7 +139,8 @@ def _as_drift(
 ) -> SeriesVerdict | None:
     """The verdict with the drift as its finding; None where there is none, or where the night has its own."""
     may_continue = drift.recent[row] > config.drift_floor / 2
-    quarantined = inputs.throttled[row] or inputs.canary_change is not None
+    of_others = inputs.canary_change is not None or row in inputs.baseline_changes
+    quarantined = inputs.throttled[row] or of_others
     if verdict.moved or quarantined or not (drift.drifted[row] or may_continue):
         return None
     live = [alert for alert in inputs.alerts if alert.state in LIVE]
@@ -171,6 +173,8 @@ def _reason(inputs: JudgingInputs, found: PooledSignificance, row: int, config: 
         return f"{TOO_LITTLE_HISTORY}: {runs} comparable runs, {config.minimum_runs} are needed"
     if inputs.throttled[row]:
         return "the device was throttled during the measurement"
+    if row in inputs.baseline_changes:
+        return inputs.baseline_changes[row].words[:REASON_LENGTH]
     if significance.test.ambiguous[row]:
         return "beyond the threshold, but its interval overlaps that of the level"
     if pool < 0:

@@ -15,6 +15,8 @@ from kswatch.db.records import RevisionRecord
 CAUSES: dict[str, str] = {
     "code": "code change",
     "baseline": "baseline change",
+    "baseline_set": "baseline set change",
+    "library": "library version change",
     "environment": "environment change",
     "canary": "machine drift",
     "throttled": "throttling",

@@ -7,6 +7,8 @@ from typing import Literal
 Cause = Literal[
     "code",
     "baseline",
+    "baseline_set",
+    "library",
     "environment",
     "canary",
     "throttled",
@@ -17,9 +19,10 @@ Cause = Literal[
     "heuristic",
     "silence",
 ]
-"""The likeliest cause of a change: verdicts have the first eight, alerts may have any.
+"""The likeliest cause of a change: verdicts have the first ten, alerts may have any.
 
-`code` is fused's own code, `baseline` another implementation's; `drift` is a slow loss over many nights;
+`code` is fused's own code, `baseline` another implementation's; `baseline_set` means other members of the
+expert set, `library` another version of a rival's library; `drift` is a slow loss over many nights;
 `incorrect` a wrong result, `heuristic` a rule that predicts worse, `silence` data that stopped coming.
 """
 

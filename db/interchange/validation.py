@@ -14,7 +14,7 @@ from kswatch.db.queries.compiled_code import ResourceRow
 from kswatch.db.queries.rows import EventRecord
 from kswatch.db.records import (
     FACTOR,
-    IMPLEMENTATIONS,
+    KNOWN_IMPLEMENTATIONS,
     LAYOUTS,
     PRECISIONS,
     CanaryRecord,
@@ -159,8 +159,8 @@ def checked_record(record: MeasurementRecord) -> MeasurementRecord:
         DecodeError: its problem or implementation does not exist, or a latency or energy is not above 0.
     """
     _check_problem(record.problem)
-    if record.problem.subject == FACTOR and record.implementation not in IMPLEMENTATIONS:
-        known = ", ".join(IMPLEMENTATIONS)
+    if record.problem.subject == FACTOR and record.implementation not in KNOWN_IMPLEMENTATIONS:
+        known = ", ".join(KNOWN_IMPLEMENTATIONS)
         raise DecodeError(f"implementation {record.implementation!r} is not one of {known}")
     if record.problem.subject != FACTOR and "/" not in record.implementation:
         raise DecodeError(

@@ -6,7 +6,7 @@ The tails of a device are returned as one structured array rather than as 25,000
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, case, func, null, select
 from kswatch.db.backend.codecs import RECENT_POINTS, join_tail
 from kswatch.db.backend.mapping import driver_rows
 from kswatch.db.queries.runs import RunRow
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import ALL, EXPERT, FUSED, ProblemKey
 from kswatch.db.schema.tables import (
     Canary,
     Cell,
@@ -58,9 +58,12 @@ class NewestPoint(NamedTuple):
     """Value, low, high."""
     energy_mj: tuple[float | None, float | None, float | None]
     speedup: tuple[float | None, float | None, float | None]
-    """Of a problem's `fused` cell, over the best of all baselines."""
+    """Of a problem's `fused` cell, over the best baseline of stock torch."""
     best_baseline: str | None
     cycles: float | None = None
+    speedup_expert: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Of a problem's `fused` cell, over the best of the expert baselines."""
+    best_expert: str | None = None
 
 
 class CellState(NamedTuple):
@@ -138,19 +141,19 @@ def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
         ratios = driver_rows(session, _RATIOS, {"run": run_id})
         keys = driver_rows(session, _PROBLEMS)
     problems = {id_: ProblemKey(*key) for id_, *key in keys}
-    ratio_of = {problem_id: ratio for problem_id, *ratio in ratios}
+    ratio_of = {(problem_id, name): ratio for problem_id, name, *ratio in ratios}
     first = {row[0]: row for row in reversed(rows)}
-    return [_newest_point(row, problems[row[2]], ratio_of.get(row[2])) for row in reversed(first.values())]
+    return [_newest_point(row, problems[row[2]], ratio_of) for row in reversed(first.values())]
 
 
 _MEASUREMENT, _CELL, _PROBLEM = Measurement.__table__, Cell.__table__, Problem.__table__
 _COMPARISON = Comparison.__table__
 _PROBLEMS = select(_PROBLEM.c.id, *(_PROBLEM.c[name] for name in ProblemKey.__dataclass_fields__))
-_RATIO_NAMES = ("problem_id", "speedup", "speedup_low", "speedup_high", "best_baseline")
+_RATIO_NAMES = ("problem_id", "baselines", "speedup", "speedup_low", "speedup_high", "best_baseline")
 _RATIOS = select(*(_COMPARISON.c[name] for name in _RATIO_NAMES)).where(
     _COMPARISON.c.run_id == bindparam("run"),
     _COMPARISON.c.metric == "latency",
-    _COMPARISON.c.baselines == "all",
+    _COMPARISON.c.baselines.in_((ALL, EXPERT)),
 )
 _FIGURES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "energy_low_mj", "energy_high_mj")
 _POINTS = (
@@ -162,12 +165,18 @@ _POINTS = (
 )
 
 
-def _newest_point(row: Sequence[Any], problem: ProblemKey, ratio: Sequence[Any] | None) -> NewestPoint:
-    cell_id, implementation, _, status, reason, flags, *numbers = row
+def _newest_point(
+    row: Sequence[Any], problem: ProblemKey, ratio_of: Mapping[tuple[int, str], Sequence[Any]]
+) -> NewestPoint:
+    cell_id, implementation, problem_id, status, reason, flags, *numbers = row
     labels = frozenset(flags.split(",")) if flags else frozenset()
     latency_ms, energy_mj, cycles = tuple(numbers[:3]), tuple(numbers[3:6]), numbers[6]
-    *speedup, best = ratio if ratio and implementation == "fused" else (None,) * 4
-    values = (latency_ms, energy_mj, tuple(speedup), best, cycles)
+    none = (None,) * 4
+    of_set = (
+        ratio_of.get((problem_id, name), none) if implementation == FUSED else none for name in (ALL, EXPERT)
+    )
+    (*speedup, best), (*expert, best_expert) = of_set
+    values = (latency_ms, energy_mj, tuple(speedup), best, cycles, tuple(expert), best_expert)
     return NewestPoint(cell_id, problem, implementation, status, reason, labels, *values)
 
 

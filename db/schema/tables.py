@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy 2 typed models; schema.md describes every column.
 
-Three small groups are defined in files of their own and re-exported here. The columns of `measurement` are
+Small groups are defined in files of their own and re-exported here. The columns of `measurement` are
 the fields of `kswatch.db.records.MeasurementRecord`.
 """
 
@@ -22,6 +22,9 @@ from kswatch.db.schema.operations_tables import Message as Message
 from kswatch.db.schema.operations_tables import RequestEvent as RequestEvent
 from kswatch.db.schema.operations_tables import RunLog as RunLog
 from kswatch.db.schema.operations_tables import Worker as Worker
+from kswatch.db.schema.run_tables import BaselineSet as BaselineSet
+from kswatch.db.schema.run_tables import RunSummary as RunSummary
+from kswatch.db.schema.run_tables import SpeedOfLight as SpeedOfLight
 
 
 class Device(Base):
@@ -101,6 +104,8 @@ class Run(Base):
     by_event: Mapped[dict[str, Any] | None]
     """Number of measurements by throttle reason; written when the run finishes."""
     excluded: Mapped[bool] = mapped_column(default=False)
+    libraries: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Versions of the libraries of each rival that was installed."""
 
 
 class RunEvent(Base):
@@ -130,13 +135,13 @@ class Problem(Base):
     batch: Mapped[int]
     precision: Mapped[str] = mapped_column(String(8))
     layout: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(80), default="", server_default="")
+    """Empty for a factor; `layer`, or a model and how it is executed."""
 
 
 class Cell(Base):
     """One problem by one implementation."""
 
-    subject: Mapped[str] = mapped_column(String(80), default="", server_default="")
-    """Empty for a factor; `layer`, or a model and how it is executed."""
     __tablename__ = "cell"
     __table_args__ = (UniqueConstraint("problem_id", "implementation"),)
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -189,12 +194,12 @@ class Measurement(Base):
     event_reasons: Mapped[str | None] = mapped_column(String(255))
     bytes_moved: Mapped[int | None] = mapped_column(BigInt)
     flops: Mapped[int | None] = mapped_column(BigInt)
+    parameters: Mapped[int | None] = mapped_column(BigInt)
     floor_ms: Mapped[float | None]
     floor_ratio: Mapped[float | None]
     relative_error: Mapped[float | None]
     max_error: Mapped[float | None]
     memory_peak_bytes: Mapped[int | None] = mapped_column(BigInt)
-    parameters: Mapped[int | None] = mapped_column(BigInt)
     code_hash: Mapped[str | None] = mapped_column(String(64))
     tile: Mapped[str | None] = mapped_column(String(120))
     flags: Mapped[str | None] = mapped_column(String(255))
@@ -243,25 +248,6 @@ class Comparison(Base):
     speedup_low: Mapped[float | None]
     speedup_high: Mapped[float | None]
     left_out: Mapped[str | None] = mapped_column(String(255))
-
-
-class RunSummary(Base):
-    """A run's summary per metric, precision, layout and baseline set."""
-
-    __tablename__ = "run_summary"
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    metric: Mapped[str] = mapped_column(String(16), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
-    layout: Mapped[str] = mapped_column(String(16), primary_key=True)
-    baselines: Mapped[str] = mapped_column(String(8), primary_key=True)
-    problems: Mapped[int]
-    fused_wins: Mapped[int]
-    left_out: Mapped[int]
-    median_ratio: Mapped[float | None]
-    median_speedup: Mapped[float | None]
-    geomean_speedup: Mapped[float | None]
-    speedup_p25: Mapped[float | None]
-    speedup_p75: Mapped[float | None]
 
 
 class SeriesTail(Base):

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.records import ALL
 from kswatch.db.schema.tables import Comparison, HeuristicScore, Prediction, Problem
 from kswatch.db.statistics import PredictionResult, accuracy_interval, score_predictions
 
@@ -24,7 +25,7 @@ def write(session: Session, run_id: int) -> None:
         select(*keys, Prediction.predicts_fused, *measured)
         .join(Comparison, (Comparison.run_id == run_id) & (Comparison.problem_id == Prediction.problem_id))
         .join(Problem, Problem.id == Prediction.problem_id)
-        .where(Prediction.run_id == run_id, Comparison.baselines == "all", Comparison.speedup.is_not(None))
+        .where(Prediction.run_id == run_id, Comparison.baselines == ALL, Comparison.speedup.is_not(None))
     )
     groups: dict[tuple[Any, ...], list[PredictionResult]] = defaultdict(list)
     for row in session.execute(query):

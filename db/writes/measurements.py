@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import groupby
@@ -14,12 +14,11 @@ from sqlalchemy import Connection, String, bindparam, or_, select
 from kswatch.db.backend.bulk_insert import insert_rows, insert_tuples, parts
 from kswatch.db.backend.codecs import pack_samples
 from kswatch.db.records import (
-    BASELINE_SETS,
     HEADLINE_MODES,
     IMPLEMENTATIONS,
     MeasurementRecord,
-    is_structured,
     PredictionRecord,
+    is_structured,
 )
 from kswatch.db.schema.tables import Cell, Comparison, Counter, Measurement, Prediction, Run, Sample
 from kswatch.db.writes.identifiers import IdentifierCache
@@ -141,15 +140,16 @@ def points_of(
 
 
 def write_comparisons(
-    connection: Connection, run_id: int, held: Collection[str], cells: Iterable[PlacedCell]
+    connection: Connection,
+    run_id: int,
+    baselines: Mapping[str, Collection[str]],
+    cells: Iterable[PlacedCell],
 ) -> list[TailUpdate]:
     """Compare fused with the baselines on each problem, and return the updates of the headline's series.
 
-    `cells` are all measurements that the run has of these problems. `held` are the implementations that were
-    ever measured on the device: a comparison needs a row of each. Of a problem's modes the first headline
-    mode is compared.
+    `cells` are all measurements that the run has of these problems. `baselines` are the members of each set:
+    a comparison needs a row of each. Of a problem's modes the first headline mode is compared.
     """
-    baselines = {name: [one for one in names if one in held] for name, names in BASELINE_SETS.items()}
     modes_of: dict[int, dict[str, dict[str, tuple[int, Measured]]]] = {}
     for problem_id, cell_id, one in cells:
         if is_structured(one.implementation):
@@ -270,6 +270,6 @@ _HELD = (
 
 
 def held_implementations(connection: Connection, device_id: int, run_id: int | None = None) -> set[str]:
-    """Implementations with a measurement in the device's runs; of excluded runs only in `run_id`."""
+    """Implementations with a measurement in the device's runs, no rivals; of excluded runs only in `run_id`."""
     which = {"device_id": device_id, "run_id": run_id}
     return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **which})}

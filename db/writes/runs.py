@@ -15,10 +15,12 @@ from kswatch.db.records import RunRecord, RunState
 from kswatch.db.schema.tables import Measurement, Prediction, Run
 from kswatch.db.writes import heuristic_scores
 from kswatch.db.writes import measurements as recording
+from kswatch.db.writes.baseline_sets import RunBaselines, rivals_of_run, write_baseline_sets
 from kswatch.db.writes.identifiers import device_id, environment_id, revision_id
 from kswatch.db.writes.measurements import PlacedCell
 from kswatch.db.writes.run_summary import write_run_summary
 from kswatch.db.writes.series_tails import KINDS_WITH_TAILS, write_tails
+from kswatch.db.writes.speed_of_light import write_speed_of_light
 from kswatch.errors import UsageError
 
 
@@ -46,7 +48,7 @@ def finish(
     finished_at: datetime,
     cells: Iterable[PlacedCell] | None = None,
 ) -> None:
-    """Record how the run ended; write its comparisons anew, its summary and its heuristics' scores.
+    """Record how the run ended; write what follows from its measurements anew.
 
     `cells` are all measurements of the run, where the caller has them; else they are read.
     """
@@ -54,13 +56,17 @@ def finish(
     run.seconds, run.harness_seconds = seconds, harness_seconds
     run.by_status, run.by_event = count_outcomes(session, run.id)
     connection = session.connection()
-    held = recording.held_implementations(connection, run.device_id, run.id)
+    baselines = RunBaselines(
+        recording.held_implementations(connection, run.device_id, run.id), rivals_of_run(connection, run.id)
+    )
     # a baseline that was first measured late in the run is missing from the comparisons before it
     compared = recording.stored(connection, run.id) if cells is None else cells
-    ratios = recording.write_comparisons(connection, run.id, held, compared)
+    ratios = recording.write_comparisons(connection, run.id, baselines.sets(), compared)
+    write_baseline_sets(connection, run.id, baselines)
     if run.kind in KINDS_WITH_TAILS:
         write_tails(connection, run.device_id, run.id, ratios)
     write_run_summary(session, run.id)
+    write_speed_of_light(session, run.id)
     heuristic_scores.write(session, run.id)
 
 

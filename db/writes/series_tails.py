@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from kswatch.db.backend.bulk_insert import insert_tuples, parts
 from kswatch.db.backend.codecs import Point, add_point, join_tail, newest_run_id, remove_run, split_tail
-from kswatch.db.records import COMPARABLE, HEADLINE_MODES
+from kswatch.db.records import ALL, COMPARABLE, EXPERT, HEADLINE_MODES
 from kswatch.db.schema.tables import SeriesTail
 
 TAIL_METRICS: dict[str, tuple[str | None, str | None]] = {
@@ -19,8 +19,13 @@ TAIL_METRICS: dict[str, tuple[str | None, str | None]] = {
 }
 """Metrics of a cell that have tails, with the columns of their intervals."""
 
-RATIO_OF_METRIC = {"latency": "speedup", "energy": "energy_ratio"}
-"""The name of a comparison's series by its metric; the series belongs to the problem's `fused` cell."""
+RATIO_SERIES: dict[tuple[str, str], str] = {
+    ("latency", ALL): "speedup",
+    ("energy", ALL): "energy_ratio",
+    ("latency", EXPERT): "speedup_expert",
+    ("energy", EXPERT): "energy_ratio_expert",
+}
+"""A comparison's series by its metric and set of baselines; it belongs to the problem's `fused` cell."""
 
 KINDS_WITH_TAILS = frozenset({"nightly"})
 
@@ -56,9 +61,10 @@ class ComparedRow(NamedTuple):
 def ratio_points(rows: Iterable[ComparedRow], fused_cell: int | None) -> Iterator[TailUpdate]:
     """The updates of the headline's series, which is that of the `fused` cell, by a problem's comparisons."""
     for row in rows:
-        if row.baselines == "all" and fused_cell is not None:
+        series = RATIO_SERIES.get((row.metric, row.baselines))
+        if series is not None and fused_cell is not None:
             point = Point(row.run_id, row.speedup or 0.0, row.speedup_low, row.speedup_high)
-            yield fused_cell, RATIO_OF_METRIC[row.metric], None if row.speedup is None else point
+            yield fused_cell, series, None if row.speedup is None else point
 
 
 _TAILS = select(SeriesTail.cell_id, SeriesTail.metric, SeriesTail.points, SeriesTail.older).where(

@@ -33,7 +33,7 @@ from kswatch.db.records import (
 )
 from kswatch.db.schema.base import Base
 from kswatch.db.store import Store
-from kswatch.db.writes.series_tails import RATIO_OF_METRIC, TAIL_METRICS
+from kswatch.db.writes.series_tails import RATIO_SERIES, TAIL_METRICS
 from tests.db.sample_records import measured, night, problem, stored_tails
 
 positive = st.floats(1e-6, 1e6)
@@ -172,7 +172,7 @@ def test_an_import_has_the_same_headlines_and_series(store, tmp_path, new_store)
     import_file(theirs, tmp_path / "all.jsonl.gz")
     for read in (queries.summaries, queries.comparisons, lambda store: summary(outcomes(store))):
         assert read(theirs) == read(store)
-    metrics = (*TAIL_METRICS, *RATIO_OF_METRIC.values())
+    metrics = (*TAIL_METRICS, *RATIO_SERIES.values())
     assert stored_tails(theirs, metrics) == stored_tails(store, metrics)
     assert [event.text for event in queries.run_events(theirs)] == ["bad"]
     assert [run.excluded for run in queries.runs(theirs)] == [True, False, False]

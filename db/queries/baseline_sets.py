@@ -1,0 +1,84 @@
+"""Reads of the sets of baselines that runs were compared with, and of the libraries behind their rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from kswatch.db.records import ALL, EXPERT, RIVALS
+from kswatch.db.schema.tables import BaselineSet, Run
+from kswatch.db.store import Store
+from kswatch.db.writes.baseline_sets import NOT_MEASURED
+
+
+@dataclass(frozen=True)
+class RunSets:
+    """The sets of baselines of one run."""
+
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The sorted members of each set; empty for a run of an earlier version."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Why each rival that could not be had is no member of `expert`."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """The libraries of each rival that was installed, as `lazylinop 1.24.28, pyopencl 2026.1.4`."""
+
+    @property
+    def headline(self) -> str:
+        """The set that the headline is against: `expert` where the run has it."""
+        return EXPERT if EXPERT in self.members else ALL
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The rivals that could be had."""
+        return tuple(name for name in RIVALS if name in self.members.get(EXPERT, ()))
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why each of the other rivals is no member."""
+        return {name: self.absent.get(name, NOT_MEASURED) for name in RIVALS if name not in self.rivals}
+
+    @property
+    def in_words(self) -> str:
+        """The rivals that were there, with their libraries, and those that were not, with the reasons."""
+        return rivals_in_words({name: self.libraries.get(name, "") for name in self.rivals}, self.missing)
+
+
+def rivals_in_words(there: Mapping[str, str], missing: Mapping[str, str]) -> str:
+    """Which rivals were there, as `compiled (torch 2.13.0)`, and which not, as `triton (not installed)`."""
+    listed = (_named(name, text) for name, text in there.items())
+    not_there = (_named(name, reason.split(":")[0]) for name, reason in missing.items())
+    return f"rivals there: {', '.join(listed) or 'none'}; not there: {', '.join(not_there) or 'none'}"
+
+
+def _named(name: str, text: str) -> str:
+    return f"{name} ({text})" if text else name
+
+
+def run_sets(store: Store, run_ids: Collection[int]) -> dict[int, RunSets]:
+    """The sets of baselines of each of these runs, by its id."""
+    sets = select(BaselineSet.run_id, BaselineSet.name, BaselineSet.members, BaselineSet.absent)
+    members: dict[int, dict[str, tuple[str, ...]]] = {}
+    absent: dict[int, dict[str, str]] = {}
+    with store.session() as session:
+        for run_id, name, joined, reasons in session.execute(sets.where(BaselineSet.run_id.in_(run_ids))):
+            members.setdefault(run_id, {})[name] = tuple(filter(None, joined.split(",")))
+            if name == EXPERT:
+                absent[run_id] = {rival: str(reason) for rival, reason in (reasons or {}).items()}
+        libraries = session.execute(select(Run.id, Run.libraries).where(Run.id.in_(run_ids))).all()
+    return {
+        run_id: RunSets(
+            members.get(run_id, {}),
+            absent.get(run_id, {}),
+            {rival: versions_in_words(versions) for rival, versions in (of or {}).items()},
+        )
+        for run_id, of in libraries
+    }
+
+
+def versions_in_words(versions: object) -> str:
+    """Libraries with their versions, as `lazylinop 1.24.28, pyopencl 2026.1.4`."""
+    if isinstance(versions, Mapping):
+        return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    return str(versions)

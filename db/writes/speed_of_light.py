@@ -1,0 +1,126 @@
+"""How close `fused` came to the floor of each problem in a run, and why a value may be above 1.
+
+The floor is the time of the compulsory bytes and flops at the rates of the run's canaries. Nothing real is
+faster than the machine, so a value above 1 shows what the floor leaves out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.orm import Session
+
+from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.mapping import PROBLEM_COLUMNS
+from kswatch.db.records import COMPARABLE, ELEMENT_BYTES, FUSED, HEADLINE_MODES
+from kswatch.db.schema.tables import Canary, Cell, Device, Measurement, Problem, SpeedOfLight
+
+Why = Literal["cache", "boost", "counting"]
+Statistic = Literal["median", "worst"]
+STATISTICS: tuple[Statistic, ...] = ("median", "worst")
+WHY_OVER_ONE: Final[dict[str, str]] = {
+    "cache": "operands stay in the cache, so fewer bytes reach memory than the floor counts",
+    "boost": "its clock was higher than that of the canaries, whose rates make the floor",
+    "counting": "neither cache nor clock explains it: the floor counts more bytes or flops than were needed, "
+    "or the canaries were disturbed",
+}
+"""The likely reasons of a value above 1, in words."""
+BOOST = 1.01
+"""Clock over that of the canaries from which on it explains a value above 1."""
+
+
+class CanaryRates(NamedTuple):
+    """The best rates of a run's canaries, and the highest clock that they ran at."""
+
+    bytes_per_s: float | None
+    flops_per_s: Mapping[str, float]
+    """By precision."""
+    sm_clock_mhz: float | None
+
+
+def write_speed_of_light(session: Session, run_id: int) -> None:
+    """Write the median and the worst share of the floor of `fused`, by precision and layout."""
+    rows = session.execute(_FUSED, {"run_id": run_id}).all()
+    first: dict[int, Row[Any]] = {}
+    for row in rows:  # cold before unknown
+        first.setdefault(row.problem_id, row)
+    rates = _canary_rates(session, run_id) if any(row.floor_ratio > 1 for row in first.values()) else None
+    groups: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
+    for row in first.values():
+        groups[row.precision, row.layout].append(row)
+    written = []
+    for (precision, layout), members in groups.items():
+        ratios = [row.floor_ratio for row in members]
+        over = Counter(why_over_one(row, rates) for row in members if rates and row.floor_ratio > 1)
+        key = {"run_id": run_id, "precision": precision, "layout": layout}
+        about = {"problems": len(ratios), "over_one": dict(sorted(over.items()))}
+        values = {"median": statistics.median(ratios), "worst": min(ratios)}
+        written += [key | {"statistic": name, "value": values[name]} | about for name in STATISTICS]
+    insert_rows(session, SpeedOfLight, written, replace=True)
+
+
+_FUSED = (
+    select(Cell.problem_id, *PROBLEM_COLUMNS, Device.cache_bytes)
+    .add_columns(
+        *(
+            getattr(Measurement, name)
+            for name in ("floor_ratio", "bytes_moved", "flops", "sm_clock_mhz", "flags")
+        )
+    )
+    .join(Cell, Cell.id == Measurement.cell_id)
+    .join(Problem, Problem.id == Cell.problem_id)
+    .join(Device, Device.id == Measurement.device_id)
+    .where(Measurement.run_id == bindparam("run_id"), Cell.implementation == FUSED)
+    .where(Measurement.status.in_(COMPARABLE), Measurement.mode.in_(HEADLINE_MODES))
+    .where(Measurement.floor_ratio.is_not(None))
+    .order_by(Cell.problem_id, Measurement.mode)
+)
+
+
+def _canary_rates(session: Session, run_id: int) -> CanaryRates:
+    read = session.scalars(select(Canary).where(Canary.run_id == run_id)).all()
+    flops = defaultdict[str, float](float)
+    for one in read:
+        if one.name == "gemm":
+            flops[one.precision] = max(flops[one.precision], one.rate)
+    clocks = [one.sm_clock_mhz for one in read if one.sm_clock_mhz is not None]
+    copies = [one.rate for one in read if one.name == "copy"]
+    return CanaryRates(max(copies, default=None), flops, max(clocks, default=None))
+
+
+def why_over_one(cell: Any, rates: CanaryRates) -> Why:  # noqa: ANN401  (a row of measurement and problem)
+    """The likely reason why a cell was faster than its floor."""
+    output_bytes = ELEMENT_BYTES[cell.precision] * cell.batch * cell.a * cell.b * cell.d
+    fits = cell.cache_bytes is not None and output_bytes <= cell.cache_bytes
+    hot = "partly_hot" in (cell.flags or "").split(",")
+    if _is_bound_by_memory(cell, rates) and (fits or hot):
+        return "cache"
+    clocks = (cell.sm_clock_mhz, rates.sm_clock_mhz)
+    if None not in clocks and clocks[0] > BOOST * clocks[1]:
+        return "boost"
+    return "counting"
+
+
+def _is_bound_by_memory(cell: Any, rates: CanaryRates) -> bool:  # noqa: ANN401  (as above)
+    """Whether the floor is the time of its bytes rather than of its flops; unknown rates count as yes."""
+    flops_per_s = rates.flops_per_s.get(cell.precision)
+    if not (rates.bytes_per_s and flops_per_s and cell.bytes_moved and cell.flops):
+        return True
+    return cell.bytes_moved / rates.bytes_per_s >= cell.flops / flops_per_s
+
+
+def over_one_in_words(over_one: Mapping[str, int], problems: int) -> str:
+    """How many of these problems are above 1, and why; empty where none is."""
+    if not over_one:
+        return ""
+    reasons = "; ".join(f"{number} since {WHY_OVER_ONE.get(why, why)}" for why, number in over_one.items())
+    return f"{sum(over_one.values())} of {problems} problems are faster than the floor: {reasons}"
+
+
+def values_in_words(median: float, worst: float, problems: int) -> str:
+    """Both statistics in one phrase, in per cent of the floor."""
+    return f"median {100 * median:.1f} %, worst {100 * worst:.1f} % of {problems} problems"
