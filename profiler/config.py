@@ -37,7 +37,11 @@ class ProfilerConfig:
     """Time budget of the nightly run per device, as 90s, 8m or 3h; the remaining cells are skipped."""
 
     half_width: Share = 0.005
-    """A cell is measured until the 95 % interval of its median lies within this share of the median."""
+    """A cell is measured until the 95 % interval of its median lies within this share of it; on a GPU."""
+
+    half_width_cpu: Share = 0.02
+    """The same on a CPU, whose clock, caches and neighbours change more. It is stored with each run: nights
+    of another value are not compared, and a resumed run keeps its own."""
 
     cell_cap_ms: Milliseconds = 2000.0
     """Time in launches of one cell after which it is `not_converged`."""
@@ -81,9 +85,9 @@ class ProfilerConfig:
             known = ", ".join(get_args(EngineName))
             raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {known}")
 
-    @property
-    def settings(self) -> MeasureSettings:
-        """Settings of the measuring loop."""
+    def settings_on(self, device_kind: str) -> MeasureSettings:
+        """Settings of the measuring loop on devices of this kind, `cpu` or `cuda`."""
+        half_width = self.half_width_cpu if device_kind == "cpu" else self.half_width
         return MeasureSettings(
-            half_width=self.half_width, cell_cap_ms=self.cell_cap_ms, too_slow_ms=self.too_slow_ms
+            half_width=half_width, cell_cap_ms=self.cell_cap_ms, too_slow_ms=self.too_slow_ms
         )

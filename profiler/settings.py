@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from kswatch.db.records import EnvironmentRecord
 
 PROTOCOLS = ("own", "paper")
+PLAIN_HALF_WIDTH = 0.005
+"""The half width of runs whose environment names none."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class MeasureSettings:
     min_samples: int = 30
     min_timed_ms: float = 30.0
     min_effective_samples: float = 25.0
-    half_width: float = 0.005
+    half_width: float = PLAIN_HALF_WIDTH
     """A cell is finished when the interval of its median lies within this share of the median."""
     check_growth: float = 1.3
     """Growth of the number of samples between two checks of the stopping rule: each check costs coverage."""
@@ -58,3 +62,16 @@ class MeasureSettings:
     """A window lasts at least `energy_window_s` and at least this many ticks of the counter."""
     energy_spread: float = 0.01
     """Relative difference of three windows above which five windows of twice the length are measured."""
+
+
+def with_half_width(environment: EnvironmentRecord, half_width: float) -> EnvironmentRecord:
+    """The environment of a run that measures to this half width: nights of another one are not comparable."""
+    if half_width == PLAIN_HALF_WIDTH:
+        return environment
+    return replace(environment, extra={**environment.extra, "half_width": half_width})
+
+
+def half_width_of(environment: EnvironmentRecord) -> float:
+    """The half width that a run of this environment measures to."""
+    stored = environment.extra.get("half_width", PLAIN_HALF_WIDTH)
+    return float(stored) if isinstance(stored, int | float) else PLAIN_HALF_WIDTH

@@ -195,7 +195,7 @@ def open_gate(
             tuple(folders),
             target.spec,
             names,
-            settings=context.config.settings,
+            settings=context.config.settings_on(target.record.kind),
             stop=context.stop,
             variables=variables,
         )

@@ -157,7 +157,7 @@ def _dry_run(
     plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters))
     target = devices.find(device or nightly_devices(config)[0])
     with closing(Store.open(services(ctx).database_url)) as store:
-        planned = dry_run(store, plan, target, config.settings, budget_s)
+        planned = dry_run(store, plan, target, config.settings_on(target.record.kind), budget_s)
     if as_json:
         typer.echo(to_json_text(planned))
     else:

@@ -80,9 +80,9 @@ def tune(
     filters = {"pattern": pattern, "batch": batch, "precision": precision, "layout": layout}
     problems = plan_suite(suite or AD_HOC, Filters.from_arguments(filters)).problems
     config = services(ctx).table(ProfilerConfig)
-    limits = TuningLimits(most, config.settings)
     time_budget = TimeBudget(parse_seconds(budget) if budget else None)
     target = devices.find(device or nightly_devices(config)[0])
+    limits = TuningLimits(most, config.settings_on(target.record.kind))
     if target.record.simulated:
         raise UsageError(f"{target.record.model} is simulated and has no tiles; choose a real device")
     with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:

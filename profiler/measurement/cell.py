@@ -6,7 +6,14 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from kswatch.db.records import CounterReading, Mode, Status
+from kswatch.db.records import (
+    FUSED,
+    REFERENCES,
+    STRUCTURED,
+    CounterReading,
+    Mode,
+    Status,
+)
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.problem import Problem
@@ -79,6 +86,16 @@ class CellMeasurement:
         self._settings = settings
         self._announce = announce
         self._rule: StoppingRule | None = None
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the product of this project computes it, alone or within a layer or a model."""
+        return self.name.rpartition(STRUCTURED)[2] == FUSED
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others' latencies are paired with this one's: `fused`, or the dense layer or model."""
+        return self.name in REFERENCES
 
     @property
     def probe_key(self) -> str:
@@ -204,14 +221,12 @@ class CellMeasurement:
             return self.finish("skipped", f"{reason}: no usable samples; cool the board and --resume")
         reached = self.interval(tick_ms)
         settings = self._settings
-        wanted = (
-            f"±{100 * settings.half_width:g} % after {settings.min_samples} samples, "
-            f"{settings.min_effective_samples:g} effective, {settings.min_timed_ms:g} ms"
-        )
-        samples = f"{len(self.samples_ms)} samples, {reached.effective_samples:.0f} effective"
-        timed = f"{self.timed_ms:.3g} ms"
+        samples = f"{len(self.samples_ms)} samples ({reached.effective_samples:.0f} effective)"
+        wanted = f"±{100 * settings.half_width:g} % from {settings.min_effective_samples:g} effective samples"
         self.finish(
-            "not_converged", f"±{100 * reached.half_width:.2g} % after {samples}, {timed}; target: {wanted}"
+            "not_converged",
+            f"its time was up at ±{100 * reached.half_width:.2g} % after {samples}; wanted: {wanted}. "
+            "The median counts, but is less certain",
         )
 
     def ratio_to(self, other: CellMeasurement, tick_ms: float) -> Interval | None:

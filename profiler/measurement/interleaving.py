@@ -7,13 +7,14 @@ import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kswatch.db.records import FUSED
 from kswatch.errors import MeasurementError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import CellMeasurement
 from kswatch.profiler.settings import MeasureSettings
 
 SLOW_VISIT_LAUNCHES = 3
+NEAR = 1.25
+"""A rival of `fused` is near it where its latency is at most this factor above that of the fastest rival."""
 
 
 class Interleaving:
@@ -56,10 +57,22 @@ class Interleaving:
         return [cell for cell in active(self._cells) if cell.status is None]
 
     def _next_round(self) -> list[CellMeasurement]:
-        """The cells of the next round: the unfinished ones, and `fused` for their ratios."""
+        """The cells of the next round: unfinished ones, and the reference for their ratios.
+
+        In the first round all of them; then those that decide the comparison, until they are finished: the
+        others have what is left of the time.
+        """
         unfinished = self._unfinished()
-        reference = [cell for cell in active(self._cells) if cell.name == FUSED and cell.may_continue]
+        decisive = [cell for cell in unfinished if cell.samples_ms and self._is_decisive(cell)]
+        if all(cell.samples_ms for cell in unfinished) and decisive:
+            unfinished = decisive
+        reference = [cell for cell in active(self._cells) if cell.is_reference and cell.may_continue]
         return unfinished + reference if unfinished else []
+
+    def _is_decisive(self, cell: CellMeasurement) -> bool:
+        """Whether it is `fused`, or one of the rivals near the fastest one."""
+        rivals = [other.estimate_ms for other in active(self._cells) if not other.is_fused]
+        return cell.is_fused or cell.estimate_ms <= NEAR * min(rivals, default=cell.estimate_ms)
 
     def _visit(self, cell: CellMeasurement, round_index: int) -> None:
         if not cell.active or self._discards_left <= 0:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from kswatch.db.coordination import leases, run_events, run_log
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import RunKind, RunRecord
+from kswatch.db.records import EnvironmentRecord, RunKind, RunRecord
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.logs import log_context, set_log_run
@@ -35,6 +35,7 @@ from kswatch.profiler.revisions.code_revision import revision_note, running_revi
 from kswatch.profiler.runs.logged_progress import LoggedProgress
 from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult
 from kswatch.profiler.runs.progress import Progress
+from kswatch.profiler.settings import MeasureSettings, half_width_of, with_half_width
 from kswatch.profiler.signals import EitherStop
 
 MakeEngine = Callable[[devices.Target, float, threading.Event], Engine]
@@ -95,13 +96,14 @@ def run_suite(
     arguments = {"hot": context.config.hot} | dict(filters or {})
     chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
     plan, target = plan_suite(suite, chosen), context.find_device(device)
-    with _measuring(store, plan, target, context, budget_s, options) as (engine, loop):
+    settings = options.settings(context.config.settings_on(target.record.kind))
+    with _measuring(store, plan, target, context, budget_s, settings) as (engine, loop):
         site = engine.site()
         run_id = store.begin_run(
             RunRecord(
                 suite=plan.suite,
                 device=site.device,
-                environment=site.environment,
+                environment=with_half_width(site.environment, settings.half_width),
                 revision=running_revision(),
                 kind=kind,
                 origin="simulated" if site.device.simulated else "measured",
@@ -153,9 +155,12 @@ def resume(
         raise UsageError(f"run {run_id} is complete: nothing is left to measure")
     target = context.find_device(former.device.uuid)
     budget_s = budget_s or former.budget_s
-    options = RunOptions.from_arguments(former.arguments)
-    with _measuring(store, plan, target, context, budget_s, options) as (engine, loop):
-        _require_unchanged(run_id, former, engine)
+    settings = replace(
+        RunOptions.from_arguments(former.arguments).settings(context.config.settings_on(target.record.kind)),
+        half_width=half_width_of(former.environment),
+    )
+    with _measuring(store, plan, target, context, budget_s, settings) as (engine, loop):
+        _require_unchanged(run_id, former, with_half_width(engine.site().environment, settings.half_width))
         store.reopen_run(run_id)
         run_events.mark_worker_back(store, run_id)
         budget = TimeBudget(budget_s, engine.now_s)
@@ -169,11 +174,10 @@ def _measuring(
     target: devices.Target,
     context: RunContext,
     budget_s: float | None,
-    options: RunOptions,
+    settings: MeasureSettings,
 ) -> Iterator[tuple[Engine, Callable[[int], ProblemLoop]]]:
     """The device's engine and a factory of the run's loop, while the device is held."""
     config, uuid = context.config, target.record.uuid
-    settings = options.settings(config.settings)
     stop = EitherStop(context.stop)
     if not context.remote:
         _preflight(target, context.progress)
@@ -214,7 +218,7 @@ def _mark_dead_runs(store: Store, target: devices.Target) -> None:
             store.finish_run(row.id, "interrupted")
 
 
-def _require_unchanged(run_id: int, former: RunRecord, engine: Engine) -> None:
+def _require_unchanged(run_id: int, former: RunRecord, environment: EnvironmentRecord) -> None:
     """Refuse to add to a run of another revision or environment."""
     now, then = running_revision(), former.revision
     if then is None or now.commit != then.commit:
@@ -222,5 +226,5 @@ def _require_unchanged(run_id: int, former: RunRecord, engine: Engine) -> None:
     if now.dirty != then.dirty:
         changed = "there are new uncommitted changes" if now.dirty else "its uncommitted changes are gone"
         raise UsageError(f"run {run_id} cannot be resumed: {changed}; restore the files, or begin a new run")
-    if engine.site().environment != former.environment:
+    if environment != former.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")

@@ -121,7 +121,8 @@ def test_a_noisy_cell_is_not_converged_at_its_time_cap_with_the_interval_reached
     record = measure({"fused": simulated.Truth(1.0, noise=0.2)}, settings=settings)["fused"]
     assert record.status == "not_converged"
     assert record.latency_low_ms < 1.0 < record.latency_high_ms
-    assert "target: ±0.5 % after 30 samples" in record.reason
+    assert "wanted: ±0.5 % from 25 effective samples" in record.reason
+    assert "\n" not in record.reason
     assert 90 <= sum(record.samples_ms) <= 130
 
 
@@ -130,6 +131,24 @@ def test_the_time_cap_of_a_problem_finishes_all_its_cells(measure, simulated):
     records = measure(truths, settings=MeasureSettings(problem_cap_ms=200.0))
     assert {record.status for record in records.values()} == {"not_converged"}
     assert sum(sum(record.samples_ms) for record in records.values()) < 260
+
+
+def test_time_is_spent_on_fused_and_the_rivals_near_it_first(measure, simulated):
+    """All three are too noisy to converge; the far rival gets what is left: nothing after the first round."""
+    times = {"fused": 1.0, "bmm": 1.1, "einsum": 1.7}
+    truths = {name: simulated.Truth(time_ms, noise=0.3) for name, time_ms in times.items()}
+    records = measure(truths, settings=MeasureSettings(problem_cap_ms=400.0))
+    samples = {name: record.sample_count for name, record in records.items()}
+    assert samples["einsum"] < 10
+    assert min(samples["fused"], samples["bmm"]) > 100
+    assert {record.status for record in records.values()} == {"not_converged"}
+
+
+def test_a_far_rival_is_measured_once_the_near_ones_are_finished(measure, simulated):
+    times = {"fused": 1.0, "bmm": 1.1, "csr": 1.7}
+    records = measure({name: simulated.Truth(time_ms) for name, time_ms in times.items()})
+    assert {record.status for record in records.values()} == {"ok"}
+    assert records["csr"].ratio_to_fused == pytest.approx(1.7, rel=0.01)
 
 
 def test_a_bimodal_cell_is_flagged_with_both_levels(measure, simulated):

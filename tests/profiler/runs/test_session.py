@@ -124,6 +124,31 @@ def test_a_run_of_another_environment_is_not_resumed(store, scripted):
         resume(store, context=elsewhere.context())
 
 
+def test_a_run_stores_its_half_width_and_keeps_it_when_resumed(store, scripted):
+    scripted.script = raise_at(1, Stopped())
+    stopped = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())
+    wider = scripted.context(config=ProfilerConfig(half_width_cpu=0.1))
+    scripted.script = lambda task: None
+    resume(store, stopped.run, context=wider)
+    assert {task.settings.half_width for task in scripted.tasks} == {0.02}
+    run_suite(store, "ad_hoc", filters=FILTERS, context=wider)
+    assert scripted.tasks[-1].settings.half_width == 0.1
+    first, second = (queries.run(store, run_id) for run_id in (1, 2))
+    assert (first.environment.extra, second.environment.extra) == ({"half_width": 0.02}, {"half_width": 0.1})
+    assert first.environment_id != second.environment_id, "nights of two half widths would be compared"
+
+
+def test_a_run_from_before_half_widths_were_stored_keeps_its_own(store, scripted):
+    """Then every device had half a percent, which no environment names."""
+    old = scripted.context(config=ProfilerConfig(half_width_cpu=0.005))
+    scripted.script = raise_at(1, Stopped())
+    stopped = run_suite(store, "ad_hoc", filters=FILTERS, context=old)
+    assert queries.run(store, stopped.run).environment.extra == {}
+    scripted.script = lambda task: None
+    resume(store, stopped.run, context=scripted.context())
+    assert {task.settings.half_width for task in scripted.tasks} == {0.005}
+
+
 def test_a_run_of_another_commit_is_not_resumed(store, scripted, monkeypatch):
     scripted.script = raise_at(1, Stopped())
     monkeypatch.setattr(session, "running_revision", lambda: RevisionRecord("another"))
