@@ -19,12 +19,15 @@ def index_dtype(problem: Problem) -> torch.dtype:
 def compressed(
     problem: Problem, layout: torch.layout, rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor
 ) -> torch.Tensor:
-    """An abd × acd matrix in `torch.sparse_csr` or `torch.sparse_bsr`."""
+    """An abd × acd matrix in `torch.sparse_csr` or `torch.sparse_bsr`.
+
+    The parts are made contiguous: libraries take their addresses, and read past the end of an expanded one.
+    """
     size = (problem.pattern.rows, problem.pattern.columns)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse .* is in beta state")
         return torch.sparse_compressed_tensor(
-            rows, columns, values, size=size, layout=layout, check_invariants=False
+            rows, columns.contiguous(), values.contiguous(), size=size, layout=layout, check_invariants=False
         )
 
 

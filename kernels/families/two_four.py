@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from kswatch.kernels.families.base import Family, LayerShape, Size
 
-ROWS, COLUMNS = 32, 64
-"""A weight's sides are multiples of these, in 16 bits."""
+MULTIPLE = 16
+"""A weight's sides are multiples of this in 16 bits for cuSPARSELt; CUTLASS asks for 32 x 64."""
 
 
 class TwoFour(Family):
@@ -23,12 +23,12 @@ class TwoFour(Family):
         return ((),) if self.size_reason(in_features, out_features, ()) is None else ()
 
     def size_reason(self, in_features: int, out_features: int, size: Size) -> str | None:
-        """Torch's multiples of the weight's sides in 16 bits."""
+        """The weight's sides are multiples of 16; what more a GPU needs is asked of it."""
         if size != ():
             return "two_four takes no size"
-        if out_features % ROWS or in_features % COLUMNS:
+        if out_features % MULTIPLE or in_features % MULTIPLE:
             sides = f"{out_features} x {in_features}"
-            return f"a 2:4 weight has sides that are multiples of {ROWS} x {COLUMNS}; this one is {sides}"
+            return f"a 2:4 weight has sides that are multiples of {MULTIPLE}; this one is {sides}"
         return None
 
     def parameters(self, in_features: int, out_features: int, size: Size) -> int:
@@ -48,7 +48,7 @@ class TwoFour(Family):
     def implementation_reason(
         self, shape: LayerShape, size: Size, implementation: str, device_kind: str
     ) -> str | None:
-        """CUDA only, in 16 bits, X in `batch_first`."""
+        """CUDA only, in 16 bits."""
         reason = super().implementation_reason(shape, size, implementation, device_kind)
         if reason is not None:
             return reason

@@ -19,6 +19,8 @@ BASELINES = [candidate.name for candidate in IMPLEMENTATIONS if candidate.name !
 PATTERNS = [
     (1, 1, 1, 1),
     (1, 5, 3, 1),
+    (1, 7, 1, 1),
+    (1, 64, 8, 1),
     (6, 16, 16, 1),
     (3, 4, 8, 1),
     (1, 7, 5, 3),

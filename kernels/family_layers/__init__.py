@@ -1,0 +1,1 @@
+"""The families of `kswatch.kernels.families` as torch modules: layers, references, projections."""

@@ -1,0 +1,213 @@
+"""`STLinear`: a linear layer by the Strassen-Tile operator (arXiv 2503.12211)."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import nn
+
+from kswatch.errors import UsageError
+from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.families.stl import STOCK
+from kswatch.kernels.family_layers.tiles import padded, tiles_of, untiled
+from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE
+from kswatch.kernels.layer.factor import KSFactor
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, Layout
+
+
+class STLinear(nn.Module):
+    """Y_ij = D Σ_l (E_X X_il) ⊙ Ŵ_lj + bias over tiles X_il and Y_ij of t x t, with r channels.
+
+    A tile mixes t rows of X: the rows of one tile see each other, so that a row's output depends on its
+    neighbours. In a causal model the rows of a tile must come from different sequences (tile over the batch).
+    Rows are padded with zeros to a multiple of t: a batch of 1 costs as much as one of t.
+
+    The core product is Kronecker-sparse with pattern (1, m/t, k/t, r) and is computed by any implementation;
+    `stl_bmm` is the layer as an expert writes it with stock torch, without that pattern's permutations:
+    gather, one product to encode, `torch.bmm` over the channels, one product to decode, scatter.
+
+    Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes are
+    flattened to rows.
+
+    Attributes:
+        encoder: Parameter E_X of shape (r, t²).
+        core: The factor; its `weight` of shape (1, m/t, k/t, r) holds Ŵ, encoded, Ŵ_lj in [0, j, l].
+        decoder: Parameter D of shape (t², r).
+        bias: Parameter of shape (out_features,), or None.
+
+    Raises:
+        UsageError: the tile does not divide both sides, or the algorithm or layout is unknown.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tile: int = 4,
+        rank: int = 24,
+        bias: bool = False,
+        algorithm: str = AUTO,
+        layout: Layout = "batch_first",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if min(tile, rank, in_features, out_features) < 1 or in_features % tile or out_features % tile:
+            sides = f"{in_features} -> {out_features}"
+            raise UsageError(
+                f"STLinear {sides}: sides, tile {tile} and rank {rank} must be >= 1, and sides "
+                "multiples of the tile"
+            )
+        if layout not in LAYOUTS:
+            raise UsageError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+        if algorithm not in (AUTO, MEASURE, STOCK):
+            implementation(algorithm)
+        dtype = dtype or torch.get_default_dtype()
+        self.in_features, self.out_features, self.tile, self.rank = in_features, out_features, tile, rank
+        self.algorithm, self.layout = algorithm, layout
+        pattern = Pattern(1, out_features // tile, in_features // tile, rank)
+        self.encoder = nn.Parameter(torch.empty(rank, tile**2, device=device, dtype=dtype))
+        self.core = KSFactor(pattern, device, dtype)
+        self.decoder = nn.Parameter(torch.empty(tile**2, rank, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        self._channels: torch.Tensor | None = None
+        """Ŵ as (r, k/t, m/t) for `stl_bmm`, while frozen."""
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, so that the outputs' variance is a third of the inputs', as in `nn.Linear`."""
+        for parameter, terms in self.summed_terms():
+            variance = (1 / 3 if parameter is self.decoder else 1.0) / terms
+            nn.init.uniform_(parameter, -sqrt(3 * variance), sqrt(3 * variance))
+        if self.bias is not None:
+            bound = sqrt(1 / self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def summed_terms(self) -> list[tuple[nn.Parameter, int]]:
+        """Each parameter but the bias, with the number of its products in one sum."""
+        weight: Any = self.core.weight
+        terms = (self.tile**2, self.core.pattern.c, self.rank)
+        return list(zip((self.encoder, weight, self.decoder), terms, strict=True))
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        encoder: torch.Tensor,
+        weight_encoder: torch.Tensor,
+        decoder: torch.Tensor,
+        algorithm: str = AUTO,
+        layout: Layout = "batch_first",
+    ) -> STLinear:
+        """The layer with given E_X, D and the weight encoded by E_W: exact where they multiply tiles exactly.
+
+        Args:
+            linear: An `nn.Linear`.
+            encoder: E_X of shape (r, t²).
+            weight_encoder: E_W of shape (r, t²), applied to tiles of Wᵀ (in_features x out_features).
+            decoder: D of shape (t², r).
+            algorithm: As in `STLinear`.
+            layout: As in `STLinear`.
+
+        Raises:
+            UsageError: the matrices' shapes differ from these, or the tile does not divide the sides.
+        """
+        rank, squared = encoder.shape
+        tile = round(squared**0.5)
+        if tile**2 != squared or weight_encoder.shape != (rank, squared) or decoder.shape != (squared, rank):
+            raise UsageError(
+                f"encoders {tuple(encoder.shape)}, {tuple(weight_encoder.shape)} and decoder "
+                f"{tuple(decoder.shape)} are not of shapes (r, t²), (r, t²), (t², r)"
+            )
+        dtype, device = linear.weight.dtype, linear.weight.device
+        sides = linear.in_features, linear.out_features
+        layer = cls(*sides, tile, rank, linear.bias is not None, algorithm, layout, device, dtype)
+        tiles = tiles_of(linear.weight.detach().t().double().contiguous(), tile, "batch_first")
+        encoded = tiles.flatten(2) @ weight_encoder.to(device, torch.float64).t()  # (k/t, m/t, r)
+        values = {"encoder": encoder, "decoder": decoder, "core.weight": encoded.transpose(0, 1)[None]}
+        if linear.bias is not None:
+            values["bias"] = linear.bias.detach()
+        layer.load_state_dict({name: value.to(device, dtype) for name, value in values.items()})
+        return layer.train(linear.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer applied to x.
+
+        Raises:
+            UsageError: x has another number of features, or a dtype or device that differs from the weights'.
+            UnsupportedError: the algorithm cannot compute the core here.
+        """
+        features_last = self.layout == "batch_first"
+        if not x.dim() or x.shape[-1 if features_last else 0] != self.in_features:
+            raise UsageError(
+                f"STLinear takes {self.in_features} features on axis {-1 if features_last else 0} in "
+                f"{self.layout}; the input has shape {tuple(x.shape)}"
+            )
+        flat = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1))
+        rows = flat.shape[0 if features_last else 1]
+        tiles = tiles_of(padded(flat, self.tile, self.layout).contiguous(), self.tile, self.layout)
+        multiply = self._by_channels if self.algorithm == STOCK else self._by_core
+        y = untiled(multiply(tiles), rows, self.layout)
+        if self.bias is not None:
+            y = y + (self.bias if features_last else self.bias[:, None])
+        return y.view((*x.shape[:-1], -1) if features_last else (-1, *x.shape[1:]))
+
+    def _by_core(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Tiles of Y from tiles of X (n/t, k/t, t, t), with the core as a Kronecker-sparse product."""
+        across, along, tile, _ = tiles.shape
+        if self.layout == "batch_first":
+            encoded = tiles.reshape(-1, tile**2) @ self.encoder.t()
+            product = self.core(encoded.view(across, -1), self.algorithm, self.layout)
+            return (product.view(-1, self.rank) @ self.decoder.t()).view(across, -1, tile, tile)
+        encoded = self.encoder @ tiles.permute(1, 2, 3, 0).reshape(along, tile**2, across)
+        product = self.core(encoded.reshape(-1, across), self.algorithm, self.layout)
+        decoded = self.decoder @ product.view(-1, self.rank, across)
+        return decoded.view(-1, tile, tile, across).permute(3, 0, 1, 2)
+
+    def _by_channels(self, tiles: torch.Tensor) -> torch.Tensor:
+        """The same with the channels slowest, so that `torch.bmm` needs no permutation."""
+        across, along, tile, _ = tiles.shape
+        encoded = self.encoder @ tiles.permute(2, 3, 0, 1).reshape(tile**2, -1)
+        channels = self._weight_by_channel() if self._channels is None else self._channels
+        product = torch.bmm(encoded.view(self.rank, across, along), channels)
+        return (self.decoder @ product.view(self.rank, -1)).view(tile, tile, across, -1).permute(2, 3, 0, 1)
+
+    def _weight_by_channel(self) -> torch.Tensor:
+        weight: Any = self.core.weight
+        return weight[0].permute(2, 1, 0).contiguous()
+
+    def freeze(self) -> STLinear:
+        """Keep the core's laid-out weights until `unfreeze`, as `KSLinear.freeze` does; returns the layer."""
+        if self.algorithm == STOCK:
+            self._channels = self._weight_by_channel().detach()
+        else:
+            self.core.kept.freeze(self.core.weight, None)
+        return self
+
+    def unfreeze(self) -> STLinear:
+        """Compute with the weights as they are at each call again; returns the layer."""
+        self._channels = None
+        self.core.kept.clear()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they are not frozen."""
+        return {**vars(self), "_channels": None}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> STLinear:  # noqa: ANN401
+        """Called by `.to()`, `.cuda()`, `.half()`; drops what is kept for the previous weights."""
+        self._channels = None
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:  # noqa: ANN401
+        """The same for weights that are replaced."""
+        self._channels = None
+        super()._load_from_state_dict(*arguments)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print`."""
+        sizes = f"{self.in_features}, {self.out_features}, tile={self.tile}, rank={self.rank}"
+        return f"{sizes}, bias={self.bias is not None}, algorithm={self.algorithm!r}, layout={self.layout!r}"
