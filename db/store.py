@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, delete, select
+from sqlalchemy import Connection, Engine, Executable, delete, select, update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
@@ -149,11 +149,18 @@ class Store:
         with self.writing() as session:
             return run_writing.begin(session, record).id
 
-    def record_problem(self, run_id: int, records: Sequence[MeasurementRecord]) -> None:
+    def record_problem(
+        self,
+        run_id: int,
+        records: Sequence[MeasurementRecord],
+        seconds: float | None = None,
+        harness_seconds: float | None = None,
+    ) -> None:
         """Record one problem's measurements (or several problems') in one transaction.
 
-        Its comparisons and series tails are written with it. A measurement of a cell and mode that
-        the run already has is replaced, so that recording twice changes nothing.
+        Its comparisons and series tails are written with it, and the time of the run so far where it is
+        given, for a run that is killed. A measurement of a cell and mode that the run already has is
+        replaced, so that recording twice changes nothing.
         """
         if not records:
             return
@@ -165,6 +172,9 @@ class Store:
             problems = self.identifiers.problem_ids(connection, (record.problem for record in records))
             stored = recording.stored(connection, run_id, problems.values())
             ratios = recording.write_comparisons(connection, run_id, baselines.sets(), stored)
+            if seconds is not None:
+                times = {"seconds": seconds, "harness_seconds": harness_seconds}
+                session.execute(update(Run).where(Run.id == run_id).values(times))
             if run.has_tails:
                 points = recording.points_of(run_id, cells, records)
                 write_tails(connection, run.device_id, run_id, chain(points, ratios))

@@ -72,7 +72,8 @@ def nightly(
     """Measure and judge every device once: for cron, a systemd timer or a CI schedule.
 
     GPUs are measured concurrently, each by a process of its own; the CPU afterwards, alone. With --engine
-    dask, the devices are those of the scheduler's workers.
+    dask, the devices are those of the scheduler's workers. A night that was killed or stopped is finished by
+    the next start within 12 hours.
 
     \b
     Examples:
@@ -92,16 +93,15 @@ def nightly(
     from kswatch.profiler.runs.progress import LogProgress, for_terminal
     from kswatch.profiler.service.dead_man_switch import ping
     from kswatch.profiler.service.nightly import run_night
-    from kswatch.profiler.service.request_runner import run_requests
+    from kswatch.profiler.service.request_runner import run_confirmations
     from kswatch.profiler.signals import stop_on_signals
 
     config = _with_engine(ctx, engine, scheduler)
     nights: list[DeviceNight] = []
-    measure_again: list[int] = []
     budget_s = parse_seconds(budget) if budget else None
     _print_failed_checks(ctx, config)
     with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
-        judge = _judge(ctx, store, measure_again)
+        judge = _judge(ctx, store)
         with (
             run_context(
                 config, stop, LogProgress() if quiet else for_terminal(), insecure=insecure
@@ -111,7 +111,8 @@ def nightly(
             for night in run_night(store, _devices(context, device or ()), suite, budget_s, judge, context):
                 nights.append(night)
                 _show_night(store, night, quiet, as_json)
-            run_requests(store, measure_again, _judge(ctx, store), context)
+            measured = [night.device for night in nights if night.run is not None]
+            run_confirmations(store, measured, judge, context)
         _report_lost_runs(ctx, store)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
@@ -175,15 +176,13 @@ def _notify(ctx: typer.Context, store: Store) -> None:
         logging.getLogger(__name__).warning("%s", sentence)
 
 
-def _judge(ctx: typer.Context, store: Store, measure_again: list[int] | None = None) -> Callable[[int], Any]:
-    """Judge of a run that also sends notifications, and adds a confirmation's request to `measure_again`."""
+def _judge(ctx: typer.Context, store: Store) -> Callable[[int], Any]:
+    """Judge of a run that also sends notifications, and requests its confirmation."""
 
     def judge(run_id: int) -> Any:  # noqa: ANN401  (the judgement is ci's)
         judged = services(ctx).judge(store, run_id)
         _notify(ctx, store)
-        request_id = services(ctx).request_confirmation(store, run_id)
-        if measure_again is not None and request_id is not None:
-            measure_again.append(request_id)
+        services(ctx).request_confirmation(store, run_id)
         return judged
 
     return judge

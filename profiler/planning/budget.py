@@ -41,16 +41,21 @@ def as_text(seconds: float) -> str:
 
 
 class TimeBudget:
-    """Wall time that a run may spend, counted from creation; unlimited without a limit."""
+    """Wall time that a run may spend, counted from creation; unlimited without a limit.
 
-    def __init__(self, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    `spent_s` was spent before.
+    """
+
+    def __init__(
+        self, limit_s: float | None, clock: Callable[[], float] = time.monotonic, spent_s: float = 0.0
+    ) -> None:
         self.limit_s = limit_s
         self._clock = clock
-        self._started_s = clock()
+        self._started_s = clock() - spent_s
 
     @property
     def spent_s(self) -> float:
-        """Seconds since creation."""
+        """Seconds since creation, and those before."""
         return self._clock() - self._started_s
 
     @property

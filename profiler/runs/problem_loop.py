@@ -49,6 +49,15 @@ class RunResult:
         return cls(row.id, row.device_uuid, row.cells, row.by_status, seconds, row.state)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """The time that the earlier starts of a run took, up to the last problem that they recorded."""
+
+    seconds: float = 0.0
+    harness_seconds: float = 0.0
+    """That part of it in which the device was idle."""
+
+
 class ProblemLoop:
     """Measures the remaining problems of a run that has begun, and ends the run."""
 
@@ -74,12 +83,12 @@ class ProblemLoop:
         self._settings = settings
         self._units = units
 
-    def conduct(self, budget: TimeBudget, done: DoneCells = (), spent_s: float = 0.0) -> RunResult:
-        """Measure the cells that are not done, and end the run in any case.
+    def conduct(self, budget: TimeBudget, done: DoneCells = (), before: Spent = Spent()) -> RunResult:  # noqa: B008
+        """Measure the cells that are not done within the budget, and end the run in any case.
 
-        `budget` counts from now on; an earlier start of the run recorded the `done` cells in `spent_s`.
+        Earlier starts of the run recorded the `done` cells, in the time `before`.
         """
-        start_s = self._engine.now_s()
+        self._before, self._start_s = before, self._engine.now_s()
         state: RunState = "failed"
         try:
             self._measure(remaining(self._units, done), budget)
@@ -94,9 +103,14 @@ class ProblemLoop:
             self._record_reason(error)
             raise
         finally:
-            seconds = self._engine.now_s() - start_s
-            self._end(state, spent_s + seconds, seconds - self._engine.busy_s)
+            self._end(state)
         return RunResult.of(queries.run(self._store, self._run_id))
+
+    def _spent(self) -> Spent:
+        """The time of the run so far, that of its earlier starts included."""
+        seconds = self._engine.now_s() - self._start_s
+        idle_s = max(0.0, seconds - self._engine.busy_s)
+        return Spent(self._before.seconds + seconds, self._before.harness_seconds + idle_s)
 
     def _record_reason(self, error: KswatchError) -> None:
         """Record why the run stopped, in its log and as an event of the run."""
@@ -130,9 +144,11 @@ class ProblemLoop:
 
     def _record(self, records: Sequence[MeasurementRecord]) -> None:
         """Record a problem; again where the connection was lost, which changes nothing if it was recorded."""
+        spent = self._spent()
+        times = (spent.seconds, spent.harness_seconds)
         with suppress(ConnectionLostError):
-            return self._store.record_problem(self._run_id, records)
-        return self._store.record_problem(self._run_id, records)
+            return self._store.record_problem(self._run_id, records, *times)
+        return self._store.record_problem(self._run_id, records, *times)
 
     def _task(self, unit: WorkUnit, settings: MeasureSettings) -> MeasureTask:
         paired_with = tuple(name for name in unit.paired_with if name not in unit.implementations)
@@ -169,12 +185,13 @@ class ProblemLoop:
         self._store.record_problem(self._run_id, skipped)
         self._progress.left_out(skipped)
 
-    def _end(self, state: RunState, seconds: float, harness_seconds: float) -> None:
+    def _end(self, state: RunState) -> None:
+        spent = self._spent()
         try:
             predictions.record(self._store, self._run_id)
-            self._store.finish_run(self._run_id, state, seconds, max(0.0, harness_seconds))
+            self._store.finish_run(self._run_id, state, spent.seconds, spent.harness_seconds)
         except KswatchError:
             if state == "finished":
                 raise
             # A store that failed a moment ago may fail again: the first error is the one to report.
-        self._progress.end(f"run {self._run_id} is {state} after {as_text(seconds)}")
+        self._progress.end(f"run {self._run_id} is {state} after {as_text(spent.seconds)}")

@@ -33,7 +33,7 @@ from kswatch.profiler.planning.priority_order import last_best, work_units
 from kswatch.profiler.planning.run_options import RunOptions
 from kswatch.profiler.revisions.code_revision import revision_note, running_revision
 from kswatch.profiler.runs.logged_progress import LoggedProgress
-from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult
+from kswatch.profiler.runs.problem_loop import ProblemLoop, RunResult, Spent
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.settings import MeasureSettings, half_width_of, with_half_width
 from kswatch.profiler.signals import EitherStop
@@ -112,6 +112,7 @@ def run_suite(
                 planned_cells=plan.cells,
                 arguments=chosen.as_arguments() | options.as_arguments(),
                 request_id=request_id,
+                libraries=site.libraries,
             )
         )
         if note:
@@ -126,6 +127,7 @@ def resume(
     *,
     device: str | None = None,
     budget_s: float | None = None,
+    within_budget: bool = False,
     context: RunContext | None = None,
 ) -> RunResult:
     """Continue a run where it stopped: the cells of its plan that it lacks, and the skipped ones.
@@ -135,6 +137,7 @@ def resume(
         run_id: Its number; the newest interrupted run unless given.
         device: Takes only a run of this device.
         budget_s: For the remaining cells; that of the run unless given.
+        within_budget: Whether what the run has spent before counts too, as if it had not been interrupted.
         context: Configuration, engine, progress and stop event.
 
     Raises:
@@ -163,8 +166,9 @@ def resume(
         _require_unchanged(run_id, former, with_half_width(engine.site().environment, settings.half_width))
         store.reopen_run(run_id)
         run_events.mark_worker_back(store, run_id)
-        budget = TimeBudget(budget_s, engine.now_s)
-        return loop(run_id).conduct(budget, done, row.seconds or 0.0)
+        before = Spent(row.seconds or 0.0, row.harness_seconds or 0.0)
+        budget = TimeBudget(budget_s, engine.now_s, before.seconds if within_budget else 0.0)
+        return loop(run_id).conduct(budget, done, before)
 
 
 @contextmanager
@@ -215,7 +219,7 @@ def _mark_dead_runs(store: Store, target: devices.Target) -> None:
     """Mark killed runs, which are `running` although this process holds the device: they can be resumed."""
     for row in queries.runs(store, states=("running",), limit=None):
         if row.device_uuid == target.record.uuid:
-            store.finish_run(row.id, "interrupted")
+            store.finish_run(row.id, "interrupted", row.seconds, row.harness_seconds)
 
 
 def _require_unchanged(run_id: int, former: RunRecord, environment: EnvironmentRecord) -> None:

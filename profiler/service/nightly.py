@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any
 
+from kswatch.db.coordination import leases
+from kswatch.db.queries import basic as queries
+from kswatch.db.queries.basic import RequestRow
+from kswatch.db.request_queue import requests
+from kswatch.db.request_queue.requests import RequestedRun
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
@@ -15,7 +20,15 @@ from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.planning.budget import parse_seconds
 from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
-from kswatch.profiler.runs.session import RunContext, run_suite
+from kswatch.profiler.runs.session import RunContext
+from kswatch.profiler.service.night_requests import COMMAND, NIGHTLY, NightRequests, request_night
+from kswatch.profiler.service.request_runner import (
+    RequestProgress,
+    complete_request,
+    measure_request,
+    requeue_or_fail,
+)
+from kswatch.profiler.signals import EitherStop
 
 Judge = Callable[[int], Any]
 """Judges a run by its id; composed by the command line, since the profiler does not import `ci`."""
@@ -55,34 +68,80 @@ def run_night(
     budget_s: float | None,
     judge: Judge,
     context: RunContext,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[DeviceNight]:
     """Measure all devices at once, each in a process of its own, and judge each when it is done.
 
-    One that cannot be measured stops no other; one that would be disturbed by another waits for it.
+    One that cannot be measured stops no other; one that would be disturbed by another waits for it. Where an
+    earlier start of the same night was killed, this one measures what that left.
     """
-    limit_s = budget_s or parse_seconds(context.config.nightly_budget)
     runs = ConcurrentRuns(store)
-    waiting, absent = _targets(context, suite, specs)
+    present, absent = _targets(context, suite, specs)
     yield from absent
+    limit_s = budget_s or parse_seconds(context.config.nightly_budget)
+    found = request_night(
+        store,
+        {target.record.uuid: _request_of(night, limit_s) for night, target in present},
+        context.find_device,
+        context.config.lease_s,
+        now(),
+    )
+    yield from _not_measured_here(store, present, found)
+    waiting = [(night, target) for night, target in present if target.record.uuid in found.queued]
     several = len(waiting) > 1
     while (waiting and not context.stop.is_set()) or runs.in_progress:
         for night, target in list(waiting):
             if runs.is_free(target) and not context.stop.is_set():
                 waiting.remove((night, target))
-                # a bar cannot show several runs: their progress lines name the device
-                progress = context.progress.for_device(target.record.uuid) if several else context.progress
-                measure = partial(
-                    run_suite,
-                    suite=night.suite,
-                    device=night.device,
-                    kind="nightly",
-                    budget_s=limit_s,
-                    context=replace(context, progress=progress),
-                )
-                runs.start(night, target, measure)
-        runs.wait()
+                request = requests.take(store, found.queued[target.record.uuid])
+                if request is None:
+                    yield replace(night, error=f"device {target.record.uuid} is measured by a server")
+                else:
+                    _start(runs, night, request, target, context, several)
+        if runs.in_progress:
+            runs.wait()
         for run_thread in runs.ended():
-            yield _finished(run_thread, judge)
+            yield _finished(store, run_thread, judge)
+
+
+def _request_of(night: DeviceNight, limit_s: float) -> RequestedRun:
+    arguments = {"budget": f"{limit_s:.3f}s"}
+    return RequestedRun(night.suite, night.device, asked_by=COMMAND, arguments=arguments, kind=NIGHTLY)
+
+
+def _not_measured_here(
+    store: Store, present: Sequence[tuple[DeviceNight, devices.Target]], found: NightRequests
+) -> Iterator[DeviceNight]:
+    """The nights that an earlier start of the command has finished, and those of another process."""
+    for night, target in present:
+        uuid = target.record.uuid
+        if uuid in found.done and (run_id := found.done[uuid].run_id) is not None:
+            yield replace(night, device=uuid, run=RunResult.of(queries.run(store, run_id)))
+        elif uuid in found.taken:
+            by = leases.holder_of(store, uuid) or "another process"
+            yield replace(
+                night, error=f"device {uuid} is being measured by {by}; wait for it to end, or stop it"
+            )
+
+
+def _start(
+    runs: ConcurrentRuns,
+    night: DeviceNight,
+    request: RequestRow,
+    target: devices.Target,
+    context: RunContext,
+    several: bool,
+) -> None:
+    """Measure the request in a thread of its own, with progress lines that name the device of several."""
+    # a bar cannot show several runs
+    shown = context.progress.for_device(target.record.uuid) if several else context.progress
+    stop = EitherStop(context.stop)
+
+    def measure(store: Store) -> RunResult:
+        progress = RequestProgress(store, request.id, stop, shown)
+        return measure_request(store, request, replace(context, progress=progress, stop=stop))
+
+    runs.start((night, request), target, measure)
 
 
 def _targets(
@@ -102,17 +161,16 @@ def _targets(
     return list(present.values()), absent
 
 
-def _finished(run_thread: RunThread, judge: Judge) -> DeviceNight:
+def _finished(store: Store, run_thread: RunThread, judge: Judge) -> DeviceNight:
     """The night with its run and judgement; one that was interrupted is judged when it is resumed."""
-    night: DeviceNight = run_thread.subject
+    subject: tuple[DeviceNight, RequestRow] = run_thread.subject
+    night, request = subject
     try:
         run = run_thread.future.result()
+        night = replace(night, device=run_thread.target.record.uuid, run=run)
+        return replace(night, judged=complete_request(store, request, run, judge))
     except KswatchError as error:
-        return replace(night, error=str(error))
-    night = replace(night, device=run_thread.target.record.uuid, run=run)
-    if run is None or run.state != "finished":
-        return night
-    try:
-        return replace(night, judged=judge(run.run))
-    except KswatchError as error:
-        return replace(night, error=f"measured but not judged: {error}")
+        message = f"measured but not judged: {error}" if night.run else str(error)
+        if requeue_or_fail(store, request, error):
+            message += "; `kswatch nightly` within 12 hours, or `kswatch serve`, finishes this night"
+        return replace(night, error=message)

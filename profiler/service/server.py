@@ -9,15 +9,13 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.config import RequestLimits
 from kswatch.db.coordination import leases, run_events
 from kswatch.db.coordination import schedule as schedule_marks
-from kswatch.db.coordination.leases import DeviceBusyError
 from kswatch.db.coordination.workers import HEARTBEAT_TIMEOUT
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
@@ -27,23 +25,28 @@ from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.nightly_devices import nightly_devices
-from kswatch.profiler.executors.base import WorkerLostError
 from kswatch.profiler.liveness.heartbeat import coordinator_heartbeats
 from kswatch.profiler.liveness.process_identity import has_ended, this_process
 from kswatch.profiler.planning.plan import Filters, plan_suite
 from kswatch.profiler.runs.concurrent_runs import ConcurrentRuns, RunThread
 from kswatch.profiler.runs.problem_loop import RunResult
+from kswatch.profiler.runs.progress import LogProgress
 from kswatch.profiler.runs.session import RunContext
 from kswatch.profiler.service.dead_man_switch import ping
+from kswatch.profiler.service.night_requests import NIGHTLY
 from kswatch.profiler.service.nightly import Judge, nightly_suite
-from kswatch.profiler.service.request_runner import RequestProgress, limited_to_budget, measure_request
+from kswatch.profiler.service.request_runner import (
+    RequestProgress,
+    complete_request,
+    limited_to_budget,
+    measure_request,
+    requeue_if_abandoned,
+    requeue_or_fail,
+)
 from kswatch.profiler.service.schedule import missed, next_due, read_schedule
 from kswatch.profiler.signals import EitherStop, Stopped
 
 _log = logging.getLogger(__name__)
-
-NIGHTLY: Final = "nightly"
-"""Name of the schedule's mark, and the kind of its runs."""
 
 _SINCE: Final = "nightly since"
 """Name of the mark of the schedule's begin, which is never moved."""
@@ -116,20 +119,8 @@ class Server:
         """Queue the requests of servers that have ended again: their runs are resumed."""
         own = {run_thread.subject.id for run_thread in self._runs.in_progress}
         for request in queries.requests(self._store, states=("running",), limit=None):
-            if request.id not in own and self._is_abandoned(request):
-                message = "its server ended; the run will be resumed"
-                requests.requeue(self._store, request.id, message, request.taken_at)
-
-    def _is_abandoned(self, request: RequestRow) -> bool:
-        """Whether its server is gone: without a lease it has `lease_s` to begin the run, and to judge it."""
-        since = request.taken_at
-        if request.run_id is not None:
-            run = queries.run(self._store, request.run_id)
-            holder = leases.holder_of(self._store, run.device_uuid)
-            if holder is not None:
-                return has_ended(holder)
-            since = run.finished_at or since
-        return since is None or self._now() - since > timedelta(seconds=self._config.lease_s)
+            if request.id not in own:
+                requeue_if_abandoned(self._store, request, self._config.lease_s, self._now())
 
     def report_lost_workers(self) -> None:
         """Check for missing data when a run has lost its worker, or got it back."""
@@ -257,7 +248,7 @@ class Server:
     def _start(self, request: RequestRow, target: Target) -> RunThread:
         def measure(store: Store) -> RunResult | None:
             stop = EitherStop(self._context.stop)
-            progress = RequestProgress(store, request.id, stop)
+            progress = RequestProgress(store, request.id, stop, LogProgress())
             context = replace(self._context, progress=progress, stop=stop)
             try:
                 return measure_request(store, request, context)
@@ -282,30 +273,18 @@ class Server:
                 self._fail(run_thread.subject, message)
 
     def _finish(self, request: RequestRow, result: RunResult | None) -> None:
-        finish = partial(requests.finish, self._store, request.id, taken_at=request.taken_at)
-        if result and result.state == "finished":
-            self._judge(result.run)
-            counts = ", ".join(f"{count} {status}" for status, count in result.by_status.items())
-            finish("done", f"run {result.run}: {counts}")
-            if request.kind == NIGHTLY:
-                ping(self._config)
-        elif queries.request(self._store, request.id).cancel_asked:
-            finish("cancelled")
-        else:
-            message = "the server was stopped; the run will be resumed"
-            requests.requeue(self._store, request.id, message, request.taken_at)
+        complete_request(self._store, request, result, self._judge)
+        if request.kind == NIGHTLY and result and result.state == "finished":
+            ping(self._config)
 
     def _requeue_or_fail(self, run_thread: RunThread, error: KswatchError) -> None:
-        """Queue the request again where its device gets free or comes back, or the database does."""
         request: RequestRow = run_thread.subject
-        lost = isinstance(error, (WorkerLostError, ConnectionLostError, DeviceBusyError))
         uuid, devices = run_thread.target.record.uuid, self._context.list_devices
-        if lost or (self._context.remote and uuid not in {target.record.uuid for target in devices()}):
+        is_absent = self._context.remote and uuid not in {target.record.uuid for target in devices()}
+        if requeue_or_fail(self._store, request, error, is_absent):
             _log.warning("request %s waits: %s", request.id, error, extra=_fields(request))
-            lost_part = "database" if isinstance(error, ConnectionLostError) else "device"
-            requests.requeue(self._store, request.id, f"waits for its {lost_part}: {error}", request.taken_at)
         else:
-            self._fail(request, str(error))
+            _log.error("request %s failed: %s", request.id, error, extra=_fields(request))
 
     def _fail(self, request: RequestRow, message: str, take: bool = False) -> None:
         taken = requests.take(self._store, request.id) if take else request

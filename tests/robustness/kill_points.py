@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import traceback
@@ -20,7 +21,9 @@ from kswatch.db.store import Store
 Moment = Literal["before", "after"]
 
 _OF_PROCESSES = {"lease", "worker", "run_log"}
-"""Tables that tell which processes there were, and when."""
+"""Tables of the processes that there were, and of times."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+"""Of a process or a start, in a text; due times have no seconds."""
 _OF_TIME = {"identity", "seconds", "harness_seconds", "seconds_left", "seconds_planned"}
 
 
@@ -111,12 +114,19 @@ def _rows(engine: Engine, table: Table, places: dict[str, dict[int, int]]) -> li
     targets = [_target(column) for column in columns]
     rows = [
         tuple(
-            (column.name, places[target][value] if target in places and value is not None else value)
+            (column.name, _comparable(value, places.get(target or "")))
             for column, target, value in zip(columns, targets, row, strict=True)
         )
         for row in read
     ]
     return sorted(rows, key=repr)
+
+
+def _comparable(value: Any, places: dict[int, int] | None) -> Any:  # noqa: ANN401
+    """The place of an id among the ids of its table, a text without its times, and any other value itself."""
+    if places and value is not None:
+        return places[value]
+    return _TIME.sub("(time)", value) if isinstance(value, str) else value
 
 
 def _is_time(column: Any) -> bool:  # noqa: ANN401

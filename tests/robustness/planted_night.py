@@ -32,7 +32,10 @@ from kswatch.profiler.empty_records import problem_key, problem_of
 from kswatch.profiler.executors.base import MeasurementSite, MeasureTask
 from kswatch.profiler.planning.suites import Suite
 from kswatch.profiler.runs.session import RunContext
-from kswatch.profiler.service.server import NIGHTLY, Server
+from kswatch.profiler.service.night_requests import NIGHTLY
+from kswatch.profiler.service.nightly import run_night
+from kswatch.profiler.service.request_runner import run_confirmations
+from kswatch.profiler.service.server import Server
 from kswatch.profiler.signals import Stopped
 from tests.ci.nights import BASE_MS, IMPLEMENTATIONS, PROBLEMS, Nights
 
@@ -95,6 +98,23 @@ def _measured(key: ProblemKey, name: str, slower: float) -> MeasurementRecord:
     )
 
 
+def judging(store: Store) -> Callable[[int], None]:
+    """Judges a run, and requests its confirmation."""
+    ci = CiConfig()
+
+    def judge_one(run_id: int) -> None:
+        now = datetime.now(UTC)
+        judge(store, run_id, ci, now=now)
+        check_missing_data(store, ci, now)
+        request_confirmation(store, queries.run(store, run_id), ci)
+
+    return judge_one
+
+
+def _ahead(later: timedelta) -> Callable[[], datetime]:
+    return lambda: datetime.now(UTC) + later
+
+
 @dataclass
 class PlantedHost:
     """What runs on the host of the planted device, on the store at a URL."""
@@ -123,15 +143,7 @@ class PlantedHost:
 
     def server(self, store: Store, later: timedelta = timedelta()) -> Server:
         """A server whose clock is ahead by `later`: it need not wait for a request's owner to be given up."""
-        ci = CiConfig()
-
-        def judged(run_id: int) -> None:
-            now = datetime.now(UTC)
-            judge(store, run_id, ci, now=now)
-            check_missing_data(store, ci, now)
-            request_confirmation(store, queries.run(store, run_id), ci)
-
-        return Server(store, self.context(), judged, lambda: datetime.now(UTC) + later)
+        return Server(store, self.context(), judging(store), _ahead(later))
 
     def serve(self, later: timedelta = timedelta()) -> None:
         """Do all that is due and asked for, and end."""
@@ -141,6 +153,14 @@ class PlantedHost:
             server.request_due_nightly()
             while server.start_next():
                 server.finish_runs(None)
+
+    def nightly(self, later: timedelta = timedelta()) -> None:
+        """What `kswatch nightly` does, by a clock that is ahead by `later`."""
+        with closing(Store.open(self.url)) as store:
+            now, judge_one, context = _ahead(later), judging(store), self.context()
+            nights = list(run_night(store, [DEVICE.uuid], SUITE.name, None, judge_one, context, now))
+            measured = [night.device for night in nights if night.run is not None]
+            run_confirmations(store, measured, judge_one, context, now())
 
     def fill(self) -> None:
         """Write the quiet nights, the last of them yesterday."""

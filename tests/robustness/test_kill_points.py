@@ -125,6 +125,14 @@ def test_a_night_survives_sigkill_at_each_commit_whatever_its_confirmation_shows
     assert kills.survive_sigkill(PlantedHost.serve, serve_later) > 20
 
 
+def nightly_later(host: PlantedHost) -> None:
+    host.nightly(LATER)
+
+
+def test_a_night_by_cron_survives_a_kill_at_each_commit_when_it_is_started_again(kills):
+    assert kills.survive(PlantedHost.nightly, nightly_later) > 40
+
+
 def test_a_run_survives_a_kill_at_each_commit(kills):
     assert kills.survive(profile, profile_on) > 10
 
