@@ -247,7 +247,7 @@ class DaskEngine:
         try:
             result: Answer = future.result(timeout=_POLL_S if future.status == "pending" else ANSWER_S)
         except (CancelledError, TimeoutError, UnboundLocalError):
-            # the last: Dask's `sync` has no result to return where the fetch from a dying worker is cancelled
+            # the last: Dask's `sync` has nothing to return where its own wait for the result was cancelled
             if future.status == "error":  # the task's own
                 raise
             return None

@@ -1,4 +1,4 @@
-"""Results of tasks whose worker dies while they are fetched."""
+"""Results of tasks whose fetch is cancelled, as where the worker dies meanwhile."""
 
 from __future__ import annotations
 
