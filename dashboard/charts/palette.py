@@ -1,19 +1,14 @@
 """The colours: an implementation looks the same on every chart, in a light and in a dark shade.
 
-Charts are drawn in the light shades; `in_dark` exchanges each for its twin. Chosen by search so that any two
-implementations can be distinguished in normal vision and under simulated protanopia, deuteranopia and
-tritanopia, and every mark contrasts with its page by 3:1 (text by 4.5:1). Symbols repeat the colours.
+Charts are drawn in the light shades; `dark_figure.in_dark` exchanges each for its twin. Chosen by search so
+that any two implementations can be distinguished in normal vision and under simulated protanopia,
+deuteranopia and tritanopia, and every mark contrasts with its page by 3:1 (text by 4.5:1). Symbols repeat
+the colours.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
-
-import plotly.graph_objects as go
-
-from kswatch.dashboard.charts.figure_cache import SharedFigure, cached_figure
 
 _SHADES: tuple[tuple[str, str, str, str], ...] = (
     ("fused", "#BE3606", "#FF7247", "circle"),
@@ -92,29 +87,9 @@ def implementation_colour(name: str) -> str:
 
 def translucent(colour: str, alpha: float) -> str:
     """The colour as `rgba(...)` with `alpha` from 0 to 1."""
-    return f"rgba({_channels(colour)},{alpha})"
+    return f"rgba({channels(colour)},{alpha})"
 
 
-def _channels(colour: str) -> str:
+def channels(colour: str) -> str:
+    """Red, green and blue of `#RRGGBB`, from 0 to 255, separated by commas."""
     return ",".join(str(int(colour[index : index + 2], 16)) for index in (1, 3, 5))
-
-
-_DARK_TEXTS = DARK | {f"rgba({_channels(light)},": f"rgba({_channels(dark)}," for light, dark in DARK.items()}
-_LIGHT_TEXT = re.compile("|".join(map(re.escape, _DARK_TEXTS)))
-
-
-@cached_figure
-def in_dark(shared: go.Figure) -> go.Figure:
-    """The figure in the shades of a dark page."""
-    data = [_darkened(trace.to_plotly_json()) for trace in shared.data]
-    return SharedFigure(data, _darkened(shared.layout.to_plotly_json()))
-
-
-def _darkened(part: Any) -> Any:  # noqa: ANN401  (of a figure, as Plotly nests them)
-    if isinstance(part, str):
-        return _LIGHT_TEXT.sub(lambda found: _DARK_TEXTS[found[0]], part)
-    if isinstance(part, dict):
-        return {name: _darkened(value) for name, value in part.items()}
-    if isinstance(part, list | tuple):
-        return [_darkened(value) for value in part]
-    return part

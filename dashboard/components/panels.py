@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from kswatch.dashboard.charts.palette import in_dark
+from kswatch.dashboard.charts.dark_figure import in_dark
 from kswatch.dashboard.components import timezone, url_state
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 
+from kswatch.dashboard.data.canary_shares import CanaryShare, canary_shares
 from kswatch.dashboard.data.change_summary import change_summary, night_label
 from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, preferred_history
 from kswatch.dashboard.formatting.labels import device_names
@@ -32,8 +32,7 @@ class DeviceFacts(DeviceRuns):
 
     trends: tuple[tuple[SummaryRow, ...], ...]
     """The headlines of each metric, precision and layout of the newest run, the oldest first."""
-    canaries: dict[str, float]
-    """Of the newest run, as shares of their own median."""
+    canaries: list[CanaryShare]
     environment_changes: tuple[EnvironmentChange, ...]
 
 
@@ -121,16 +120,9 @@ def _trends(store: Store, runs: Sequence[RunRow]) -> tuple[tuple[SummaryRow, ...
     return tuple(own for own in ordered if own[-1].run_id == runs[-1].id)
 
 
-def _canaries(store: Store, runs: Sequence[RunRow]) -> dict[str, float]:
-    rates: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in queries.canaries(store, [run.id for run in runs]):
-        rates[f"{row.name} {row.precision}"][row.run_id].append(row.rate)
-    shares = {}
-    for canary, by_run in rates.items():
-        level = median(rate for own in by_run.values() for rate in own)
-        if runs[-1].id in by_run and level:
-            shares[canary] = median(by_run[runs[-1].id]) / level
-    return shares
+def _canaries(store: Store, runs: Sequence[RunRow]) -> list[CanaryShare]:
+    rows = queries.canaries(store, [run.id for run in runs])
+    return canary_shares(((row.run_id, f"{row.name} {row.precision}", row.rate) for row in rows), runs[-1].id)
 
 
 def _rules(

@@ -115,9 +115,9 @@ def _card(facts: DeviceFacts, overview: Overview) -> str:
 
 def _machine(facts: DeviceFacts, limits: JudgementLimits) -> Iterable[str]:
     if facts.canaries:
-        drifted = "Machine drifted. " if limits.has_machine_moved(facts.canaries.values()) else ""
-        shares = ", ".join(f"{name} {share(value, 1)}" for name, value in facts.canaries.items())
-        yield f"{drifted}Canary rates against their medians: {shares}"
+        has_moved = limits.has_machine_moved(one.median for one in facts.canaries)
+        shares = ", ".join(one.text for one in facts.canaries)
+        yield f"{'Machine drifted. ' * has_moved}Canary rates against the median of earlier nights: {shares}"
     if facts.environment_changes:
         yield f"Environment changed since run {facts.runs[-2].id}: {change_list(facts.environment_changes)}"
 

@@ -12,6 +12,7 @@ from kswatch.dashboard.components import links, timezone, url_state
 from kswatch.dashboard.components.filters import Scope, choose_scope
 from kswatch.dashboard.components.panels import chart, finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.canary_shares import FEWEST_EARLIER, canary_shares
 from kswatch.dashboard.formatting.labels import share
 from kswatch.dashboard.views.devices.environment_diff import show_difference
 from kswatch.db.queries.basic import RunRow
@@ -42,12 +43,17 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
     if readings["run_id"].nunique() < 2:
         _first_rates(readings)
         return
-    medians = readings.groupby("canary")["rate"].median()
-    newest = readings[readings["run_id"] == scope.newest.id].groupby("canary")["rate"].median()
-    shares = (newest / medians).dropna()
-    if len(shares):
-        canary = (shares - 1).abs().idxmax()
-        finding(f"Canary {canary}: {share(shares[canary], 1)} of its median in run {scope.newest.id}")
+    rates = zip(readings["run_id"], readings["canary"], readings["rate"], strict=True)
+    if shares := canary_shares(rates, scope.newest.id):
+        farthest = max(shares, key=lambda one: abs(one.median - 1))
+        finding(
+            f"Canary {farthest.canary}: {share(farthest.median, 1)} of its median of earlier nights "
+            f"in run {scope.newest.id}"
+        )
+    else:
+        finding(
+            f"Too few nights yet to say whether the machine is stable: {FEWEST_EARLIER} are needed before"
+        )
     note(
         "A canary is a kernel that never changes: where its rate changes, the machine changed, not the code."
     )

@@ -11,6 +11,7 @@ from kswatch.dashboard.components import links, timezone
 from kswatch.dashboard.components.filters import ProblemFilters
 from kswatch.dashboard.components.panels import note, origin_badge, status_badges
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.canary_shares import canary_shares
 from kswatch.dashboard.data.device_runs import DeviceRuns
 from kswatch.dashboard.data.server_settings import judgement_limits
 from kswatch.dashboard.formatting.labels import (
@@ -23,7 +24,6 @@ from kswatch.dashboard.formatting.labels import (
     percent,
     ratio,
     revision_label,
-    share,
     utc,
 )
 from kswatch.dashboard.static_export.markup import FEWEST_POINTS, sparkline_image
@@ -47,7 +47,7 @@ def show_card(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) 
         _median_metric(shown, "latency", "Median speedup", about, among)
         _median_metric(shown, "energy", "Median energy ratio", about, among)
     if canaries:
-        note(f"Canary rates against their medians: {canaries}")
+        note(f"Canary rates against the median of earlier nights: {canaries}")
     _environment(shown)
     failed = {status: number for status, number in shown.newest.by_status.items() if status != "ok"}
     if failed:
@@ -120,16 +120,15 @@ def change_since_last_run(frame: pd.DataFrame) -> tuple[float | None, str | None
 
 
 def _canaries(shown: DeviceRuns, among: tuple[int, ...]) -> tuple[bool | None, str]:
-    """Whether the machine moved (None: unknown), and each canary as a share of its median."""
+    """Whether the machine moved (None: unknown), and each canary as a share of its earlier median."""
     every = cached_queries.canary_rates(among)
-    frame = every[every["run_id"].isin(shown.run_ids)]
-    medians = frame.groupby("canary")["rate"].median()
-    newest = frame[frame["run_id"] == shown.newest.id]
-    shares: pd.Series = (newest.groupby("canary")["rate"].median() / medians).dropna()
-    if shares.empty or len(shown.run_ids) < FEWEST_POINTS:
+    own = every[every["run_id"].isin(shown.run_ids)]
+    readings = zip(own["run_id"], own["canary"], own["rate"], strict=True)
+    shares = canary_shares(readings, shown.newest.id)
+    if not shares:
         return None, ""
-    text = ", ".join(f"{canary} {share(part, 1)}" for canary, part in shares.items())
-    return judgement_limits().has_machine_moved(shares), text
+    moved = judgement_limits().has_machine_moved(one.median for one in shares)
+    return moved, ", ".join(one.text for one in shares)
 
 
 def _environment(shown: DeviceRuns) -> None:

@@ -3,6 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from kswatch.dashboard.charts.dark_figure import in_dark
 from kswatch.dashboard.charts.palette import (
     BAD,
     DARK,
@@ -12,7 +13,6 @@ from kswatch.dashboard.charts.palette import (
     QUIET,
     TEXT,
     implementation_colour,
-    in_dark,
     translucent,
 )
 from kswatch.dashboard.charts.style import blank
