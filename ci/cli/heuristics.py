@@ -71,6 +71,8 @@ def score_(
 ) -> None:
     """Score how well each heuristic predicts the measured winners; filters as in `kswatch summary`.
 
+    The baselines are those of stock torch unless --baselines names others.
+
     \b
     Examples:
       kswatch heuristics score
@@ -81,6 +83,7 @@ def score_(
     from kswatch.ci.advisor import scoring
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.headline import outcomes
+    from kswatch.db.queries.headline_baselines import choose_baselines
 
     if held_out and other_device:
         raise UsageError("--held-out and --other-device are two ways to score; choose one")
@@ -92,7 +95,9 @@ def score_(
             metric=metric.value,
             precision=precision and precision.value,
             layout=layout and layout.value,
-            baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
+            baselines=None
+            if baselines is None
+            else choose_baselines(store, device, run_id=run, named=baselines).members,
         )
         if held_out:
             rows = scoring.score_held_out(found, metric.value)

@@ -31,6 +31,14 @@ class Layout(StrEnum):
     BATCH_LAST = "batch_last"
 
 
+class BaselineSetName(StrEnum):
+    """Sets of baselines that a run can measure."""
+
+    PAPER = "paper"
+    ALL = "all"
+    EXPERT = "expert"
+
+
 class OutputFormat(StrEnum):
     """Output formats of a judgement."""
 
@@ -59,7 +67,11 @@ MetricOption = Annotated[ComparedMetric, typer.Option(help="Metric to compare.")
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Only this precision.")]
 LayoutOption = Annotated[Layout | None, typer.Option(help="Only this layout.")]
 BaselinesOption = Annotated[
-    str | None, typer.Option(help="Baselines, comma-separated; by default all in the device's runs.")
+    str | None,
+    typer.Option(
+        help="Set of baselines: expert, all (stock torch) or paper; or names, comma-separated. "
+        "By default the set of the newest run."
+    ),
 ]
 
 # of what is to be measured
@@ -76,6 +88,13 @@ PrecisionsOption = Annotated[
 ]
 LayoutsOption = Annotated[
     list[str] | None, typer.Option("--layout", help="batch_first, batch_last; repeatable.")
+]
+BaselineSetOption = Annotated[
+    BaselineSetName | None,
+    typer.Option(
+        help="Set of baselines to measure: paper, all (stock torch) or expert (all that can be had); "
+        "by default all."
+    ),
 ]
 ImplementationsOption = Annotated[
     list[str] | None, typer.Option("--implementation", help="fused or a baseline; repeatable.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -185,38 +186,45 @@ def summary(
 ) -> None:
     """Compare fused with the best baseline, by each problem's newest measurement on one device.
 
+    The baselines are those of the newest run's set, which is named: `expert` where it measured rivals, with
+    those that were there and those that were not; else `all`. Speed of light is the floor over the latency
+    of fused.
+
     A problem is left out where a baseline has no row, or was skipped, crashed, incorrect or implausible;
     a baseline that is unsupported, out of memory or too slow is not compared.
 
     \b
     Examples:
       kswatch summary
+      kswatch summary --baselines expert --json
       kswatch summary --device cpu --precision bf16 --baselines bmm,dense
       kswatch summary --run 12 --metric energy --json
     """  # noqa: D301
     from kswatch.db.json_text import to_json_text
-    from kswatch.db.queries.headline import outcomes
-    from kswatch.db.queries.headline import summary as summarise
+    from kswatch.db.queries.headline import headline
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
-    compared = outcomes(
+    found = headline(
         store,
         device,
         run_id=run,
         metric=metric.value,
         precision=precision and precision.value,
         layout=layout and layout.value,
-        baselines=None if baselines is None else [name.strip() for name in baselines.split(",")],
+        baselines=baselines,
     )
-    found = summarise(compared)
     typer.echo(to_json_text(found) if as_json else _as_text(found))
 
 
 def _as_text(found: Summary) -> str:
-    lines = [
-        f"{found.model} ({found.device}), {found.metric}, against {', '.join(found.baselines) or 'nothing'}"
-    ]
+    from kswatch.db.queries.baseline_sets import rivals_in_words
+
+    members = ", ".join(found.baselines) or "nothing"
+    against = f"{found.baseline_set}: {members}" if found.baseline_set else members
+    lines = [f"{found.model} ({found.device}), {found.metric}, against {against}"]
+    if found.baseline_set:
+        lines.append(rivals_in_words(found.rivals, found.rivals_missing))
     lines.append(f"fused wins {found.fused_wins} of {found.problems} problems, {found.left_out} left out")
     if found.problems:
         lines.append(
@@ -226,4 +234,16 @@ def _as_text(found: Summary) -> str:
     if found.not_converged:
         lines.append(f"{found.not_converged} of them did not converge to the required interval")
     lines += [f"  left out: {count} ({reason})" for reason, count in found.left_out_reasons.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_speed_of_light(found)])
+
+
+def _speed_of_light(found: Summary) -> Iterator[str]:
+    """A line for each precision and layout, and why values are above 1."""
+    if found.speed_of_light:
+        yield f"speed of light in run {found.speed_of_light[0].run} (floor / measured time of fused):"
+    for one in found.speed_of_light:
+        where = f"{one.precision} {one.layout}: median {one.median:.1%}, worst {one.worst:.1%}"
+        judged = f", {one.median_verdict}, {one.worst_verdict}" if one.median_verdict else ""
+        yield f"  {where} of {one.problems} problems{judged}".replace("%", " %")
+        if one.explanation:
+            yield f"    {one.explanation}"

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
 
+from kswatch.db.queries.headline_baselines import (
+    SUMMARISED_KINDS,
+    choose_baselines,
+    require_known,
+    rivals_of,
+)
 from kswatch.db.queries.measurements import PROBLEM_COLUMNS, problem_filters
 from kswatch.db.queries.rows import DeviceRow
 from kswatch.db.queries.runs import find_device, run, run_filters
-from kswatch.db.records import BASELINE_SETS, COMPARABLE, FACTOR, HEADLINE_MODES, ProblemKey
+from kswatch.db.queries.speed_of_light import SpeedOfLightSummary, newest_speed_of_light
+from kswatch.db.records import COMPARABLE, FACTOR, HEADLINE_MODES, STOCK, ProblemKey
 from kswatch.db.schema.tables import Cell, Measurement, Problem, Run
 from kswatch.db.store import Store
 from kswatch.db.writes.measurements import COMPARED_COLUMNS, held_implementations
 from kswatch.db.writes.run_summary import summarise_speedups
 from kswatch.db.writes.speedup import COMPARED_METRICS, Measured, SpeedupResult, compare
 from kswatch.errors import UsageError
-
-SUMMARISED_KINDS: tuple[str, ...] = ("nightly", "ad_hoc", "import")
-"""Confirmation, gate and bisect runs are selected samples or other revisions: only --run reads them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,16 @@ class Summary:
     precision: str | None
     layout: str | None
     baselines: tuple[str, ...]
+    baseline_set: str | None = None
+    """The set that these are the members of; None for single baselines."""
+    baseline_set_run: int | None = None
+    """The run that the set was taken from."""
+    rivals: dict[str, str] = field(default_factory=dict)
+    """The libraries of each rival among the baselines."""
+    rivals_missing: dict[str, str] = field(default_factory=dict)
+    """Why each other rival is none of the baselines."""
+    speed_of_light: tuple[SpeedOfLightSummary, ...] = ()
+    """Floor over latency of `fused`, by precision and layout, in the newest run that has it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,37 @@ class DeviceComparison:
     metric: str
     precision: str | None
     layout: str | None
+
+
+def headline(
+    store: Store,
+    device: str | None = None,
+    *,
+    run_id: int | None = None,
+    metric: str = "latency",
+    precision: str | None = None,
+    layout: str | None = None,
+    baselines: str | None = None,
+) -> Summary:
+    """The headline of a device or a run: the contract of `kswatch summary --json`.
+
+    `baselines` is a set, or names with commas between; by default the set of the newest run.
+
+    Raises:
+        UsageError: no or several such devices, no such run, metric, set or baseline.
+    """
+    chosen = choose_baselines(store, device, run_id=run_id, named=baselines)
+    about = {"precision": precision, "layout": layout}
+    compared = outcomes(store, device, run_id=run_id, metric=metric, baselines=chosen.members, **about)
+    speed = newest_speed_of_light(store, compared.device.id, SUMMARISED_KINDS, run_id=run_id, **about)
+    return replace(
+        summary(compared),
+        baseline_set=chosen.set_name,
+        baseline_set_run=chosen.run_id,
+        rivals=rivals_of(chosen),
+        rivals_missing={} if chosen.set_name is None else chosen.sets.missing,
+        speed_of_light=tuple(speed),
+    )
 
 
 def summary(found: DeviceComparison) -> Summary:
@@ -108,7 +153,8 @@ def outcomes(
     """Each problem's newest good measurements on a device, fused against the best baseline.
 
     The device need not be named where there is one, or with `run_id`, which reads that run alone, whatever
-    its kind, excluded or not. The baselines to beat are by default all that the device's runs have.
+    its kind, excluded or not. The baselines to beat are by default those of stock torch that the device's
+    runs have.
 
     Raises:
         UsageError: no or several such devices, no such run, metric or baseline.
@@ -133,14 +179,11 @@ def outcomes(
 def _baselines(
     store: Store, device_id: int, run_id: int | None, named: Sequence[str] | None
 ) -> tuple[str, ...]:
-    known = BASELINE_SETS["all"]
     if named is None:
         with store.session() as session:
             held = held_implementations(session.connection(), device_id, run_id)
-        return tuple(name for name in known if name in held)
-    for name in named:
-        if name not in known:
-            raise UsageError(f"unknown baseline {name!r}; choose from {', '.join(known)}")
+        return tuple(name for name in STOCK if name in held)
+    require_known(named)
     return tuple(dict.fromkeys(named))
 
 

@@ -66,7 +66,7 @@ def newest_plan(store: Store, suite: str) -> int | None:
     newest = select(Run.planned_cells, Run.arguments).where(Run.suite == suite, Run.planned_cells > 0)
     with store.session() as session:
         rows = session.execute(newest.order_by(Run.id.desc()).limit(20)).all()
-    narrowing = {"pattern", "batch", "precision", "layout", "implementation"}
+    narrowing = {"pattern", "batch", "precision", "layout", "implementation", "baselines"}
     return next((planned for planned, arguments in rows if not narrowing & set(arguments or {})), None)
 
 

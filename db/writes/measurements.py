@@ -270,6 +270,6 @@ _HELD = (
 
 
 def held_implementations(connection: Connection, device_id: int, run_id: int | None = None) -> set[str]:
-    """Implementations with a measurement in the device's runs, no rivals; of excluded runs only in `run_id`."""
+    """Implementations but rivals that the device's runs measured; of excluded runs only `run_id`."""
     which = {"device_id": device_id, "run_id": run_id}
     return {name for name in IMPLEMENTATIONS if connection.scalar(_HELD, {"implementation": name, **which})}

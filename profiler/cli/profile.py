@@ -10,6 +10,7 @@ import typer
 
 from kswatch.db.cli.options import (
     LARGEST_NUMBER,
+    BaselineSetOption,
     BatchesOption,
     ImplementationsOption,
     JsonOption,
@@ -54,6 +55,7 @@ def profile(
         list[str] | None, typer.Option(help="A whole problem, a,b,c,d,batch,precision,layout; repeatable.")
     ] = None,
     implementation: ImplementationsOption = None,
+    baselines: BaselineSetOption = None,
     budget: Annotated[
         str | None,
         typer.Option(help="Time limit, as 90s, 8m or 3h; remaining cells are recorded as skipped."),
@@ -86,11 +88,14 @@ def profile(
       gpt2_medium  the factors of GPT-2 medium's chains
 
     The options narrow a suite; patterns alone need none. Exits with 1 when a result is incorrect.
+    --baselines expert measures the rivals too (cutensor, compiled, lazylinop, triton); one that is not
+    installed is recorded as unsupported and named with the headline, and never counts as beaten.
 
     \b
     Examples:
       kswatch profile smoke --device cpu
       kswatch profile nightly --device cuda:0 --budget 8m
+      kswatch profile smoke --device cpu --baselines expert --budget 10m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
       kswatch profile --problem 6,64,64,1,25088,fp16,batch_last --device cuda
       kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
@@ -101,6 +106,7 @@ def profile(
     dimensions = (pattern, batch, precision, layout, problem, implementation)
     names = ("pattern", "batch", "precision", "layout", "problem", "implementation")
     filters: dict[str, object] = {n: values for n, values in zip(names, dimensions, strict=True) if values}
+    filters |= {"baselines": [baselines.value]} if baselines else {}
     filters |= RunOptions(protocol, hot, counters).as_arguments()
     if resume and filters:
         raise UsageError("--resume continues a run as it was planned; omit the other options")

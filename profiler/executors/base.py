@@ -6,7 +6,7 @@ Tasks and answers are frozen values that pickle: messages between processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kswatch.db.records import (
@@ -39,6 +39,8 @@ class MeasurementSite:
 
     device: DeviceRecord
     environment: EnvironmentRecord
+    libraries: dict[str, object] = field(default_factory=dict)
+    """Versions of the libraries of each rival that is installed."""
 
 
 @dataclass(frozen=True)

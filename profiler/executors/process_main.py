@@ -12,7 +12,9 @@ from multiprocessing.connection import Connection
 
 from kswatch.errors import KswatchError
 from kswatch.kernels import catalogue
+from kswatch.kernels.baselines.rival_libraries import rival_versions
 from kswatch.profiler.backends.base import Backend
+from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.environment import environment
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
@@ -25,7 +27,7 @@ def main() -> None:
     connection, page = Connection(int(sys.argv[1])), WatchdogPage(int(sys.argv[2]))
     begin: Begin = connection.recv()
     try:
-        site = MeasurementSite(begin.target.record, environment(begin.target))
+        site = MeasurementSite(begin.target.record, environment(begin.target), _libraries(begin.target))
         worker = _Worker(begin, page)
     except KswatchError as error:
         connection.send(Failure(str(error)))
@@ -40,6 +42,11 @@ def main() -> None:
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
     while True:
         connection.send(worker.execute(tasks.get()))
+
+
+def _libraries(target: Target) -> dict[str, object]:
+    """Versions of the libraries of each rival that the device can have; none of a simulated one."""
+    return {} if target.record.simulated else dict(rival_versions(target.record.kind))
 
 
 def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:

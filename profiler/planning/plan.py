@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
-from kswatch.db.records import AD_HOC
+from kswatch.db.records import AD_HOC, BASELINE_SETS, FUSED, IMPLEMENTATIONS, KNOWN_IMPLEMENTATIONS
 from kswatch.db.request_queue.confirmation import parse_problem
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
@@ -32,6 +32,8 @@ class Filters:
     implementation: tuple[str, ...] = ()
     problem: tuple[str, ...] = ()
     """Exactly these problems, as `a,b,c,d,batch,precision,layout`, instead of the other dimensions."""
+    baselines: tuple[str, ...] = ()
+    """One set of baselines, which names the implementations: `paper`, `all` or `expert`."""
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Filters:
@@ -89,14 +91,21 @@ def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> 
     patterns = named or tuple(problem.pattern for problem in exact)
     suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
     chosen = exact or _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
-    implementations = _choose_implementations(suite.implementations, filters.implementation)
+    implementations = _choose_implementations(suite, filters)
     return Plan(
         suite=suite.name,
         problems=stratified(chosen, seed),
         implementations=implementations,
         energy_problems=len(chosen) if suite.energy_problems is None else suite.energy_problems,
-        within_s=suite.within_s,
+        within_s=_within_s(suite, len(implementations)),
     )
+
+
+def _within_s(suite: Suite, implementations: int) -> float | None:
+    """The suite's time limit, more in proportion where a set adds implementations."""
+    if suite.within_s is None:
+        return None
+    return suite.within_s * max(1.0, implementations / len(suite.implementations))
 
 
 def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...]:
@@ -146,8 +155,25 @@ def _choose(problems: Sequence[Problem], chosen: Sequence[Sequence[object]]) -> 
     return [Problem(*dimensions) for dimensions in crossed]
 
 
-def _choose_implementations(known: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+def _choose_implementations(suite: Suite, filters: Filters) -> tuple[str, ...]:
+    """The implementations of the named set, or the named ones, rivals included, or else the suite's."""
+    chosen, sets = filters.implementation, filters.baselines
+    if sets:
+        return _implementations_of(suite, sets, chosen)
+    every = suite.implementations
+    known = KNOWN_IMPLEMENTATIONS if chosen and every == IMPLEMENTATIONS else every
     for name in chosen:
         if name not in known:
             raise UsageError(f"unknown implementation {name!r}; choose from {', '.join(known)}")
     return tuple(name for name in known if not chosen or name in chosen)
+
+
+def _implementations_of(suite: Suite, sets: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+    name = sets[0]
+    if name not in BASELINE_SETS:
+        raise UsageError(f"unknown set of baselines {name!r}; choose from {', '.join(BASELINE_SETS)}")
+    if len(sets) > 1 or chosen:
+        raise UsageError("--baselines names one set, --implementation single ones; give only one of the two")
+    if suite.implementations != IMPLEMENTATIONS:
+        raise UsageError(f"suite {suite.name} has implementations of its own; omit --baselines")
+    return (FUSED, *BASELINE_SETS[name])

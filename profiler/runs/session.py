@@ -15,7 +15,7 @@ from kswatch.db.coordination import leases, run_events, run_log
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import EnvironmentRecord, RunKind, RunRecord
+from kswatch.db.records import RIVALS, EnvironmentRecord, RunKind, RunRecord
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.logs import log_context, set_log_run
@@ -164,6 +164,7 @@ def resume(
     )
     with _measuring(store, plan, target, context, budget_s, settings) as (engine, loop):
         _require_unchanged(run_id, former, with_half_width(engine.site().environment, settings.half_width))
+        _require_same_libraries(run_id, former, plan, engine)
         store.reopen_run(run_id)
         run_events.mark_worker_back(store, run_id)
         before = Spent(row.seconds or 0.0, row.harness_seconds or 0.0)
@@ -232,3 +233,14 @@ def _require_unchanged(run_id: int, former: RunRecord, environment: EnvironmentR
         raise UsageError(f"run {run_id} cannot be resumed: {changed}; restore the files, or begin a new run")
     if environment != former.environment:
         raise UsageError(f"run {run_id} was measured in another environment; begin a new run")
+
+
+def _require_same_libraries(run_id: int, former: RunRecord, plan: Plan, engine: Engine) -> None:
+    """Refuse to mix two versions of a rival in one run."""
+    now, then = engine.site().libraries, former.libraries
+    changed = [name for name in RIVALS if name in plan.implementations and now.get(name) != then.get(name)]
+    if changed:
+        raise UsageError(
+            f"run {run_id} was measured with other libraries of {', '.join(changed)}; install those again, "
+            "or begin a new run"
+        )
