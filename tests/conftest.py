@@ -56,12 +56,20 @@ class Postgres:
             connection.exec_driver_sql("SELECT pg_reload_conf()")
         self.migrated = open_engine(self.create())
 
-    def create(self) -> str:
-        """A new, empty database."""
+    def create(self, template: str = "") -> str:
+        """A new database: empty, or a copy of the one at the URL `template`, which nobody may have open."""
         name = f"test_{next(_numbers)}"
+        copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
         with self.engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            connection.exec_driver_sql(f"CREATE DATABASE {name}{copied}")
         return self.server.get_uri(name)
+
+    def drop(self, *urls: str) -> None:
+        """Remove databases, whoever has them open."""
+        with self.engine.connect() as connection:
+            for url in urls:
+                name = sqlalchemy.make_url(url).database
+                connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
     def emptied(self) -> str:
         """The migrated database, without any row."""

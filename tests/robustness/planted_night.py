@@ -36,6 +36,7 @@ from kswatch.profiler.service.night_requests import NIGHTLY
 from kswatch.profiler.service.nightly import run_night
 from kswatch.profiler.service.request_runner import run_confirmations
 from kswatch.profiler.service.server import Server
+from kswatch.profiler.settings import PLAIN_HALF_WIDTH
 from kswatch.profiler.signals import Stopped
 from tests.ci.nights import BASE_MS, IMPLEMENTATIONS, PROBLEMS, Nights
 
@@ -132,7 +133,13 @@ class PlantedHost:
 
     def context(self, **options: object) -> RunContext:
         cron = f"{self.due.minute} {self.due.hour} * * *"
-        config = ProfilerConfig(devices=("cpu",), cpu_suite=SUITE.name, poll_s=0.01, nightly_cron=cron)
+        config = ProfilerConfig(
+            devices=("cpu",),
+            cpu_suite=SUITE.name,
+            poll_s=0.01,
+            nightly_cron=cron,
+            half_width_cpu=PLAIN_HALF_WIDTH,  # as in the quiet nights: else the environment changed
+        )
         defaults = {
             "config": config,
             "make_engine": lambda target, watchdog_s, stop: PlantedEngine(self, target.record, stop),

@@ -6,7 +6,7 @@ The fast tests go on from what one life leaves at each of its commits; the slow 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -27,6 +27,8 @@ from tests.robustness.planted_night import SUITE, PlantedHost
 LATER = timedelta(minutes=5)
 """After it, the request of a server that was killed before it held the device is given up."""
 Act = Callable[[PlantedHost], object]
+Copied = Callable[[str], str]
+"""Copies one store under a name, and returns the URL of the copy."""
 CLEARLY_SLOWER = 1.038
 
 
@@ -35,14 +37,22 @@ class Kills:
     """Ends a life at each of its commits, goes on, and finds the store of a life that nothing disturbed."""
 
     host: PlantedHost
-    folder: Path
+    copied: Copied
+    """Copies the store of the host."""
 
-    def survive(self, life: Act, afterwards: Act) -> int:
-        """Go on from what each commit left; the number of commits."""
-        *left, whole = self._snapshots(life)
+    def survive(self, life: Act, afterwards: Act, sample: int | None = None) -> int:
+        """Go on from what each commit left, or a sample of them at equal distances; the number of commits.
+
+        Of SQLite stores alone.
+        """
+        living = self._copy("living.db")
+        path = Path(living.url.removeprefix("sqlite:///"))
+        (path.parent / "kept").mkdir()
+        *left, whole = snapshots(lambda: life(living), path, path.parent / "kept")
         expected = _contents(self._at(whole))
-        for place, file in enumerate(left, 1):
-            self._go_on(self._at(file), afterwards, expected, f"killed before commit {place}")
+        step = max(1.0, len(left) / sample) if sample else 1.0
+        for place in sorted({int(number * step) for number in range(int(len(left) / step))}):
+            self._go_on(self._at(left[place]), afterwards, expected, f"killed before commit {place + 1}")
         return len(left)
 
     def survive_sigkill(self, life: Act, afterwards: Act) -> int:
@@ -58,11 +68,6 @@ class Kills:
                 self._go_on(host, afterwards, expected, f"killed {moment} commit {number}")
         raise AssertionError
 
-    def _snapshots(self, life: Act) -> list[Path]:
-        host = self._copy("living.db")
-        (self.folder / "kept").mkdir()
-        return snapshots(lambda: life(host), self.folder / "living.db", self.folder / "kept")
-
     def _go_on(self, host: PlantedHost, afterwards: Act, expected: dict[str, Any], where: str) -> None:
         afterwards(host)
         with closing(Store.open(host.url)) as store:
@@ -70,7 +75,7 @@ class Kills:
         assert not found, "\n".join([where, *found])
 
     def _copy(self, name: str) -> PlantedHost:
-        return self._at(Path(shutil.copy(self.folder / "kswatch.db", self.folder / name)))
+        return replace(self.host, url=self.copied(name))
 
     def _at(self, path: Path) -> PlantedHost:
         return replace(self.host, url=f"sqlite:///{path}")
@@ -83,8 +88,38 @@ def _contents(host: PlantedHost) -> dict[str, Any]:
 
 
 @pytest.fixture
-def kills(planted: PlantedHost, tmp_path: Path) -> Kills:
-    return Kills(planted, tmp_path)
+def kills(planted: PlantedHost) -> Kills:
+    return Kills(planted, copies_of_file(Path(planted.url.removeprefix("sqlite:///"))))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def copies_on_both(request: pytest.FixtureRequest) -> Iterator[Callable[[PlantedHost], Copied]]:
+    """Makes copies of a host's store on either database, on PostgreSQL of one that is filled likewise."""
+    if request.param == "sqlite":
+        yield lambda host: copies_of_file(Path(host.url.removeprefix("sqlite:///")))
+        return
+    postgres, copies = request.getfixturevalue("postgres"), []
+
+    def made(host: PlantedHost) -> Copied:
+        template = postgres.create()
+        if host.exported == Path():
+            replace(host, url=template).fill()
+        else:
+            Store.open(template).close()
+
+        def copied(name: str) -> str:
+            postgres.drop(*copies)
+            copies[:] = [postgres.create(template)]
+            return copies[0]
+
+        return copied
+
+    yield made
+    postgres.drop(*copies)
+
+
+def copies_of_file(path: Path) -> Copied:
+    return lambda name: f"sqlite:///{shutil.copy(path, path.with_name(name))}"
 
 
 def serve_later(host: PlantedHost) -> None:
@@ -113,36 +148,8 @@ def serve_request(host: PlantedHost) -> None:
     host.serve(LATER)
 
 
-def test_a_night_its_judgement_and_its_confirmation_survive_a_kill_at_each_commit(kills):
-    assert kills.survive(PlantedHost.serve, serve_later) > 40
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("slower", [1.03, CLEARLY_SLOWER, 1.5])
-def test_a_night_survives_sigkill_at_each_commit_whatever_its_confirmation_shows(kills, slower):
-    kills.host = replace(kills.host, slower=slower)
-    assert kills.survive_sigkill(PlantedHost.serve, serve_later) > 20
-
-
 def nightly_later(host: PlantedHost) -> None:
     host.nightly(LATER)
-
-
-def test_a_night_by_cron_survives_a_kill_at_each_commit_when_it_is_started_again(kills):
-    assert kills.survive(PlantedHost.nightly, nightly_later) > 40
-
-
-def test_a_run_survives_a_kill_at_each_commit(kills):
-    assert kills.survive(profile, profile_on) > 10
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("life", "afterwards"), [(profile, profile_on), (serve_request, serve_request)])
-def test_a_run_and_a_request_survive_sigkill_at_each_commit(kills, life, afterwards):
-    kills.host = replace(kills.host, due=kills.host.due + timedelta(hours=1))  # no night is due
-    assert kills.survive_sigkill(life, afterwards) > 10
 
 
 def import_exported(host: PlantedHost) -> None:
@@ -151,11 +158,61 @@ def import_exported(host: PlantedHost) -> None:
         import_file(store, host.exported)
 
 
-@pytest.mark.parametrize("way", ["survive", pytest.param("survive_sigkill", marks=pytest.mark.slow)])
-def test_an_import_survives_a_kill_at_each_commit_when_the_file_is_imported_again(kills, empty_file, way):
-    kills.host = replace(kills.host, exported=kills.folder / "exported.jsonl")
-    with closing(Store.open(kills.host.url)) as store:
-        export_runs(store, kills.host.exported, "jsonl")
-        nights = len(queries.runs(store, limit=None))
-    shutil.copy(empty_file, kills.folder / "kswatch.db")
-    assert getattr(kills, way)(import_exported, import_exported) == nights == 12
+ALL = pytest.param(None, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
+NIGHTS = {
+    "server": (PlantedHost.serve, serve_later),
+    "cron": (PlantedHost.nightly, nightly_later),
+}
+
+
+@pytest.mark.parametrize("sample", [5, ALL])
+@pytest.mark.parametrize("by", NIGHTS)
+def test_a_night_its_judgement_and_its_confirmation_survive_a_kill_at_each_commit(kills, by, sample):
+    assert kills.survive(*NIGHTS[by], sample) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("by", NIGHTS)
+@pytest.mark.parametrize("slower", [1.03, CLEARLY_SLOWER, 1.5])
+def test_a_night_survives_sigkill_at_each_commit_whatever_its_confirmation_shows(
+    planted, copies_on_both, slower, by
+):
+    kills = Kills(replace(planted, slower=slower), copies_on_both(planted))
+    assert kills.survive_sigkill(*NIGHTS[by]) > 20
+
+
+@pytest.mark.parametrize("sample", [5, ALL])
+def test_a_run_survives_a_kill_at_each_commit(kills, sample):
+    assert kills.survive(profile, profile_on, sample) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("life", "afterwards"), [(profile, profile_on), (serve_request, serve_request)])
+def test_a_run_and_a_request_survive_sigkill_at_each_commit(planted, copies_on_both, life, afterwards):
+    copied = copies_on_both(planted)
+    no_night_is_due = replace(planted, due=planted.due + timedelta(hours=1))
+    assert Kills(no_night_is_due, copied).survive_sigkill(life, afterwards) > 10
+
+
+@pytest.fixture
+def importing(planted: PlantedHost, empty_file: Path) -> PlantedHost:
+    """A host whose store is empty, with a file of twelve nights to import."""
+    path = Path(planted.url.removeprefix("sqlite:///"))
+    exported = path.with_name("exported.jsonl")
+    with closing(Store.open(planted.url)) as store:
+        export_runs(store, exported, "jsonl")
+    shutil.copy(empty_file, path)
+    return replace(planted, exported=exported)
+
+
+def test_an_import_survives_a_kill_at_each_commit_when_the_file_is_imported_again(importing):
+    kills = Kills(importing, copies_of_file(Path(importing.url.removeprefix("sqlite:///"))))
+    assert kills.survive(import_exported, import_exported, sample=5) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_an_import_survives_sigkill_at_each_commit(importing, copies_on_both):
+    assert Kills(importing, copies_on_both(importing)).survive_sigkill(import_exported, import_exported) == 12
