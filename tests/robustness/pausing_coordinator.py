@@ -70,12 +70,12 @@ def _pause_at(moment: str) -> None:
             _pause()
         return submit(cluster, uuid, function, *arguments)
 
-    def recording(store: Store, run_id: int, records: Any) -> None:
+    def recording(store: Store, run_id: int, records: Any, *times: Any) -> None:
         nonlocal recorded
         recorded += 1
         if moment == "before recording" and recorded == MIDDLE:
             _pause()
-        record(store, run_id, records)
+        record(store, run_id, records, *times)
         with Path("recorded").open("a") as lines:
             print(run_id, records[0].problem, file=lines)
 
