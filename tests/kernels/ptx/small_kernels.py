@@ -80,6 +80,12 @@ def run_small(
     return program.launch(ENTRY, blocks, threads, dynamic_bytes, packed, arrays, settings)
 
 
+def with_mistake(body: str, source: str, planted: str) -> str:
+    """The body of a kernel with another text in place of one that it holds."""
+    assert source in body
+    return body.replace(source, planted)
+
+
 def seen(findings: Findings, text: str) -> bool:
     """Whether a fault holds this text."""
     return any(text in fault for fault in findings.faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, warpgroup_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout, Precision, Problem
+from tests.kernels.changed_sources import changed_sources
 from tests.kernels.ptx.interpreter import Options
 from tests.kernels.ptx.products import compute
 
@@ -128,7 +128,9 @@ MUTANTS = {
     "the leading distance of a descriptor": Mutant(
         "hopper.cu", "T::BK * hopper::SPAN_BYTES, hopper", "hopper::SPAN_BYTES, hopper", (HOPPER_LAST,), WRONG
     ),
-    "B not transposed by wgmma": Mutant("hopper_device.cuh", ', 0, 1")', ', 0, 0")', (HOPPER_LAST,), WRONG),
+    "B not transposed by wgmma": Mutant(
+        "hopper_device.cuh", 'bf16", ", 0, 1")', 'bf16", ", 0, 0")', (HOPPER_LAST,), WRONG
+    ),
     "coordinates exchanged": Mutant(
         "hopper.cu", "map, n0 + n, j, l0, i", "map, n0 + n, l0, j, i", (HOPPER_LAST,), WRONG
     ),
@@ -154,32 +156,20 @@ def tile_of(problem: Problem) -> Tile:
     return min(plain, key=lambda tile: cycles(problem, tile, H200))
 
 
-def sources(folder: Path, mutant: Mutant | None = None) -> Path:
-    """A copy of the CUDA sources, with the defect."""
-    for path in SOURCE_FOLDER.glob("*.cu*"):
-        shutil.copy(path, folder)
-    if mutant is not None:
-        path = folder / mutant.file
-        text = path.read_text()
-        assert mutant.source in text
-        path.write_text(text.replace(mutant.source, mutant.planted))
-    return folder
-
-
-def faults(problem: Problem, folder: Path) -> list[str]:
+def faults(problem: Problem, folder: Path = SOURCE_FOLDER) -> list[str]:
     """Stages begin at no multiple of their alignment, as on a GPU they may."""
     options = Options(max_steps=2_000_000, shared_shift=16)
     return compute(problem, tile_of(problem), options=options, folder=folder).faults
 
 
 @pytest.mark.parametrize("problem", [DIRECT, LAST, TURNED, CORES, WORDS, *HOPPER], ids=str)
-def test_the_sources_without_a_defect_are_clean(problem, tmp_path):
-    assert faults(problem, sources(tmp_path)) == []
+def test_the_sources_without_a_defect_are_clean(problem):
+    assert faults(problem) == []
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_defect_is_found(name, tmp_path):
     mutant = MUTANTS[name]
-    folder = sources(tmp_path, mutant)
+    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
     found = [fault for problem in mutant.problems for fault in faults(problem, folder)]
     assert any(mutant.seen in fault for fault in found), found

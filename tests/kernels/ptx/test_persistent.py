@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import persistent_tiles
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout, Precision, Problem
+from tests.kernels.changed_sources import changed_sources
 from tests.kernels.ptx.interpreter import Options
 from tests.kernels.ptx.products import Outcome, compute
 
@@ -215,15 +215,6 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_defect_is_found(tmp_path, name):
     mutant = MUTANTS[name]
-    folder = planted(mutant, tmp_path / "source")
+    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
     faults = [fault for order in ORDERS for fault in outcome(mutant.kind, REPEATED, order, folder).faults]
     assert any(mutant.seen in fault for fault in faults), faults
-
-
-def planted(mutant: Mutant, folder: Path) -> Path:
-    """A copy of the kernel's source with the defect in it."""
-    shutil.copytree(SOURCE_FOLDER, folder)
-    text = (folder / mutant.file).read_text()
-    assert text.count(mutant.source) == 1, "the source has changed: plant the defect anew"
-    (folder / mutant.file).write_text(text.replace(mutant.source, mutant.planted))
-    return folder

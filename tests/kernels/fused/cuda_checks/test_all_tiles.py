@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from kswatch.kernels.fused.cuda_checks.all_tiles import (
 from kswatch.kernels.fused.cuda_checks.resources import ARCHITECTURES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Precision, Problem
+from tests.kernels.changed_sources import changed_sources
 
 needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]'")
 H200 = GpuProperties(90, 132)
@@ -62,11 +62,8 @@ def test_a_tile_that_spills_is_found():
 @needs_nvcc
 @pytest.mark.slow
 def test_tiles_in_two_parts_need_their_higher_limit_of_registers(monkeypatch, tmp_path):
-    shutil.copytree(nvcc.SOURCE_FOLDER, tmp_path / "source")
-    text = (tmp_path / "source" / "tile.cuh").read_text()
-    assert text.count("CROWDED ? 168") == 1
-    (tmp_path / "source" / "tile.cuh").write_text(text.replace("CROWDED ? 168", "RESIDENT ? 168"))
-    monkeypatch.setattr(all_tiles, "SOURCE_FOLDER", tmp_path / "source")
+    folder = changed_sources(tmp_path / "source", "tile.cuh", "CROWDED ? 168", "RESIDENT ? 168")
+    monkeypatch.setattr(all_tiles, "SOURCE_FOLDER", folder)
     assert [tile for tile, _ in spilling(TIGHT, 90)] == TIGHT[:4]
 
 

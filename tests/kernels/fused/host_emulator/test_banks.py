@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,6 +16,7 @@ from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import make_operands
+from tests.kernels.changed_sources import changed_sources
 
 H200 = GpuProperties(90, 132)
 
@@ -61,9 +61,5 @@ def test_no_access_has_bank_conflicts(host_compiler, kind):
 
 def test_a_pitch_with_bank_conflicts_is_detected(host_compiler, tmp_path, monkeypatch):
     monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path))
-    folder = tmp_path / "source"
-    shutil.copytree(CUDA_SOURCES, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    text = (folder / "tile.cuh").read_text()
-    assert "n / 2 % 4" in text
-    (folder / "tile.cuh").write_text(text.replace("n / 2 % 4", "0"))
+    folder = changed_sources(tmp_path / "source", "tile.cuh", "n / 2 % 4", "0")
     assert traffic(*whole(*KINDS[1]), folder)["matrices"] == 4.0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile import ceil_div
 from kswatch.kernels.fused.cuda.tile_candidates import assemble, choose
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
+from tests.kernels.changed_sources import changed_sources
 
 H200 = GpuProperties(90, 132)
 
@@ -154,19 +152,10 @@ def by_speed(name: str) -> object:
 @pytest.mark.parametrize("name", [by_speed(name) for name in MUTANTS])
 def test_a_planted_defect_is_found(run_on_host, monkeypatch, tmp_path, mutants_cache, name):
     mutant = MUTANTS[name]
-    folder = planted(mutant, tmp_path / "source")
+    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
     monkeypatch.setenv("KSWATCH_CACHE", str(mutants_cache))
     tile = tile_of(mutant.problem, mutant.kind)
     assert mutant.seen in symptom(lambda: run_on_host(mutant.problem, tile, folder=folder, with_bias=True))
-
-
-def planted(mutant: Mutant, folder: Path) -> Path:
-    """A copy of the kernel's source with the defect in it."""
-    shutil.copytree(CUDA_SOURCES, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    text = (folder / mutant.file).read_text()
-    assert text.count(mutant.source) == 1, "the source has changed: plant the defect anew"
-    (folder / mutant.file).write_text(text.replace(mutant.source, mutant.planted))
-    return folder
 
 
 def symptom(run) -> str:
