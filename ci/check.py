@@ -18,9 +18,11 @@ from kswatch.ci.confirmation.apply import apply_confirmation
 from kswatch.ci.regression.attribution import CODE_CAUSES
 from kswatch.ci.regression.history import read_judging_inputs
 from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
+from kswatch.ci.speed_of_light import judge_speed_of_light
 from kswatch.db.alerts.lifecycle import unmute_expired
 from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, alerts, run
 from kswatch.db.queries.regression_inputs import NewestPoint, newest_nights
+from kswatch.db.queries.speed_of_light import SpeedOfLightRow
 from kswatch.db.records import CONFIRM, HeuristicVerdictRecord
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
@@ -43,6 +45,8 @@ class RunJudgement:
     canary_change: float | None = None
     heuristics: Sequence[HeuristicVerdictRecord] = ()
     """Verdicts on the accuracy and the regret of every heuristic."""
+    speed_of_light: Sequence[SpeedOfLightRow] = ()
+    """Verdicts on the speed of light, by precision, layout and statistic; none opens an alert."""
 
     @property
     def regressed(self) -> bool:
@@ -121,4 +125,5 @@ def judge_run(store: Store, judged: RunRow, config: CiConfig, *, is_newest: bool
         environment_changes=inputs.environment_changes,
         canary_change=inputs.canary_change,
         heuristics=heuristics,
+        speed_of_light=judge_speed_of_light(store, inputs, verdicts, config),
     )

@@ -16,6 +16,7 @@ from kswatch.ci.regression.verdicts import SeriesVerdict
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertRow
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
+from kswatch.db.records import FUSED
 
 NOTHING = "No run to judge yet: `kswatch nightly` measures one."
 _ALERT_HEADER = ("alert", "state", "title")
@@ -90,6 +91,13 @@ def _notes(judgement: RunJudgement) -> Iterator[str]:
     worse = sum(one.verdict == "slower" for one in judgement.heuristics)
     if worse:
         yield f"{worse} of {len(judgement.heuristics)} scores of heuristics became worse"
+    for one in judgement.speed_of_light:
+        if one.verdict in ("slower", "faster"):
+            cause = f" ({one.cause})" if one.cause else ""
+            yield (
+                f"speed of light, {one.statistic} in {one.precision} {one.layout}: {100 * one.value:.1f} %, "
+                f"{one.verdict}{cause} {_percent(one.change or 0.0)}"
+            )
     for point in judgement.incorrect:
         yield f"fused is incorrect on {point.problem.words}: {point.reason or 'no reason given'}"
 
@@ -166,7 +174,7 @@ def _verdict_cells(verdict: SeriesVerdict) -> tuple[str, ...]:
 
 
 def check_rows(result: CheckResult) -> list[dict[str, object]]:
-    """Every verdict on cells and heuristics, incorrect result of `fused` and missing-data alert, flat."""
+    """Every verdict, incorrect result of `fused` and missing-data alert, flat."""
     rows = [row for one in result.judgements for row in _run_rows(one)]
     missing = [
         {"run": alert.newest_run_id} | alert_row(alert, device) for alert, device in result.missing_data
@@ -196,6 +204,9 @@ def _run_rows(judgement: RunJudgement) -> Iterator[dict[str, object]]:
         yield row(verdict.problem.fields | {"status": "ok"} | _values(verdict), verdict.alert_id)
     for of_heuristic in judgement.heuristics:
         yield row(_values(of_heuristic), of_heuristic.alert_id)
+    for of_light in judgement.speed_of_light:
+        values = {name: value for name, value in of_light._asdict().items() if name not in _NOT_IN_ROWS}
+        yield row({"implementation": FUSED, "metric": "speed_of_light"} | values, None)
 
 
 def _values(verdict: object) -> dict[str, object]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from kswatch.ci.config import CiConfig
 from kswatch.ci.regression.history import read_judging_inputs
 from kswatch.ci.regression.verdicts import judge_series
+from kswatch.ci.speed_of_light import judge_speed_of_light
 from kswatch.db.queries.basic import runs, verdicts
 from kswatch.db.store import Store
 
@@ -53,11 +54,14 @@ def rejudge(
     for done, run in enumerate(sorted(rows, key=lambda row: row.id), 1):
         before = {(row.cell_id, row.metric): (row.verdict, row.alert_id) for row in verdicts(store, run.id)}
         judged, changes = [], Counter[str]()
-        for verdict in judge_series(read_judging_inputs(store, run, config), config):
+        inputs = read_judging_inputs(store, run, config)
+        verdicts_now = judge_series(inputs, config)
+        for verdict in verdicts_now:
             was, alert_id = before.get(verdict.key, ("none", None))
             judged.append(replace(verdict, alert_id=alert_id))
             changes[f"{was} -> {verdict.verdict}"] += was != verdict.verdict
         store.record_verdicts(run.id, judged)
+        judge_speed_of_light(store, inputs, verdicts_now, config)
         changed = {change: count for change, count in sorted(changes.items()) if count}
         found.append(RejudgedRun(run.id, run.device_model, len(judged), changed))
         progress(done, len(rows))

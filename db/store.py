@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ from kswatch.db.schema.tables import (
     Run,
     Verdict,
 )
-from kswatch.db.writes import heuristic_scores
+from kswatch.db.writes import heuristic_scores, speed_of_light
 from kswatch.db.writes import measurements as recording
 from kswatch.db.writes import runs as run_writing
 from kswatch.db.writes.baseline_sets import RunBaselines, rivals_of_run
@@ -52,6 +52,7 @@ from kswatch.db.writes.identifiers import IdentifierCache
 from kswatch.db.writes.measurements import RunFacts
 from kswatch.db.writes.runs import get_run
 from kswatch.db.writes.series_tails import write_tails
+from kswatch.db.writes.speed_of_light import SpeedOfLightRow
 
 Row = TypeVar("Row")
 
@@ -223,6 +224,11 @@ class Store:
         with self.writing() as session:
             session.execute(delete(HeuristicVerdict).where(HeuristicVerdict.run_id == run_id))
             insert_rows(session, HeuristicVerdict, [asdict(one) for one in records], replace=True)
+
+    def record_speed_of_light_verdicts(self, rows: Iterable[SpeedOfLightRow]) -> None:
+        """Record the verdicts on a run's speed of light; judging the run again replaces them."""
+        with self.writing() as session:
+            speed_of_light.write_verdicts(session, rows)
 
     def finish_run(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
 
@@ -12,25 +11,8 @@ from kswatch.db.backend.mapping import columns_of, matching
 from kswatch.db.queries.runs import run_filters
 from kswatch.db.schema.tables import Run, SpeedOfLight
 from kswatch.db.store import Store
+from kswatch.db.writes.speed_of_light import SpeedOfLightRow as SpeedOfLightRow
 from kswatch.db.writes.speed_of_light import over_one_in_words
-
-
-class SpeedOfLightRow(NamedTuple):
-    """One statistic of one run, precision and layout, with its verdict where the run was judged."""
-
-    run_id: int
-    precision: str
-    layout: str
-    statistic: str
-    value: float
-    problems: int
-    over_one: dict[str, Any]
-    verdict: str | None
-    cause: str | None
-    level: float | None
-    change: float | None
-    comparable_runs: int | None
-    reason: str | None
 
 
 @dataclass(frozen=True)

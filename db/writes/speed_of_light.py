@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
@@ -31,6 +31,28 @@ WHY_OVER_ONE: Final[dict[str, str]] = {
 """The likely reasons of a value above 1, in words."""
 BOOST = 1.01
 """Clock over that of the canaries from which on it explains a value above 1."""
+
+
+VERDICT_COLUMNS = ("verdict", "cause", "level", "change", "comparable_runs", "reason")
+KEY_COLUMNS = ("run_id", "precision", "layout", "statistic")
+
+
+class SpeedOfLightRow(NamedTuple):
+    """One statistic of one run, precision and layout, with its verdict where the run was judged."""
+
+    run_id: int
+    precision: str
+    layout: str
+    statistic: str
+    value: float
+    problems: int
+    over_one: dict[str, Any]
+    verdict: str | None
+    cause: str | None
+    level: float | None
+    change: float | None
+    comparable_runs: int | None
+    reason: str | None
 
 
 class CanaryRates(NamedTuple):
@@ -61,6 +83,14 @@ def write_speed_of_light(session: Session, run_id: int) -> None:
         values = {"median": statistics.median(ratios), "worst": min(ratios)}
         written += [key | {"statistic": name, "value": values[name]} | about for name in STATISTICS]
     insert_rows(session, SpeedOfLight, written, replace=True)
+
+
+def write_verdicts(session: Session, rows: Iterable[SpeedOfLightRow]) -> None:
+    """Write the verdicts on these statistics."""
+    for row in rows:
+        key = [getattr(SpeedOfLight, name) == getattr(row, name) for name in KEY_COLUMNS]
+        verdict = {name: getattr(row, name) for name in VERDICT_COLUMNS}
+        session.execute(update(SpeedOfLight).where(*key).values(verdict))
 
 
 _FUSED = (
