@@ -33,6 +33,9 @@ ROW_HEIGHT = 35
 QUANTITY = re.compile(r"[+-]?[\d.,]+( to [+-]?[\d.,]+)? ?(%|×|ms|mJ|W|s|min|h.*)|(< )?0\.\d{3}|–")
 """A number with its unit, a range or a p-value as text, which tables align at the right."""
 
+CHANGES = ("change", "largest change", "change low", "change high")
+"""Titles of columns of relative changes, which tables show as per cent with a sign and sort as numbers."""
+
 STATUS_COLOURS = {
     "ok": "green",
     "not_converged": "orange",
@@ -218,7 +221,9 @@ def show_table(frame: pd.DataFrame, height: int | None = None, **options: Any) -
         if (known := frame[name].dropna().tolist())
         and all(isinstance(value, str) and QUANTITY.fullmatch(value) for value in known)
     }
-    columns = numbers | texts | options.pop("column_config", {})
+    changes = {name: st.column_config.NumberColumn(format="%+.1f %%") for name in CHANGES if name in numbers}
+    frame = frame.assign(**{name: 100 * frame[name] for name in changes})
+    columns = numbers | texts | changes | options.pop("column_config", {})
     return st.dataframe(frame, hide_index=True, placeholder="–", column_config=columns, **options)
 
 

@@ -89,7 +89,7 @@ def _list(runs: list[RunRow]) -> None:
                 "cells": run.cells,
                 "planned": run.planned_cells,
                 "ok": run.by_status.get("ok", 0),
-                "duration": duration(run.seconds),
+                "duration (min)": None if run.seconds is None else run.seconds / 60,
                 "revision": revision_label(run.revision),
                 "driver": run.environment.driver,
                 "torch": run.environment.torch,

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from kswatch.dashboard.components.median_trend import trend_title
 from kswatch.dashboard.formatting.labels import literal
 from kswatch.dashboard.views.overview.device_card import change_since_last_run
+from kswatch.db.queries import basic as queries
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
 from kswatch.db.schema.tables import Device, Verdict
 from kswatch.db.store import Store
@@ -37,7 +38,7 @@ def test_the_overview_groups_changes_before_it_lists_them(seen: Opened) -> None:
     page = seen("overview")
     groups = table(page, "largest change", "series")
     assert set(groups["verdict"]) == {"▼ slower"}
-    assert set(groups["largest change"]) == {"+12.0 %"}
+    assert set(groups["largest change"]) == {12.0}
     assert groups["series"].sum() == 32
     assert set(groups["range"]) == {"+12.0 to +12.0 %"}
     assert set(groups["likely cause"]) == {"code change"}
@@ -199,3 +200,29 @@ def test_a_link_to_what_is_not_there_says_so_and_what_is_shown_instead(seen, pat
     assert warning.value.startswith("There is no ")
     assert page.query_params[name] != [unknown]
     assert not seen(path).warning
+
+
+def test_the_pattern_page_names_the_change_and_links_its_alert_at_the_top(simulated_url, opened) -> None:
+    store = Store.open(simulated_url)
+    newest = queries.runs(store, limit=1)[0]
+    page = opened("pattern", simulated_url, device=newest.device_uuid, pattern="6,64,64,1")
+    assert "Slower: fused latency +12.0 % against its level; likely cause: code change." in notes(page)
+
+
+def test_a_pattern_that_is_not_measured_is_not_replaced_by_another(seen: Opened) -> None:
+    page = seen("pattern", pattern="5,16,16,3")
+    assert "(5,16,16,3) was not measured in these runs." in "\n".join(m.value for m in page.markdown).replace(
+        "\\", ""
+    )
+    assert page.selectbox(key="choice_pattern").value == "5,16,16,3"
+    assert not page.subheader
+
+
+def test_the_form_of_a_request_has_the_precision_and_layout_of_the_link(seen: Opened) -> None:
+    page = seen("ask", pattern="6,64,64,1", batch="1024", precision="bf16", layout="batch_last")
+    assert page.multiselect(key="ask_precisions").value == ["bf16"]
+    assert page.multiselect(key="ask_layouts").value == ["batch_last"]
+
+
+def test_a_request_preselects_no_device_that_was_only_simulated_or_imported(seen: Opened) -> None:
+    assert seen("ask").selectbox(key="ask_device").value == "cpu"

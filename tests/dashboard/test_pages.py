@@ -125,7 +125,7 @@ def test_the_device_page_shows_the_new_driver(seen: Opened) -> None:
 def test_an_alert_shows_cells_suspects_facts_and_history(seen: Opened) -> None:
     page = seen("alerts", alert="1")
     cells, suspects, facts, events = (table.value for table in page.dataframe[1:5])
-    assert list(cells["change"].unique()) == ["+12.0 %"]
+    assert list(cells["change"].unique()) == [12.0]
     assert list(suspects["first measured in run"]) == [7]
     assert ("last good run", "5") in set(facts.itertuples(index=False, name=None))
     assert list(events["action"]) == ["opened"]

@@ -64,10 +64,7 @@ def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
             ]
     if "metric" in shown:
         shown["metric"] = shown["metric"].map(metric_label)
-    for column in ("change", "change_low", "change_high"):
-        if column in shown:
-            shown[column] = shown[column].map(percent)
-    names = {"level": "before", "value": "after", "change_low": "low", "change_high": "high"}
+    names = {"level": "before", "value": "after"}
     st.markdown("**Before and after**")
     table = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
     place = choose_row(table, f"cells_of_{alert.id}", "to open its pattern")

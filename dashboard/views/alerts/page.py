@@ -9,7 +9,7 @@ from kswatch.dashboard.components import url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import finding, hint, note, show_choices
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import cause_label, count, device_names, metric_label, percent, share
+from kswatch.dashboard.formatting.labels import cause_label, count, device_names, metric_label, share
 from kswatch.dashboard.views.alerts import actions, detail
 from kswatch.db.alerts.lifecycle import ENDED, LIVE
 from kswatch.db.queries.basic import AlertRow
@@ -96,7 +96,7 @@ def _table(alerts: list[AlertRow], names: dict[int, str]) -> None:
             "alert": alert.id,
             "state": alert.state,
             "verdict": alert.verdict,
-            "largest change": percent(alert.worst_change),
+            "largest change": alert.worst_change,
             "title": alert.title,
             "device": names.get(alert.device_id, str(alert.device_id)),
             "likely cause": cause_label(alert.cause),

@@ -13,7 +13,7 @@ from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, interval, percent, problem_labels
+from kswatch.dashboard.formatting.labels import count, interval, problem_labels
 from kswatch.dashboard.views.compare import selection
 from kswatch.dashboard.views.compare.selection import RunPair
 from kswatch.dashboard.views.devices.environment_diff import show_difference
@@ -138,7 +138,6 @@ def _table(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
         return
     unit = METRICS[metric].rpartition("(")[2].rstrip(")")
     table = rows.assign(
-        change=rows["change"].map(percent),
         p_value=rows["p_value"].map(_p_value_text),
         between=list(map(interval, rows["change_low"], rows["change_high"])),
     )

@@ -12,7 +12,7 @@ from kswatch.dashboard.components.panels import TITLES, choose_row, finding, hin
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.change_summary import change_summary, night_label
 from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.formatting.labels import cause_label, count, interval, metric_label, percent
+from kswatch.dashboard.formatting.labels import cause_label, count, interval, metric_label
 from kswatch.db.queries.basic import RunRow
 
 MOST_ROWS = 200
@@ -87,7 +87,7 @@ def _groups(groups: pd.DataFrame, runs: Sequence[RunRow]) -> None:
         {
             "verdict": groups["verdict"].map(MARKS),
             "largest change": [
-                percent(low if abs(low) > abs(high) else high)
+                low if abs(low) > abs(high) else high
                 for low, high in zip(groups["smallest"], groups["largest"], strict=True)
             ],
             "series": groups["series"],
@@ -114,11 +114,10 @@ def _series(changed: pd.DataFrame, counts: pd.DataFrame, runs: Sequence[RunRow])
 
 
 def readable(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts with their metric, cause and change as text, and `between`, the interval of the change."""
+    """Verdicts with their metric and cause as text, and `between`, the interval of the change."""
     return verdicts.assign(
         verdict=verdicts["verdict"].map(MARKS),
         metric=verdicts["metric"].map(metric_label),
-        change=verdicts["change"].map(percent),
         cause=verdicts["cause"].map(cause_label),
         between=list(map(interval, verdicts["change_low"], verdicts["change_high"])),
     )

@@ -152,4 +152,5 @@ def _alerts(device_id: int) -> None:
     label = count(len(waiting), "open alert")
     if len(live) > len(waiting):
         label += f", {len(live) - len(waiting)} acknowledged or recovering"
-    links.link("alerts", label, icon=":material/notifications_active:")
+    first = (waiting or live)[0]
+    links.link("alerts", label, icon=":material/notifications_active:", alert=first.id, state="live")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from math import nan
 
@@ -13,11 +14,13 @@ from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, empty_state, finding, note
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, ratio
+from kswatch.dashboard.formatting.labels import cause_label, count, literal, metric_label, percent, ratio
 from kswatch.dashboard.views.heuristics.page import outcome_names
 from kswatch.dashboard.views.overview.changes import readable
 from kswatch.dashboard.views.pattern import night
+from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.records import ProblemKey
+from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -60,6 +63,7 @@ def show() -> None:
             f"({pattern}) was not measured in these runs.",
             ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
         )
+        _request_link(scope, pattern, batch, "Measure this pattern")
         return
     both = cached_queries.problem_comparisons(
         scope.run_ids, problem=problem, metric=None, baselines=scope.baselines
@@ -68,13 +72,15 @@ def show() -> None:
     predictions = cached_queries.problem_predictions(scope.run_ids, problem)
     measured = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
     outcomes = predictions.merge(measured.dropna(subset=["speedup"]), on="run_id")
+    verdicts = cached_queries.problem_verdicts(scope.run_ids, problem)
     _problem_summary(scope, pattern, batch, compared)
+    _status(scope, verdicts)
     _newest_metrics(scope, compared, outcomes)
     _ratios(compared)
     _predictions(outcomes)
     _implementations(scope, cells)
     night.show_night(scope, problem, set(cells["run_id"]))
-    _verdicts(scope, problem)
+    _verdicts(verdicts)
 
 
 def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
@@ -88,16 +94,23 @@ def _choose_problem(scope: Scope) -> tuple[Pattern, int] | None:
     if not patterns:
         note(f"No measurements for {scope.precision}, {scope.layout}; choose another above.")
         return None
-    requested = url_state.requested("pattern")
-    if requested is not None and requested not in map(str, patterns):
-        note(f"({requested}) is not stored for this device, precision and layout; showing another pattern.")
+    if (requested := _requested_pattern()) and requested not in patterns:
+        patterns = sorted([*patterns, requested])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         _step_button("before", -1, patterns)
         pattern = url_state.select("Pattern a,b,c,d", "pattern", patterns, width=BOX_WIDTH + 60)
         _step_button("after", 1, patterns)
-        batches = sorted({p.batch for p in held if Pattern(p.a, p.b, p.c, p.d) == pattern})
+        own = {p.batch for p in held if Pattern(p.a, p.b, p.c, p.d) == pattern}
+        batches = sorted(own or {p.batch for p in held})
         batch = url_state.select("Batch", "batch", batches, width=BOX_WIDTH)
     return pattern, batch
+
+
+def _requested_pattern() -> Pattern | None:
+    """The pattern that the URL asks for, measured or not."""
+    with suppress(UsageError):
+        return Pattern.parse(url_state.requested("pattern") or "")
+    return None
 
 
 def _step_button(name: str, by: int, patterns: list[Pattern]) -> None:
@@ -123,14 +136,26 @@ def _problem_summary(scope: Scope, pattern: Pattern, batch: int, compared: dict[
         f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB per product, "
         f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
     )
-    links.link(
-        "ask",
-        "Request a run of this pattern",
-        icon=":material/add_circle:",
-        device=scope.device.uuid,
-        pattern=pattern,
-        batch=batch,
-    )
+    _request_link(scope, pattern, batch, "Request a run of this pattern")
+
+
+def _request_link(scope: Scope, pattern: Pattern, batch: int, label: str) -> None:
+    chosen = {"pattern": pattern, "batch": batch, "precision": scope.precision, "layout": scope.layout}
+    links.link("ask", label, icon=":material/add_circle:", device=scope.device.uuid, **chosen)
+
+
+def _status(scope: Scope, verdicts: pd.DataFrame) -> None:
+    """Draw what changed in the newest run, and a link to each live alert on this problem."""
+    newest = verdicts[(verdicts["run_id"] == scope.newest.id) & (verdicts["verdict"] != "ambiguous")]
+    if newest.empty:
+        note("No change in the newest run.")
+    for row in newest.itertuples():
+        words = f"{row.implementation} {metric_label(row.metric)} {percent(row.change)} against its level"
+        note(f"{row.verdict.capitalize()}: {words}; likely cause: {cause_label(row.cause) or 'unknown'}.")
+    known = verdicts["alert_id"].dropna().unique()
+    for alert in cached_queries.alerts(ids=tuple(map(int, known)), states=LIVE) if len(known) else ():
+        label = f"Alert {alert.id}, {alert.state}: {alert.title}"
+        links.link("alerts", literal(label), icon=":material/notifications_active:", alert=alert.id)
 
 
 def _winner_text(compared: dict[str, pd.DataFrame], run_id: int) -> str:
@@ -237,9 +262,8 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
     )
 
 
-def _verdicts(scope: Scope, problem: ProblemKey) -> None:
+def _verdicts(frame: pd.DataFrame) -> None:
     """Draw the table of verdicts; choosing a row that has an alert opens it."""
-    frame = cached_queries.problem_verdicts(scope.run_ids, problem)
     if frame.empty:
         note("No change of this problem was flagged in these runs.")
         return

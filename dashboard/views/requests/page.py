@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from kswatch.dashboard.auth import current_user
@@ -87,9 +89,21 @@ def _read_form() -> RunRequest:
         key="ask_batches",
         bind="query-params",
     )
-    layouts = right.multiselect("Layout", LAYOUTS, placeholder="both", key="ask_layouts", bind="query-params")
+    layouts = right.multiselect(
+        "Layout",
+        LAYOUTS,
+        default=_named_by_link("layout", LAYOUTS),
+        placeholder="both",
+        key="ask_layouts",
+        bind="query-params",
+    )
     precisions = st.multiselect(
-        "Precision", PRECISIONS, placeholder="as in the suite", key="ask_precisions", bind="query-params"
+        "Precision",
+        PRECISIONS,
+        default=_named_by_link("precision", PRECISIONS),
+        placeholder="as in the suite",
+        key="ask_precisions",
+        bind="query-params",
     )
     implementations = st.multiselect(
         "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations", bind="query-params"
@@ -107,6 +121,11 @@ def _read_form() -> RunRequest:
         is_chain=mode == "chain",
         budget_minutes=minutes,
     )
+
+
+def _named_by_link(name: str, options: Sequence[str]) -> list[str]:
+    """The option that a link to this page names, as that of a pattern does."""
+    return [option for option in options if option == st.query_params.get(name)]
 
 
 def _choose_extent() -> tuple[int, bool]:
@@ -158,8 +177,9 @@ def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
 
 
 def _choose_device() -> str:
-    """Draw the box of devices; returns one of the store, or any other by name."""
-    devices = [device for device in cached_queries.devices() if not device.simulated]
+    """Draw the box of devices that were measured, not only imported; returns one, or any other by name."""
+    measured = {group.device_id for group in cached_queries.run_groups() if group.origin == "measured"}
+    devices = [device for device in cached_queries.devices() if device.id in measured]
     names = device_names(devices)
     known = {device.uuid: names[device.id] for device in devices}
     known.setdefault("cpu", "the CPU of the server")
