@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from kswatch.kernels.fused.cuda import nvcc
+from kswatch.kernels.fused.cuda.compile import cubin
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import hopper_tiles
+from kswatch.kernels.fused.cuda_checks.resources import disassemble
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -64,3 +66,42 @@ def test_an_early_read_of_a_sum_is_detected():
     assert touched(lines) == []
     early = "add.f32 %f3, %f1, %f9;"
     assert touched([line.replace("{early}", early) for line in lines]) == [early]
+
+
+BRANCH = re.compile(r"BRA\S* .*`\((\.L\w+)\)")
+
+
+def innermost_loop(sass: str, mnemonic: str) -> list[str]:
+    """The instructions of the shortest loop that holds this one, of a disassembly."""
+    instructions: list[str] = []
+    labels: dict[str, int] = {}
+    loops = []
+    for line in sass.splitlines():
+        if label := re.match(r"\s*(\.L\w+):", line):
+            labels[label[1]] = len(instructions)
+        elif instruction := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
+            instructions.append(instruction[1])
+            branch = BRANCH.search(instruction[1])
+            if branch and branch[1] in labels:
+                loops.append(instructions[labels[branch[1]] :])
+    return min((loop for loop in loops if any(mnemonic in each for each in loop)), key=len)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    nvcc.find_nvcc() is None or nvcc.find_tool("nvdisasm") is None,
+    reason="no nvcc and nvdisasm: pip install 'kswatch[static]'",
+)
+@pytest.mark.parametrize(
+    ("family", "unrolled", "counts", "at_most"),
+    [("warpgroups", 2, [4, 1, 2], 120), ("persistent", 1, [8, 0, 2], 130)],
+)
+def test_a_step_of_a_warp_has_the_instructions_of_the_log(family, unrolled, counts, at_most):
+    """KERNEL_LOG.md: products, barriers of the block, accesses to mbarriers, all instructions of a step."""
+    problem = Problem(Pattern(1, 1024, 1024, 1), 25_088, "fp16", "batch_first")
+    tile = [tile for tile in hopper_tiles(problem, GpuProperties(90, 132)) if tile.family == family][-1]
+    loop = innermost_loop(disassemble(cubin(tile, 90).code), "HGMMA")
+    found = [sum(mnemonic in each for each in loop) for mnemonic in ("HGMMA", "BAR.SYNC", "SYNCS")]
+    assert found == [unrolled * count for count in counts]
+    assert len(loop) <= unrolled * at_most
+    assert not any(local in each for each in loop for local in ("LDL", "STL"))
