@@ -1,0 +1,72 @@
+"""Random weights from a seed: equal for every variant of a structure, in any order of drawing."""
+
+from __future__ import annotations
+
+from math import sqrt
+from zlib import crc32
+
+import torch
+from torch import nn
+
+from kswatch.kernels.linear import KSLinear
+from kswatch.kernels.models.base import Chain
+
+
+class WeightSource:
+    """Draws float32 weights on the CPU; each name has a stream of its own.
+
+    Args:
+        seed: from 0; other seeds give other weights for each name.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def normal(self, name: str, shape: tuple[int, ...], std: float) -> torch.Tensor:
+        """Numbers N(0, std²)."""
+        generator = torch.Generator().manual_seed((self.seed << 32) ^ crc32(name.encode()))
+        return torch.randn(shape, generator=generator) * std
+
+    def linear(self, name: str, in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
+        """A dense layer whose outputs have a third of the inputs' variance, as by default in torch."""
+        layer = nn.Linear(in_features, out_features, bias=bias)
+        with torch.no_grad():
+            layer.weight.copy_(self.weight(name, in_features, out_features))
+            if bias:
+                layer.bias.copy_(self.bias(name, in_features, out_features))
+        return layer
+
+    def stacked(self, names: tuple[str, ...], in_features: int, out_features: int) -> nn.Linear:
+        """Several dense layers of the same input as one, without bias."""
+        layer = nn.Linear(in_features, len(names) * out_features, bias=False)
+        with torch.no_grad():
+            layer.weight.copy_(torch.cat([self.weight(name, in_features, out_features) for name in names]))
+        return layer
+
+    def weight(self, name: str, in_features: int, out_features: int) -> torch.Tensor:
+        """The matrix (out_features, in_features) of a dense layer."""
+        return self.normal(f"{name}.weight", (out_features, in_features), sqrt(1 / (3 * in_features)))
+
+    def bias(self, name: str, in_features: int, out_features: int) -> torch.Tensor:
+        """The bias of a layer."""
+        return self.normal(f"{name}.bias", (out_features,), sqrt(1 / (3 * in_features)))
+
+    def chain(self, name: str, chain: Chain, algorithm: str, bias: bool = True) -> KSLinear:
+        """A chain whose outputs have a third of the inputs' variance; its bias is the dense layer's."""
+        layer = KSLinear(chain, bias, algorithm)
+        with torch.no_grad():
+            for place, factor in enumerate(layer.factors):
+                gain = 1 / 3 if place == len(chain) - 1 else 1.0
+                shape = chain[place].as_tuple()
+                factor.weight.copy_(self.normal(f"{name}.{place}", shape, sqrt(gain / chain[place].c)))  # type: ignore[operator]
+            if layer.bias is not None:
+                layer.bias.copy_(self.bias(name, layer.in_features, layer.out_features))
+        return layer
+
+    def norm(self, name: str, features: int) -> nn.LayerNorm:
+        """A LayerNorm with weights about 1 and biases about 0."""
+        layer = nn.LayerNorm(features)
+        with torch.no_grad():
+            layer.weight.copy_(1 + self.normal(f"{name}.weight", (features,), 0.1))
+            layer.bias.copy_(self.normal(f"{name}.bias", (features,), 0.1))
+        return layer
