@@ -66,6 +66,14 @@ def change_between(before: SeriesBasis, after: SeriesBasis) -> BaselineChange | 
     return BaselineChange("library", f"library version changed: {'; '.join(changed)}") if changed else None
 
 
+def change_of_runs(
+    before: RunSets, after: RunSets, implementation: str, metric: str
+) -> BaselineChange | None:
+    """What changed in the baselines of a series between two runs; None where nothing did."""
+    was, now = (basis_of(sets, implementation, metric) for sets in (before, after))
+    return change_between(was, now) if was and now else None
+
+
 def break_at_changes(
     series: Sequence[JudgedSeries],
     past: Points,

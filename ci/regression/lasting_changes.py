@@ -15,9 +15,11 @@ import numpy as np
 
 from kswatch.ci.change_points.level import Level, levels
 from kswatch.ci.config import CiConfig
+from kswatch.ci.regression.baseline_changes import change_of_runs
 from kswatch.ci.regression.families import Ints
 from kswatch.ci.regression.history import JUDGED_METRICS, THROTTLED, canary_changes_beyond_limit
 from kswatch.db.metrics import METRIC_BY_NAME
+from kswatch.db.queries.baseline_sets import RunSets, run_sets
 from kswatch.db.queries.basic import AlertRow, DeviceRow, RunRow, alerts, runs
 from kswatch.db.queries.regression_inputs import (
     alert_nights,
@@ -65,7 +67,7 @@ class SeriesChange:
     recovered: int | None
     """Index of the first night of the level that took it back; None while it lasts."""
     cause: str
-    """That of its alert, else `environment`, else `not alerted`."""
+    """That of its alert, else of changed baselines, else `environment`, else `not alerted`."""
     alert: int | None
 
 
@@ -213,12 +215,13 @@ class _AlertOfChange:
     def __init__(self, store: Store, device: DeviceRow, run_ids: Sequence[int]) -> None:
         self._alerts: Mapping[int, AlertRow] = {one.id: one for one in alerts(store, device_id=device.id)}
         self._run_ids = list(run_ids)
+        self._sets = run_sets(store, run_ids)
         self._of: dict[tuple[int, str], set[int]] = {}
         for point in alert_nights(store, list(self._alerts)):
             self._of.setdefault((point.cell_id, point.metric), set()).add(point.alert_id)
 
     def attributed(self, change: SeriesChange, cell_id: int, nights: Sequence[RunRow]) -> SeriesChange:
-        """The change with the cause of the alert that reported it, or that of a new environment."""
+        """The change with the cause of its alert, or that of changed baselines or a new environment."""
         near = [
             self._alerts[id_]
             for id_ in self._of.get((cell_id, change.metric), ())
@@ -229,6 +232,9 @@ class _AlertOfChange:
             chosen = min(same, key=lambda one: abs(self._onset(one) - change.first))
             return replace(change, cause=chosen.cause, alert=chosen.id)
         last_good, first_bad = nights[change.last_good], nights[change.first]
+        ends = (self._sets.get(one.id, RunSets()) for one in (last_good, first_bad))
+        if of_baselines := change_of_runs(*ends, change.implementation, change.metric):
+            return replace(change, cause=of_baselines.cause)
         if last_good.environment_id != first_bad.environment_id:
             machine = next((one.id for one in near if one.cause == "environment"), None)
             return replace(change, cause="environment", alert=machine)

@@ -22,7 +22,7 @@ START = datetime(2026, 1, 1, 2, 0, tzinfo=UTC)
 DEVICE = DeviceRecord(uuid="GPU-1111", kind="cuda", model="Tesla Planted")
 PROBLEMS = tuple(ProblemKey(a, 48, 48, d, 1024, "fp32", "batch_last") for a in (1, 4) for d in (1, 2, 16))
 IMPLEMENTATIONS = ("fused", "bmm", "dense")
-BASE_MS = {"fused": 1.0, "bmm": 1.5, "dense": 4.0}
+BASE_MS = {"fused": 1.0, "bmm": 1.5, "dense": 4.0, "compiled": 1.2, "triton": 2.0}
 
 
 @dataclass
@@ -53,6 +53,8 @@ class Nights:
         statuses: dict | None = None,
         energy: bool = False,
         state: str = "finished",
+        libraries: dict | None = None,
+        floor_ms: float | None = None,
     ) -> int:
         """Record one run and give its id.
 
@@ -68,6 +70,8 @@ class Nights:
             statuses: by (implementation, problem): another status than ok.
             energy: whether energy is read too; it follows time.
             state: in which the run ends.
+            libraries: versions of the libraries of each rival.
+            floor_ms: of every problem; None for no floor.
         """
         self.count += 1
         run_id = self.store.begin_run(
@@ -79,19 +83,20 @@ class Nights:
                 kind=kind,
                 origin=origin,
                 started_at=START + timedelta(days=self.count),
+                libraries=libraries or {},
             )
         )
         records = []
         for problem in problems:
             records += self._problem(
-                problem, implementations, factors or {}, flags or {}, statuses or {}, energy
+                problem, implementations, factors or {}, flags or {}, statuses or {}, energy, floor_ms
             )
         self.store.record_problem(run_id, records)
         self.store.record_canaries(run_id, [self._canary(name, canary) for name in ("copy", "gemm")])
         self.store.finish_run(run_id, state)
         return run_id
 
-    def _problem(self, problem, implementations, factors, flags, statuses, energy):
+    def _problem(self, problem, implementations, factors, flags, statuses, energy, floor_ms):
         records = []
         fused = None
         for name in implementations:
@@ -116,6 +121,8 @@ class Nights:
                     ratio_to_fused_low=ratio * (1 - spread) if ok else None,
                     ratio_to_fused_high=ratio * (1 + spread) if ok else None,
                     energy_mj=80 * time if ok and energy else None,
+                    floor_ms=floor_ms,
+                    floor_ratio=floor_ms / time if ok and floor_ms else None,
                     flags=tuple(flags.get(key, ())),
                 )
             )
