@@ -10,6 +10,7 @@ from kswatch.errors import ConfigurationError
 from kswatch.profiler.settings import MeasureSettings
 
 EngineName = Literal["local", "dask"]
+BaselineSetName = Literal["all", "expert", "paper"]
 Milliseconds = Annotated[float, KeyRange(86_400_000, above=0, unit="milliseconds")]
 
 
@@ -35,6 +36,10 @@ class ProfilerConfig:
 
     nightly_budget: str = "3h"
     """Time budget of the nightly run per device, as 90s, 8m or 3h; the remaining cells are skipped."""
+
+    nightly_baselines: BaselineSetName = "all"
+    """Baselines of the nightly run: `all` (stock torch), `expert` (also the rivals that are installed) or
+    `paper`."""
 
     half_width: Share = 0.005
     """A cell is measured until the 95 % interval of its median lies within this share of it; on a GPU."""
@@ -84,6 +89,11 @@ class ProfilerConfig:
         if self.engine not in get_args(EngineName):
             known = ", ".join(get_args(EngineName))
             raise ConfigurationError(f"profiler.engine = {self.engine!r}; choose from {known}")
+        if self.nightly_baselines not in get_args(BaselineSetName):
+            known = ", ".join(get_args(BaselineSetName))
+            raise ConfigurationError(
+                f"profiler.nightly_baselines = {self.nightly_baselines!r}; choose from {known}"
+            )
 
     def settings_on(self, device_kind: str) -> MeasureSettings:
         """Settings of the measuring loop on devices of this kind, `cpu` or `cuda`."""

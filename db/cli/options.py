@@ -93,7 +93,7 @@ BaselineSetOption = Annotated[
     BaselineSetName | None,
     typer.Option(
         help="Set of baselines to measure: paper, all (stock torch) or expert (all that can be had); "
-        "by default all."
+        "by default all, of a night that of kswatch.toml."
     ),
 ]
 ImplementationsOption = Annotated[

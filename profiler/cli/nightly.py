@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from kswatch.db.cli.options import JsonOption
+from kswatch.db.cli.options import BaselineSetOption, JsonOption
 from kswatch.db.config import DbConfig
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.profiler.cli.log_options import (
@@ -22,7 +22,7 @@ from kswatch.profiler.cli.log_options import (
     configure_logging,
 )
 from kswatch.profiler.cli.worker import InsecureOption
-from kswatch.profiler.config import EngineName, ProfilerConfig
+from kswatch.profiler.config import BaselineSetName, EngineName, ProfilerConfig
 from kswatch.profiler.signals import EXIT_INTERRUPTED
 from kswatch.services import services
 
@@ -56,6 +56,7 @@ def nightly(
         str | None, typer.Option(help="Suite to measure; by default that of kswatch.toml.")
     ] = None,
     budget: Annotated[str | None, typer.Option(help="Time limit per device, as 8m or 3h.")] = None,
+    baselines: BaselineSetOption = None,
     engine: EngineOption = None,
     scheduler: SchedulerOption = None,
     insecure: InsecureOption = False,
@@ -80,6 +81,7 @@ def nightly(
       kswatch nightly
       kswatch nightly --device cpu --suite smoke --fail
       kswatch nightly --device all --budget 30m --json
+      kswatch nightly --baselines expert        # also against the rivals that are installed
       kswatch nightly --log-format json         # for a log collector
       kswatch nightly --engine dask --scheduler tls://night:8786
     """  # noqa: D301  (\b keeps the lines of the examples)
@@ -97,6 +99,8 @@ def nightly(
     from kswatch.profiler.signals import stop_on_signals
 
     config = _with_engine(ctx, engine, scheduler)
+    if baselines:
+        config = replace(config, nightly_baselines=cast(BaselineSetName, baselines.value))
     nights: list[DeviceNight] = []
     budget_s = parse_seconds(budget) if budget else None
     _print_failed_checks(ctx, config)

@@ -15,7 +15,7 @@ from kswatch.db.coordination import leases, run_events, run_log
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import RIVALS, EnvironmentRecord, RunKind, RunRecord
+from kswatch.db.records import ALL, IMPLEMENTATIONS, RIVALS, EnvironmentRecord, RunKind, RunRecord
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.logs import log_context, set_log_run
@@ -26,6 +26,7 @@ from kswatch.profiler.executors.base import Engine
 from kswatch.profiler.executors.local import local_engine
 from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.liveness.heartbeat import LeaseKeeper
+from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.budget import TimeBudget
 from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
@@ -93,7 +94,7 @@ def run_suite(
     """
     context = context or RunContext()
     note = revision_note()
-    arguments = {"hot": context.config.hot} | dict(filters or {})
+    arguments = _defaults(context.config, suite, kind, filters or {}) | dict(filters or {})
     chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
     plan, target = plan_suite(suite, chosen), context.find_device(device)
     settings = options.settings(context.config.settings_on(target.record.kind))
@@ -119,6 +120,18 @@ def run_suite(
             context.progress.note(note)
             run_log.log(store, run_id, [("warning", note)])
         return loop(run_id).conduct(TimeBudget(budget_s, engine.now_s))
+
+
+def _defaults(
+    config: ProfilerConfig, suite: str, kind: RunKind, filters: Mapping[str, object]
+) -> dict[str, object]:
+    """What the configuration asks of a run that does not ask otherwise."""
+    found: dict[str, object] = {"hot": config.hot}
+    if kind != "nightly" or config.nightly_baselines == ALL or filters.get("implementation"):
+        return found
+    if suites.find(suite).implementations == IMPLEMENTATIONS:
+        found["baselines"] = [config.nightly_baselines]
+    return found
 
 
 def resume(
