@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kswatch.db.interchange.importing import export_runs
+from kswatch.db.store import Store
 from kswatch.profiler.planning import suites
 from kswatch.profiler.runs import session
 from tests.db.conftest import backend, empty_url, new_store, store, url  # noqa: F401  (fixtures)
@@ -30,3 +34,14 @@ def planted(monkeypatch: pytest.MonkeyPatch, quiet_file: Path, tmp_path: Path) -
     monkeypatch.setattr(session, "revision_note", lambda: None)
     shutil.copy(quiet_file, tmp_path / "kswatch.db")
     return PlantedHost(f"sqlite:///{tmp_path / 'kswatch.db'}")
+
+
+@pytest.fixture
+def importing(planted: PlantedHost, empty_file: Path) -> PlantedHost:
+    """A host whose store is empty, with a file of twelve nights to import."""
+    path = Path(planted.url.removeprefix("sqlite:///"))
+    exported = path.with_name("exported.jsonl")
+    with closing(Store.open(planted.url)) as nights:
+        export_runs(nights, exported, "jsonl")
+    shutil.copy(empty_file, path)
+    return replace(planted, exported=exported)

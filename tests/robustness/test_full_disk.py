@@ -22,7 +22,14 @@ from kswatch.db.store import Store
 from tests.db.backend.test_engine import in_child
 from tests.robustness.kill_points import at_each_commit, contents, differences
 from tests.robustness.planted_night import PlantedHost
-from tests.robustness.test_kill_points import profile, profile_on, serve_later
+from tests.robustness.test_kill_points import (
+    import_exported,
+    nightly_later,
+    profile,
+    profile_on,
+    serve_later,
+    serve_request,
+)
 
 ROOT = Path(__file__).parents[2]
 FULL = "the disk is full; nothing recorded is lost: free some space and start again"
@@ -45,13 +52,33 @@ def live_on_a_full_disk(host: PlantedHost, life: Act, full_from: int) -> tuple[s
     return in_child(live), reached.exists()
 
 
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
 @pytest.mark.parametrize(
     ("life", "afterwards"),
-    [(profile, profile_on), pytest.param(PlantedHost.serve, serve_later, marks=pytest.mark.slow)],
+    [
+        (profile, profile_on),
+        pytest.param(PlantedHost.serve, serve_later, marks=SLOW),
+        pytest.param(PlantedHost.nightly, nightly_later, marks=SLOW),
+        pytest.param(serve_request, serve_request, marks=SLOW),
+    ],
 )
 def test_a_disk_that_is_full_from_any_commit_on_is_reported_and_nothing_is_lost(
     planted, tmp_path, life, afterwards
 ):
+    assert_each_full_disk_is_survived(planted, tmp_path, life, afterwards)
+
+
+def test_an_import_onto_a_full_disk_is_reported_and_repeated(importing, tmp_path):
+    assert_each_full_disk_is_survived(importing, tmp_path, import_exported, import_exported)
+
+
+def assert_each_full_disk_is_survived(
+    planted: PlantedHost, tmp_path: Path, life: Act, afterwards: Act
+) -> None:
+    """The disk is full from a commit on, for each commit in turn; then there is space again."""
+
     def copied(name: str) -> PlantedHost:
         return replace(planted, url=f"sqlite:///{shutil.copy(tmp_path / 'kswatch.db', tmp_path / name)}")
 

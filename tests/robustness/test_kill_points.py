@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kswatch.db.interchange.importing import export_runs, import_file
+from kswatch.db.interchange.importing import import_file
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
@@ -194,17 +194,6 @@ def test_a_run_and_a_request_survive_sigkill_at_each_commit(planted, copies_on_b
     copied = copies_on_both(planted)
     no_night_is_due = replace(planted, due=planted.due + timedelta(hours=1))
     assert Kills(no_night_is_due, copied).survive_sigkill(life, afterwards) > 10
-
-
-@pytest.fixture
-def importing(planted: PlantedHost, empty_file: Path) -> PlantedHost:
-    """A host whose store is empty, with a file of twelve nights to import."""
-    path = Path(planted.url.removeprefix("sqlite:///"))
-    exported = path.with_name("exported.jsonl")
-    with closing(Store.open(planted.url)) as store:
-        export_runs(store, exported, "jsonl")
-    shutil.copy(empty_file, path)
-    return replace(planted, exported=exported)
 
 
 def test_an_import_survives_a_kill_at_each_commit_when_the_file_is_imported_again(importing):
