@@ -13,7 +13,6 @@ from kswatch.db.queries.headline_baselines import (
     SUMMARISED_KINDS,
     choose_baselines,
     require_known,
-    rivals_of,
 )
 from kswatch.db.queries.measurements import PROBLEM_COLUMNS, problem_filters
 from kswatch.db.queries.rows import DeviceRow
@@ -114,8 +113,8 @@ def headline(
         summary(compared),
         baseline_set=chosen.set_name,
         baseline_set_run=chosen.run_id,
-        rivals=rivals_of(chosen),
-        rivals_missing={} if chosen.set_name is None else chosen.sets.missing,
+        rivals=chosen.rivals,
+        rivals_missing=chosen.rivals_missing,
         speed_of_light=tuple(speed),
     )
 

@@ -15,6 +15,8 @@ from kswatch.db.store import Store
 from kswatch.db.writes.measurements import held_implementations
 from kswatch.errors import UsageError
 
+NOT_IN_SET = "not in this set"
+
 SUMMARISED_KINDS: tuple[str, ...] = ("nightly", "ad_hoc", "import")
 """Confirmation, gate and bisect runs are selected samples or other revisions: only --run reads them."""
 
@@ -29,6 +31,19 @@ class HeadlineBaselines:
     run_id: int | None
     """The run whose set it is; None for single baselines, and where no run has the set."""
     sets: RunSets
+
+    @property
+    def rivals(self) -> dict[str, str]:
+        """The rivals among the members, with their libraries."""
+        return {name: self.sets.libraries.get(name, "") for name in RIVALS if name in self.members}
+
+    @property
+    def rivals_missing(self) -> dict[str, str]:
+        """Why each other rival is no member; empty for single baselines."""
+        if self.set_name is None:
+            return {}
+        reasons = dict.fromkeys(RIVALS, NOT_IN_SET) | self.sets.missing
+        return {name: reason for name, reason in reasons.items() if name not in self.members}
 
 
 def choose_baselines(
@@ -92,9 +107,3 @@ def _newest(store: Store, device_id: int, with_rivals: bool = False) -> int | No
         query = query.where(select(BaselineSet.run_id).where(*of_run).exists())
     with store.session() as session:
         return session.scalar(query)
-
-
-def rivals_of(chosen: HeadlineBaselines) -> dict[str, str]:
-    """The rivals among the members, with their libraries."""
-    there = [name for name in RIVALS if name in chosen.members]
-    return {name: chosen.sets.libraries.get(name, "") for name in there}

@@ -162,7 +162,8 @@ class ScriptedEngine:
             MeasurementRecord(
                 problem_key(task.problem),
                 name,
-                self._scripted.status,
+                self._scripted.status_of.get(name, self._scripted.status),
+                reason=self._scripted.reason_of.get(name),
                 latency_ms=1.0 + index,
                 latency_low_ms=0.9,
                 latency_high_ms=9.0,
@@ -189,12 +190,16 @@ class Scripted:
     environment: EnvironmentRecord = EnvironmentRecord(host="here")
     tasks: list[MeasureTask] = field(default_factory=list)
     skipped_s: float = 0.0
+    libraries: dict[str, object] = field(default_factory=dict)
+    status_of: dict[str, str] = field(default_factory=dict)
+    """By implementation, where it is another one than `status`."""
+    reason_of: dict[str, str] = field(default_factory=dict)
 
     def context(self, **options: object) -> RunContext:
         return RunContext(**{"make_engine": self.make_engine} | options)
 
     def make_engine(self, target: Target, watchdog_s: float, stop: Event) -> ScriptedEngine:
-        return ScriptedEngine(MeasurementSite(target.record, self.environment), self, stop)
+        return ScriptedEngine(MeasurementSite(target.record, self.environment, self.libraries), self, stop)
 
     def slow(self, seconds: float) -> None:
         """Every problem takes so long by the engine's clock, and no time at all."""

@@ -18,7 +18,7 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, StoreError, UsageError
-from tests.db.sample_records import GPU, night, run_record
+from tests.db.sample_records import GPU, measured, night, problem, run_record
 from tests.kswatch.sample_services import sample_services
 
 ENERGY = (
@@ -153,6 +153,32 @@ def test_summary_prints_the_reasons_of_left_out_problems(kswatch, store):
     printed = kswatch("summary").stdout
     assert "fused wins 0 of 0 problems, 1 left out" in printed
     assert "left out: 1 (fused: no row)" in printed
+
+
+def test_summary_names_the_set_the_rivals_and_the_speed_of_light(kswatch, store):
+    run_id = store.begin_run(run_record(libraries={"compiled": {"torch": "2.13.0"}}))
+    rows = [measured(problem(), name, time) for name, time in (("bmm", 2.0), ("compiled", 0.5))]
+    rows.append(measured(problem(), "fused", 1.0, floor_ms=1.5, floor_ratio=1.5))
+    rows.append(measured(problem(), "triton", status="unsupported", reason="not installed: pip install x"))
+    store.record_problem(run_id, rows)
+    store.finish_run(run_id)
+    assert kswatch("summary").stdout.splitlines() == [
+        "Made-up CPU (cpu-made-up), latency, against expert: bmm, compiled",
+        "rivals there: compiled (torch 2.13.0); "
+        "not there: cutensor (not measured), lazylinop (not measured), triton (not installed)",
+        "fused wins 0 of 1 problems, 0 left out",
+        "median fused/best 2.0000, median speedup 0.5000, geometric mean 0.5000",
+        f"speed of light in run {run_id} (floor / measured time of fused):",
+        "  fp32 batch_last: median 150.0 %, worst 150.0 % of 1 problems",
+        "    1 of 1 problems are faster than the floor: 1 since neither cache nor clock explains it: the floor "
+        "counts more bytes or flops than were needed, or the canaries were disturbed",
+    ]
+    printed = json.loads(kswatch("summary", "--baselines", "all", "--json").stdout)
+    assert (printed["baseline_set"], printed["median_speedup"], printed["rivals"]) == ("all", 2.0, {})
+    assert printed["rivals_missing"]["triton"] == "not installed: pip install x"
+    assert printed["rivals_missing"]["compiled"] == "not in this set"
+    (light,) = printed["speed_of_light"]
+    assert (light["median"], light["worst"], light["over_one_reasons"]) == (1.5, 1.5, {"counting": 1})
 
 
 def test_summary_of_several_devices_needs_a_device(kswatch, store):
