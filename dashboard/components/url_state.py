@@ -42,7 +42,12 @@ def segments(label: str, name: str, options: Mapping[str, str]) -> str:
         _warn_of_unknown(label, name, options[text])
     bound = _bound(name, text)
     st.segmented_control(
-        label, list(options), format_func=options.__getitem__, label_visibility="collapsed", **bound
+        label,
+        list(options),
+        required=True,
+        format_func=options.__getitem__,
+        label_visibility="collapsed",
+        **bound,
     )
     return text
 
@@ -94,6 +99,4 @@ def _bound(name: str, text: str) -> dict[str, Any]:
 
 
 def _changed(name: str, key: str) -> None:
-    chosen = st.session_state[key]
-    if chosen is not None:  # a segment clicked twice is deselected, which changes nothing
-        remember(name, chosen)
+    remember(name, st.session_state[key])

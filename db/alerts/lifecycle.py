@@ -41,11 +41,17 @@ class Action:
     from_states: tuple[str, ...]
     to_state: str
     needs_reason: bool = False
+    leaves: tuple[str, ...] = ()
+    """States that the action does not change."""
+
+    def state_after(self, state: str) -> str:
+        """The state of an alert after the action."""
+        return state if state in self.leaves else self.to_state
 
 
 ACTIONS: dict[str, Action] = {
     "acknowledge": Action(("open", "muted", "recovering"), "acknowledged"),
-    "assign": Action(LIVE, "acknowledged"),
+    "assign": Action(LIVE, "acknowledged", leaves=("muted", "recovering")),
     "mute": Action(LIVE, "muted", needs_reason=True),
     "unmute": Action(("muted",), "open"),
     "resolve": Action(LIVE, "resolved"),
@@ -115,9 +121,11 @@ def act(
                 f"alert {alert_id} is {alert.state}; {action} is for {' or '.join(step.from_states)}"
             )
         alert.assigned_to = assigned_to if action == "assign" else alert.assigned_to
-        alert.muted_until = muted_until if action == "mute" else None
-        alert.good_nights = 0
-        return _move(session, alert, step.to_state, action, user, reason)
+        state = step.state_after(alert.state)
+        if state != alert.state or action == "mute":
+            alert.muted_until = muted_until if action == "mute" else None
+            alert.good_nights = 0
+        return _move(session, alert, state, action, user, reason)
 
 
 def open_alert(store: Store, new: NewAlert) -> int:

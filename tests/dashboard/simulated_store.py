@@ -323,6 +323,16 @@ def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
                 "last_good_run": max(run_id - 2, 1),
                 "revisions": {"good": "a" * 9, "bad": run.revision.commit[:9] if run.revision else None},
                 "environment_changes": [],
+                "canary_change": None,
+                "differences": {
+                    "readings": [{"name": "sm_clock_mhz", "before": 1980.0, "after": 1905.0}],
+                    "code": {
+                        "cells_known": len(problems),
+                        "cells_changed": len(problems),
+                        "resources": [{"kernel": NASTY, "name": "registers", "before": 128, "after": 168}],
+                    },
+                    "counters": [],
+                },
             },
             confirmed=True,
         ),

@@ -122,13 +122,18 @@ def test_the_device_page_shows_the_new_driver(seen: Opened) -> None:
     assert changes[["property", "before", "after"]].to_numpy().tolist() == [["driver", "580.65", "590.10"]]
 
 
-def test_an_alert_shows_cells_suspects_facts_and_history(seen: Opened) -> None:
+def test_an_alert_shows_cells_suspects_evidence_and_history(seen: Opened) -> None:
     page = seen("alerts", alert="1")
-    cells, suspects, facts, events = (table.value for table in page.dataframe[1:5])
+    cells, suspects, evidence, events = (table.value for table in page.dataframe[1:5])
     assert list(cells["change"].unique()) == [12.0]
     assert list(suspects["first measured in run"]) == [7]
-    assert ("last good run", "5") in set(facts.itertuples(index=False, name=None))
+    assert list(evidence["property"]) == ["SM clock (MHz)", "registers per thread"]
+    assert list(evidence["change"].round(1)) == [-3.8, 31.2]
     assert list(events["action"]) == ["opened"]
+    written = texts(page)
+    assert "The machine code changed in 16 of 16 known cells" in written
+    assert "No canary moved beyond its limit" in written
+    assert "{'" not in written
 
 
 def test_acknowledging_an_alert_is_an_event_with_name_and_reason(own_url: str, opened: Opened) -> None:

@@ -26,11 +26,10 @@ def show_actions(alert: AlertRow) -> None:
         "Action",
         allowed,
         default=allowed[0],
+        required=True,
         format_func=lambda name: name.replace("_", " "),
         key="alert_action",
     )
-    if action is None:
-        return
     with st.form(f"act_{alert.id}_{alert.version}", border=False):
         name = current_user.name_box(f"who_{alert.id}")
         assigned_to = st.text_input("Assignee", max_chars=120) if action == "assign" else None

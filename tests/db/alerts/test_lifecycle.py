@@ -117,6 +117,14 @@ def test_an_alert_can_be_assigned(store, nights, new):
     assert (found.state, found.assigned_to) == ("acknowledged", "you")
 
 
+def test_assigning_a_muted_alert_leaves_it_muted(store, nights, new):
+    alert_id = open_alert(store, new)
+    act(store, alert_id, "mute", "me", "known", 1, muted_until=TOMORROW)
+    act(store, alert_id, "assign", "me", None, 2, assigned_to="you")
+    found = queries.alert(store, alert_id)
+    assert (found.state, found.assigned_to, found.muted_until) == ("muted", "you", TOMORROW)
+
+
 @pytest.mark.parametrize("action", ["accept", "false_alarm", "reopen", "mute"])
 def test_an_action_that_overrides_the_detector_needs_a_reason(store, nights, new, action):
     with pytest.raises(UsageError, match=f"{action}: a reason is required"):
@@ -186,7 +194,7 @@ def test_each_action_is_taken_in_its_states_and_refused_in_all_others(sqlite_sto
         options = {"assigned_to": "you", "muted_until": TOMORROW}
         if before in ACTIONS[name].from_states:
             assert act(sqlite_store, alert_id, name, "me", "because", seen.version, **options) > seen.version
-            assert state(sqlite_store, alert_id) == ACTIONS[name].to_state
+            assert state(sqlite_store, alert_id) == ACTIONS[name].state_after(before)
             event = queries.alert_events(sqlite_store, alert_id)[-1]
             assert (event.who, event.reason, event.from_state) == ("me", "because", before)
         else:
