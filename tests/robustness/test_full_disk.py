@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -114,25 +114,61 @@ COMMAND = [
 PATTERNS = [f"--pattern={a},{b},{b},{d}" for a in (1, 2, 4) for b in (16, 32) for d in (1, 2)]
 
 
-def limit_files(most: int) -> None:
-    """A file of this process may not grow beyond `most` bytes: writing fails as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+ROOM = 60_000
+"""Bytes that a store may grow."""
+
+
+@contextmanager
+def limited_files(store: Path) -> Iterator[Callable[[], None]]:
+    """Files of a process may not outgrow the store and its room: writing fails as on a full disk."""
+    most = store.stat().st_size + ROOM
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    yield limit
+
+
+@contextmanager
+def small_disk(store: Path) -> Iterator[Callable[[], None]]:
+    """A file system in memory that holds the store and little more; it is enlarged at the end."""
+    kept, size = store.read_bytes(), store.stat().st_size + 2 * ROOM
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(store.parent)]
+    if shutil.which("mount") is None or subprocess.run(mounting, capture_output=True).returncode:
+        pytest.skip("this user may not mount a file system")
+    store.write_bytes(kept)
+    yield lambda: None
+    subprocess.run(["mount", "-o", "remount,size=64m", str(store.parent)], check=True)
+
+
+@pytest.fixture
+def folder_of_store(tmp_path: Path) -> Iterator[Path]:
+    """A folder on which a file system may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    yield folder
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_real_command_whose_store_cannot_grow_ends_with_a_sentence_and_is_resumed(tmp_path):
-    path = tmp_path / "kswatch.db"
+@pytest.mark.parametrize("limited", [limited_files, small_disk])
+def test_a_real_command_whose_store_cannot_grow_ends_with_a_sentence_and_is_resumed(
+    folder_of_store, tmp_path, limited
+):
+    path = folder_of_store / "kswatch.db"
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",  # Python would cut its cache files off, and keep them
         "KSWATCH_DATABASE_URL": f"sqlite:///{path}",
     }
     Store.open(f"sqlite:///{path}").close()
     options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
-    most = path.stat().st_size + 60_000
-    ended = subprocess.run([*COMMAND, *PATTERNS], preexec_fn=lambda: limit_files(most), **options)
+    with limited(path) as limit:
+        ended = subprocess.run([*COMMAND, *PATTERNS], preexec_fn=limit, **options)
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "free some space" in ended.stderr
