@@ -9,7 +9,7 @@ from kswatch.dashboard.components import links, timezone
 from kswatch.dashboard.components.panels import choose_row, note, origin_badge, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import cause_label, count, literal, metric_label, percent, utc
-from kswatch.dashboard.views.alerts.evidence import show_evidence
+from kswatch.dashboard.views.alerts.differences import show_differences
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertEventRow, AlertRow
 
@@ -23,7 +23,7 @@ STATE_COLOURS = {
     "false_alarm": "violet",
 }
 MOST_PATTERNS = 12
-SHOWN_ELSEWHERE = ("differences", "canary_change", "revisions", "first_bad_run", "last_good_run", "problems")
+SHOWN_IN_SECTIONS = ("differences", "canary_change", "revisions", "first_bad_run", "last_good_run", "problems")
 """Facts of an explanation that the title, the suspects and the evidence tell."""
 
 
@@ -49,8 +49,8 @@ def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
         st.markdown("**Other differences between the last good and the first bad run**")
         show_table(pd.DataFrame(changes))
     _suspects(alert, facts)
-    show_evidence(alert.explanation)
-    _facts({name: value for name, value in facts.items() if name not in SHOWN_ELSEWHERE})
+    show_differences(alert.explanation)
+    _facts({name: value for name, value in facts.items() if name not in SHOWN_IN_SECTIONS})
     _events(cached_queries.alert_events(alert.id))
 
 
