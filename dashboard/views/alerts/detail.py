@@ -23,8 +23,11 @@ STATE_COLOURS = {
     "false_alarm": "violet",
 }
 MOST_PATTERNS = 12
-SHOWN_IN_SECTIONS = ("differences", "canary_change", "revisions", "first_bad_run", "last_good_run", "problems")
-"""Facts of an explanation that the title, the suspects and the evidence tell."""
+SHOWN_IN_SECTIONS = (
+    *("differences", "canary_change", "revisions"),
+    *("first_bad_run", "last_good_run", "problems"),
+)
+"""Facts of an explanation that the title, the suspects and the differences state."""
 
 
 def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
