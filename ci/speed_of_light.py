@@ -94,9 +94,9 @@ def _cause(word: str, inputs: JudgingInputs, verdicts: Sequence[SeriesVerdict]) 
     """The machine where a canary moved, else the commonest cause of the latencies that moved alike."""
     if inputs.canary_change is not None:
         return "canary"
-    alike = (
+    causes = (
         one.cause
         for one in verdicts
         if (one.implementation, one.metric, one.verdict) == (FUSED, "latency_ms", word)
     )
-    return next((cause for cause, _ in Counter(alike).most_common(1)), None)
+    return next((cause for cause, _ in Counter(causes).most_common(1)), None)

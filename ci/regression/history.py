@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.baseline_changes import BaselineChange, break_at_changes
+from kswatch.ci.regression.baseline_changes import break_at_changes
 from kswatch.ci.regression.families import Ints, JudgedSeries, SeriesFamilies, SeriesKey, group_series
 from kswatch.ci.regression.significance import HOLDOUT_NIGHTS
 from kswatch.ci.regression.threshold import Bools, Floats, Points, row_median
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.metrics import METRIC_BY_NAME, METRICS, SPEEDUPS
-from kswatch.db.queries.baseline_sets import run_sets
+from kswatch.db.queries.baseline_sets import BaselineChange, run_sets
 from kswatch.db.queries.basic import AlertRow, EnvironmentChange, RunRow, alerts, environment_changes
 from kswatch.db.queries.regression_inputs import (
     CanaryReading,

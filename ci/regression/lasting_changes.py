@@ -15,11 +15,10 @@ import numpy as np
 
 from kswatch.ci.change_points.level import Level, levels
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.baseline_changes import change_of_runs
 from kswatch.ci.regression.families import Ints
 from kswatch.ci.regression.history import JUDGED_METRICS, THROTTLED, canary_changes_beyond_limit
 from kswatch.db.metrics import METRIC_BY_NAME
-from kswatch.db.queries.baseline_sets import RunSets, run_sets
+from kswatch.db.queries.baseline_sets import RunSets, change_of_runs, run_sets
 from kswatch.db.queries.basic import AlertRow, DeviceRow, RunRow, alerts, runs
 from kswatch.db.queries.regression_inputs import (
     alert_nights,

@@ -32,7 +32,7 @@ class Annotation:
     """An event of a night that may explain a change."""
 
     at: datetime
-    kind: Literal["environment", "revision", "alert", "note"]
+    kind: Literal["environment", "revision", "alert", "note", "baselines"]
     label: str
 
 
@@ -41,6 +41,7 @@ ANNOTATION_STYLE: dict[str, tuple[str, str, float]] = {
     "environment": (UNSURE, "diamond", 0.07),
     "alert": (BAD, "star", 0.12),
     "note": (GROUP_COLOURS[0], "square", 0.17),
+    "baselines": (GROUP_COLOURS[3], "cross", 0.22),
 }
 """Colour, symbol and height above the axis, so that annotations of one night do not overlap."""
 
@@ -53,7 +54,7 @@ def median_trend(frame: pd.DataFrame, y_title: str, annotations: Sequence[Annota
         frame: one row per night: `started_at`, `median_speedup`, `speedup_p25`, `speedup_p75`,
             `problems`, `fused_wins`, `run_id`.
         y_title: the name of the ratio, with its unit.
-        annotations: drawn along the axis; environment changes also as vertical lines.
+        annotations: drawn along the axis; changes of environment or baselines also as vertical lines.
     """
     figure = blank(NIGHT_AXIS, y_title)
     nights = frame.sort_values("started_at")
@@ -95,7 +96,7 @@ def add_band(figure: go.Figure, frame: pd.DataFrame, low: str, high: str, colour
 
 
 def add_annotations(figure: go.Figure, annotations: Sequence[Annotation]) -> None:
-    """Add markers along the axis, one trace per kind, and vertical lines for a few new environments."""
+    """Add markers along the axis, one trace per kind, and lines where environments or baselines changed."""
     for kind, (colour, symbol, height) in ANNOTATION_STYLE.items():
         events = [event for event in annotations if event.kind == kind]
         if not events:
@@ -113,7 +114,7 @@ def add_annotations(figure: go.Figure, annotations: Sequence[Annotation]) -> Non
                 hovertemplate="%{x|%Y-%m-%d} UTC<br>%{customdata}<extra></extra>",
             )
         )
-        if kind == "environment" and len(events) <= MOST_LINES:
+        if kind in ("environment", "baselines") and len(events) <= MOST_LINES:
             for event in events:
                 figure.add_vline(x=event.at, line={"color": colour, "width": 1, "dash": "dot"})
     if annotations:

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.components import url_state
 from kswatch.dashboard.components.panels import empty_state, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, RunSource
-from kswatch.dashboard.formatting.labels import WORDS, device_names
+from kswatch.dashboard.formatting.labels import AGAINST, WORDS, device_names
 from kswatch.db.interchange.recorded_runs import recorded_files
 from kswatch.db.queries.basic import DeviceRow
 from kswatch.db.queries.page_queries import RunGroup
-from kswatch.db.records import BASELINE_SETS
+from kswatch.db.records import ALL, BASELINE_SETS, EXPERT, PAPER
 
 BOX_WIDTH = 158
 """Pixels: two boxes fit side by side on a phone, six on a desktop."""
 
 NIGHTS = (14, 30, 90, 365)
+
+
+SET_LABELS: dict[str, str] = {EXPERT: "expert", ALL: "all of torch", PAPER: "the paper’s five"}
+"""The sets of baselines in a box."""
 
 
 class ProblemFilters(TypedDict):
@@ -31,7 +36,7 @@ class ProblemFilters(TypedDict):
     baselines: str
 
 
-_ANY_PROBLEM = ProblemFilters(precision="", layout="", baselines="all")
+_ANY_PROBLEM = ProblemFilters(precision="", layout="", baselines=ALL)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Scope(DeviceRuns):
     def title(self) -> str:
         """Device, precision, layout and baselines in one line."""
         where = f"{self.name}, {self.precision}, {WORDS.get(self.layout, self.layout)}"
-        return f"{where}, against {'all baselines' if self.baselines == 'all' else 'the paper’s baselines'}"
+        return f"{where}, against {AGAINST.get(self.baselines, self.baselines)}"
 
 
 def choose_scope(problem_filters: bool = True) -> Scope | None:
@@ -157,19 +162,25 @@ def _choose_suite(groups: list[RunGroup]) -> str:
 
 def choose_problems(run_ids: tuple[int, ...]) -> ProblemFilters:
     """Draw the boxes of the precisions, layouts and baselines of these runs."""
-    held = cached_queries.summaries(run_ids)
+    held = cached_queries.summaries(run_ids, baselines=None)
     precisions = sorted(held["precision"].unique(), key=lambda name: (name != "fp32", name)) or ["fp32"]
     layouts = sorted(held["layout"].unique()) or ["batch_first"]
     precision = url_state.select("Precision", "precision", precisions, width=BOX_WIDTH)
     layout = url_state.select(
         "Layout", "layout", layouts, show=lambda name: WORDS.get(name, name), width=BOX_WIDTH
     )
+    sets = _sets_of(held)
     baselines = url_state.select(
         "Baselines",
         "baselines",
-        list(BASELINE_SETS),
-        "all",
-        lambda name: "all seven" if name == "all" else "the paper’s five",
+        sets,
+        EXPERT if EXPERT in sets else ALL,
+        lambda name: SET_LABELS.get(name, name),
         width=BOX_WIDTH,
     )
     return ProblemFilters(precision=precision, layout=layout, baselines=baselines)
+
+
+def _sets_of(held: pd.DataFrame) -> list[str]:
+    """The sets of baselines to choose from: `expert` only where a run measured rivals."""
+    return [name for name in BASELINE_SETS if name != EXPERT or (held["baselines"] == EXPERT).any()]

@@ -12,6 +12,7 @@ from kswatch.dashboard.components import links
 from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.components.panels import chart, finding
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.baseline_history import baseline_changes, runs_since_change
 from kswatch.dashboard.formatting.labels import are_comparable, change_list, ratio, revision_label
 from kswatch.db.queries.basic import RunRow
 
@@ -19,7 +20,8 @@ from kswatch.db.queries.basic import RunRow
 def show_median_trend(scope: Scope, metric: str, name: str) -> None:
     """Draw the chart of a metric and its title; `name` is that of the ratio, as `speedup`."""
     frame = cached_queries.summaries(scope.run_ids, metric=metric, **scope.about)
-    finding(trend_title(frame, name))
+    since = runs_since_change(cached_queries.run_sets(scope.run_ids), scope.run_ids, scope.baselines)
+    finding(trend_title(frame[frame["run_id"].isin(since)], name))
     chart(
         trend.median_trend(frame, f"median {name} (×)", _annotations(scope)),
         frame,
@@ -43,12 +45,15 @@ def trend_title(frame: pd.DataFrame, name: str) -> str:
 
 
 def _annotations(scope: Scope) -> list[Annotation]:
-    """Events between runs that may explain a change: new revisions, environments, notes, alerts."""
+    """Events that may explain a change: new revisions, environments and baselines, notes, alerts."""
     found = [event for before, after in pairwise(scope.runs) for event in _between(before, after)]
     at = {run.id: run.started_at for run in scope.runs}
     for alert in cached_queries.alerts(device_id=scope.device.id):
         if alert.opened_run_id in at:
             found.append(Annotation(at[alert.opened_run_id], "alert", f"alert {alert.id}: {alert.title}"))
+    sets = cached_queries.run_sets(scope.run_ids)
+    for run_id, change in baseline_changes(sets, scope.run_ids, scope.baselines):
+        found.append(Annotation(at[run_id], "baselines", change.words))
     for event in cached_queries.run_events():
         if event.run_id in at:
             found.append(Annotation(at[event.run_id], "note", f"{event.action} by {event.who}: {event.text}"))

@@ -15,14 +15,16 @@ import streamlit as st
 
 from kswatch.dashboard.data.store import database_url, reading_store
 from kswatch.db.alerts import precision as alert_precisions
+from kswatch.db.queries import baseline_sets as queries_baselines
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import cells as queries_cells
 from kswatch.db.queries import compiled_code as queries_code
 from kswatch.db.queries import measurements as queries_measurements
 from kswatch.db.queries import page_queries, regression_inputs
 from kswatch.db.queries import run_diff as run_differences
+from kswatch.db.queries import speed_of_light as queries_light
 from kswatch.db.queries import verdicts as queries_changes
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import ALL, ProblemKey
 from kswatch.db.store import Store
 
 SCORE_SHARES = ("majority", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "regret")
@@ -151,6 +153,8 @@ medians = cached_frame(queries_measurements.medians_of_runs, queries_measurement
 ratios = cached_frame(queries_cells.ratios_of_runs, queries_cells.Ratio)
 canary_rates = cached_frame(regression_inputs.canary_readings, regression_inputs.CanaryReading, _with_canary)
 canaries = cached_frame(queries.canaries, queries.CanaryRow, _with_canary)
+run_sets = cached_until_change(queries_baselines.run_sets)
+speed_of_light = cached_frame(queries_light.speed_of_light, queries_light.SpeedOfLightRow)
 verdict_counts = cached_frame(queries_changes.verdict_counts, queries_changes.VerdictCount)
 change_groups = cached_frame(queries_changes.change_groups, queries_changes.ChangeGroup)
 changes = cached_frame(queries_changes.changes, queries.VerdictRow, _with_shape)
@@ -194,10 +198,10 @@ def heuristic_nights(
 ) -> pd.DataFrame:
     """The scores of each heuristic per run, as stored when the run ended, else computed now.
 
-    `heuristic` carries the version. Against the paper's baselines nothing is stored.
+    `heuristic` carries the version. Only against those of stock torch they are stored.
     """
     about = {"metric": metric, "precision": precision, "layout": layout}
-    stored = queries.heuristic_scores(store, run_ids, **about) if baselines == "all" else []
+    stored = queries.heuristic_scores(store, run_ids, **about) if baselines == ALL else []
     left = set(run_ids) - {score.run_id for score in stored}
     counted = queries.counted_scores(store, left, baselines=baselines, **about) if left else []
     scores = [vars(score) for score in (*stored, *counted)]

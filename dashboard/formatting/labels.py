@@ -10,7 +10,7 @@ import pandas as pd
 
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import DeviceRow, EnvironmentChange
-from kswatch.db.records import RevisionRecord
+from kswatch.db.records import ALL, EXPERT, PAPER, RevisionRecord
 
 CAUSES: dict[str, str] = {
     "code": "code change",
@@ -28,6 +28,13 @@ CAUSES: dict[str, str] = {
     "silence": "missing data",
 }
 """Labels of the stored causes of verdicts and alerts."""
+
+AGAINST: dict[str, str] = {
+    EXPERT: "the expert baselines",
+    ALL: "all baselines of stock torch",
+    PAPER: "the paper’s baselines",
+}
+"""The sets of baselines within a sentence."""
 
 SHORT_COMMIT = 9
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from kswatch.dashboard.data.baseline_history import runs_since_change
 from kswatch.dashboard.data.canary_shares import CanaryShare, canary_shares
 from kswatch.dashboard.data.change_summary import change_summary, night_label
 from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, preferred_history
@@ -15,8 +16,10 @@ from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import page_queries
 from kswatch.db.queries import verdicts as queries_changes
+from kswatch.db.queries.baseline_sets import RunSets, run_sets
 from kswatch.db.queries.basic import AlertRow, DeviceRow, EnvironmentChange, RunRow, SummaryRow, VerdictRow
 from kswatch.db.queries.heuristics import HeuristicScoreRow, heuristic_scores
+from kswatch.db.queries.speed_of_light import SpeedOfLightSummary, speed_of_light, summarised
 from kswatch.db.statistics import PredictionScore
 from kswatch.db.store import Store
 from kswatch.services import JudgementLimits
@@ -32,6 +35,12 @@ class DeviceFacts(DeviceRuns):
 
     trends: tuple[tuple[SummaryRow, ...], ...]
     """The headlines of each metric, precision and layout of the newest run, the oldest first."""
+    baselines: str
+    """The set that the headlines are against."""
+    sets: RunSets
+    """Of the newest run."""
+    speed_of_light: tuple[SpeedOfLightSummary, ...]
+    """Of the newest run, by precision and layout."""
     canaries: list[CanaryShare]
     environment_changes: tuple[EnvironmentChange, ...]
 
@@ -105,14 +114,29 @@ def _device(
     runs = tuple(queries.ended_runs(store, [filters], NIGHTS)[0])
     moved = len(runs) > 1 and runs[-1].environment_id != runs[-2].environment_id
     changes = queries.environment_changes(store, runs[-2].id, runs[-1].id) if moved else []
+    sets = run_sets(store, [run.id for run in runs])
+    own = sets.get(runs[-1].id, RunSets())
     return DeviceFacts(
-        device, name, source, runs, _trends(store, runs), _canaries(store, runs), tuple(changes)
+        device,
+        name,
+        source,
+        runs,
+        trends=_trends(store, runs, sets, own.headline),
+        baselines=own.headline,
+        sets=own,
+        speed_of_light=tuple(summarised(speed_of_light(store, runs[-1].id))),
+        canaries=_canaries(store, runs),
+        environment_changes=tuple(changes),
     )
 
 
-def _trends(store: Store, runs: Sequence[RunRow]) -> tuple[tuple[SummaryRow, ...], ...]:
+def _trends(
+    store: Store, runs: Sequence[RunRow], sets: Mapping[int, RunSets], baselines: str
+) -> tuple[tuple[SummaryRow, ...], ...]:
+    """The headlines of the nights since the set of baselines last changed."""
     by_key: dict[tuple[object, ...], list[SummaryRow]] = defaultdict(list)
-    for row in queries.summaries(store, [run.id for run in runs]):
+    since = runs_since_change(sets, [run.id for run in runs], baselines)
+    for row in queries.summaries(store, since, baselines=baselines):
         if row.median_speedup is not None:
             key = (row.metric != "latency", row.precision != "fp32", row.precision, row.layout)
             by_key[key].append(row)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kswatch.dashboard.formatting.labels import (
+    AGAINST,
     WORDS,
     age,
     cause_label,
@@ -25,6 +26,7 @@ from kswatch.dashboard.formatting.labels import (
     utc,
 )
 from kswatch.dashboard.static_export.markup import STYLE, sparkline, table, text
+from kswatch.db.records import EXPERT
 
 if TYPE_CHECKING:
     from kswatch.dashboard.static_export.data import DeviceFacts, Overview
@@ -102,6 +104,8 @@ def _card(facts: DeviceFacts, overview: Overview) -> str:
         f"{facts.source.label} run {run.id} of {run.suite}, {age(ended, overview.now)} ({utc(ended)}), "
         f"{run.state}{revision}",
         statuses,
+        _against(facts),
+        *_speed_of_light(facts),
         *_machine(facts, overview.limits),
     ]
     notes = "".join(f'<p class="dim">{text(line)}</p>' for line in lines if line)
@@ -111,6 +115,26 @@ def _card(facts: DeviceFacts, overview: Overview) -> str:
         header, rows = header[:-1], [row[:-1] for row in rows]
     title = f"<h3>{text(facts.name)}{marks}</h3>"
     return f'<section class="card">{title}{notes}{table(header, rows, {1, 2, 3})}</section>'
+
+
+def _against(facts: DeviceFacts) -> str:
+    """The baselines of the headlines, and which rivals were there."""
+    rivals = facts.sets.in_words if facts.baselines == EXPERT else "without rivals"
+    return f"Against {AGAINST[facts.baselines]}; {rivals}."
+
+
+def _speed_of_light(facts: DeviceFacts) -> Iterable[str]:
+    """Floor over latency of fused by precision and layout, and why values are above 1."""
+    parts = [
+        f"{one.precision}, {WORDS.get(one.layout, one.layout)}: median {share(one.median)}, "
+        f"worst {share(one.worst)}"
+        for one in facts.speed_of_light
+    ]
+    if parts:
+        yield f"Speed of light (floor over measured time of fused): {'; '.join(parts)}."
+    for one in facts.speed_of_light:
+        if one.explanation:
+            yield f"Above it in {one.precision}, {WORDS.get(one.layout, one.layout)}: {one.explanation}."
 
 
 def _machine(facts: DeviceFacts, limits: JudgementLimits) -> Iterable[str]:

@@ -10,13 +10,14 @@ import streamlit as st
 
 from kswatch.dashboard.charts import distribution, heat_map, roofline
 from kswatch.dashboard.charts import pattern_shape as shape
-from kswatch.dashboard.components import links, url_state
+from kswatch.dashboard.components import links, speed_of_light, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.median_trend import show_median_trend
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, show_reasons
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data import rates
 from kswatch.dashboard.formatting.labels import count, device_names, problem_labels, ratio, share
+from kswatch.db.records import EXPERT
 
 SPEEDUP = "speedup over the best baseline (×)"
 GROUPS: dict[str, str | None] = {
@@ -53,6 +54,7 @@ def show() -> None:
         show_median_trend(scope, "latency", "speedup")
     else:
         note("The trend by night starts with the second run.")
+    speed_of_light.show_trend(scope)
     _shape(scope, here)
     _roofline(scope)
     _by_night(scope, here)
@@ -82,6 +84,9 @@ def _distribution(scope: Scope, here: pd.DataFrame) -> None:
         f"Run {scope.newest.id}: {scope.title}."
         + (f" {count(left_out, 'problem')} left out." if left_out else "")
     )
+    if scope.baselines == EXPERT:
+        rivals = cached_queries.run_sets((scope.newest.id,))[scope.newest.id].in_words
+        note(f"{rivals[0].upper()}{rivals[1:]}.")
     by = url_state.select(
         "Split by",
         "split",

@@ -33,8 +33,10 @@ class SpeedOfLightSummary:
     median_verdict: str | None
     """None before the run is judged."""
     median_change: float | None
+    median_cause: str | None
     worst_verdict: str | None
     worst_change: float | None
+    worst_cause: str | None
 
 
 def speed_of_light(
@@ -93,8 +95,10 @@ def _summary(median: SpeedOfLightRow, worst: SpeedOfLightRow) -> SpeedOfLightSum
         explanation=over_one_in_words(median.over_one, median.problems),
         median_verdict=median.verdict,
         median_change=median.change,
+        median_cause=median.cause,
         worst_verdict=worst.verdict,
         worst_change=worst.change,
+        worst_cause=worst.cause,
     )
 
 

@@ -21,6 +21,8 @@ from kswatch.db.coordination import run_events, run_log, workers
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
     IMPLEMENTATIONS,
+    KNOWN_IMPLEMENTATIONS,
+    RIVALS,
     CanaryRecord,
     DeviceRecord,
     EnvironmentRecord,
@@ -53,6 +55,9 @@ SLOWDOWN: dict[str, float] = {
     "bsr": 3.4,
     "csr": 9.0,
     "dense": 6.0,
+    "compiled": 1.8,
+    "lazylinop": 2.4,
+    "triton": 1.5,
 }
 """Time over the floor, before a pattern's own factor."""
 
@@ -93,6 +98,10 @@ class Plan:
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
     host: str = "simulated-host"
+    rivals: tuple[str, ...] = ()
+    """Rivals that are installed; with any, the others are recorded as not installed."""
+    new_library_night: int | None = None
+    """From which on the libraries of the rivals have another version."""
     is_measured: bool = False
     """Whether runs count as measured, as for tests of what is kept from simulated ones."""
 
@@ -110,6 +119,11 @@ class Plan:
             hot=True,
             **others,  # type: ignore[arg-type]
         )
+
+    @property
+    def implementations(self) -> tuple[str, ...]:
+        """The implementations that every night measures."""
+        return KNOWN_IMPLEMENTATIONS if self.rivals else IMPLEMENTATIONS
 
     def problems(self) -> list[ProblemKey]:
         """Patterns by precision by layout; beyond the known patterns, a grows."""
@@ -172,8 +186,14 @@ def _run_record(plan: Plan, device: str, night: int, started: datetime) -> RunRe
         kind="nightly",
         origin="measured" if plan.is_measured else "simulated",
         started_at=started,
-        planned_cells=len(plan.problems()) * len(IMPLEMENTATIONS),
+        planned_cells=len(plan.problems()) * len(plan.implementations),
+        libraries=_libraries(plan, night),
     )
+
+
+def _libraries(plan: Plan, night: int) -> dict[str, object]:
+    is_new = plan.new_library_night is not None and night >= plan.new_library_night
+    return {name: {f"{name}-library": "2.0" if is_new else "1.0"} for name in plan.rivals}
 
 
 def _canaries(device: str, noise: random.Random) -> Iterator[CanaryRecord]:
@@ -188,8 +208,12 @@ def _cells(
 ) -> Iterator[MeasurementRecord]:
     problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
     floor_ms = problem.compulsory_bytes / BANDWIDTH[device]
-    times = {name: _time_ms(plan, key, name, night, floor_ms, noise) for name in IMPLEMENTATIONS}
-    for name in IMPLEMENTATIONS:
+    had = [name for name in plan.implementations if name not in RIVALS or name in plan.rivals]
+    times = {name: _time_ms(plan, key, name, night, floor_ms, noise) for name in had}
+    for name in plan.implementations:
+        if name not in had:
+            yield MeasurementRecord(key, name, "unsupported", reason=f"not installed: pip install x {NASTY}")
+            continue
         cold = _cell(plan, key, name, times, floor_ms, problem, noise)
         yield cold
         if plan.hot and name in HOT and cold.latency_ms:

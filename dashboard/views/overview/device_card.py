@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import links, timezone
+from kswatch.dashboard.components import links, speed_of_light, timezone
 from kswatch.dashboard.components.filters import ProblemFilters
 from kswatch.dashboard.components.panels import note, origin_badge, status_badges
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.baseline_history import runs_since_change, set_or_all
 from kswatch.dashboard.data.canary_shares import canary_shares
 from kswatch.dashboard.data.device_runs import DeviceRuns
 from kswatch.dashboard.data.server_settings import judgement_limits
 from kswatch.dashboard.formatting.labels import (
+    AGAINST,
     WORDS,
     age,
     are_comparable,
@@ -27,6 +30,8 @@ from kswatch.dashboard.formatting.labels import (
     utc,
 )
 from kswatch.dashboard.static_export.markup import FEWEST_POINTS, sparkline_image
+from kswatch.db.queries.baseline_sets import RunSets
+from kswatch.db.records import EXPERT
 
 SMALL_CHANGE = 0.02
 """A smaller change of the median is shown in grey."""
@@ -43,9 +48,15 @@ def show_card(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) 
     moved, canaries = _canaries(shown, among)
     _title(shown, moved)
     _last_run(shown)
+    sets = cached_queries.run_sets(among)
+    baselines = set_or_all(sets, shown.newest.id, about["baselines"])
+    about = ProblemFilters(precision=about["precision"], layout=about["layout"], baselines=baselines)
     with st.container(horizontal=True, gap="medium"):
         _median_metric(shown, "latency", "Median speedup", about, among)
         _median_metric(shown, "energy", "Median energy ratio", about, among)
+        speed_of_light.show_metric(shown, about, among)
+    note(_against(sets, shown.newest.id, about))
+    speed_of_light.explain_over_one(shown, about, among)
     if canaries:
         note(f"Canary rates against the median of earlier nights: {canaries}")
     _environment(shown)
@@ -82,7 +93,8 @@ def _median_metric(
     """Draw the newest median with its change since the run before, above a sparkline of the last nights."""
     precision, layout = about["precision"], about["layout"]
     every = cached_queries.medians(among, **about)
-    frame = every[every["run_id"].isin(shown.run_ids) & (every["metric"] == metric)]
+    comparable = runs_since_change(cached_queries.run_sets(among), shown.run_ids, about["baselines"])
+    frame = every[every["run_id"].isin(comparable) & (every["metric"] == metric)]
     if frame.empty or frame["run_id"].iloc[-1] != shown.newest.id:
         reason = f"Run {shown.newest.id} compares no {metric} for {precision}, {layout}."
         st.metric(label, "–", help=literal(reason))
@@ -106,6 +118,12 @@ def _median_metric(
         if len(medians) >= FEWEST_POINTS:
             # an image: st.metric would draw each line with a library of 1 MB
             st.html(sparkline_image(medians))
+
+
+def _against(sets: Mapping[int, RunSets], run_id: int, about: ProblemFilters) -> str:
+    """The baselines of the card's headline, and which rivals were there."""
+    against, own = AGAINST[about["baselines"]], sets.get(run_id, RunSets())
+    return f"Against {against}; {own.in_words if about['baselines'] == EXPERT else 'without rivals'}."
 
 
 def change_since_last_run(frame: pd.DataFrame) -> tuple[float | None, str | None]:

@@ -11,7 +11,7 @@ from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.components.panels import chart, finding, note, show_cells
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.views.pattern import compiled_code
-from kswatch.db.records import IMPLEMENTATIONS, ProblemKey
+from kswatch.db.records import KNOWN_IMPLEMENTATIONS, ProblemKey
 
 MOST_SAMPLES = 200
 """Samples drawn per implementation, evenly spaced; the download holds all."""
@@ -40,7 +40,7 @@ def show_night(scope: Scope, problem: ProblemKey, ran: set[int]) -> None:
         )
         links.link("runs", f"All cells of run {run.id}", icon=":material/history:", view="one", run=run.id)
     night = cached_queries.problem_measurements((run.id,), problem=problem)
-    order = night["implementation"].map({name: place for place, name in enumerate(IMPLEMENTATIONS)})
+    order = night["implementation"].map({name: place for place, name in enumerate(KNOWN_IMPLEMENTATIONS)})
     night = night.assign(order=order).sort_values(["order", "mode"])
     left, right = st.columns([3, 2])
     with left:

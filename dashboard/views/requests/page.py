@@ -23,7 +23,7 @@ from kswatch.dashboard.views.requests.form import (
 )
 from kswatch.dashboard.views.requests.submit import submit
 from kswatch.db.queries import page_queries
-from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.db.records import KNOWN_IMPLEMENTATIONS
 from kswatch.db.request_queue import requests
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
@@ -106,7 +106,11 @@ def _read_form() -> RunRequest:
         bind="query-params",
     )
     implementations = st.multiselect(
-        "Implementations", IMPLEMENTATIONS, placeholder="all", key="ask_implementations", bind="query-params"
+        "Implementations",
+        KNOWN_IMPLEMENTATIONS,
+        placeholder="all",
+        key="ask_implementations",
+        bind="query-params",
     )
     minutes, counters = _choose_extent()
     return RunRequest(

@@ -6,10 +6,9 @@ import pytest
 
 from kswatch.ci.check import judge_run
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.baseline_changes import basis_of, change_between
 from kswatch.ci.regression.lasting_changes import lasting_changes
 from kswatch.db.queries import basic as queries
-from kswatch.db.queries.baseline_sets import RunSets
+from kswatch.db.queries.baseline_sets import RunSets, basis_of, change_between
 from tests.ci.nights import DEVICE, START, Nights
 
 WITH_RIVAL = ("fused", "bmm", "dense", "compiled")
