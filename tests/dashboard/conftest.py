@@ -12,10 +12,18 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import chromium_or_reason, launched_browser, page_script, running_dashboard
+from tests.dashboard.browser_rig import (
+    DRAWN_WITHIN_MS,
+    DRAWN_WITHIN_S,
+    chromium_or_reason,
+    launched_browser,
+    page_script,
+    patient_page,
+    running_dashboard,
+)
 from tests.dashboard.simulated_store import Plan, fill
 
-expect.set_options(timeout=60_000)  # a busy machine draws slowly, but it draws
+expect.set_options(timeout=DRAWN_WITHIN_MS)  # a busy machine draws slowly, but it draws
 
 PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12, hot=True)
 
@@ -67,7 +75,7 @@ def seen(simulated_url: str) -> Callable[..., AppTest]:
 
 
 def _draw(path: str, choices: dict[str, str]) -> AppTest:
-    page = AppTest.from_function(page_script, args=(path,), default_timeout=60)
+    page = AppTest.from_function(page_script, args=(path,), default_timeout=DRAWN_WITHIN_S)
     for name, value in choices.items():
         page.query_params[name] = value
     page.run()
@@ -110,7 +118,6 @@ def desk_context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def desk(desk_context: BrowserContext) -> Iterator[Page]:
     """A new page of a desk's width."""
-    page = desk_context.new_page()
-    page.set_default_timeout(120_000)
+    page = patient_page(desk_context)
     yield page
     page.close()

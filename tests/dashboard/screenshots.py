@@ -25,6 +25,7 @@ from kswatch.db.store import Store
 from tests.dashboard.browser_rig import (
     chromium_or_reason,
     launched_browser,
+    patient_page,
     running_dashboard,
     wait_until_drawn,
 )
@@ -60,7 +61,7 @@ def take(
         across, down = WIDTHS[width]
         for scheme in schemes:
             context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
-            page = context.new_page()
+            page = patient_page(context)
             for path in pages:
                 page.goto(f"{address}/{path if path != PAGES[0].path else ''}?{choices}")
                 wait_until_drawn(page)

@@ -9,7 +9,7 @@ from kswatch.dashboard.navigation import PAGES
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import open_from_menu, running_dashboard, wait_until_drawn
+from tests.dashboard.browser_rig import open_from_menu, patient_page, running_dashboard, wait_until_drawn
 from tests.dashboard.simulated_store import NASTY
 
 pytestmark = pytest.mark.browser
@@ -28,7 +28,7 @@ def walk(page: Page, size: ViewportSize) -> None:
         assert page.locator("h3").count() >= 1, entry.path
         page.set_viewport_size(size)
         # charts follow a new size a frame later; what never fits times out and fails
-        page.wait_for_function(FITS, arg=size["width"], timeout=5_000)
+        page.wait_for_function(FITS, arg=size["width"], timeout=30_000)
         page.set_viewport_size(DESK)
 
 
@@ -41,8 +41,7 @@ def test_every_page_of_a_full_store_fits_a_phone_and_raises_nothing(desk: Page, 
 @pytest.mark.slow
 def test_every_page_of_a_full_store_fits_a_desk_in_the_dark(browser: Browser, address: str) -> None:
     context = browser.new_context(viewport=DESK, color_scheme="dark")
-    page = context.new_page()
-    page.set_default_timeout(120_000)
+    page = patient_page(context)
     page.goto(address)
     walk(page, DESK)
     background = page.evaluate(BACKGROUND)

@@ -70,7 +70,7 @@ def test_the_command_serves_the_store_until_it_is_stopped(tmp_path: Path) -> Non
             wait_until_healthy(server, f"http://127.0.0.1:{port}")
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(timeout=20)
+            server.wait(timeout=120)
     assert (tmp_path / "kswatch.db").exists()
 
 

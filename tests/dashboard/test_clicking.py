@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.dashboard.browser_rig import wait_until_drawn
+from tests.dashboard.browser_rig import patient_page, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 
@@ -48,8 +48,7 @@ def test_a_chart_downloads_as_png_by_the_keyboard_in_the_time_zone_of_the_viewer
     browser: Browser, address: str
 ) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="Europe/Paris")
-    page = context.new_page()
-    page.set_default_timeout(120_000)
+    page = patient_page(context)
     page.goto(f"{address}/speedup")
     wait_until_drawn(page)
     trend = chart(page, "speedup_trend")

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from kswatch.dashboard.data import store as connection
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import page_script
+from tests.dashboard.browser_rig import DRAWN_WITHIN_S, page_script
 from tests.dashboard.simulated_store import Plan, fill
 
 
@@ -24,7 +24,7 @@ def url(postgres) -> str:
 def test_every_page_draws_and_none_can_write(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSWATCH_DATABASE_URL", url)
     for entry in PAGES:
-        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=60).run()
+        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=DRAWN_WITHIN_S).run()
         assert not page.exception, entry.path
         assert page.subheader, entry.path
     with connection.reading_store().session() as session, pytest.raises(InternalError, match="read-only"):

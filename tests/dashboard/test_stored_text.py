@@ -13,7 +13,14 @@ from kswatch.dashboard.navigation import PAGES
 from kswatch.db.alerts import lifecycle
 from kswatch.db.schema.tables import Counter, Measurement, Resource
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import open_from_menu, page_script, running_dashboard, wait_until_drawn
+from tests.dashboard.browser_rig import (
+    DRAWN_WITHIN_S,
+    open_from_menu,
+    page_script,
+    patient_page,
+    running_dashboard,
+    wait_until_drawn,
+)
 from tests.dashboard.planted_text import plant
 from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
 
@@ -63,8 +70,7 @@ LINKED_VIEWS = ("runs?view=queue", "runs?view=one&run=3", "compare?by=revisions"
 def test_no_markup_of_the_store_is_rendered_and_no_script_runs(browser: Browser, planted: str) -> None:
     # without the browser's own protection: the pages alone must keep markup out
     context = browser.new_context(bypass_csp=True, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(120_000)
+    page = patient_page(context)
     page.goto(planted)
     for entry in PAGES:
         open_from_menu(page, entry)
@@ -134,7 +140,7 @@ def test_pages_open_the_store_read_only_and_only_actions_open_it_for_writing(
 
     monkeypatch.setattr(connection, "writing_store", refused)
     for entry in PAGES:
-        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=60).run()
+        page = AppTest.from_function(page_script, args=(entry.path,), default_timeout=DRAWN_WITHIN_S).run()
         assert not page.exception, entry.path
 
 

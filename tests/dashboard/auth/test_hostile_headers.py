@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from tests.dashboard.auth.test_middleware import ACT, ENDPOINTS, READ, cookie_of, request, signed_in
-from tests.dashboard.browser_rig import running_dashboard
+from tests.dashboard.browser_rig import ANSWER_WITHIN_S, running_dashboard
 
 OPEN = "/sign-in"
 HOSTS = [
@@ -54,7 +54,7 @@ def guarded(simulated_url: str) -> Iterator[str]:
 
 def status(address: str, path: str, headers: dict[str, str], method: str = "GET", body: bytes = b"") -> int:
     """The status of a request whose headers are sent as they are, Host included."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=ANSWER_WITHIN_S)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():

@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from kswatch.dashboard.auth.oidc import OidcAuth
 from kswatch.dashboard.auth.settings import OidcSettings
 from tests.dashboard.auth.test_middleware import ENDPOINTS, request, stream
-from tests.dashboard.browser_rig import free_port, running_dashboard
+from tests.dashboard.browser_rig import ANSWER_WITHIN_S, free_port, running_dashboard
 
 READER, ACTOR, STRANGER = "reader@kswatch.example", "actor@other.example", "stranger@other.example"
 UNVERIFIED = "unverified@kswatch.example"
@@ -37,7 +37,7 @@ class Client:
         headers = {"Accept": "text/html"} | ({"Origin": self.address} if data is not None else {})
         url = path if path.startswith("http") else self.address + path
         try:
-            return self._opener.open(Request(url, data, headers), timeout=20)
+            return self._opener.open(Request(url, data, headers), timeout=ANSWER_WITHIN_S)
         except HTTPError as answer:
             return answer
 

@@ -18,7 +18,7 @@ from kswatch.dashboard.static_export.data import read_overview
 from kswatch.dashboard.static_export.markup import sparkline, sparkline_image
 from kswatch.db.store import Store
 from kswatch.services import JudgementLimits
-from tests.dashboard.browser_rig import ROOT
+from tests.dashboard.browser_rig import ROOT, patient_page
 from tests.dashboard.simulated_store import NASTY, Plan, fill
 
 ALLOWED = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "section", "span"}
@@ -132,7 +132,7 @@ def test_the_page_fits_and_follows_the_readers_colours(
 ) -> None:
     (tmp_path / "night.html").write_text(page)
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
-    seen = context.new_page()
+    seen = patient_page(context)
     seen.goto((tmp_path / "night.html").as_uri())
     expect(seen.locator("p", has_text=NASTY).first).to_be_visible()
     assert seen.evaluate("document.documentElement.scrollWidth") <= width

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from kswatch.dashboard.navigation import PAGES
-from tests.dashboard.browser_rig import wait_until_drawn
+from tests.dashboard.browser_rig import patient_page, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +34,7 @@ EVERY = [(entry.path, scheme) for entry in PAGES for scheme in ("light", "dark")
 )
 def test_axe_finds_nothing_serious(browser: Browser, address: str, path: str, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
+    page = patient_page(context)
     page.goto(f"{address}/{path if path != PAGES[0].path else ''}")
     wait_until_drawn(page)
     assert page.locator("[data-testid=stException]").count() == 0

@@ -55,10 +55,14 @@ def start(store):
         process.kill()
 
 
+HANGS_AFTER_S = 240
+"""The end of a test that hangs; on a busy machine a start alone takes tens of seconds."""
+
+
 def wait_until(happened):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGS_AFTER_S
     while not happened():
-        assert time.monotonic() < deadline, "it did not happen within a minute"
+        assert time.monotonic() < deadline, f"it did not happen within {HANGS_AFTER_S} s"
         time.sleep(0.05)
 
 
@@ -68,7 +72,7 @@ def test_sigterm_ends_a_server_and_its_request_waits_again(store, start):
     wait_until(lambda: queries.request(store, request_id).cells_done > 0)
     children = psutil.Process(server.pid).children()
     server.send_signal(signal.SIGTERM)
-    _, told = server.communicate(timeout=20)
+    _, told = server.communicate(timeout=HANGS_AFTER_S)
     assert server.returncode == 0
     assert "waiting for requests and the nightly of" in told
     assert queries.request(store, request_id).state == "queued"
@@ -80,7 +84,7 @@ def test_sigterm_ends_an_idle_server_at_once(start):
     server = start("serve")
     assert "waiting" in server.stderr.readline()
     server.send_signal(signal.SIGTERM)
-    assert server.wait(timeout=10) == 0
+    assert server.wait(timeout=HANGS_AFTER_S) == 0
 
 
 @pytest.mark.slow
@@ -89,6 +93,6 @@ def test_ctrl_c_leaves_a_profile_to_resume(store, start):
     profile = start("profile", "--json", *options)
     wait_until(lambda: queries.runs(store) and queries.measurements(store, 1))
     profile.send_signal(signal.SIGINT)
-    profile.communicate(timeout=20)
+    profile.communicate(timeout=HANGS_AFTER_S)
     assert profile.returncode == 130
     assert queries.run(store, 1).state == "interrupted"
