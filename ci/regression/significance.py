@@ -39,14 +39,15 @@ HOLDOUT_NIGHTS = 2
 EARLIER_NIGHTS = 4
 """Nights before the judged one that may support its finding. The oldest two may be in its level, whose median
 they hardly change."""
-ALONE_SHARES = (np.inf, np.inf, 0.5, 0.25, 0.2)
+ALONE_SHARES = (np.inf, np.inf, 1.0, 0.5, 0.3)
 """Shares of `confirm_units` that each of one, two, ... nights in a row must have to confirm a series alone.
 Chosen on replayed series (`kswatch replay`); one night is confirmed by measuring it again."""
+FEWEST_ALONE = 3
+"""Nights of them that a series without former alerts takes at least."""
 MANY_SERIES = 1.0
 """With ten times as many series in a night, those units are larger by this multiple of their value for one:
-excursions of several nights are no rarer in each, so that some series always has one ..."""
-RESTLESS = 1.35
-"""... and by this factor for each alert that the series had within the history: it has several modes."""
+excursions of several nights are no rarer in each, so that some series always has one. A series with alerts
+within the history switches between modes: each of them takes one night more, up to all of these."""
 TOGETHER_SHARES = (1.0, 0.0, 0.0, 0.0, 0.0)
 """The same where several series of a family changed together, which are no outlier of a series ..."""
 RATE_SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
@@ -271,14 +272,15 @@ def _sure_pools(of: Evidence, config: CiConfig) -> Bools:
 
 def _sure_series(alerts: Floats, of: Evidence, config: CiConfig) -> Bools:
     """Series that changed together with others and are rare, and series alone that persist."""
-    many = (1 + MANY_SERIES * np.log10(max(len(of.family), 1))) * RESTLESS**alerts
+    many = 1 + MANY_SERIES * np.log10(max(len(of.family), 1))
+    enough_nights = np.minimum(FEWEST_ALONE + alerts, len(ALONE_SHARES))
     sure = np.zeros(len(of.family), dtype=bool)
-    for rare, units, alone, joint in zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True):
+    evidence = zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True)
+    for nights, (rare, units, alone, joint) in enumerate(evidence, 1):
         together = rare & (units >= joint * config.confirm_units)
         sure |= together & (_company(together, of.family, of.change) >= MIN_POOL_SIZE)
-        if np.isfinite(alone):
-            by_itself = (units >= alone * many * config.confirm_units) & (of.nights >= LEAST_NIGHTS)
-            sure |= by_itself & (rare | (not of.is_null_known))
+        by_itself = (units >= alone * many * config.confirm_units) & (of.nights >= LEAST_NIGHTS)
+        sure |= by_itself & (nights >= enough_nights) & (rare | (not of.is_null_known))
     far = of.rare[0] & (of.strength[0] >= PAIR_SHARE * config.confirm_units)
     sure |= far & (_company(far, of.family, of.change) >= 2)
     return sure & (of.family >= 0)
