@@ -16,8 +16,8 @@ from statistics import quantiles
 from typing import Any
 
 from kswatch.db.decoding import DecodeError
-from kswatch.db.interchange.validation import LARGEST
-from kswatch.db.records import LAYOUTS, PRECISIONS, MeasurementRecord, ProblemKey
+from kswatch.db.interchange.validation import LARGEST, check_value
+from kswatch.db.records import LAYOUTS, PRECISIONS, DeviceRecord, MeasurementRecord, ProblemKey
 
 IMPLEMENTATION_OF_ALGO: dict[str, str] = {"kernel": "fused", "monarch": "bmm"}
 """Our names of implementations that the authors name otherwise."""
@@ -34,6 +34,8 @@ MOST_BYTES_PER_S = 20e12
 """More than any device memory's bandwidth; a higher rate comes from a failed launch."""
 
 LARGEST_INTEGER = 2**31 - 1
+LONGEST_MODEL = 70
+"""Characters: the model is also a part of the device's UUID in the store."""
 
 
 PublishedRow = tuple[str, tuple[MeasurementRecord, ...]]
@@ -140,6 +142,9 @@ def device_of(row: Mapping[str, str]) -> str:
     model = row["device_name"].replace("_", " ").strip()
     if not model:
         raise DecodeError("device_name is empty")
+    check_value(DeviceRecord, "device_name", model)
+    if len(model) > LONGEST_MODEL:
+        raise DecodeError(f"device_name has {len(model)} characters, more than {LONGEST_MODEL}")
     return model
 
 

@@ -100,7 +100,7 @@ def _check_free(name: str, value: object, depth: int) -> None:
             _check_free(name, below, depth + 1)
     elif isinstance(value, str) and (wrong := _wrong_character(value)):
         raise DecodeError(f"{name} holds the character U+{ord(wrong):04X}, which no database stores")
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
+    elif isinstance(value, int | float) and not abs(value) < 2**63:  # nor NaN
         raise DecodeError(f"{name} holds {_brief(value)}, not a plausible number")
 
 
