@@ -7,10 +7,12 @@ a page's script has run.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
+from h11 import LocalProtocolError
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,7 +59,8 @@ class AuthMiddleware:
             await self._websocket(connection, refusal, receive, send)
         else:
             answer = refusal or self._app
-            await answer(scope, receive, self._with_security_headers(send))
+            with suppress(ClientDisconnect):  # no one waits for the answer
+                await answer(scope, receive, self._with_security_headers(send))
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
         """The answer to a request that is not passed on; None where it is."""
@@ -105,7 +108,8 @@ class AuthMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
-            await send(message)
+            with suppress(LocalProtocolError):  # the server has refused the rest of a malformed request
+                await send(message)
 
         return send_with_headers
 
