@@ -1,7 +1,7 @@
 """Who may reach a Dask worker: it runs whatever its scheduler sends, and hands its port to nobody else.
 
-Dask has no passwords: anyone who reaches a scheduler or a worker runs code there. Beyond this machine only TLS
-with certificates of both sides prevents that; it is set up by Dask's own settings (distributed.comm.tls).
+Dask has no passwords: anyone who reaches a scheduler or a worker runs code there. Beyond this machine only
+TLS with certificates of both sides prevents that; it is set up by Dask's own settings (distributed.comm.tls).
 """
 
 from __future__ import annotations
