@@ -8,11 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError, URLError
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -60,26 +62,30 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_dashboard(url: str, port: int | None = None, **settings: str) -> Iterator[str]:
+def running_dashboard(
+    url: str, port: int | None = None, log: Path | None = None, **settings: str
+) -> Iterator[str]:
     """The dashboard on a store, as `kswatch dashboard` starts it; gives its address.
 
     Args:
         url: of the store.
         port: to listen on; any free one where None.
+        log: a file for what the server writes to stderr.
         settings: more of the environment.
     """
     port = port or free_port()
     own = {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), FORWARDED_ALLOW_IPS: ""}
     environment = os.environ | own | settings
-    process = subprocess.Popen(
-        streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
     address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_healthy(process, address)
-        yield address
-    finally:
-        stop(process, within_s=10)
+    with log.open("w+b") if log else tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=errors
+        )
+        try:
+            wait_until_healthy(process, address, errors)
+            yield address
+        finally:
+            stop(process, within_s=10)
 
 
 def stop(process: subprocess.Popen[bytes], within_s: float) -> None:
@@ -92,13 +98,18 @@ def stop(process: subprocess.Popen[bytes], within_s: float) -> None:
         process.wait(within_s)
 
 
-def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
-    """Wait until the server answers; raises with its output where it has ended instead."""
+def wait_until_healthy(
+    process: subprocess.Popen[bytes], address: str, errors: IO[bytes] | None = None
+) -> None:
+    """Wait until the server answers; raises with its output, of file or pipe, where it has ended instead."""
     ends = time.monotonic() + START_WITHIN_S
     while time.monotonic() < ends:
         if process.poll() is not None:
-            assert process.stderr is not None
-            raise RuntimeError(f"the dashboard ended: {process.stderr.read().decode()}")
+            written = errors or process.stderr
+            assert written is not None
+            if written is errors:
+                written.seek(0)
+            raise RuntimeError(f"the dashboard ended: {written.read().decode()}")
         try:
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
                 return

@@ -19,11 +19,10 @@ import traceback
 from types import FrameType
 from typing import Any
 
-LIMIT_S = 5
+from tests.robustness.fuzz.cases import Hang, within_cpu_limit
 
-
-class Hang(BaseException):
-    """A command took longer than it may."""
+WAITS_S = 120
+"""Of a command that uses no CPU: the machine may be busy."""
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -64,13 +63,12 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     os.environ.update(job.get("environment", {}))
     sys.stdout, sys.stderr, sys.argv = out, err, ["kswatch", *job["arguments"]]
     began = time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)  # of its own time: the machine may be busy
-    signal.setitimer(signal.ITIMER_REAL, 24 * LIMIT_S)
-    faulthandler.dump_traceback_later(30 * LIMIT_S, exit=True)  # code that no signal interrupts
+    signal.setitimer(signal.ITIMER_REAL, WAITS_S)
+    faulthandler.dump_traceback_later(WAITS_S + 30, exit=True)  # code that no signal interrupts
     try:
-        code = _exit_code()
+        with within_cpu_limit():
+            code = _exit_code()
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         sys.stdout, sys.stderr, sys.argv = kept[1:]
@@ -91,7 +89,6 @@ def main() -> None:
     cli.app = typer.main.get_command(cli.app)  # type: ignore[assignment]  (made once)
     os.execve = lambda *_arguments: sys.exit(0)  # type: ignore[assignment,return-value]
     signal.signal(signal.SIGALRM, _stop)
-    signal.signal(signal.SIGPROF, _stop)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a command's own processes write
     for line in sys.stdin:

@@ -15,6 +15,7 @@ from typing import Any
 import typer.main
 
 from kswatch.cli import app
+from kswatch.kernels.fused.artifacts.cache import cache_folder
 from tests.robustness.fuzz import hostile_values as hostile
 
 ROOT = Path(__file__).parents[3]
@@ -95,12 +96,11 @@ def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[
 def hostile_lines() -> list[list[str]]:
     """One command line for each parameter of each command and each hostile value."""
     return [
-        _line(path, command, parameter, value)
+        _line(path, command, {parameter: value})
         for path, command in commands()
         for parameter in command.params
         if not getattr(parameter, "is_flag", False)
-        for value in _values(parameter.name)
-        if (path[0] not in MEASURING or value != "cpu")
+        for value in _safe_values(path, parameter.name)
     ]
 
 
@@ -114,20 +114,43 @@ def some_hostile_lines(seed: int, number: int) -> list[list[str]]:
     return random.Random(seed).sample(quick, number)
 
 
-def _values(name: str) -> tuple[str, ...]:
-    return next((values for names, values in _VALUES.items() if name in names), hostile.TEXTS)
+VARIABLES = ("KSWATCH_CONFIG", "KSWATCH_CACHE", "KSWATCH_HEURISTICS", "KSWATCH_NOTIFY", "KSWATCH_TILES")
+VARIABLES += ("KSWATCH_TOKEN_READ", "KSWATCH_TOKEN_ACT", "KSWATCH_CUBINS", "KSWATCH_NATIVE", "HOME", "TZ")
+VARIABLES += ("XDG_CACHE_HOME", "LANG", "COLUMNS", "TERM", "CXX", "CUDA_HOME", "USER", "LOGNAME", "TMPDIR")
+"""Of the environment, which a shell, a service or a container sets to anything."""
 
 
-def _line(path: tuple[str, ...], command: Any, chosen: Any, value: str) -> list[str]:
+def random_line(randomness: random.Random) -> list[str]:
+    """A command line with one to three hostile values."""
+    path, command = randomness.choice(list(commands()))
+    parameters = [one for one in command.params if not getattr(one, "is_flag", False)]
+    chosen = randomness.sample(parameters, min(len(parameters), randomness.choice((1, 1, 2, 3))))
+    return _line(path, command, {one: randomness.choice(_safe_values(path, one.name)) for one in chosen})
+
+
+def random_environment(randomness: random.Random) -> dict[str, str]:
+    """Hostile values of one to three variables."""
+    names = randomness.sample(VARIABLES, randomness.choice((1, 1, 2, 3)))
+    return {name: randomness.choice((*hostile.TEXTS, *hostile.PATHS, *hostile.INTEGERS)) for name in names}
+
+
+def _safe_values(path: tuple[str, ...], name: str) -> list[str]:
+    """The values of a parameter, without those that would keep the command at work."""
+    values = next((values for names, values in _VALUES.items() if name in names), hostile.TEXTS)
+    return [value for value in values if path[0] not in MEASURING or value != "cpu"]
+
+
+def _line(path: tuple[str, ...], command: Any, values: Mapping[Any, str]) -> list[str]:
+    """A command with these values of its parameters, and what it needs besides."""
     guard = list(GUARDS.get(path[0], ()))
-    if chosen.opts[0] in guard:
-        at = guard.index(chosen.opts[0])
+    for given in (one for one in values if one.opts[0] in guard):
+        at = guard.index(given.opts[0])
         del guard[at : at + 2]
     line = [*path, *guard]
     for parameter in command.params:
         is_option = parameter.param_type_name == "option"
-        if parameter is chosen:
-            line += [f"{parameter.opts[0]}={value}"] if is_option else [value]
+        if parameter in values:
+            line += [f"{parameter.opts[0]}={values[parameter]}"] if is_option else [values[parameter]]
         elif parameter.required:
             line += [parameter.opts[0]] if is_option else []
             line.append(NEEDED[parameter.name])
@@ -139,6 +162,11 @@ class Runner:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def run(self, arguments: Sequence[str], **environment: str) -> dict[str, Any]:
         """What the command returned and wrote; `code` is `hang` where it took longer than it may."""
@@ -171,6 +199,7 @@ def running(folder: Path, url: str, **settings: str) -> Iterator[Runner]:
     """A process that runs command lines in this folder, on this store."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KSWATCH_")}
     own = {"KSWATCH_DATABASE_URL": url, "PYTHONPATH": str(ROOT), "HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    own["KSWATCH_CACHE"] = str(cache_folder())  # where the CPU twin is built already
     with (folder / "child.err").open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("child.py"))],

@@ -6,18 +6,22 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kswatch.db.store import Store
+from tests.conftest import Postgres
 from tests.dashboard.simulated_store import Plan, fill
+from tests.robustness.fuzz.cases import SECONDS, SEED, cases_for, faults_of, peak_mb, some_cases
 from tests.robustness.fuzz.command_lines import (
     Runner,
     commands,
-    hostile_lines,
+    random_environment,
+    random_line,
     running,
     some_hostile_lines,
     wrong,
@@ -25,6 +29,9 @@ from tests.robustness.fuzz.command_lines import (
 from tests.robustness.fuzz.hostile_values import URLS
 
 PAGE = 4096
+MOST_MB = 1_500
+"""Memory of a process that runs command after command, torch and PostgreSQL's driver among them."""
+PLAN = Plan(nights=2, patterns=1, regression_night=1, samples=4)
 READINGS = (
     *(["runs"], ["runs", "--json"], ["summary"], ["db", "check"], ["db", "stats"], ["alerts", "--all"]),
     *(
@@ -45,7 +52,7 @@ def whole_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two simulated nights, in one file."""
     path = tmp_path_factory.mktemp("whole") / "kswatch.db"
     store = Store.open(f"sqlite:///{path}")
-    fill(store, Plan(nights=2, patterns=1, regression_night=1, samples=4))
+    fill(store, PLAN)
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -79,13 +86,53 @@ def test_every_whole_number_of_a_command_has_a_least_and_a_largest_value() -> No
 
 
 def test_hostile_values_of_parameters_end_in_a_sentence(runner: Runner) -> None:
-    assert runner.faults(some_hostile_lines(seed=1, number=60)) == []
+    assert runner.faults(some_hostile_lines(seed=1, number=50)) == []
+
+
+def fault_of(runner: Runner, whole: Path, servers: str, folder: Path, randomness: random.Random) -> str:
+    """What a hostile command line, environment or store did that it must not."""
+    line = random_line(randomness)
+    kind, environment = randomness.randrange(4), {}
+    path = folder / "damaged.db"
+    if kind == 0:
+        line = randomness.choice((*READINGS, line))
+        path.write_bytes(damaged(whole.read_bytes(), randomness))
+        environment["KSWATCH_DATABASE_URL"] = f"sqlite:///{path}"
+    elif kind == 1:
+        environment |= random_environment(randomness)
+    elif kind == 2:
+        environment["KSWATCH_DATABASE_URL"] = servers
+    found = runner.faults([line], **environment)
+    for left in (path, *folder.glob("damaged.db-*"), folder / "copy.db", folder / "all.jsonl"):
+        left.unlink(missing_ok=True)
+    return f"{environment!r:.300}, {found[0]}" if found else ""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_every_hostile_value_of_every_parameter_ends_in_a_sentence(runner: Runner) -> None:
-    assert "\n".join(runner.faults(hostile_lines())) == ""
+@pytest.mark.timeout(3 * SECONDS + 300)
+def test_hostile_commands_end_in_a_sentence_for_minutes(
+    runner: Runner,
+    whole_file: Path,
+    postgres: Postgres,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    def count(number: int) -> None:
+        record_property("figure", f"fuzzed commands: {number:,} lines of seed {SEED}, at most {peak:.0f} MB")
+
+    url, peak = postgres.create(), 0.0
+    store = Store.open(url)
+    fill(store, PLAN)
+    store.close()
+
+    def fault(randomness: random.Random) -> str:
+        nonlocal peak
+        found = fault_of(runner, whole_file, url, tmp_path, randomness)
+        peak = peak_mb(runner.pid)
+        return found
+
+    assert faults_of(cases_for(SECONDS), fault, count) == ""
+    assert peak < MOST_MB
 
 
 @pytest.mark.parametrize(
@@ -133,32 +180,34 @@ def damaged(content: bytes, randomness: random.Random) -> bytes:
     return bytes(changed)
 
 
-def faults_of_damage(
-    runner: Runner, whole: Path, folder: Path, seed: int, files: int, each: int
-) -> list[str]:
-    """What reading commands on damaged copies of a store did that they must not."""
-    randomness, found = random.Random(seed), []
-    for number in range(files):
-        content = damaged(whole.read_bytes(), randomness)
-        for at, line in enumerate(randomness.sample(READINGS, each)):
-            path = folder / f"{number}-{at}.db"
-            path.write_bytes(content)
-            found += runner.faults([line], KSWATCH_DATABASE_URL=f"sqlite:///{path}")
-            path.unlink(missing_ok=True)
-            (folder / "copy.db").unlink(missing_ok=True)
-    return found
+def damage_fault_of(runner: Runner, whole: Path, folder: Path, randomness: random.Random) -> str:
+    """What some reading commands on a damaged copy of a store did that they must not."""
+    content, path = damaged(whole.read_bytes(), randomness), folder / "damaged.db"
+    for line in randomness.sample(READINGS, 3):
+        path.write_bytes(content)
+        found = runner.faults([line], KSWATCH_DATABASE_URL=f"sqlite:///{path}")
+        for left in (*folder.iterdir(), folder / "copy.db"):
+            left.unlink(missing_ok=True)
+        if found:
+            return found[0]
+    return ""
 
 
 def test_a_damaged_store_is_reported_in_a_sentence(runner: Runner, whole_file: Path, tmp_path: Path) -> None:
-    assert "\n".join(faults_of_damage(runner, whole_file, tmp_path, seed=1, files=8, each=3)) == ""
+    fault = partial(damage_fault_of, runner, whole_file, tmp_path)
+    assert faults_of(some_cases(8), fault) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_many_damaged_stores_are_reported_in_a_sentence(
-    runner: Runner, whole_file: Path, tmp_path: Path
+@pytest.mark.timeout(3 * SECONDS + 300)
+def test_damaged_stores_are_reported_in_a_sentence_for_minutes(
+    runner: Runner, whole_file: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    assert "\n".join(faults_of_damage(runner, whole_file, tmp_path, seed=2, files=150, each=6)) == ""
+    def count(number: int) -> None:
+        record_property("figure", f"damaged stores: {number:,} files of seed {SEED}")
+
+    fault = partial(damage_fault_of, runner, whole_file, tmp_path)
+    assert faults_of(cases_for(SECONDS), fault, count) == ""
 
 
 def test_a_store_of_0_bytes_is_not_intact(runner: Runner, tmp_path: Path) -> None:

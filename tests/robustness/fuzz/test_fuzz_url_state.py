@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from kswatch.dashboard.navigation import PAGES
 from kswatch.db.store import Store
 from tests.dashboard.browser_rig import page_script
 from tests.dashboard.simulated_store import Plan, fill
+from tests.robustness.fuzz.cases import SECONDS, SEED, cases_for, faults_of, some_cases, within_memory
 from tests.robustness.fuzz.hostile_values import INTEGERS, PATTERNS, TEXTS
 
 VIEWS = Path(__file__).parents[3] / "dashboard"
@@ -52,17 +53,14 @@ def draw(path: str, choices: dict[str, str | list[str]]) -> str:
     return f"{path} {choices!r:.500}: {faults[0]}" if faults else ""
 
 
-def faults_of_links(seed: int, number: int) -> list[str]:
-    """Faults of pages opened by links with several hostile values, some of them repeated."""
-    randomness, names = random.Random(seed), parameters()
-    found = []
-    for at in range(number):
-        chosen = randomness.sample(names, randomness.choice((1, 2, 5, len(names))))
-        values: dict[str, str | list[str]] = {name: randomness.choice(VALUES) for name in chosen}
-        if at % 3 == 0:
-            values[chosen[0]] = randomness.choices(VALUES, k=3)
-        found.append(draw(PAGES[at % len(PAGES)].path, values))
-    return [fault for fault in found if fault]
+def fault_of(randomness: random.Random) -> str:
+    """What went wrong on a page opened with several hostile values, some of them repeated."""
+    names = parameters()
+    chosen = randomness.sample(names, randomness.choice((1, 2, 5, len(names))))
+    values: dict[str, str | list[str]] = {name: randomness.choice(VALUES) for name in chosen}
+    if randomness.randrange(3) == 0:
+        values[chosen[0]] = randomness.choices(VALUES, k=3)
+    return draw(randomness.choice(PAGES).path, values)
 
 
 def test_the_parameters_of_pages_are_found() -> None:
@@ -70,13 +68,19 @@ def test_the_parameters_of_pages_are_found() -> None:
 
 
 def test_a_hostile_link_draws_a_page(opened_url: str) -> None:
-    assert faults_of_links(seed=1, number=11) == []
+    assert faults_of(some_cases(7), fault_of) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_many_hostile_links_draw_pages(opened_url: str) -> None:
-    assert faults_of_links(seed=2, number=400) == []
+@pytest.mark.timeout(3 * SECONDS + 300)
+def test_hostile_links_draw_pages_for_minutes(
+    opened_url: str, record_property: Callable[[str, object], None]
+) -> None:
+    def count(number: int) -> None:
+        record_property("figure", f"fuzzed page links: {number:,} links of seed {SEED}")
+
+    with within_memory(300):
+        assert faults_of(cases_for(SECONDS), fault_of, count) == ""
 
 
 @pytest.mark.slow
