@@ -76,8 +76,8 @@ browser: setup-dev chromium
 read: setup-dev
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true  # errors show in the tests
 
-test-slow: browser  ## the tests that take too long for every change
-	@$(BIN)/python -m pytest -m "slow and not gpu"
+test-slow: browser read  ## the tests that take too long for every change
+	@$(PYTEST) -m "slow and not gpu" --durations 20
 
 check: static  ## format, lint, types, import rules, words
 	@$(BIN)/python -m pytest -q tests/test_arrows.py tests/test_words.py

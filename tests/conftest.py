@@ -26,8 +26,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pages first: a worker that runs dry takes over another's last tests, and pages need a browser."""
-    items.sort(key=lambda item: "dashboard" not in item.path.parts)
+    """Pages first: a worker that runs dry takes over another's last tests, and pages need a browser.
+
+    Then the longest of the slow tests, so that no worker begins one when the others have nothing left.
+    """
+    items.sort(key=lambda item: ("dashboard" not in item.path.parts, -_slow_s(item)))
+
+
+def _slow_s(item: pytest.Item) -> float:
+    """The time that a slow test may take; 0 for any other."""
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0]) if limit and item.get_closest_marker("slow") else 0.0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

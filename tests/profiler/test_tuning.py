@@ -150,7 +150,7 @@ def test_a_killed_search_continues_where_it_stopped(tmp_path):
     options = {"cwd": tmp_path, "env": environment, "stderr": subprocess.DEVNULL}
     store = Store.open(url)
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not kept(store):
         assert time.monotonic() < deadline and killed.poll() is None, "the search found nothing"
         time.sleep(0.05)
