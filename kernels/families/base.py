@@ -83,6 +83,8 @@ class Family(ABC):
     size_names: ClassVar[tuple[str, ...]] = ()
     implementations: ClassVar[tuple[str, ...]]
     """Names of the ways to compute a layer of this family."""
+    typical_size: ClassVar[Size] = ()
+    """A size that most shapes allow, for the reason where a shape has none."""
 
     @abstractmethod
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
@@ -94,6 +96,11 @@ class Family(ABC):
     @abstractmethod
     def size_reason(self, in_features: int, out_features: int, size: Size) -> str | None:
         """Why there is no layer of this shape and size, as a sentence; None where there is one."""
+
+    def shape_reason(self, in_features: int, out_features: int) -> str:
+        """Why `sizes` has none for a shape, as a sentence."""
+        reason = self.size_reason(in_features, out_features, self.typical_size)
+        return reason or f"{self.name} has no size for {in_features} -> {out_features}"
 
     @abstractmethod
     def parameters(self, in_features: int, out_features: int, size: Size) -> int:

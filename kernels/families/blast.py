@@ -15,6 +15,7 @@ class Blast(ChainFamily):
     name = "blast"
     statement = "b x b blocks of rank r that share factors by row and column (arXiv 2410.21262)"
     size_names = ("blocks", "rank")
+    typical_size = (BLOCKS, 8)
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """8 blocks a side, and the nearest rank that is a multiple of 8."""

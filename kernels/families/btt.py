@@ -16,6 +16,7 @@ class BlockTensorTrain(ChainFamily):
     name = "btt"
     statement = "block tensor train of two cores and rank r (Qiu et al., ICML 2024, arXiv 2406.06248)"
     size_names = ("n1", "m1", "rank")
+    typical_size = (1, 1, 1)
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """Cores as square as the sides allow, and the nearest rank."""

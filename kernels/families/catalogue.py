@@ -112,7 +112,5 @@ def families_without_structure(in_features: int, out_features: int) -> dict[str,
     """The reason for each family that has no layer of this shape at any share, by the family's name."""
     present = {one.family_name for one in structures(in_features, out_features)}
     return {
-        one.name: one.size_reason(in_features, out_features, ()) or f"{one.name} has no size for this shape"
-        for one in FAMILIES
-        if one.name not in present
+        one.name: one.shape_reason(in_features, out_features) for one in FAMILIES if one.name not in present
     }

@@ -53,6 +53,10 @@ class KroneckerSparse(ChainFamily):
         chains = dict.fromkeys([*published, *_least_traffic(in_features, out_features, share)])
         return tuple(as_size(chain) for chain in chains)
 
+    def shape_reason(self, in_features: int, out_features: int) -> str:
+        """No chain of two factors that is more than low rank, and none published."""
+        return f"no chain of two factors with fewer weights has the shape {in_features} -> {out_features}"
+
     def size_reason(self, in_features: int, out_features: int, size: Size) -> str | None:
         """The patterns chain and make this shape."""
         if not size or len(size) % 4 or min(size) < 1:

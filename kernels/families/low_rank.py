@@ -12,6 +12,7 @@ class LowRank(ChainFamily):
     name = "low_rank"
     statement = "a product of two dense matrices that meet in r features"
     size_names = ("rank",)
+    typical_size = (8,)
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """The nearest rank that is a multiple of 8."""

@@ -15,6 +15,7 @@ class Monarch(ChainFamily):
     name = "monarch"
     statement = "p blocks, a permutation, r blocks (Dao et al., Monarch, ICML 2022)"
     size_names = ("blocks", "rank")
+    typical_size = (BLOCKS, 1)
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """8 blocks, and the r that divides the outputs, of the multiples of 8 where there are any."""

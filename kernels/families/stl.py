@@ -24,6 +24,7 @@ class StrassenTile(Family):
     name = "stl"
     statement = "tiles of t x t encoded to r channels, r products, decoded (arXiv 2503.12211)"
     size_names = ("tile", "rank")
+    typical_size = (TILE, 24)
     implementations: ClassVar[tuple[str, ...]] = (STOCK, *CHAIN_IMPLEMENTATIONS)
     """Stock torch, or the core product by an implementation of its pattern."""
 

@@ -146,34 +146,38 @@ class STLinear(nn.Module):
                 f"STLinear takes {self.in_features} features on axis {-1 if features_last else 0} in "
                 f"{self.layout}; the input has shape {tuple(x.shape)}"
             )
-        flat = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1))
+        flat = _as_matrix(x, features_last)
         rows = flat.shape[0 if features_last else 1]
         tiles = tiles_of(padded(flat, self.tile, self.layout).contiguous(), self.tile, self.layout)
         multiply = self._by_channels if self.algorithm == STOCK else self._by_core
         y = untiled(multiply(tiles), rows, self.layout)
         if self.bias is not None:
             y = y + (self.bias if features_last else self.bias[:, None])
-        return y.view((*x.shape[:-1], -1) if features_last else (-1, *x.shape[1:]))
+        shape = (*x.shape[:-1], self.out_features) if features_last else (self.out_features, *x.shape[1:])
+        return y.view(shape)
 
     def _by_core(self, tiles: torch.Tensor) -> torch.Tensor:
         """Tiles of Y from tiles of X (n/t, k/t, t, t), with the core as a Kronecker-sparse product."""
         across, along, tile, _ = tiles.shape
+        outputs = self.out_features // tile
         if self.layout == "batch_first":
             encoded = tiles.reshape(-1, tile**2) @ self.encoder.t()
-            product = self.core(encoded.view(across, -1), self.algorithm, self.layout)
-            return (product.view(-1, self.rank) @ self.decoder.t()).view(across, -1, tile, tile)
+            product = self.core(encoded.view(across, along * self.rank), self.algorithm, self.layout)
+            return (product.view(-1, self.rank) @ self.decoder.t()).view(across, outputs, tile, tile)
         encoded = self.encoder @ tiles.permute(1, 2, 3, 0).reshape(along, tile**2, across)
-        product = self.core(encoded.reshape(-1, across), self.algorithm, self.layout)
-        decoded = self.decoder @ product.view(-1, self.rank, across)
-        return decoded.view(-1, tile, tile, across).permute(3, 0, 1, 2)
+        product = self.core(encoded.reshape(along * self.rank, across), self.algorithm, self.layout)
+        decoded = self.decoder @ product.view(outputs, self.rank, across)
+        return decoded.view(outputs, tile, tile, across).permute(3, 0, 1, 2)
 
     def _by_channels(self, tiles: torch.Tensor) -> torch.Tensor:
         """The same with the channels slowest, so that `torch.bmm` needs no permutation."""
         across, along, tile, _ = tiles.shape
-        encoded = self.encoder @ tiles.permute(2, 3, 0, 1).reshape(tile**2, -1)
+        outputs = self.out_features // tile
+        encoded = self.encoder @ tiles.permute(2, 3, 0, 1).reshape(tile**2, across * along)
         channels = self._weight_by_channel() if self._channels is None else self._channels
         product = torch.bmm(encoded.view(self.rank, across, along), channels)
-        return (self.decoder @ product.view(self.rank, -1)).view(tile, tile, across, -1).permute(2, 3, 0, 1)
+        decoded = self.decoder @ product.view(self.rank, across * outputs)
+        return decoded.view(tile, tile, across, outputs).permute(2, 3, 0, 1)
 
     def _weight_by_channel(self) -> torch.Tensor:
         weight: Any = self.core.weight
@@ -211,3 +215,10 @@ class STLinear(nn.Module):
         """The arguments, for `print`."""
         sizes = f"{self.in_features}, {self.out_features}, tile={self.tile}, rank={self.rank}"
         return f"{sizes}, bias={self.bias is not None}, algorithm={self.algorithm!r}, layout={self.layout!r}"
+
+
+def _as_matrix(x: torch.Tensor, features_last: bool) -> torch.Tensor:
+    """All axes but that of the features as one."""
+    if x.dim() == 1:
+        return x[None] if features_last else x[:, None]
+    return x.flatten(0, -2) if features_last else x.flatten(1)

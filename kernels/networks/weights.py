@@ -24,7 +24,7 @@ class WeightSource:
 
     def normal(self, name: str, shape: tuple[int, ...], std: float) -> torch.Tensor:
         """Numbers N(0, std²)."""
-        generator = torch.Generator().manual_seed((self.seed << 32) ^ crc32(name.encode()))
+        generator = torch.Generator().manual_seed(crc32(f"{self.seed} {name}".encode()))
         return torch.randn(shape, generator=generator) * std
 
     def linear(self, name: str, in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
