@@ -18,6 +18,7 @@ from kswatch.db.schema.code_tables import Resource as Resource
 from kswatch.db.schema.code_tables import TunedTile as TunedTile
 from kswatch.db.schema.heuristics_tables import HeuristicScore as HeuristicScore
 from kswatch.db.schema.heuristics_tables import HeuristicVerdict as HeuristicVerdict
+from kswatch.db.schema.level_tables import SeriesLevel as SeriesLevel
 from kswatch.db.schema.operations_tables import Message as Message
 from kswatch.db.schema.operations_tables import RequestEvent as RequestEvent
 from kswatch.db.schema.operations_tables import RunLog as RunLog
