@@ -11,9 +11,11 @@ from kswatch.dashboard.navigation import navigation
 _SUPPORT = np.kron(np.eye(2), np.kron(np.ones((2, 2)), np.eye(2))).repeat(8, 0).repeat(8, 1)
 ICON = Image.fromarray((255 - _SUPPORT * 200).astype(np.uint8))
 
-st.set_page_config(page_title="kswatch", page_icon=ICON, layout="wide")
+st.set_page_config(page_icon=ICON, layout="wide")
 if not current_user.is_protected():
     st.error("These pages are served without authentication. Start them with `kswatch dashboard`.")
     st.stop()
-navigation().run()
+page = navigation()
+st.set_page_config(page_title=f"{page.title} – kswatch")
+page.run()
 current_user.show_signed_in_user()

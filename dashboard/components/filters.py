@@ -8,7 +8,7 @@ from typing import TypedDict
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import url_state
+from kswatch.dashboard.components import downloads, url_state
 from kswatch.dashboard.components.panels import empty_state, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import SOURCES, DeviceRuns, RunSource
@@ -78,7 +78,9 @@ def choose_scope(problem_filters: bool = True) -> Scope | None:
         (runs,) = cached_queries.ended_runs((source.nights(device.id, suite),), nights)
         about = choose_problems((runs[-1].id,)) if problem_filters else _ANY_PROBLEM
     _show_source(source)
-    return Scope(device, names[device.id], source, tuple(runs), suite, **about)
+    scope = Scope(device, names[device.id], source, tuple(runs), suite, **about)
+    downloads.set_subject(device=scope.name, run=scope.newest.id, **about)
+    return scope
 
 
 def _show_source(source: RunSource) -> None:

@@ -15,11 +15,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kswatch.dashboard.charts.dark_figure import in_dark
-from kswatch.dashboard.components import timezone, url_state
+from kswatch.dashboard.components import downloads, timezone, url_state
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import duration, literal
-from kswatch.db.interchange.csv_text import guard
 from kswatch.errors import KswatchError
 
 BADGES: dict[str, tuple[str, str, str]] = {
@@ -129,10 +128,11 @@ def chart(
 
 
 def _csv_button(data: pd.DataFrame, name: str) -> None:
+    about = downloads.subject()
     st.download_button(
         "CSV",
-        data=lambda: _csv(data),
-        file_name=f"{name}.csv",
+        data=lambda: downloads.csv(data, about),
+        file_name=downloads.file_name(name, about),
         mime="text/csv",
         key=f"csv_{name}",
         on_click="ignore",
@@ -140,12 +140,6 @@ def _csv_button(data: pd.DataFrame, name: str) -> None:
         icon=":material/download:",
         help="the data of this chart",
     )
-
-
-def _csv(data: pd.DataFrame) -> bytes:
-    """The data as CSV, whose texts no spreadsheet takes for formulas."""
-    guarded = data.rename(columns=guard).map(lambda value: guard(value) if isinstance(value, str) else value)
-    return guarded.to_csv(index=False).encode("utf-8", "replace")
 
 
 def _choose(figure: go.Figure, key: str, on_choose: Callable[[str], None]) -> None:
@@ -321,8 +315,9 @@ def show_errors(show: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(show)
     def page() -> None:
+        downloads.set_subject()
         try:
-            with cached_queries.snapshot():
+            with cached_queries.snapshot(), url_state.one_url():
                 show()
         except KswatchError as error:
             show_error(error)

@@ -1,12 +1,13 @@
 """Choices kept in the URL, so that a link reopens the same view.
 
-The URL is the single source: each widget is set from it before it is drawn, and writes to it when it
-changes. A choice on one page is kept for the other pages of the session.
+Each widget is set from the URL before it is drawn, and its changes are written to it at the end of the page.
+A choice on one page is kept for the other pages of the session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import streamlit as st
@@ -15,7 +16,7 @@ from kswatch.dashboard.formatting.labels import literal
 
 T = TypeVar("T")
 
-_KEPT = "kept_choices"
+_KEPT, _CHANGED, _DEFAULTS = "kept_choices", "changed_choices", "default_choices"
 
 MOST_CHARACTERS = 80
 """Of a requested value that is shown."""
@@ -23,24 +24,48 @@ MOST_CHARACTERS = 80
 
 def requested(name: str) -> str | None:
     """The value of a parameter in the URL, else on an earlier page of this session."""
-    kept: dict[str, str] = st.session_state.setdefault(_KEPT, {})
-    return st.query_params.get(name, kept.get(name))
+    return _choices(_CHANGED).get(name) or st.query_params.get(name, _choices(_KEPT).get(name))
 
 
 def remember(name: str, value: str) -> None:
-    """Write a choice to the URL and keep it for the other pages."""
-    st.session_state.setdefault(_KEPT, {})[name] = value
-    if st.query_params.get(name) != value:
-        st.query_params[name] = value
+    """Keep a choice for the other pages, and for the URL, which `one_url` writes."""
+    _choices(_KEPT)[name] = _choices(_CHANGED)[name] = value
+
+
+def _remember_default(name: str, value: str) -> None:
+    """Keep a default for the other pages, and for the URL of a page with other choices."""
+    _choices(_KEPT)[name] = _choices(_DEFAULTS)[name] = value
+
+
+@contextmanager
+def one_url() -> Iterator[None]:
+    """Write the choices of a page to its URL at its end, all at once; none where all are defaults.
+
+    A browser adds an entry to its history for each write, which its Back then returns to.
+    """
+    try:
+        yield
+        chosen = _choices(_DEFAULTS) | _choices(_CHANGED)
+        given = {name: st.query_params.get(name) for name in chosen}
+        if given != chosen and (_choices(_CHANGED) or any(given.values())):
+            st.query_params.update(chosen)
+    finally:
+        _choices(_CHANGED).clear()
+        _choices(_DEFAULTS).clear()
+
+
+def _choices(which: str) -> dict[str, str]:
+    return st.session_state.setdefault(which, {})  # type: ignore[no-any-return]
 
 
 def segments(label: str, name: str, options: Mapping[str, str]) -> str:
     """A segmented control whose choice, a key of `options`, is the URL's parameter `name`."""
+    default = next(iter(options))
     text = requested(name)
     if text is None or text not in options:
-        text = next(iter(options))
+        text = default
         _warn_of_unknown(label, name, options[text])
-    bound = _bound(name, text)
+    bound = _bound(name, text, default)
     st.segmented_control(
         label,
         list(options),
@@ -73,11 +98,12 @@ def select(
         width: of the box, in pixels or `stretch`.
     """
     by_text = {as_text(option): option for option in options}
+    usual = as_text(options[0] if default is None else default)
     text = requested(name)
     if text not in by_text:
-        text = as_text(options[0] if default is None else default)
+        text = usual
         _warn_of_unknown(label, name, show(by_text[text]))
-    bound = _bound(name, text)
+    bound = _bound(name, text, usual)
     st.selectbox(label, [*by_text], format_func=lambda chosen: show(by_text[chosen]), width=width, **bound)
     return by_text[text]
 
@@ -90,11 +116,11 @@ def _warn_of_unknown(label: str, name: str, shown: str) -> None:
         st.warning(literal(text), icon=":material/link_off:", width="stretch")
 
 
-def _bound(name: str, text: str) -> dict[str, Any]:
+def _bound(name: str, text: str, default: str) -> dict[str, Any]:
     """The options of a widget that shows the text and writes a change to the URL's parameter `name`."""
     key = f"choice_{name}"
     st.session_state[key] = text
-    remember(name, text)
+    (remember if text != default else _remember_default)(name, text)
     return {"key": key, "on_change": _changed, "args": (name, key)}
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.charts import pattern_history
-from kswatch.dashboard.components import links, url_state
+from kswatch.dashboard.components import downloads, links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, empty_state, finding, note
 from kswatch.dashboard.data import queries as cached_queries
@@ -56,6 +56,7 @@ def show() -> None:
     if key is None:
         return
     pattern, batch = key
+    downloads.set_subject(device=scope.name, run=scope.newest.id, pattern=pattern, batch=batch, **scope.about)
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
     cells = cached_queries.problem_cells(scope.run_ids, problem, COLUMNS)
     if cells.empty:

@@ -19,6 +19,8 @@ SUITES: dict[str, str] = {
     "small_batch": "small_batch: batch 1, 8, 64 and 256",
     "vit_s16": "vit_s16: six patterns of ViT-S/16",
     "gpt2_medium": "gpt2_medium: the factors of GPT-2 medium",
+    "layers": "layers: linear layers of four models, each family at four sizes",
+    "models": "models: ViT-S/16 and GPT-2 medium end to end",
     AD_HOC: "only the patterns below",
 }
 
