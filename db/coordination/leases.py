@@ -34,6 +34,10 @@ class DeviceBusyError(MeasurementError):
     """Another process holds the device: the same run can be begun once that ends."""
 
 
+class LeaseLostError(DeviceBusyError):
+    """Another process took the device over, since this one slept: its run can be resumed once that ends."""
+
+
 @dataclass(frozen=True)
 class Held:
     """A lease in the hands of its holder."""
@@ -117,7 +121,7 @@ def heartbeat(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> None:
     """Renew the lease.
 
     Raises:
-        MeasurementError: it was lost, and another process may be measuring; stop recording.
+        LeaseLostError: another process may be measuring; stop recording.
     """
     with store.writing() as session:
         _renew_or_refuse(session, held, seconds)
@@ -130,7 +134,7 @@ def fenced(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> Iterator
     Checking first and writing afterwards would let a holder that slept past its lease write in between.
 
     Raises:
-        MeasurementError: by each write after the lease was lost.
+        LeaseLostError: by each write after the lease was lost.
     """
     with store.guarded(lambda session: _renew_or_refuse(session, held, seconds)):
         yield
@@ -139,7 +143,7 @@ def fenced(store: Store, held: Held, seconds: float = LEASE_SECONDS) -> Iterator
 def _renew_or_refuse(session: Session, held: Held, seconds: float) -> None:
     now = datetime.now(UTC)
     if not _renew(session, held, now, now + timedelta(seconds=seconds)):
-        raise MeasurementError(
+        raise LeaseLostError(
             f"the lease of device {held.device_uuid} was lost (no heartbeat in time); "
             "this run stops here: `kswatch profile --resume` continues it"
         )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from kswatch.db.coordination.workers import Heartbeat
@@ -98,7 +98,7 @@ class DaskCluster:
     def targets(self) -> tuple[Target, ...]:
         """The devices that have a worker now; of one that is refused only the UUID is known."""
         others = sorted(self._refused.keys() - self._members.keys())
-        refused = (Target(DeviceRecord(uuid, _kind(uuid), uuid), "") for uuid in others)
+        refused = (Target(DeviceRecord(uuid, devices.kind_of(uuid), uuid), "") for uuid in others)
         members = self._members
         return (*(members[uuid][1].target for uuid in sorted(members)), *refused)
 
@@ -282,10 +282,6 @@ class DaskEngine:
     def _cancel(future: Any) -> None:  # noqa: ANN401  (a Dask future)
         with suppress(Exception):  # its scheduler may be away
             future.cancel()
-
-
-def _kind(uuid: str) -> Literal["cpu", "cuda"]:
-    return "cpu" if uuid.startswith("cpu-") else "cuda"
 
 
 def _connect(scheduler: str) -> Any:  # noqa: ANN401  (a Dask client)

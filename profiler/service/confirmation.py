@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from kswatch.db.coordination.leases import DeviceBusyError
 from kswatch.db.paired_runs.paired_record import HEAD, BrokenRevision
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
@@ -42,7 +43,7 @@ def measure_interleaved(
     arguments. Only the flagged implementations are measured: the good revision shows the machine's part.
 
     Raises:
-        MeasurementError: the device was lost meanwhile.
+        MeasurementError: the device is in use, or was lost meanwhile.
     """
     confirmation = ConfirmationRequest.from_arguments(request.arguments)
     if confirmation is None or not confirmation.good_revision or not confirmation.bad_revision:
@@ -53,6 +54,8 @@ def measure_interleaved(
         try:
             comparison = _comparison(request, confirmation, repository_of(repository))
             session = resources.enter_context(open_gate(comparison, context, store))
+        except DeviceBusyError:
+            raise  # the two are measured once it is free
         except (UsageError, MeasurementError) as error:
             return str(error)
         if not session.cells:

@@ -32,7 +32,7 @@ _STARTED_AT: Final = "night started at %Y-%m-%d %H:%M:%S UTC"
 _SEARCHED = 1000
 _log = logging.getLogger(__name__)
 
-Night = Mapping[str, RequestRow]
+Night = dict[str, RequestRow]
 """The newest request of each device in one night, by its UUID."""
 
 
@@ -87,7 +87,7 @@ def _earlier_nights(
     store: Store, wanted: Mapping[str, RequestedRun], find_device: Callable[[str], Target]
 ) -> dict[str, Night]:
     """The nights of the command that measured the same, by what they are called, the newest first."""
-    nights: dict[str, dict[str, RequestRow]] = {}
+    nights: dict[str, Night] = {}
     for request in queries.requests(store, limit=_SEARCHED):
         if request.asked_by != COMMAND or request.why is None:
             continue

@@ -54,11 +54,12 @@ class DeviceNight:
 def nightly_suite(
     config: ProfilerConfig, device: str, find: Callable[[str], devices.Target] = devices.find
 ) -> str:
-    """The suite of the nightly run on this device; an absent device counts as a GPU."""
+    """The suite of the nightly run on this device; an absent one is known by its UUID, or counts as a GPU."""
     with suppress(KswatchError):
         if find(device).record.kind == "cpu":
             return config.cpu_suite
-    return config.gpu_suite
+        return config.gpu_suite
+    return config.cpu_suite if devices.kind_of(device) == "cpu" else config.gpu_suite
 
 
 def run_night(

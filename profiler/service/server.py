@@ -6,10 +6,10 @@ A request that fails is marked as failed with its reason; it never ends the serv
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from kswatch.db.backend.errors import ConnectionLostError
@@ -19,11 +19,12 @@ from kswatch.db.coordination import schedule as schedule_marks
 from kswatch.db.coordination.workers import HEARTBEAT_TIMEOUT
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
+from kswatch.db.records import DeviceRecord
 from kswatch.db.request_queue import requests
 from kswatch.db.request_queue.requests import RequestedRun
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
-from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.devices.discovery import Target, kind_of
 from kswatch.profiler.devices.nightly_devices import nightly_devices
 from kswatch.profiler.liveness.heartbeat import coordinator_heartbeats
 from kswatch.profiler.liveness.process_identity import has_ended, this_process
@@ -53,6 +54,9 @@ _SINCE: Final = "nightly since"
 SCHEDULE: Final = "schedule"
 """The user name of requests that no person made."""
 _DUE_AT: Final = "nightly due at %Y-%m-%d %H:%M UTC"
+
+_WORKER_RETURNS_WITHIN: Final = timedelta(days=2)
+"""A worker that was seen within it may come back for the night that is due."""
 
 CheckMissingData = Callable[[], Any]
 
@@ -136,7 +140,10 @@ class Server:
         due = missed(self._schedule, last, now) if last else None
         if due is None:
             return
-        nights = [] if due in self._requested_nights() else self._nights_of(due)
+        devices = self._nightly_devices()
+        if not devices and self._context.remote:
+            return  # neither scheduler nor workers yet: the night stays due
+        nights = [] if due in self._requested_nights() else self._nights_of(due, devices)
         with self._store.writing() as session:
             if schedule_marks.mark_due(session, NIGHTLY, due):
                 for night in nights:
@@ -176,7 +183,18 @@ class Server:
                     nights.add(datetime.strptime(request.why or "", _DUE_AT).replace(tzinfo=UTC))
         return nights
 
-    def _nights_of(self, due: datetime) -> list[RequestedRun]:
+    def _nightly_devices(self) -> tuple[str, ...]:
+        """The devices of a night; of a cluster also those whose worker is away, but was seen in the last two days."""
+        targets = list(self._context.list_devices())
+        if self._context.remote:
+            present = {target.record.uuid for target in targets}
+            recent = queries.workers(self._store, seen_since=self._now() - _WORKER_RETURNS_WITHIN)
+            uuids = {one.device_uuid for one in recent if one.engine == self._context.engine}
+            away = sorted(uuid for uuid in uuids - present if uuid is not None)
+            targets += [Target(DeviceRecord(uuid, kind_of(uuid), uuid), "") for uuid in away]
+        return nightly_devices(self._config, (), lambda: targets)
+
+    def _nights_of(self, due: datetime, devices: Sequence[str]) -> list[RequestedRun]:
         """The nightly runs of a due time, without the devices whose earlier night still waits."""
         context = self._context
         queued = queries.requests(self._store, states=("queued",), limit=None)
@@ -190,7 +208,7 @@ class Server:
                 arguments={"budget": self._config.nightly_budget},
                 kind=NIGHTLY,
             )
-            for device in nightly_devices(self._config, (), context.list_devices)
+            for device in devices
             if device not in waiting
         ]
 

@@ -61,6 +61,7 @@ class PlantedEngine:
         self._host = host
         self._device = device
         self._stop = stop
+        self._skipped_s = 0.0
 
     def site(self) -> MeasurementSite:
         return MeasurementSite(self._device, EnvironmentRecord(host="planted", driver="550.1"))
@@ -69,6 +70,7 @@ class PlantedEngine:
         if self._stop.is_set():
             raise Stopped
         time.sleep(self._host.lasting_s)
+        self._skipped_s += self._host.lasting_by_its_clock_s
         self._host.measured(task.problem)
         slower = self._host.slower
         return [_measured(problem_key(task.problem), name, slower) for name in task.implementations]
@@ -77,7 +79,7 @@ class PlantedEngine:
         return [CanaryRecord(position, name, "fp32", 1.0, 1e9) for name in ("copy", "gemm")]
 
     def now_s(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self._skipped_s
 
     def close(self) -> None:
         pass
@@ -127,6 +129,10 @@ class PlantedHost:
     """How long a problem takes."""
     measured: Callable[[Problem], object] = lambda problem: None
     """Called when a problem was measured, before it is recorded."""
+    lasting_by_its_clock_s: float = 0.0
+    """How long a problem takes by the clock of the engine alone."""
+    budget: str = "3h"
+    """The time budget of a night."""
     exported: Path = Path()
     """A file to import."""
     due: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
@@ -138,6 +144,7 @@ class PlantedHost:
             cpu_suite=SUITE.name,
             poll_s=0.01,
             nightly_cron=cron,
+            nightly_budget=self.budget,
             half_width_cpu=PLAIN_HALF_WIDTH,  # as in the quiet nights: else the environment changed
         )
         defaults = {
@@ -148,9 +155,11 @@ class PlantedHost:
         }
         return RunContext(**defaults | options)
 
-    def server(self, store: Store, later: timedelta = timedelta()) -> Server:
+    def server(
+        self, store: Store, later: timedelta = timedelta(), context: RunContext | None = None
+    ) -> Server:
         """A server whose clock is ahead by `later`: it need not wait for a request's owner to be given up."""
-        return Server(store, self.context(), judging(store), _ahead(later))
+        return Server(store, context or self.context(), judging(store), _ahead(later))
 
     def serve(self, later: timedelta = timedelta()) -> None:
         """Do all that is due and asked for, and end."""
