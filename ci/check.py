@@ -17,6 +17,7 @@ from kswatch.ci.config import CiConfig
 from kswatch.ci.confirmation.apply import apply_confirmation
 from kswatch.ci.regression.attribution import CODE_CAUSES
 from kswatch.ci.regression.history import read_judging_inputs
+from kswatch.ci.regression.series_levels import update_levels
 from kswatch.ci.regression.verdicts import SeriesVerdict, judge_series
 from kswatch.ci.speed_of_light import judge_speed_of_light
 from kswatch.db.alerts.lifecycle import unmute_expired
@@ -116,6 +117,8 @@ def judge_run(store: Store, judged: RunRow, config: CiConfig, *, is_newest: bool
     changes, alert_of = update_alerts(store, inputs, found) if is_newest else ([], {})
     verdicts = [replace(one, alert_id=alert_of.get(one.key)) for one in found]
     store.record_verdicts(judged.id, verdicts)
+    if is_newest and judged.kind == "nightly":
+        update_levels(store, inputs, verdicts, config)
     heuristics, of_heuristics = judge_heuristics(store, inputs, config, is_newest=is_newest)
     return RunJudgement(
         run=judged,

@@ -17,8 +17,9 @@ from kswatch.db.cli.options import MOST_DAYS, JsonOption
 from kswatch.services import services
 
 if TYPE_CHECKING:
-    from kswatch.ci.regression.lasting_changes import LastingChange, SeriesChange
-    from kswatch.db.queries.basic import RunRow
+    from kswatch.db.levels.lasting_changes import LastingChange, SeriesChange
+    from kswatch.db.queries.basic import DeviceRow, RunRow
+    from kswatch.db.store import Store
 
 app = typer.Typer()
 
@@ -34,35 +35,45 @@ def history(
         int, typer.Option(min=1, max=MOST_DAYS, help="Only changes that began in this number of days.")
     ] = 90,
     device: OnlyDeviceOption = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First find the levels of all series anew; takes minutes.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List every lasting change of the last days: cause, size, since which commit, still there or recovered.
 
     A change lasts when the level of a series changed, not one night. Series that changed together are one
-    entry. A cause is that of the alert that reported the change, `environment`, or `not alerted`.
+    entry. A cause is that of the alert that reported the change, `environment`, or `not alerted`. Levels are
+    found when a night is judged; nights from before, or imported ones, need --rebuild once.
 
     \b
     Examples:
       kswatch history                        # the last 90 days, every device
       kswatch history --days 365 --json      # one object for each change, with its series
       kswatch history --device cpu --days 30
+      kswatch history --rebuild              # after an import, or when the store is of an older version
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.regression.lasting_changes import lasting_changes
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.levels.lasting_changes import lasting_changes
     from kswatch.db.queries.basic import devices, find_device
 
     since, config = datetime.now(UTC) - timedelta(days=days), services(ctx).table(CiConfig)
     with closing(open_store(ctx)) as store:
         chosen = devices(store) if device is None else [find_device(store, device)]
-        found = [
-            change
-            for one in chosen
-            for change in lasting_changes(store, one, since, config, _progress(one.model))
-        ]
+        for one in chosen if rebuild else ():
+            _rebuild(store, one, config)
+        found = [change for one in chosen for change in lasting_changes(store, one, since, config.floor)]
     if as_json:
         typer.echo(to_json_text([_document(one) for one in found]))
     else:
         typer.echo("\n".join(_lines(found, days)))
+
+
+def _rebuild(store: Store, device: DeviceRow, config: CiConfig) -> None:
+    from kswatch.ci.regression.series_levels import rebuild_levels
+
+    count = rebuild_levels(store, device, config, _progress(device.model))
+    print(f"kswatch history: found the levels of {count} series of {device.model}", file=sys.stderr)
 
 
 def _progress(model: str) -> Callable[[int, int], None]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import bindparam, case, func, null, select
 
 from kswatch.db.backend.codecs import RECENT_POINTS, join_tail
-from kswatch.db.backend.mapping import driver_rows
+from kswatch.db.backend.mapping import driver_rows, matching
 from kswatch.db.queries.runs import RunRow
 from kswatch.db.records import ALL, EXPERT, FUSED, ProblemKey
 from kswatch.db.schema.tables import (
@@ -180,8 +180,14 @@ def _newest_point(
     return NewestPoint(cell_id, problem, implementation, status, reason, labels, *values)
 
 
-def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: int) -> Tails:
-    """The tails of a device's series with a point at or after a run, cut to about that run."""
+def tails(
+    store: Store,
+    device_id: int,
+    metrics: Collection[str],
+    since_run_id: int,
+    cell_ids: Collection[int] | None = None,
+) -> Tails:
+    """The tails of a device's series, or of these cells', with a point at or after a run, cut to about it."""
     nights = select(func.count()).where(
         Run.device_id == device_id, Run.kind.in_(KINDS_WITH_TAILS), Run.id >= since_run_id
     )
@@ -196,6 +202,7 @@ def tails(store: Store, device_id: int, metrics: Collection[str], since_run_id: 
             SeriesTail.device_id == device_id,
             SeriesTail.metric.in_(metrics),
             SeriesTail.newest_run_id >= since_run_id,
+            *matching((SeriesTail.cell_id, cell_ids)),
         )
         # a tail without points is NULL here: SQLite's substr gives no empty blob
         rows = [row for row in driver_rows(session, query) if row[2]]

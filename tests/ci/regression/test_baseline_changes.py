@@ -6,7 +6,8 @@ import pytest
 
 from kswatch.ci.check import judge_run
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.lasting_changes import lasting_changes
+from kswatch.ci.regression.series_levels import rebuild_levels
+from kswatch.db.levels.lasting_changes import lasting_changes
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.baseline_sets import RunSets, basis_of, change_between
 from tests.ci.nights import DEVICE, START, Nights
@@ -101,7 +102,8 @@ def test_lasting_changes_name_the_change_of_the_baselines(store, nights):
     for run_id in nights.quiet(8, factors={"compiled": 0.5}, implementations=WITH_RIVAL, libraries=NEW):
         judged(store, run_id)
     device = queries.find_device(store, DEVICE.uuid)
-    found = lasting_changes(store, device, START, CiConfig())
+    rebuild_levels(store, device, CiConfig())
+    found = lasting_changes(store, device, START, CiConfig().floor)
     causes = {(one.implementation, one.metric): one.cause for one in found}
     assert causes == {("compiled", "latency_ms"): "library", ("fused", "speedup_expert"): "library"}
 

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from kswatch.ci.cli.history import app
 from kswatch.ci.config import CiConfig
-from kswatch.ci.regression.lasting_changes import lasting_changes
+from kswatch.ci.regression.series_levels import rebuild_levels
+from kswatch.db.levels.lasting_changes import lasting_changes
 from kswatch.db.queries.basic import devices
 from tests.ci.nights import PROBLEMS, Nights
 from tests.kswatch.sample_services import sample_services
@@ -18,7 +19,8 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 def changes_of(store, **only):
     (device,) = devices(store)
-    found = lasting_changes(store, device, LONG_AGO, CiConfig())
+    rebuild_levels(store, device, CiConfig())
+    found = lasting_changes(store, device, LONG_AGO, CiConfig().floor)
     return [one for one in found if all(getattr(one, name) == value for name, value in only.items())]
 
 
@@ -76,7 +78,8 @@ def test_the_command_lists_the_changes_of_the_named_days_as_text_and_as_json(sto
     nights.quiet(25)
     after = nights.quiet(15, factors={"fused": 1.1})
     days = str((datetime.now(UTC) - datetime(2025, 12, 1, tzinfo=UTC)).days)
-    document = json.loads(history(store, "--days", days, "--json"))
+    assert json.loads(history(store, "--days", days, "--json")) == []
+    document = json.loads(history(store, "--days", days, "--rebuild", "--json"))
     (slower,) = [one for one in document if one["metric"] == "latency_ms"]
     assert (slower["since_run"], slower["state"], slower["cause"]) == (after[0], "lasting", "not alerted")
     assert len(slower["series"]) == len(PROBLEMS)
@@ -87,4 +90,4 @@ def test_changes_before_the_named_days_are_left_out(store):
     nights = Nights(store)
     nights.quiet(25)
     nights.quiet(15, factors={"fused": 1.1})
-    assert history(store, "--days", "1") == "no lasting change in the last 1 days\n"
+    assert history(store, "--days", "1", "--rebuild") == "no lasting change in the last 1 days\n"

@@ -1,0 +1,1 @@
+"""Levels of series as judging found them, and the lasting changes between them."""
