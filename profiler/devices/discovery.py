@@ -8,6 +8,7 @@ import platform
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kswatch.db.records import DeviceRecord
 from kswatch.errors import MeasurementError
@@ -29,6 +30,11 @@ class Target:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spec", self.spec or self.record.uuid)
+
+
+def kind_of(uuid: str) -> Literal["cpu", "cuda"]:
+    """The kind of a device of which only the UUID is known."""
+    return "cpu" if uuid.startswith("cpu-") else "cuda"
 
 
 def find(spec: str) -> Target:
@@ -123,6 +129,12 @@ def cpu_threads() -> int:
         threads = min(threads, max(1, -(-int(quota[0]) // int(quota[1]))))
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(threads, int(limit)) if limit.isdigit() and int(limit) > 0 else threads
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 itself; others convert it to fp32."""
+    flags = (read_text(Path("/proc/cpuinfo")) or "").split()
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _cpu_model() -> str:

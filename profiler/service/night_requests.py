@@ -29,7 +29,7 @@ COMMAND: Final = "kswatch nightly"
 SAME_NIGHT = timedelta(hours=12)
 """A start within this time of an unfinished night finishes it; a later one begins a night of its own."""
 _STARTED_AT: Final = "night started at %Y-%m-%d %H:%M:%S UTC"
-_SEARCHED = 1000
+_MOST_REQUESTS = 1000
 _log = logging.getLogger(__name__)
 
 Night = dict[str, RequestRow]
@@ -88,7 +88,7 @@ def _earlier_nights(
 ) -> dict[str, Night]:
     """The nights of the command that measured the same, by what they are called, the newest first."""
     nights: dict[str, Night] = {}
-    for request in queries.requests(store, limit=_SEARCHED):
+    for request in queries.requests(store, limit=_MOST_REQUESTS):
         if request.asked_by != COMMAND or request.why is None:
             continue
         with suppress(KswatchError):  # its device is not here

@@ -55,7 +55,7 @@ SCHEDULE: Final = "schedule"
 """The user name of requests that no person made."""
 _DUE_AT: Final = "nightly due at %Y-%m-%d %H:%M UTC"
 
-_WORKER_RETURNS_WITHIN: Final = timedelta(days=2)
+_LONGEST_ABSENT: Final = timedelta(days=2)
 """A worker that was seen within it may come back for the night that is due."""
 
 CheckMissingData = Callable[[], Any]
@@ -184,11 +184,11 @@ class Server:
         return nights
 
     def _nightly_devices(self) -> tuple[str, ...]:
-        """The devices of a night; of a cluster also those whose worker is away, but was seen in the last two days."""
+        """The devices of a night; in a cluster also those whose worker left lately."""
         targets = list(self._context.list_devices())
         if self._context.remote:
             present = {target.record.uuid for target in targets}
-            recent = queries.workers(self._store, seen_since=self._now() - _WORKER_RETURNS_WITHIN)
+            recent = queries.workers(self._store, seen_since=self._now() - _LONGEST_ABSENT)
             uuids = {one.device_uuid for one in recent if one.engine == self._context.engine}
             away = sorted(uuid for uuid in uuids - present if uuid is not None)
             targets += [Target(DeviceRecord(uuid, kind_of(uuid), uuid), "") for uuid in away]
