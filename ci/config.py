@@ -25,7 +25,7 @@ class CiConfig:
     minimum_runs: Count = 3
     """With fewer comparable runs a series is `same`: too little history, never an alert."""
 
-    floor: Share = 0.02
+    floor: Share = JudgementLimits.floor
     """The smallest relative change that is called faster or slower."""
 
     noise_factor: NoiseUnits = 3.0
@@ -70,4 +70,4 @@ class CiConfig:
     @property
     def judgement_limits(self) -> JudgementLimits:
         """The limits that pages and the static report show too."""
-        return JudgementLimits(self.silent_hours, self.canary_floor)
+        return JudgementLimits(self.silent_hours, self.canary_floor, self.floor)

@@ -26,6 +26,8 @@ class JudgementLimits:
     """A device without a nightly run for longer than this is overdue."""
     canary_floor: float = 0.05
     """A canary that differs by more than this share from its history means that the machine changed."""
+    floor: float = 0.02
+    """The smallest relative change that is called faster or slower."""
 
     def is_overdue(self, newest: datetime, now: datetime) -> bool:
         """Whether a device whose newest nightly run began at `newest` has stopped reporting.
@@ -40,7 +42,7 @@ class JudgementLimits:
 
     def as_text(self) -> str:
         """The limits for an environment variable."""
-        return f"{self.silent_hours!r},{self.canary_floor!r}"
+        return f"{self.silent_hours!r},{self.canary_floor!r},{self.floor!r}"
 
     @classmethod
     def from_text(cls, text: str) -> JudgementLimits:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import (
     ACCENT,
+    BAD,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
     implementation_colour,
@@ -26,15 +29,17 @@ from kswatch.dashboard.charts.traces import NIGHT, TRACE_NAME, add_points, night
 from kswatch.dashboard.charts.trend import add_band
 
 WINNER_ROW = "fastest"
+LEVEL_OPACITY = 0.35
 
 
 @cached_figure
-def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
+def ratio_by_night(frame: pd.DataFrame, y_title: str, levels: pd.DataFrame | None = None) -> go.Figure:
     """The ratio of the problem by night, with its 95 % interval.
 
     Args:
         frame: `started_at`, `run_id`, `speedup`, `speedup_low`, `speedup_high`, `best_baseline`.
         y_title: the name of the ratio, with its unit.
+        levels: as in `implementations_by_night`.
     """
     figure = blank(NIGHT_AXIS, y_title, height=260)
     nights = frame.sort_values("run_id")
@@ -51,12 +56,15 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str) -> go.Figure:
         )
     )
     figure.add_hline(y=1, line=DASHED)
+    _add_levels(figure, levels, {"fused": ACCENT})
     night_axis(figure, nights["started_at"])
     return figure
 
 
 @cached_figure
-def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
+def implementations_by_night(
+    frame: pd.DataFrame, value: str, y_title: str, levels: pd.DataFrame | None = None
+) -> go.Figure:
     """Every implementation of one problem by night, with 95 % intervals.
 
     Args:
@@ -64,6 +72,9 @@ def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> g
             last two may be missing values.
         value: the column, as `latency_ms`.
         y_title: its name, with its unit.
+        levels: one row for each level: `implementation`, `median`, `median_low`, `median_high`, `first_at`,
+            `last_at`, and of the change that it began with `run_id`, `change` (a share; missing for a first
+            level) and `commits`; None draws none.
     """
     figure = blank(NIGHT_AXIS, y_title)
     known = frame.dropna(subset=[value])
@@ -71,9 +82,50 @@ def implementations_by_night(frame: pd.DataFrame, value: str, y_title: str) -> g
         nights = known[known["implementation"] == name].sort_values("run_id")
         if not nights.empty:
             figure.add_trace(_line(name, nights, value))
+    _add_levels(figure, levels, IMPLEMENTATION_COLOURS)
     figure.update_yaxes(**log_axis(known[value]))
     night_axis(figure, known["started_at"])
     return figure
+
+
+def _add_levels(figure: go.Figure, levels: pd.DataFrame | None, colours: Mapping[str, str]) -> None:
+    """Add a line for each level of these implementations, and a marker where one changed."""
+    if levels is None:
+        return
+    levels = levels[levels["implementation"].isin(list(colours))]
+    for name, own in levels.groupby("implementation", sort=False):
+        ends = own[["first_at", "last_at"]].assign(gap=None).to_numpy().ravel()
+        figure.add_trace(
+            go.Scatter(
+                x=ends,
+                y=[part for median in own["median"] for part in (median, median, None)],
+                name=f"{name} level",
+                showlegend=False,
+                mode="lines",
+                line={"color": colours[name], "width": 5},
+                opacity=LEVEL_OPACITY,
+                hoverinfo="skip",
+            )
+        )
+    changed = levels.dropna(subset=["change"])
+    if changed.empty:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=changed["first_at"],
+            y=changed["median"],
+            ids=changed["run_id"].astype(str) + " " + changed["implementation"],
+            name="change of level",
+            mode="markers",
+            marker={"color": BAD, "symbol": "line-ns-open", "size": 18, "line": {"width": 3}},
+            customdata=changed[
+                ["run_id", "implementation", "change", "median_low", "median_high", "commits"]
+            ],
+            hovertemplate=NIGHT + "%{customdata[1]}: level %{y:.4g} "
+            "(95 %: %{customdata[3]:.4g}–%{customdata[4]:.4g}), %{customdata[2]:+.1%} from the one before<br>"
+            "commits %{customdata[5]}<extra></extra>",
+        )
+    )
 
 
 def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:

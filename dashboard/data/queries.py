@@ -15,6 +15,8 @@ import streamlit as st
 
 from kswatch.dashboard.data.store import database_url, reading_store
 from kswatch.db.alerts import precision as alert_precisions
+from kswatch.db.levels import lasting_changes as level_changes
+from kswatch.db.levels import stored as stored_levels
 from kswatch.db.queries import baseline_sets as queries_baselines
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import cells as queries_cells
@@ -23,6 +25,7 @@ from kswatch.db.queries import measurements as queries_measurements
 from kswatch.db.queries import page_queries, regression_inputs
 from kswatch.db.queries import run_diff as run_differences
 from kswatch.db.queries import speed_of_light as queries_light
+from kswatch.db.queries import structured_cells as queries_structured
 from kswatch.db.queries import verdicts as queries_changes
 from kswatch.db.records import ALL, ProblemKey
 from kswatch.db.store import Store
@@ -130,6 +133,12 @@ def _with_canary(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(canary=frame["name"] + " " + frame["precision"])
 
 
+def _with_structure(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds the structure of a cell's weights, its family, and what computes it."""
+    parts = frame["implementation"].str.rpartition("/")
+    return frame.assign(structure=parts[0], algorithm=parts[2], family=parts[0].str.partition(" ")[0])
+
+
 devices = cached_until_change(queries.devices)
 run_groups = cached_until_change(page_queries.run_groups)
 runs = cached_until_change(queries.runs)
@@ -142,9 +151,15 @@ problems = cached_until_change(queries.problems)
 alerts = cached_until_change(queries.alerts)
 alert_precision = cached_until_change(alert_precisions.alert_precision)
 alert_events = cached_until_change(queries.alert_events)
+lasting_changes = cached_until_change(level_changes.lasting_changes)
 alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
+runs_of_layers = cached_until_change(queries_structured.runs_of_layers)
+runs_of_models = cached_until_change(queries_structured.runs_of_models)
+
+layer_cells = cached_frame(queries_structured.layer_cells, queries_structured.StructuredCell, _with_structure)
+model_cells = cached_frame(queries_structured.model_cells, queries_structured.StructuredCell, _with_structure)
 summaries = cached_frame(queries.summaries, queries.SummaryRow)
 problem_measurements = cached_frame(queries.measurements, queries.MeasurementRow)
 problem_comparisons = cached_frame(queries.comparisons, queries.ComparisonRow)
@@ -158,6 +173,7 @@ speed_of_light = cached_frame(queries_light.speed_of_light, queries_light.SpeedO
 verdict_counts = cached_frame(queries_changes.verdict_counts, queries_changes.VerdictCount)
 change_groups = cached_frame(queries_changes.change_groups, queries_changes.ChangeGroup)
 changes = cached_frame(queries_changes.changes, queries.VerdictRow, _with_shape)
+problem_levels = cached_frame(stored_levels.problem_levels, stored_levels.ProblemLevel)
 problem_verdicts = cached_frame(queries_changes.problem_verdicts, queries.VerdictRow)
 cell_differences = cached_frame(run_differences.cell_differences, run_differences.CellDifference, _with_shape)
 missing_cells = cached_frame(run_differences.missing_cells, run_differences.MissingCells)

@@ -1,4 +1,4 @@
-"""Regressions: lasting changes that alerts reported, by likely cause: size, commits, present state."""
+"""Regressions: lasting changes of the levels of all series, by likely cause: size, commits, present state."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pandas as pd
 
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
-from kswatch.dashboard.components.panels import choose_row, finding, hint, note
+from kswatch.dashboard.components.panels import choose_row, empty_state, finding, hint, note
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.server_settings import judgement_limits
 from kswatch.dashboard.formatting.labels import (
     cause_label,
     count,
@@ -19,18 +20,15 @@ from kswatch.dashboard.formatting.labels import (
     metric_label,
     percent,
 )
-from kswatch.db.alerts.causes import DETECTED_CAUSES
-from kswatch.db.queries.basic import AlertRow, RunRow
+from kswatch.db.levels.lasting_changes import LastingChange
+from kswatch.db.queries.basic import RunRow
 
 DAYS = {"30": "30 days", "90": "90 days", "365": "a year", "all": "all nights"}
-CAUSES = (*sorted(DETECTED_CAUSES), "environment", "canary")
-"""Causes of a change of level."""
-MOST_ALERTS = 500
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 COMMIT_LENGTH = 12
-STATES = {"resolved": "recovered", "accepted": "new level", "muted": "still there (muted)"}
-"""What an alert's state means for its change; others are still there."""
+STATES = {"recovered": "recovered", "lasting": "still there"}
 COLUMNS = (
-    *("since", "verdict", "largest change", "95 % interval", "problems", "implementation", "metric"),
+    *("since", "verdict", "largest change", "95 % interval", "series", "problem", "implementation", "metric"),
     *("state", "commits", "device", "alert"),
 )
 
@@ -42,55 +40,65 @@ def show() -> None:
         return
     days = url_state.select("Began in the last", "days", list(DAYS), "90", DAYS.__getitem__, width=BOX_WIDTH)
     found = _changes(days)
-    lasting = sum(alert.state not in STATES or alert.state == "muted" for alert, _ in found)
+    lasting = sum(one.state == "lasting" for one in found)
     finding(f"{count(len(found), 'lasting change')}, {lasting} still there")
-    note("Changes that alerts reported and confirmed; false alarms are left out.")
-    hint("`kswatch history` also lists changes of level that no alert reported.")
-    devices = cached_queries.devices()
-    for cause in CAUSES:
-        if of_cause := [pair for pair in found if pair[0].cause == cause]:
-            _show_cause(cause, of_cause, device_names(devices))
+    note("Levels of seven nights or more, of every series. Newer changes are found by alerts.")
+    if not found:
+        empty_state(
+            "No level of a series changed; those of imported or older nights are found by a command.",
+            ["kswatch", "history", "--rebuild"],
+        )
+        return
+    hint("`kswatch history` prints the same list, and `--json` each of the series.")
+    names = device_names(cached_queries.devices())
+    for cause in dict.fromkeys(one.cause for one in found):
+        _show_cause(cause, [one for one in found if one.cause == cause], names)
 
 
-def _changes(days: str) -> list[tuple[AlertRow, RunRow]]:
-    """The confirmed changes that began in these days, each with its first bad run, the newest first."""
-    alerts = cached_queries.alerts(limit=MOST_ALERTS)
-    kept = [one for one in alerts if one.cause in CAUSES and one.state != "false_alarm" and _is_certain(one)]
-    pairs = [
-        (one, cached_queries.run(one.explanation.get("first_bad_run") or one.opened_run_id)) for one in kept
+def _changes(days: str) -> list[LastingChange]:
+    """The changes of all devices that began in these days, the newest first."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)  # equal within a cached day
+    since = LONG_AGO if days == "all" else today - timedelta(days=int(days))
+    floor = judgement_limits().floor
+    found = [
+        change
+        for device in cached_queries.devices()
+        for change in cached_queries.lasting_changes(device, since, floor)
     ]
-    if days == "all":
-        return pairs
-    since = datetime.now(UTC) - timedelta(days=int(days))
-    return [(one, run) for one, run in pairs if run.started_at >= since]
+    return sorted(found, key=lambda one: one.since.started_at, reverse=True)
 
 
-def _is_certain(alert: AlertRow) -> bool:
-    return alert.confirmed or alert.cause not in DETECTED_CAUSES
-
-
-def _show_cause(cause: str, found: Sequence[tuple[AlertRow, RunRow]], names: dict[int, str]) -> None:
+def _show_cause(cause: str, found: Sequence[LastingChange], names: dict[int, str]) -> None:
     finding(f"{cause_label(cause)}: {count(len(found), 'change')}")
-    table = pd.DataFrame([_row(alert, run, names) for alert, run in found], columns=list(COLUMNS))
-    place = choose_row(table, f"regressions {cause}", "to open its alert")
-    if place is not None:
-        links.go_to("alerts", alert=table.loc[place, "alert"], state="all")
+    table = pd.DataFrame([_row(one, names) for one in found], columns=list(COLUMNS))
+    place = choose_row(table, f"regressions {cause}", "to open its alert, or its pattern where it has none")
+    if place is None:
+        return
+    chosen = found[place]
+    if chosen.alert is not None:
+        links.go_to("alerts", alert=chosen.alert, state="all")
+    problem = chosen.worst.problem
+    about = {name: getattr(problem, name) for name in ("pattern", "batch", "precision", "layout")}
+    links.go_to("pattern", device=chosen.device.uuid, **about)
 
 
-def _row(alert: AlertRow, run: RunRow, names: dict[int, str]) -> dict[str, object]:
-    worst: dict[str, float] = next(iter(alert.explanation.get("cells") or ()), {})
-    revisions = alert.explanation.get("revisions") or {}
-    commits = [str(revisions.get(side) or "unknown")[:COMMIT_LENGTH] for side in ("good", "bad")]
+def _row(one: LastingChange, names: dict[int, str]) -> dict[str, object]:
+    worst = one.worst
     return {
-        "since": f"{run.started_at:%Y-%m-%d}",
-        "verdict": alert.verdict,
-        "largest change": percent(alert.worst_change),
-        "95 % interval": interval(worst.get("change_low"), worst.get("change_high")),
-        "problems": alert.explanation.get("problems"),
-        "implementation": alert.implementation,
-        "metric": metric_label(alert.metric),
-        "state": STATES.get(alert.state, "still there"),
-        "commits": "..".join(commits),
-        "device": names.get(alert.device_id, str(alert.device_id)),
-        "alert": alert.id,
+        "since": f"{one.since.started_at:%Y-%m-%d}",
+        "verdict": one.verdict,
+        "largest change": percent(worst.change),
+        "95 % interval": interval(worst.change_low, worst.change_high),
+        "series": len(one.series),
+        "problem": worst.problem.words,
+        "implementation": one.implementation,
+        "metric": metric_label(one.metric),
+        "state": STATES[one.state],
+        "commits": f"{_commit(one.last_good)}..{_commit(one.since)}",
+        "device": names.get(one.device.id, one.device.model),
+        "alert": one.alert,
     }
+
+
+def _commit(run: RunRow) -> str:
+    return run.revision.commit[:COMMIT_LENGTH] if run.revision else "unknown"

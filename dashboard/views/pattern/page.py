@@ -18,6 +18,7 @@ from kswatch.dashboard.formatting.labels import cause_label, count, literal, met
 from kswatch.dashboard.views.heuristics.page import outcome_names
 from kswatch.dashboard.views.overview.changes import readable
 from kswatch.dashboard.views.pattern import night
+from kswatch.dashboard.views.pattern.levels import RATIO_SERIES, levels_of
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.records import ProblemKey
 from kswatch.errors import UsageError
@@ -77,9 +78,10 @@ def show() -> None:
     _problem_summary(scope, pattern, batch, compared)
     _status(scope, verdicts)
     _newest_metrics(scope, compared, outcomes)
-    _ratios(compared)
+    levels = levels_of(scope, problem)
+    _ratios(compared, levels)
     _predictions(outcomes)
-    _implementations(scope, cells)
+    _implementations(scope, cells, levels)
     night.show_night(scope, problem, set(cells["run_id"]))
     _verdicts(verdicts)
 
@@ -196,13 +198,16 @@ def _newest_metrics(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: p
             plain_metric("Correct heuristics", f"{correct} of {len(newest)}", delta=f"{fused} predict fused")
 
 
-def _ratios(compared: dict[str, pd.DataFrame]) -> None:
+def _ratios(compared: dict[str, pd.DataFrame], levels: pd.DataFrame) -> None:
+    of_ratio = {"latency": levels[levels["metric"].isin(list(RATIO_SERIES.values()))]}
     shown = {name: frame for name, frame in compared.items() if frame["speedup"].notna().any()}
     if shown:
         for column, (name, frame) in zip(st.columns(len(shown)), shown.items(), strict=True):
             with column:
                 chart(
-                    pattern_history.ratio_by_night(frame.dropna(subset=["speedup"]), RATIOS[name]),
+                    pattern_history.ratio_by_night(
+                        frame.dropna(subset=["speedup"]), RATIOS[name], of_ratio.get(name)
+                    ),
                     frame,
                     f"pattern_{name}_ratio",
                     f"The problem's {RATIOS[name]} by night.",
@@ -237,7 +242,7 @@ def _predictions(frame: pd.DataFrame) -> None:
     )
 
 
-def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
+def _implementations(scope: Scope, cells: pd.DataFrame, levels: pd.DataFrame) -> None:
     cold = cells[cells["mode"] != "hot"]
     held = [metric for metric in METRICS if cold[metric].notna().any()]
     if not held:
@@ -255,10 +260,12 @@ def _implementations(scope: Scope, cells: pd.DataFrame) -> None:
         frame = frame.assign(value_low=cold[bounds[0]], value_high=cold[bounds[1]])
     in_unit = frame.assign(floor_ratio=frame["floor_ratio"] * 100)  # stored as a share
     chart(
-        pattern_history.implementations_by_night(in_unit, metric, METRICS[metric]),
+        pattern_history.implementations_by_night(
+            in_unit, metric, METRICS[metric], levels[levels["metric"] == metric]
+        ),
         frame[["run_id", "started_at", "implementation", "status", metric, *bounds]],
         "pattern_implementations",
-        "Every implementation of this problem by night with its 95 % interval.",
+        "Every implementation of this problem by night with its 95 % interval and its levels.",
         on_choose=partial(url_state.remember, "night"),
     )
 
