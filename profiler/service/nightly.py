@@ -76,7 +76,7 @@ def run_night(
     One that cannot be measured stops no other; one that would be disturbed by another waits for it. Where an
     earlier start of the same night was killed, this one measures what that left.
     """
-    runs = ConcurrentRuns(store)
+    runs, defects = ConcurrentRuns(store), list[Exception]()
     present, absent = _targets(context, suite, specs)
     yield from absent
     limit_s = budget_s or parse_seconds(context.config.nightly_budget)
@@ -102,7 +102,14 @@ def run_night(
         if runs.in_progress:
             runs.wait()
         for run_thread in runs.ended():
-            yield _finished(store, run_thread, judge)
+            try:
+                night = _finished(store, run_thread, judge)
+            except Exception as error:  # a defect in one run must not end the nights of all others
+                defects.append(error)
+            else:
+                yield night
+    if defects:
+        raise defects[0]
 
 
 def _request_of(night: DeviceNight, limit_s: float) -> RequestedRun:
@@ -175,3 +182,7 @@ def _finished(store: Store, run_thread: RunThread, judge: Judge) -> DeviceNight:
         if requeue_or_fail(store, request, error):
             message += "; `kswatch nightly` within 12 hours, or `kswatch serve`, finishes this night"
         return replace(night, error=message)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}; this is a defect, please report it"
+        requests.finish(store, request.id, "failed", message, request.taken_at)
+        raise

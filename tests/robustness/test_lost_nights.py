@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import update
@@ -19,9 +20,11 @@ from kswatch.db.coordination.workers import Heartbeat, record_heartbeat
 from kswatch.db.queries import basic as queries
 from kswatch.db.schema.tables import Lease, Request
 from kswatch.db.store import Store
+from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.service.night_requests import NIGHTLY
+from kswatch.profiler.service.nightly import run_night
 from tests.robustness.kill_points import contents, differences, is_killed, snapshots
-from tests.robustness.planted_night import DEVICE, SUITE, TARGET, PlantedHost
+from tests.robustness.planted_night import DEVICE, SUITE, TARGET, PlantedEngine, PlantedHost
 from tests.robustness.test_kill_points import LATER, nightly_later, serve_later
 
 
@@ -199,3 +202,24 @@ def test_a_night_is_not_asked_for_again_after_the_schedule_moved_to_an_hour_that
         earlier.server(store).request_due_nightly()
         assert len(queries.requests(store)) == 1
         assert schedule_marks.last_due(store, NIGHTLY) == planted.due.replace(second=0, microsecond=0)
+
+
+def test_a_defect_in_the_run_of_one_device_leaves_the_nights_of_the_others(planted):
+    targets = {name: Target(replace(DEVICE, uuid=name, simulated=True), "cpu") for name in ("sim-a", "sim-b")}
+
+    def make_engine(target: Target, watchdog_s: float, stop: Event) -> PlantedEngine:
+        host = replace(planted, lasting_s=0.2, measured=fail if target.record.uuid == "sim-a" else print)
+        return PlantedEngine(host, target.record, stop)
+
+    def fail(problem: object) -> None:
+        raise ZeroDivisionError(f"a defect at {problem}")
+
+    context = planted.context(make_engine=make_engine, find_device=targets.__getitem__)
+    with closing(Store.open(planted.url)) as store:
+        nights = []
+        with pytest.raises(ZeroDivisionError):
+            for night in run_night(store, list(targets), SUITE.name, None, print, context):
+                nights.append(night)
+        assert [(night.device, night.run.state) for night in nights] == [("sim-b", "finished")]
+        states = {request.device: request.state for request in queries.requests(store)}
+        assert states == {"sim-a": "failed", "sim-b": "done"}
