@@ -84,6 +84,7 @@ def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
 
 
 def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from kswatch.db.cli.terminal import make_console
@@ -100,7 +101,8 @@ def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:
             state += f", {left_s[run.id] / 60:.1f} min left"
         kind = run.kind if run.origin == "measured" else f"{run.kind}, {run.origin}"
         statuses = ", ".join(f"{count} {status}" for status, count in run.by_status.items()) or "0"
-        table.add_row(str(run.id), started, run.device_model, run.suite, kind, state, statuses, commit)
+        stored = map(escape, (run.device_model, run.suite, kind, state, statuses, commit))
+        table.add_row(str(run.id), started, *stored)
     make_console().print(table)
 
 

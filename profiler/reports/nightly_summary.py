@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow
+from kswatch.db.queries.headline import headline
 from kswatch.db.store import Store
 from kswatch.profiler.diagnostics import Check
 from kswatch.profiler.reports.run_table import console, print_run
@@ -34,7 +36,7 @@ def print_night(store: Store, night: DeviceNight) -> None:
         print_run(store, night.run.run, out)
         _print_judgement(store, night.run.run, out)
     if night.error:
-        out.print(f"{night.device}: {night.error}", highlight=False)
+        out.print(f"{night.device}: {escape(night.error)}", highlight=False)
 
 
 def log_night(night: DeviceNight) -> None:
@@ -56,7 +58,7 @@ def _print_judgement(store: Store, run_id: int, out: Console) -> None:
     if too_short:
         out.print(f"{too_short} series have too few nights for a verdict yet.", highlight=False)
     for alert in _alerts(store, run_id):
-        out.print(f"Alert {alert.id} ({alert.state}): {alert.title}", highlight=False)
+        out.print(f"Alert {alert.id} ({alert.state}): {escape(alert.title)}", highlight=False)
 
 
 def _alerts(store: Store, run_id: int) -> list[AlertRow]:
@@ -81,6 +83,7 @@ def night_rows(store: Store, nights: Sequence[DeviceNight]) -> list[dict[str, ob
             "device": night.device,
             "suite": night.suite,
             "run": night.run,
+            "headline": headline(store, run_id=night.run.run) if night.run else None,
             "verdicts": dict(Counter(row.verdict for row in queries.verdicts(store, night.run.run)))
             if night.run
             else {},

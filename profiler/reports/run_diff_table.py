@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kswatch.profiler.reports.run_diff import CellChange, RunComparison
@@ -28,7 +29,7 @@ def print_comparison(compared: RunComparison, console: Console) -> None:
             f"{compared.only_after} only in run {compared.after}"
         )
     for change in compared.environment_changes:
-        console.print(f"environment: {change.name} was {change.before}, is {change.after}")
+        console.print(escape(f"environment: {change.name} was {change.before}, is {change.after}"))
 
 
 def _table(compared: RunComparison, cells: list[CellChange]) -> Table:

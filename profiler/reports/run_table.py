@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kswatch.db.cli.terminal import make_console
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.baseline_sets import RunSets, run_sets
 from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
-from kswatch.db.records import BASELINE_SETS, COMPARABLE
+from kswatch.db.records import BASELINE_SETS, COMPARABLE, EXPERT, PAPER
 from kswatch.db.store import Store
 
 MAX_ROWS = 40
@@ -37,13 +39,15 @@ def print_run(store: Store, run_id: int, console: Console) -> None:
         for name in BASELINE_SETS
         for row in queries.summaries(store, run_id, metric="latency", baselines=name)
     ]
-    console.print(_problem_table(queries.comparisons(store, run_id), times), _headline_table(headlines))
+    sets = run_sets(store, [run_id])[run_id]
+    compared = queries.comparisons(store, run_id, baselines=sets.headline)
+    console.print(_problem_table(compared, times, sets.headline), _headline_table(headlines, sets))
     if failures := _failures(measured):
         console.print(failures)
 
 
-def _problem_table(comparisons: Sequence[ComparisonRow], times: Times) -> Table:
-    table = Table(title="latency: fused against the fastest baseline", title_justify="left")
+def _problem_table(comparisons: Sequence[ComparisonRow], times: Times, baselines: str) -> Table:
+    table = Table(title=f"latency: fused against the fastest baseline of {baselines}", title_justify="left")
     for name in ("pattern", "batch", "precision", "layout"):
         table.add_column(name, no_wrap=True)
     for name in ("fused", "fastest baseline", "speedup", "95 % interval"):
@@ -66,7 +70,7 @@ def _problem_cells(row: ComparisonRow, times: Times) -> Iterable[str]:
     yield row.layout
     yield _time(times.get((row.problem_id, "fused")))
     if row.speedup is None or row.best_baseline is None:
-        yield f"left out ({row.left_out})"
+        yield f"left out ({escape(row.left_out or '')})"
         return
     yield f"{row.best_baseline} {_time(times.get((row.problem_id, row.best_baseline)))}"
     yield f"[{_style(row)}]{row.speedup:.2f}×[/]"
@@ -91,11 +95,12 @@ def _time(row: MeasurementRow | None) -> str:
     return f"{row.latency_ms:.3g} ms " + (f"±{percent:.1f} %" if percent < 100 else "± over 100 %")
 
 
-def _headline_table(headlines: Sequence[SummaryRow]) -> Table:
+def _headline_table(headlines: Sequence[SummaryRow], sets: RunSets) -> Table:
+    rivals = f"; expert: also rivals ({escape(sets.in_words)})" if sets.headline == EXPERT else ""
     table = Table(
         title="headline (speedup > 1: fused is faster than the fastest of these baselines)",
         title_justify="left",
-        caption="paper: " + ", ".join(BASELINE_SETS["paper"]) + "; all: with bmm_strided and bmm_blockdense",
+        caption=f"paper: {', '.join(BASELINE_SETS[PAPER])}; all: with bmm_strided and bmm_blockdense{rivals}",
         caption_justify="left",
     )
     for name in ("baselines", "precision", "layout"):
@@ -141,4 +146,4 @@ def _reason(rows: Sequence[MeasurementRow]) -> str:
     if rows[0].status == "not_converged":
         return "too few samples for an interval of the required width; the median is used, with this flag"
     several = len({row.reason for row in rows}) > 1
-    return f"{rows[0].reason or ''}{'; others similar' if several else ''}"
+    return f"{escape(rows[0].reason or '')}{'; others similar' if several else ''}"

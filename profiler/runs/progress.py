@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBar
 
@@ -154,7 +155,7 @@ class BarProgress(Progress):
 
     def note(self, sentence: str) -> None:
         """Print it above the bar."""
-        self._console.print(f"note: {sentence}", highlight=False)
+        self._console.print(f"note: {escape(sentence)}", highlight=False)
 
     def starting(self, problem: Problem) -> None:
         """Show the problem beside the bar."""
@@ -168,7 +169,7 @@ class BarProgress(Progress):
     def end(self, sentence: str) -> None:
         """Remove the bar and print the outcome."""
         self._bar.stop()
-        self._console.print(sentence, highlight=False)
+        self._console.print(escape(sentence), highlight=False)
 
 
 def for_terminal() -> Progress:
