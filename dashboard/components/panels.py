@@ -14,8 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from kswatch.dashboard.charts.dark_figure import in_dark
 from kswatch.dashboard.components import downloads, timezone, url_state
+from kswatch.dashboard.components.dark_figure import in_dark
 from kswatch.dashboard.components.figure_timezone import in_zone
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import duration, literal
@@ -89,6 +89,7 @@ def chart(
     alt: str,
     on_open: Callable[[str], None] | None = None,
     on_choose: Callable[[str], None] | None = None,
+    shown: str = "its night",
 ) -> None:
     """Draw a figure as wide as its container, with downloads of its data as CSV and of itself as PNG.
 
@@ -100,6 +101,7 @@ def chart(
         on_open: opens a clicked point on another page; receives the first word of the point's entry in its
             trace's `ids`, which must differ within a trace: Plotly draws only the first of equal ones.
         on_choose: the same, for a click that stays on the page.
+        shown: what the page then shows.
     """
     config = {
         "displaylogo": False,
@@ -121,7 +123,7 @@ def chart(
             _csv_button(data, name)
             if on_open or on_choose:
                 _choose_point(data, name, on_open, on_choose)
-                st.caption("Click a point to open it." if on_open else "Click a point to show its night.")
+                st.caption("Click a point to open it." if on_open else f"Click a point to show {shown}.")
     target = clicked(figure, state) if on_open else None
     if on_open and target is not None:
         on_open(target)

@@ -25,8 +25,8 @@ from kswatch.db.queries import measurements as queries_measurements
 from kswatch.db.queries import page_queries, regression_inputs
 from kswatch.db.queries import run_diff as run_differences
 from kswatch.db.queries import speed_of_light as queries_light
-from kswatch.db.queries import structured_cells as queries_structured
 from kswatch.db.queries import verdicts as queries_changes
+from kswatch.db.queries.structures import cells as queries_structured
 from kswatch.db.records import ALL, ProblemKey
 from kswatch.db.store import Store
 

@@ -3,7 +3,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from kswatch.dashboard.charts.dark_figure import in_dark
 from kswatch.dashboard.charts.palette import (
     BAD,
     DARK,
@@ -16,6 +15,7 @@ from kswatch.dashboard.charts.palette import (
     translucent,
 )
 from kswatch.dashboard.charts.style import blank
+from kswatch.dashboard.components.dark_figure import in_dark
 from kswatch.db.records import IMPLEMENTATIONS
 
 # Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency (2009)

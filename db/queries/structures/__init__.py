@@ -1,0 +1,1 @@
+"""Reads of layers and models."""
