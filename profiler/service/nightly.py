@@ -82,7 +82,7 @@ def run_night(
     limit_s = budget_s or parse_seconds(context.config.nightly_budget)
     found = request_night(
         store,
-        {target.record.uuid: _request_of(night, limit_s) for night, target in present},
+        {target.record.uuid: _request_of(night, target, limit_s) for night, target in present},
         context.find_device,
         context.config.lease_s,
         now(),
@@ -112,9 +112,11 @@ def run_night(
         raise defects[0]
 
 
-def _request_of(night: DeviceNight, limit_s: float) -> RequestedRun:
+def _request_of(night: DeviceNight, target: devices.Target, limit_s: float) -> RequestedRun:
+    """The night's request: by UUID, since `cpu` means another device on another host of the same store."""
+    device = night.device if target.record.simulated else target.record.uuid
     arguments = {"budget": f"{limit_s:.3f}s"}
-    return RequestedRun(night.suite, night.device, asked_by=COMMAND, arguments=arguments, kind=NIGHTLY)
+    return RequestedRun(night.suite, device, asked_by=COMMAND, arguments=arguments, kind=NIGHTLY)
 
 
 def _not_measured_here(

@@ -20,6 +20,7 @@ from kswatch.db.coordination.workers import Heartbeat, record_heartbeat
 from kswatch.db.queries import basic as queries
 from kswatch.db.schema.tables import Lease, Request
 from kswatch.db.store import Store
+from kswatch.errors import MeasurementError
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.service.night_requests import NIGHTLY
 from kswatch.profiler.service.nightly import run_night
@@ -223,3 +224,24 @@ def test_a_defect_in_the_run_of_one_device_leaves_the_nights_of_the_others(plant
         assert [(night.device, night.run.state) for night in nights] == [("sim-b", "finished")]
         states = {request.device: request.state for request in queries.requests(store)}
         assert states == {"sim-a": "failed", "sim-b": "done"}
+
+
+def test_hosts_of_one_store_take_up_their_own_nights_though_they_name_their_devices_alike(planted):
+    elsewhere = Target(replace(DEVICE, uuid="cpu-elsewhere"), "cpu")
+
+    def nightly(own: Target) -> list[str | None]:
+        def find(spec: str) -> Target:
+            if spec in ("cpu", own.record.uuid):
+                return own
+            raise MeasurementError(f"no device {spec}")
+
+        with closing(Store.open(planted.url)) as store:
+            context, later = planted.context(find_device=find), datetime.now(UTC) + LATER
+            nights = run_night(store, ["cpu"], SUITE.name, None, print, context, lambda: later)
+            return [night.error for night in nights]
+
+    assert is_killed(lambda: nightly(TARGET), 12, "after")
+    assert nightly(elsewhere) == [None]
+    assert sorted(nightly_runs(planted.url)) == ["finished", "running"]
+    assert nightly(TARGET) == [None]
+    assert nightly_runs(planted.url) == ["finished", "finished"]
