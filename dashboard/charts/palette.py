@@ -1,9 +1,9 @@
 """The colours: an implementation looks the same on every chart, in a light and in a dark shade.
 
-Charts are drawn in the light shades; `components.dark_figure.in_dark` exchanges each for its twin. Chosen by search so
-that any two implementations can be distinguished in normal vision and under simulated protanopia,
-deuteranopia and tritanopia, and every mark contrasts with its page by 3:1 (text by 4.5:1). Symbols repeat
-the colours.
+Charts are drawn in the light shades; `components.dark_figure.in_dark` exchanges each for its twin. Chosen
+by search so that any two implementations can be distinguished in normal vision and under simulated
+protanopia, deuteranopia and tritanopia, and every mark contrasts with its page by 3:1 (text by 4.5:1).
+Symbols repeat the colours.
 """
 
 from __future__ import annotations

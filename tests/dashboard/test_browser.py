@@ -16,6 +16,8 @@ pytestmark = pytest.mark.browser
 
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 400, "height": 900}
+OF_EMPTY_PAGES = {"ask": "kswatch serve", "layers": "kswatch profile layers"}
+"""Commands that pages of an empty store name, where it is not the one that measures a night."""
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 FITS = "width => document.querySelector('[data-testid=stMain]').scrollWidth <= width"
 
@@ -55,7 +57,7 @@ def test_every_page_of_an_empty_store_shows_the_command_to_run(desk: Page, empty
     for entry in PAGES:
         open_from_menu(desk, entry)
         assert desk.locator("[data-testid=stException]").count() == 0, entry.path
-        command = "kswatch serve" if entry.path == "ask" else "kswatch nightly"
+        command = OF_EMPTY_PAGES.get(entry.path, "kswatch nightly")
         expect(desk.locator("code", has_text=command).first).to_be_visible()
 
 
