@@ -148,36 +148,47 @@ class STLinear(nn.Module):
             )
         flat = _as_matrix(x, features_last)
         rows = flat.shape[0 if features_last else 1]
-        tiles = tiles_of(padded(flat, self.tile, self.layout).contiguous(), self.tile, self.layout)
-        multiply = self._by_channels if self.algorithm == STOCK else self._by_core
-        y = untiled(multiply(tiles), rows, self.layout)
+        y = self.decode(self.multiply(self.encode(flat)), rows)
         if self.bias is not None:
             y = y + (self.bias if features_last else self.bias[:, None])
         shape = (*x.shape[:-1], self.out_features) if features_last else (self.out_features, *x.shape[1:])
         return y.view(shape)
 
-    def _by_core(self, tiles: torch.Tensor) -> torch.Tensor:
-        """Tiles of Y from tiles of X (n/t, k/t, t, t), with the core as a Kronecker-sparse product."""
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """The channels of each tile of X, (rows, k) or (k, rows): the core's input.
+
+        Of shape (n/t, k/t·r) or (k/t·r, n/t) with the channel fastest; (r, n/t, k/t) by `stl_bmm`.
+        """
+        tiles = tiles_of(padded(x, self.tile, self.layout).contiguous(), self.tile, self.layout)
         across, along, tile, _ = tiles.shape
-        outputs = self.out_features // tile
+        if self.algorithm == STOCK:
+            encoded = self.encoder @ tiles.permute(2, 3, 0, 1).reshape(tile**2, across * along)
+            return encoded.view(self.rank, across, along)
         if self.layout == "batch_first":
             encoded = tiles.reshape(-1, tile**2) @ self.encoder.t()
-            product = self.core(encoded.view(across, along * self.rank), self.algorithm, self.layout)
-            return (product.view(-1, self.rank) @ self.decoder.t()).view(across, outputs, tile, tile)
+            return encoded.view(across, along * self.rank)
         encoded = self.encoder @ tiles.permute(1, 2, 3, 0).reshape(along, tile**2, across)
-        product = self.core(encoded.reshape(along * self.rank, across), self.algorithm, self.layout)
-        decoded = self.decoder @ product.view(outputs, self.rank, across)
-        return decoded.view(outputs, tile, tile, across).permute(3, 0, 1, 2)
+        return encoded.reshape(along * self.rank, across)
 
-    def _by_channels(self, tiles: torch.Tensor) -> torch.Tensor:
-        """The same with the channels slowest, so that `torch.bmm` needs no permutation."""
-        across, along, tile, _ = tiles.shape
-        outputs = self.out_features // tile
-        encoded = self.encoder @ tiles.permute(2, 3, 0, 1).reshape(tile**2, across * along)
-        channels = self._weight_by_channel() if self._channels is None else self._channels
-        product = torch.bmm(encoded.view(self.rank, across, along), channels)
-        decoded = self.decoder @ product.view(self.rank, across * outputs)
-        return decoded.view(tile, tile, across, outputs).permute(2, 3, 0, 1)
+    def multiply(self, encoded: torch.Tensor) -> torch.Tensor:
+        """The core product, with shapes as in `encode` and m in place of k."""
+        if self.algorithm == STOCK:
+            return torch.bmm(encoded, self._weight_by_channel() if self._channels is None else self._channels)
+        return self.core(encoded, self.algorithm, self.layout)
+
+    def decode(self, product: torch.Tensor, rows: int) -> torch.Tensor:
+        """Y, (rows, m) or (m, rows), of the core's output."""
+        outputs, tile = self.out_features // self.tile, self.tile
+        if self.algorithm == STOCK:
+            decoded = self.decoder @ product.view(self.rank, -1 if product.numel() else 0)
+            tiles = decoded.view(tile, tile, product.shape[1], outputs).permute(2, 3, 0, 1)
+        elif self.layout == "batch_first":
+            decoded = product.view(-1, self.rank) @ self.decoder.t()
+            tiles = decoded.view(product.shape[0], outputs, tile, tile)
+        else:
+            decoded = self.decoder @ product.view(outputs, self.rank, product.shape[1])
+            tiles = decoded.view(outputs, tile, tile, product.shape[1]).permute(3, 0, 1, 2)
+        return untiled(tiles, rows, self.layout)
 
     def _weight_by_channel(self) -> torch.Tensor:
         weight: Any = self.core.weight

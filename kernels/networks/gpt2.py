@@ -6,10 +6,11 @@ from math import pi, sqrt
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu
 
 from kswatch.kernels.models.base import PUBLISHED, Variant
 from kswatch.kernels.models.gpt2 import DEPTH, HEADS, HIDDEN, POSITIONS, VOCABULARY, WIDTH
+from kswatch.kernels.networks.attention import fair_attention, written_out_attention
 from kswatch.kernels.networks.weights import WeightSource
 
 HEAD_WIDTH = WIDTH // HEADS
@@ -60,9 +61,9 @@ class Block(nn.Module):
             one.unflatten(-1, (HEADS, HEAD_WIDTH)).transpose(1, 2) for one in self.qkv(x).chunk(3, dim=-1)
         )
         if self.is_published:
-            mixed = written_out_attention(q, k, v)
+            mixed = written_out_attention(q, k, v, causal=True)
         else:
-            mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
+            mixed = fair_attention(q, k, v, causal=True)
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))
 
 
@@ -78,15 +79,6 @@ class TransposedLinear(nn.Module):
         """The layer applied to (..., in_features)."""
         y = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight)
         return y.view(*x.shape[:-1], -1)
-
-
-def written_out_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Causal attention of (batch, heads, length, width) by two products, a mask and a softmax."""
-    scores = q @ k.transpose(-1, -2) / sqrt(q.shape[-1])
-    length = scores.shape[-1]
-    seen = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
-    masked = torch.where(seen, scores, torch.finfo(scores.dtype).min)
-    return masked.softmax(dim=-1) @ v
 
 
 def written_out_gelu(x: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from kswatch.kernels.models.base import PUBLISHED, Variant
 from kswatch.kernels.models.vit_s16 import (
@@ -18,6 +17,7 @@ from kswatch.kernels.models.vit_s16 import (
     SIDE,
     WIDTH,
 )
+from kswatch.kernels.networks.attention import fair_attention
 from kswatch.kernels.networks.weights import WeightSource
 
 QKV = ("to_q", "to_k", "to_v")
@@ -88,7 +88,7 @@ class Attention(nn.Module):
             scores = torch.einsum("bhid,bhjd->bhij", q, k) * HEAD_WIDTH**-0.5
             mixed = torch.einsum("bhij,bhjd->bhid", scores.softmax(dim=-1), v)
         else:
-            mixed = scaled_dot_product_attention(q, k, v)
+            mixed = fair_attention(q, k, v)
         return self.to_out(mixed.transpose(1, 2).reshape(x.shape))
 
     def _products(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
