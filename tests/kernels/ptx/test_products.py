@@ -51,7 +51,7 @@ def small_trials() -> Iterator[Trial]:
 
 
 def warpgroup_pairs() -> list[tuple[Problem, Tile]]:
-    """Those of `python -m kswatch.kernels.fused.cuda_checks.trust`, with batches that take seconds here."""
+    """Those of `python -m kswatch.kernels.fused.cuda_checks.trust`."""
     groups = trust_record.checks_by_group(H200).values()
     return [(problem, tile) for pairs in groups for problem, tile in pairs]
 
@@ -132,9 +132,9 @@ def test_all_trials_are_right_and_clean(family, precision):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32"])
-def test_all_pairs_of_trust_are_right_and_clean(precision):
-    chosen = [pair for pair in warpgroup_pairs() if pair[0].precision == precision]
+@pytest.mark.parametrize("group", trust_record.checks_by_group(H200))
+def test_all_pairs_of_trust_are_right_and_clean(group):
+    chosen = trust_record.checks_by_group(H200)[group]
     compile_together((tile, 90) for _, tile in chosen)
     wrong = {
         f"{problem}, {tile}": faults
