@@ -28,7 +28,12 @@ def report_of(tmp_path, *arguments: str) -> dict:
 
 FIRST, LAST = 7, 8
 """Nights with the planted regression."""
-PLANTED = ("--nights", "13", "--plant", f"fused:+10%@{FIRST}-{LAST}")
+PLANTED = ("--nights", "13", "--plant", f"fused:+5%@{FIRST}-{LAST}")
+
+
+LATE = {1: 1}
+"""By seed: nights later than the third one after the fix. With seed 1 one of the 16 series is an outlier of
+6.8 noise units on the first of them, and an alert does not recover while one of its series is slower."""
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -37,11 +42,10 @@ def test_a_planted_regression_is_one_alert_confirmed_at_once_and_resolved_after_
     (alert,) = [one for one in report["alerts"] if one["confirmed"]]
     assert (alert["implementation"], alert["cause"], alert["state"]) == ("fused", "code", "resolved")
     events = [one for one in report["news"] if one["alert"] == alert["id"]]
-    *first, resolved = events
-    assert {one["night"] for one in first} == {FIRST}
-    assert first[0]["news"] == "opened" and first[-1]["confirmed"]
-    assert (resolved["news"], resolved["confirmed"]) == ("resolved", True)
-    assert resolved["night"] >= LAST + GOOD_NIGHTS
+    assert [(one["night"], one["news"], one["confirmed"]) for one in events] == [
+        (FIRST, "opened", True),
+        (LAST + GOOD_NIGHTS + LATE.get(seed, 0), "resolved", True),
+    ]
     explanation = alert["explanation"]
     assert explanation["last_good_run"] < explanation["first_bad_run"] == events[0]["run"]
     fused_cells = len(PROBLEMS)
@@ -53,9 +57,10 @@ def test_the_text_lists_each_event_each_confirmed_alert_and_the_counts(tmp_path)
     pattern = re.compile(
         r"night (\d+): alert \d+ (opened|confirmed|resolved), (confirmed|provisional), \w+: .+"
     )
-    opened, resolved = (pattern.fullmatch(line).group(1, 2) for line in events if ", confirmed, " in line)
-    assert opened == (str(FIRST), "opened")
-    assert resolved[1] == "resolved" and int(resolved[0]) >= LAST + GOOD_NIGHTS
+    assert [pattern.fullmatch(line).group(1, 2) for line in events if ": fused slower" in line] == [
+        (str(FIRST), "opened"),
+        (str(LAST + GOOD_NIGHTS), "resolved"),
+    ]
     assert all(map(pattern.fullmatch, events))
     assert re.fullmatch(
         r"alert \d+: attributed to code; first bad run \d+, last good run \d+; revisions \w{40} -> \w{40}; "
@@ -72,7 +77,7 @@ def quiet_alerts(tmp_path, nights: int, seed: int) -> list[dict]:
 def test_quiet_nights_confirm_nothing_and_rarely_open_an_alert(tmp_path):
     found = quiet_alerts(tmp_path, nights=24, seed=1)
     assert not any(one["confirmed"] for one in found)
-    assert len(found) <= 24 / 2  # real noise has outliers on many a night; measured again, they end
+    assert len(found) <= 4  # 5 % of 24 nights are 1.2; more than 4 happen once in 100 such seasons
 
 
 @pytest.mark.slow
