@@ -35,6 +35,8 @@ class Implementation(ABC):
     """A named way to compute the product of a problem."""
 
     name: str
+    fixes_threads: bool = False
+    """Whether a product keeps the number of CPU threads that torch had when it was prepared."""
 
     @abstractmethod
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
@@ -114,6 +116,16 @@ class Implementation(ABC):
     def memory_bytes(self, problem: Problem) -> int:
         """Peak bytes of weights, input, output and temporaries while the product runs."""
         return 2 * problem.compulsory_bytes
+
+    def caveats(self, problem: Problem, device: torch.device) -> tuple[str, ...]:
+        """Flags of what its time includes besides the product; empty for most."""
+        del problem, device
+        return ()
+
+    def compile_ms(self, problem: Problem, device: torch.device) -> float | None:
+        """Time that the last `prepare` of this problem spent compiling; None where nothing is compiled."""
+        del problem, device
+        return None
 
     def code_hash(self, problem: Problem, device: torch.device) -> str | None:
         """Hash of the machine code, where this project compiles it; None for libraries."""

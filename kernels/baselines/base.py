@@ -1,4 +1,4 @@
-"""The base class of the baselines; a tiny product with torch shows whether torch supports a problem."""
+"""The base class of the baselines; a tiny product shows whether a library supports a problem."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from kswatch.kernels.problem import Problem
 
 
 class Baseline(Implementation):
-    """A method of stock torch."""
+    """A method of stock torch, or of another library."""
+
+    library = f"torch {torch.__version__}"
+    """The library, with its version, whose errors make a problem unsupported."""
 
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
-        """The limit of the method or the device, or torch's error for a tiny problem of this kind."""
+        """The limit of the method or the device, or the library's error for a tiny problem of this kind."""
         return (
             self.limitation(problem)
             or unsupported_precision(problem.precision, device)
-            or _torch_error(self, self.probe(problem), device)
+            or self.refusal(problem, device)
         )
+
+    def refusal(self, problem: Problem, device: torch.device) -> str | None:
+        """The library's error for a tiny problem of this kind; None where it computes one."""
+        return _refusal(self, self.probe(problem), device)
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
         """A closure over the re-laid weights; call it without autograd, inside `precision_scope`.
@@ -79,12 +86,12 @@ class Baseline(Implementation):
         return None
 
     def probe(self, problem: Problem) -> Problem:
-        """A tiny problem that torch supports if and only if it supports this one."""
+        """A tiny problem that the library supports if and only if it supports this one."""
         return replace(problem, pattern=Pattern(2, 16, 16, min(problem.pattern.d, 2)), batch=16)
 
 
 @cache
-def _torch_error(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
+def _refusal(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
     dtype = STORAGE_DTYPES[probe.precision]
     weights = torch.zeros(probe.pattern.as_tuple(), dtype=dtype, device=device)
     x = torch.zeros(probe.input_shape, dtype=dtype, device=device)
@@ -93,7 +100,7 @@ def _torch_error(baseline: Baseline, probe: Problem, device: torch.device) -> st
             baseline.build(probe, weights)(x).sum().item()
     except (torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:  # torch's errors have no common type: RuntimeError, ValueError, Triton's own
+    except Exception as error:  # libraries' errors have no common type: RuntimeError, ValueError, ...
         message = str(error).strip().splitlines() or [type(error).__name__]
-        return f"torch {torch.__version__} refuses {probe.precision} on {device.type}: {message[0]}"
+        return f"{baseline.library} refuses {probe.precision} on {device.type}: {message[0]}"
     return None

@@ -6,9 +6,14 @@ lack them; and a new version of one changes that rival's times, not those of any
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+SYSTEM_POCL = "libpocl"
+"""OpenCL on CPUs of the system's own packages, beside the one that the extra brings."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +32,20 @@ RIVAL_LIBRARIES: dict[str, Libraries] = {
     "cutensor": Libraries({"cuda": ("nvmath-python",)}, ("cutensor-cu13", "cutensor-cu12"), "rivals-gpu"),
     "compiled": Libraries({"cpu": ("torch",), "cuda": ("torch", "triton")}, extra="rivals-gpu"),
     "lazylinop": Libraries(
-        {"cpu": ("lazylinop", "pyopencl"), "cuda": ("lazylinop",)}, ("pocl-binary-distribution",), "rivals"
+        {"cpu": ("lazylinop", "pyopencl"), "cuda": ("lazylinop",)},
+        ("pocl-binary-distribution", SYSTEM_POCL),
+        "rivals",
     ),
     "triton": Libraries({"cuda": ("triton",)}, extra="rivals-gpu"),
 }
 
 
 def missing_libraries(rival: str, device_kind: str) -> str | None:
-    """Why a rival cannot be had on devices of a kind: `not installed: pip install …`; None where it can.
-
-    A rival that never computes on this kind of device lacks what it needs elsewhere.
-    """
+    """Why a rival cannot be had on devices of a kind: `not installed: pip install …`; None where it can."""
     libraries = RIVAL_LIBRARIES[rival]
-    needed = libraries.needed.get(device_kind) or next(iter(libraries.needed.values()))
-    if all(_version(name) for name in needed):
+    if device_kind not in libraries.needed:
+        return f"computes on NVIDIA GPUs only, not on the {device_kind}"
+    if all(_version(name) for name in libraries.needed[device_kind]):
         return None
     return f"not installed: pip install -c constraints.txt 'kswatch[{libraries.extra}]'"
 
@@ -55,7 +60,7 @@ def rival_versions(device_kind: str) -> dict[str, dict[str, str]]:
     return {
         rival: _versions((*libraries.needed[device_kind], *libraries.recorded))
         for rival, libraries in RIVAL_LIBRARIES.items()
-        if device_kind in libraries.needed and missing_libraries(rival, device_kind) is None
+        if missing_libraries(rival, device_kind) is None
     }
 
 
@@ -66,8 +71,19 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
 
 @cache
 def _version(distribution: str) -> str | None:
-    """The version of an installed distribution; None where it is not installed."""
+    """The version of an installed distribution, or of the system's pocl; None where it is not installed."""
+    if distribution == SYSTEM_POCL:
+        return _system_pocl()
     try:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def _system_pocl() -> str | None:
+    """The version in the file name of the system's pocl, which OpenCL's loader finds by an `.icd` file."""
+    folder = Path(os.environ.get("OCL_ICD_VENDORS") or "/etc/OpenCL/vendors")
+    for file in sorted(folder.glob("pocl*.icd")):
+        library = Path(file.read_text(encoding="utf-8").strip()).name
+        return library.partition(".so.")[2] or library
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -113,7 +113,7 @@ class TorchWorkload(Workload):
 
     def prepare(self, implementation: Implementation) -> Launchable:
         """See `Workload`."""
-        with _few_threads(self.problem):
+        with nullcontext() if implementation.fixes_threads else _few_threads(self.problem):
             product = implementation.prepare(self.problem, self._weights)
         self._products[implementation.name] = product
         inputs, outputs, count = self._inputs, self._outputs, len(self._inputs)

@@ -103,15 +103,30 @@ QUIET_LOAD = 0.3
 
 
 def twin_ratios(folder: Path) -> Iterator[Figure]:
-    """The CPU twin against the best baseline; `twin_times.py` prints every row on stderr."""
+    """The CPU twin against the best baseline; `twin_times.py` prints every row on stderr.
+
+    Then over the rivals of `expert` that are installed, on the smaller batches: compiling takes its time.
+    """
     del folder
     yield from twin_medians("1 thread", rig("twin_times", "--json"))
+    expert = rig("twin_times", "--json", "--baselines", "expert", "--precision", "fp32", "--batch", "1568")
+    yield from twin_over_rivals(expert)
     avx2 = rig("twin_times", "--json", "--march", "x86-64-v3", "--precision", "fp32", variables=AVX2)
     yield from twin_medians("AVX2, 1 thread", avx2)
     if os.getloadavg()[0] - 1 > QUIET_LOAD:  # the rig above was the one running process
         print("twin: 2 threads skipped, because other processes are running")
         return
     yield from twin_medians("2 threads", rig("twin_times", "--json", "--threads", "2"))
+
+
+def twin_over_rivals(report: str) -> Iterator[Figure]:
+    """The median ratio to each rival by layout, and to the best of `expert`."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in json.loads(report):
+        for name, ratio in {"best of expert": row["ratio"], **row["rivals"]}.items():
+            groups.setdefault((name, row["layout"]), []).append(ratio)
+    for (name, layout), ratios in sorted(groups.items()):
+        yield Figure(f"twin over {name}, {layout}, {len(ratios)} rows", statistics.median(ratios), "×")
 
 
 def twin_medians(title: str, report: str) -> Iterator[Figure]:

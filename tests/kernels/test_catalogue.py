@@ -2,16 +2,18 @@ import pytest
 
 from kswatch.db import records
 from kswatch.errors import UsageError
-from kswatch.kernels.catalogue import IMPLEMENTATIONS, implementation
+from kswatch.kernels.baselines.rival_libraries import RIVAL_LIBRARIES
+from kswatch.kernels.catalogue import IMPLEMENTATIONS, RIVALS, implementation
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 
 def test_the_catalogue_has_the_names_of_the_records_in_their_order() -> None:
     assert tuple(candidate.name for candidate in IMPLEMENTATIONS) == records.IMPLEMENTATIONS
+    assert tuple(candidate.name for candidate in RIVALS) == records.RIVALS == tuple(RIVAL_LIBRARIES)
 
 
-@pytest.mark.parametrize("name", records.IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", records.KNOWN_IMPLEMENTATIONS)
 def test_an_implementation_is_found_by_its_name(name: str) -> None:
     assert implementation(name).name == name
 

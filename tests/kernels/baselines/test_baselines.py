@@ -11,6 +11,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope
 from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.kernels.reference import make_operands
+from tests.kernels.products import poisoned, supported_products
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,10 +33,6 @@ PATTERNS = [
 ]
 
 
-def poisoned(shape: tuple[int, ...], **options: object) -> torch.Tensor:
-    return torch.full(shape, float("nan"), **options)
-
-
 def may_be_unsupported(name: str, problem: Problem) -> bool:
     if name == "bmm_strided":
         return problem.layout == "batch_first" and problem.pattern.d > 1
@@ -44,14 +41,14 @@ def may_be_unsupported(name: str, problem: Problem) -> bool:
 
 def computed(name: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
     """(y, weights, x), y allocated full of NaN; None where the method correctly refuses the problem."""
-    candidate = implementation(name)
-    if candidate.unsupported(problem, CPU):
-        assert may_be_unsupported(name, problem)
-        return None
     weights, x = make_operands(problem, CPU, seed=problem.batch)
     before = weights.clone(), x.clone()
+    products = supported_products([name], problem, weights)
+    if not products:
+        assert may_be_unsupported(name, problem)
+        return None
     with precision_scope(problem):
-        y = candidate.prepare(problem, weights)(x, empty=poisoned)
+        y = products[name](x, empty=poisoned)
     assert torch.equal(weights, before[0])
     assert torch.equal(x, before[1])
     return y, weights, x

@@ -15,7 +15,7 @@ from kswatch.kernels.baselines.rival_libraries import (
 
 
 @pytest.fixture
-def installed(monkeypatch):
+def installed(monkeypatch, tmp_path):
     """A machine that has the given distributions."""
     versions: dict[str, str] = {}
 
@@ -25,6 +25,7 @@ def installed(monkeypatch):
         return versions[name]
 
     monkeypatch.setattr(rival_libraries, "version", found)
+    monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path))
     rival_libraries._version.cache_clear()
     yield versions
     rival_libraries._version.cache_clear()
@@ -46,10 +47,17 @@ def test_what_a_rival_depends_on_besides_is_recorded_where_it_is_installed(insta
     assert rival_versions("cuda")["cutensor"] == {"nvmath-python": "1.0.0", "cutensor-cu13": "2.8.1"}
 
 
+def test_the_systems_pocl_is_recorded_by_the_name_of_its_library(installed, tmp_path) -> None:
+    installed |= {"lazylinop": "1.24.28", "pyopencl": "2026.1.4"}
+    (tmp_path / "pocl.icd").write_text("/usr/lib/x86_64-linux-gnu/libpocl.so.2.10.0\n")
+    assert rival_versions("cpu")["lazylinop"]["libpocl"] == "2.10.0"
+
+
 def test_no_rival_for_gpus_alone_is_had_on_a_cpu(installed) -> None:
     installed |= {name: "1" for one in RIVAL_LIBRARIES.values() for name in one.needed.get("cuda", ())}
     assert rival_versions("cuda").keys() == {"cutensor", "compiled", "lazylinop", "triton"}
     assert rival_versions("cpu").keys() == {"compiled"}
+    assert missing_libraries("triton", "cpu") == "computes on NVIDIA GPUs only, not on the cpu"
 
 
 @pytest.mark.parametrize("rival", RIVAL_LIBRARIES)

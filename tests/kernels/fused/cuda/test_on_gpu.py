@@ -14,6 +14,7 @@ from kswatch.kernels.fused.cuda.tile_candidates import HOPPER
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 from kswatch.kernels.reference import check, make_operands, reference
+from tests.kernels.products import poisoned
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,10 +36,6 @@ GPU = torch.device("cuda", 0)
 def prepared(problem):
     weights, x = make_operands(problem, GPU, seed=1)
     return launch.prepare(problem, weights), x, reference(problem, weights, x)
-
-
-def poisoned(*size, **options):
-    return torch.empty(*size, **options).fill_(torch.nan)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
