@@ -1,7 +1,8 @@
 """The members of a run's sets of baselines: those that could be had.
 
 A rival is measured only where a run's set asks for it, so a run with a row of one was compared with `expert`.
-A rival of which every row is `unsupported`, such as one that is not installed, is no member.
+A rival of which every row is `unsupported`, such as one that is not installed, is no member; a cell that the
+budget left out shows nothing of either.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from kswatch.db.records import BASELINE_SETS, EXPERT, RIVALS, MeasurementRecord
 from kswatch.db.schema.tables import BaselineSet, Cell, Measurement
 
 NOT_MEASURED = "not measured"
-NOT_INSTALLED = "not installed"
-"""The reason of a rival begins so where its library is missing."""
+SKIPPED = "skipped: the budget left it out"
 
 
 @dataclass
@@ -32,12 +32,10 @@ class RunBaselines:
     def add(self, records: Iterable[MeasurementRecord]) -> None:
         """Add what these measurements of the run show."""
         for record in records:
-            if record.implementation not in RIVALS:
-                self.held.add(record.implementation)
-            elif record.status != "unsupported":
-                self.rivals[record.implementation] = None
+            if record.implementation in RIVALS:
+                add_rival(self.rivals, record.implementation, record.status, record.reason)
             else:
-                self.rivals.setdefault(record.implementation, record.reason or record.status)
+                self.held.add(record.implementation)
 
     def sets(self) -> dict[str, list[str]]:
         """The members of each set, in the order of the catalogue; `expert` only where a rival has a row."""
@@ -57,12 +55,19 @@ class RunBaselines:
 def rivals_of_run(connection: Connection, run_id: int) -> dict[str, str | None]:
     """The rivals with a row in the run: why each could not be had, or None where it could."""
     found: dict[str, str | None] = {}
-    for name, status, reason in connection.execute(_RIVALS, {"run_id": run_id}):
-        if status != "unsupported":
-            found[name] = None
-        else:
-            found.setdefault(name, reason or status)
+    for row in connection.execute(_RIVALS, {"run_id": run_id}):
+        add_rival(found, *row)
     return found
+
+
+def add_rival(found: dict[str, str | None], name: str, status: str, reason: str | None) -> None:
+    """Add what a rival's row shows: that it could be had, or why not, or with `skipped` nothing new."""
+    if status == "skipped":
+        found.setdefault(name, SKIPPED)
+    elif status != "unsupported":
+        found[name] = None
+    elif found.get(name, SKIPPED) == SKIPPED:
+        found[name] = reason or status
 
 
 _RIVALS = (

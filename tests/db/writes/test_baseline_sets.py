@@ -69,6 +69,22 @@ def test_where_no_rival_is_installed_the_set_says_so_and_none_is_beaten(store):
     assert queries.comparisons(store, run_id, baselines="expert")[0].best_baseline == "bmm"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_cells_that_the_budget_left_out_make_no_rival_a_member(store, order: int):
+    """A cut run skips the cells of rivals that are not installed, too."""
+    rows = [[measured(problem(1), name, 1.0) for name in ("fused", "bmm", "compiled")]]
+    rows[0].append(measured(problem(1), "triton", status="unsupported", reason=MISSING))
+    names = ("fused", "bmm", "compiled", "triton", "cutensor")
+    rows.append([measured(problem(2), name, status="skipped", reason="the budget") for name in names])
+    run_id = store.begin_run(run_record())
+    for part in rows[::order]:
+        store.record_problem(run_id, part)
+    store.finish_run(run_id)
+    sets = run_sets(store, [run_id])[run_id]
+    assert sets.members["expert"] == ("bmm", "compiled")
+    assert sets.missing["triton"] == MISSING and sets.missing["cutensor"].startswith("skipped")
+
+
 def test_a_member_that_crashed_leaves_the_problem_out_of_its_own_set_alone(store):
     run_id = store.begin_run(run_record())
     rows = [measured(problem(d), name, 1.0) for d in (1, 2) for name in ("fused", "bmm", "compiled")]
