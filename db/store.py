@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Executable, delete, select, update
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
+from kswatch.db.backend.checked_session import CheckedSession
 from kswatch.db.backend.engine import WRITES, open_engine
 from kswatch.db.backend.errors import translate_db_errors
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, field_names, record_of
@@ -123,7 +124,7 @@ class Store:
         with (
             self._retry.connect(engine) as connection,
             translate_db_errors(engine.url),
-            Session(connection) as session,
+            CheckedSession(connection) as session,
         ):
             yield session
 

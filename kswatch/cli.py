@@ -26,7 +26,7 @@ try:
     import kswatch.profiler.cli.profile
     from kswatch.composition import compose
     from kswatch.db.cli.terminal import protect_output
-    from kswatch.errors import KswatchError
+    from kswatch.errors import KswatchError, shorten
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
         raise
@@ -38,6 +38,8 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 EXIT_INTERNAL = 4
+LONGEST_SENTENCE = 2_000
+"""Characters of an error, which may repeat an argument of any length."""
 # click's own, or the copy of click that newer versions of typer bring
 UsageFault: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -97,6 +99,7 @@ def main() -> None:
         _report(str(error))
         code = error.exit_code
     except UsageFault as error:
+        error.message = shorten(error.message, LONGEST_SENTENCE)
         error.show()
         code = 2
     except (KeyboardInterrupt, typer.Abort):
@@ -137,7 +140,7 @@ def _report_defect() -> int:
 def _report(sentence: str, *, defect: bool = False) -> None:
     from kswatch.logs import report_error
 
-    report_error(sentence, defect=defect)
+    report_error(shorten(sentence, LONGEST_SENTENCE), defect=defect)
 
 
 if __name__ == "__main__":

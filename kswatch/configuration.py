@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from kswatch.ci.config import CiConfig
 from kswatch.dashboard.config import DashboardConfig
 from kswatch.db.config import DbConfig, file_url, range_text
-from kswatch.errors import ConfigurationError, UsageError
+from kswatch.errors import ConfigurationError, UsageError, shorten
 from kswatch.profiler.config import ProfilerConfig
 
 TABLES: dict[str, type] = {
@@ -70,7 +70,7 @@ def _read_table(path: Path, name: str, values: object) -> object:
         read = _convert(table, values) if values else table()
         _check_meaning(name, read, values)
     except (ConfigurationError, UsageError) as error:
-        raise ConfigurationError(f"{path}: {_within(str(error), LONGEST_MESSAGE)}") from None
+        raise ConfigurationError(f"{path}: {shorten(str(error), LONGEST_MESSAGE)}") from None
     except _WrongValueError as error:
         raise ConfigurationError(f"{path}: {name}.{error}; correct it") from None
     return read
@@ -103,11 +103,6 @@ def _wanted(kind: Any, message: str) -> str:  # noqa: ANN401  (a type)
     if get_origin(kind) is tuple:
         return 'a list of texts, as in ["a", "b"]'
     return _KINDS.get(kind, message)
-
-
-def _within(message: str, most: int) -> str:
-    """The beginning and end of a message, which may repeat a text of any length."""
-    return message if len(message) <= most else f"{message[: most // 2]}...{message[-most // 2 :]}"
 
 
 def _shortened(value: object) -> str:

@@ -37,3 +37,8 @@ class UnsupportedError(KswatchError):
     """An implementation cannot compute this problem here; becomes a cell's status, never fatal."""
 
     exit_code = 3
+
+
+def shorten(message: str, most: int) -> str:
+    """The beginning and end of a message of more characters, which may repeat an argument of any length."""
+    return message if len(message) <= most else f"{message[: most // 2]}...{message[-most // 2 :]}"

@@ -48,7 +48,7 @@ def add_run_event(store: Store, run_id: int, action: RunEventAction, who: str, t
         run = get_run(session, run_id)
         if action in ("exclude", "include"):
             run.excluded = action == "exclude"
-        session.add(RunEvent(run_id=run_id, at=datetime.now(UTC), who=who, action=action, text=text[:2000]))
+        session.add(RunEvent(run_id=run_id, at=datetime.now(UTC), who=who, action=action, text=text))
 
 
 def mark_worker_lost(store: Store, run_id: int, text: str) -> None:

@@ -155,6 +155,15 @@ def test_a_number_that_means_nothing_is_refused(runner: Runner, line: list[str])
     assert answer["code"] == 2 and not wrong(answer)
 
 
+@pytest.mark.parametrize(
+    "line", [["runs", "--device"], ["runs", "--limit"], ["compare", "1"], ["export", "--all"]]
+)
+def test_an_error_repeats_a_long_argument_in_part(runner: Runner, line: list[str]) -> None:
+    answer = runner.run([*line, "x" * 50_000])
+    assert answer["code"] == 2 and not wrong(answer)
+    assert len(answer["stderr"]) < 3_000
+
+
 def test_hostile_addresses_of_a_store_end_in_a_sentence(runner: Runner) -> None:
     answers = [(url, runner.run(["runs"], KSWATCH_DATABASE_URL=url)) for url in URLS]
     assert [(url, answer) for url, answer in answers if wrong(answer)] == []
