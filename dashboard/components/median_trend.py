@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pandas as pd
@@ -20,15 +21,30 @@ from kswatch.db.queries.basic import RunRow
 def show_median_trend(scope: Scope, metric: str, name: str) -> None:
     """Draw the chart of a metric and its title; `name` is that of the ratio, as `speedup`."""
     frame = cached_queries.summaries(scope.run_ids, metric=metric, **scope.about)
-    since = runs_since_change(cached_queries.run_sets(scope.run_ids), scope.run_ids, scope.baselines)
+    sets = cached_queries.run_sets(scope.run_ids)
+    since = runs_since_change(sets, scope.run_ids, scope.baselines)
+    changed = [run_id for run_id, _ in baseline_changes(sets, scope.run_ids, scope.baselines)]
     finding(trend_title(frame[frame["run_id"].isin(since)], name))
     chart(
-        trend.median_trend(frame, f"median {name} (×)", _annotations(scope)),
+        trend.median_trend(with_gaps(frame, changed), f"median {name} (×)", _annotations(scope)),
         frame,
         f"{name.replace(' ', '_')}_trend",
         f"Median {name} by night with the IQR of the problems.",
         on_open=links.open_run,
     )
+
+
+def with_gaps(frame: pd.DataFrame, run_ids: Sequence[int]) -> pd.DataFrame:
+    """The nights with a point of no value before each of these runs, so that no line leads to them."""
+    gaps = frame[frame["run_id"].isin(run_ids)]
+    if gaps.empty:
+        return frame
+    gaps = gaps.assign(
+        run_id=-gaps["run_id"],  # ids of points are unique
+        started_at=gaps["started_at"] - pd.Timedelta(seconds=1),
+        median_speedup=float("nan"),
+    )
+    return pd.concat([frame, gaps]).sort_values("started_at", ignore_index=True)
 
 
 def trend_title(frame: pd.DataFrame, name: str) -> str:

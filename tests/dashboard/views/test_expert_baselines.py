@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from kswatch.ci.check import judge
 from kswatch.ci.config import CiConfig
+from kswatch.dashboard.components.median_trend import with_gaps
 from kswatch.dashboard.data.baseline_history import baseline_changes, runs_since_change, set_or_all
 from kswatch.dashboard.static_export.page import write_overview
 from kswatch.db.queries import basic as queries
@@ -93,6 +95,16 @@ def test_the_speedup_page_has_a_trend_of_the_speed_of_light(
     assert "Fused reaches" in titles and "of the speed of light in the median" in titles
     assert THERE.replace("rivals", "Rivals") in captions(page)
     assert "Median speedup over 3 nights" in titles, "since the libraries changed"
+
+
+def test_no_line_leads_across_a_change_of_the_baselines() -> None:
+    nights = pd.DataFrame(
+        {"run_id": [1, 2, 3], "started_at": pd.date_range("2026-01-05", periods=3), "median_speedup": 1.0}
+    )
+    drawn = with_gaps(nights, [3])
+    assert drawn["median_speedup"].isna().tolist() == [False, False, True, False]
+    assert drawn["run_id"].is_unique and drawn["started_at"].is_monotonic_increasing
+    assert with_gaps(nights, []) is nights
 
 
 def test_a_value_above_1_is_explained_on_both_pages(own_url: str, opened: Callable[..., AppTest]) -> None:
