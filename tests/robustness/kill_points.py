@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+import struct
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,11 @@ _OF_PROCESSES = {"lease", "worker", "run_log"}
 """Tables of the processes that there were, and of times."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 """Of a process or a start, in a text; due times have no seconds."""
+_NAMED_ID = re.compile(r"\b(run|alert|request) (\d+)")
+_RUN_KEYS = {"of_run": "run", "last_good_run": "run"}
+"""Keys of stored JSON whose values are ids of runs."""
+_POINT = struct.Struct("<Ifff")
+"""One point of a series' tail: its run, value and interval."""
 _OF_TIME = {"identity", "seconds", "harness_seconds", "seconds_left", "seconds_planned"}
 
 
@@ -114,7 +120,7 @@ def _rows(engine: Engine, table: Table, places: dict[str, dict[int, int]]) -> li
     targets = [_target(column) for column in columns]
     rows = [
         tuple(
-            (column.name, _comparable(value, places.get(target or "")))
+            (column.name, _comparable(value, places, target))
             for column, target, value in zip(columns, targets, row, strict=True)
         )
         for row in read
@@ -122,11 +128,23 @@ def _rows(engine: Engine, table: Table, places: dict[str, dict[int, int]]) -> li
     return sorted(rows, key=repr)
 
 
-def _comparable(value: Any, places: dict[int, int] | None) -> Any:  # noqa: ANN401
-    """The place of an id among the ids of its table, a text without its times, and any other value itself."""
-    if places and value is not None:
-        return places[value]
-    return _TIME.sub("(time)", value) if isinstance(value, str) else value
+def _comparable(value: Any, places: dict[str, dict[int, int]], target: str | None = None) -> Any:  # noqa: ANN401
+    """The place of an id among the ids of its table, a text without its times, and any other value itself.
+
+    A database that rolled a transaction back leaves its ids out: texts and packed points hold places too.
+    """
+    if target in places and value is not None:
+        return places[target][value]
+    if isinstance(value, str):
+        named = _NAMED_ID.sub(lambda named: f"{named[1]} {places[named[1]].get(int(named[2]))}", value)
+        return _TIME.sub("(time)", named)
+    if target == "points" and value is not None:
+        return [(places["run"].get(run, run), *point) for run, *point in _POINT.iter_unpack(value)]
+    if isinstance(value, dict):
+        return {key: _comparable(one, places, _RUN_KEYS.get(key)) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_comparable(one, places) for one in value]
+    return value
 
 
 def _is_time(column: Any) -> bool:  # noqa: ANN401
@@ -134,7 +152,9 @@ def _is_time(column: Any) -> bool:  # noqa: ANN401
 
 
 def _target(column: Any) -> str | None:  # noqa: ANN401
-    """The table whose ids a column holds."""
+    """The table whose ids a column holds; `points` for a column of packed points of runs."""
+    if column.name in ("points", "older"):
+        return "points"
     if column.name == "id":
         return str(column.table.name)
     return next((str(key.column.table.name) for key in column.foreign_keys if key.column.name == "id"), None)
