@@ -78,7 +78,7 @@ def cell_name(structure: str, implementation: str) -> str:
 
 DENSE_LAYER: Final = cell_name("dense", "linear")
 """A layer's dense matrix, by torch's own product."""
-DENSE_AS_PUBLISHED: Final = cell_name("dense", "as_published")
+DENSE_AS_PUBLISHED: Final = cell_name("dense", "published")
 """A dense model as its authors wrote it."""
 DENSE_FAIR: Final = cell_name("dense", "fair")
 """The same network written as fast as stock torch allows."""

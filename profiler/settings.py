@@ -10,6 +10,9 @@ PROTOCOLS = ("own", "paper")
 PLAIN_HALF_WIDTH = 0.005
 """The half width of runs whose environment names none."""
 
+MODEL_FACTOR = 10
+"""Limits of time for models, in units of those for products."""
+
 
 @dataclass(frozen=True)
 class MeasureSettings:
@@ -62,6 +65,15 @@ class MeasureSettings:
     """A window lasts at least `energy_window_s` and at least this many ticks of the counter."""
     energy_spread: float = 0.01
     """Relative difference of three windows above which five windows of twice the length are measured."""
+
+    def for_models(self) -> MeasureSettings:
+        """The settings for forward passes of models, which take ten times as long as a product or more."""
+        return replace(
+            self,
+            too_slow_ms=MODEL_FACTOR * self.too_slow_ms,
+            cell_cap_ms=MODEL_FACTOR * self.cell_cap_ms,
+            problem_cap_ms=MODEL_FACTOR * self.problem_cap_ms,
+        )
 
 
 def with_half_width(environment: EnvironmentRecord, half_width: float) -> EnvironmentRecord:

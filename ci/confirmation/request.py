@@ -14,7 +14,7 @@ from kswatch.db.alerts.lifecycle import DETECTOR, LIVE
 from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, RunRow, alerts, requests, verdicts
-from kswatch.db.records import CONFIRM, ProblemKey
+from kswatch.db.records import CONFIRM, FACTOR, ProblemKey
 from kswatch.db.request_queue.confirmation import ConfirmationRequest
 from kswatch.db.request_queue.requests import submit
 from kswatch.db.store import Store
@@ -40,7 +40,10 @@ def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | N
     known = (one for one in requests(store, limit=1000) if one.kind == CONFIRM)
     if any(one.arguments.get("of_run") == run.id for one in known):
         return None
-    rows = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
+    found = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
+    rows = [row for row in found if row.subject == FACTOR]
+    if not rows:
+        return None  # of layers and models no two revisions are interleaved: their alerts must persist
     problems = (record_of(ProblemKey, row) for row in rows)
     good, bad, why_alone = _revisions(store, run, flagged)
     confirmation = ConfirmationRequest(

@@ -78,6 +78,10 @@ BaselinesOption = Annotated[
 MeasuredDeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, a UUID, a unique prefix of one, or a model name.")
 ]
+LayersOption = Annotated[list[str] | None, typer.Option("--layer", help="Layer IN,OUT; repeatable.")]
+ModelsOption = Annotated[
+    list[str] | None, typer.Option("--model", help="Model of the suite, as vit_s16; repeatable.")
+]
 PatternsOption = Annotated[list[str] | None, typer.Option("--pattern", help="Pattern a,b,c,d; repeatable.")]
 BatchesOption = Annotated[
     list[int] | None,

@@ -1,8 +1,8 @@
 """The CSV form of the published end-to-end times of GPT-2 medium.
 
 Columns: model, number_parameters, device_name, {up,down}-pattern{1,2}, batch-size, seq-length, precision,
-algo, mean, median, iqr (s). Of two patterns the first is the left factor; ours are listed right-most first. A row
-without patterns is the dense model, as its authors wrote it.
+algo, mean, median, iqr (s). Of two patterns the first is the left factor; ours are listed right-most first.
+A row without patterns is the dense model, as its authors wrote it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from kswatch.db.records import (
 
 COLUMNS = frozenset({"model", "number_parameters", "device_name", "down-pattern1", "down-pattern2"})
 COLUMNS |= {"batch-size", "seq-length", "precision", "algo", "mean", "median", "iqr"}
-PLACES = ("up", "down")
-"""The layers of a block whose weights the authors replaced."""
 
 
 def read_model_row(row: Mapping[str, str]) -> PublishedRow:
@@ -63,15 +61,17 @@ def read_model_row(row: Mapping[str, str]) -> PublishedRow:
 
 
 def _cell(row: Mapping[str, str]) -> str:
+    """The cell's name: the chains of the down-projections, or of the up- and the down-projections."""
     algo = row["algo"].strip()
     if algo not in KNOWN_ALGOS:
         raise DecodeError(f"algo {algo!r} is not one of {', '.join(KNOWN_ALGOS)}")
-    chains = {place: chain for place in PLACES if (chain := _chain(row, place))}
+    up, down = (_chain(row, place) for place in ("up", "down"))
+    chains = (up, down) if up else (down,) if down else ()
     if (algo == "dense") != (not chains):
         raise DecodeError(f"algo {algo} with {'no' if not chains else 'some'} patterns")
     if not chains:
         return DENSE_AS_PUBLISHED
-    structure = " ".join(("ks", *(f"{place}={chain}" for place, chain in chains.items())))
+    structure = " ".join(("ks", *(chain or "dense" for chain in chains)))
     return cell_name(structure, IMPLEMENTATION_OF_ALGO.get(algo, algo))
 
 

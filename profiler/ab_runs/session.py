@@ -17,6 +17,7 @@ from kswatch.db.paired_runs.paired_record import BASE, HEAD, SIDE, BrokenRevisio
 from kswatch.db.records import AD_HOC, ProblemKey, RevisionRecord, RunRecord, RunState
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, MeasurementError
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.ab_runs.pair import SIDES, PairSetup, ProcessPair
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
@@ -181,7 +182,8 @@ def open_gate(
         )
         broken = next(old, None)
         names = plan.implementations if broken else _chosen(request, plan, changed, folders, target)
-        cells = {problem_key(problem): names for problem in plan.problems} if names else {}
+        products = (problem for problem in plan.problems if isinstance(problem, Problem))
+        cells = {problem_key(problem): names for problem in products} if names else {}
         session = GateSession(
             base, head, changed, cells, target.record.uuid, notes, _context=context, _broken=broken
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from kswatch.db.records import MeasurementRecord
-from kswatch.kernels import catalogue
 from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionAnswer, RevisionCommand, SetUp
 from kswatch.profiler.backends.workload import Workload
 from kswatch.profiler.devices.discovery import Target
@@ -13,6 +12,7 @@ from kswatch.profiler.devices.roofline import Roofline
 from kswatch.profiler.empty_records import problem_of
 from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.cell import CellMeasurement
+from kswatch.profiler.measurement.cells_by_name import cell_by_name
 from kswatch.profiler.measurement.to_record import to_records
 from kswatch.profiler.measurement.validation import Validation
 
@@ -46,7 +46,7 @@ class RevisionCells:
         roofline = Roofline.from_canaries((), self._backend.timer.launch_ms())
         self._validation = Validation(self._workload, self._backend, command.settings, roofline)
         self._cells = {
-            name: CellMeasurement(problem, catalogue.implementation(name), command.settings)
+            name: CellMeasurement(problem, cell_by_name(problem, name), command.settings)
             for name in command.implementations
         }
         for cell in sorted(self._cells.values(), key=lambda each: each.name != "bmm"):

@@ -17,6 +17,7 @@ from kswatch.db.records import CounterReading, Mode
 from kswatch.errors import MeasurementError
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.backends.canaries import CanaryKernel, torch_canaries
+from kswatch.profiler.backends.fresh_memory import peak_growth_bytes
 from kswatch.profiler.backends.ncu import refused
 from kswatch.profiler.backends.workload import TorchWorkload, Workload
 from kswatch.profiler.devices.discovery import Target, cpu_threads, physical_cores
@@ -25,6 +26,7 @@ from kswatch.profiler.probes.energy import EnergyMeter, SustainedLoad
 from kswatch.profiler.probes.energy_rapl import CpuLoad, Rapl
 from kswatch.profiler.probes.timing import CpuTimer, Launchable, Timer, Visit
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.problems import AnyProblem
 
 CPU_GEMM_SIZE = 512
 
@@ -46,7 +48,7 @@ class Backend(ABC):
     """Simulated seconds that did not pass in real time; 0 on a real device."""
 
     @abstractmethod
-    def workload(self, problem: Problem, seed: int) -> Workload:
+    def workload(self, problem: AnyProblem, seed: int) -> Workload:
         """Set up a problem; the caller closes it."""
 
     @abstractmethod
@@ -57,10 +59,15 @@ class Backend(ABC):
     def sustained_load(self, launchable: Launchable, estimate_ms: float) -> SustainedLoad:
         """A load that keeps the device busy with a cell of about `estimate_ms` during the energy pass."""
 
-    def counters(self, problem: Problem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
+    def counters(self, problem: AnyProblem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
         """Hardware counters of one product, or one row with the reason why there are none."""
         del problem, implementation, seed
         return refused(self.counter_refusal)
+
+    def peak_bytes(self, problem: AnyProblem, cell: str, seed: int) -> int | None:
+        """Peak memory of a layer's or a model's cell by a process of its own; None where a probe reads it."""
+        del problem, cell, seed
+        return None
 
     @abstractmethod
     def free_bytes(self) -> int:
@@ -123,13 +130,17 @@ class CpuBackend(Backend):
             self.energy_refusal = str(error)
         self.cache_bytes = target.record.cache_bytes or 32 << 20
 
-    def workload(self, problem: Problem, seed: int) -> Workload:
+    def workload(self, problem: AnyProblem, seed: int) -> Workload:
         """See `Backend`.
 
         Raises:
             MemoryError: the problem does not fit; checked in advance, since Linux would kill the process.
         """
         gc.collect()
+        if not isinstance(problem, Problem):
+            from kswatch.profiler.backends.structured_modules import structured_workload
+
+            return structured_workload(problem, torch.device("cpu"), seed, self.cache_bytes)
         needed, free = TorchWorkload.memory_bytes(problem, self.cache_bytes), self.free_bytes()
         if needed > free:
             raise MemoryError(f"setting it up needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
@@ -143,6 +154,14 @@ class CpuBackend(Backend):
         """See `Backend`."""
         del estimate_ms
         return CpuLoad(launchable)
+
+    def peak_bytes(self, problem: AnyProblem, cell: str, seed: int) -> int | None:
+        """See `Backend`; of an eager run, since compiling takes memory of its own."""
+        if isinstance(problem, Problem) or getattr(problem, "execution", "eager") != "eager":
+            return None
+        from kswatch.profiler.backends.structured_modules import run_once
+
+        return peak_growth_bytes(run_once, problem, cell, seed, torch.get_num_threads())
 
     def free_bytes(self) -> int:
         """See `Backend`."""

@@ -13,7 +13,7 @@ from kswatch.db.records import CounterReading
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.backends.canaries import CanaryKernel, torch_canaries
 from kswatch.profiler.backends.gpu import Driver, GpuBackend
-from kswatch.profiler.backends.ncu import read_counters
+from kswatch.profiler.backends.ncu import read_counters, refused
 from kswatch.profiler.backends.workload import TorchWorkload, Workload
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.preflight import energy_refusal
@@ -21,6 +21,7 @@ from kswatch.profiler.probes import nvml
 from kswatch.profiler.probes.memory import MemoryProbe
 from kswatch.profiler.probes.sm_clock import clock_stamps
 from kswatch.profiler.probes.timing_cuda import CudaTimer, flush_by_torch, reset_persisting_by_driver
+from kswatch.profiler.subjects.problems import AnyProblem
 
 GEMM_SIZE = 8192
 SMALLEST_CACHE_BYTES = 4 << 20
@@ -42,19 +43,25 @@ class CudaBackend(GpuBackend):
         super().__init__(driver, target.record.model, timer, cache_bytes, energy_refusal(target))
         self.probes = (MemoryProbe(), *self.probes)
 
-    def workload(self, problem: Problem, seed: int) -> Workload:
+    def workload(self, problem: AnyProblem, seed: int) -> Workload:
         """See `Backend`; the timer flushes the cache, so only short launches need several input sets."""
         self.timer.forget()
         gc.collect()
         torch.cuda.empty_cache()
+        if not isinstance(problem, Problem):
+            from kswatch.profiler.backends.structured_modules import structured_workload
+
+            return structured_workload(problem, self._device, seed, flushed_cache_bytes=self.cache_bytes)
         return TorchWorkload(problem, self._device, seed, flushed_cache_bytes=self.cache_bytes)
 
     def canaries(self) -> Iterator[CanaryKernel]:
         """See `Backend`."""
         return torch_canaries(self._device, self.cache_bytes, GEMM_SIZE)
 
-    def counters(self, problem: Problem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
+    def counters(self, problem: AnyProblem, implementation: str, seed: int) -> tuple[CounterReading, ...]:
         """See `Backend`; unused memory of torch's allocator is released for the process that ncu starts."""
+        if not isinstance(problem, Problem):
+            return refused("ncu sums the kernels of a single product here")
         torch.cuda.empty_cache()
         return read_counters(problem, implementation, seed)
 

@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 
+from kswatch.db.records import CounterReading
 from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.precision import precision_scope
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness, check, make_operands, reference
+from kswatch.profiler.backends.tampering import Originals
+from kswatch.profiler.backends.timed_launches import ChangedInputs, TimedLaunches, defect_of
 from kswatch.profiler.probes.timing import Launchable, Rotation
+from kswatch.profiler.subjects.demand import Demand
 
 ROTATED_CACHES = 2
 """Size of all input sets in units of the last cache, so that no launch finds its input cached."""
@@ -51,17 +55,22 @@ class Workload(ABC):
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """Launch once into an output full of NaN; compare with float64; operands must be unchanged."""
 
+    def figures(self, launchable: Launchable) -> tuple[CounterReading, ...]:
+        """What else is known of the cell, from passes of their own."""
+        del launchable
+        return ()
+
     @abstractmethod
     def close(self) -> None:
         """Release the memory."""
 
 
-def rotated_sets(problem: Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
+def rotated_sets(needed: Demand | Problem, cache_bytes: int, set_bytes: int) -> tuple[int, bool]:
     """Number of operand sets of a graph, and whether together they exceed four times the last cache.
 
     A set is input, weights and output; `set_bytes` is its memory with all allocations of a product.
     """
-    wanted = 1 + GRAPH_CACHES * cache_bytes // problem.compulsory_bytes
+    wanted = 1 + GRAPH_CACHES * cache_bytes // needed.compulsory_bytes
     count = max(1, min(wanted, MAX_SETS, SETS_BYTES // set_bytes))
     return count, count == wanted
 
@@ -84,6 +93,7 @@ class TorchWorkload(Workload):
         flushed_cache_bytes: int = 0,
     ) -> None:
         self.problem = problem
+        self._seed = seed
         self._flushed_cache_bytes = flushed_cache_bytes
         self._rotations: dict[str, Rotation] = {}
         self._copies: list[torch.Tensor] = []
@@ -100,6 +110,10 @@ class TorchWorkload(Workload):
             self._scope = scope.pop_all()
         self._outputs: list[torch.Tensor | None] = [None] * count
         self._products: dict[str, Product] = {}
+        self._changed = ChangedInputs(problem, self._inputs, seed)
+        self._launches: dict[str, TimedLaunches] = {}
+        self._checked: set[str] = set()
+        self._originals = Originals()
 
     @staticmethod
     def memory_bytes(problem: Problem, cache_bytes: int) -> int:
@@ -123,7 +137,11 @@ class TorchWorkload(Workload):
             outputs[turn % count] = product(inputs[turn % count])
 
         rotate = partial(self._rotation, implementation) if self._flushed_cache_bytes else None
-        return Launchable(implementation.name, launch, self.problem, rotate)
+        timed = TimedLaunches(self.problem, self._changed, outputs, self._seed)
+        self._launches[implementation.name] = timed
+        # On a GPU launches are queued, so that nothing can be looked at in between.
+        hooks = (timed.before, timed.after) if self._device.type == "cpu" else (None, None)
+        return Launchable(implementation.name, launch, self.problem, rotate, *hooks)
 
     def _rotation(self, implementation: Implementation) -> Rotation:
         """Copies of the input, shared by all cells, and as many products with their own weights."""
@@ -149,9 +167,33 @@ class TorchWorkload(Workload):
 
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """See `Workload`."""
+        self._changed.undo()
         y = self._products[launchable.name](self._x, empty=_poisoned)
         with _few_threads(self.problem):
-            return self._check_operands(check(self.problem, y, self._truth, bmm_error))
+            if replaced := self._originals.replaced():
+                return _incorrect(f"it replaced {', '.join(replaced)}")
+            if defect := defect_of(y, self.problem):
+                return _incorrect(defect)
+            found = self._check_operands(check(self.problem, y, self._truth, bmm_error))
+        return self._check_timed(launchable, found, bmm_error)
+
+    def _check_timed(
+        self, launchable: Launchable, found: Correctness, bmm_error: float | None
+    ) -> Correctness:
+        """After timing also what timed launches computed, and one launch in every way like them."""
+        name = launchable.name
+        if name not in self._checked:
+            self._checked.add(name)
+            return found
+        timed = self._launches[name]
+        turn = timed.any_turn()
+        timed.before(turn)
+        launchable.launch(turn)
+        with _few_threads(self.problem):
+            whole = timed.check_whole(turn, self._weights, self._truth, bmm_error)
+            kept = timed.check(self._weights, bmm_error)
+        self._changed.undo()
+        return next((one for one in (found, kept, whole) if one is not None and not one.ok), found)
 
     def _check_operands(self, correctness: Correctness) -> Correctness:
         """Incorrect where an operand was changed, whatever the output; changed operands are restored."""
@@ -175,6 +217,7 @@ class TorchWorkload(Workload):
         self._copies.clear()
         self._inputs.clear()
         self._outputs.clear()
+        self._launches.clear()
         self._scope.close()
 
 
@@ -194,6 +237,10 @@ def _few_threads(problem: Problem) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _incorrect(reason: str) -> Correctness:
+    return Correctness(math.inf, math.inf, ok=False, reason=reason)
 
 
 def _poisoned(*shape: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401  (as torch.empty)

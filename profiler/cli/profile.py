@@ -14,8 +14,10 @@ from kswatch.db.cli.options import (
     BatchesOption,
     ImplementationsOption,
     JsonOption,
+    LayersOption,
     LayoutsOption,
     MeasuredDeviceOption,
+    ModelsOption,
     PatternsOption,
     PrecisionsOption,
 )
@@ -38,6 +40,7 @@ app.add_typer(tune_commands.app)
 app.add_typer(worker_commands.app)
 
 EXIT_INCORRECT = 1
+FILTERS = ("pattern", "layer", "model", "batch", "precision", "layout", "problem", "implementation")
 
 
 @app.command()
@@ -48,6 +51,8 @@ def profile(
     ] = None,
     device: MeasuredDeviceOption = None,
     pattern: PatternsOption = None,
+    layer: LayersOption = None,
+    model: ModelsOption = None,
     batch: BatchesOption = None,
     precision: PrecisionsOption = None,
     layout: LayoutsOption = None,
@@ -76,18 +81,20 @@ def profile(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a suite, or given patterns, on one device.
+    """Measure a suite, or given patterns or layers, on one device.
 
     \b
     Suites:
-      smoke        ten small patterns, batch 1,024: under two minutes on two CPU cores
+      smoke        ten small patterns, ViT-S/16 and a block of GPT-2: under two minutes on two CPU cores
       nightly      120 patterns, four precisions: an hour on a large GPU
       paper        the paper's 750 patterns, fp32 and fp16: three hours on a large GPU
       small_batch  30 patterns at batch 1 to 256
       vit_s16      six patterns of ViT-S/16
       gpt2_medium  the factors of GPT-2 medium's chains
+      layers       eleven linear layers by nine families of weights, batch 1 to 25,088
+      models       ViT-S/16 and GPT-2 medium, dense and with their chains: 15 minutes on a CPU
 
-    The options narrow a suite; patterns alone need none. Exits with 1 when a result is incorrect.
+    The options narrow a suite; patterns and layers alone need none. Exits with 1 when a result is incorrect.
     --baselines expert measures the rivals too (cutensor, compiled, lazylinop, triton); one that is not
     installed is recorded as unsupported and named with the headline, and never counts as beaten.
 
@@ -97,15 +104,16 @@ def profile(
       kswatch profile nightly --device cuda:0 --budget 8m
       kswatch profile smoke --device cpu --baselines expert --budget 10m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
+      kswatch profile --layer 1024,4096 --batch 196 --implementation "low_rank 64/fused"
+      kswatch profile models --device cpu --model vit_s16 --batch 1
       kswatch profile --problem 6,64,64,1,25088,fp16,batch_last --device cuda
       kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
       kswatch profile --pattern 6,64,64,1 --device cuda --counters
       kswatch profile --resume                  # the newest interrupted run
       kswatch profile --resume 12 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
-    dimensions = (pattern, batch, precision, layout, problem, implementation)
-    names = ("pattern", "batch", "precision", "layout", "problem", "implementation")
-    filters: dict[str, object] = {n: values for n, values in zip(names, dimensions, strict=True) if values}
+    dimensions = (pattern, layer, model, batch, precision, layout, problem, implementation)
+    filters: dict[str, object] = {n: values for n, values in zip(FILTERS, dimensions, strict=True) if values}
     filters |= {"baselines": [baselines.value]} if baselines else {}
     filters |= RunOptions(protocol, hot, counters).as_arguments()
     if resume and filters:
@@ -160,8 +168,9 @@ def _dry_run(
     from kswatch.profiler.reports.dry_run_table import print_dry_run
 
     config = services(ctx).table(ProfilerConfig)
-    plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters))
     target = devices.find(device or nightly_devices(config)[0])
+    plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters), device_kind=target.record.kind)
+    budget_s = budget_s or plan.budget_s
     with closing(Store.open(services(ctx).database_url)) as store:
         planned = dry_run(store, plan, target, config.settings_on(target.record.kind), budget_s)
     if as_json:

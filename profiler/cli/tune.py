@@ -66,6 +66,7 @@ def tune(
     from kswatch.db.json_text import to_json_text
     from kswatch.db.records import AD_HOC
     from kswatch.db.store import Store
+    from kswatch.kernels.problem import Problem
     from kswatch.profiler.devices import discovery as devices
     from kswatch.profiler.devices.nightly_devices import nightly_devices
     from kswatch.profiler.planning.budget import TimeBudget, parse_seconds
@@ -78,7 +79,8 @@ def tune(
     if not suite and not pattern:
         raise UsageError("tune a suite, as in `kswatch tune smoke`, or patterns, by --pattern a,b,c,d")
     filters = {"pattern": pattern, "batch": batch, "precision": precision, "layout": layout}
-    problems = plan_suite(suite or AD_HOC, Filters.from_arguments(filters)).problems
+    planned = plan_suite(suite or AD_HOC, Filters.from_arguments(filters)).problems
+    problems = [problem for problem in planned if isinstance(problem, Problem)]
     config = services(ctx).table(ProfilerConfig)
     time_budget = TimeBudget(parse_seconds(budget) if budget else None)
     target = devices.find(device or nightly_devices(config)[0])

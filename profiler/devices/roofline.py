@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kswatch.db.records import CanaryRecord, DeviceRecord
 from kswatch.kernels.problem import Problem
+from kswatch.profiler.subjects.demand import Demand
 
 IMPLAUSIBLE_SHARE = 0.8
 
@@ -28,7 +29,7 @@ class Roofline:
         gemms = {canary.precision: canary.rate for canary in slowest_first if canary.name == "gemm"}
         return cls(max(copies, default=None), gemms, launch_ms)
 
-    def floor_ms(self, problem: Problem) -> float | None:
+    def floor_ms(self, problem: Demand | Problem) -> float | None:
         """Latency of the compulsory bytes or flops, the longer of both; None if a rate is unknown."""
         flops_per_s = self.flops_per_s.get(problem.precision)
         if not self.bytes_per_s or not flops_per_s:
@@ -86,7 +87,7 @@ def datasheet(device: DeviceRecord) -> Datasheet | None:
     return None
 
 
-def implausible_below_ms(problem: Problem, device: DeviceRecord, mode: str = "cold") -> float | None:
+def implausible_below_ms(problem: Demand | Problem, device: DeviceRecord, mode: str = "cold") -> float | None:
     """The latency below which a measurement is implausible; None without a datasheet.
 
     Bytes that caches can hold are not counted: outputs that fit in L2 need not reach DRAM, and hot inputs

@@ -11,7 +11,6 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from kswatch.errors import KswatchError
-from kswatch.kernels import catalogue
 from kswatch.kernels.baselines.rival_libraries import rival_versions
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.discovery import Target
@@ -19,6 +18,7 @@ from kswatch.profiler.devices.environment import environment
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
 from kswatch.profiler.measurement.backend_factory import backend_for
+from kswatch.profiler.measurement.cells_by_name import cell_by_name
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 
 
@@ -90,7 +90,7 @@ class _Worker:
         names = task.implementations
         records = measure_problem(
             task.problem,
-            [catalogue.implementation(name) for name in names],
+            [cell_by_name(task.problem, name) for name in names],
             self._target,
             task.settings,
             seed=task.seed,

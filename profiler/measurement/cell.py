@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from kswatch.db.records import (
     FUSED,
@@ -15,12 +16,12 @@ from kswatch.db.records import (
     Status,
 )
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.implementation import Implementation
-from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.measurement.sample_statistics import Interval, StoppingRule, median_interval
 from kswatch.profiler.probes.timing import Launchable, Visit
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.demand import demand_of
+from kswatch.profiler.subjects.problems import AnyProblem
 
 REASON_LENGTH = 500
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
@@ -38,17 +39,21 @@ def no_op(name: str) -> None:
 
 
 class CellMeasurement:
-    """The measurement of one implementation of one problem, while it is under way."""
+    """The measurement of one implementation of one problem, while it is under way.
+
+    `implementation` is an `Implementation` of a product, or a cell of `kswatch.profiler.subjects`.
+    """
 
     def __init__(
         self,
-        problem: Problem,
-        implementation: Implementation,
+        problem: AnyProblem,
+        implementation: Any,  # noqa: ANN401  (see above)
         settings: MeasureSettings,
         announce: Announce = no_op,
         mode: Mode = "cold",
     ) -> None:
         self.problem = problem
+        self.demand = demand_of(problem, implementation)
         self.mode = mode
         self.implementation = implementation
         self.name = implementation.name
@@ -60,6 +65,8 @@ class CellMeasurement:
         self.reason: str | None = None
         self.flags: list[str] = []
         self.counters: tuple[CounterReading, ...] = ()
+        self.peak_bytes: int | None = None
+        """Growth of the memory of a process of its own, where that was measured."""
         self.energy: dict[str, object] = {}
         """Energy fields of the record; empty without an energy pass."""
         self.code_hash: str | None = None

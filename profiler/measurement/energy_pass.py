@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from kswatch.db.records import COMPARABLE, FUSED
+from kswatch.db.records import COMPARABLE
 from kswatch.errors import MeasurementError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import REASON_LENGTH, CellMeasurement
@@ -39,7 +39,9 @@ def measure_energy(cells: Sequence[CellMeasurement], backend: Backend, settings:
 
 
 def _chosen(cells: Sequence[CellMeasurement]) -> list[CellMeasurement]:
-    timed = [cell for cell in cells if cell.status in COMPARABLE]
-    fused = [cell for cell in timed if cell.name == FUSED]
-    baselines = sorted((cell for cell in timed if cell.name != FUSED), key=lambda cell: cell.estimate_ms)
-    return fused + baselines[:1]
+    """The fastest that is computed by `fused`, the fastest other one, and the reference."""
+    timed = sorted((cell for cell in cells if cell.status in COMPARABLE), key=lambda cell: cell.estimate_ms)
+    fused = [cell for cell in timed if cell.is_fused][:1]
+    others = [cell for cell in timed if not cell.is_fused][:1]
+    reference = [cell for cell in timed if cell.is_reference and cell not in fused + others]
+    return fused + others + reference

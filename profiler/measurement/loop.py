@@ -8,10 +8,9 @@ continue.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from kswatch.db.records import COMPARABLE, CanaryPosition, CanaryRecord, MeasurementRecord, Mode
-from kswatch.kernels.implementation import Implementation
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.backends.canaries import read_canary
 from kswatch.profiler.devices.discovery import Target
@@ -24,11 +23,12 @@ from kswatch.profiler.measurement.paper_protocol import time_by_paper_protocol
 from kswatch.profiler.measurement.to_record import to_records
 from kswatch.profiler.measurement.validation import Validation
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 def measure_problem(
-    problem: Problem,
-    implementations: Iterable[Implementation],
+    problem: AnyProblem,
+    implementations: Iterable[Any],
     target: Target,
     settings: MeasureSettings = MeasureSettings(),  # noqa: B008 (frozen)
     *,
@@ -40,9 +40,11 @@ def measure_problem(
 ) -> list[MeasurementRecord]:
     """Measure a problem: one record per implementation in their order, then one per cell timed hot.
 
-    Ratios need `fused` among the implementations. `seed` is that of the operands and of the order of visits;
-    with `energy`, `fused` and the fastest baseline get an energy pass; `canaries` are the run's so far: the
-    roofline, also for predicting slow cells. The backend is that of this process unless given.
+    Of a layer or a model the implementations are its cells (`kswatch.profiler.subjects`). Ratios need the
+    reference among them: `fused`, or the dense layer or model. `seed` is that of the operands and of the
+    order of visits; with `energy`, `fused` and the fastest baseline get an energy pass; `canaries` are the
+    run's so far: the roofline, also for predicting slow cells. The backend is that of this process unless
+    given.
     """
     backend = backend or backend_for(target)
     roofline = Roofline.from_canaries(canaries, backend.timer.launch_ms())
@@ -118,6 +120,10 @@ class _Loop:
         for cell in active(self._cells):
             with confine_failure(cell, self._backend):
                 self._validation.recheck(cell)
+        for cell in active(self._cells):
+            with confine_failure(cell, self._backend):
+                cell.counters += self._validation.figures(cell)
+                cell.peak_bytes = self._backend.peak_bytes(cell.problem, cell.name, seed)
         return hot
 
     def _hot_variants(self) -> list[CellMeasurement]:
@@ -126,7 +132,5 @@ class _Loop:
         return [
             cold.hot_variant()
             for cold in self._cells
-            if self._settings.hot
-            and cold.status in COMPARABLE
-            and cold.problem.compulsory_bytes < limit_bytes
+            if self._settings.hot and cold.status in COMPARABLE and cold.demand.compulsory_bytes < limit_bytes
         ]

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from kswatch.db.records import COMPARABLE, FUSED, DeviceRecord, MeasurementRecord
+from kswatch.db.records import COMPARABLE, DeviceRecord, MeasurementRecord
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.roofline import Roofline, implausible_below_ms
 from kswatch.profiler.empty_records import problem_key
@@ -30,7 +30,6 @@ def _to_record(
     backend: Backend,
     roofline: Roofline,
 ) -> MeasurementRecord:
-    problem = cell.problem
     fields: dict[str, Any] = {}
     if cell.samples_ms and cell.status in (*COMPARABLE, "implausible"):
         fields |= _times(cell, cells, backend.timer.tick_ms)
@@ -41,15 +40,18 @@ def _to_record(
             seen = dict(probe.results(cell.probe_key))
             flags += seen.pop("flags", ())
             fields |= seen
+        if cell.peak_bytes is not None:
+            fields["memory_peak_bytes"] = cell.peak_bytes
     return MeasurementRecord(
-        problem=problem_key(problem),
+        problem=problem_key(cell.problem),
         implementation=cell.name,
         status=cell.status or "crashed",
         mode=cell.mode,
         counters=cell.counters,
         reason=cell.reason,
-        bytes_moved=problem.compulsory_bytes,
-        flops=cell.implementation.flops(problem),
+        bytes_moved=cell.demand.compulsory_bytes,
+        flops=cell.implementation.flops(cell.problem),
+        parameters=cell.demand.parameters,
         code_hash=cell.code_hash,
         tile=cell.tile,
         flags=tuple(dict.fromkeys(flags)),
@@ -60,7 +62,7 @@ def _to_record(
 
 def _mark_implausible(cell: CellMeasurement, device: DeviceRecord) -> None:
     """Finish a cell as `implausible` whose latency is below the datasheet's limit."""
-    limit_ms = implausible_below_ms(cell.problem, device, cell.mode)
+    limit_ms = implausible_below_ms(cell.demand, device, cell.mode)
     if limit_ms is None or cell.status not in COMPARABLE or cell.estimate_ms >= limit_ms:
         return
     reason = f"{cell.estimate_ms:.4g} ms is less than the datasheet of {device.model} allows"
@@ -92,11 +94,11 @@ def _times(cell: CellMeasurement, cells: Sequence[CellMeasurement], tick_ms: flo
 
 
 def _ratio(cell: CellMeasurement, cells: Sequence[CellMeasurement], tick_ms: float) -> dict[str, float]:
-    """The ratio to `fused`, paired by rounds; empty where `fused` has no comparable time."""
-    fused = next((other for other in cells if other.name == FUSED), None)
-    if fused is None or fused is cell or fused.status not in COMPARABLE:
+    """The ratio to the reference, paired by rounds; empty where that has no comparable time."""
+    reference = next((other for other in cells if other.is_reference), None)
+    if reference is None or reference is cell or reference.status not in COMPARABLE:
         return {}
-    ratio = cell.ratio_to(fused, tick_ms)
+    ratio = cell.ratio_to(reference, tick_ms)
     if ratio is None:
         return {}
     return {
@@ -107,7 +109,7 @@ def _ratio(cell: CellMeasurement, cells: Sequence[CellMeasurement], tick_ms: flo
 
 
 def _floor(cell: CellMeasurement, roofline: Roofline) -> dict[str, float]:
-    floor_ms = roofline.floor_ms(cell.problem)
+    floor_ms = roofline.floor_ms(cell.demand)
     if floor_ms is None:
         return {}
     return {"floor_ms": floor_ms, "floor_ratio": floor_ms / cell.estimate_ms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kswatch.db.records import CounterReading
 from kswatch.errors import UnsupportedError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.backends.workload import Workload
@@ -9,6 +10,8 @@ from kswatch.profiler.devices.roofline import Roofline
 from kswatch.profiler.measurement.cell import CellMeasurement, CellRefused
 from kswatch.profiler.probes.timing import Launchable
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.demand import operand_bytes
+from kswatch.profiler.subjects.problems import ModelForward
 
 
 class Validation:
@@ -34,7 +37,7 @@ class Validation:
             raise UnsupportedError(refusal)
         self._refuse_oversized(cell)
         least_ms = self._roofline.fastest_ms(cell.problem.precision, cell.implementation.flops(cell.problem))
-        self._refuse_slow(least_ms or 0.0, "predicted from its operations at the measured rate")
+        self._refuse_slow(cell, least_ms or 0.0, "predicted from its operations at the measured rate")
         with self._backend.probed("prepare", cell.name):
             launchable = self._workload.prepare(cell.implementation)
         self._check(cell, launchable, "before")
@@ -42,7 +45,7 @@ class Validation:
             self._bmm_error = cell.correctness.relative_error
         with self._backend.probed("launch", cell.name):
             estimate_ms = self._backend.timer.visit(launchable, 1).samples_ms[0]
-        self._refuse_slow(estimate_ms, "the first timed call")
+        self._refuse_slow(cell, estimate_ms, "the first timed call")
         cell.admit(launchable, estimate_ms)
 
     def recheck(self, cell: CellMeasurement) -> None:
@@ -54,21 +57,25 @@ class Validation:
         cell.code_hash, cell.tile = self._workload.code_of(cell.implementation)
         self._check(cell, cell.launchable, "after")
 
+    def figures(self, cell: CellMeasurement) -> tuple[CounterReading, ...]:
+        """What else the workload knows of the cell, from passes of their own."""
+        return self._workload.figures(cell.launchable)
+
     def _check(self, cell: CellMeasurement, launchable: Launchable, when: str) -> None:
         cell.correctness = self._workload.check(launchable, self._bmm_error)
         if not cell.correctness.ok:
             raise CellRefused("incorrect", f"{when} timing: {cell.correctness.reason}")
 
     def _refuse_oversized(self, cell: CellMeasurement) -> None:
-        problem = cell.problem
-        needed = cell.implementation.memory_bytes(problem) - problem.input_bytes
+        needed = cell.implementation.memory_bytes(cell.problem) - operand_bytes(cell.problem)
         free = self._backend.free_bytes()
         if needed > self._settings.memory_share * free:
             raise CellRefused("out_of_memory", f"needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
-    def _refuse_slow(self, time_ms: float, how: str) -> None:
+    def _refuse_slow(self, cell: CellMeasurement, time_ms: float, how: str) -> None:
         limit_ms = self._settings.too_slow_ms
         if time_ms > limit_ms:
+            unit = "forward" if isinstance(cell.problem, ModelForward) else "product"
             raise CellRefused(
-                "too_slow", f"{time_ms:.0f} ms per product ({how}); the limit is {limit_ms:.0f} ms"
+                "too_slow", f"{time_ms:.0f} ms per {unit} ({how}); the limit is {limit_ms:.0f} ms"
             )

@@ -14,6 +14,7 @@ from kswatch.profiler.planning.cost_estimate import estimate_cost
 from kswatch.profiler.planning.plan import Plan, stratum
 from kswatch.profiler.planning.priority_order import WorkUnit, last_best, work_units
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.cells import memory_bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class DryRun:
     minutes_of_all: float | None
     budget_minutes: float | None
     estimated_from: str | None
+    memory_bytes: int
+    """Estimated memory of the largest cell that fits."""
     strata: tuple[StratumShare, ...]
 
 
@@ -75,6 +78,9 @@ def dry_run(
         minutes_of_all=round(all_s / 60, 2) if all_s is not None else None,
         budget_minutes=round(budget_s / 60, 2) if budget_s else None,
         estimated_from=estimate.source if estimate else None,
+        memory_bytes=max(
+            (memory_bytes(unit.problem, name) for unit in fitting for name in unit.implementations), default=0
+        ),
         strata=tuple(_strata(plan, fitting)),
     )
 
@@ -86,7 +92,6 @@ def _strata(plan: Plan, fitting: Iterable[WorkUnit]) -> Iterable[StratumShare]:
     cells: dict[object, int] = defaultdict(int)
     for unit in fitting:
         cells[unit.problem] += len(unit.implementations)
-    implementations = len(plan.implementations)
     for (family, batch, precision, layout), members in sorted(problems.items()):
         measured = [cells[problem] for problem in members]
         yield StratumShare(
@@ -95,7 +100,7 @@ def _strata(plan: Plan, fitting: Iterable[WorkUnit]) -> Iterable[StratumShare]:
             precision=precision,
             layout=layout,
             problems=len(members),
-            whole_problems=sum(count == implementations for count in measured),
+            whole_problems=sum(cells[one] == len(plan.names_of(one)) for one in members),
             cells=sum(measured),
-            cells_left_out=implementations * len(members) - sum(measured),
+            cells_left_out=sum(len(plan.names_of(one)) for one in members) - sum(measured),
         )

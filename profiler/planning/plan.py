@@ -5,18 +5,29 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from kswatch.db.records import AD_HOC, BASELINE_SETS, FUSED, IMPLEMENTATIONS, KNOWN_IMPLEMENTATIONS
+from kswatch.db.records import (
+    AD_HOC,
+    BASELINE_SETS,
+    FUSED,
+    IMPLEMENTATIONS,
+    KNOWN_IMPLEMENTATIONS,
+    ProblemKey,
+    is_structured,
+)
 from kswatch.db.request_queue.confirmation import parse_problem
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.empty_records import problem_of
+from kswatch.profiler.empty_records import problem_key, problem_of
 from kswatch.profiler.planning import suites
+from kswatch.profiler.planning.dimensions import Dimensions, check_models, choose, choose_cells, parse_layer
+from kswatch.profiler.planning.structured_suites import layer_problems
 from kswatch.profiler.planning.suites import Suite
+from kswatch.profiler.subjects.problems import AnyProblem
 
 _GOLDEN = 0.618034
 
@@ -32,6 +43,9 @@ class Filters:
     implementation: tuple[str, ...] = ()
     problem: tuple[str, ...] = ()
     """Exactly these problems, as `a,b,c,d,batch,precision,layout`, instead of the other dimensions."""
+    layer: tuple[str, ...] = ()
+    """Layers as `IN,OUT`."""
+    model: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     """One set of baselines, which names the implementations: `paper`, `all` or `expert`."""
 
@@ -51,17 +65,26 @@ class Plan:
     """The cells of one run in measuring order: every prefix is a fair sample of the whole."""
 
     suite: str
-    problems: tuple[Problem, ...]
+    problems: tuple[AnyProblem, ...]
     implementations: tuple[str, ...]
+    """Those of each product."""
     energy_problems: int
     """Number of problems with an energy pass: in proportion in each stratum and in every prefix."""
     within_s: float | None = None
     """Time limit of the whole plan on a small CPU; None for no limit."""
+    structured: Mapping[AnyProblem, tuple[str, ...]] = field(default_factory=dict)
+    """The cells of each layer and model."""
+    budget_s: float | None = None
+    """Time budget unless another one is given; None for none."""
 
     @property
     def cells(self) -> int:
-        """Problems times implementations."""
-        return len(self.problems) * len(self.implementations)
+        """Number of cells of all problems."""
+        return sum(len(self.names_of(problem)) for problem in self.problems)
+
+    def names_of(self, problem: AnyProblem) -> tuple[str, ...]:
+        """The names of a problem's cells."""
+        return self.implementations if isinstance(problem, Problem) else self.structured[problem]
 
     def energy_problem_indices(self) -> frozenset[int]:
         """Indices of the problems with an energy pass."""
@@ -77,27 +100,41 @@ class Plan:
         return frozenset(chosen)
 
 
-def plan_suite(suite_name: str, filters: Filters = Filters(), seed: int = 0) -> Plan:  # noqa: B008 (frozen)
-    """The plan of a suite narrowed by filters, or of given patterns alone where the name is `ad_hoc`.
+def plan_suite(
+    suite_name: str,
+    filters: Filters = Filters(),  # noqa: B008 (frozen)
+    seed: int = 0,
+    device_kind: str = "cuda",
+) -> Plan:
+    """The plan of a suite narrowed by filters, or of given patterns or layers alone where it is `ad_hoc`.
 
     Chosen values narrow the suite; where the suite does not hold one of them together with the
     others, the chosen values are crossed with the suite's other dimensions instead.
 
     Raises:
-        UsageError: unknown suite, implementation, precision or layout, or a malformed pattern.
+        UsageError: unknown suite, implementation, model or facet, or a malformed pattern or layer.
     """
     exact = [problem_of(parse_problem(text)) for text in filters.problem]
-    named = tuple(Pattern.parse(text) for text in filters.pattern)
-    patterns = named or tuple(problem.pattern for problem in exact)
-    suite = _ad_hoc(patterns) if suite_name == AD_HOC else suites.find(suite_name)
-    chosen = exact or _choose(suite.problems(), (patterns, filters.batch, filters.precision, filters.layout))
+    chosen = _dimensions(filters)
+    suite = _ad_hoc(chosen, exact) if suite_name == AD_HOC else suites.find(suite_name)
+    problems = stratified(exact or choose(suite.problems_on(device_kind), chosen), seed)
     implementations = _choose_implementations(suite, filters)
+    structured = {
+        problem: choose_cells(problem, suite.cells(problem), filters.implementation)
+        for problem in problems
+        if not isinstance(problem, Problem)
+    }
+    kept = tuple(problem for problem in problems if structured.get(problem, implementations))
+    if problems and not kept:
+        raise UsageError(f"suite {suite.name} has no cell of {', '.join(filters.implementation)}")
     return Plan(
         suite=suite.name,
-        problems=stratified(chosen, seed),
+        problems=kept,
         implementations=implementations,
-        energy_problems=len(chosen) if suite.energy_problems is None else suite.energy_problems,
+        energy_problems=len(kept) if suite.energy_problems is None else suite.energy_problems,
         within_s=_within_s(suite, len(implementations)),
+        structured=structured,
+        budget_s=suite.cpu_budget_s if device_kind == "cpu" else None,
     )
 
 
@@ -108,51 +145,59 @@ def _within_s(suite: Suite, implementations: int) -> float | None:
     return suite.within_s * max(1.0, implementations / len(suite.implementations))
 
 
-def stratified(problems: Iterable[Problem], seed: int = 0) -> tuple[Problem, ...]:
+def stratified(problems: Iterable[AnyProblem], seed: int = 0) -> tuple[AnyProblem, ...]:
     """The problems in an order in which every prefix holds each stratum in proportion.
 
     A stratum is a family, batch, precision and layout. Inside a stratum the order is random; its members
     are then spread at equal distances, from a random start, over the whole length. The seed alone decides.
     """
-    strata: dict[tuple[str, int, str, str], list[Problem]] = defaultdict(list)
-    for problem in sorted(set(problems)):
+    strata: dict[tuple[str, int, str, str], list[AnyProblem]] = defaultdict(list)
+    for problem in sorted(set(problems), key=problem_key):
         strata[stratum(problem)].append(problem)
     randomness = random.Random(seed)
-    placed: list[tuple[float, Problem]] = []
+    placed: list[tuple[float, ProblemKey, AnyProblem]] = []
     for members in strata.values():
         randomness.shuffle(members)
         start = randomness.random()
-        placed += [((start + index) / len(members), problem) for index, problem in enumerate(members)]
-    return tuple(problem for _, problem in sorted(placed))
+        placed += [
+            ((start + index) / len(members), problem_key(problem), problem)
+            for index, problem in enumerate(members)
+        ]
+    return tuple(problem for _, _, problem in sorted(placed, key=itemgetter(0, 1)))
 
 
-def stratum(problem: Problem) -> tuple[str, int, str, str]:
-    """The problem's stratum: its family, batch, precision and layout."""
-    return (problem.pattern.family, problem.batch, problem.precision, problem.layout)
+def stratum(problem: AnyProblem) -> tuple[str, int, str, str]:
+    """The problem's stratum: a pattern's family, else the subject; batch, precision and layout."""
+    family = problem.pattern.family if isinstance(problem, Problem) else problem_key(problem).subject
+    return (family, problem.batch, problem.precision, problem.layout)
 
 
-def _ad_hoc(patterns: Sequence[Pattern]) -> Suite:
-    if not patterns:
-        raise UsageError("an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d")
-    return Suite(AD_HOC, "given patterns", lambda: suites.cross(patterns, precisions=("fp32",)))
+def _dimensions(filters: Filters) -> Dimensions:
+    return Dimensions(
+        pattern=tuple(Pattern.parse(text) for text in filters.pattern),
+        layer=tuple(parse_layer(text) for text in filters.layer),
+        model=check_models(filters.model),
+        batch=filters.batch,
+        precision=filters.precision,  # type: ignore[arg-type]  (each problem checks its own)
+        layout=filters.layout,  # type: ignore[arg-type]
+    )
 
 
-def _dimensions(problem: Problem) -> tuple[Pattern, int, str, str]:
-    return (problem.pattern, problem.batch, problem.precision, problem.layout)
+def _ad_hoc(chosen: Dimensions, exact: Sequence[AnyProblem]) -> Suite:
+    if exact:
+        return Suite(AD_HOC, "given problems", lambda: tuple(exact))
+    if chosen.model:
+        raise UsageError("a model is measured by its suite, as in `kswatch profile models --model vit_s16`")
+    if not chosen.pattern and not chosen.layer:
+        raise UsageError(
+            "an ad-hoc run needs a pattern; name a suite, or give --pattern a,b,c,d or --layer IN,OUT"
+        )
 
+    def problems() -> tuple[AnyProblem, ...]:
+        layers = layer_problems(chosen.layer, (suites.SMOKE_BATCH,))
+        return (*suites.cross(chosen.pattern, precisions=("fp32",)), *layers)
 
-def _choose(problems: Sequence[Problem], chosen: Sequence[Sequence[object]]) -> Sequence[Problem]:
-    kept = [
-        problem
-        for problem in problems
-        if all(value in values for value, values in zip(_dimensions(problem), chosen, strict=True) if values)
-    ]
-    held = [set(values) for values in zip(*map(_dimensions, kept), strict=True)] or [set()] * 4
-    if all(set(values) <= have for values, have in zip(chosen, held, strict=True)):
-        return kept
-    every = [dict.fromkeys(values) for values in zip(*map(_dimensions, problems), strict=True)]
-    crossed = product(*(values or have for values, have in zip(chosen, every, strict=True)))
-    return [Problem(*dimensions) for dimensions in crossed]
+    return Suite(AD_HOC, "given patterns and layers", problems)
 
 
 def _choose_implementations(suite: Suite, filters: Filters) -> tuple[str, ...]:
@@ -163,7 +208,7 @@ def _choose_implementations(suite: Suite, filters: Filters) -> tuple[str, ...]:
     every = suite.implementations
     known = KNOWN_IMPLEMENTATIONS if chosen and every == IMPLEMENTATIONS else every
     for name in chosen:
-        if name not in known:
+        if name not in known and not is_structured(name):
             raise UsageError(f"unknown implementation {name!r}; choose from {', '.join(known)}")
     return tuple(name for name in known if not chosen or name in chosen)
 

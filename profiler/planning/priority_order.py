@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import COMPARABLE, FUSED, ProblemKey
+from kswatch.db.records import COMPARABLE, FUSED, REFERENCES, STRUCTURED, ProblemKey
 from kswatch.db.store import Store
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.empty_records import problem_key
 from kswatch.profiler.planning.cost_estimate import CostEstimate
 from kswatch.profiler.planning.plan import Plan, stratum
+from kswatch.profiler.subjects.problems import AnyProblem
 
 BEST = 2
 """Number of last night's best baselines that are as valuable as `fused`."""
@@ -29,7 +29,7 @@ Best = Mapping[ProblemKey, Sequence[str]]
 class WorkUnit:
     """Implementations of one problem that are measured together."""
 
-    problem: Problem
+    problem: AnyProblem
     implementations: tuple[str, ...]
     plan_index: int
     """Index of the problem in the plan; also the seed of its visits."""
@@ -46,7 +46,7 @@ def work_units(
     """The plan's work units in order of value; whole problems where the budget holds them all."""
     energy = plan.energy_problem_indices()
     whole = [
-        _work_unit(problem, plan_index, plan_index in energy, plan.implementations, estimate)
+        _work_unit(problem, plan_index, plan_index in energy, plan.names_of(problem), estimate)
         for plan_index, problem in enumerate(plan.problems)
     ]
     if budget_s is None or estimate is None or sum(unit.seconds for unit in whole) <= budget_s:
@@ -61,22 +61,28 @@ def _by_value(plan: Plan, whole: Sequence[WorkUnit], estimate: CostEstimate, bes
     chosen = list(first.values())
     core, rest = [], []
     for unit in (unit for unit in whole if unit not in chosen):
-        baselines = best.get(problem_key(unit.problem), plan.implementations)
-        names = (FUSED, *baselines[:BEST]) if problem_key(unit.problem) in best else plan.implementations
-        valuable = tuple(name for name in plan.implementations if name in names)
-        others = tuple(name for name in plan.implementations if name not in names)
+        every = plan.names_of(unit.problem)
+        baselines = best.get(problem_key(unit.problem), every)
+        names = (*baselines[:BEST], *filter(is_judged, every)) if baselines is not every else every
+        valuable = tuple(name for name in every if name in names)
+        others = tuple(name for name in every if name not in names)
         core.append(_work_unit(unit.problem, unit.plan_index, unit.energy, valuable, estimate))
         if others:
             remainder = _work_unit(unit.problem, unit.plan_index, False, others, estimate)
-            rest.append(replace(remainder, paired_with=(FUSED,) if FUSED in valuable else ()))
+            rest.append(replace(remainder, paired_with=tuple(REFERENCES.intersection(valuable))))
     return [*chosen, *core, *rest]
 
 
 def _work_unit(
-    problem: Problem, plan_index: int, energy: bool, names: tuple[str, ...], estimate: CostEstimate | None
+    problem: AnyProblem, plan_index: int, energy: bool, names: tuple[str, ...], estimate: CostEstimate | None
 ) -> WorkUnit:
     seconds = estimate.seconds(problem, len(names), energy) if estimate else float(len(names))
     return WorkUnit(problem, names, plan_index, energy, seconds)
+
+
+def is_judged(name: str) -> bool:
+    """Whether the cell is worth a point in every night: the reference, and what `fused` computes."""
+    return name in REFERENCES or name.rpartition(STRUCTURED)[2] == FUSED
 
 
 def remaining(planned: Iterable[WorkUnit], done: Iterable[tuple[ProblemKey, str]]) -> list[WorkUnit]:
@@ -88,7 +94,7 @@ def remaining(planned: Iterable[WorkUnit], done: Iterable[tuple[ProblemKey, str]
         names = tuple(name for name in unit.implementations if (key, name) not in known)
         if not names:
             continue
-        paired_with = (FUSED,) if (key, FUSED) in known else unit.paired_with
+        paired_with = tuple(name for name in REFERENCES if (key, name) in known) or unit.paired_with
         left.append(replace(unit, implementations=names, paired_with=paired_with))
     return left
 
@@ -99,7 +105,7 @@ def last_best(store: Store, device_uuid: str) -> Best:
     nights = queries.runs(store, device, ("nightly",), None, ("finished",), limit=1)
     times: dict[ProblemKey, list[tuple[float, str]]] = {}
     for row in queries.measurements(store, nights[0].id) if nights else ():
-        if row.status in COMPARABLE and row.latency_ms and row.implementation != FUSED:
+        if row.status in COMPARABLE and row.latency_ms and not is_judged(row.implementation):
             key = record_of(ProblemKey, row)
             times.setdefault(key, []).append((row.latency_ms, row.implementation))
     return {key: [name for _, name in sorted(found)] for key, found in times.items()}

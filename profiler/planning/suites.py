@@ -13,6 +13,15 @@ from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
+from kswatch.profiler.planning.structured_suites import (
+    brief_cells,
+    cpu_model_problems,
+    layer_problems,
+    model_problems,
+    smoke_models,
+    structured_cells,
+)
+from kswatch.profiler.subjects.problems import AnyProblem
 
 PAPER_BATCH = 25_088
 """128 images of 196 patches: the paper's batch."""
@@ -21,17 +30,27 @@ SMOKE_BATCH = 1_024
 
 @dataclass(frozen=True)
 class Suite:
-    """A named rule that yields cells: its problems by each of its implementations."""
+    """A named rule that yields cells: each product by each implementation, layers and models by their own."""
 
     name: str
     statement: str
     """The rule in one line, as shown on pages and in help texts."""
-    problems: Callable[[], tuple[Problem, ...]]
+    problems: Callable[[], tuple[AnyProblem, ...]]
     energy_problems: int | None = None
     """Number of problems, from the start of the stratified order, with an energy pass; None for all."""
     within_s: float | None = None
     """Time limit of a run on a small CPU, in seconds: time caps of cells keep it."""
     implementations: tuple[str, ...] = IMPLEMENTATIONS
+    cells: Callable[[AnyProblem], tuple[str, ...]] = structured_cells
+    """The cells of a layer or a model."""
+    cpu_problems: Callable[[], tuple[AnyProblem, ...]] | None = None
+    """The problems on a CPU, where they are others."""
+    cpu_budget_s: float | None = None
+    """Time budget on a CPU, unless another one is given."""
+
+    def problems_on(self, device_kind: str) -> tuple[AnyProblem, ...]:
+        """The problems on devices of this kind."""
+        return (self.cpu_problems or self.problems)() if device_kind == "cpu" else self.problems()
 
 
 def find(name: str) -> Suite:
@@ -153,9 +172,10 @@ def gpt2_medium_patterns() -> tuple[Pattern, ...]:
 SUITES: tuple[Suite, ...] = (
     Suite(
         "smoke",
-        "ten small patterns of all families, batch 1,024, fp32 and some bf16",
-        smoke_problems,
-        within_s=75.0,
+        "ten small patterns of all families, batch 1,024; ViT-S/16 and a block of GPT-2 at batch 1",
+        lambda: (*smoke_problems(), *smoke_models()),
+        within_s=100.0,
+        cells=brief_cells,
     ),
     Suite(
         "nightly",
@@ -184,5 +204,19 @@ SUITES: tuple[Suite, ...] = (
         "gpt2_medium",
         "the factors of GPT-2 medium's chains, batch 25,088, four precisions",
         lambda: cross(gpt2_medium_patterns()),
+    ),
+    Suite(
+        "layers",
+        "eleven layers of ViT, GPT-2 and Llama by each family at four sizes, batch 1 to 25,088, fp32",
+        layer_problems,
+        energy_problems=20,
+    ),
+    Suite(
+        "models",
+        "ViT-S/16 and GPT-2 medium: dense, and their chains by fused, auto and each baseline",
+        model_problems,
+        cpu_problems=cpu_model_problems,
+        within_s=900.0,
+        cpu_budget_s=900.0,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kswatch.kernels.problem import Problem
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 class Probe:
@@ -14,7 +14,7 @@ class Probe:
     A probe overrides the hooks that it needs. `start_problem` clears its readings.
     """
 
-    def start_problem(self, problem: Problem) -> None:
+    def start_problem(self, problem: AnyProblem) -> None:
         """Clear the readings of the previous problem."""
 
     def before_prepare(self, cell: str) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pynvml
 
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.base import Probe
 from kswatch.profiler.probes.nvml import value_or_none
+from kswatch.profiler.subjects.problems import AnyProblem
 
 READ_EVERY_S = 0.02
 """A reading takes about 0.2 ms: one per visit would cost 5 % of short visits."""
@@ -73,7 +73,7 @@ class ClockProbe(Probe):
         self._seen: dict[str, list[ClockReading]] = defaultdict(list)
         self._read_at_s: dict[str, float] = {}
 
-    def start_problem(self, problem: Problem) -> None:
+    def start_problem(self, problem: AnyProblem) -> None:
         """See `Probe`."""
         self._seen.clear()
         self._read_at_s.clear()

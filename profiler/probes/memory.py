@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.base import Probe
+from kswatch.profiler.subjects.demand import operand_bytes
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 class MemoryProbe(Probe):
@@ -23,9 +24,9 @@ class MemoryProbe(Probe):
         self._taken_bytes: dict[str, int] = {}
         self._before_bytes = 0
 
-    def start_problem(self, problem: Problem) -> None:
+    def start_problem(self, problem: AnyProblem) -> None:
         """See `Probe`."""
-        self._input_bytes = problem.input_bytes
+        self._input_bytes = operand_bytes(problem)
         self._kept_bytes.clear()
         self._taken_bytes.clear()
 

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kswatch.kernels.problem import Problem
+from kswatch.profiler.subjects.problems import AnyProblem
 
 MAX_LAUNCHES = 200
 """Limit of one visit."""
+
+clock_ns = time.perf_counter_ns
+"""Bound here, so that an implementation that replaces `time.perf_counter_ns` changes no sample."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,14 @@ class Launchable:
     """The implementation's name, or the canary's."""
     launch: Callable[[int], object]
     """`launch(i)` launches once on the i-th of the rotated input sets; any i >= 0."""
-    problem: Problem | None = None
+    problem: AnyProblem | None = None
     """None for a canary."""
     rotate: Callable[[], Rotation] | None = None
     """Creates the operand sets, on first use, for a launch that is too short to be timed alone."""
+    before: Callable[[int], None] | None = None
+    """Called before each timed launch, untimed, where launches are not queued."""
+    after: Callable[[int], None] | None = None
+    """The same as soon as it has returned."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +117,10 @@ class CpuTimer(Timer):
 
     def block_ms(self, launchable: Launchable, launches: int) -> float:
         """See `Timer`."""
-        begin_ns = time.perf_counter_ns()
+        begin_ns = clock_ns()
         for _ in range(launches):
             launchable.launch(0)
-        return (time.perf_counter_ns() - begin_ns) / 1e6
+        return (clock_ns() - begin_ns) / 1e6
 
     def _visit(self, launchable: Launchable, launches: int, step: int) -> Visit:
         samples_ms = []
@@ -127,9 +134,13 @@ class CpuTimer(Timer):
 
     def _sample_ms(self, launchable: Launchable, step: int) -> float:
         self._launched += step
-        begin_ns = time.perf_counter_ns()
+        if launchable.before:
+            launchable.before(self._launched)
+        begin_ns = clock_ns()
         y = launchable.launch(self._launched)
-        end_ns = time.perf_counter_ns()
+        end_ns = clock_ns()
+        if launchable.after:
+            launchable.after(self._launched)
         del y  # after the second stamp: freeing memory is not part of the product
         return (end_ns - begin_ns) / 1e6
 

@@ -27,6 +27,7 @@ def _title(planned: DryRun) -> str:
     title = f"{planned.suite} on {planned.device}: {planned.cells:,} cells"
     if planned.cells_left_out:
         title += f", {planned.cells_left_out:,} left out"
+    title += f", up to {planned.memory_bytes / 1e9:.2g} GB"
     if planned.minutes is None:
         return f"{title}; no estimate yet: this device was never measured"
     return f"{title}, about {as_text(60 * planned.minutes)} (estimated from {planned.estimated_from})"

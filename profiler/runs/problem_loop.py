@@ -22,7 +22,7 @@ from kswatch.profiler.executors.base import Engine, MeasureTask, WorkerLostError
 from kswatch.profiler.planning.budget import TimeBudget, as_text
 from kswatch.profiler.planning.plan import Plan
 from kswatch.profiler.planning.priority_order import WorkUnit, remaining
-from kswatch.profiler.planning.time_caps import TimeCaps
+from kswatch.profiler.planning.time_caps import TimeCaps, shares
 from kswatch.profiler.runs import predictions
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.settings import MeasureSettings
@@ -126,7 +126,7 @@ class ProblemLoop:
         problems, cells = len(left), sum(len(one.implementations) for one in left)
         self._progress.begin(f"run {self._run_id}: {self._plan.suite}", problems, cells)
         self._read_canaries("start")
-        caps, expected_s = self._time_caps(problems), 0.0
+        caps, expected_s = self._time_caps(left), 0.0
         for index, unit in enumerate(left):
             if index == problems // 2:
                 self._read_canaries("middle")
@@ -135,7 +135,7 @@ class ProblemLoop:
                 self._skip(left[index:], budget)
                 break
             self._progress.starting(unit.problem)
-            records = self._engine.measure(self._task(unit, caps.next_settings(problems - index)))
+            records = self._engine.measure(self._task(unit, caps.next_settings(left[index:])))
             new = [record for record in records if record.implementation in unit.implementations]
             self._record(new)
             self._progress.recorded(new)
@@ -160,14 +160,12 @@ class ProblemLoop:
             seed=unit.plan_index,
         )
 
-    def _time_caps(self, problems: int) -> TimeCaps:
+    def _time_caps(self, left: Sequence[WorkUnit]) -> TimeCaps:
         """Time caps that keep the plan's time limit, in proportion where only some problems are left."""
         on_cpu = self._engine.site().device.kind == "cpu"
         within_s = self._plan.within_s if on_cpu else None
-        whole_s = within_s * problems / len(self._plan.problems) if within_s else None
-        return TimeCaps(
-            self._settings, len(self._plan.implementations), TimeBudget(whole_s, self._engine.now_s)
-        )
+        whole_s = within_s * shares(left) / shares(self._units) if within_s else None
+        return TimeCaps(self._settings, TimeBudget(whole_s, self._engine.now_s))
 
     def _read_canaries(self, position: CanaryPosition) -> None:
         read = self._engine.canaries(position)

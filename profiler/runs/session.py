@@ -96,7 +96,9 @@ def run_suite(
     note = revision_note()
     arguments = _defaults(context.config, suite, kind, filters or {}) | dict(filters or {})
     chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
-    plan, target = plan_suite(suite, chosen), context.find_device(device)
+    target = context.find_device(device)
+    plan = plan_suite(suite, chosen, device_kind=target.record.kind)
+    budget_s = budget_s or plan.budget_s
     settings = options.settings(context.config.settings_on(target.record.kind))
     with _measuring(store, plan, target, context, budget_s, settings) as (engine, loop):
         site = engine.site()
@@ -163,7 +165,8 @@ def resume(
     if run_id is None:
         raise UsageError("there is no interrupted run to resume; `kswatch runs` lists all")
     former, row = store.run_plan(run_id), queries.run(store, run_id)
-    plan = plan_suite(former.suite, Filters.from_arguments(former.arguments))
+    chosen = Filters.from_arguments(former.arguments)
+    plan = plan_suite(former.suite, chosen, device_kind=former.device.kind)
     if former.origin == "imported" or SIDE in former.arguments or plan.cells != former.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
     done = store.done_cells(run_id)

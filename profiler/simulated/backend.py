@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.kernels import catalogue
@@ -24,6 +25,8 @@ from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Truth, truth_of
 from kswatch.profiler.simulated.cuda import Launch, SimulatedCuda
 from kswatch.profiler.simulated.nvml import SimulatedNvml
+from kswatch.profiler.subjects.demand import demand_of
+from kswatch.profiler.subjects.problems import AnyProblem
 
 GEMM_SIZE = 8192
 FLOAT64_SHARE = 0.8
@@ -50,11 +53,15 @@ class SimulatedBackend(GpuBackend):
         super().__init__(driver, board.model.name, timer, board.model.cache_bytes, None)
         self.probes = (VisitLevels(board), *self.probes)
 
-    def truth(self, problem: Problem, implementation: Implementation) -> Truth:
+    def truth(self, problem: AnyProblem, implementation: Any) -> Truth:  # noqa: ANN401
         """True latency and power of a cell, from the board's roofline."""
-        return truth_of(self._spec, problem, implementation)
+        if isinstance(problem, Problem):
+            return truth_of(self._spec, problem, implementation)
+        from kswatch.profiler.simulated.structured_costs import structured_truth
 
-    def workload(self, problem: Problem, seed: int) -> Workload:
+        return structured_truth(self._spec, problem, implementation)
+
+    def workload(self, problem: AnyProblem, seed: int) -> Workload:
         """See `Backend`."""
         self.timer.forget()
         return SimulatedWorkload(self, problem, seed)
@@ -75,7 +82,7 @@ class SimulatedBackend(GpuBackend):
     def _launchable(self, name: str, truth: Truth) -> Launchable:
         return Launchable(name, lambda turn: self.cuda.launch(Launch(name, truth, name, 1 << 40)))
 
-    def unsupported(self, problem: Problem) -> str | None:
+    def unsupported(self, problem: AnyProblem) -> str | None:
         """The reason why the board's generation lacks the precision; None where it has it."""
         if problem.precision in ("tf32", "bf16") and self.board.model.capability < 80:
             return f"{problem.precision} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
@@ -136,31 +143,42 @@ class VisitLevels(Probe):
 class SimulatedWorkload(Workload):
     """A problem on a simulated board: nothing is computed, but set-up and checks take simulated time."""
 
-    def __init__(self, backend: SimulatedBackend, problem: Problem, seed: int) -> None:
+    def __init__(self, backend: SimulatedBackend, problem: AnyProblem, seed: int) -> None:
         self._backend = backend
         self._problem = problem
+        self._output_bytes: dict[str, int] = {}
         self._plan_index = seed
         """Index in the plan, by which sessions seed problems: so faults hit a fixed cell."""
         # to create and copy operands, and to compute a float64 product
         board = backend.board
         sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
-        seconds = 8 * problem.compulsory_bytes / board.model.bytes_per_s
         share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
-        board.clock.advance(2e-3 + seconds + problem.flops / (share * sheet.fp32_flops_per_s))
+        self._float64_flops_per_s = share * sheet.fp32_flops_per_s
+        seconds = 2e-3
+        if isinstance(problem, Problem):
+            seconds += 8 * problem.compulsory_bytes / board.model.bytes_per_s
+            seconds += problem.flops / self._float64_flops_per_s
+        board.clock.advance(seconds)
 
-    def unsupported(self, implementation: Implementation) -> str | None:
+    def unsupported(self, implementation: Any) -> str | None:  # noqa: ANN401
         """See `Workload`."""
-        return self._backend.unsupported(self._problem)
+        lacking = self._backend.unsupported(self._problem)
+        if lacking or isinstance(self._problem, Problem):
+            return lacking
+        reason: str | None = implementation.reason(self._problem, "cuda")
+        return reason
 
-    def prepare(self, implementation: Implementation) -> Launchable:
+    def prepare(self, implementation: Any) -> Launchable:  # noqa: ANN401
         """See `Workload`."""
         self._inject_fault(implementation)
         name, problem, cuda = implementation.name, self._problem, self._backend.cuda
         truth = self._backend.truth(problem, implementation)
-        sets, complete = rotated_sets(
-            problem, self._backend.cache_bytes, implementation.memory_bytes(problem)
-        )
-        set_bytes = problem.compulsory_bytes
+        demand = demand_of(problem, implementation)
+        sets, complete = rotated_sets(demand, self._backend.cache_bytes, implementation.memory_bytes(problem))
+        set_bytes = demand.compulsory_bytes
+        self._output_bytes[name] = demand.output_bytes
+        if not isinstance(problem, Problem):  # each cell has weights and a reference of its own
+            self._backend.board.clock.advance(demand.flops / self._float64_flops_per_s)
 
         def launch(turn: int, place: int = 0) -> None:
             del turn
@@ -172,7 +190,9 @@ class SimulatedWorkload(Workload):
         return Launchable(name, launch, problem, rotate)
 
     def _number(self, name: str) -> int:
-        """Number of a cell in the run, counted from 1."""
+        """Number of a product's cell in the run, counted from 1."""
+        if name not in IMPLEMENTATIONS:
+            return 0
         return 1 + self._plan_index * len(IMPLEMENTATIONS) + IMPLEMENTATIONS.index(name)
 
     def _inject_fault(self, implementation: Implementation) -> None:
@@ -193,7 +213,7 @@ class SimulatedWorkload(Workload):
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """See `Workload`."""
         del bmm_error
-        float64_bytes = 8 * self._problem.output_bytes // self._problem.element_bytes
+        float64_bytes = 8 * self._output_bytes[launchable.name] // self._problem.element_bytes
         board = self._backend.board
         board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
         wrong_at = board.options.wrong_at

@@ -179,22 +179,22 @@ def test_published_times_of_gpt2_medium_are_recorded_exactly(store):
     rows = measurements(store)
     assert {(*row[3:10], row.subject) for row in rows} == {tuple(vars(GPT2).values())}
     found = {row.implementation: (row.parameters, means_ms(store, run.id)[row.cell_id]) for row in rows}
-    parameters, dense_ms = found.pop("dense/as_published")
+    parameters, dense_ms = found.pop("dense/published")
     assert (parameters, dense_ms) == (354_823_168, pytest.approx(767.51, abs=0.005))
     kernels = {name.removesuffix("/fused"): one for name, one in found.items() if name.endswith("/fused")}
     assert len(kernels) == 10
     for structure, (parameters, _) in kernels.items():
-        chain = structure.removeprefix("ks down=").split(";")
+        chain = structure.removeprefix("ks ").split(";")
         weights = sum(math.prod(map(int, pattern.split(","))) for pattern in chain)
         assert parameters == found[f"{structure}/bmm"][0] == 354_823_168 - 24 * (4_194_304 - weights)
     shares = {structure: mean_ms / dense_ms for structure, (_, mean_ms) in kernels.items()}
-    assert shares["ks down=64,64,64,1;1,64,256,16"] == pytest.approx(0.8416, abs=5e-5)
+    assert shares["ks 64,64,64,1;1,64,256,16"] == pytest.approx(0.8416, abs=5e-5)
     assert min(shares.items(), key=itemgetter(1)) == (
-        "ks down=16,64,256,1;1,64,64,16",
+        "ks 16,64,256,1;1,64,64,16",
         pytest.approx(0.7666, abs=5e-5),
     )
     assert max(shares.items(), key=itemgetter(1)) == (
-        "ks down=8,512,512,1;1,64,256,16",
+        "ks 8,512,512,1;1,64,256,16",
         pytest.approx(1.0294, abs=5e-5),
     )
     over_bmm = [mean_ms / found[f"{structure}/bmm"][1] for structure, (_, mean_ms) in kernels.items()]
@@ -233,4 +233,4 @@ def test_both_places_of_a_model_are_named_right_most_factor_first(sqlite_store, 
     row = KERNEL.replace('"[1, 64, 64, 16]"', '"[1, 256, 64, 16]","[16, 64, 64, 1]","[1, 64, 64, 16]"', 1)
     import_file(sqlite_store, write(header, row))
     (found,) = measurements(sqlite_store)
-    assert found.implementation == "ks up=16,64,64,1;1,256,64,16 down=16,64,256,1;1,64,64,16/fused"
+    assert found.implementation == "ks 16,64,64,1;1,256,64,16 16,64,256,1;1,64,64,16/fused"

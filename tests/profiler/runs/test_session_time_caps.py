@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kswatch.errors import UsageError
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.budget import TimeBudget, as_text, parse_seconds
-from kswatch.profiler.planning.time_caps import TimeCaps
+from kswatch.profiler.planning.priority_order import WorkUnit
+from kswatch.profiler.planning.time_caps import TimeCaps, shares
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.problems import ModelForward
 
 
 class Clock:
@@ -18,12 +24,18 @@ class Clock:
         return self.now_s
 
 
+def products(count: int) -> list[WorkUnit]:
+    """Work units of eight implementations each."""
+    problem = Problem(Pattern(1, 8, 8, 1), 16, "fp32", "batch_first")
+    return [WorkUnit(problem, tuple("abcdefgh"), 0, False, 1.0)] * count
+
+
 def whole_run_s(overhead_s: float, used: float = 1.0) -> float:
     """A run of 26 problems in 90 s, each with that overhead and using that share of its cap."""
     clock = Clock()
-    caps = TimeCaps(MeasureSettings(), 8, TimeBudget(90, clock))
+    caps = TimeCaps(MeasureSettings(), TimeBudget(90, clock))
     for left in range(26, 0, -1):
-        clock.now_s += overhead_s + used * caps.next_settings(left).problem_cap_ms / 1e3
+        clock.now_s += overhead_s + used * caps.next_settings(products(left)).problem_cap_ms / 1e3
     return clock.now_s
 
 
@@ -38,14 +50,21 @@ def test_a_busy_machine_makes_cells_shorter_never_skips_them():
 
 def test_unused_time_is_left_to_later_problems():
     clock = Clock()
-    caps = TimeCaps(MeasureSettings(), 8, TimeBudget(90, clock))
-    first = caps.next_settings(26).problem_cap_ms
+    caps = TimeCaps(MeasureSettings(), TimeBudget(90, clock))
+    first = caps.next_settings(products(26)).problem_cap_ms
     clock.now_s = 1.0
-    assert caps.next_settings(20).problem_cap_ms > first
+    assert caps.next_settings(products(20)).problem_cap_ms > first
+
+
+def test_a_model_has_twice_the_time_of_a_product():
+    model = replace(products(1)[0], problem=ModelForward("vit_s16", 196, 1))
+    assert shares([model, *products(3)]) == 5.0
+    caps = TimeCaps(MeasureSettings(), TimeBudget(100, Clock()))
+    assert caps.next_settings([model, *products(3)]).problem_cap_ms == pytest.approx(1e3 * 100 * 2 / 5 / 2)
 
 
 def test_without_a_time_limit_the_settings_stay():
-    assert TimeCaps(MeasureSettings(), 8, TimeBudget(None)).next_settings(1000) == MeasureSettings()
+    assert TimeCaps(MeasureSettings(), TimeBudget(None)).next_settings(products(9)) == MeasureSettings()
 
 
 def test_a_budget_without_a_limit_holds_anything():

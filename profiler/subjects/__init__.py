@@ -1,0 +1,1 @@
+"""What is measured: products, layers and models, their cells, and what each cell needs."""
