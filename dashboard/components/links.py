@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from kswatch.db.records import LAYER
+
 _PAGES = "pages_by_path"
 
 
@@ -34,7 +36,7 @@ def _texts(choices: dict[str, object]) -> dict[str, str]:
 
 
 def open_problem(frame: pd.DataFrame, label: str, **others: object) -> None:
-    """Switch to the pattern page of one row.
+    """Switch to the page of one row's pattern, layer or model.
 
     Args:
         frame: `pattern`, `batch`, `precision`, `layout`.
@@ -42,8 +44,14 @@ def open_problem(frame: pd.DataFrame, label: str, **others: object) -> None:
         others: further choices of the page, such as `device`.
     """
     row = frame.loc[int(label)]
-    choices = {name: row[name] for name in ("pattern", "batch", "precision", "layout")}
-    go_to("pattern", **choices, **others)
+    kind, _, sides = str(row["pattern"]).partition(" ")
+    choices = {name: row[name] for name in ("batch", "precision", "layout")}
+    if kind == LAYER:
+        go_to("layers", layer=sides, **choices, **others)
+    elif "," in kind:
+        go_to("pattern", pattern=kind, **choices, **others)
+    else:
+        go_to("models", model=row["pattern"], **choices, **others)
 
 
 def open_run(run_id: str) -> None:

@@ -27,7 +27,7 @@ from kswatch.db.queries import run_diff as run_differences
 from kswatch.db.queries import speed_of_light as queries_light
 from kswatch.db.queries import verdicts as queries_changes
 from kswatch.db.queries.structures import cells as queries_structured
-from kswatch.db.records import ALL, ProblemKey
+from kswatch.db.records import ALL, FACTOR, LAYER, ProblemKey
 from kswatch.db.store import Store
 
 SCORE_SHARES = ("majority", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "regret")
@@ -120,9 +120,14 @@ def _with_version(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_shape(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds the pattern's text, its family, h, d·h and b·c."""
+    """Adds the text of the pattern, layer or model, the pattern's family, h, d·h and b·c."""
     a, b, c, d = (frame[letter] for letter in "abcd")
     text = [",".join(map(str, row)) for row in zip(a, b, c, d, strict=True)]
+    if "subject" in frame:
+        text = [
+            {FACTOR: pattern, LAYER: f"{LAYER} {inputs},{outputs}"}.get(subject, subject)
+            for pattern, inputs, outputs, subject in zip(text, c, b, frame["subject"], strict=True)
+        ]
     family = np.select([d == 1, a == 1], ["d=1", "a=1"], "both>1")
     h = (b + c) / (b * c)
     return frame.assign(pattern=text, family=family, h=h, dh=d * h, bc=b * c)

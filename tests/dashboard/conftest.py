@@ -25,7 +25,7 @@ from tests.dashboard.simulated_store import Plan, fill
 
 expect.set_options(timeout=DRAWN_WITHIN_MS)  # a busy machine draws slowly, but it draws
 
-PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12, hot=True)
+PLAN = Plan(nights=4, patterns=4, regression_night=3, new_driver_night=2, samples=12, hot=True, layers=True)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
     IMPLEMENTATIONS,
     KNOWN_IMPLEMENTATIONS,
+    LAYER,
     RIVALS,
     CanaryRecord,
     DeviceRecord,
@@ -64,6 +65,14 @@ SLOWDOWN: dict[str, float] = {
 HOT = ("fused", "bmm", "bmm_strided")
 """Implementations that a plan with `hot` measures with hot caches too."""
 
+LAYER_COSTS = (
+    ("dense/linear", 589_824, 9.0),
+    ("ks 6,64,64,1;1,768,192,2/fused", 319_488, 5.0),
+    ("ks 6,64,64,1;1,768,192,2/bmm", 319_488, 8.0),
+    ("low_rank 32/fused", 61_440, 3.0),
+)
+"""Cells of one layer: parameters and MB moved at the device's bandwidth."""
+
 PATTERNS: tuple[str, ...] = (
     "6,64,64,1",
     "1,192,48,2",
@@ -95,6 +104,8 @@ class Plan:
     samples: int = 40
     hot: bool = False
     """Whether some implementations are measured with hot caches too."""
+    layers: bool = False
+    """Whether a layer is measured, too."""
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
     host: str = "simulated-host"
@@ -117,6 +128,7 @@ class Plan:
             regression_night=nights - 1,
             new_driver_night=half,
             hot=True,
+            layers=True,
             **others,  # type: ignore[arg-type]
         )
 
@@ -153,6 +165,8 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
     store.record_problem(
         run_id, [record for key in problems for record in _cells(plan, device, night, key, noise)]
     )
+    if plan.layers:
+        store.record_problem(run_id, list(_layer_cells(device, noise)))
     facts = queries.find_device(store, f"{device}-0000")
     store.record_predictions(run_id, list(_predictions(problems, {**facts.facts, **asdict(facts)})))
     run_log.log(store, run_id, [("info", f"simulated night {night} {NASTY}")])
@@ -283,6 +297,16 @@ def _cell(
         tile="64x64x32" if name == "fused" else None,
         samples_ms=tuple(time * noise.gauss(1, 0.01) for _ in range(plan.samples)),
     )
+
+
+def _layer_cells(device: str, noise: random.Random) -> Iterator[MeasurementRecord]:
+    """A layer as dense, by a published chain and at low rank, and a family that has no such layer."""
+    key = ProblemKey(1, 1536, 384, 1, 196, "fp32", "batch_first", LAYER)
+    for name, parameters, cost in LAYER_COSTS:
+        time = cost * 1e6 / BANDWIDTH[device] * noise.gauss(1, 0.004)
+        bounds = {"latency_low_ms": time * 0.995, "latency_high_ms": time * 1.005}
+        yield MeasurementRecord(key, name, "ok", latency_ms=time, parameters=parameters, **bounds)
+    yield MeasurementRecord(key, "two_four/semi_structured", "unsupported", reason=f"not in fp32 {NASTY}")
 
 
 def _predictions(problems: list[ProblemKey], facts: dict[str, object]) -> Iterator[PredictionRecord]:

@@ -9,15 +9,19 @@ from kswatch.dashboard.navigation import PAGES
 from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
-from tests.dashboard.browser_rig import open_from_menu, patient_page, running_dashboard, wait_until_drawn
+from tests.dashboard.browser_rig import (
+    OF_EMPTY_PAGES,
+    open_from_menu,
+    patient_page,
+    running_dashboard,
+    wait_until_drawn,
+)
 from tests.dashboard.simulated_store import NASTY
 
 pytestmark = pytest.mark.browser
 
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 400, "height": 900}
-OF_EMPTY_PAGES = {"ask": "kswatch serve", "layers": "kswatch profile layers"}
-"""Commands that pages of an empty store name, where it is not the one that measures a night."""
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 FITS = "width => document.querySelector('[data-testid=stMain]').scrollWidth <= width"
 
