@@ -57,6 +57,8 @@ class JudgingInputs:
     """Which of them may make the level: not those that belong to an alert."""
     quiet: Bools
     """Which of them belong to the null distribution: nights without an alert of the same implementation."""
+    dismissed: Bools
+    """Which of them belong to it though not to the level: those of an alert that was never confirmed."""
     higher_is_better: Bools
     families: SeriesFamilies
     canaries: Floats
@@ -111,7 +113,7 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
     run_ids = [*(night.run_id for night in nights), run.id]
     sets = run_sets(store, run_ids)
     changes = break_at_changes(series, past, run_ids[:-1], run.id, sets, config.minimum_runs)
-    in_level, quiet, alert_ids_of = _in_level(store, run, series, nights, known_alerts)
+    in_level, quiet, dismissed, alert_ids_of = _in_level(store, run, series, nights, known_alerts)
     throttled = np.zeros(len(series), dtype=bool)
     for point in points:
         if point.flags & THROTTLED:
@@ -123,6 +125,7 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
         past=past,
         in_level=in_level,
         quiet=quiet,
+        dismissed=dismissed,
         higher_is_better=np.array(
             [METRIC_BY_NAME[one.metric].better == "higher" for one in series], dtype=bool
         ),
@@ -316,17 +319,18 @@ def _mask(
 
 def _in_level(
     store: Store, run: RunRow, series: list[JudgedSeries], nights: list[PriorNight], alerts: list[AlertRow]
-) -> tuple[Bools, Bools, dict[SeriesKey, set[int]]]:
-    """The nights that may make each level, the quiet ones, and the alerts of each series.
+) -> tuple[Bools, Bools, Bools, dict[SeriesKey, set[int]]]:
+    """The nights that may make each level, the quiet ones, the dismissed ones, and the alerts of each series.
 
     A level excludes nights of an alert and nights before an accepted level, `(series, nights)`; quiet nights,
-    `(series, nights)`, have no alert of the same implementation.
+    `(series, nights)`, have no alert of the same implementation but those that were dismissed.
     """
     by_id = {one.id: one for one in alerts if one.cause in LEVEL_CAUSES and one.state != "false_alarm"}
     row_of = {one.key: index for index, one in enumerate(series)}
     column = {night.run_id: index for index, night in enumerate(nights)}
     run_ids = np.array([night.run_id for night in nights], dtype=np.int64)
     in_level, quiet = (np.ones((len(series), len(nights)), dtype=bool) for _ in range(2))
+    dismissed = np.zeros_like(in_level)
     rows_of = {
         name: np.flatnonzero([one.implementation == name for one in series])
         for name in {one.implementation for one in by_id.values()}
@@ -335,7 +339,8 @@ def _in_level(
     for point in alert_nights(store, list(by_id)):
         key, alert = (point.cell_id, point.metric), by_id[point.alert_id]
         alert_ids_of.setdefault(key, set()).add(alert.id)
-        if point.run_id in column:
+        is_noise = alert.state == "resolved" and not alert.confirmed
+        if point.run_id in column and not is_noise:
             quiet[rows_of[alert.implementation], column[point.run_id]] = False
         row = row_of.get(key)
         if row is None:
@@ -344,4 +349,5 @@ def _in_level(
             in_level[row, run_ids < alert.opened_run_id] = False
         elif point.run_id in column:
             in_level[row, column[point.run_id]] = False
-    return in_level, quiet, alert_ids_of
+            dismissed[row, column[point.run_id]] = is_noise
+    return in_level, quiet, dismissed, alert_ids_of

@@ -134,6 +134,7 @@ def assess(
     config: CiConfig,
     throttled: Bools | None = None,
     quiet: Bools | None = None,
+    dismissed: Bools | None = None,
     alerts: Floats | None = None,
 ) -> PooledSignificance:
     """Test the newest points of a night and rate the significance of the findings.
@@ -149,12 +150,15 @@ def assess(
         throttled: points that are left out of the pools.
         quiet: which past nights make the null distribution, `(series, nights)`: those without an alert of
             the same implementation. All of them unless given.
+        dismissed: points of alerts that proved to be noise, `(series, nights)`: not in the level, but in the
+            null distribution, which would lack exactly its outliers without them. None unless given.
         alerts: confirmed alerts of each series within the history, `(series,)`; none unless given.
     """
     quiet = np.ones_like(in_level) if quiet is None else quiet
     often = np.zeros(len(families.family)) if alerts is None else alerts
+    null = in_level & quiet if dismissed is None else (in_level | dismissed) & quiet
     alone = _assess(
-        newest, past, in_level, quiet, higher_is_better, families.family, config, partial(_sure_series, often)
+        newest, past, in_level, null, higher_is_better, families.family, config, partial(_sure_series, often)
     )
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
     unthrottled = newest if throttled is None else newest.where(~throttled)
@@ -165,7 +169,7 @@ def assess(
         history.night(nights),
         history.night(slice(nights)),
         pool_in_level,
-        quiet[[pool[0] for pool in families.pools]],
+        pool_in_level & quiet[[pool[0] for pool in families.pools]],
         lower_is_better,
         families.pool_family,
         replace(config, floor=POOLED_SHARE * config.floor),
@@ -226,7 +230,7 @@ def _assess(
     newest: Points,
     past: Points,
     in_level: Bools,
-    quiet: Bools,
+    in_null: Bools,
     higher_is_better: Bools,
     family: Ints,
     config: CiConfig,
@@ -241,7 +245,7 @@ def _assess(
     before = right_aligned(past, EARLIER_NIGHTS)
     earlier = [before.night(-back) for back in range(1, min(EARLIER_NIGHTS, past.value.shape[1]) + 1)]
     strength = _run_strengths([newest, *earlier], level, higher_is_better, config)
-    null = _null_strengths(right_aligned(past.where(in_level & quiet), most), prior, higher_is_better, config)
+    null = _null_strengths(right_aligned(past.where(in_null), most), prior, higher_is_better, config)
     p_values = [
         empirical_p_values(found, quiet_strength, ONE_NIGHT_SHAPE / nights)
         for nights, (found, quiet_strength) in enumerate(zip(strength, null, strict=True), 1)

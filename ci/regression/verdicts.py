@@ -51,7 +51,7 @@ def judge_series(inputs: JudgingInputs, config: CiConfig) -> list[SeriesVerdict]
     """Judge every series of a night."""
     inputs = normalise_machine_drift(inputs, config)
     arrays = (inputs.newest, inputs.past, inputs.in_level, inputs.higher_is_better, inputs.families)
-    found = assess(*arrays, config, inputs.throttled, inputs.quiet, _alert_counts(inputs))
+    found = assess(*arrays, config, inputs.throttled, inputs.quiet, inputs.dismissed, _alert_counts(inputs))
     drift = measure_drift(*arrays, found.pool_history, found.pool_in_level, config)
     latencies = latency_changes(inputs, found.per_series.test)
     verdicts = []
