@@ -45,7 +45,7 @@ def show_metric(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]
             ),
         )
         if len(medians) >= FEWEST_POINTS:
-            st.html(sparkline_image(medians))
+            st.html(sparkline_image(medians, share))
 
 
 def explain_over_one(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from kswatch.dashboard.charts.palette import GOOD, QUIET
@@ -48,9 +48,9 @@ IMAGE_STYLE = (
 )
 
 
-def sparkline_image(values: Sequence[float]) -> str:
+def sparkline_image(values: Sequence[float], show: Callable[[float], str] = ratio) -> str:
     """The sparkline as an image with its own style, readable on light and dark pages."""
-    svg = sparkline(values).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    svg = sparkline(values, show).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     if not svg:
         return ""
     packed = b64encode(svg.replace("<title>", f"{IMAGE_STYLE}<title>", 1).encode()).decode()
@@ -58,8 +58,8 @@ def sparkline_image(values: Sequence[float]) -> str:
     return f'<img src="data:image/svg+xml;base64,{packed}" alt="{title}" title="{title}">'
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """A sparkline of the values as SVG, with a dashed line at 1 if in range; empty for few values."""
+def sparkline(values: Sequence[float], show: Callable[[float], str] = ratio) -> str:
+    """A sparkline of the values as SVG, titled by `show`, with a dashed line at 1 if in range; empty for few values."""
     if len(values) < FEWEST_POINTS:
         return ""
     low, high = min(values), max(values)
@@ -77,8 +77,8 @@ def sparkline(values: Sequence[float]) -> str:
         low <= 1 <= high
     )
     title = (
-        f"{len(values)} nights, first {ratio(values[0])}, last {ratio(values[-1])}, "
-        f"range {ratio(low)} to {ratio(high)}"
+        f"{len(values)} nights, first {show(values[0])}, last {show(values[-1])}, "
+        f"range {show(low)} to {show(high)}"
     )
     last = f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>'
     return (

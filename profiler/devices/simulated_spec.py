@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from kswatch.db.records import IMPLEMENTATIONS, DeviceRecord
+from kswatch.db.records import KNOWN_IMPLEMENTATIONS, DeviceRecord
 from kswatch.errors import UsageError
 from kswatch.profiler.devices.simulated_models import MODELS, BoardModel
 
@@ -123,7 +123,7 @@ def _options(query: str) -> BoardOptions:
     options = BoardOptions()
     known = {each.name: each for each in fields(BoardOptions) if each.name != "slower"}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key in IMPLEMENTATIONS:
+        if key in KNOWN_IMPLEMENTATIONS:
             options = replace(options, slower={**options.slower, key: _number(key, value)})
         elif key in known:
             options = replace(options, **{key: _value(key, value)})

@@ -1,11 +1,11 @@
-"""The energy pass of a problem, separate from timing: `fused` and the fastest baseline."""
+"""The energy pass of a problem, separate from timing: `fused` and the fastest baseline of each set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from kswatch.db.records import COMPARABLE
+from kswatch.db.records import COMPARABLE, RIVALS
 from kswatch.errors import MeasurementError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import REASON_LENGTH, CellMeasurement
@@ -14,7 +14,7 @@ from kswatch.profiler.settings import MeasureSettings
 
 
 def measure_energy(cells: Sequence[CellMeasurement], backend: Backend, settings: MeasureSettings) -> None:
-    """Set the energy fields of `fused` and the fastest baseline, or the reason why energy is unknown."""
+    """Set the energy fields of `fused` and the fastest baselines, or the reason why energy is unknown."""
     for cell in _chosen(cells):
         meter = backend.energy_meter
         if meter is None:
@@ -39,9 +39,12 @@ def measure_energy(cells: Sequence[CellMeasurement], backend: Backend, settings:
 
 
 def _chosen(cells: Sequence[CellMeasurement]) -> list[CellMeasurement]:
-    """The fastest that is computed by `fused`, the fastest other one, and the reference."""
+    """The fastest that is computed by `fused`, the fastest other one, that of no rival, and the reference."""
     timed = sorted((cell for cell in cells if cell.status in COMPARABLE), key=lambda cell: cell.estimate_ms)
     fused = [cell for cell in timed if cell.is_fused][:1]
-    others = [cell for cell in timed if not cell.is_fused][:1]
+    baselines = [cell for cell in timed if not cell.is_fused]
+    others = baselines[:1]
+    if others and others[0].name in RIVALS:  # the series against stock torch need one of theirs
+        others += [cell for cell in baselines if cell.name not in RIVALS][:1]
     reference = [cell for cell in timed if cell.is_reference and cell not in fused + others]
     return fused + others + reference

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import COMPARABLE, FUSED, REFERENCES, STRUCTURED, ProblemKey
+from kswatch.db.records import COMPARABLE, FUSED, REFERENCES, RIVALS, STRUCTURED, ProblemKey
 from kswatch.db.store import Store
 from kswatch.profiler.empty_records import problem_key
 from kswatch.profiler.planning.cost_estimate import CostEstimate
@@ -63,7 +63,7 @@ def _by_value(plan: Plan, whole: Sequence[WorkUnit], estimate: CostEstimate, bes
     for unit in (unit for unit in whole if unit not in chosen):
         every = plan.names_of(unit.problem)
         baselines = best.get(problem_key(unit.problem), every)
-        names = (*baselines[:BEST], *filter(is_judged, every)) if baselines is not every else every
+        names = every if baselines is every else (*best_of_sets(baselines), *filter(is_judged, every))
         valuable = tuple(name for name in every if name in names)
         others = tuple(name for name in every if name not in names)
         core.append(_work_unit(unit.problem, unit.plan_index, unit.energy, valuable, estimate))
@@ -71,6 +71,12 @@ def _by_value(plan: Plan, whole: Sequence[WorkUnit], estimate: CostEstimate, bes
             remainder = _work_unit(unit.problem, unit.plan_index, False, others, estimate)
             rest.append(replace(remainder, paired_with=tuple(REFERENCES.intersection(valuable))))
     return [*chosen, *core, *rest]
+
+
+def best_of_sets(baselines: Sequence[str]) -> tuple[str, ...]:
+    """The best baselines, and the best of stock torch, whose series go on where rivals are faster."""
+    stock = [name for name in baselines if name not in RIVALS]
+    return (*baselines[:BEST], *stock[:BEST])
 
 
 def _work_unit(
