@@ -182,9 +182,15 @@ def summary(
     precision: PrecisionOption = None,
     layout: LayoutOption = None,
     baselines: BaselinesOption = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="Of whole models: gains by structure and kernel.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare fused with the best baseline, by each problem's newest measurement on one device.
+
+    With --models, of each model: every variant over the dense one, and the gain as structure (dense over the
+    structure by the fastest baseline of the named set) times kernel (that over the structure by fused).
 
     The baselines are those of the newest run's set, which is named: `expert` where it measured rivals, with
     those that were there and those that were not; else `all`. Speed of light is the floor over the latency
@@ -199,12 +205,21 @@ def summary(
       kswatch summary --baselines expert --json
       kswatch summary --device cpu --precision bf16 --baselines bmm,dense
       kswatch summary --run 12 --metric energy --json
+      kswatch summary --models --device cpu --baselines paper --json
     """  # noqa: D301
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.headline import headline
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
+    if models:
+        from kswatch.db.model_results.summary import model_summary, models_in_words
+
+        of_models = model_summary(
+            store, device, run_id=run, precision=precision and precision.value, baselines=baselines
+        )
+        typer.echo(to_json_text(of_models) if as_json else models_in_words(of_models))
+        return
     found = headline(
         store,
         device,
