@@ -7,6 +7,7 @@ size is known, with the change as its cause, which is never an alert; then the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -34,21 +35,21 @@ def break_at_changes(
         minimum_runs: points after a change from which on a series is judged by itself again.
     """
     changes = {}
-    unknown = RunSets()
+    basis = cache(
+        lambda run, implementation, metric: basis_of(sets.get(run, RunSets()), implementation, metric)
+    )
     for row, one in enumerate(series):
-        own = basis_of(sets.get(run_id, unknown), one.implementation, one.metric)
+        own = basis(run_id, one.implementation, one.metric)
         if own is None:
             continue
-        of = {
-            column: basis_of(sets.get(nights[column], unknown), one.implementation, one.metric)
-            for column in np.flatnonzero(np.isfinite(past.value[row])).tolist()
-        }
-        if not of:
+        known = np.flatnonzero(np.isfinite(past.value[row])).tolist()
+        if not known:
             continue
-        newest = of[max(of)]
-        same = sum(basis == own for basis in of.values())
+        of = {column: basis(nights[column], one.implementation, one.metric) for column in known}
+        newest = of[known[-1]]
+        same = sum(basis_then == own for basis_then in of.values())
         kept = own if newest == own or same >= minimum_runs else newest
-        removed = [column for column, basis in of.items() if basis != kept]
+        removed = [column for column in known if of[column] != kept]
         for part in vars(past).values():
             part[row, removed] = np.nan
         if kept is not None and (change := change_between(kept, own)):

@@ -59,7 +59,7 @@ def sparkline_image(values: Sequence[float], show: Callable[[float], str] = rati
 
 
 def sparkline(values: Sequence[float], show: Callable[[float], str] = ratio) -> str:
-    """A sparkline of the values as SVG, titled by `show`, with a dashed line at 1 if in range; empty for few values."""
+    """A sparkline of the values as SVG, with a dashed line at 1 if in range; empty for few values."""
     if len(values) < FEWEST_POINTS:
         return ""
     low, high = min(values), max(values)

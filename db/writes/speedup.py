@@ -2,8 +2,8 @@
 
 A baseline stored as unsupported, out of memory or too slow does not compete. One that has no row, or
 was skipped, crashed, incorrect or implausible, leaves the problem out: ignoring it would flatter fused.
-Energy is read for fused and the fastest baseline of each set only, so a baseline without a reading does not compete
-where a faster one has its reading.
+Energy is read for fused and the fastest baseline of each set only, so a baseline without a reading does not
+compete where a faster one has its reading.
 
 A speedup in latency is the paired ratio of the rounds that both were timed in, where there is one, since
 drift and stalls affect both equally there; else the ratio of the medians.
