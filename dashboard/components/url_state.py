@@ -55,7 +55,7 @@ def one_url() -> Iterator[None]:
 
 
 def _choices(which: str) -> dict[str, str]:
-    return st.session_state.setdefault(which, {})  # type: ignore[no-any-return]
+    return st.session_state.setdefault(which, {})
 
 
 def segments(label: str, name: str, options: Mapping[str, str]) -> str:
