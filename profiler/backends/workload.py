@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -172,42 +172,42 @@ class TorchWorkload(Workload):
         with _few_threads(self.problem):
             if replaced := self._originals.replaced():
                 return _incorrect(f"it replaced {', '.join(replaced)}")
-            if defect := defect_of(y, self.problem):
-                return _incorrect(defect)
-            found = self._check_operands(check(self.problem, y, self._truth, bmm_error))
-        return self._check_timed(launchable, found, bmm_error)
-
-    def _check_timed(
-        self, launchable: Launchable, found: Correctness, bmm_error: float | None
-    ) -> Correctness:
-        """After timing also what timed launches computed, and one launch in every way like them."""
-        name = launchable.name
-        if name not in self._checked:
-            self._checked.add(name)
+            defect = defect_of(y, self.problem)
+            found = _incorrect(defect) if defect else check(self.problem, y, self._truth, bmm_error)
+        is_timed = launchable.name in self._checked
+        self._checked.add(launchable.name)
+        found = self._check_operands(found, self._inputs if is_timed else self._inputs[:1])
+        if not found.ok or not is_timed:
             return found
-        timed = self._launches[name]
+        return self._check_operands(self._check_timed(launchable, bmm_error) or found, self._inputs)
+
+    def _check_timed(self, launchable: Launchable, bmm_error: float | None) -> Correctness | None:
+        """What timed launches computed, and one launch in every way like them; None where both are right."""
+        timed = self._launches[launchable.name]
         turn = timed.any_turn()
         timed.before(turn)
         launchable.launch(turn)
+        timed.after(turn)
         with _few_threads(self.problem):
             whole = timed.check_whole(turn, self._weights, self._truth, bmm_error)
             kept = timed.check(self._weights, bmm_error)
         self._changed.undo()
-        return next((one for one in (found, kept, whole) if one is not None and not one.ok), found)
+        return next((one for one in (kept, whole) if one is not None and not one.ok), None)
 
-    def _check_operands(self, correctness: Correctness) -> Correctness:
+    def _check_operands(self, correctness: Correctness, inputs: Sequence[torch.Tensor]) -> Correctness:
         """Incorrect where an operand was changed, whatever the output; changed operands are restored."""
         weights, x = self._pristine
-        operands = (("weights", self._weights, weights), ("input", self._x, x))
+        operands = [("weights", self._weights, weights), *(("input", one, x) for one in inputs)]
         # bit by bit: comparing floats would treat -0.0 as 0.0
         changed = [
-            name for name, *pair in operands if not torch.equal(*(each.view(torch.uint8) for each in pair))
+            (name, operand.copy_(original))
+            for name, operand, original in operands
+            if not torch.equal(operand.view(torch.uint8), original.view(torch.uint8))
         ]
         if not changed:
             return correctness
-        self._weights.copy_(weights)
-        self._x.copy_(x)
-        reason = f"it changed its {' and '.join(changed)}"
+        names = dict.fromkeys(name for name, _ in changed)
+        reason = f"it changed its {' and '.join(names)}"
         return Correctness(correctness.relative_error, correctness.max_error, False, reason)
 
     def close(self) -> None:
