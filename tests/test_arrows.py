@@ -29,7 +29,9 @@ ALLOWED = {
     "ci": {"db", "kernels"},
     "dashboard": {"db", "kernels"},
 }
-OPEN_KERNELS = tuple(f"kswatch.kernels.{name}" for name in ("pattern", "problem", "heuristics", "families"))
+OPEN_KERNELS = tuple(
+    f"kswatch.kernels.{name}" for name in ("pattern", "problem", "heuristics", "families", "layer_heuristics")
+)
 FLOOR = {"kernels": {"errors"}}
 FLOOR_OF_OTHERS = {"errors", "services", "logs"}
 MOST_MODULES_AT_A_ROOT = 8

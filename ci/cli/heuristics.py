@@ -18,6 +18,7 @@ from kswatch.services import services
 if TYPE_CHECKING:
     from kswatch.ci.advisor.recommend import Advice, ChainAdvice
     from kswatch.db.store import Store
+    from kswatch.kernels.layer_heuristics.ranking import LayerRanking
 
 app = typer.Typer()
 heuristics_app = typer.Typer(
@@ -178,12 +179,20 @@ def report(
 def advise(
     ctx: typer.Context,
     patterns: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="A,B,C,D... | MODEL.pt2",
+            metavar="[A,B,C,D... | MODEL.pt2]",
             help="One pattern, or a chain with the right-most factor first; or a file by torch.export.save.",
         ),
-    ],
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="IN,OUT", help="Rank families and implementations for a linear layer instead."),
+    ] = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(help="With --layer: a further structure to rank, as 'low_rank 100'; repeatable."),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
@@ -201,9 +210,11 @@ def advise(
     metric: Annotated[ComparedMetric, typer.Option(help="Metric to minimise.")] = ComparedMetric.LATENCY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Recommend an implementation, or chains for a whole model.
+    """Recommend an implementation, a family for a layer, or chains for a model.
 
     For patterns: with confidence, reason and the nearest measured problems.
+    For a layer: families and implementations by latency, each measured,
+    predicted or without data, and what they save against dense.
     For a file: each linear layer dense and by its best chain, then the sum;
     nothing in the file is run.
 
@@ -212,24 +223,52 @@ def advise(
       kswatch advise 6,64,64,1 --batch 25088 --precision fp16 --layout batch_last --device H200
       kswatch advise 1,768,192,2 --batch 1024 --device cpu --json
       kswatch advise 2,48,192,1 1,192,48,2 --batch 25088 --device H200     # a chain
+      kswatch advise --layer 1024,4096 --batch 196 --device cpu --json
       kswatch advise model.pt2 --batch 196 --device cpu
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.db.json_text import to_json_text
 
+    if not patterns and layer is None:
+        raise UsageError(
+            "name a pattern, as in 6,64,64,1, a model's file, or a layer, as in --layer 1024,4096"
+        )
+    if patterns and (layer is not None or structure):
+        raise UsageError("patterns and --layer are two questions; ask one")
     store = open_store_if_exists(ctx)  # advice needs no measurements
     with closing(store) if store else nullcontext():
-        if len(patterns) == 1 and _is_file(patterns[0]):
+        if patterns and len(patterns) == 1 and _is_file(patterns[0]):
             found = services(ctx).plan_exported(Path(patterns[0]), batch, device, store)
             typer.echo(found.to_json() if as_json else str(found))
             return
         if batch is None:
-            raise UsageError("name the batch size of the patterns, as in --batch 1024")
-        advice, text = _advice(store, patterns, batch, (precision, layout, metric), device)
+            raise UsageError("name the batch size, as in --batch 1024")
+        advice: object
+        if layer is not None:
+            advice, text = _layer_advice(store, layer, structure or [], batch, (precision, layout), device)
+        else:
+            advice, text = _advice(store, patterns or [], batch, (precision, layout, metric), device)
     typer.echo(to_json_text(advice) if as_json else text)
 
 
 def _is_file(text: str) -> bool:
     return text.endswith((".pt2", ".pt", ".pth")) or Path(text).is_file()
+
+
+def _layer_advice(
+    store: Store | None,
+    layer: str,
+    structures: list[str],
+    batch: int,
+    kind: tuple[Precision, Layout],
+    device: str | None,
+) -> tuple[LayerRanking, str]:
+    """The ranking for a layer, and its text."""
+    from kswatch.ci.advisor.layer_advice import advise_layer, layer_text, parse_sides
+
+    precision, layout = kind
+    sides = parse_sides(layer)
+    found = advise_layer(store, sides, batch, precision.value, layout.value, device, structures)
+    return found, layer_text(found)
 
 
 def _advice(

@@ -142,7 +142,11 @@ class LayerCosts:
     def dense(
         self, in_features: int, out_features: int, batch: int, precision: Precision, metric: str = METRICS[0]
     ) -> Cost:
-        """The dense layer: the median over the measured patterns of its sides, else the predicted."""
+        """The dense layer: the median over the measured patterns of its sides, else the predicted.
+
+        Predicted by the cost model's constants alone: the trees correct products of sizes that were measured,
+        and whole layers are often larger than the largest dense product among them.
+        """
         measured = [
             costs["dense"]
             for problem, costs in self._measured.get(metric, {}).items()
@@ -153,11 +157,10 @@ class LayerCosts:
         if measured:
             return Cost(statistics.median(measured), "measured")
         patterns = _patterns_of_sides(in_features, out_features)
-        found = self._by_implementation(
-            [Problem(one, batch, precision, self.layout) for one in patterns], metric
-        )
-        values = [costs["dense"].value for costs in found if "dense" in costs]
-        return Cost(statistics.median(values), "predicted") if values else Cost()  # type: ignore[type-var]
+        problems = [Problem(one, batch, precision, self.layout) for one in patterns]
+        found = self._predicted(problems, metric, corrected=False)
+        values = [costs["dense"] for costs in found if "dense" in costs]
+        return Cost(statistics.median(values), "predicted") if values else Cost()
 
     def _by_implementation(self, problems: Sequence[Problem], metric: str) -> list[dict[str, Cost]]:
         """The cost of each problem by implementation: measured, or else predicted."""
@@ -170,8 +173,10 @@ class LayerCosts:
             }
         return [self._known[metric, problem] for problem in problems]
 
-    def _predicted(self, problems: Sequence[Problem], metric: str) -> list[Mapping[str, float]]:
-        estimates = estimate_many(problems, self.facts, (metric,)) if problems else []
+    def _predicted(
+        self, problems: Sequence[Problem], metric: str, corrected: bool = True
+    ) -> list[Mapping[str, float]]:
+        estimates = estimate_many(problems, self.facts, (metric,), corrected=corrected) if problems else []
         return [{} if one is None or one.distance >= NEAR or one.is_far else one.costs for one in estimates]
 
 
