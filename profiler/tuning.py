@@ -25,7 +25,7 @@ from kswatch.kernels.fused.artifacts import tuned_tiles as tuned
 from kswatch.kernels.fused.tuning import Candidate, TiledFused
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.discovery import Target
-from kswatch.profiler.empty_records import problem_key, problem_of
+from kswatch.profiler.empty_records import problem_key, product_of
 from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.measurement.loop import measure_problem
 from kswatch.profiler.planning.budget import TimeBudget
@@ -188,5 +188,5 @@ def export(store: Store, result: TuningResult, path: Path) -> int:
         UsageError: the file exists and is not a table of tiles.
     """
     found = tuned_tiles.of_device(store, result.device, result.source_hash)
-    tiles = {problem_of(record.problem): record.tile for record in found}
+    tiles = {product_of(record.problem): record.tile for record in found}
     return tuned.write(path, result.architecture, tiles)

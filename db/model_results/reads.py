@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, is_problem, key_first, matching
 from kswatch.db.model_results.splits import Split, breaks_series, split, structures_of
@@ -108,7 +108,7 @@ def newest_models(
     store: Store, device_id: int, run_id: int | None = None, model: str | None = None
 ) -> list[ModelResult]:
     """Each model's cells in its newest run on a device, or in one run."""
-    which = [Problem.subject.not_in((FACTOR, LAYER))]
+    which: list[ColumnElement[bool]] = [Problem.subject.not_in((FACTOR, LAYER))]
     if model is not None:
         which.append(Problem.subject.startswith(f"{model} ", autoescape=True))
     return _newest(store, device_id, which, run_id)
@@ -125,7 +125,7 @@ def newest_layers(
 ) -> list[ModelResult]:
     """Each layer's cells in its newest run on a device; `sides` are its inputs and outputs."""
     inputs, outputs = sides or (None, None)
-    which = [Problem.subject == LAYER]
+    which: list[ColumnElement[bool]] = [Problem.subject == LAYER]
     which += matching(
         (Problem.precision, precision), (Problem.batch, batch), (Problem.c, inputs), (Problem.b, outputs)
     )

@@ -9,7 +9,7 @@ import torch
 from kswatch.db.request_queue.confirmation import parse_problem
 from kswatch.kernels import catalogue
 from kswatch.profiler.backends.workload import TorchWorkload
-from kswatch.profiler.empty_records import problem_of
+from kswatch.profiler.empty_records import product_of
 from kswatch.profiler.probes.timing_cuda import flush_by_torch
 
 LAUNCHES_BEFORE = 3
@@ -19,7 +19,7 @@ def main() -> None:
     """Launch a product between the profiler's start and stop; arguments: problem, implementation, seed."""
     problem, implementation, seed = sys.argv[1:]
     device = torch.device("cuda", 0)
-    workload = TorchWorkload(problem_of(parse_problem(problem)), device, int(seed))
+    workload = TorchWorkload(product_of(parse_problem(problem)), device, int(seed))
     launchable = workload.prepare(catalogue.implementation(implementation))
     flush = flush_by_torch(device, torch.cuda.get_device_properties(device).L2_cache_size)
     for turn in range(LAUNCHES_BEFORE):

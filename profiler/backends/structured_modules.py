@@ -34,5 +34,5 @@ def run_once(problem: StructuredProblem, name: str, seed: int, threads: int) -> 
     """Build a cell on the CPU and compute it once."""
     torch.set_num_threads(threads)
     modules = modules_of(problem, torch.device("cpu"), seed)
-    with torch.inference_mode(), precision_scope(problem):
+    with torch.inference_mode(), precision_scope(problem):  # type: ignore[arg-type]
         modules.build(structured_cell(problem, name))(modules.make_input())

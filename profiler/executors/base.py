@@ -17,16 +17,16 @@ from kswatch.db.records import (
     MeasurementRecord,
 )
 from kswatch.errors import MeasurementError
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 @dataclass(frozen=True)
 class MeasureTask:
     """Measure one problem by these implementations."""
 
-    problem: Problem
+    problem: AnyProblem
     implementations: tuple[str, ...]
     settings: MeasureSettings = MeasureSettings()
     energy: bool = False

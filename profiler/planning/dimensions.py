@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from kswatch.db.records import STRUCTURED, is_structured
 from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.models.catalogue import find_model
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import Layout, Precision, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.subjects.layer_cells import LayerCell
 from kswatch.profiler.subjects.problems import AnyProblem, ModelForward
 
@@ -26,8 +27,8 @@ class Dimensions:
     layer: tuple[tuple[int, int], ...] = ()
     model: tuple[str, ...] = ()
     batch: tuple[int, ...] = ()
-    precision: tuple[Precision, ...] = ()
-    layout: tuple[Layout, ...] = ()
+    precision: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
 
     def has_subject(self, problem: AnyProblem) -> bool:
         """Whether the problem's pattern, layer or model is among the chosen ones, or none is chosen."""
@@ -96,13 +97,15 @@ def _added(problems: Sequence[AnyProblem], chosen: Dimensions) -> Iterator[AnyPr
     for shape in chosen.layer:
         layers = [one for one in problems if isinstance(one, LayerShape)]
         if not any((one.in_features, one.out_features) == shape for one in layers):
-            sides = {"in_features": shape[0], "out_features": shape[1]}
-            yield from dict.fromkeys(replace(one, **sides) for one in layers)
+            yield from dict.fromkeys(
+                replace(one, in_features=shape[0], out_features=shape[1]) for one in layers
+            )
 
 
 def _crossed(problem: AnyProblem, chosen: Dimensions) -> Iterator[AnyProblem]:
     for facets in product(*(chosen.values(name, problem) for name in FACETS)):
-        yield replace(problem, **dict(zip(FACETS, facets, strict=True)))
+        changes: dict[str, Any] = dict(zip(FACETS, facets, strict=True))
+        yield replace(problem, **changes)
 
 
 def choose_cells(problem: AnyProblem, cells: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:

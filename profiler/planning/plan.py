@@ -119,7 +119,7 @@ def plan_suite(
     suite = _ad_hoc(chosen, exact) if suite_name == AD_HOC else suites.find(suite_name)
     problems = stratified(exact or choose(suite.problems_on(device_kind), chosen), seed)
     implementations = _choose_implementations(suite, filters)
-    structured = {
+    structured: dict[AnyProblem, tuple[str, ...]] = {
         problem: choose_cells(problem, suite.cells(problem), filters.implementation)
         for problem in problems
         if not isinstance(problem, Problem)
@@ -178,8 +178,8 @@ def _dimensions(filters: Filters) -> Dimensions:
         layer=tuple(parse_layer(text) for text in filters.layer),
         model=check_models(filters.model),
         batch=filters.batch,
-        precision=filters.precision,  # type: ignore[arg-type]  (each problem checks its own)
-        layout=filters.layout,  # type: ignore[arg-type]
+        precision=filters.precision,
+        layout=filters.layout,
     )
 
 

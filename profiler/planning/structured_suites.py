@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from itertools import product
+from typing import Any
 
 from kswatch.db.records import BASELINE_SETS, cell_name
 from kswatch.kernels.families.base import LayerShape
@@ -17,7 +18,7 @@ from kswatch.kernels.models.catalogue import find_model
 from kswatch.kernels.models.gpt2 import BEST_DOWN, GPT2_BLOCK, GPT2_MEDIUM, down_structure
 from kswatch.kernels.models.vit_s16 import VIT_S16
 from kswatch.kernels.problem import Precision
-from kswatch.profiler.subjects.problems import EXECUTIONS, AnyProblem, Execution, ModelForward
+from kswatch.profiler.subjects.problems import EXECUTIONS, AnyProblem, ModelForward
 
 LAYER_SHAPES: tuple[tuple[int, int], ...] = (
     (384, 384),
@@ -110,8 +111,9 @@ def smoke_models() -> tuple[ModelForward, ...]:
     )
 
 
-def _forward(model: Model, batch: int, precision: Precision, execution: Execution) -> ModelForward:
-    return ModelForward(model.name, model.rows, batch, precision, "batch_first", execution)
+def _forward(model: Model, batch: int, precision: str, execution: str) -> ModelForward:
+    facets: Any = (precision, "batch_first", execution)
+    return ModelForward(model.name, model.rows, batch, *facets)
 
 
 def structured_cells(problem: AnyProblem) -> tuple[str, ...]:
@@ -139,8 +141,9 @@ def model_cells(forward: ModelForward) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cells))
 
 
-def brief_cells(forward: ModelForward) -> tuple[str, ...]:
+def brief_cells(forward: AnyProblem) -> tuple[str, ...]:
     """The dense model, and its structure by `bmm`, `fused` and `auto`."""
+    assert isinstance(forward, ModelForward)
     structure = _best_structure(find_model(forward.model))
     return (cell_name(DENSE, FAIR), *(cell_name(structure, name) for name in (USUAL_BASELINE, FUSED, AUTO)))
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from kswatch.db.coordination.run_log import Level, log
 from kswatch.db.records import CANNOT_COMPETE, COMPARABLE, MeasurementRecord
 from kswatch.db.store import Store
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.runs.progress import Progress
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 class LoggedProgress(Progress):
@@ -31,7 +31,7 @@ class LoggedProgress(Progress):
         self._inner.note(sentence)
         self._log("warning", sentence)
 
-    def starting(self, problem: Problem) -> None:
+    def starting(self, problem: AnyProblem) -> None:
         """See `Progress`."""
         self._inner.starting(problem)
 

@@ -11,14 +11,14 @@ from kswatch.db.records import FACTOR, PredictionRecord
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.base import DeviceFacts
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
-from kswatch.profiler.empty_records import problem_of
+from kswatch.profiler.empty_records import product_of
 
 
 def record(store: Store, run_id: int) -> None:
     """Store the prediction of every heuristic for each problem of the run."""
     facts = _facts(store, queries.run(store, run_id), queries.canaries(store, run_id))
     keys = [key for key in store.run_problems(run_id) if key.subject == FACTOR]
-    problems = [problem_of(key) for key in keys]
+    problems = [product_of(key) for key in keys]
     records = [
         PredictionRecord(key, heuristic.name, heuristic.version, one.predicts_fused, one.predicted_speedup)
         for heuristic in HEURISTICS

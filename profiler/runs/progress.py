@@ -15,8 +15,8 @@ from rich.progress import Progress as RichBar
 
 from kswatch.db.cli.terminal import make_console
 from kswatch.db.records import MeasurementRecord
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.budget import as_text
+from kswatch.profiler.subjects.problems import AnyProblem
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Progress:
     def note(self, sentence: str) -> None:
         """A fact that a reader of the results needs."""
 
-    def starting(self, problem: Problem) -> None:
+    def starting(self, problem: AnyProblem) -> None:
         """This problem is measured next."""
 
     def recorded(self, records: Sequence[MeasurementRecord]) -> None:
@@ -121,7 +121,7 @@ class LogProgress(Progress):
         del uuid
         return LogProgress()
 
-    def starting(self, problem: Problem) -> None:
+    def starting(self, problem: AnyProblem) -> None:
         """Log the problem, for debugging."""
         _log.debug("measuring %s", problem)
 
@@ -157,7 +157,7 @@ class BarProgress(Progress):
         """Print it above the bar."""
         self._console.print(f"note: {escape(sentence)}", highlight=False)
 
-    def starting(self, problem: Problem) -> None:
+    def starting(self, problem: AnyProblem) -> None:
         """Show the problem beside the bar."""
         self._bar.update(self._task, problem=str(problem))
 

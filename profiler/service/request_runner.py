@@ -19,7 +19,6 @@ from kswatch.db.request_queue import events as request_events
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
-from kswatch.kernels.problem import Problem
 from kswatch.profiler.executors.base import WorkerLostError
 from kswatch.profiler.liveness.process_identity import has_ended
 from kswatch.profiler.planning.budget import parse_seconds
@@ -27,6 +26,7 @@ from kswatch.profiler.runs.problem_loop import RunResult
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.runs.session import RunContext, resume, run_suite
 from kswatch.profiler.service.confirmation import measure_interleaved
+from kswatch.profiler.subjects.problems import AnyProblem
 
 
 def measure_request(store: Store, request: RequestRow, context: RunContext) -> RunResult:
@@ -177,7 +177,7 @@ class RequestProgress(Progress):
         self._cells += len(records)
         self._record_progress()
 
-    def starting(self, problem: Problem) -> None:
+    def starting(self, problem: AnyProblem) -> None:
         """Show it."""
         self._shown.starting(problem)
 

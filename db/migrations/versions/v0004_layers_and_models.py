@@ -42,8 +42,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Measurements of layers and models are lost: no older table can name their problems."""
     others = "SELECT cell.id FROM cell JOIN problem ON problem.id = problem_id WHERE subject <> ''"
-    for table in ("paired_ratio", "counter", "sample", "series_tail", "verdict", "measurement"):
-        op.execute(f"DELETE FROM {table} WHERE cell_id IN ({others})")
+    for of_cells in ("paired_ratio", "counter", "sample", "series_tail", "verdict", "measurement"):
+        op.execute(f"DELETE FROM {of_cells} WHERE cell_id IN ({others})")
     problems = "SELECT id FROM problem WHERE subject <> ''"
     op.execute(f"DELETE FROM cell WHERE problem_id IN ({problems})")
     op.execute("DELETE FROM problem WHERE subject <> ''")
