@@ -10,7 +10,7 @@ import streamlit as st
 
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.panels import show_errors
-from kswatch.dashboard.views import energy, layers, regressions, runs, speedup, which_one
+from kswatch.dashboard.views import energy, layers, models, regressions, runs, speedup, which_one
 from kswatch.dashboard.views.alerts import page as alerts
 from kswatch.dashboard.views.compare import page as compare
 from kswatch.dashboard.views.devices import page as devices
@@ -49,6 +49,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("energy", "Energy", ":material/bolt:", energy.show),
     PageEntry("heuristics", "Heuristics", ":material/rule:", heuristics.show),
     PageEntry("pattern", "Pattern", ":material/grid_on:", pattern.show),
+    PageEntry("models", "Models", ":material/neurology:", models.show),
     PageEntry("layers", "Layers", ":material/layers:", layers.show),
     PageEntry("which", "Which one?", ":material/help_center:", which_one.show),
     PageEntry("compare", "Compare", ":material/compare_arrows:", compare.show),

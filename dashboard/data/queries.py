@@ -17,6 +17,8 @@ from kswatch.dashboard.data.store import database_url, reading_store
 from kswatch.db.alerts import precision as alert_precisions
 from kswatch.db.levels import lasting_changes as level_changes
 from kswatch.db.levels import stored as stored_levels
+from kswatch.db.model_results import reads as model_reads
+from kswatch.db.model_results import summary as model_summaries
 from kswatch.db.queries import baseline_sets as queries_baselines
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries import cells as queries_cells
@@ -160,6 +162,8 @@ lasting_changes = cached_until_change(level_changes.lasting_changes)
 alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
+model_summary = cached_until_change(model_summaries.model_summary)
+model_nights = cached_until_change(model_reads.model_nights)
 runs_of_layers = cached_until_change(queries_structured.runs_of_layers)
 runs_of_models = cached_until_change(queries_structured.runs_of_models)
 

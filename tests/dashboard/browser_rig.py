@@ -29,7 +29,11 @@ DRAWN_WITHIN_S = 120
 DRAWN_WITHIN_MS = 1_000 * DRAWN_WITHIN_S
 ANSWER_WITHIN_S = 120.0
 """These limits end a test that hangs; on a busy machine each of them may take tens of seconds."""
-OF_EMPTY_PAGES = {"ask": "kswatch serve", "layers": "kswatch profile layers"}
+OF_EMPTY_PAGES = {
+    "ask": "kswatch serve",
+    "layers": "kswatch profile layers",
+    "models": "kswatch profile models",
+}
 """Commands that pages of an empty store name, where it is not the one that measures a night."""
 FLAGS = [
     "--headless",

@@ -65,6 +65,9 @@ SLOWDOWN: dict[str, float] = {
 HOT = ("fused", "bmm", "bmm_strided")
 """Implementations that a plan with `hot` measures with hot caches too."""
 
+MODEL_COSTS = (("dense/fair", 1.0), ("ks/bmm", 0.8), ("ks/bmm_strided", 0.7), ("ks/fused", 0.5))
+"""Variants of one model and their latency over dense."""
+
 LAYER_COSTS = (
     ("dense/linear", 589_824, 9.0),
     ("ks 6,64,64,1;1,768,192,2/fused", 319_488, 5.0),
@@ -105,7 +108,7 @@ class Plan:
     hot: bool = False
     """Whether some implementations are measured with hot caches too."""
     layers: bool = False
-    """Whether a layer is measured, too."""
+    """Whether a layer and a model are measured, too."""
     seed: int = 7
     first_night: datetime = FIRST_NIGHT
     host: str = "simulated-host"
@@ -167,6 +170,7 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
     )
     if plan.layers:
         store.record_problem(run_id, list(_layer_cells(device, noise)))
+        store.record_problem(run_id, list(_model_cells(device, noise)))
     facts = queries.find_device(store, f"{device}-0000")
     store.record_predictions(run_id, list(_predictions(problems, {**facts.facts, **asdict(facts)})))
     run_log.log(store, run_id, [("info", f"simulated night {night} {NASTY}")])
@@ -307,6 +311,19 @@ def _layer_cells(device: str, noise: random.Random) -> Iterator[MeasurementRecor
         bounds = {"latency_low_ms": time * 0.995, "latency_high_ms": time * 1.005}
         yield MeasurementRecord(key, name, "ok", latency_ms=time, parameters=parameters, **bounds)
     yield MeasurementRecord(key, "two_four/semi_structured", "unsupported", reason=f"not in fp32 {NASTY}")
+
+
+def _model_cells(device: str, noise: random.Random) -> Iterator[MeasurementRecord]:
+    """ViT-S/16 at batch 8: dense, by two baselines and by fused, and one that is too slow."""
+    key = ProblemKey(1, 1, 196, 1, 8, "fp32", "batch_first", "vit_s16 eager")
+    dense_ms = 8e9 / BANDWIDTH[device]
+    for name, over_dense in MODEL_COSTS:
+        time = over_dense * dense_ms * noise.gauss(1, 0.002)
+        bounds = {"latency_low_ms": time * 0.995, "latency_high_ms": time * 1.005}
+        ratios = {"ratio_to_fused": time / dense_ms, "ratio_to_fused_low": 0.99 * time / dense_ms}
+        ratios["ratio_to_fused_high"] = 1.01 * time / dense_ms
+        yield MeasurementRecord(key, name, "ok", latency_ms=time, energy_mj=0.4 * time, **bounds, **ratios)
+    yield MeasurementRecord(key, "ks/csr", "too_slow", reason=f"over 5 s {NASTY}")
 
 
 def _predictions(problems: list[ProblemKey], facts: dict[str, object]) -> Iterator[PredictionRecord]:

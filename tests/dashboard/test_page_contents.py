@@ -83,13 +83,13 @@ def test_two_runs_are_compared_by_their_significant_changes(seen: Opened) -> Non
 )
 def test_revisions_and_devices_are_compared_as_well(mode: str, text: str, seen: Opened) -> None:
     page = seen("compare", by=mode)
-    assert "of 172 cells" in titles(page)  # 120 cold ones and 48 hot ones
+    assert "of 176 cells" in titles(page)  # 120 cold ones and 48 hot ones
     assert text in notes(page) + "\n".join(one.value for one in page.warning)
 
 
 def test_a_minimum_change_above_all_changes_leaves_none_significant(seen: Opened) -> None:
     page = seen("compare", before="5", after="7", floor="25")
-    assert "No significant difference in 172 cells" in titles(page)
+    assert "No significant difference in 176 cells" in titles(page)
     assert "No significant changes." in notes(page)
 
 
