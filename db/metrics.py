@@ -47,6 +47,7 @@ METRICS: tuple[Metric, ...] = (
         "higher",
         baselines=EXPERT,
     ),
+    Metric("compile_ms", "compile time", "ms", "lower", True),
     Metric("cycles", "SM cycles per product", "cycles", "lower"),
     Metric("floor_ratio", "floor over measured time", "1", "higher"),
     Metric("relative_error", "relative Frobenius error", "1", "lower"),

@@ -274,6 +274,8 @@ class MeasurementRecord:
     # the machine code that ran, and its raw samples
     code_hash: str | None = None
     tile: str | None = None
+    compile_ms: float | None = None
+    """Time that compiling the product for this problem took, where something is compiled."""
     flags: tuple[str, ...] = ()
     samples_ms: tuple[float, ...] = ()
     counters: tuple[CounterReading, ...] = ()

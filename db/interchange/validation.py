@@ -42,7 +42,10 @@ from kswatch.db.schema.tables import (
     RunLog,
 )
 
-POSITIVE = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "energy_low_mj", "energy_high_mj")
+POSITIVE = (
+    *("compile_ms", "latency_ms", "latency_low_ms", "latency_high_ms"),
+    *("energy_mj", "energy_low_mj", "energy_high_mj"),
+)
 LARGEST = 1e30
 """Larger numbers are no measurement; the limit also keeps them within the float32 of tails and samples."""
 WIDE_INTEGERS = frozenset(

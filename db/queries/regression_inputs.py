@@ -64,6 +64,7 @@ class NewestPoint(NamedTuple):
     speedup_expert: tuple[float | None, float | None, float | None] = (None, None, None)
     """Of a problem's `fused` cell, over the best of the expert baselines."""
     best_expert: str | None = None
+    compile_ms: tuple[float | None, float | None, float | None] = (None, None, None)
 
 
 class CellState(NamedTuple):
@@ -156,9 +157,10 @@ _RATIOS = select(*(_COMPARISON.c[name] for name in _RATIO_NAMES)).where(
     _COMPARISON.c.baselines.in_((ALL, EXPERT)),
 )
 _FIGURES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj", "energy_low_mj", "energy_high_mj")
+_SINGLE = ("cycles", "compile_ms")
 _POINTS = (
     select(_MEASUREMENT.c.cell_id, _CELL.c.implementation, _CELL.c.problem_id)
-    .add_columns(*(_MEASUREMENT.c[name] for name in ("status", "reason", "flags", *_FIGURES, "cycles")))
+    .add_columns(*(_MEASUREMENT.c[name] for name in ("status", "reason", "flags", *_FIGURES, *_SINGLE)))
     .join(_CELL, _CELL.c.id == _MEASUREMENT.c.cell_id)
     .where(_MEASUREMENT.c.run_id == bindparam("run"), _MEASUREMENT.c.mode != "hot")
     .order_by(_MEASUREMENT.c.cell_id, _MEASUREMENT.c.mode)  # the order of the key: cold before unknown
@@ -170,14 +172,15 @@ def _newest_point(
 ) -> NewestPoint:
     cell_id, implementation, problem_id, status, reason, flags, *numbers = row
     labels = frozenset(flags.split(",")) if flags else frozenset()
-    latency_ms, energy_mj, cycles = tuple(numbers[:3]), tuple(numbers[3:6]), numbers[6]
+    latency_ms, energy_mj, (cycles, compile_ms) = tuple(numbers[:3]), tuple(numbers[3:6]), numbers[6:]
     none = (None,) * 4
     of_set = (
         ratio_of.get((problem_id, name), none) if implementation == FUSED else none for name in (ALL, EXPERT)
     )
     (*speedup, best), (*expert, best_expert) = of_set
     values = (latency_ms, energy_mj, tuple(speedup), best, cycles, tuple(expert), best_expert)
-    return NewestPoint(cell_id, problem, implementation, status, reason, labels, *values)
+    about = (cell_id, problem, implementation, status, reason, labels)
+    return NewestPoint(*about, *values, (compile_ms, None, None))
 
 
 def tails(

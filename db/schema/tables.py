@@ -203,6 +203,7 @@ class Measurement(Base):
     memory_peak_bytes: Mapped[int | None] = mapped_column(BigInt)
     code_hash: Mapped[str | None] = mapped_column(String(64))
     tile: Mapped[str | None] = mapped_column(String(120))
+    compile_ms: Mapped[float | None]
     flags: Mapped[str | None] = mapped_column(String(255))
     """Comma-separated labels such as bimodal or power_capped."""
 

@@ -15,6 +15,7 @@ from kswatch.db.schema.tables import SeriesTail
 TAIL_METRICS: dict[str, tuple[str | None, str | None]] = {
     "latency_ms": ("latency_low_ms", "latency_high_ms"),
     "energy_mj": ("energy_low_mj", "energy_high_mj"),
+    "compile_ms": (None, None),
     "cycles": (None, None),
 }
 """Metrics of a cell that have tails, with the columns of their intervals."""

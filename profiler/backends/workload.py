@@ -51,6 +51,16 @@ class Workload(ABC):
     def code_of(self, implementation: Implementation) -> tuple[str | None, str | None]:
         """Hash of the executed machine code, and the chosen tile; both None for libraries."""
 
+    def compile_ms(self, implementation: Implementation) -> float | None:
+        """Time that preparing it spent compiling; None where nothing is compiled."""
+        del implementation
+        return None
+
+    def caveats(self, implementation: Implementation) -> tuple[str, ...]:
+        """Flags of what its time includes besides the product."""
+        del implementation
+        return ()
+
     @abstractmethod
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """Launch once into an output full of NaN; compare with float64; operands must be unchanged."""
@@ -164,6 +174,14 @@ class TorchWorkload(Workload):
         """See `Workload`."""
         arguments = (self.problem, self._device)
         return implementation.code_hash(*arguments), implementation.tile(*arguments)
+
+    def compile_ms(self, implementation: Implementation) -> float | None:
+        """See `Workload`."""
+        return implementation.compile_ms(self.problem, self._device)
+
+    def caveats(self, implementation: Implementation) -> tuple[str, ...]:
+        """See `Workload`."""
+        return implementation.caveats(self.problem, self._device)
 
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """See `Workload`."""

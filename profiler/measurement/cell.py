@@ -71,6 +71,9 @@ class CellMeasurement:
         """Energy fields of the record; empty without an energy pass."""
         self.code_hash: str | None = None
         self.tile: str | None = None
+        self.compile_ms: float | None = None
+        self.caveats: tuple[str, ...] = ()
+        """Flags of what the time includes besides the product."""
         self.correctness: Correctness | None = None
         self.estimate_ms = 0.0
         self.samples_ms: list[float] = []
@@ -154,7 +157,8 @@ class CellMeasurement:
     def hot_variant(self) -> CellMeasurement:
         """The measurement of the same cell with its operands in the caches."""
         variant = CellMeasurement(self.problem, self.implementation, self._settings, self._announce, "hot")
-        variant.correctness = self.correctness
+        variant.correctness, variant.caveats = self.correctness, self.caveats
+        variant.flag(*self.caveats)
         variant.admit(self.launchable, self.estimate_ms)
         return variant
 

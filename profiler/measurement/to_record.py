@@ -54,6 +54,7 @@ def _to_record(
         parameters=cell.demand.parameters,
         code_hash=cell.code_hash,
         tile=cell.tile,
+        compile_ms=cell.compile_ms,
         flags=tuple(dict.fromkeys(flags)),
         **_errors(cell),
         **fields,

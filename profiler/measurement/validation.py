@@ -46,6 +46,9 @@ class Validation:
         with self._backend.probed("launch", cell.name):
             estimate_ms = self._backend.timer.visit(launchable, 1).samples_ms[0]
         self._refuse_slow(cell, estimate_ms, "the first timed call")
+        cell.compile_ms = self._workload.compile_ms(cell.implementation)
+        cell.caveats = self._workload.caveats(cell.implementation)
+        cell.flag(*cell.caveats)
         cell.admit(launchable, estimate_ms)
 
     def recheck(self, cell: CellMeasurement) -> None:
