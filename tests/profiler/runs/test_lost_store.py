@@ -10,13 +10,21 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
 from kswatch.db.queries import basic as queries
+from kswatch.db.records import RevisionRecord
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.profiler.config import ProfilerConfig
+from kswatch.profiler.runs import session
 from kswatch.profiler.service.server import Server
 from tests.profiler.conftest import run_next
 
 PATTERNS = ["2,8,8,2", "4,8,8,1", "1,8,8,4"]
+
+
+@pytest.fixture(autouse=True)
+def one_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed meanwhile must not make a resumed run one of another commit."""
+    monkeypatch.setattr(session, "running_revision", lambda: RevisionRecord("f" * 40))
 
 
 @pytest.fixture
