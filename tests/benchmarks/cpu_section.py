@@ -1,7 +1,7 @@
 """Measures products on this CPU and fits the sections of the model file that `auto` and `advise` use there.
 
-    python -m tests.benchmarks.cpu_section --precision bf16                       # scores, nothing is written
-    python -m tests.benchmarks.cpu_section --output kernels/heuristics/learned.json
+    python -m tests.benchmarks.cpu_section --measurements cpu.json --output kernels/heuristics/learned.json
+    python -m tests.benchmarks.cpu_section --measurements cpu.json --score     # held out by block, minutes
 
 One thread and thread CPU time, so that other processes disturb little. The problems are random factors of
 chains of two, drawn from a seed: layers of 64 to 4096 features with 3 to 60 % of the dense weights, batch 1
@@ -11,11 +11,13 @@ to 1568, dense products of at most 2 GFLOP. Sections of other devices in the fil
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -28,6 +30,7 @@ from kswatch.kernels.heuristics.measured import HeldOutPredictions, MeasuredProb
 from kswatch.kernels.heuristics.model_file import SHIPPED, merge_sections, read_sections, write_sections
 from kswatch.kernels.heuristics.training import fit_sections, fitters
 from kswatch.kernels.implementation import Product
+from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope
 from kswatch.kernels.problem import Precision, Problem
 from kswatch.kernels.reference import make_operands
@@ -35,7 +38,8 @@ from kswatch.profiler.devices.discovery import cpu_target
 
 FEATURES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 BATCHES = (1, 4, 16, 64, 128, 196, 512, 1568)
-NAMES = ("fused", "bmm", "bmm_strided", "dense")
+NAMES = ("fused", "bmm", "dense")
+"""Without `bmm_strided`: in `batch_first` it computes only d = 1, where it is `bmm`."""
 MOST_FLOPS = 2_000_000_000
 PROBLEMS = 170
 CELL_SECONDS = 0.04
@@ -127,24 +131,46 @@ def main() -> None:
     )
     parser.add_argument("--precision", action="append", choices=("fp32", "bf16"))
     parser.add_argument("--problems", type=int, default=PROBLEMS)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--measurements", type=Path, required=True, help="read if it exists, else written")
+    parser.add_argument("--score", action="store_true", help="accuracy and errors, held out by block")
+    parser.add_argument("--output", type=Path, help="model file to write; other sections of it are kept")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = cpu_target().record
     facts = balance_facts(
         {"model": device.model, "kind": "cpu", "architecture": device.architecture, "origin": "measured"}
     )
-    sections = []
+    found = read(arguments.measurements)
     for precision in arguments.precision or ("fp32", "bf16"):
-        print(f"measuring {arguments.problems} problems in {precision}", file=sys.stderr, flush=True)
-        found = [measured(problem) for problem in problems(precision, arguments.problems)]
-        wins = sum((one.speedup or 0) > 1 for one in found)
-        print(f"{precision}: {len(found)} problems, fused fastest in {wins}")
-        report(found, dict(facts))
-        sections += fit_sections(found, facts, "latency")
+        if precision not in {one.problem.precision for one in found}:
+            print(f"measuring {arguments.problems} problems in {precision}", file=sys.stderr, flush=True)
+            found += [measured(problem) for problem in problems(precision, arguments.problems)]
+            write(arguments.measurements, found)
+    for precision in sorted({one.problem.precision for one in found}):
+        group = [one for one in found if one.problem.precision == precision]
+        wins = sum((one.speedup or 0) > 1 for one in group)
+        print(f"{precision}: {len(group)} problems, fused fastest in {wins}")
+        if arguments.score:
+            report(group, dict(facts))
     if arguments.output:
         former = read_sections(arguments.output if arguments.output.exists() else SHIPPED)
+        sections = fit_sections(found, facts, "latency")
         write_sections(arguments.output, merge_sections(former, sections))
+
+
+def read(path: Path) -> list[MeasuredProblem]:
+    """What an earlier call measured; nothing where it wrote no file."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return [
+        MeasuredProblem(Problem(Pattern.parse(pattern), *facets), costs, speedup)
+        for pattern, facets, costs, speedup in rows
+    ]
+
+
+def write(path: Path, found: list[MeasuredProblem]) -> None:
+    """Keep the measurements."""
+    rows = [(str(one.problem.pattern), astuple(one.problem)[1:], one.costs, one.speedup) for one in found]
+    path.write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":
