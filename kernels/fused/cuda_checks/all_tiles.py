@@ -17,15 +17,16 @@ from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import FLAGS, SOURCE_FOLDER, TIMEOUT_S, find_nvcc
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.fused.cuda.tile_candidates import choose
+from kswatch.kernels.fused.cuda.tile_candidates import candidates
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 
-ROWS = (16, 48, 64, 96, 512)
-COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048, 4096)
-NEIGHBOURS = (1, 2, 3, 5, 8, 16, 17)
-BATCHES = (1, 16, 64, 100, 513, 4096, 25_088)
-"""Sizes between which the choice changes: one row of tiles and many, few blocks and more than a GPU holds."""
+ROWS = 16
+COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048)
+NEIGHBOURS = (1, 2, 3, 5, 8, 9, 16, 17)
+BATCHES = (64, 401_408)
+"""Sizes between which the candidates change: groups of j's, few blocks, which are split into parts, and
+enough of them for walkers. More rows only make more blocks."""
 
 TILES_AT_ONCE = 24
 """In one translation unit, which shares the time of the compiler's front end."""
@@ -36,20 +37,31 @@ REPORT = re.compile(
 
 
 def choosable_tiles(gpu: GpuProperties) -> list[Tile]:
-    """A tile for each kernel of fused.cu that is chosen for a problem, or for its less aligned addresses."""
-    by_source: dict[str, Tile] = {}
+    """A tile for each kernel of fused.cu that a problem, or its less aligned addresses, can have on the GPU.
+
+    All candidates: a table of tuned tiles may name any of them, also one that the model never prefers.
+    """
+    found: dict[str, Tile] = {}
     for problem in problems():
         if gpu.supports(problem):
-            for tile in with_narrow_accesses(choose(problem, gpu)):
-                by_source.setdefault(tile.source, tile)
-    return list(by_source.values())
+            for candidate in candidates(problem, gpu):
+                for tile in with_fewer_stages(candidate):
+                    for narrow in with_narrow_accesses(tile):
+                        found.setdefault(narrow.parameters, narrow)
+    return list(found.values())
 
 
 def problems() -> Iterator[Problem]:
-    """Problems of all sizes, precisions and layouts."""
-    sizes = itertools.product(ROWS, COLUMNS, NEIGHBOURS, BATCHES)
-    for (b, c, d, batch), precision, layout in itertools.product(sizes, PRECISIONS, LAYOUTS):
-        yield Problem(Pattern(1, b, c, d), batch, precision, layout)
+    """Problems that together have every candidate, in all precisions and layouts."""
+    sizes = itertools.product(COLUMNS, NEIGHBOURS, BATCHES)
+    for (c, d, batch), precision, layout in itertools.product(sizes, PRECISIONS, LAYOUTS):
+        yield Problem(Pattern(1, ROWS, c, d), batch, precision, layout)
+
+
+def with_fewer_stages(tile: Tile) -> Iterator[Tile]:
+    """The tile; for walkers also with fewer stages, as other numbers of columns leave room for."""
+    for stages in range(2 if tile.walkers else tile.stages, tile.stages + 1):
+        yield replace(tile, stages=stages)
 
 
 def with_narrow_accesses(tile: Tile) -> Iterator[Tile]:

@@ -6,24 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from kswatch.kernels.fused.cuda import nvcc
+from kswatch.kernels.fused.cuda import nvcc, tile_candidates
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Family, Tile
 from kswatch.kernels.fused.cuda.tile_candidates import assemble, choose
 from kswatch.kernels.fused.cuda_checks import all_tiles
 from kswatch.kernels.fused.cuda_checks.all_tiles import (
     choosable_tiles,
-    problems,
     spilling,
     with_narrow_accesses,
 )
 from kswatch.kernels.fused.cuda_checks.resources import ARCHITECTURES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Precision, Problem
+from kswatch.profiler.planning import suites
 from tests.kernels.changed_sources import changed_sources
 
 needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]'")
 H200 = GpuProperties(90, 132)
+SHARES = 4
+"""Tests of some minutes each, which processes share."""
 
 
 def in_parts(precision: Precision, family: Family, rows: int, batch: int, width: int) -> Tile:
@@ -61,6 +63,17 @@ def test_a_tile_that_spills_is_found():
 
 @needs_nvcc
 @pytest.mark.slow
+def test_a_tile_that_was_taken_out_of_the_candidates_would_spill(monkeypatch):
+    problem = Problem(Pattern(1, 16, 512, 17), 4096, "fp16", "batch_first")
+    sizes = (problem, "tensor_cores", 16, 128, 8, False)
+    assert assemble(*sizes) is None
+    monkeypatch.setattr(tile_candidates, "_spills", lambda tile: False)
+    tile = assemble(*sizes)
+    assert [found for found, _ in spilling([tile], 80)] == [tile]
+
+
+@needs_nvcc
+@pytest.mark.slow
 def test_tiles_in_two_parts_need_their_higher_limit_of_registers(monkeypatch, tmp_path):
     folder = changed_sources(tmp_path / "source", "tile.cuh", "CROWDED ? 168", "RESIDENT ? 168")
     monkeypatch.setattr(all_tiles, "SOURCE_FOLDER", folder)
@@ -70,18 +83,38 @@ def test_tiles_in_two_parts_need_their_higher_limit_of_registers(monkeypatch, tm
 @needs_nvcc
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_no_tile_that_can_be_chosen_spills(architecture):
+def test_no_tile_that_can_be_chosen_spills(architecture, share):
     tiles = choosable_tiles(GpuProperties(architecture, 132))
-    assert len(tiles) > 500
-    assert [(tile.name, used) for tile, used in spilling(tiles, architecture)] == []
+    assert len(tiles) > 3_000
+    found = spilling(tiles[share::SHARES], architecture)
+    assert [(tile.name, used) for tile, used in found] == []
 
 
-def test_every_variant_of_the_kernel_is_among_the_problems():
-    every = [choose(problem, H200) for problem in list(problems())[::97]]
-    assert {tile.family for tile in every} == {"cores", "tensor_cores"}
-    assert {tile.parts > 1 for tile in every} == {tile.walkers > 0 for tile in every} == {True, False}
-    assert {tile.neighbours for tile in every} >= {1, 2, 4, 8, 16}
+@pytest.fixture(scope="module")
+def every():
+    """The parameters of all tiles of an H200."""
+    return {tile.parameters for tile in choosable_tiles(H200)}
+
+
+def test_every_tile_that_the_suites_choose_is_among_them(every):
+    chosen = {
+        choose(problem, H200)
+        for name in ("vit_s16", "paper", "small_batch")
+        for problem in list(suites.find(name).problems())[::7]
+    }
+    assert {tile.parts > 1 for tile in chosen} == {tile.walkers > 0 for tile in chosen} == {True, False}
+    assert [tile.name for tile in chosen if tile.parameters not in every] == []
+
+
+def test_sizes_between_those_of_the_problems_have_no_further_tile(every, monkeypatch):
+    monkeypatch.setattr(all_tiles, "ROWS", 96)
+    monkeypatch.setattr(all_tiles, "COLUMNS", (80, 576, 1792, 8192))
+    monkeypatch.setattr(all_tiles, "NEIGHBOURS", (4, 7, 12, 15, 32))
+    monkeypatch.setattr(all_tiles, "BATCHES", (1, 100, 25_088))
+    others = [tile for tile in choosable_tiles(H200) if tile.parameters not in every]
+    assert [tile.name for tile in others] == []
 
 
 @pytest.mark.parametrize(("precision", "widths"), [("fp16", [16, 8, 4, 2]), ("fp32", [16, 8, 4])])
