@@ -19,6 +19,8 @@ from kswatch.db.schema.base import Base
 from tests.import_graph import FOLDERS
 
 _numbers = itertools.count()
+SLOW_TIMEOUT_S = 1800
+"""The end of a slow test that hangs: a minute of processor time takes ten minutes on a busy machine."""
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker's OpenMP would spin for a core that another worker needs; read when torch is imported.
@@ -30,6 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Then the longest of the slow tests, so that no worker begins one when the others have nothing left.
     """
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
     items.sort(key=lambda item: ("dashboard" not in item.path.parts, -_slow_s(item)))
 
 
