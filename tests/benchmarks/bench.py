@@ -161,6 +161,40 @@ def layer_ratios(folder: Path) -> Iterator[Figure]:
         yield Figure(row["name"], row["value"], "", row["goal"])
 
 
+def model_times(folder: Path) -> Iterator[Figure]:
+    """Models with Kronecker-sparse layers against dense ones; `model_times.py` prints every variant."""
+    rows = json.loads(rig("layers.model_times", "--json"))
+    kept = []
+    for row in rows:
+        name = f"{row['model']}, {row['structure']}, {row['precision']}, batch {row['batch']}"
+        yield Figure(f"{name}: dense over fused", row["dense_over_fused"], "×", _model_goal(row))
+        goal = {"vit_s16": ">= 1.2", "gpt2_block": ">= 1.0"}[row["model"]]
+        yield Figure(f"{name}: bmm over fused", row["bmm_over_fused"], "×", goal)
+        kept.append(row["best_over_auto"])
+    yield Figure("models: fastest single variant over auto, median", statistics.median(kept), "×", ">= .98")
+    yield Figure("models: fastest single variant over auto, least", min(kept), "×", ">= .95")
+
+
+def _model_goal(row: Mapping[str, str]) -> str:
+    """GPT-2's goals are those of fp32; a structure of two chains has replaced the up-projection too."""
+    if row["model"] == "vit_s16":
+        return ">= 1.9" if row["precision"] == "fp32" else ">= 1.5"
+    return (">= 1.9" if row["structure"].count(" ") > 1 else ">= 1.35") if row["precision"] == "fp32" else ""
+
+
+def layer_predictions(folder: Path) -> Iterator[Figure]:
+    """Costs of layers predicted from other shapes: all families, and Strassen-Tile by its three steps."""
+    score = json.loads(rig("layers.layer_predictions", "--json"))
+    for kind, error in score["median_errors"].items():
+        yield Figure(f"layers, {kind}: median error, held out by shape", 100 * error, "%")
+    yield Figure("layers: fastest cell predicted", 100 * score["accuracy"], "%")
+    yield Figure("layers: regret", 100 * score["regret"], "%")
+    rows = json.loads(rig("layers.tile_predictions", "--json"))
+    errors = [abs(row["predicted_ms"] / row["measured_ms"] - 1) for row in rows]
+    name = f"Strassen-Tile layers: median error of {len(rows)} rows"
+    yield Figure(name, 100 * statistics.median(errors), "%", "<= 15")
+
+
 def page_times(folder: Path) -> Iterator[Figure]:
     """Every page compared with Streamlit's own hello page, on 1,027,840 simulated measurements."""
     report = json.loads(rig("page_times", "--json"))
@@ -291,6 +325,8 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "twin": twin_ratios,
     "launch": launch_path,
     "layer": layer_ratios,
+    "layers": layer_predictions,
+    "models": model_times,
     "pages": page_times,
     "reads": large_store_reads,
     "change_points": change_points,

@@ -1,6 +1,6 @@
 """Strassen-Tile layers on the CPU: predicted as encode + core + decode, then measured.
 
-    python -m tests.benchmarks.tile_predictions [--json]
+    python -m tests.benchmarks.layers.tile_predictions [--json]
 
 The rates of each step are fitted to layers of other inputs, outputs and rows; the predictions are printed
 before any of the predicted layers is measured. One thread, thread CPU time, fp32, `batch_first`, 4 x 4 tiles.

@@ -1,8 +1,8 @@
 """Forward passes of models with Kronecker-sparse layers, and Strassen-Tile layers, against dense ones.
 
-    python -m tests.benchmarks.model_times                         # all rows, about four minutes
-    python -m tests.benchmarks.model_times --model vit_s16 --precision bf16 --batch 1
-    python -m tests.benchmarks.model_times --json
+    python -m tests.benchmarks.layers.model_times                         # all rows, about four minutes
+    python -m tests.benchmarks.layers.model_times --model vit_s16 --precision bf16 --batch 1
+    python -m tests.benchmarks.layers.model_times --json
 
 One thread, thread CPU time. Each round runs every variant once, in alternating order; a ratio is the median
 of the rounds' ratios. Dense is the faster of "as published" and "fair"; a baseline that takes longer than
