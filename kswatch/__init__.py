@@ -1,6 +1,6 @@
 """Kronecker-sparse products: the layer, the nightly profiler of its kernel, and the command line.
 
-`from kswatch import KSLinear` is what a model needs; `plan`, `replace` and `chains` put it into one, and
+`from kswatch import KSLinear` is what a model needs (or `STLinear`, by Strassen's tiles); `plan`, `replace` and `chains` put it into one, and
 `export_onnx` and `export_portable` write models for machines without this package. The folders of the
 repository are packages below this one (`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`,
 `kswatch.dashboard`).
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from kswatch.adoption import plan
     from kswatch.kernels.adoption.chains import chains
     from kswatch.kernels.adoption.replacement import replace
+    from kswatch.kernels.family_layers.st_linear import STLinear
     from kswatch.kernels.layer.portable_export import export_onnx, export_portable
     from kswatch.kernels.linear import KSLinear
 
-__all__ = ["KSLinear", "chains", "export_onnx", "export_portable", "plan", "replace"]
+__all__ = ["KSLinear", "STLinear", "chains", "export_onnx", "export_portable", "plan", "replace"]
 
 _MODULES = {
     "KSLinear": "kswatch.kernels.linear",
+    "STLinear": "kswatch.kernels.family_layers.st_linear",
     "chains": "kswatch.kernels.adoption.chains",
     "export_onnx": "kswatch.kernels.layer.portable_export",
     "export_portable": "kswatch.kernels.layer.portable_export",

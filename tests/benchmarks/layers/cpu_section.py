@@ -1,7 +1,7 @@
 """Measures products on this CPU and fits the sections of the model file that `auto` and `advise` use there.
 
-    python -m tests.benchmarks.layers.cpu_section --measurements cpu.json --output kernels/heuristics/learned.json
-    python -m tests.benchmarks.layers.cpu_section --measurements cpu.json --score     # held out by block, minutes
+    python -m tests.benchmarks.layers.cpu_section --measurements FILE --output kernels/heuristics/learned.json
+    python -m tests.benchmarks.layers.cpu_section --measurements FILE --score    # held out by block, minutes
 
 One thread and thread CPU time, so that other processes disturb little. The problems are random factors of
 chains of two, drawn from a seed: layers of 64 to 4096 features with 3 to 60 % of the dense weights, batch 1
