@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -39,15 +38,12 @@ HOLDOUT_NIGHTS = 2
 EARLIER_NIGHTS = 4
 """Nights before the judged one that may support its finding. The oldest two may be in its level, whose median
 they hardly change."""
-ALONE_SHARES = (np.inf, np.inf, 1.0, 0.5, 0.3)
+ALONE_SHARES = (np.inf, np.inf, 0.8, 0.4, 0.25)
 """Shares of `confirm_units` that each of one, two, ... nights in a row must have to confirm a series alone.
 Chosen on replayed series (`kswatch replay`); one night is confirmed by measuring it again."""
-FEWEST_ALONE = 3
-"""Nights of them that a series without former alerts takes at least."""
 MANY_SERIES = 1.0
 """With ten times as many series in a night, those units are larger by this multiple of their value for one:
-excursions of several nights are no rarer in each, so that some series always has one. A series with alerts
-within the history switches between modes: each of them takes one night more, up to all of these."""
+excursions of several nights are no rarer in each, so that some series always has one."""
 TOGETHER_SHARES = (1.0, 0.0, 0.0, 0.0, 0.0)
 """The same where several series of a family changed together, which are no outlier of a series ..."""
 RATE_SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
@@ -135,7 +131,6 @@ def assess(
     throttled: Bools | None = None,
     quiet: Bools | None = None,
     dismissed: Bools | None = None,
-    alerts: Floats | None = None,
 ) -> PooledSignificance:
     """Test the newest points of a night and rate the significance of the findings.
 
@@ -152,14 +147,10 @@ def assess(
             the same implementation. All of them unless given.
         dismissed: points of alerts that proved to be noise, `(series, nights)`: not in the level, but in the
             null distribution, which would lack exactly its outliers without them. None unless given.
-        alerts: confirmed alerts of each series within the history, `(series,)`; none unless given.
     """
     quiet = np.ones_like(in_level) if quiet is None else quiet
-    often = np.zeros(len(families.family)) if alerts is None else alerts
     null = in_level & quiet if dismissed is None else (in_level | dismissed) & quiet
-    alone = _assess(
-        newest, past, in_level, null, higher_is_better, families.family, config, partial(_sure_series, often)
-    )
+    alone = _assess(newest, past, in_level, null, higher_is_better, families.family, config, _sure_series)
     worse_sign = np.where(higher_is_better, -1.0, 1.0)
     unthrottled = newest if throttled is None else newest.where(~throttled)
     history, pool_in_level = pooled(unthrottled, past, in_level, worse_sign, alone.level, families)
@@ -274,17 +265,15 @@ def _sure_pools(of: Evidence, config: CiConfig) -> Bools:
     return np.any([rare & strong for rare, strong in zip(of.rare, enough, strict=True)], axis=0)
 
 
-def _sure_series(alerts: Floats, of: Evidence, config: CiConfig) -> Bools:
+def _sure_series(of: Evidence, config: CiConfig) -> Bools:
     """Series that changed together with others and are rare, and series alone that persist."""
     many = 1 + MANY_SERIES * np.log10(max(len(of.family), 1))
-    enough_nights = np.minimum(FEWEST_ALONE + alerts, len(ALONE_SHARES))
     sure = np.zeros(len(of.family), dtype=bool)
-    evidence = zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True)
-    for nights, (rare, units, alone, joint) in enumerate(evidence, 1):
+    for rare, units, alone, joint in zip(of.rare, of.strength, ALONE_SHARES, TOGETHER_SHARES, strict=True):
         together = rare & (units >= joint * config.confirm_units)
         sure |= together & (_company(together, of.family, of.change) >= MIN_POOL_SIZE)
         by_itself = (units >= alone * many * config.confirm_units) & (of.nights >= LEAST_NIGHTS)
-        sure |= by_itself & (nights >= enough_nights) & (rare | (not of.is_null_known))
+        sure |= by_itself & (rare | (not of.is_null_known))
     far = of.rare[0] & (of.strength[0] >= PAIR_SHARE * config.confirm_units)
     sure |= far & (_company(far, of.family, of.change) >= 2)
     return sure & (of.family >= 0)

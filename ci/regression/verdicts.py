@@ -13,7 +13,6 @@ from kswatch.ci.regression.families import SeriesKey
 from kswatch.ci.regression.history import HISTORY_NIGHTS, JudgingInputs, canary_changes_beyond_limit
 from kswatch.ci.regression.machine_normalisation import machine_shift, overall_shift, rescale_past
 from kswatch.ci.regression.significance import PooledSignificance, assess
-from kswatch.ci.regression.threshold import Floats
 from kswatch.db.alerts.causes import LEVEL_CAUSES
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
@@ -51,7 +50,7 @@ def judge_series(inputs: JudgingInputs, config: CiConfig) -> list[SeriesVerdict]
     """Judge every series of a night."""
     inputs = normalise_machine_drift(inputs, config)
     arrays = (inputs.newest, inputs.past, inputs.in_level, inputs.higher_is_better, inputs.families)
-    found = assess(*arrays, config, inputs.throttled, inputs.quiet, inputs.dismissed, _alert_counts(inputs))
+    found = assess(*arrays, config, inputs.throttled, inputs.quiet, inputs.dismissed)
     drift = measure_drift(*arrays, found.pool_history, found.pool_in_level, config)
     latencies = latency_changes(inputs, found.per_series.test)
     verdicts = []
@@ -59,16 +58,6 @@ def judge_series(inputs: JudgingInputs, config: CiConfig) -> list[SeriesVerdict]
         verdict = _verdict(inputs, found, row, latencies, _known(drift.drift[row]), config)
         verdicts.append(_as_drift(inputs, drift, row, verdict, config) or verdict)
     return verdicts
-
-
-def _alert_counts(inputs: JudgingInputs) -> Floats:
-    """The confirmed alerts of each series that were opened within the history and before this run."""
-    first = inputs.nights[0].run_id if inputs.nights else inputs.run.id
-    confirmed = {
-        one.id for one in inputs.alerts if one.confirmed and first <= one.opened_run_id < inputs.run.id
-    }
-    ids = (inputs.alert_ids_of.get(one.key, set()) for one in inputs.series)
-    return np.array([len(confirmed & of) for of in ids], dtype=float)
 
 
 def normalise_machine_drift(inputs: JudgingInputs, config: CiConfig) -> JudgingInputs:
