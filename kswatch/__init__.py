@@ -1,9 +1,9 @@
 """Kronecker-sparse products: the layer, the nightly profiler of its kernel, and the command line.
 
-`from kswatch import KSLinear` is what a model needs (or `STLinear`, by Strassen's tiles); `plan`, `replace` and `chains` put it into one, and
-`export_onnx` and `export_portable` write models for machines without this package. The folders of the
-repository are packages below this one (`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`,
-`kswatch.dashboard`).
+`from kswatch import KSLinear` is what a model needs, or `STLinear`, by tiles as in Strassen's algorithm;
+`plan`, `replace` and `chains` put chains into a model, and `export_onnx` and `export_portable` write models
+for machines without this package. The folders of the repository are packages below this one
+(`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`, `kswatch.dashboard`).
 """
 
 from importlib import import_module

@@ -68,6 +68,10 @@ def score_(
     baselines: options.BaselinesOption = None,
     held_out: HeldOutOption = False,
     other_device: OtherDeviceOption = False,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Score predicted costs of measured layers, held out by their shape."),
+    ] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Score how well each heuristic predicts the measured winners; filters as in `kswatch summary`.
@@ -80,14 +84,18 @@ def score_(
       kswatch heuristics score --device cpu --precision fp32 --layout batch_last --json
       kswatch heuristics score --metric energy --held-out
       kswatch heuristics score --device H200 --other-device
+      kswatch heuristics score --device cpu --layers --json
     """  # noqa: D301
     from kswatch.ci.advisor import scoring
     from kswatch.db.json_text import to_json_text
     from kswatch.db.queries.headline import outcomes
     from kswatch.db.queries.headline_baselines import choose_baselines
 
-    if held_out and other_device:
-        raise UsageError("--held-out and --other-device are two ways to score; choose one")
+    if held_out + other_device + layers > 1:
+        raise UsageError("--held-out, --other-device and --layers are three ways to score; choose one")
+    if layers:
+        typer.echo(_layer_scores(ctx, device, metric.value, as_json))
+        return
     with closing(open_store(ctx)) as store:
         found = outcomes(
             store,
@@ -107,6 +115,16 @@ def score_(
         else:
             rows = scoring.score_heuristics(found, metric.value)
     typer.echo(to_json_text(rows) if as_json else scoring.score_table(found, rows))
+
+
+def _layer_scores(ctx: typer.Context, device: str | None, metric: str, as_json: bool) -> str:
+    """The scores of the device's measured layers, as text or JSON."""
+    from kswatch.ci.advisor.layer_scores import layer_scores, scores_text
+    from kswatch.db.json_text import to_json_text
+
+    with closing(open_store(ctx)) as store:
+        found = layer_scores(store, device, metric)
+    return to_json_text(found) if as_json else scores_text(found)
 
 
 @heuristics_app.command()

@@ -140,3 +140,24 @@ advise_layer(Store.open({str(store.engine.url)!r}), (1024, 4096), 196, "fp32", "
 assert not {{"torch", "sklearn", "pandas"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_predicted_costs_of_measured_layers_are_scored_without_their_shape(store):
+    record_layers(store)
+    services = sample_services(str(store.engine.url))
+    found = CliRunner().invoke(
+        app, ["heuristics", "score", "--device", GPU.model, "--layers", "--json"], obj=services
+    )
+    assert found.exit_code == 0, found.output
+    (row,) = json.loads(found.stdout)
+    assert (row["precision"], row["layout"], row["score"]["layers"]) == ("fp32", "batch_first", 12)
+    assert row["score"]["median_errors"]["low_rank/fused"] < 0.2
+    assert row["score"]["regret"] < row["score"]["majority_regret"] / 10
+    text = (
+        CliRunner()
+        .invoke(app, ["heuristics", "score", "--device", GPU.model, "--layers"], obj=services)
+        .stdout
+    )
+    assert "faster than dense or not" in text
+    nothing = CliRunner().invoke(app, ["heuristics", "score", "--device", "cpu", "--layers"], obj=services)
+    assert "no latency of a layer was measured on" in str(nothing.exception)
