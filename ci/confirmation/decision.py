@@ -17,9 +17,9 @@ DISMISSED_BELOW = 0.5
 """... and share below which it is dismissed."""
 MIN_Z = 8.0
 """Noise units that the reproduced change must have, all series together."""
-MIN_Z_ONE_SERIES = 12.0
-"""The same of one series alone: an outlier, or a second mode that a short history lacks, reproduces at once,
-and only other nights distinguish it from a change."""
+MIN_SERIES = 4
+"""Series that must reproduce, as many as confirm each other on one night. Of fewer, an outlier that lasts for
+the night, or a second mode, reproduces at once, and only other nights distinguish it from a change."""
 
 MIN_PAIRS = 3
 """Pairs of processes below which interleaved measurements are unclear."""
@@ -44,8 +44,8 @@ def decide_repeated(first: Floats, again: Floats, noise: Floats) -> tuple[Decisi
     share = both / own
     if share < DISMISSED_BELOW:
         return "dismissed", share
-    least_z = MIN_Z if np.count_nonzero(known) > 1 else MIN_Z_ONE_SERIES
-    sure = share >= CONFIRMED_FROM and both / np.sqrt(own) >= least_z
+    enough = np.count_nonzero(known) >= MIN_SERIES
+    sure = enough and share >= CONFIRMED_FROM and both / np.sqrt(own) >= MIN_Z
     return ("confirmed" if sure else "unclear"), share
 
 

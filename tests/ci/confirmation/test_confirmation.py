@@ -173,11 +173,11 @@ def test_the_share_that_is_found_again_decides():
     assert decide_repeated(first, first, noise) == ("confirmed", pytest.approx(1.0))
     assert decide_repeated(first, 0.3 * first, noise)[0] == "dismissed"
     assert decide_repeated(first, 0.6 * first, noise)[0] == "unclear"
-    assert decide_repeated(first[:1], first[:1], noise[:1])[0] == "unclear"  # one series, not far enough out
-    assert (
-        decide_repeated(first[:1], first[:1], first[:1] / 10)[0] == "unclear"
-    )  # a second mode is found again, too
-    assert decide_repeated(first[:1], first[:1], first[:1] / 13)[0] == "confirmed"
+    few = first[:3]  # outliers and second modes are found again, too, however far they are
+    assert decide_repeated(few, few, few / 100)[0] == "unclear"
+    assert decide_repeated(few, 0.3 * few, few / 100)[0] == "dismissed"
+    assert decide_repeated(first[:4], first[:4], first[:4] / 3)[0] == "unclear"  # all together 6 units
+    assert decide_repeated(first[:4], first[:4], first[:4] / 5)[0] == "confirmed"
     assert decide_repeated(np.array([np.nan]), np.array([0.1]), noise[:1])[0] == "unclear"
 
 
