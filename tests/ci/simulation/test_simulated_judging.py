@@ -11,6 +11,9 @@ from kswatch.ci.simulation.residuals import NIGHTS, PACKED, draw, stretches
 from tests.benchmarks.simulated_judging import Tally, judge_year, tally
 from tests.benchmarks.simulation.year import CELLS, Cause, year
 
+MOST_FALSE = 1.0
+"""The goal: false alerts per 1,000 nights of all cells; an exact interval that lies above it refutes it."""
+
 
 def test_five_percent_on_one_implementation_is_one_alert_on_the_same_night(figure):
     cells = np.array([name == "fused" for _, name in CELLS])
@@ -21,6 +24,7 @@ def test_five_percent_on_one_implementation_is_one_alert_on_the_same_night(figur
     figure("a small world: 36 nights, one cause\n  " + "\n  ".join(found.lines()))
     assert found.delays[0.05] == [0]
     assert found.alerts_per_cause == [1]
+    assert found.false_alerts == 0
 
 
 def test_the_same_year_is_simulated_again_from_its_seed():
@@ -47,12 +51,12 @@ def test_the_packed_residuals_are_small_and_name_their_licence():
 @pytest.mark.timeout(3600)
 def test_a_quiet_year_of_208_cells_takes_under_five_minutes_of_two_cores(figure):
     started = time.process_time()
-    found = tally([200], with_causes=False)
+    found = tally([400], with_causes=False)
     seconds = time.process_time() - started
     figure(f"a quiet year, {seconds:.0f} s of a core\n  " + "\n  ".join(found.lines()))
     assert seconds < 2 * 300
     assert found.quiet_nights == 345
-    assert 1000 * found.false_per_night.low < MOST_FALSE
+    assert 1000 * found.false_per_night.low < MOST_FALSE  # two at most; limits were chosen on other years
 
 
 @pytest.mark.slow
@@ -61,9 +65,5 @@ def test_a_year_of_planted_causes_is_reported_early_and_once(figure):
     found = tally(range(2), with_causes=True)
     figure("two years with causes\n  " + "\n  ".join(found.lines()))
     for size, nights in ((0.02, 3), (0.05, 1), (0.10, 1)):
-        assert found.within(size, nights).high >= 0.95, size
+        assert found.within(size, nights).share >= 0.95, size
     assert np.mean(found.alerts_per_cause) <= 1.1
-
-
-MOST_FALSE = 10.0
-"""False alerts per 1,000 nights of all cells, with the noise of real series; ci/README.md has the figures."""
