@@ -17,7 +17,7 @@ from kswatch.db.backend.mapping import field_names
 from kswatch.db.decoding import DecodeError, decode
 from kswatch.db.interchange import published_models
 from kswatch.db.interchange.csv_text import guard, unguard
-from kswatch.db.interchange.ingest import FileRow, ImportResult, RunHeader
+from kswatch.db.interchange.ingest import MOST_CELLS, FileRow, ImportResult, RunHeader
 from kswatch.db.interchange.published_csv import PRODUCT_FORMS, Form
 from kswatch.db.interchange.reader import TextFile, csv_rows
 from kswatch.db.interchange.validation import check_value, checked_header, checked_record
@@ -91,8 +91,10 @@ def _read_published(
     path: Path, form: Form, columns: Sequence[str], rows: CsvRows, tally: ImportResult
 ) -> Iterator[tuple[RunHeader, Iterable[FileRow]]]:
     by_model: dict[str, list[FileRow]] = defaultdict(list)
-    for line, row in _good_rows(columns, rows, tally):
+    for number, (line, row) in enumerate(_good_rows(columns, rows, tally)):
         try:
+            if number >= MOST_CELLS:  # a run takes no more, and there may be any number of devices
+                raise DecodeError(f"the file has more than {MOST_CELLS:,} rows; split it")
             model, records = form.read(row)
             by_model[model].append(FileRow(line, records))
         except DecodeError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -119,22 +118,26 @@ class ImportResult:
 def record_content(store: Store, header: RunHeader, rows: Iterable[FileRow], tally: ImportResult) -> None:
     """Record a run's rows in one transaction, except those that the store has already.
 
-    The rows are taken and written by the thousand, so that a run of any size needs little memory.
+    The rows are taken and written by the thousand, so that a run of any size needs little memory; of one with
+    more than `MOST_CELLS` the rest is rejected.
     """
     with store.writing() as session:
         same = select(Run).where(Run.identity == header.identity)
         run = session.scalars(same).one_or_none() if header.identity else None
-        known = _known(session, header, run)
+        known = _known(session, header)
         taken: Taken = {}
         writer = _RunWriter(store, session, header, run)
         for some in _parts_of(rows):
             writer.write(_new_records(known, taken, some, tally, any_value=header.identity is not None))
         taken.clear()  # room for what the end of the run needs
+        known.clear()
         written = writer.finish()
         if written is not None and written not in tally.run_ids:
             tally.run_ids.append(written)
 
 
+MOST_CELLS = 100_000
+"""Of one run: its end compares them all, in a kilobyte of memory each. A night has some ten thousand."""
 ROWS_AT_ONCE = 2_000
 SAMPLES_AT_ONCE = 200_000
 """A row may have ten thousand samples, of 32 bytes each in memory."""
@@ -161,8 +164,8 @@ _SIGNATURE = ("status", "latency_ms", "energy_mj", "energy_products", "sample_co
 _signature = attrgetter(*_SIGNATURE)
 
 
-def _known(session: Session, header: RunHeader, run: Run | None) -> dict[MeasurementKey, set[tuple]]:
-    """The stored measurements of this run, or for published data of the device's imported runs."""
+def _known(session: Session, header: RunHeader) -> set[int]:
+    """Hashes of the run's stored cells; for published data of the device's imported ones with their values."""
     query = (
         select(*PROBLEM_COLUMNS, Cell.implementation, Measurement.mode)
         .add_columns(*(getattr(Measurement, name) for name in _SIGNATURE))
@@ -175,10 +178,11 @@ def _known(session: Session, header: RunHeader, run: Run | None) -> dict[Measure
     else:
         query = query.join(Device, Device.id == Run.device_id)
         query = query.where(Run.kind == "import", Device.uuid == header.record.device.uuid)
-    known: dict[MeasurementKey, set[tuple]] = defaultdict(set)
-    for row in session.execute(query):
+    known = set()
+    for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
         problem, implementation, mode, *values = key_first(row)
-        known[problem, implementation, mode].add(tuple(values))
+        key = (problem, implementation, mode)
+        known.add(hash(key) if header.identity is not None else hash((key, tuple(values))))
     return known
 
 
@@ -187,7 +191,7 @@ Taken = dict[int, tuple[int, int]]
 
 
 def _new_records(
-    known: Mapping[MeasurementKey, set[tuple]],
+    known: Set[int],
     taken: Taken,
     rows: Iterable[FileRow],
     tally: ImportResult,
@@ -199,13 +203,13 @@ def _new_records(
     """
     records = []
     for row in rows:
-        if clash := _clash(row, taken):
-            tally.reject(row.line, clash)
+        if fault := _clash(row, taken) or _surplus(row, taken):
+            tally.reject(row.line, fault)
             continue
         new = []
         for record in row.records:
             key, signature = _key(record), _signature(record)
-            stored = key in known and (any_value or signature in known[key])
+            stored = hash(key if any_value else (key, signature)) in known
             if hash(key) not in taken and not stored:
                 new.append(record)
             taken.setdefault(hash(key), (row.line, hash(signature)))
@@ -221,6 +225,13 @@ def _clash(row: FileRow, taken: Taken) -> str | None:
         if line and signature != hash(_signature(record)):
             return f"line {line} gives the same cell another value; keep one of them"
     return None
+
+
+def _surplus(row: FileRow, taken: Taken) -> str | None:
+    """The reason to reject a row that its run has no room for."""
+    if len(taken) < MOST_CELLS or all(hash(_key(record)) in taken for record in row.records):
+        return None
+    return f"its run has more than {MOST_CELLS:,} cells; import it as several runs"
 
 
 def _key(record: MeasurementRecord) -> MeasurementKey:

@@ -58,6 +58,10 @@ class KnownProblem(NamedTuple):
     cells: dict[str, int]
 
 
+MOST_KNOWN = 20_000
+"""Problems whose ids are kept: a night has some thousand, a file of other hosts' runs may have any number."""
+
+
 class IdentifierCache:
     """Ids of problems and cells, kept in memory since their rows are never deleted.
 
@@ -91,6 +95,8 @@ class IdentifierCache:
 
     def _learn(self, connection: Connection, wanted: Wanted) -> None:
         """Query unknown ids, and add missing rows; another process may be adding the same ones."""
+        if len(self._known) > MOST_KNOWN:
+            self.forget()
         missing = self._missing(wanted)
         if not missing:
             return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kswatch.db.interchange import flat_csv, ingest
 from kswatch.db.interchange.importing import export_runs, import_file
 from kswatch.db.interchange.ingest import MOST_REJECTIONS
 from kswatch.db.queries import basic as queries
@@ -64,6 +65,23 @@ def test_of_very_many_broken_lines_the_first_are_kept_and_all_counted(exported, 
     result = import_file(new_store(), path)
     assert (result.recorded, result.rejected) == (2, MOST_REJECTIONS + 5)
     assert [one.line for one in result.rejections] == list(range(4, MOST_REJECTIONS + 4))
+
+
+def test_cells_beyond_the_limit_of_a_run_are_rejected(exported, tmp_path, new_store, monkeypatch):
+    monkeypatch.setattr(ingest, "MOST_CELLS", 1)
+    path = tmp_path / "large.jsonl"
+    path.write_text("\n".join([*exported, exported[1]]))
+    result = import_file(new_store(), path)
+    assert (result.recorded, result.duplicates, result.rejected) == (1, 1, 1)
+    assert result.rejections[0].reason == "its run has more than 1 cells; import it as several runs"
+
+
+def test_published_rows_beyond_the_limit_are_rejected(sqlite_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(flat_csv, "MOST_CELLS", 1)
+    path = tmp_path / "energy.csv"
+    path.write_text(ENERGY + ROW + ROW.replace("48, 2", "48, 3"))
+    result = import_file(sqlite_store, path)
+    assert (result.recorded, [one.line for one in result.rejections]) == (1, [3])
 
 
 def test_a_broken_archive_is_named_in_the_error(sqlite_store, tmp_path):
