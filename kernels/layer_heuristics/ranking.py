@@ -15,6 +15,8 @@ from kswatch.kernels.layer_heuristics.parts import AUTO, LINEAR, parts_of
 from kswatch.kernels.layer_heuristics.rates import LayerCell, MeasuredCell, PartRates, fit_rates
 
 DENSE = Structure("dense")
+LEAST_SHAPES = 4
+"""Fewest layers of other sizes or batches from which one is predicted: fewer give rates of one size."""
 RANKED = (LINEAR, "fused", "bmm", AUTO, STOCK, "semi_structured")
 """Implementations that are ranked for each structure; further measured ones are ranked as well."""
 NOTE = (
@@ -103,7 +105,8 @@ class CellCosts:
 
     def _by_layers(self, cell: LayerCell, metric: str) -> float | None:
         like = self._like.get(metric, ())
-        if not like or _excess(self._shape, [one.cell.shape for one in like]) > FAR:
+        shapes = {one.cell.shape for one in like}
+        if len(shapes) < LEAST_SHAPES or _excess(self._shape, shapes) > FAR:
             return None
         if metric not in self._rates:
             self._rates[metric] = fit_rates(like, self._factor_costs.facts)
@@ -213,9 +216,9 @@ def _like(shape: LayerShape, measured: Iterable[MeasuredCell]) -> list[MeasuredC
     return [one for one in measured if (one.cell.shape.precision, one.cell.shape.layout) == kind]
 
 
-def _excess(shape: LayerShape, known: Sequence[LayerShape]) -> float:
+def _excess(shape: LayerShape, known: Iterable[LayerShape]) -> float:
     """Doublings by which inputs, outputs and batch exceed the measured ranges, summed."""
-    total = 0.0
+    total, known = 0.0, list(known)
     for name in ("in_features", "out_features", "batch"):
         value, values = log2(getattr(shape, name)), [log2(getattr(one, name)) for one in known]
         total += max(0.0, min(values) - value, value - max(values))

@@ -135,6 +135,13 @@ def test_a_layer_far_outside_the_measured_ones_or_of_another_precision_has_no_da
         assert all(one.saved_ms is None for one in found.cells)
 
 
+def test_layers_of_one_size_predict_no_other_cell() -> None:
+    shape = LayerShape(512, 512, 196)
+    alike = [one for one in cells() if one.cell.shape == shape]
+    found = ranking(shape, {"latency": alike})
+    assert {one.latency_source for one in found.cells} == {"measured", "no data"}
+
+
 def test_families_that_a_layer_cannot_have_are_named_with_the_reason() -> None:
     found = ranking(LayerShape(48, 96, 4), {})
     assert "power of two" in found.left_out["butterfly"]
