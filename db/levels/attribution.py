@@ -52,8 +52,8 @@ class ChangeAlerts:
             chosen = min(same, key=lambda one: abs(self._onset(one) - first))
             return CauseOfChange(chosen.cause, chosen.id)
         before, after = self._nights[last_good], self._nights[first]
-        sets = (self._sets.get(one.id, RunSets()) for one in (before, after))
-        if of_baselines := change_of_runs(*sets, implementation, key[1]):
+        was, now = self._sets.get(before.id, RunSets()), self._sets.get(after.id, RunSets())
+        if of_baselines := change_of_runs(was, now, implementation, key[1]):
             return CauseOfChange(of_baselines.cause)
         if before.environment_id != after.environment_id:
             machine = next((one.id for one in near if one.cause == "environment"), None)

@@ -109,7 +109,7 @@ def summaries(
     *,
     device_id: int | None = None,
     metric: str | None = None,
-    baselines: str = "all",
+    baselines: str | None = "all",
     precision: str | None = None,
     layout: str | None = None,
     kinds: Collection[str] | None = NIGHTLY,

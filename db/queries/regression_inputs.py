@@ -178,9 +178,17 @@ def _newest_point(
         ratio_of.get((problem_id, name), none) if implementation == FUSED else none for name in (ALL, EXPERT)
     )
     (*speedup, best), (*expert, best_expert) = of_set
-    values = (latency_ms, energy_mj, tuple(speedup), best, cycles, tuple(expert), best_expert)
-    about = (cell_id, problem, implementation, status, reason, labels)
-    return NewestPoint(*about, *values, (compile_ms, None, None))
+    return NewestPoint(
+        *(cell_id, problem, implementation, status, reason, labels),
+        latency_ms=latency_ms,
+        energy_mj=energy_mj,
+        speedup=tuple(speedup),
+        best_baseline=best,
+        cycles=cycles,
+        speedup_expert=tuple(expert),
+        best_expert=best_expert,
+        compile_ms=(compile_ms, None, None),
+    )
 
 
 def tails(

@@ -129,8 +129,8 @@ def why_over_one(cell: Any, rates: CanaryRates) -> Why:  # noqa: ANN401  (a row 
     hot = "partly_hot" in (cell.flags or "").split(",")
     if _is_bound_by_memory(cell, rates) and (fits or hot):
         return "cache"
-    clocks = (cell.sm_clock_mhz, rates.sm_clock_mhz)
-    if None not in clocks and clocks[0] > BOOST * clocks[1]:
+    own_mhz, canaries_mhz = cell.sm_clock_mhz, rates.sm_clock_mhz
+    if own_mhz is not None and canaries_mhz is not None and own_mhz > BOOST * canaries_mhz:
         return "boost"
     return "counting"
 
