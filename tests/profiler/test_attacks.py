@@ -6,9 +6,11 @@ The list, with what is not caught, is `docs/guides/attacks_on_the_benchmark.md`.
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -346,3 +348,10 @@ def test_time_spent_in_timed_calls_is_charged(measured):
     cheat, honest = measured(attack)
     assert cheat.status in ("ok", "not_converged")
     assert cheat.latency_ms > 2 * honest.latency_ms
+
+
+def test_the_guide_names_every_attack_and_no_other():
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "attacks_on_the_benchmark.md"
+    named = set(re.findall(r"`(test_\w+)`", guide.read_text(encoding="utf-8")))
+    here = {name for name in globals() if name.startswith("test_")}
+    assert named == here - {"test_the_guide_names_every_attack_and_no_other"}
