@@ -142,6 +142,8 @@ def _with_canary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_structure(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds the structure of a cell's weights, its family, and what computes it."""
+    if frame.empty:  # whose texts have no parts
+        return frame.assign(structure="", algorithm="", family="")
     parts = frame["implementation"].str.rpartition("/")
     return frame.assign(structure=parts[0], algorithm=parts[2], family=parts[0].str.partition(" ")[0])
 
