@@ -24,7 +24,7 @@ from kswatch.db.levels.lasting_changes import LastingChange
 from kswatch.db.queries.basic import RunRow
 
 DAYS = {"30": "30 days", "90": "90 days", "365": "a year", "all": "all nights"}
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 COMMIT_LENGTH = 12
 STATES = {"recovered": "recovered", "lasting": "still there"}
 COLUMNS = (
@@ -58,7 +58,7 @@ def show() -> None:
 def _changes(days: str) -> list[LastingChange]:
     """The changes of all devices that began in these days, the newest first."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)  # equal within a cached day
-    since = LONG_AGO if days == "all" else today - timedelta(days=int(days))
+    since = FIRST_DAY if days == "all" else today - timedelta(days=int(days))
     floor = judgement_limits().floor
     found = [
         change

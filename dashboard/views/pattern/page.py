@@ -18,7 +18,7 @@ from kswatch.dashboard.formatting.labels import cause_label, count, literal, met
 from kswatch.dashboard.views.heuristics.page import outcome_names
 from kswatch.dashboard.views.overview.changes import readable
 from kswatch.dashboard.views.pattern import night
-from kswatch.dashboard.views.pattern.levels import RATIO_SERIES, levels_of
+from kswatch.dashboard.views.pattern.series_levels import RATIO_SERIES, levels_of
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.records import ProblemKey
 from kswatch.errors import UsageError

@@ -39,7 +39,7 @@ def _rows(levels: pd.DataFrame, runs: tuple[RunRow, ...]) -> list[dict[str, obje
     rows = []
     before = None
     for level, begin, end in zip(levels.itertuples(), begins, [*begins[1:], len(runs)], strict=True):
-        began_here = before is not None and begin > 0
+        is_inside = before is not None and begin > 0
         if end > begin:
             rows.append(
                 {
@@ -51,8 +51,8 @@ def _rows(levels: pd.DataFrame, runs: tuple[RunRow, ...]) -> list[dict[str, obje
                     "median": level.median,
                     "median_low": level.median_low,
                     "median_high": level.median_high,
-                    "change": level.median / before - 1 if before and began_here else None,
-                    "commits": _commits(runs[begin - 1], runs[begin]) if began_here else "",
+                    "change": level.median / before - 1 if before and is_inside else None,
+                    "commits": _commits(runs[begin - 1], runs[begin]) if is_inside else "",
                 }
             )
         before = level.median
