@@ -23,7 +23,7 @@ SHOWN_KINDS: tuple[str, ...] = ("nightly", "ad_hoc", "import")
 MODEL_COLUMNS: tuple[str, ...] = (
     "status", "reason", "latency_ms", "latency_low_ms", "latency_high_ms", "ratio_to_fused",
     "ratio_to_fused_low", "ratio_to_fused_high", "energy_mj", "energy_reason", "memory_peak_bytes",
-    "parameters", "flops", "bytes_moved", "relative_error",
+    "parameters", "flops", "bytes_moved", "relative_error", "compile_ms",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ class ModelCellRow(NamedTuple):
     flops: int | None
     bytes_moved: int | None
     relative_error: float | None
+    compile_ms: float | None
 
     @property
     def structure(self) -> str:
@@ -72,7 +73,7 @@ class ModelResult:
     cells: dict[str, ModelCellRow]
     """By name."""
     figures: dict[str, dict[str, float]]
-    """Further figures by the cell's name: linear_share, compile_s, mean_ms."""
+    """Further figures by the cell's name: linear_share, mean_ms."""
 
     def splits(self, baselines: str) -> list[Split]:
         """The split of each structure, in the order of the cells."""

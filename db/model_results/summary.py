@@ -11,7 +11,7 @@ from kswatch.db.queries.runs import find_device, run
 from kswatch.db.records import COMPARABLE
 from kswatch.db.store import Store
 
-FIGURES = ("linear_share", "compile_s", "mean_ms")
+FIGURES = ("linear_share", "mean_ms")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class VariantSummary:
     flops: int | None
     relative_error: float | None
     linear_share: float | None
-    compile_s: float | None
+    compile_ms: float | None
     mean_ms: float | None
 
 
@@ -159,6 +159,7 @@ def _variants(result: ModelResult, splits: Sequence[Split]) -> list[VariantSumma
             parameters=cell.parameters,
             flops=cell.flops,
             relative_error=cell.relative_error,
+            compile_ms=cell.compile_ms,
             **{figure: result.figures[name].get(figure) for figure in FIGURES},
         )
         for name, cell in result.cells.items()

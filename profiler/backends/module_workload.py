@@ -58,7 +58,7 @@ class ModuleWorkload(Workload):
         self._built: dict[str, nn.Module] = {}
         self._run: dict[str, Callable[[torch.Tensor], Any]] = {}
         self._cells: dict[str, Any] = {}
-        self._compile_s: dict[str, float] = {}
+        self._compile_ms: dict[str, float] = {}
         self._rotations: dict[str, Rotation] = {}
         with ExitStack() as scope:
             scope.enter_context(torch.inference_mode())
@@ -81,7 +81,7 @@ class ModuleWorkload(Workload):
         module = self._modules.build(implementation)
         run, compile_s = self._modules.executed(module, self._x)
         if compile_s is not None:
-            self._compile_s[name] = compile_s
+            self._compile_ms[name] = 1e3 * compile_s
         self._built[name], self._run[name], self._cells[name] = module, run, implementation
         inputs, outputs, count = self._inputs, self._outputs, len(self._inputs)
         run(self._x)
@@ -115,6 +115,10 @@ class ModuleWorkload(Workload):
         del implementation
         return None, None
 
+    def compile_ms(self, implementation: Any) -> float | None:  # noqa: ANN401
+        """See `Workload`; None where it runs eagerly."""
+        return self._compile_ms.get(implementation.name)
+
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """See `Workload`; `bmm` of the same structure is computed where its error is needed."""
         del bmm_error
@@ -127,15 +131,10 @@ class ModuleWorkload(Workload):
         return Correctness(found.relative_error, found.max_error, False, "it changed its input")
 
     def figures(self, launchable: Launchable) -> tuple[CounterReading, ...]:
-        """See `Workload`: seconds of compiling, and the share of time in linear layers."""
+        """See `Workload`: the share of time in linear layers."""
         name = launchable.name
-        found = []
-        if name in self._compile_s:
-            found.append(CounterReading("compile_s", self._compile_s[name], "s"))
         share = self._modules.linear_share(self._built[name], self._x)
-        if share is not None:
-            found.append(CounterReading("linear_share", share, None))
-        return tuple(found)
+        return () if share is None else (CounterReading("linear_share", share, None),)
 
     def close(self) -> None:
         """See `Workload`."""

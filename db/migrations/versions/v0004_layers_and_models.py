@@ -20,19 +20,19 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-OLD_COLUMNS = ["a", "b", "c", "d", "batch", "precision", "layout"]
-COLUMNS = [*OLD_COLUMNS, "subject"]
+FORMER_COLUMNS = ["a", "b", "c", "d", "batch", "precision", "layout"]
+COLUMNS = [*FORMER_COLUMNS, "subject"]
 KEY = "problem_key"
 IN_SQLITE = {"uq": KEY}
 """SQLite gives a constraint without a name none; here it gets one, so that it can be dropped."""
-IN_POSTGRESQL = f"problem_{'_'.join(OLD_COLUMNS)}_key"
+FORMER_KEY = f"problem_{'_'.join(FORMER_COLUMNS)}_key"
 SHORT, LONG = sa.String(32), sa.String(200)
 
 
 def upgrade() -> None:
     op.add_column("measurement", sa.Column("parameters", BigInt, nullable=True))
     op.add_column("problem", sa.Column("subject", sa.String(80), nullable=False, server_default=""))
-    unnamed = KEY if op.get_bind().dialect.name == "sqlite" else IN_POSTGRESQL
+    unnamed = KEY if op.get_bind().dialect.name == "sqlite" else FORMER_KEY
     with op.batch_alter_table("problem", naming_convention=IN_SQLITE) as table:
         table.drop_constraint(unnamed, type_="unique")
         table.create_unique_constraint(KEY, COLUMNS)
@@ -50,7 +50,7 @@ def downgrade() -> None:
     _widen(LONG, SHORT)
     with op.batch_alter_table("problem") as table:
         table.drop_constraint(KEY, type_="unique")
-        table.create_unique_constraint(IN_POSTGRESQL, OLD_COLUMNS)
+        table.create_unique_constraint(FORMER_KEY, FORMER_COLUMNS)
     op.drop_column("problem", "subject")
     op.drop_column("measurement", "parameters")
 
