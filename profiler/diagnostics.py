@@ -244,8 +244,22 @@ def store(database_url: str | None, config: ProfilerConfig | None = None) -> Ite
         return
     with closing(opened):
         yield Check("store", True, opened.name)
+        yield from _encoding(opened)
         yield from _clock_findings(opened, config or ProfilerConfig())
         yield from _killed_runs(opened)
+
+
+def _encoding(opened: Store) -> Iterator[Check]:
+    """A failure where the server's database cannot hold every text."""
+    if opened.engine.dialect.name != "postgresql":
+        return
+    with opened.engine.connect() as connection:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        cure = "move it into a database made by CREATE DATABASE ... ENCODING 'UTF8' (pg_dump, psql)"
+        yield Check(
+            "store", False, f"its encoding is {encoding}: texts with other characters are refused", cure
+        )
 
 
 def _lost_files(path: Path) -> Iterator[Check]:

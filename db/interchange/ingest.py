@@ -165,7 +165,7 @@ _signature = attrgetter(*_SIGNATURE)
 
 
 def _known(session: Session, header: RunHeader) -> set[int]:
-    """Hashes of the run's stored cells; for published data of the device's imported ones with their values."""
+    """Hashes of the run's stored cells; for published data of the device's imported cells, with values."""
     query = (
         select(*PROBLEM_COLUMNS, Cell.implementation, Measurement.mode)
         .add_columns(*(getattr(Measurement, name) for name in _SIGNATURE))

@@ -8,6 +8,7 @@ import sqlalchemy
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from kswatch.errors import StoreError
+from kswatch.profiler import diagnostics
 from tests.conftest import Postgres
 from tests.db.sample_records import NOON, night
 
@@ -44,6 +45,16 @@ def test_a_text_comes_back_or_is_refused_with_the_cure(postgres: Postgres, encod
     else:
         night(store, {"fused": 1.0}, suite="測定")
     store.close()
+
+
+@pytest.mark.parametrize(("encoding", "number"), [("SQL_ASCII", 0), ("LATIN1", 1), ("UTF8", 0)])
+def test_doctor_names_an_encoding_that_lacks_characters(
+    postgres: Postgres, encoding: str, number: int
+) -> None:
+    url = database(postgres, f"examined_{encoding.lower()}", encoding)
+    Store.open(url).close()
+    found = [check for check in diagnostics.store(url) if not check.ok]
+    assert [check.what.startswith(f"its encoding is {encoding}") for check in found] == [True] * number
 
 
 def test_a_server_without_connections_is_not_told_as_absent(postgres: Postgres) -> None:
