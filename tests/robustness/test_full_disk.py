@@ -161,7 +161,6 @@ def test_a_real_command_whose_store_cannot_grow_ends_with_a_sentence_and_is_resu
     path = folder_of_store / "kswatch.db"
     environment = {
         "PATH": "/usr/bin:/bin",
-        "PYTHONDONTWRITEBYTECODE": "1",  # Python would keep a module that was cut off
         "HOME": str(tmp_path),
         "PYTHONDONTWRITEBYTECODE": "1",  # Python would cut its cache files off, and keep them
         "KSWATCH_DATABASE_URL": f"sqlite:///{path}",
