@@ -161,10 +161,9 @@ def _show_one(one: ModelSummary, split: SplitSummary, names: dict[str, str], bas
     variants = pd.DataFrame([vars(variant) for variant in one.variants])
     own = variants["variant"].str.startswith(("dense/", f"{split.structure}/"))
     variants = variants[own].reset_index(drop=True)
-    timed = variants.dropna(subset=["over_dense"]).assign(
-        computed_by=lambda f: f["variant"].str.rpartition("/")[2]
-    )
+    timed = variants.dropna(subset=["over_dense"])
     if len(timed):
+        timed = timed.assign(computed_by=timed["variant"].str.rpartition("/")[2])
         chart(
             variants_over_dense(timed[["variant", "computed_by", "over_dense", "latency_ms"]]),
             timed.assign(problem=timed["variant"]),
