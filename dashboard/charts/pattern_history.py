@@ -29,7 +29,7 @@ from kswatch.dashboard.charts.traces import NIGHT, TRACE_NAME, add_points, night
 from kswatch.dashboard.charts.trend import add_band
 
 WINNER_ROW = "fastest"
-LEVEL_OPACITY = 0.35
+_LEVEL_OPACITY = 0.35
 
 
 @cached_figure
@@ -103,7 +103,7 @@ def _add_levels(figure: go.Figure, levels: pd.DataFrame | None, colours: Mapping
                 showlegend=False,
                 mode="lines",
                 line={"color": colours[name], "width": 5},
-                opacity=LEVEL_OPACITY,
+                opacity=_LEVEL_OPACITY,
                 hoverinfo="skip",
             )
         )
