@@ -133,9 +133,9 @@ def _compiler_settings() -> Iterator[None]:
     """Without results of an earlier compilation, worker processes on the measured cores, and prints."""
     from torch._inductor import config  # late: its import takes a second
 
-    heard = io.StringIO()
+    discarded = io.StringIO()
     settings = config.patch(force_disable_caches=True, compile_threads=1)
-    with settings, redirect_stdout(heard), redirect_stderr(heard):
+    with settings, redirect_stdout(discarded), redirect_stderr(discarded):
         yield
 
 

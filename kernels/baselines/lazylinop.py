@@ -134,10 +134,10 @@ def _pocl_release(platform: Any) -> tuple[int, ...]:  # noqa: ANN401
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the package's prints and warnings; its import sets the threads of torch, kept here."""
-    threads, heard = torch.get_num_threads(), io.StringIO()
+    threads, discarded = torch.get_num_threads(), io.StringIO()
     variables = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     try:
-        with warnings.catch_warnings(), redirect_stdout(heard), redirect_stderr(heard):
+        with warnings.catch_warnings(), redirect_stdout(discarded), redirect_stderr(discarded):
             warnings.simplefilter("ignore")
             yield
     finally:
