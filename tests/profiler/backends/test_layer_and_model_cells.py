@@ -134,6 +134,7 @@ def test_a_changed_input_is_incorrect_and_restored():
     workload.close()
 
 
+@pytest.mark.slow
 def test_a_block_of_gpt2_is_measured_with_its_share_of_linear_layers(alone):
     records = measured(BLOCK, BLOCK_CELLS, QUICK.for_models())
     dense, chain = records.values()
