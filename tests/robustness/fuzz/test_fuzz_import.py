@@ -160,9 +160,6 @@ def test_hostile_lines_are_rejected_and_their_run_recorded(
 CHILD = """
 import re, sys
 from pathlib import Path
-from kswatch.db.compiled_code.resources import record_resources
-from kswatch.db.coordination.run_events import add_run_event
-from kswatch.db.coordination.run_log import log
 from kswatch.db.interchange.importing import import_file
 from kswatch.db.store import Store
 from kswatch.errors import FormatError
