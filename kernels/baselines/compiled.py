@@ -64,7 +64,7 @@ class Compiled(Rival):
         return products[chosen]
 
     def compile_ms(self, problem: Problem, device: torch.device) -> float | None:
-        """Time of both forms until their first results: equal parts of both are compiled once, by the first."""
+        """Time of both forms until their first results; equal parts of both are compiled once."""
         found = self._chosen.get((problem, device))
         return found[1] if found else None
 
