@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
 
 from sqlalchemy import String, event, inspect
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.session import UOWTransaction
 
 from kswatch.errors import UsageError
@@ -29,18 +28,18 @@ class CheckedSession(Session):
 @event.listens_for(CheckedSession, "before_flush")
 def _check_texts(session: Session, _context: UOWTransaction, _instances: object) -> None:
     for found in (*session.new, *session.dirty):
-        values = inspect(found).dict
-        for name, length in _text_columns(type(found)):
+        state = inspect(found)
+        values = state.dict
+        for name, length in _text_columns(state.mapper):
             text = values.get(name)
             if isinstance(text, str) and (len(text) > length or _NOT_STORED.search(text)):
                 setattr(found, name, _stored(name, text, length))
 
 
 @cache
-def _text_columns(model: type[Any]) -> tuple[tuple[str, int], ...]:
+def _text_columns(mapper: Mapper) -> tuple[tuple[str, int], ...]:
     """The texts of a table with the lengths of their columns."""
-    columns = inspect(model).columns
-    texts = [column for column in columns if isinstance(column.type, String) and column.type.length]
+    texts = [column for column in mapper.columns if isinstance(column.type, String) and column.type.length]
     return tuple((column.key, int(column.type.length or 0)) for column in texts)
 
 

@@ -170,8 +170,8 @@ def test_summary_names_the_set_the_rivals_and_the_speed_of_light(kswatch, store)
         "median fused/best 2.0000, median speedup 0.5000, geometric mean 0.5000",
         f"speed of light in run {run_id} (floor / measured time of fused):",
         "  fp32 batch_last: median 150.0 %, worst 150.0 % of 1 problems",
-        "    1 of 1 problems are faster than the floor: 1 since neither cache nor clock explains it: the floor "
-        "counts more bytes or flops than were needed, or the canaries were disturbed",
+        "    1 of 1 problems are faster than the floor: 1 since neither cache nor clock explains it: the "
+        "floor counts more bytes or flops than were needed, or the canaries were disturbed",
     ]
     printed = json.loads(kswatch("summary", "--baselines", "all", "--json").stdout)
     assert (printed["baseline_set"], printed["median_speedup"], printed["rivals"]) == ("all", 2.0, {})
