@@ -39,8 +39,9 @@ def _check_texts(session: Session, _context: UOWTransaction, _instances: object)
 @cache
 def _text_columns(mapper: Mapper) -> tuple[tuple[str, int], ...]:
     """The texts of a table with the lengths of their columns."""
-    texts = [column for column in mapper.columns if isinstance(column.type, String) and column.type.length]
-    return tuple((column.key, int(column.type.length or 0)) for column in texts)
+    texts = [column for column in mapper.columns if isinstance(column.type, String)]
+    lengths = {column.key: getattr(column.type, "length", None) for column in texts}
+    return tuple((name, length) for name, length in lengths.items() if length)
 
 
 def _stored(name: str, text: str, length: int) -> str:
