@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from kswatch.db.records import EnvironmentRecord
+if TYPE_CHECKING:
+    from kswatch.db.records import EnvironmentRecord
 
 PROTOCOLS = ("own", "paper")
 PLAIN_HALF_WIDTH = 0.005

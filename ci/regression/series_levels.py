@@ -65,7 +65,8 @@ def due_series(
     limit = nights[-1 - EVERY] if len(nights) > EVERY else nights[0] - 1
     rest = [(found.get(one.key, -1), one.key) for one in verdicts if one.key not in moved]
     old = sorted(pair for pair in rest if pair[0] <= limit)
-    return moved | {key for _, key in old[: ceil(len(verdicts) / EVERY)]}
+    done = sum(night == nights[-1] for night, _ in rest)  # by a judging of the same night that was cut off
+    return moved | {key for _, key in old[: max(ceil(len(verdicts) / EVERY) - done, 0)]}
 
 
 def rebuild_levels(

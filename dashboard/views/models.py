@@ -40,7 +40,7 @@ VARIANTS = {
     "parameters": "parameters",
     "relative_error": "relative error",
     "linear_share": "in linear layers",
-    "compile_s": "compile (s)",
+    "compile_ms": "compile (ms)",
     "mean_ms": "published mean (ms)",
 }
 MOST_NIGHTS = 365

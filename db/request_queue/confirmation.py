@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import LAYOUTS, ProblemKey
 from kswatch.errors import UsageError
 
 
@@ -64,7 +64,8 @@ def parse_problem(text: str) -> ProblemKey:
         UsageError: the text is malformed.
     """
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) not in (7, 8) or not all(part.isdecimal() for part in parts[:5]):
+    numbers = all(part.isdecimal() for part in parts[:5])
+    if len(parts) not in (7, 8) or not numbers or parts[6] not in LAYOUTS:
         raise UsageError(f"{text!r} is not a problem; write a,b,c,d,batch,precision,layout")
     a, b, c, d, batch = map(int, parts[:5])
     return ProblemKey(a, b, c, d, batch, *parts[5:])

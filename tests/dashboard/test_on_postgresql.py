@@ -16,7 +16,7 @@ from tests.dashboard.simulated_store import Plan, fill
 def url(postgres) -> str:
     created = postgres.create()
     store = Store.open(created)
-    fill(store, Plan(nights=2, patterns=2, devices=("sim-a100",), regression_night=1))
+    fill(store, Plan(nights=2, patterns=2, devices=("sim-a100",), regression_night=1, layers=True))
     store.close()
     return created
 
