@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from kswatch.db.queries.headline import DeviceComparison, outcomes
 from kswatch.db.queries.rows import DeviceRow
@@ -18,32 +18,14 @@ from kswatch.kernels.heuristics.known_devices import find_device_facts
 from kswatch.kernels.heuristics.learned import METRICS
 from kswatch.kernels.heuristics.measured import MeasuredProblem
 from kswatch.kernels.heuristics.model_file import learned_sections
-from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import Problem
-
-KEPT_FACTS = ("model", "kind", "architecture", "memory_bytes", "cache_bytes", "multiprocessors")
-
-
-def device_facts(device: DeviceRow) -> DeviceFacts:
-    """The facts of a device that heuristics may use."""
-    values = asdict(device)
-    origin = "imported" if device.uuid.startswith("imported:") else "measured"
-    return {**device.facts, **{name: values[name] for name in KEPT_FACTS}, "origin": origin}
+from kswatch.kernels.layer_heuristics import stored
+from kswatch.kernels.layer_heuristics.stored import device_facts
+from kswatch.kernels.problem import Layout
 
 
 def measured_problems(found: DeviceComparison, metric: str) -> list[MeasuredProblem]:
     """Every problem with its valid measurements of the metric."""
-    column, found_problems = COMPARED_METRICS[metric], []
-    for one in found.problems:
-        key = one.problem
-        problem = Problem(Pattern(key.a, key.b, key.c, key.d), key.batch, key.precision, key.layout)  # type: ignore[arg-type]
-        values = {
-            name: getattr(row, column)
-            for name, row in one.measured.items()
-            if row.status in COMPARABLE and getattr(row, column) is not None
-        }
-        found_problems.append(MeasuredProblem(problem, values, one.outcome.speedup))
-    return found_problems
+    return stored.measured_problems(found.problems, COMPARED_METRICS[metric], COMPARABLE)
 
 
 @dataclass(frozen=True)
@@ -79,14 +61,14 @@ def find_target_device(store: Store | None, spec: str | None) -> TargetDevice:
     return _by_name(spec, known)
 
 
-def measured_on(store: Store | None, target: TargetDevice) -> dict[str, list[MeasuredProblem]]:
-    """The measured problems of a stored device by metric, those of `batch_first`; none for other devices."""
+def measured_on(
+    store: Store | None, target: TargetDevice, layout: Layout = "batch_first"
+) -> dict[str, list[MeasuredProblem]]:
+    """The measured problems of a stored device in a layout, by metric; none for other devices."""
     if store is None or target.row is None:
         return {}
     return {
-        metric: measured_problems(
-            outcomes(store, target.row.uuid, metric=metric, layout="batch_first"), metric
-        )
+        metric: measured_problems(outcomes(store, target.row.uuid, metric=metric, layout=layout), metric)
         for metric in METRICS
     }
 

@@ -13,8 +13,9 @@ from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.families.catalogue import Structure
 from kswatch.kernels.heuristics.layer_costs import LayerCosts
+from kswatch.kernels.layer_heuristics import stored
 from kswatch.kernels.layer_heuristics.ranking import LayerRanking, RankedCell, rank_layer
-from kswatch.kernels.layer_heuristics.rates import LayerCell, MeasuredCell
+from kswatch.kernels.layer_heuristics.rates import MeasuredCell
 from kswatch.kernels.problem import Layout, Precision
 
 ROWS_SHOWN = 20
@@ -60,7 +61,7 @@ def advise_layer(
     """
     target = find_target_device(store, device)
     shape = LayerShape(*sides, batch, precision, layout)
-    factor_costs = LayerCosts(target.facts, measured_on(store, target), layout)
+    factor_costs = LayerCosts(target.facts, measured_on(store, target, layout), layout)
     structures = [_structure(text, shape) for text in extra]
     return rank_layer(shape, target.name, factor_costs, measured_layers(store, target), structures)
 
@@ -73,17 +74,7 @@ def measured_layers(store: Store | None, target: TargetDevice) -> dict[str, list
     if store is None or target.row is None:
         return {}
     runs = [one.id for one in runs_of_layers(store) if one.device_id == target.row.id]
-    rows = [row for row in layer_cells(store, runs) if row.status in COMPARABLE]
-    found: dict[str, list[MeasuredCell]] = {}
-    for metric, column in COMPARED_METRICS.items():
-        newest: dict[LayerCell, float] = {}
-        for row in rows:
-            value = getattr(row, column)
-            if value is not None:
-                shape = LayerShape(row.c, row.b, row.batch, row.precision, row.layout)  # type: ignore[arg-type]
-                newest[LayerCell.parse(shape, row.implementation)] = value
-        found[metric] = [MeasuredCell(cell, value) for cell, value in newest.items()]
-    return found
+    return stored.measured_layers(layer_cells(store, runs), COMPARED_METRICS, COMPARABLE)
 
 
 def _structure(text: str, shape: LayerShape) -> Structure:

@@ -114,10 +114,6 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
     sets = run_sets(store, run_ids)
     changes = break_at_changes(series, past, run_ids[:-1], run.id, sets, config.minimum_runs)
     in_level, quiet, dismissed, alert_ids_of = _in_level(store, run, series, nights, known_alerts)
-    throttled = np.zeros(len(series), dtype=bool)
-    for point in points:
-        if point.flags & THROTTLED:
-            throttled[rows_of_cell.get(point.cell_id, [])] = True
     return JudgingInputs(
         run=run,
         series=series,
@@ -139,7 +135,7 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
             [night.run_id for night in nights],
             run.id,
         ),
-        throttled=throttled,
+        throttled=_throttled(points, rows_of_cell, len(series)),
         environment_before=environment_before,
         nights=nights,
         canary_change=canary_change,
@@ -153,6 +149,15 @@ def read_judging_inputs(store: Store, run: RunRow, config: CiConfig) -> JudgingI
         ),
         baseline_changes=changes,
     )
+
+
+def _throttled(points: list[NewestPoint], rows_of_cell: Mapping[int, list[int]], count: int) -> Bools:
+    """Whether the newest point of each series was measured on a throttled board."""
+    throttled = np.zeros(count, dtype=bool)
+    for point in points:
+        if point.flags & THROTTLED:
+            throttled[rows_of_cell.get(point.cell_id, [])] = True
+    return throttled
 
 
 def _series_of(points: list[NewestPoint]) -> tuple[list[JudgedSeries], Points]:

@@ -48,7 +48,7 @@ def _measure(connection: Connection, run: Callable[..., object], arguments: tupl
         _CLEAR.write_text(_RESET_PEAK)
     try:
         run(*arguments)
-    except Exception:  # whatever it is, the cell's own record tells it
+    except Exception:  # whatever it is, the cell's own record names it
         connection.send(None)
         return
     connection.send(max(0, _bytes("VmHWM") - before))

@@ -84,7 +84,8 @@ def is_killed(life: Callable[[], object], number: int, moment: Moment) -> bool:
     return _ends_by_signal(live)
 
 
-def _ends_by_signal(live: Callable[[], object]) -> bool:
+def started_child(live: Callable[[], object]) -> int:
+    """The id of a child process that runs `live` and ends with 0, or with 1 and a traceback."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -95,6 +96,11 @@ def _ends_by_signal(live: Callable[[], object]) -> bool:
             traceback.print_exc()
         finally:
             os._exit(code)
+    return child
+
+
+def _ends_by_signal(live: Callable[[], object]) -> bool:
+    child = started_child(live)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
     return status != 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -24,26 +23,14 @@ from kswatch.errors import MeasurementError
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.service.night_requests import NIGHTLY
 from kswatch.profiler.service.nightly import run_night
-from tests.robustness.kill_points import contents, differences, is_killed, snapshots
+from tests.robustness.kill_points import contents, differences, is_killed, snapshots, started_child
 from tests.robustness.planted_night import DEVICE, SUITE, TARGET, PlantedEngine, PlantedHost
 from tests.robustness.test_kill_points import LATER, nightly_later, serve_later
 
 
 def in_children(*lives: Callable[[], object]) -> list[int]:
     """Exit codes of these lives, each in a process of its own at the same time; 1 for an exception."""
-    children = []
-    for live in lives:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                live()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
+    children = [started_child(live) for live in lives]
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 

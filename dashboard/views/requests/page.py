@@ -89,22 +89,9 @@ def _read_form() -> RunRequest:
         key="ask_batches",
         bind="query-params",
     )
-    layouts = right.multiselect(
-        "Layout",
-        LAYOUTS,
-        default=_named_by_link("layout", LAYOUTS),
-        placeholder="both",
-        key="ask_layouts",
-        bind="query-params",
-    )
-    precisions = st.multiselect(
-        "Precision",
-        PRECISIONS,
-        default=_named_by_link("precision", PRECISIONS),
-        placeholder="as in the suite",
-        key="ask_precisions",
-        bind="query-params",
-    )
+    with right:
+        layouts = _choose_several("layout", LAYOUTS, "both")
+    precisions = _choose_several("precision", PRECISIONS, "as in the suite")
     implementations = st.multiselect(
         "Implementations",
         KNOWN_IMPLEMENTATIONS,
@@ -118,8 +105,8 @@ def _read_form() -> RunRequest:
         suite=suite,
         patterns=patterns if isinstance(patterns, tuple) else read_patterns(patterns),
         batches=read_batches(batches),
-        precisions=tuple(precisions),
-        layouts=tuple(layouts),
+        precisions=precisions,
+        layouts=layouts,
         implementations=tuple(implementations),
         counters=counters,
         is_chain=mode == "chain",
@@ -127,9 +114,14 @@ def _read_form() -> RunRequest:
     )
 
 
-def _named_by_link(name: str, options: Sequence[str]) -> list[str]:
-    """The option that a link to this page names, as that of a pattern does."""
-    return [option for option in options if option == st.query_params.get(name)]
+def _choose_several(name: str, options: Sequence[str], placeholder: str) -> tuple[str, ...]:
+    """Draw a box of several options, with the one that a link to this page names, as a pattern's does."""
+    named = [option for option in options if option == st.query_params.get(name)]
+    label, key = name.capitalize(), f"ask_{name}s"
+    chosen = st.multiselect(
+        label, options, default=named, placeholder=placeholder, key=key, bind="query-params"
+    )
+    return tuple(chosen)
 
 
 def _choose_extent() -> tuple[int, bool]:
