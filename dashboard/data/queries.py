@@ -170,7 +170,6 @@ runs_of_layers = cached_until_change(queries_structured.runs_of_layers)
 runs_of_models = cached_until_change(queries_structured.runs_of_models)
 
 layer_cells = cached_frame(queries_structured.layer_cells, queries_structured.StructuredCell, _with_structure)
-model_cells = cached_frame(queries_structured.model_cells, queries_structured.StructuredCell, _with_structure)
 summaries = cached_frame(queries.summaries, queries.SummaryRow)
 problem_measurements = cached_frame(queries.measurements, queries.MeasurementRow)
 problem_comparisons = cached_frame(queries.comparisons, queries.ComparisonRow)

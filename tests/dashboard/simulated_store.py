@@ -22,7 +22,6 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
     IMPLEMENTATIONS,
     KNOWN_IMPLEMENTATIONS,
-    LAYER,
     RIVALS,
     CanaryRecord,
     DeviceRecord,
@@ -39,6 +38,7 @@ from kswatch.db.store import Store
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
+from tests.dashboard.data.structured_cells import layer_cells, model_cells
 
 NASTY = "<b>bold</b> **stars** [link](javascript:alert(1)) <script>window.planted=1</script> :red[x] $x^2$"
 """Planted where people or git write freely: it must appear on the pages exactly like this."""
@@ -64,17 +64,6 @@ SLOWDOWN: dict[str, float] = {
 
 HOT = ("fused", "bmm", "bmm_strided")
 """Implementations that a plan with `hot` measures with hot caches too."""
-
-MODEL_COSTS = (("dense/fair", 1.0), ("ks/bmm", 0.8), ("ks/bmm_strided", 0.7), ("ks/fused", 0.5))
-"""Variants of one model and their latency over dense."""
-
-LAYER_COSTS = (
-    ("dense/linear", 589_824, 9.0),
-    ("ks 6,64,64,1;1,768,192,2/fused", 319_488, 5.0),
-    ("ks 6,64,64,1;1,768,192,2/bmm", 319_488, 8.0),
-    ("low_rank 32/fused", 61_440, 3.0),
-)
-"""Cells of one layer: parameters and MB moved at the device's bandwidth."""
 
 PATTERNS: tuple[str, ...] = (
     "6,64,64,1",
@@ -169,8 +158,8 @@ def _write_night(store: Store, plan: Plan, device: str, night: int) -> int:
         run_id, [record for key in problems for record in _cells(plan, device, night, key, noise)]
     )
     if plan.layers:
-        store.record_problem(run_id, list(_layer_cells(device, noise)))
-        store.record_problem(run_id, list(_model_cells(device, noise)))
+        store.record_problem(run_id, list(layer_cells(BANDWIDTH[device], NASTY, noise)))
+        store.record_problem(run_id, list(model_cells(BANDWIDTH[device], NASTY, noise)))
     facts = queries.find_device(store, f"{device}-0000")
     store.record_predictions(run_id, list(_predictions(problems, {**facts.facts, **asdict(facts)})))
     run_log.log(store, run_id, [("info", f"simulated night {night} {NASTY}")])
@@ -301,29 +290,6 @@ def _cell(
         tile="64x64x32" if name == "fused" else None,
         samples_ms=tuple(time * noise.gauss(1, 0.01) for _ in range(plan.samples)),
     )
-
-
-def _layer_cells(device: str, noise: random.Random) -> Iterator[MeasurementRecord]:
-    """A layer as dense, by a published chain and at low rank, and a family that has no such layer."""
-    key = ProblemKey(1, 1536, 384, 1, 196, "fp32", "batch_first", LAYER)
-    for name, parameters, cost in LAYER_COSTS:
-        time = cost * 1e6 / BANDWIDTH[device] * noise.gauss(1, 0.004)
-        bounds = {"latency_low_ms": time * 0.995, "latency_high_ms": time * 1.005}
-        yield MeasurementRecord(key, name, "ok", latency_ms=time, parameters=parameters, **bounds)
-    yield MeasurementRecord(key, "two_four/semi_structured", "unsupported", reason=f"not in fp32 {NASTY}")
-
-
-def _model_cells(device: str, noise: random.Random) -> Iterator[MeasurementRecord]:
-    """ViT-S/16 at batch 8: dense, by two baselines and by fused, and one that is too slow."""
-    key = ProblemKey(1, 1, 196, 1, 8, "fp32", "batch_first", "vit_s16 eager")
-    dense_ms = 8e9 / BANDWIDTH[device]
-    for name, over_dense in MODEL_COSTS:
-        time = over_dense * dense_ms * noise.gauss(1, 0.002)
-        bounds = {"latency_low_ms": time * 0.995, "latency_high_ms": time * 1.005}
-        ratios = {"ratio_to_fused": time / dense_ms, "ratio_to_fused_low": 0.99 * time / dense_ms}
-        ratios["ratio_to_fused_high"] = 1.01 * time / dense_ms
-        yield MeasurementRecord(key, name, "ok", latency_ms=time, energy_mj=0.4 * time, **bounds, **ratios)
-    yield MeasurementRecord(key, "ks/csr", "too_slow", reason=f"over 5 s {NASTY}")
 
 
 def _predictions(problems: list[ProblemKey], facts: dict[str, object]) -> Iterator[PredictionRecord]:

@@ -37,16 +37,6 @@ class StructuredCell(NamedTuple):
     parameters: int | None
     relative_error: float | None
 
-    @property
-    def structure(self) -> str:
-        """The structure of the weights, as `monarch 8,16` or `dense`."""
-        return self.implementation.rpartition("/")[0]
-
-    @property
-    def algorithm(self) -> str:
-        """What computes it, as `fused` or `linear`."""
-        return self.implementation.rpartition("/")[2]
-
 
 class StructuredRun(NamedTuple):
     """An ended run that measured layers or models."""
@@ -81,11 +71,6 @@ def _runs(store: Store, which: ColumnElement[bool]) -> list[StructuredRun]:
 def layer_cells(store: Store, run_ids: Collection[int]) -> list[StructuredCell]:
     """Every cell of a layer in these runs, the oldest run first."""
     return _cells(store, run_ids, Problem.subject == LAYER)
-
-
-def model_cells(store: Store, run_ids: Collection[int]) -> list[StructuredCell]:
-    """Every cell of a model in these runs, the oldest run first."""
-    return _cells(store, run_ids, Problem.subject.not_in((FACTOR, LAYER)))
 
 
 def _cells(store: Store, run_ids: Collection[int], which: ColumnElement[bool]) -> list[StructuredCell]:
