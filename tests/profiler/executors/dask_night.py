@@ -102,7 +102,14 @@ class Night:
         wait_until(lambda: len(queries.runs(self.store)) >= run_id and len(self.cells(run_id)) >= count)
 
     def wait_for_end(self, *request_ids: int) -> None:
-        wait_until(lambda: all(queries.request(self.store, one).state == "done" for one in request_ids))
+        """Until all are done; a request that ended in another way is shown with its reason at once."""
+
+        def are_done() -> bool:
+            asked = [queries.request(self.store, one) for one in request_ids]
+            assert not [one for one in asked if one.state in ("failed", "cancelled")], asked
+            return all(one.state == "done" for one in asked)
+
+        wait_until(are_done)
 
     def assert_whole(self, *request_ids: int) -> None:
         """Every cell of every request is there once, in one finished run, and none of them failed."""
