@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,7 @@ def dashboard(
     arguments = streamlit_arguments(port, address)
     environment = server_environment(
         services(ctx).database_url,
-        config,
+        replace(config, repository_url=services(ctx).repository_url() or ""),
         services(ctx).table(DbConfig),
         services(ctx).judgement_limits,
     )

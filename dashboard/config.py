@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from kswatch.dashboard.formatting.code_urls import check_repository_url
 from kswatch.db.config import KeyRange, check_ranges
 
 
@@ -25,5 +26,11 @@ class DashboardConfig:
     """Addresses or networks of proxies before it, whose X-Forwarded-For distinguishes clients when failed
     sign-ins are counted; from any other address that header is ignored."""
 
+    repository_url: str = ""
+    """The web address of the measured repository, which commits on the pages link to; that of the git remote
+    `origin` of the current folder where it is empty."""
+
     def __post_init__(self) -> None:
         check_ranges("dashboard", self)
+        if self.repository_url:
+            check_repository_url(self.repository_url)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kswatch.ci.config import CiConfig
 from kswatch.configuration import database_url, read_config
+from kswatch.dashboard.config import DashboardConfig
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.services import Judged, JudgementLimits, RevisionHistory, Services
 
@@ -43,6 +44,7 @@ def compose(config: Path | None) -> Services[Store]:
         open_gate=partial(_open_gate, profiler_config),
         compile_revisions=_compile_revisions,
         open_history=_open_history,
+        repository_url=partial(_repository_url, tables["dashboard"]),
     )
 
 
@@ -124,3 +126,10 @@ def _open_history(folder: Path) -> RevisionHistory:
     from kswatch.profiler.revisions.git import CommitHistory
 
     return CommitHistory(folder)
+
+
+def _repository_url(config: DashboardConfig) -> str | None:
+    from kswatch.dashboard.formatting.code_urls import repository_address
+    from kswatch.profiler.revisions.git import remote_address
+
+    return repository_address(config.repository_url or remote_address(Path()) or "")

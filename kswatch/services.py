@@ -123,6 +123,8 @@ class Services(Generic[StoreType]):
     """Compiles a repository's head and base; returns each revision with its figures, None without a base."""
     open_history: Callable[[Path], RevisionHistory]
     """Opens the history of the repository that holds a folder."""
+    repository_url: Callable[[], str | None]
+    """Returns the web address of the measured repository, as configured or else by its git remote."""
 
     def table(self, kind: type[Table]) -> Table:
         """The configuration table of a class, such as `DbConfig`."""

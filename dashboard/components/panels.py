@@ -245,7 +245,13 @@ def _number_format(values: Sequence[float]) -> str:
     return "%.2e" if middle < 1e-4 else f"%.{min(max(3 - floor(log10(middle)), 0), 6)}f"
 
 
-def choose_row(frame: pd.DataFrame, key: str, purpose: str, height: int = 330) -> int | None:
+def choose_row(
+    frame: pd.DataFrame,
+    key: str,
+    purpose: str,
+    height: int = 330,
+    **options: Any,  # noqa: ANN401  (Streamlit's own options)
+) -> int | None:
     """Draw a table with selectable rows; returns the position of the chosen one, None without one.
 
     Args:
@@ -253,8 +259,9 @@ def choose_row(frame: pd.DataFrame, key: str, purpose: str, height: int = 330) -
         key: of the widget.
         purpose: of choosing a row, as `to open its pattern`.
         height: as `show_table`.
+        options: of `show_table`.
     """
-    table = show_table(frame, height, on_select="rerun", selection_mode="single-row", key=key)
+    table = show_table(frame, height, on_select="rerun", selection_mode="single-row", key=key, **options)
     chosen = table.selection.rows
     hint(f"Choose a row {purpose}: by its check box, or Shift and Space.")
     return chosen[0] if chosen else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import kswatch
 from kswatch.dashboard.auth.attempts import Network, read_networks
 from kswatch.dashboard.config import DashboardConfig
+from kswatch.dashboard.formatting.code_urls import repository_address
 from kswatch.db.config import RequestLimits
 from kswatch.services import JudgementLimits
 
@@ -21,6 +22,7 @@ REQUEST_LIMITS = "KSWATCH_DASHBOARD_LIMITS"
 """Cells, minutes and requests per hour, separated by commas."""
 
 JUDGEMENT_LIMITS = "KSWATCH_DASHBOARD_JUDGEMENT_LIMITS"
+REPOSITORY_URL = "KSWATCH_DASHBOARD_REPOSITORY_URL"
 
 
 def server_environment(
@@ -35,6 +37,7 @@ def server_environment(
         FORWARDED_ALLOW_IPS: "",
         REQUEST_LIMITS: f"{requests.request_cells},{requests.request_minutes},{requests.requests_per_hour}",
         JUDGEMENT_LIMITS: judgement.as_text(),
+        REPOSITORY_URL: dashboard.repository_url,
         "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])),
     }
 
@@ -65,3 +68,8 @@ def request_limits() -> RequestLimits:
 def judgement_limits() -> JudgementLimits:
     """The limits of judging; the defaults on a server started without `kswatch dashboard`."""
     return JudgementLimits.from_text(os.environ.get(JUDGEMENT_LIMITS, ""))
+
+
+def repository_url() -> str | None:
+    """The web address of the measured repository, which commits link to; None where it is not known."""
+    return repository_address(os.environ.get(REPOSITORY_URL, ""))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
-from kswatch.dashboard.components import links, url_state
+from kswatch.dashboard.components import code_links, links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import choose_row, empty_state, finding, hint, note
 from kswatch.dashboard.data import queries as cached_queries
@@ -21,15 +21,13 @@ from kswatch.dashboard.formatting.labels import (
     percent,
 )
 from kswatch.db.levels.lasting_changes import LastingChange
-from kswatch.db.queries.basic import RunRow
 
 DAYS = {"30": "30 days", "90": "90 days", "365": "a year", "all": "all nights"}
 FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
-COMMIT_LENGTH = 12
 STATES = {"recovered": "recovered", "lasting": "still there"}
 COLUMNS = (
     *("since", "verdict", "largest change", "95 % interval", "series", "problem", "implementation", "metric"),
-    *("state", "commits", "device", "alert"),
+    *("state", "commits", "suspects", "device", "alert"),
 )
 
 
@@ -70,8 +68,14 @@ def _changes(days: str) -> list[LastingChange]:
 
 def _show_cause(cause: str, found: Sequence[LastingChange], names: dict[int, str]) -> None:
     finding(f"{cause_label(cause)}: {count(len(found), 'change')}")
-    table = pd.DataFrame([_row(one, names) for one in found], columns=list(COLUMNS))
-    place = choose_row(table, f"regressions {cause}", "to open its alert, or its pattern where it has none")
+    commits, column = code_links.table_links([_commits(one) for one in found])
+    rows = [_row(one, names) | {"commits": link} for one, link in zip(found, commits, strict=True)]
+    place = choose_row(
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        f"regressions {cause}",
+        "to open its alert, or its pattern where it has none",
+        column_config={"commits": column},
+    )
     if place is None:
         return
     chosen = found[place]
@@ -94,11 +98,19 @@ def _row(one: LastingChange, names: dict[int, str]) -> dict[str, object]:
         "implementation": one.implementation,
         "metric": metric_label(one.metric),
         "state": STATES[one.state],
-        "commits": f"{_commit(one.last_good)}..{_commit(one.since)}",
+        "suspects": _suspects(one),
         "device": names.get(one.device.id, one.device.model),
         "alert": one.alert,
     }
 
 
-def _commit(run: RunRow) -> str:
-    return run.revision.commit[:COMMIT_LENGTH] if run.revision else "unknown"
+def _commits(one: LastingChange) -> tuple[str | None, str | None]:
+    """The last good commit and the first of the new level."""
+    good, bad = one.last_good.revision, one.since.revision
+    return good.commit if good else None, bad.commit if bad else None
+
+
+def _suspects(one: LastingChange) -> str | None:
+    """The subjects of the commits that were measured between; None where none is recorded."""
+    found = cached_queries.revisions_between(one.device.id, one.last_good.id, one.since.id)
+    return "; ".join(revision.subject or revision.commit for revision in found) or None

@@ -197,6 +197,15 @@ def _run(folder: Path, *arguments: str, index: Path | None = None) -> subprocess
         raise MeasurementError(f"git {arguments[0]} cannot run in {folder}: {error}") from error
 
 
+def remote_address(folder: Path) -> str | None:
+    """The address of the remote `origin` of the repository that holds a folder; None where there is none."""
+    with suppress(MeasurementError):
+        done = _run(folder, "remote", "get-url", "origin")
+        if not done.returncode:
+            return _text(done.stdout).strip()
+    return None
+
+
 def _text(output: bytes) -> str:
     return output.decode("utf-8", "replace")
 

@@ -39,7 +39,10 @@ def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> No
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     configured = RequestLimits(request_cells=8, request_minutes=20.0, requests_per_hour=2)
     judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
-    own = DashboardConfig(hosts=("a", "b"), trusted_proxies=("10.0.0.0/8",))
+    repository = "https://github.com/owner/name"
+    own = DashboardConfig(
+        hosts=("a", "b"), trusted_proxies=("10.0.0.0/8",), repository_url=f"{repository}.git"
+    )
     environment = server_settings.server_environment("sqlite://", own, configured, judgement)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -47,6 +50,7 @@ def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch)
     assert server_settings.judgement_limits() == judgement
     assert server_settings.host_names() == ("a", "b")
     assert server_settings.trusted_proxies() == read_networks(["10.0.0.0/8"])
+    assert server_settings.repository_url() == repository
     for name in (server_settings.REQUEST_LIMITS, server_settings.JUDGEMENT_LIMITS, server_settings.HOSTS):
         monkeypatch.delenv(name)
     assert server_settings.request_limits() == RequestLimits()

@@ -14,6 +14,7 @@ from kswatch.profiler.revisions.git import (
     foreign_checkout,
     git_environment,
     has_uncommitted,
+    remote_address,
     repository_of,
     revision_of,
 )
@@ -153,3 +154,12 @@ def test_a_checkout_of_another_user_is_named_with_the_cure(repository, monkeypat
 def test_a_checkout_of_ones_own_is_no_foreign_one(repository, tmp_path):
     assert foreign_checkout(repository) is None
     assert foreign_checkout(tmp_path) is None
+
+
+def test_the_address_of_the_remote_is_that_of_origin_and_none_without_one(tmp_path):
+    assert remote_address(tmp_path / "missing") is None
+    git(tmp_path, "init", "--quiet")
+    assert remote_address(tmp_path) is None
+    git(tmp_path, "remote", "add", "origin", "git@host.example:owner/name.git")
+    (tmp_path / "inside").mkdir()
+    assert remote_address(tmp_path / "inside") == "git@host.example:owner/name.git"
