@@ -21,6 +21,7 @@ import kswatch
 from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
+from kswatch.profiler.executors.dask_security import require_safe_scheduler
 from kswatch.profiler.probes import nvml
 from kswatch.services import is_in_future
 
@@ -56,6 +57,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         *gpus(),
         energy(),
         *configured_devices(config),
+        *scheduler(config),
         *store(database_url, config),
         quiet(),
     ]
@@ -207,6 +209,19 @@ def configured_devices(config: ProfilerConfig) -> Iterator[Check]:
             yield Check("nightly device", False, str(error), "change profiler.devices in kswatch.toml")
         else:
             yield Check("nightly device", True, f"{spec} is {target.record.model}")
+
+
+def scheduler(config: ProfilerConfig) -> Iterator[Check]:
+    """Whether strangers could run code through the Dask scheduler of the configuration."""
+    if not config.scheduler:
+        return
+    try:
+        require_safe_scheduler(config.scheduler)
+    except KswatchError as error:
+        reason, _, cure = str(error).partition("; ")
+        yield Check("scheduler", False, reason, cure)
+    else:
+        yield Check("scheduler", True, f"{config.scheduler}: on this machine, or encrypted")
 
 
 def store(database_url: str | None, config: ProfilerConfig | None = None) -> Iterator[Check]:

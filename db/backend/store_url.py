@@ -18,6 +18,7 @@ from kswatch.errors import ConfigurationError
 HIDDEN = "(hidden)"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_SQLITE_OPTIONS = {"cache", "immutable", "isolation_level", "mode", "nolock", "timeout", "uri", "vfs"}
 _EXAMPLES = "write sqlite:///kswatch.db or postgresql://user@host/name"
 
 
@@ -40,7 +41,11 @@ def parse_store_url(text: str) -> URL:
     backend = url.get_backend_name()
     if backend == "sqlite" and url.host is None and url.password is None:
         # decoded here: whether SQLAlchemy decodes the name of a database depends on its version
-        written = text.partition("///")[2].partition("?")[0]
+        written, mark, _ = text.partition("///")[2].partition("?")
+        if mark and not set(url.query) & _SQLITE_OPTIONS:
+            raise ConfigurationError(
+                f"store {_as_text(written)} is followed by ? and no option of SQLite; in a path write ? as %3F"
+            )
         return url.set(database=unquote(written, errors="surrogateescape")) if written else url
     if backend != "postgresql":
         found = "this form of SQLite" if backend == "sqlite" else _safe(backend, _NAME)

@@ -128,3 +128,15 @@ def test_a_file_that_is_no_store_fails_with_its_name(tmp_path):
     (check,) = doctor.store(f"sqlite:///{tmp_path}/kswatch.db")
     assert not check.ok
     assert "kswatch.db" in check.what
+
+
+@pytest.mark.parametrize(("address", "ok"), [("tcp://10.0.0.5:8786", False), ("tls://10.0.0.5:8786", True)])
+def test_a_scheduler_through_which_strangers_run_code_fails(address, ok):
+    (check,) = doctor.scheduler(ProfilerConfig(scheduler=address))
+    assert check.ok == ok
+    assert ok or ("has no TLS" in check.what and "tls://10.0.0.5:8786" in check.cure)
+
+
+def test_an_address_that_is_no_scheduler_fails_with_an_example():
+    (check,) = doctor.scheduler(ProfilerConfig(scheduler="night"))
+    assert not check.ok and "tls://host:8786" in check.cure

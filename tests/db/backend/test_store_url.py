@@ -71,6 +71,14 @@ def test_no_command_shows_a_password(url, command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("url", ["sqlite:///a?b/k.db", "sqlite:///a?", "sqlite:////srv/why?/k.db"])
+def test_a_question_mark_in_a_path_is_no_silent_end_of_it(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="write . as %3F"):
+        Store.open(url)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_scheme_that_hosts_hand_out_is_accepted():
     assert (
         shown(parse_store_url("postgres://me:x@db.example/kswatch")) == "postgresql://me@db.example/kswatch"
