@@ -44,7 +44,7 @@ def parse_store_url(text: str) -> URL:
         written, mark, _ = text.partition("///")[2].partition("?")
         if mark and not set(url.query) & _SQLITE_OPTIONS:
             raise ConfigurationError(
-                f"store {_as_text(written)} is followed by ? and no option of SQLite; in a path write ? as %3F"
+                f"store {_as_text(written)} is followed by ? without an option; in a path write ? as %3F"
             )
         return url.set(database=unquote(written, errors="surrogateescape")) if written else url
     if backend != "postgresql":
