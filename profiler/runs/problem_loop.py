@@ -14,7 +14,7 @@ from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import run_events
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
-from kswatch.db.records import CanaryPosition, MeasurementRecord, ProblemKey, RunState
+from kswatch.db.records import RIVALS, CanaryPosition, MeasurementRecord, ProblemKey, RunState
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError
 from kswatch.profiler.empty_records import empty_record
@@ -161,11 +161,17 @@ class ProblemLoop:
         )
 
     def _time_caps(self, left: Sequence[WorkUnit]) -> TimeCaps:
-        """Time caps that keep the plan's time limit, in proportion where only some problems are left."""
+        """Time caps that keep the plan's time limit, in proportion where only some problems are left.
+
+        Rivals may compile for longer than all cells are timed, which must not shorten the timing: with rivals
+        the limit counts only the time in which the device is busy.
+        """
         on_cpu = self._engine.site().device.kind == "cpu"
         within_s = self._plan.within_s if on_cpu else None
         whole_s = within_s * shares(left) / shares(self._units) if within_s else None
-        return TimeCaps(self._settings, TimeBudget(whole_s, self._engine.now_s))
+        has_rivals = any(name in RIVALS for name in self._plan.implementations)
+        clock = (lambda: self._engine.busy_s) if has_rivals else self._engine.now_s
+        return TimeCaps(self._settings, TimeBudget(whole_s, clock))
 
     def _read_canaries(self, position: CanaryPosition) -> None:
         read = self._engine.canaries(position)

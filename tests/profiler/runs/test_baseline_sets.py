@@ -40,6 +40,13 @@ def test_without_a_set_smoke_measures_all_in_its_two_minutes():
     assert plan.within_s < 120 < plan_suite("smoke", Filters(baselines=("expert",))).within_s < 600
 
 
+def test_compiling_rivals_shorten_the_timing_of_no_problem(store, scripted):
+    scripted.slow(30.0)  # longer for one problem than all cells of the suite are timed
+    run_suite(store, "smoke", filters={"baselines": ["expert"]}, context=scripted.context())
+    caps_ms = [task.settings.problem_cap_ms for task in scripted.tasks]
+    assert min(caps_ms[1:]) > 4_000  # the first problem has half of its share
+
+
 def test_a_rival_can_be_named_alone():
     plan = plan_suite("smoke", Filters(implementation=("triton", "fused")))
     assert plan.implementations == ("fused", "triton")
