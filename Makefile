@@ -10,6 +10,8 @@ FIGURES    ?=
 # The base revision of a gate, and the repository whose kernels it compares.
 BASE       ?= HEAD~1
 REPOSITORY ?= .
+# The file that a gate writes its comment on the change to; none by default.
+COMMENT    ?=
 BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
 # Byte-compiling all packages would take a minute; modules are compiled when they are imported.
@@ -17,11 +19,12 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 # At most four processes: more would need too much memory.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
+AS_COMMENT = $(if $(COMMENT),--comment "$(COMMENT)")
 comma := ,
 # One stamp per set of extras, so that another set is installed when requested.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge gate gate-static test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean
+.PHONY: help setup setup-dev nightly judge gate gate-static comment test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean
 .PHONY: chromium browser read prepared
 
 help:  ## this list
@@ -50,11 +53,14 @@ judge: setup  ## the newest night's verdicts as CI annotations; fails on a confi
 	@$(BIN)/kswatch check --format github
 
 gate: setup  ## compare this commit's kernels with those of BASE, interleaved on this machine
-	@$(BIN)/kswatch gate --repository $(REPOSITORY) --base $(BASE) --format github
+	@$(BIN)/kswatch gate --repository $(REPOSITORY) --base $(BASE) --format github $(AS_COMMENT)
 
 gate-static:  ## compare registers, spills and instructions of the machine code, without a GPU
 	@$(MAKE) --no-print-directory setup EXTRAS=static
-	@$(BIN)/kswatch gate --static --repository $(REPOSITORY) --base $(BASE) --format github
+	@$(BIN)/kswatch gate --static --repository $(REPOSITORY) --base $(BASE) --format github $(AS_COMMENT)
+
+comment: setup  ## in a CI job of a change: write the gates' comments below comments/ to it as one
+	@$(BIN)/kswatch comment comments
 
 dashboard: setup  ## the dashboard, on http://127.0.0.1:8501
 	@$(BIN)/kswatch dashboard

@@ -9,7 +9,6 @@ from kswatch.ci.alerts.update import AlertChange
 from kswatch.ci.check import DECIDED_STATES, CheckResult, RunJudgement
 from kswatch.ci.formats.alert_text import alert_row
 from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
-from kswatch.ci.formats.formatter import ResultFormatter
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.regression.attribution import CODE_CAUSES
 from kswatch.ci.regression.verdicts import SeriesVerdict
@@ -30,17 +29,6 @@ _INCORRECT: dict[str, object] = {
 _NOT_IN_ROWS = frozenset({"problem", "cell_id", "run_id", "alert_id"})
 
 
-def check_formatter(rows: int) -> ResultFormatter[CheckResult]:
-    """The formats of a check, with at most `rows` changed series of each run in text and Markdown."""
-    return ResultFormatter(
-        text=lambda result: text_report(result, rows),
-        rows=check_rows,
-        junit=lambda result: check_junit(result, text_report(result, rows)),
-        markdown=lambda result: markdown_report(result, rows),
-        annotations=workflow_commands,
-    )
-
-
 def text_report(result: CheckResult, rows: int) -> str:
     """The result for a terminal, at most `rows` changed series per run."""
     parts = [_run_text(one, rows) for one in result.judgements] or [NOTHING]
@@ -49,10 +37,10 @@ def text_report(result: CheckResult, rows: int) -> str:
 
 
 def _run_text(judgement: RunJudgement, rows: int) -> str:
-    lines = [plain(_headline(judgement)), f"  {_counts(judgement)}"]
+    lines = [plain(run_headline(judgement)), f"  {_counts(judgement)}"]
     lines += [f"  {plain(note)}" for note in _notes(judgement)]
     lines += [
-        f"  alert {one.alert.id} {_alert_status(one)}: {plain(one.alert.title)}" for one in judgement.alerts
+        f"  alert {one.alert.id} {alert_status(one)}: {plain(one.alert.title)}" for one in judgement.alerts
     ]
     moved = _moved_verdicts(judgement)
     for one in moved[:rows]:
@@ -64,7 +52,7 @@ def _run_text(judgement: RunJudgement, rows: int) -> str:
     return "\n".join(lines)
 
 
-def _headline(judgement: RunJudgement) -> str:
+def run_headline(judgement: RunJudgement) -> str:
     """The run and whether it regressed."""
     run = judgement.run
     result = "REGRESSED" if judgement.regressed else "no confirmed regression"
@@ -102,7 +90,7 @@ def _notes(judgement: RunJudgement) -> Iterator[str]:
         yield f"fused is incorrect on {point.problem.words}: {point.reason or 'no reason given'}"
 
 
-def _alert_status(change: AlertChange) -> str:
+def alert_status(change: AlertChange) -> str:
     """An alert's state, whether it is confirmed, and its transition in this run."""
     alert = change.alert
     certainty = "confirmed" if alert.confirmed else "provisional"
@@ -140,7 +128,7 @@ def markdown_report(result: CheckResult, rows: int) -> str:
 
 
 def _run_markdown(judgement: RunJudgement, rows: int) -> Iterator[str]:
-    yield f"## {markdown(_headline(judgement))}"
+    yield f"## {markdown(run_headline(judgement))}"
     revision = judgement.run.revision
     if revision is not None:
         subject = f": {markdown(revision.subject)}" if revision.subject else ""
@@ -149,7 +137,7 @@ def _run_markdown(judgement: RunJudgement, rows: int) -> Iterator[str]:
     if notes := [f"- {markdown(note)}" for note in _notes(judgement)]:
         yield "\n".join(notes)
     if judgement.alerts:
-        alerts = [(str(one.alert.id), _alert_status(one), one.alert.title) for one in judgement.alerts]
+        alerts = [(str(one.alert.id), alert_status(one), one.alert.title) for one in judgement.alerts]
         yield markdown_table(_ALERT_HEADER, alerts)
     moved = _moved_verdicts(judgement)
     if moved:

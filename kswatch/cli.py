@@ -16,6 +16,7 @@ import typer
 try:
     import kswatch.ci.cli.bisect
     import kswatch.ci.cli.check
+    import kswatch.ci.cli.comment
     import kswatch.ci.cli.gate
     import kswatch.ci.cli.heuristics
     import kswatch.ci.cli.history
@@ -56,6 +57,7 @@ for commands in (
     kswatch.db.cli.store.app,
     kswatch.ci.cli.check.app,
     kswatch.ci.cli.gate.app,
+    kswatch.ci.cli.comment.app,
     kswatch.ci.cli.bisect.app,
     kswatch.ci.cli.heuristics.app,
     kswatch.ci.cli.history.app,

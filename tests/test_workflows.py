@@ -10,8 +10,14 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+PULL_REQUEST = ROOT / ".github/workflows/pull-request.yml"
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
-ACTIONS = ("actions/checkout@v4", "actions/setup-python@v5")
+ACTIONS = (
+    "actions/checkout@v4",
+    "actions/setup-python@v5",
+    "actions/upload-artifact@v4",
+    "actions/download-artifact@v4",
+)
 
 
 def targets() -> set[str]:
@@ -39,6 +45,27 @@ def test_each_job_has_a_time_limit_and_reads_only(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
     assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    writing = [name for name, job in workflow["jobs"].items() if "permissions" in job]
+    assert writing == (["comment"] if path.stem == "pull-request" else [])
+
+
+def test_the_job_that_may_comment_runs_the_code_of_the_base_and_never_for_a_fork() -> None:
+    document = yaml.safe_load((ROOT / ".github/workflows/pull-request.yml").read_text(encoding="utf-8"))
+    job = document["jobs"]["comment"]
+    assert job["permissions"] == {"contents": "read", "pull-requests": "write"}
+    checkout = job["steps"][0]["with"]
+    assert checkout["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert checkout["persist-credentials"] is False
+    assert "head.repo.full_name == github.repository" in job["if"] and "self-hosted" not in job["runs-on"]
+    written = {step["env"]["COMMENT"] for step in steps(PULL_REQUEST) if "COMMENT" in step.get("env", {})}
+    assert written == {"comments/static.md", "comments/${{ matrix.runner }}.md"}
+
+
+@pytest.mark.parametrize("job", yaml.safe_load((ROOT / "ci/gitlab.yml").read_text(encoding="utf-8")).items())
+def test_the_workflow_for_gitlab_runs_make_targets_only(job: tuple[str, dict]) -> None:
+    commands = job[1]["script"]
+    assert all(line.split()[0] == "make" and line.split()[1] in targets() for line in commands)
+    assert {"timeout", "rules"} <= job[1].keys()
 
 
 def test_the_gates_see_the_history_that_they_compare_with() -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.ci.cli.alerts import OnlyDeviceOption, alert_summary_lines, alerts_app
+from kswatch.ci.cli.comment import write_file
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
-from kswatch.db.cli.options import LARGEST_NUMBER, FormatOption, JsonOption, OutputFormat
+from kswatch.db.cli.options import LARGEST_NUMBER, CommentOption, FormatOption, JsonOption, OutputFormat
 from kswatch.db.cli.terminal import write_command
 from kswatch.errors import UsageError
 from kswatch.services import services
@@ -36,6 +37,7 @@ def check(
     device: OnlyDeviceOption = None,
     format: FormatOption = OutputFormat.text,
     as_json: JsonOption = False,
+    comment: CommentOption = None,
     rejudge: Annotated[
         bool, typer.Option("--rejudge", help="Judge all stored nights again, and show which verdicts change.")
     ] = False,
@@ -49,6 +51,7 @@ def check(
       kswatch check --run 12             # one run, of any kind
       kswatch check --format github      # annotations, and the step summary
       kswatch check --format junit       # JUnit XML
+      kswatch check --format comment     # Markdown; nothing where nothing changed
       kswatch check --rejudge            # all stored nights by the current rules; alerts are not changed
     """  # noqa: D301  (\b keeps the lines of the examples)
     if rejudge:
@@ -56,8 +59,12 @@ def check(
         return
     judged = _judged(ctx, run, device)
     chosen = OutputFormat.json if as_json else format
-    show = write_command if chosen is OutputFormat.github else typer.echo
-    show(_rendered(ctx, judged, chosen))
+    text = _rendered(ctx, judged, chosen)
+    if text:
+        show = write_command if chosen is OutputFormat.github else typer.echo
+        show(text)
+    if comment is not None:
+        write_file(comment, _rendered(ctx, judged, OutputFormat.comment))
     raise typer.Exit(judged.exit_code)
 
 
@@ -138,6 +145,17 @@ def _echo_progress(done: int, nights: int) -> None:
 
 
 def _rendered(ctx: typer.Context, result: CheckResult, output_format: OutputFormat) -> str:
-    from kswatch.ci.check_report import check_formatter
+    from kswatch.ci import check_report
+    from kswatch.ci.check_comment import check_comment
+    from kswatch.ci.formats.formatter import ResultFormatter
 
-    return check_formatter(services(ctx).table(CiConfig).report_rows).render(result, output_format)
+    rows = services(ctx).table(CiConfig).report_rows
+    formatter: ResultFormatter[CheckResult] = ResultFormatter(
+        lambda result: check_report.text_report(result, rows),
+        check_report.check_rows,
+        lambda result: check_report.check_junit(result, check_report.text_report(result, rows)),
+        lambda result: check_report.markdown_report(result, rows),
+        check_report.workflow_commands,
+        check_comment,
+    )
+    return formatter.render(result, output_format)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kswatch.ci.cli.comment import comment_of_failure, write_file
 from kswatch.ci.cli.stores import open_store_if_exists
 from kswatch.ci.config import CiConfig
 from kswatch.db.cli import options
 from kswatch.db.cli.terminal import write_command
-from kswatch.errors import ConfigurationError, UsageError
+from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kswatch.ci.formats.formatter import ResultFormatter
     from kswatch.ci.gate.sequential import GateResult
     from kswatch.ci.gate.static import StaticResult
     from kswatch.db.store import Store
@@ -59,6 +61,7 @@ def gate(
     format: options.FormatOption = options.OutputFormat.text,
     as_json: options.JsonOption = False,
     output: OutputOption = None,
+    comment: options.CommentOption = None,
 ) -> None:
     """Compare two revisions of the kernels; exit 1 on a confirmed regression or incorrect result.
 
@@ -72,21 +75,47 @@ def gate(
       kswatch gate --base main --pattern 6,64,64,1 --batch 1024 --precision fp32 --budget 3m
       kswatch gate --base HEAD --head HEAD --force     # an A/A test: the noise of this machine
       kswatch gate --static --base main --format junit --output gate.xml
+      kswatch gate --base main --format comment        # nothing where nothing changed
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.gate import report, static_report
-
     chosen = options.OutputFormat.json if as_json else format
-    if static:
-        code = _judged_code(ctx, repository, base, head)
-        _write(static_report.FORMATTER.render(code, chosen), chosen, output)
-        raise typer.Exit(code.exit_code)
-    if base is None:
+    if base is None and not static:
         raise UsageError("name the revision to compare with: --base REV, as in `kswatch gate --base main`")
     filters = filters_of(pattern, batch, precision, layout, implementation)
-    selection = {"repository": repository, "base": base, "head": head, "device": device, "suite": suite}
-    result = _measured(ctx, selection | {"filters": filters, "force": force, "budget": budget})
-    _write(report.FORMATTER.render(result, chosen), chosen, output)
+    selection: dict[str, Any] = {"repository": repository, "base": base, "head": head, "device": device}
+    selection |= {"suite": suite, "filters": filters, "force": force, "budget": budget}
+    with comment_of_failure("kswatch gate --static" if static else "kswatch gate", comment):
+        if static:
+            result: Any = _judged_code(ctx, repository, base, head)
+        else:
+            result = _measured(ctx, selection)
+    formatter = _formatter(static)
+    _write(formatter.render(result, chosen), chosen, output)
+    if comment is not None:
+        write_file(comment, formatter.render(result, "comment"))
     raise typer.Exit(result.exit_code)
+
+
+def _formatter(static: bool) -> ResultFormatter[Any]:
+    from kswatch.ci.formats.formatter import ResultFormatter
+    from kswatch.ci.gate import comment, report, static_report
+
+    if static:
+        return ResultFormatter(
+            static_report.static_text,
+            static_report.static_rows,
+            static_report.static_junit,
+            static_report.static_markdown,
+            static_report.static_annotations,
+            comment.static_comment,
+        )
+    return ResultFormatter(
+        report.gate_text,
+        report.gate_rows,
+        report.gate_junit,
+        report.gate_markdown,
+        report.gate_annotations,
+        comment.gate_comment,
+    )
 
 
 def filters_of(*values: Sequence[object] | None) -> dict[str, Any]:
@@ -118,17 +147,12 @@ def recording_store(ctx: typer.Context) -> Iterator[Store | None]:
 
 
 def _write(text: str, output_format: options.OutputFormat, output: Path | None) -> None:
-    if output is None:
-        show = write_command if output_format is options.OutputFormat.github else typer.echo
-        show(text)
-        return
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{output} cannot be written ({error.strerror}); name another with --output"
-        ) from error
+    if output is not None:
+        write_file(output, text)
+    elif output_format is options.OutputFormat.github:
+        write_command(text)
+    elif text:
+        typer.echo(text)
 
 
 def _judged_code(ctx: typer.Context, repository: Path, base: str | None, head: str) -> StaticResult:

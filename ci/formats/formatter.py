@@ -1,4 +1,4 @@
-"""The output formats of a result, the same five for a check, a measured gate and a static gate."""
+"""The output formats of a result, the same six for a check, a measured gate and a static gate."""
 
 from __future__ import annotations
 
@@ -26,19 +26,29 @@ class ResultFormatter(Generic[Result]):
     markdown: Callable[[Result], str]
     annotations: Callable[[Result], str]
     """GitHub workflow commands, one a line."""
+    comment: Callable[[Result, str], str]
+    """With the address of the whole result; empty where nothing changed."""
 
-    def render(self, result: Result, output_format: str) -> str:
-        """The result as `text`, `json`, `junit`, `markdown` or `github`; the last appends a step summary."""
+    def render(self, result: Result, output_format: str, link: str = "") -> str:
+        """The result in an `OutputFormat`; `github` appends the Markdown to the step summary.
+
+        Args:
+            result: Of a check or a gate.
+            output_format: The value of an `OutputFormat`.
+            link: The address of the result's page, for the comment and the step summary; empty without one.
+        """
         if output_format == "json":
             return to_json_text(self.rows(result))
         if output_format == "junit":
             return self.junit(result)
         if output_format == "markdown":
             return self.markdown(result)
+        if output_format == "comment":
+            return self.comment(result, link)
         text = self.text(result)
         if output_format == "text":
             return text
-        append_step_summary(self.markdown(result))
+        append_step_summary(self.markdown(result) + (f"\n[on the dashboard]({link})\n" if link else ""))
         parts = (without_commands(escape(text)), self.annotations(result))
         return "\n".join(part for part in parts if part)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
-from kswatch.ci.formats.formatter import ResultFormatter
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.gate.cell import CellVerdict
 from kswatch.ci.gate.sequential import GateResult
 
 LISTED = 20
+CELL_HEADER = ("verdict", "change", "implementation", "problem", "base ms", "head ms", "reason")
 NOTHING_CHANGED = (
     "nothing that affects the kernels changed, so nothing was measured; --force measures anyway (an A/A test)"
 )
@@ -18,7 +18,7 @@ NOTHING_CHANGED = (
 
 def gate_text(result: GateResult) -> str:
     """The whole result for a terminal."""
-    lines = [f"{_commits(result)}: {gate_headline(result)}"]
+    lines = [f"{commits(result)}: {gate_headline(result)}"]
     lines += [f"  note: {plain(note)}" for note in result.notes]
     if result.broken:
         lines += [f"  | {plain(line)}" for line in result.broken.log.splitlines()]
@@ -44,7 +44,8 @@ def gate_headline(result: GateResult) -> str:
     return f"{word}; {len(result.verdicts)} cells: {counts} in {result.seconds:.0f} s on {result.device}"
 
 
-def _commits(result: GateResult) -> str:
+def commits(result: GateResult) -> str:
+    """Both commits, shortened."""
     return f"{result.base.commit[:12]} -> {result.head.commit[:12]}"
 
 
@@ -95,7 +96,7 @@ def gate_rows(result: GateResult) -> list[dict[str, object]]:
 
 def gate_markdown(result: GateResult) -> str:
     """A Markdown page; text from commits, compilers and devices is escaped."""
-    parts = ["# kswatch gate", f"`{_commits(result)}`: {markdown(gate_headline(result))}"]
+    parts = ["# kswatch gate", f"`{commits(result)}`: {markdown(gate_headline(result))}"]
     sides = (("base", result.base), ("head", result.head))
     parts += [f"{side}: {markdown(one.subject)}" for side, one in sides if one.subject]
     parts += [f"- {markdown(note)}" for note in result.notes]
@@ -103,14 +104,14 @@ def gate_markdown(result: GateResult) -> str:
         parts.append("\n".join(f"> {markdown(line)}  " for line in result.broken.log.splitlines()))
     shown = _notable(result)
     if shown:
-        header = ("verdict", "change", "implementation", "problem", "base ms", "head ms", "reason")
-        parts.append(markdown_table(header, map(_cells, shown[:LISTED])))
+        parts.append(markdown_table(CELL_HEADER, map(cell_texts, shown[:LISTED])))
     if len(shown) > LISTED:
         parts.append(f"and {len(shown) - LISTED} more")
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(one: CellVerdict) -> tuple[str, ...]:
+def cell_texts(one: CellVerdict) -> tuple[str, ...]:
+    """One cell under `CELL_HEADER`."""
     times = ["" if time is None else f"{time:.4g}" for time in (one.base_ms, one.head_ms)]
     return (
         _word(one),
@@ -151,6 +152,3 @@ def gate_annotations(result: GateResult) -> str:
     if unclear:
         lines.append(annotation("warning", title, f"{unclear} cells are still ambiguous after the budget"))
     return "\n".join(lines)
-
-
-FORMATTER = ResultFormatter(gate_text, gate_rows, gate_junit, gate_markdown, gate_annotations)

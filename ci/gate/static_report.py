@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 
 from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
-from kswatch.ci.formats.formatter import ResultFormatter
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.gate.static import CodeChange, StaticResult
 from kswatch.db.compiled_code.resources import CodeFault
@@ -17,9 +16,9 @@ def static_text(result: StaticResult) -> str:
     """The whole result for a terminal."""
     lines = [static_headline(result)]
     lines += [f"  note: {plain(result.note)}"] if result.note else []
-    lines += [f"  over budget: {_fault(one)}" for one in result.faults]
+    lines += [f"  over budget: {fault_text(one)}" for one in result.faults]
     lines += [
-        f"  {'REGRESSED' if one.regressed else 'changed'}: {_change_text(one)}" for one in _shown(result)
+        f"  {'REGRESSED' if one.regressed else 'changed'}: {change_text(one)}" for one in _shown(result)
     ]
     if len(result.changes) > LISTED:
         lines.append(f"  and {len(result.changes) - LISTED} more; --json has them all")
@@ -39,11 +38,13 @@ def _shown(result: StaticResult) -> list[CodeChange]:
     return sorted(result.changes, key=lambda one: not one.regressed)[:LISTED]
 
 
-def _fault(one: CodeFault) -> str:
+def fault_text(one: CodeFault) -> str:
+    """One violation of a budget in one line."""
     return plain(f"{one.architecture} {one.kernel}: {one.what} {one.found}, allowed {one.allowed}")
 
 
-def _change_text(one: CodeChange) -> str:
+def change_text(one: CodeChange) -> str:
+    """One changed figure in one line."""
     where = f"{one.architecture} {one.kernel}"
     if one.figure == "kernel":
         return plain(f"{where}: {'removed' if one.after is None else 'added'}")
@@ -73,7 +74,7 @@ def static_markdown(result: StaticResult) -> str:
     """A Markdown page."""
     parts = ["# kswatch gate --static", markdown(static_headline(result))]
     parts += [f"- {markdown(result.note)}"] if result.note else []
-    parts += [f"- **over budget**: {markdown(_fault(one))}" for one in result.faults]
+    parts += [f"- **over budget**: {markdown(fault_text(one))}" for one in result.faults]
     if result.changes:
         header = ("architecture", "kernel", "figure", "base", "head")
         cells = [
@@ -88,9 +89,9 @@ def static_junit(result: StaticResult) -> str:
     """JUnit XML with one case for each kernel and architecture."""
     failures: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fault in result.faults:
-        failures[fault.kernel, fault.architecture].append(_fault(fault))
+        failures[fault.kernel, fault.architecture].append(fault_text(fault))
     for change in result.regressions:
-        failures[change.kernel, change.architecture].append(_change_text(change))
+        failures[change.kernel, change.architecture].append(change_text(change))
     cases = [
         Case(
             f"kswatch.static.{row.architecture}",
@@ -107,11 +108,8 @@ def static_junit(result: StaticResult) -> str:
 def static_annotations(result: StaticResult) -> str:
     """Workflow commands: an error for each fault and new spill, one notice for all other changes."""
     title = "kswatch gate --static"
-    lines = [annotation("error", title, _fault(one)) for one in result.faults[:LISTED]]
-    lines += [annotation("error", title, _change_text(one)) for one in result.regressions[:LISTED]]
+    lines = [annotation("error", title, fault_text(one)) for one in result.faults[:LISTED]]
+    lines += [annotation("error", title, change_text(one)) for one in result.regressions[:LISTED]]
     if result.changes:
         lines.append(annotation("notice", title, static_headline(result)))
     return "\n".join(lines)
-
-
-FORMATTER = ResultFormatter(static_text, static_rows, static_junit, static_markdown, static_annotations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,7 @@ class OutputFormat(StrEnum):
     junit = "junit"
     markdown = "markdown"
     github = "github"
+    comment = "comment"
 
 
 LARGEST_NUMBER = 2**31 - 1
@@ -55,6 +57,10 @@ LARGEST_SEED = 2**63 - 1
 MOST_DAYS = 36_500
 """A hundred years: dates before then exist on every system."""
 
+CommentOption = Annotated[
+    Path | None,
+    typer.Option("--comment", help="Also write the comment to this file; empty where nothing changed."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
 

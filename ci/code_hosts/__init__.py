@@ -1,0 +1,1 @@
+"""Comments on changes under review, by the interfaces of GitHub and GitLab."""
