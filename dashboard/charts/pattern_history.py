@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,7 +15,10 @@ from kswatch.dashboard.charts.palette import (
     BAD,
     IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
+    QUIET,
+    UNSURE,
     implementation_colour,
+    translucent,
 )
 from kswatch.dashboard.charts.pattern_shape import OUTCOMES
 from kswatch.dashboard.charts.style import (
@@ -26,7 +31,7 @@ from kswatch.dashboard.charts.style import (
     plain,
 )
 from kswatch.dashboard.charts.traces import NIGHT, TRACE_NAME, add_points, night_line
-from kswatch.dashboard.charts.trend import add_band
+from kswatch.dashboard.charts.trend import Annotation, add_annotations, add_band
 
 WINNER_ROW = "fastest"
 _LEVEL_OPACITY = 0.35
@@ -126,6 +131,72 @@ def _add_levels(figure: go.Figure, levels: pd.DataFrame | None, colours: Mapping
             "commits %{customdata[5]}<extra></extra>",
         )
     )
+
+
+@dataclass(frozen=True)
+class Step:
+    """The change of one series: its level before, and its value after with the bounds of the change."""
+
+    before: float
+    after: float
+    after_low: float
+    after_high: float
+    good_at: datetime
+    """The last good night."""
+    bad_at: datetime
+    """The first bad night."""
+
+
+@cached_figure
+def step_by_night(
+    frame: pd.DataFrame, y_title: str, step: Step, suspects: Sequence[Annotation] = ()
+) -> go.Figure:
+    """One series by night with 95 % intervals, its level before, and its value after with its interval.
+
+    Args:
+        frame: `started_at`, `run_id`, `value`, `value_low`, `value_high`; the last two may be missing values.
+        y_title: the metric, with its unit.
+        step: shaded between its last good and its first bad night.
+        suspects: what changed then, drawn along the axis.
+    """
+    figure = blank(NIGHT_AXIS, y_title, height=300)
+    nights = frame.dropna(subset=["value"]).sort_values("run_id")
+    first, last = nights["started_at"].min(), nights["started_at"].max()
+    after = pd.DataFrame({"started_at": [step.bad_at, last], "low": step.after_low, "high": step.after_high})
+    figure.add_vrect(
+        x0=step.good_at, x1=step.bad_at, fillcolor=translucent(UNSURE, 0.2), line_width=0, layer="below"
+    )
+    add_band(figure, after, "low", "high", BAD, "95 % interval of the change")
+    for name, colour, start, end, value in (
+        ("level before", QUIET, first, step.good_at, step.before),
+        ("after", BAD, step.bad_at, last, step.after),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[start, end],
+                y=[value, value],
+                name=f"{name} {value:.4g}",
+                mode="lines",
+                line={"color": colour, "width": 4},
+                hoverinfo="skip",
+            )
+        )
+    figure.add_trace(
+        night_line(
+            nights,
+            nights["value"],
+            "measured",
+            {"color": ACCENT, "width": 1.5},
+            "%{y:.4g} (95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})<extra></extra>",
+            ("value_low", "value_high"),
+            error_y=error_bars(
+                nights["value"], nights["value_low"], nights["value_high"], color=ACCENT, thickness=1, width=3
+            ),
+        )
+    )
+    add_annotations(figure, suspects)
+    night_axis(figure, nights["started_at"])
+    return figure
 
 
 def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:

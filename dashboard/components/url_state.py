@@ -32,6 +32,12 @@ def remember(name: str, value: str) -> None:
     _choices(_KEPT)[name] = _choices(_CHANGED)[name] = value
 
 
+def forget(name: str) -> None:
+    """Drop a choice of earlier pages, so that a default takes its place."""
+    if name not in _choices(_CHANGED):
+        _choices(_KEPT).pop(name, None)
+
+
 def _remember_default(name: str, value: str) -> None:
     """Keep a default for the other pages, and for the URL of a page with other choices."""
     _choices(_KEPT)[name] = _choices(_DEFAULTS)[name] = value
@@ -58,9 +64,9 @@ def _choices(which: str) -> dict[str, str]:
     return st.session_state.setdefault(which, {})
 
 
-def segments(label: str, name: str, options: Mapping[str, str]) -> str:
+def segments(label: str, name: str, options: Mapping[str, str], default: str = "") -> str:
     """A segmented control whose choice, a key of `options`, is the URL's parameter `name`."""
-    default = next(iter(options))
+    default = default or next(iter(options))
     text = requested(name)
     if text is None or text not in options:
         text = default

@@ -51,6 +51,7 @@ class Action:
 
 ACTIONS: dict[str, Action] = {
     "acknowledge": Action(("open", "muted", "recovering"), "acknowledged"),
+    "unacknowledge": Action(("acknowledged",), "open"),
     "assign": Action(LIVE, "acknowledged", leaves=("muted", "recovering")),
     "mute": Action(LIVE, "muted", needs_reason=True),
     "unmute": Action(("muted",), "open"),

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import links, timezone
+from kswatch.dashboard.components import code_links, links, timezone
 from kswatch.dashboard.components.panels import choose_row, note, origin_badge, show_table
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import cause_label, count, literal, metric_label, percent, utc
+from kswatch.dashboard.formatting.labels import (
+    age,
+    cause_label,
+    count,
+    literal,
+    metric_label,
+    percent,
+    utc,
+)
+from kswatch.dashboard.views.alerts import steps
 from kswatch.dashboard.views.alerts.differences import show_differences
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertEventRow, AlertRow
@@ -23,36 +34,46 @@ STATE_COLOURS = {
     "false_alarm": "violet",
 }
 MOST_PATTERNS = 12
+SEEN = ("opened", "seen again", "confirmed")
+"""Events of nights that show the change."""
 SHOWN_IN_SECTIONS = (
     *("differences", "canary_change", "revisions"),
     *("first_bad_run", "last_good_run", "problems"),
 )
 """Facts of an explanation that the title, the suspects and the differences state."""
+OF_ALL = "all "
+"""The beginning of a reason that was found in several series together."""
 
 
-def show_alert(alert: AlertRow, device_name: str, is_simulated: bool) -> None:
-    """Draw one alert without its actions."""
+def show_title(alert: AlertRow, is_simulated: bool) -> None:
+    """Draw the title of an alert with its state."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         origin_badge("simulated" if is_simulated else "measured")
         st.badge(literal(alert.state.replace("_", " ")), color=STATE_COLOURS.get(alert.state, "gray"))  # type: ignore[arg-type]
         st.badge("confirmed" if alert.confirmed else "provisional", color="gray")
         st.markdown(f"**{literal(alert.title)}**")
+    if alert.muted_until and alert.state == "muted":
+        note(f"Muted until {timezone.local(alert.muted_until)}.", utc(alert.muted_until))
+
+
+def show_alert(alert: AlertRow, device_name: str) -> None:
+    """Draw one alert below its title: the step, its series, the evidence, the suspects, the history."""
     note(
         f"{device_name}: {alert.implementation} {alert.verdict}, "
         f"{metric_label(alert.metric)}, largest change {percent(alert.worst_change)}; "
         f"likely cause: {cause_label(alert.cause)}; "
         f"runs {alert.opened_run_id} to {alert.newest_run_id}."
     )
-    if alert.muted_until and alert.state == "muted":
-        note(f"Muted until {timezone.local(alert.muted_until)}.", utc(alert.muted_until))
     facts = {name: value for name, value in alert.explanation.items() if value not in (None, [], {})}
-    _cells(alert, facts.pop("cells", []))
-    _patterns(facts.pop("patterns", []))
+    cells = facts.pop("cells", [])
+    steps.show_step(alert, cells)
+    show_differences(alert.explanation)
     if changes := facts.pop("environment_changes", []):
-        st.markdown("**Other differences between the last good and the first bad run**")
+        st.markdown("**The environment changed, too**")
         show_table(pd.DataFrame(changes))
     _suspects(alert, facts)
-    show_differences(alert.explanation)
+    _cells(alert, cells)
+    _patterns(facts.pop("patterns", []))
     _facts({name: value for name, value in facts.items() if name not in SHOWN_IN_SECTIONS})
     _events(cached_queries.alert_events(alert.id))
 
@@ -73,6 +94,11 @@ def _cells(alert: AlertRow, cells: list[dict[str, object]]) -> None:
         shown["metric"] = shown["metric"].map(metric_label)
     names = {"level": "before", "value": "after"}
     st.markdown("**Before and after**")
+    if "reason" in frame and frame["reason"].astype(str).str.startswith(OF_ALL).any():
+        note(
+            "The change is that of one series against its level; a reason “all n series” gives the change "
+            "of all the series that it was judged with."
+        )
     table = shown.rename(columns=names).rename(columns=lambda name: name.replace("_", " "))
     place = choose_row(table, f"cells_of_{alert.id}", "to open its pattern")
     if place is not None:
@@ -109,17 +135,19 @@ def _suspects(alert: AlertRow, facts: dict[str, object]) -> None:
     elif isinstance(good, int) and isinstance(bad, int):
         found = cached_queries.revisions_between(alert.device_id, good, bad)
         st.markdown("**Suspects: revisions measured since the last good run**")
+        commits, column = code_links.table_links([(one.commit, one.commit) for one in found])
         rows = [
             {
-                "commit": revision.commit[:12] + (" dirty" if revision.dirty else ""),
-                "subject": revision.subject,
+                "commit": commit,
+                "subject": (revision.subject or "")
+                + (" (with uncommitted changes)" if revision.dirty else ""),
                 "committed": timezone.local(revision.committed_at) if revision.committed_at else None,
                 "first measured in run": revision.first_run_id,
             }
-            for revision in found
+            for commit, revision in zip(commits, found, strict=True)
         ]
         if rows:
-            show_table(pd.DataFrame(rows))
+            show_table(pd.DataFrame(rows), column_config={"commit": column} if column else {})
         else:
             note("No revision is recorded for those runs.")
     if good and bad:
@@ -149,7 +177,11 @@ def _as_text(value: object) -> str:
 
 
 def _events(events: list[AlertEventRow]) -> None:
-    st.markdown("**History**")
+    """Draw the events of an alert, folded below how often and when it was last seen."""
+    seen = [event for event in events if event.action in SEEN]
+    title = "History"
+    if seen:
+        title = f"Seen {count(len(seen), 'time')}, last {age(seen[-1].at, datetime.now(UTC))}"
     rows = [
         {
             "time": timezone.local(event.at),
@@ -160,4 +192,5 @@ def _events(events: list[AlertEventRow]) -> None:
         }
         for event in events
     ]
-    show_table(pd.DataFrame(rows))
+    with st.expander(title):
+        show_table(pd.DataFrame(rows))

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components.panels import note, show_table
-from kswatch.dashboard.formatting.labels import count, percent
+from kswatch.dashboard.components.panels import show_table
+from kswatch.dashboard.formatting.labels import count, literal, percent
 
 READINGS: dict[str, str] = {
     "sm_clock_mhz": "SM clock (MHz)",
@@ -33,17 +33,19 @@ def show_differences(explanation: Mapping[str, Any]) -> None:
         explanation: of the alert; `differences` and `canary_change` where they are known.
     """
     found = explanation.get("differences") or {}
-    lines = [*_code_lines(found.get("code") or {}), *_canary_lines(explanation)]
+    lines = [
+        *_code_lines(found.get("code") or {}),
+        *_canary_lines(explanation),
+        *map(_reading_line, found.get("readings") or ()),
+    ]
     rows = [
-        *(found.get("readings") or ()),
         *((found.get("code") or {}).get("resources") or ()),
         *(found.get("counters") or ()),
     ]
     if not lines and not rows:
         return
-    st.markdown("**What else differs**")
-    for line in lines:
-        note(line)
+    st.markdown("**Evidence**")
+    st.markdown("\n".join(f"- {literal(line)}" for line in lines))
     if rows:
         show_table(pd.DataFrame([_row(row) for row in rows]))
 
@@ -53,17 +55,29 @@ def _code_lines(code: Mapping[str, Any]) -> list[str]:
     if not known:
         return []
     if not changed:
-        return [f"The machine code is the same in {count(known, 'known cell')}."]
-    return [f"The machine code changed in {changed} of {count(known, 'known cell')}."]
+        return [f"Code: the same machine code in {count(known, 'known cell')}."]
+    return [f"Code: the machine code changed in {changed} of {count(known, 'known cell')}."]
 
 
 def _canary_lines(explanation: Mapping[str, Any]) -> list[str]:
     if "canary_change" not in explanation:
         return []
     change = explanation["canary_change"]
-    return [
-        "No canary moved beyond its limit." if change is None else f"A canary moved by {percent(change)}."
-    ]
+    if change is None:
+        return ["Canaries: none moved beyond its limit."]
+    return [f"Canaries: one moved by {percent(change)}."]
+
+
+def _reading_line(found: Mapping[str, Any]) -> str:
+    """The change of a clock, temperature or power, median over the alert's cells, in words."""
+    name, before, after = str(found["name"]), float(found["before"]), float(found["after"])
+    title, _, unit = TITLES.get(name, name.replace("_", " ")).partition(" (")
+    change = f" ({percent(after / before - 1)})" if before else ""
+    return (
+        f"{title[0].upper()}{title[1:]}: {before:,.4g} to {after:,.4g} {unit.rstrip(')')}".rstrip()
+        + change
+        + "."
+    )
 
 
 def _row(found: Mapping[str, Any]) -> dict[str, object]:

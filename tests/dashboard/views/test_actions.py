@@ -125,8 +125,8 @@ def test_an_action_that_needs_a_reason_is_refused_without_one(
 
 def test_a_link_to_an_alert_that_ended_opens_it(filled: Store, opened: Opened) -> None:
     lifecycle.act(filled, 1, "false_alarm", "engineer", "the fan was off", 1)
-    page = opened("alerts", alert="1", state="live")
-    assert "No alert is live" in text_of(page)
+    page = opened("alerts", alert="1")
+    assert page.segmented_control(key="choice_tab").value == "ended"
     assert "false alarm" in text_of(page)
     assert "Alert precision: not enough reviewed alerts (1 of at least 10)" in text_of(page)
 

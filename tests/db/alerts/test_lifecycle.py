@@ -125,6 +125,13 @@ def test_assigning_a_muted_alert_leaves_it_muted(store, nights, new):
     assert (found.state, found.assigned_to, found.muted_until) == ("muted", "you", TOMORROW)
 
 
+def test_an_acknowledgement_is_taken_back(store, nights, new):
+    alert_id = open_alert(store, new)
+    version = act(store, alert_id, "acknowledge", "me", None, 1)
+    act(store, alert_id, "unacknowledge", "me", None, version)
+    assert queries.alert(store, alert_id).state == "open"
+
+
 @pytest.mark.parametrize("action", ["accept", "false_alarm", "reopen", "mute"])
 def test_an_action_that_overrides_the_detector_needs_a_reason(store, nights, new, action):
     with pytest.raises(UsageError, match=f"{action}: a reason is required"):
