@@ -21,7 +21,7 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.profiler.runs.session import resume, run_suite
-from tests.robustness.kill_points import contents, differences, is_killed, snapshots
+from tests.robustness.kill_points import Moment, contents, differences, is_killed, snapshots
 from tests.robustness.planted_night import SUITE, PlantedHost
 
 LATER = timedelta(minutes=5)
@@ -56,17 +56,25 @@ class Kills:
         return len(left)
 
     def survive_sigkill(self, life: Act, afterwards: Act) -> int:
-        """The same by killing a process before and after each commit."""
+        """The same by killing a process before and after each commit but the last: that one is the end."""
         undisturbed = self._copy("undisturbed.db")
         life(undisturbed)
         expected = _contents(undisturbed)
         for number in count(1):
-            for moment in ("before", "after"):
-                host = self._copy(f"{moment}_{number}.db")
-                if not is_killed(lambda host=host: life(host), number, moment):
-                    return number - 1
-                self._go_on(host, afterwards, expected, f"killed {moment} commit {number}")
+            if not self._goes_on(life, afterwards, (number, "before"), expected):
+                return number - 1
+            if number > 1:
+                assert self._goes_on(life, afterwards, (number - 1, "after"), expected)
         raise AssertionError
+
+    def _goes_on(self, life: Act, afterwards: Act, at: tuple[int, Moment], expected: dict[str, Any]) -> bool:
+        """Kill the life there and go on; False where it ended before."""
+        number, moment = at
+        host = self._copy(f"{moment}_{number}.db")
+        if not is_killed(lambda: life(host), number, moment):
+            return False
+        self._go_on(host, afterwards, expected, f"killed {moment} commit {number}")
+        return True
 
     def _go_on(self, host: PlantedHost, afterwards: Act, expected: dict[str, Any], where: str) -> None:
         afterwards(host)
