@@ -28,6 +28,8 @@ from kswatch.services import is_in_future
 if TYPE_CHECKING:
     from kswatch.db.store import Store
 
+OPENCL = ("lazylinop", "cpu")
+"""The rival that computes by OpenCL, and on what kind of device."""
 NAME = "kswatch"
 """The distribution and its one import name."""
 FOLDERS = ("kernels", "profiler", "db", "ci", "dashboard")
@@ -55,6 +57,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         compiler(),
         compiled_code(),
         *gpus(),
+        *rivals(),
         energy(),
         *configured_devices(config),
         *scheduler(config),
@@ -186,6 +189,31 @@ def _pycuda() -> Check:
     except (ImportError, OSError) as error:
         return Check("PyCUDA", False, f"cannot be imported: {error}", "pip install 'kswatch[gpu]'")
     return Check("PyCUDA", True, ".".join(map(str, pycuda.VERSION)))
+
+
+def rivals() -> Iterator[Check]:
+    """Each rival of the expert set that a device of this machine could have, with what it lacks here."""
+    from kswatch.kernels.baselines.rival_libraries import RIVAL_LIBRARIES, missing_libraries, rival_versions
+
+    kinds = ("cpu",) if nvml.start() else ("cuda", "cpu")
+    for rival, libraries in RIVAL_LIBRARIES.items():
+        kind = next((one for one in kinds if one in libraries.needed), None)
+        if kind is None:
+            continue
+        reason = missing_libraries(rival, kind) or (_opencl_refusal() if (rival, kind) == OPENCL else None)
+        versions = ", ".join(f"{name} {text}" for name, text in rival_versions(kind).get(rival, {}).items())
+        yield Check("rival", True, f"{rival}: {reason or versions}")
+
+
+def _opencl_refusal() -> str | None:
+    """Why no OpenCL of this machine computes on its CPU; a tiny program shows whether one does."""
+    from kswatch.kernels.baselines.pocl import working_pocl
+
+    try:
+        working_pocl(devices.cpu_threads())
+    except KswatchError as error:
+        return str(error)
+    return None
 
 
 def energy() -> Check:

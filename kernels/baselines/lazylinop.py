@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
 
 from kswatch.errors import UnsupportedError
+from kswatch.kernels.baselines.pocl import compiler_line, working_pocl
 from kswatch.kernels.baselines.rival import Rival, sample_input
 from kswatch.kernels.implementation import Empty, Product
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
-POCL = "Portable Computing Language"
-POCL_THREADS = "POCL_MAX_PTHREAD_COUNT"
-"""Read by pocl when it is loaded; a later change has no effect."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -65,7 +61,7 @@ class Lazylinop(Rival):
         except MemoryError:
             raise
         except Exception as error:  # the package raises Exception, OpenCL errors of its own, IndexError
-            raise UnsupportedError(_reason(error)) from error
+            raise UnsupportedError(compiler_line(error)) from error
 
         def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
             del empty  # the interface allocates the output
@@ -82,53 +78,17 @@ class Lazylinop(Rival):
         return 2 * problem.compulsory_bytes + problem.element_bytes * problem.pattern.nonzeros
 
 
-def _reason(error: Exception) -> str:
-    """The compiler's line of an error, if it has one; pocl's is between lines about itself."""
-    lines = str(error).strip().splitlines() or [""]
-    line = next((one for one in lines if one.startswith("error:")), lines[0])
-    advice = "; a newer pocl may know it (Debian: pocl-opencl-icd)" if "target CPU" in line else ""
-    return f"{type(error).__name__}: {line}{advice}"
-
-
 def _operator(weights: torch.Tensor) -> Any:  # noqa: ANN401
     with _quiet():
+        # before the import, which changes the number of threads
+        backend = "ksmm" if weights.is_cuda else working_pocl(torch.get_num_threads())
         from lazylinop.butterfly import ksm  # late: it is an extra, and its import takes a second
 
-        if weights.is_cuda:
-            return ksm(weights, {"backend": "ksmm", "params": None})
-        return ksm(weights.numpy(), {"backend": _pocl(), "params": None})
+        return ksm(_as_array(weights), {"backend": backend, "params": None})
 
 
 def _as_array(x: torch.Tensor) -> Any:  # noqa: ANN401
     return x if x.is_cuda else x.numpy()
-
-
-@cache
-def _pocl() -> tuple[Any, Any]:
-    """The platform and the device of the newest pocl, on as many threads as torch has at the first call.
-
-    Raises:
-        UnsupportedError: no pocl is installed, or it computes on another number of threads.
-    """
-    threads = int(os.environ.setdefault(POCL_THREADS, str(torch.get_num_threads())))
-    import pyopencl
-
-    platforms = [one for one in pyopencl.get_platforms() if one.name == POCL]
-    if not platforms:
-        raise UnsupportedError(
-            "no pocl: apt install pocl-opencl-icd, or pip install pocl-binary-distribution"
-        )
-    platform = max(platforms, key=_pocl_release)
-    (device,) = platform.get_devices(device_type=pyopencl.device_type.CPU)
-    if device.max_compute_units != threads:
-        raise UnsupportedError(f"pocl computes on {device.max_compute_units} threads instead of {threads}")
-    return platform, device
-
-
-def _pocl_release(platform: Any) -> tuple[int, ...]:  # noqa: ANN401
-    """(3, 1) of `OpenCL 3.0 PoCL 3.1+debian …`."""
-    release = re.search(r"PoCL (\d+)\.(\d+)", platform.version)
-    return tuple(map(int, release.groups())) if release else (0,)
 
 
 @contextmanager

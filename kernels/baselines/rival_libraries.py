@@ -22,6 +22,8 @@ class Libraries:
 
     needed: dict[str, tuple[str, ...]]
     """Without all of these it cannot compute; a kind that is absent is one that it never computes on."""
+    one_of: tuple[str, ...] = field(default=())
+    """On a CPU it needs one of these besides."""
     recorded: tuple[str, ...] = field(default=())
     """Others that its speed depends on; recorded where they are installed."""
     extra: str | None = None
@@ -29,12 +31,14 @@ class Libraries:
 
 
 RIVAL_LIBRARIES: dict[str, Libraries] = {
-    "cutensor": Libraries({"cuda": ("nvmath-python",)}, ("cutensor-cu13", "cutensor-cu12"), "rivals-gpu"),
+    "cutensor": Libraries(
+        {"cuda": ("nvmath-python",)}, recorded=("cutensor-cu13", "cutensor-cu12"), extra="rivals-gpu"
+    ),
     "compiled": Libraries({"cpu": ("torch",), "cuda": ("torch", "triton")}, extra="rivals-gpu"),
     "lazylinop": Libraries(
         {"cpu": ("lazylinop", "pyopencl"), "cuda": ("lazylinop",)},
-        ("pocl-binary-distribution", SYSTEM_POCL),
-        "rivals",
+        one_of=("pocl-binary-distribution", SYSTEM_POCL),
+        extra="rivals",
     ),
     "triton": Libraries({"cuda": ("triton",)}, extra="rivals-gpu"),
 }
@@ -45,7 +49,8 @@ def missing_libraries(rival: str, device_kind: str) -> str | None:
     libraries = RIVAL_LIBRARIES[rival]
     if device_kind not in libraries.needed:
         return f"computes on NVIDIA GPUs only, not on the {device_kind}"
-    if all(_version(name) for name in libraries.needed[device_kind]):
+    one_of = libraries.one_of if device_kind == "cpu" else ()
+    if all(map(_version, libraries.needed[device_kind])) and (not one_of or any(map(_version, one_of))):
         return None
     return f"not installed: pip install -c constraints.txt 'kswatch[{libraries.extra}]'"
 
@@ -58,7 +63,7 @@ def rival_versions(device_kind: str) -> dict[str, dict[str, str]]:
     the device can have. Reads metadata of packages only, so it may be called in a process without torch.
     """
     return {
-        rival: _versions((*libraries.needed[device_kind], *libraries.recorded))
+        rival: _versions((*libraries.needed[device_kind], *libraries.one_of, *libraries.recorded))
         for rival, libraries in RIVAL_LIBRARIES.items()
         if missing_libraries(rival, device_kind) is None
     }

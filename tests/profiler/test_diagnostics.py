@@ -109,6 +109,19 @@ def test_a_driver_that_torch_does_not_use_fails(monkeypatch):
     assert "CUDA" in check.cure
 
 
+def test_a_rival_that_is_missing_or_does_not_compute_is_fine_and_has_its_cure(no_driver, monkeypatch):
+    from kswatch.kernels.baselines import rival_libraries
+
+    monkeypatch.setattr(rival_libraries, "_version", lambda name: None if name == "pyopencl" else "1.0")
+    found = list(doctor.rivals())
+    assert [check.ok for check in found] == [True, True]
+    assert found[0].what == "compiled: torch 1.0"
+    assert found[1].what == "lazylinop: not installed: pip install -c constraints.txt 'kswatch[rivals]'"
+    monkeypatch.setattr(rival_libraries, "_version", lambda name: "1.0")
+    monkeypatch.setattr(doctor, "_opencl_refusal", lambda: "no pocl is found; apt install pocl-opencl-icd")
+    assert list(doctor.rivals())[1].what == "lazylinop: no pocl is found; apt install pocl-opencl-icd"
+
+
 def test_a_missing_compiler_fails_with_the_cure(monkeypatch):
     from kswatch.kernels.fused.cpu_twin import twin
 

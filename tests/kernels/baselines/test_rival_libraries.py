@@ -33,17 +33,18 @@ def installed(monkeypatch, tmp_path):
 
 def test_a_rival_is_a_key_where_all_that_it_needs_is_installed(installed) -> None:
     installed |= {"torch": "2.13.0", "lazylinop": "1.24.28", "pyopencl": "2026.1.4"}
+    assert rival_versions("cpu") == {"compiled": {"torch": "2.13.0"}}, "it has no OpenCL"
+    assert rival_versions("cuda").keys() == {"lazylinop"}, "it needs none on a GPU"
+    installed |= {"pocl-binary-distribution": "3.0"}
+    rival_libraries._version.cache_clear()
     assert rival_versions("cpu") == {
         "compiled": {"torch": "2.13.0"},
-        "lazylinop": {"lazylinop": "1.24.28", "pyopencl": "2026.1.4"},
+        "lazylinop": {"lazylinop": "1.24.28", "pyopencl": "2026.1.4", "pocl-binary-distribution": "3.0"},
     }
 
 
 def test_what_a_rival_depends_on_besides_is_recorded_where_it_is_installed(installed) -> None:
-    installed |= {"lazylinop": "1.24.28", "pyopencl": "2026.1.4", "pocl-binary-distribution": "3.0"}
-    assert rival_versions("cpu")["lazylinop"]["pocl-binary-distribution"] == "3.0"
     installed |= {"nvmath-python": "1.0.0", "cutensor-cu13": "2.8.1"}
-    rival_libraries._version.cache_clear()
     assert rival_versions("cuda")["cutensor"] == {"nvmath-python": "1.0.0", "cutensor-cu13": "2.8.1"}
 
 
