@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.records import ALL, EXPERT, RIVALS
@@ -77,6 +77,14 @@ def run_sets(store: Store, run_ids: Collection[int]) -> dict[int, RunSets]:
         )
         for run_id, of in libraries
     }
+
+
+def runs_with_set_of(run_id: int) -> Select[tuple[int]]:
+    """The runs whose expert set has the same members as that of this run."""
+    own = select(BaselineSet.members).where(BaselineSet.run_id == run_id, BaselineSet.name == EXPERT)
+    return select(BaselineSet.run_id).where(
+        BaselineSet.name == EXPERT, BaselineSet.members == own.scalar_subquery()
+    )
 
 
 def versions_in_words(versions: object) -> str:

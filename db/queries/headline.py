@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
 
+from kswatch.db.queries.baseline_sets import runs_with_set_of
 from kswatch.db.queries.headline_baselines import (
     SUMMARISED_KINDS,
     choose_baselines,
@@ -107,7 +108,10 @@ def headline(
     """
     chosen = choose_baselines(store, device, run_id=run_id, named=baselines)
     about = {"precision": precision, "layout": layout}
-    compared = outcomes(store, device, run_id=run_id, metric=metric, baselines=chosen.members, **about)
+    same = chosen.run_id if chosen.is_expert and run_id is None else None
+    compared = outcomes(
+        store, device, run_id=run_id, metric=metric, baselines=chosen.members, with_set_of=same, **about
+    )
     speed = newest_speed_of_light(store, compared.device.id, SUMMARISED_KINDS, run_id=run_id, **about)
     return replace(
         summary(compared),
@@ -148,12 +152,13 @@ def outcomes(
     precision: str | None = None,
     layout: str | None = None,
     baselines: Sequence[str] | None = None,
+    with_set_of: int | None = None,
 ) -> DeviceComparison:
     """Each problem's newest good measurements on a device, fused against the best baseline.
 
     The device need not be named where there is one, or with `run_id`, which reads that run alone, whatever
-    its kind, excluded or not. The baselines to beat are by default those of stock torch that the device's
-    runs have.
+    its kind, excluded or not; `with_set_of` reads only runs whose expert set has the members of that run's.
+    The baselines to beat are by default those of stock torch that the device's runs have.
 
     Raises:
         UsageError: no or several such devices, no such run, metric or baseline.
@@ -165,6 +170,7 @@ def outcomes(
     which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     factors = [Problem.subject == FACTOR, *problem_filters(precision, layout)]
     which += [Measurement.device_id == chosen.id, *factors]
+    which += [] if with_set_of is None else [Run.id.in_(runs_with_set_of(with_set_of))]
     query = select(Problem.id, *PROBLEM_COLUMNS).where(*factors)
     keys = dict(store.read(query, lambda id_, *key: (id_, ProblemKey(*key))))
     problems = (

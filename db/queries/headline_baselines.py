@@ -33,6 +33,11 @@ class HeadlineBaselines:
     sets: RunSets
 
     @property
+    def is_expert(self) -> bool:
+        """Whether it is the expert set that `run_id` had."""
+        return self.set_name == EXPERT and EXPERT in self.sets.members
+
+    @property
     def rivals(self) -> dict[str, str]:
         """The rivals among the members, with their libraries."""
         return {name: self.sets.libraries.get(name, "") for name in RIVALS if name in self.members}

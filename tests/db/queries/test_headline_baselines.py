@@ -48,6 +48,31 @@ def test_a_set_can_be_named_whatever_the_newest_run_has(store, name: str, speedu
         assert found.baseline_set_run == with_rivals
 
 
+def test_the_expert_headline_leaves_no_problem_out_that_was_measured_without_rivals(store):
+    run_id = store.begin_run(run_record())
+    rows = [measured(problem(d), name, time) for d in (1, 2, 3) for name, time in TIMES.items()]
+    store.record_problem(run_id, rows)
+    store.finish_run(run_id)
+    expert_night(store)
+    night(store, TIMES | {"fused": 0.1})
+    found = headline(store, baselines="expert")
+    assert (found.problems, found.left_out) == (1, 0)
+    assert found.median_speedup == 0.5, "fused of another run is not compared with these rivals"
+
+
+def test_the_expert_headline_has_the_newest_rows_of_all_runs_with_its_members(store):
+    expert_night(store)
+    run_id = store.begin_run(run_record(libraries=LIBRARIES))
+    store.record_problem(
+        run_id,
+        [measured(problem(2), name, time) for name, time in TIMES.items()]
+        + [measured(problem(2), "compiled", 4.0)],
+    )
+    store.finish_run(run_id)
+    found = headline(store)
+    assert (found.baseline_set_run, found.problems, found.left_out) == (run_id, 2, 0)
+
+
 def test_a_rival_can_be_named_alone(store):
     expert_night(store)
     found = headline(store, baselines="compiled,bmm")
