@@ -26,8 +26,8 @@ _OF_PROCESSES = {"lease", "worker", "run_log"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 """Of a process or a start, in a text; due times have no seconds."""
 _NAMED_ID = re.compile(r"\b(run|alert|request) (\d+)")
-_RUN_KEYS = {"of_run": "run", "last_good_run": "run"}
-"""Keys of stored JSON whose values are ids of runs."""
+_OF_RUN = "_run"
+"""End of the keys of stored JSON whose values are ids of runs."""
 _POINT = struct.Struct("<Ifff")
 """One point of a series' tail: its run, value and interval."""
 _OF_TIME = {"identity", "seconds", "harness_seconds", "seconds_left", "seconds_planned"}
@@ -147,7 +147,10 @@ def _comparable(value: Any, places: dict[str, dict[int, int]], target: str | Non
     if target == "points" and value is not None:
         return [(places["run"].get(run, run), *point) for run, *point in _POINT.iter_unpack(value)]
     if isinstance(value, dict):
-        return {key: _comparable(one, places, _RUN_KEYS.get(key)) for key, one in value.items()}
+        return {
+            key: _comparable(one, places, "run" if key.endswith(_OF_RUN) else None)
+            for key, one in value.items()
+        }
     if isinstance(value, list):
         return [_comparable(one, places) for one in value]
     return value
