@@ -47,6 +47,10 @@ class CiConfig:
     confirm_minutes: Annotated[float, KeyRange(1440, least=0, unit="minutes")] = 10.0
     """The longest time to measure the flagged cells of one run again at once; 0 disables it."""
 
+    bisect_minutes: Annotated[float, KeyRange(1440, least=0, unit="minutes")] = 20.0
+    """The longest time after each night to search for the commits that caused confirmed regressions; 0
+    disables it."""
+
     canary_floor: Share = JudgementLimits.canary_floor
     """Change of a canary from its own history beyond which the machine has changed, not the code."""
 

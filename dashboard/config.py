@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from kswatch.dashboard.formatting.code_urls import check_repository_url
 from kswatch.db.config import KeyRange, check_ranges
+from kswatch.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,19 @@ class DashboardConfig:
     """The web address of the measured repository, which commits on the pages link to; that of the git remote
     `origin` of the current folder where it is empty."""
 
+    url: str = ""
+    """The address under which people open the dashboard, as https://kswatch.example.org; reports link to it
+    where it is given."""
+
     def __post_init__(self) -> None:
         check_ranges("dashboard", self)
         if self.repository_url:
             check_repository_url(self.repository_url)
+        if self.url and not _WEB_ADDRESS.fullmatch(self.url):
+            raise ConfigurationError(
+                f"dashboard.url = {self.url[:60]!r} must be an address without a query, "
+                "as in https://kswatch.example.org"
+            )
+
+
+_WEB_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~-]*)?")

@@ -10,7 +10,16 @@ import streamlit as st
 
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.panels import show_errors
-from kswatch.dashboard.views import energy, layers, models, regressions, runs, speedup, which_one
+from kswatch.dashboard.views import (
+    changes_under_review,
+    energy,
+    layers,
+    models,
+    regressions,
+    runs,
+    speedup,
+    which_one,
+)
 from kswatch.dashboard.views.alerts import page as alerts
 from kswatch.dashboard.views.compare import page as compare
 from kswatch.dashboard.views.devices import page as devices
@@ -56,6 +65,7 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("runs", "Runs", ":material/history:", runs.show),
     PageEntry("devices", "Devices", ":material/memory:", devices.show),
     PageEntry("regressions", "Regressions", ":material/trending_down:", regressions.show),
+    PageEntry("changes", "Changes under review", ":material/merge:", changes_under_review.show),
     PageEntry("alerts", "Alerts", ":material/notifications:", alerts.show),
     PageEntry("ask", "Request a run", ":material/add_circle:", requests.show),
 )

@@ -5,6 +5,8 @@ Imports are inside the functions, so that a command loads only the folders that 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kswatch.ci.config import CiConfig
 from kswatch.configuration import database_url, read_config
 from kswatch.dashboard.config import DashboardConfig
+from kswatch.errors import KswatchError
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.services import Judged, JudgementLimits, RevisionHistory, Services
 
@@ -32,17 +35,20 @@ def compose(config: Path | None) -> Services[Store]:
         config_path=path,
         database_url=database_url(tables["db"], path),
         judgement_limits=ci_config.judgement_limits,
+        dashboard_url=tables["dashboard"].url,
         judge=partial(_judge, ci_config),
         request_confirmation=partial(_request_confirmation, ci_config),
+        bisect_alerts=partial(_bisect_alerts, ci_config, profiler_config),
         check_missing_data=partial(_check_missing_data, ci_config),
         predict=_predict,
         request_size=_request_size,
         notify=_notify,
         notification_worker=_notification_worker,
-        write_overview=partial(_write_overview, ci_config.judgement_limits),
+        write_overview=partial(_write_overview, ci_config.judgement_limits, tables["dashboard"]),
         plan_exported=_plan_exported,
         open_gate=partial(_open_gate, profiler_config),
         compile_revisions=_compile_revisions,
+        machine_code=_machine_code,
         open_history=_open_history,
         repository_url=partial(_repository_url, tables["dashboard"]),
     )
@@ -63,6 +69,41 @@ def _request_confirmation(config: CiConfig, store: Store, run_id: int) -> int | 
     from kswatch.db.queries.basic import run
 
     return request_confirmation(store, run(store, run_id), config)
+
+
+def _bisect_alerts(
+    config: CiConfig,
+    profiler_config: ProfilerConfig,
+    store: Store,
+    device_uuids: Collection[str],
+    stop: threading.Event,
+    must_stop: Callable[[], bool],
+) -> None:
+    import logging
+
+    from kswatch.ci.gate.alert_bisection import bisect_alerts
+    from kswatch.profiler.service.bisection import comparisons
+    from kswatch.profiler.signals import Stopped
+
+    log = logging.getLogger(__name__)
+    if not config.bisect_minutes or not device_uuids:
+        return
+    try:
+        history, open_comparison = comparisons(store, profiler_config, stop)
+        bisect_alerts(
+            store,
+            history,
+            open_comparison,
+            budget_s=60 * config.bisect_minutes,
+            floor=config.floor,
+            device_uuids=device_uuids,
+            must_stop=lambda: stop.is_set() or must_stop(),
+            report=lambda sentence: log.info("%s", sentence),
+        )
+    except Stopped:
+        log.info("bisection stopped; it goes on after the next night")
+    except KswatchError as error:
+        log.info("regressions are not bisected here: %s", error)
 
 
 def _check_missing_data(config: CiConfig, store: Store) -> None:
@@ -98,10 +139,10 @@ def _notification_worker(database_url: str) -> AbstractContextManager[None]:
     return notification_worker(database_url)
 
 
-def _write_overview(limits: JudgementLimits, store: Store, path: Path) -> int:
+def _write_overview(limits: JudgementLimits, config: DashboardConfig, store: Store, path: Path) -> int:
     from kswatch.dashboard.static_export.page import write_overview
 
-    return write_overview(store, path, limits)
+    return write_overview(store, path, limits, _repository_url(config))
 
 
 def _plan_exported(path: Path, batch: int | None, device: str | None, store: Store | None) -> Plan:
@@ -120,6 +161,12 @@ def _compile_revisions(repository: Path, head: str, base: str | None) -> tuple[A
     from kswatch.profiler.revisions.compile_stats import of_revisions
 
     return of_revisions(repository, head, base)
+
+
+def _machine_code(code_hashes: Collection[str]) -> dict[str, str]:
+    from kswatch.profiler.revisions.machine_code import machine_code
+
+    return machine_code(code_hashes)
 
 
 def _open_history(folder: Path) -> RevisionHistory:

@@ -6,12 +6,14 @@ Part of the floor, like `kswatch.errors`: it imports no folder, and every folder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import urlencode
 
 StoreType = TypeVar("StoreType")
 """The store's class, `kswatch.db.store.Store`, which the floor does not import."""
@@ -67,8 +69,20 @@ class RevisionHistory(Protocol):
     def subject(self, name: str) -> str:
         """First line of a commit's message."""
 
+    def author(self, name: str) -> str:
+        """The name of a commit's author."""
+
+    def branch(self) -> str | None:
+        """The branch that is checked out; None for a detached head."""
+
     def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
         """The newest commit that may be the culprit, and all others, between good revisions and a bad one."""
+
+    def merges(self, good: str, bad: str) -> list[str]:
+        """The commits with several parents between a good revision and a bad one."""
+
+    def reverted(self, good: str, bad: str) -> dict[str, str]:
+        """By commit, the one that takes it back, of pairs between a good revision and a bad one."""
 
 
 class OpenGate(Protocol):
@@ -100,10 +114,15 @@ class Services(Generic[StoreType]):
     config_path: Path
     database_url: str
     judgement_limits: JudgementLimits
+    dashboard_url: str
+    """The address under which people open the dashboard; empty where none is configured."""
     judge: Callable[[StoreType, int], Judged]
     """Judges a finished run and updates the alerts, those of missing data included."""
     request_confirmation: Callable[[StoreType, int], int | None]
     """Queues a measurement to confirm a run's provisional alerts; returns the request, or None."""
+    bisect_alerts: Callable[[StoreType, Collection[str], threading.Event, Callable[[], bool]], None]
+    """Continues the searches for the commits behind confirmed regressions on these devices, until their time
+    limit, the event, or the predicate that is asked before each commit."""
     check_missing_data: Callable[[StoreType], None]
     """Opens and ends the alerts of devices, cells and runs that are no longer measured."""
     predict: Callable[[StoreType, int], None]
@@ -121,10 +140,19 @@ class Services(Generic[StoreType]):
     open_gate: OpenGate
     compile_revisions: Callable[[Path, str, str | None], tuple[Any, Any]]
     """Compiles a repository's head and base; returns each revision with its figures, None without a base."""
+    machine_code: Callable[[Collection[str]], dict[str, str]]
+    """The machine code of compiled kernels as text, by hash, without those that are not cached here."""
     open_history: Callable[[Path], RevisionHistory]
     """Opens the history of the repository that holds a folder."""
     repository_url: Callable[[], str | None]
     """Returns the web address of the measured repository, as configured or else by its git remote."""
+
+    def page_url(self, page: str, **choices: object) -> str:
+        """The address of a page of the dashboard with these choices; empty where it has none itself."""
+        if not self.dashboard_url:
+            return ""
+        query = urlencode(choices)
+        return f"{self.dashboard_url.rstrip('/')}/{page}" + (f"?{query}" if query else "")
 
     def table(self, kind: type[Table]) -> Table:
         """The configuration table of a class, such as `DbConfig`."""

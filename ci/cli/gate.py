@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kswatch.ci.formats.formatter import ResultFormatter
+    from kswatch.ci.gate.recording import Change
     from kswatch.ci.gate.sequential import GateResult
     from kswatch.ci.gate.static import StaticResult
     from kswatch.db.store import Store
@@ -84,14 +87,13 @@ def gate(
     selection: dict[str, Any] = {"repository": repository, "base": base, "head": head, "device": device}
     selection |= {"suite": suite, "filters": filters, "force": force, "budget": budget}
     with comment_of_failure("kswatch gate --static" if static else "kswatch gate", comment):
-        if static:
-            result: Any = _judged_code(ctx, repository, base, head)
-        else:
-            result = _measured(ctx, selection)
+        judge = _judged_code if static else _measured
+        result, gate_id = judge(ctx, selection)
     formatter = _formatter(static)
-    _write(formatter.render(result, chosen), chosen, output)
+    link = services(ctx).page_url("changes", gate=gate_id) if gate_id is not None else ""
+    _write(formatter.render(result, chosen, link), chosen, output)
     if comment is not None:
-        write_file(comment, formatter.render(result, "comment"))
+        write_file(comment, formatter.render(result, "comment", link))
     raise typer.Exit(result.exit_code)
 
 
@@ -123,27 +125,55 @@ def filters_of(*values: Sequence[object] | None) -> dict[str, Any]:
     return {name: chosen for name, chosen in zip(DIMENSIONS, values, strict=True) if chosen}
 
 
-def _measured(ctx: typer.Context, selection: dict[str, Any]) -> GateResult:
+def _measured(ctx: typer.Context, selection: dict[str, Any]) -> tuple[GateResult, int | None]:
+    """The result, and its number in the store where there is one."""
     from kswatch.ci.gate.cell import GateConfig
+    from kswatch.ci.gate.recording import record_result
     from kswatch.ci.gate.sequential import compare_revisions
 
+    started_at = datetime.now(UTC)
     floor = services(ctx).table(CiConfig).floor
-    with recording_store(ctx) as store, services(ctx).open_gate(store=store, **selection) as session:
-        return compare_revisions(session, GateConfig(floor=floor, budget_s=session.budget_s))
+    with recording_store(ctx) as store:
+        with services(ctx).open_gate(store=store, **selection) as session:
+            result = compare_revisions(session, GateConfig(floor=floor, budget_s=session.budget_s))
+        if store is None:
+            return result, None
+        with not_recorded_is_no_failure():
+            change = _change(ctx, selection["repository"], result.head.commit)
+            return result, record_result(store, result, session.runs, change, started_at)
+    return result, None
+
+
+def _change(ctx: typer.Context, repository: Path, head: str) -> Change:
+    """Branch and author, by the variables of a CI job or else by git."""
+    from kswatch.ci.gate.recording import Change, change_of_job
+
+    change = change_of_job(os.environ)
+    if change.branch and change.author:
+        return change
+    history = services(ctx).open_history(repository)
+    return Change(change.branch or history.branch(), change.author or history.author(head))
 
 
 @contextmanager
 def recording_store(ctx: typer.Context) -> Iterator[Store | None]:
     """The store to record in; None, with a note on stderr, where there is none that opens."""
-    from kswatch.errors import StoreError
-
-    try:
+    store = None
+    with not_recorded_is_no_failure():
         store = open_store_if_exists(ctx)
-    except StoreError as error:
-        typer.echo(f"kswatch: not recorded: {error}", err=True)
-        store = None
     with closing(store) if store else nullcontext():
         yield store
+
+
+@contextmanager
+def not_recorded_is_no_failure() -> Iterator[None]:
+    """A store that fails inside costs a note on stderr, never the result of a gate."""
+    from kswatch.errors import KswatchError
+
+    try:
+        yield
+    except KswatchError as error:
+        typer.echo(f"kswatch: not recorded: {error}", err=True)
 
 
 def _write(text: str, output_format: options.OutputFormat, output: Path | None) -> None:
@@ -155,12 +185,20 @@ def _write(text: str, output_format: options.OutputFormat, output: Path | None) 
         typer.echo(text)
 
 
-def _judged_code(ctx: typer.Context, repository: Path, base: str | None, head: str) -> StaticResult:
+def _judged_code(ctx: typer.Context, selection: dict[str, Any]) -> tuple[StaticResult, int | None]:
+    """The result, and its number in the store where there is one."""
+    from kswatch.ci.gate.recording import record_static
     from kswatch.ci.gate.static import judge_code
     from kswatch.db.compiled_code.resources import record_resources
 
-    result = judge_code(*services(ctx).compile_revisions(repository, head, base))
+    started_at, repository = datetime.now(UTC), selection["repository"]
+    head, base = services(ctx).compile_revisions(repository, selection["head"], selection["base"])
+    result = judge_code(head, base)
     with recording_store(ctx) as store:
-        if store is not None:
+        if store is None:
+            return result, None
+        with not_recorded_is_no_failure():
             record_resources(store, result.rows)
-    return result
+            change = _change(ctx, repository, result.head.commit)
+            return result, record_static(store, result, services(ctx).machine_code, change, started_at)
+    return result, None

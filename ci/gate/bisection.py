@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kswatch.ci.formats.escape import plain
 from kswatch.ci.gate.cell import CellVerdict, GateConfig
 from kswatch.ci.gate.sequential import GateResult
 from kswatch.errors import MeasurementError
+
+
+class NoRegressionError(MeasurementError):
+    """The bad revision is no worse than the good one in what was measured, or one of them does not build."""
+
 
 CommitStatus = Literal["good", "bad", "skipped"]
 Compare = Callable[[str, GateConfig, CellVerdict | None], GateResult]
@@ -27,6 +32,23 @@ class BisectionStep:
     status: CommitStatus
     change: float | None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ExcludedCommit:
+    """Why a commit is not measured, and whether it may be the culprit nevertheless."""
+
+    reason: str
+    may_be_culprit: bool = False
+
+
+@dataclass
+class Progress:
+    """What a search knows so far, so that it can be continued."""
+
+    cell: CellVerdict | None = None
+    """The worst cell of the bad revision, which is followed; None before it was measured."""
+    steps: list[BisectionStep] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -48,7 +70,12 @@ def bisect(
     compare: Compare,
     config: GateConfig,
     report: Callable[[str], None],
-) -> Bisection:
+    *,
+    excluded: Mapping[str, ExcludedCommit] = {},  # noqa: B006  (only read)
+    progress: Progress | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    may_continue: Callable[[], bool] = lambda: True,
+) -> Bisection | None:
     """The first bad commit after `good`, and how much slower the bad revision is.
 
     Args:
@@ -58,40 +85,63 @@ def bisect(
         compare: Measures the good revision against a commit.
         config: Limits of the comparisons.
         report: Receives one line of progress per step.
+        excluded: Commits that are not measured.
+        progress: Of an earlier search that was stopped.
+        on_progress: Receives the progress after each measurement, to store it.
+        may_continue: Asked before each measurement.
+
+    Returns:
+        The result; None where `may_continue` stopped the search.
 
     Raises:
-        MeasurementError: good or bad cannot be measured, or bad is no worse than good here.
+        NoRegressionError: good or bad cannot be built, or bad is no worse than good here.
+        MeasurementError: the device cannot be used.
     """
-    cell = _worst_regression(compare(bad, config, None))
-    report(f"{bad[:12]} is bad: {_describe(cell)}")
+    known = progress or Progress()
+    if known.cell is None:
+        if not may_continue():
+            return None
+        known.cell = _worst_regression(compare(bad, config, None))
+        on_progress(known)
+        report(f"{bad[:12]} is bad: {describe_cell(known.cell)}")
+    cell = known.cell
     half = math.expm1(math.log1p(cell.change) / 2) if cell.change else config.floor
     # the regression is established: a step needs less evidence than a gate does
     step_config = replace(config, floor=half, confirming_pairs=2, confirmation_rate=0.05)
-    goods, skipped, steps = [good], set[str](), list[BisectionStep]()
     while True:
-        newest, older = candidates_of(goods, bad)
-        left = [commit for commit in older if commit not in skipped]
+        goods = [good, *(step.commit for step in known.steps if step.status == "good")]
+        bads = [step.commit for step in known.steps if step.status == "bad"]
+        newest, older = candidates_of(goods, bads[-1] if bads else bad)
+        decided = {step.commit for step in known.steps}
+        left = [commit for commit in older if commit not in decided]
         if not left:
-            return Bisection(newest, (newest, *older), cell, tuple(steps))
-        step = _classify(left[0], compare(left[0], step_config, cell), cell)
-        steps.append(step)
-        report(f"{step.commit[:12]} is {step.status}{_percent(step.change)}; {len(left) - 1} more suspects")
-        if step.status == "good":
-            goods.append(step.commit)
-        elif step.status == "bad":
-            bad = step.commit
+            return Bisection(newest, (newest, *_possible(older, excluded)), cell, tuple(known.steps))
+        if left[0] in excluded:
+            step = BisectionStep(left[0], "skipped", None, excluded[left[0]].reason)
+        elif may_continue():
+            step = _classify(left[0], compare(left[0], step_config, cell), cell)
         else:
-            skipped.add(step.commit)
+            return None
+        known.steps.append(step)
+        on_progress(known)
+        because = f": {step.reason}" if step.status == "skipped" and step.reason else ""
+        suspects = f"{len(left) - 1} more suspects"
+        report(f"{step.commit[:12]} is {step.status}{_percent(step.change)}{because}; {suspects}")
+
+
+def _possible(commits: Sequence[str], excluded: Mapping[str, ExcludedCommit]) -> list[str]:
+    """The commits that were not measured and may be the culprit: a reverted one is not."""
+    return [commit for commit in commits if commit not in excluded or excluded[commit].may_be_culprit]
 
 
 def _worst_regression(result: GateResult) -> CellVerdict:
     """The worst cell of the bad revision."""
     if result.broken:
-        raise MeasurementError(
+        raise NoRegressionError(
             f"the {result.broken.side} revision cannot be measured: {result.broken.reason}"
         )
     if not result.regressions:
-        raise MeasurementError(
+        raise NoRegressionError(
             f"{result.head.commit[:12]} is no worse than {result.base.commit[:12]} in the measured cells; "
             "name the cells with --pattern, --batch, --precision and --layout, or give more --budget"
         )
@@ -112,7 +162,8 @@ def _classify(commit: str, result: GateResult, cell: CellVerdict) -> BisectionSt
     return BisectionStep(commit, status, found.change, found.reason if status == "skipped" else None)
 
 
-def _describe(cell: CellVerdict) -> str:
+def describe_cell(cell: CellVerdict) -> str:
+    """The verdict on a cell, its change and its name."""
     result = cell.verdict or cell.head_status
     return f"{result}{_percent(cell.change)} on {cell.implementation} {cell.problem.words}"
 
@@ -124,7 +175,7 @@ def _percent(change: float | None) -> str:
 def bisection_text(found: Bisection, subjects: Mapping[str, str]) -> str:
     """For a terminal; `subjects` are the commits' subject lines."""
     lines = [f"first bad commit: {found.first_bad} {plain(subjects.get(found.first_bad, ''))}".rstrip()]
-    lines.append(f"  {_describe(found.cell)}")
+    lines.append(f"  {describe_cell(found.cell)}")
     if len(found.suspects) > 1:
         lines.append("  or one of these, which could not be measured:")
         older = found.suspects[1:]

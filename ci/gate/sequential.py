@@ -32,6 +32,8 @@ class PairedSession(Protocol):
     device: str
     notes: tuple[str, ...]
     budget_s: float
+    runs: dict[str, int]
+    """By side: the run that records it, where there is a store."""
 
     def readings(
         self, cells: CellSelection, rounds: int, swapped: bool = False

@@ -39,6 +39,8 @@ class StaticResult:
     faults: tuple[CodeFault, ...]
     changes: tuple[CodeChange, ...]
     note: str | None = None
+    different: tuple[tuple[ResourceRow, ResourceRow], ...] = ()
+    """Kernels whose machine code differs, base and head; empty where they are not compared."""
 
     @property
     def regressions(self) -> list[CodeChange]:
@@ -57,6 +59,7 @@ def judge_code(
     """Compare the head with its budget, and with the base where there is one."""
     revision, figures = head
     changes: tuple[CodeChange, ...] = ()
+    different: tuple[tuple[ResourceRow, ResourceRow], ...] = ()
     note = None
     if base is not None and base[1] is None:
         note = f"the base {base[0].commit[:12]} is older than these figures, so nothing is compared with it"
@@ -65,8 +68,12 @@ def judge_code(
         if compilers[0] != compilers[1]:
             note = "base and head were compiled by different compilers: their figures are not compared"
         else:
-            changes = tuple(_changes(_by_kernel(base[1]), _by_kernel(figures)))
-    return StaticResult(revision, base[0] if base else None, figures.rows, figures.faults, changes, note)
+            before, after = _by_kernel(base[1]), _by_kernel(figures)
+            changes = tuple(_changes(before, after))
+            common = [(before[key], after[key]) for key in sorted(before.keys() & after.keys())]
+            different = tuple(pair for pair in common if pair[0].code_hash != pair[1].code_hash)
+    compared = base[0] if base else None
+    return StaticResult(revision, compared, figures.rows, figures.faults, changes, note, different)
 
 
 def _by_kernel(figures: Figures) -> dict[tuple[str, str], ResourceRow]:

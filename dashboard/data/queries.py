@@ -15,6 +15,7 @@ import streamlit as st
 
 from kswatch.dashboard.data.store import database_url, reading_store
 from kswatch.db.alerts import precision as alert_precisions
+from kswatch.db.gates import reads as gate_reads
 from kswatch.db.levels import lasting_changes as level_changes
 from kswatch.db.levels import stored as stored_levels
 from kswatch.db.model_results import reads as model_reads
@@ -164,6 +165,11 @@ lasting_changes = cached_until_change(level_changes.lasting_changes)
 alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
+gates = cached_until_change(gate_reads.gates)
+gate_cells = cached_until_change(gate_reads.gate_cells)
+gate_findings = cached_until_change(gate_reads.gate_findings)
+gate_code = cached_until_change(gate_reads.gate_code)
+
 model_summary = cached_until_change(model_summaries.model_summary)
 model_nights = cached_until_change(model_reads.model_nights)
 runs_of_layers = cached_until_change(queries_structured.runs_of_layers)
@@ -182,6 +188,7 @@ run_sets = cached_until_change(queries_baselines.run_sets)
 speed_of_light = cached_frame(queries_light.speed_of_light, queries_light.SpeedOfLightRow)
 verdict_counts = cached_frame(queries_changes.verdict_counts, queries_changes.VerdictCount)
 change_groups = cached_frame(queries_changes.change_groups, queries_changes.ChangeGroup)
+fused_changes = cached_frame(queries_changes.fused_changes, queries_changes.LevelChange)
 changes = cached_frame(queries_changes.changes, queries.VerdictRow, _with_shape)
 problem_levels = cached_frame(stored_levels.problem_levels, stored_levels.ProblemLevel)
 problem_verdicts = cached_frame(queries_changes.problem_verdicts, queries.VerdictRow)

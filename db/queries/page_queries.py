@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 
 from kswatch.db.records import FACTOR
-from kswatch.db.schema.tables import Alert, AlertEvent, Problem, Revision, Run, RunEvent, Verdict
+from kswatch.db.schema.tables import Alert, AlertEvent, GateRun, Problem, Revision, Run, RunEvent, Verdict
 from kswatch.db.store import Store
 
 
@@ -35,8 +35,9 @@ class MeasuredRevision(NamedTuple):
 
 
 def stamp(store: Store) -> str:
-    """A text that changes with every new run, verdict, alert or note; equal stamps mean equal pages."""
+    """A text that changes with every new run, verdict, alert, note or gate; equal stamps mean equal pages."""
     columns: tuple[Any, ...] = (Run.id, Run.finished_at, RunEvent.id, Verdict.run_id, AlertEvent.id)
+    columns += (GateRun.id,)
     newest = select(*(select(func.max(column)).scalar_subquery() for column in columns))
     with store.session() as session:
         return " ".join(map(str, session.execute(newest).one()))

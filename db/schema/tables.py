@@ -16,6 +16,10 @@ from kswatch.db.schema.base import Base, BigInt, where_known
 from kswatch.db.schema.code_tables import Counter as Counter
 from kswatch.db.schema.code_tables import Resource as Resource
 from kswatch.db.schema.code_tables import TunedTile as TunedTile
+from kswatch.db.schema.exchange_tables import Artifact as Artifact
+from kswatch.db.schema.exchange_tables import ArtifactContent as ArtifactContent
+from kswatch.db.schema.exchange_tables import ForeignPoint as ForeignPoint
+from kswatch.db.schema.exchange_tables import ForeignSeries as ForeignSeries
 from kswatch.db.schema.heuristics_tables import HeuristicScore as HeuristicScore
 from kswatch.db.schema.heuristics_tables import HeuristicVerdict as HeuristicVerdict
 from kswatch.db.schema.level_tables import SeriesLevel as SeriesLevel
@@ -23,6 +27,12 @@ from kswatch.db.schema.operations_tables import Message as Message
 from kswatch.db.schema.operations_tables import RequestEvent as RequestEvent
 from kswatch.db.schema.operations_tables import RunLog as RunLog
 from kswatch.db.schema.operations_tables import Worker as Worker
+from kswatch.db.schema.review_tables import Bisection as Bisection
+from kswatch.db.schema.review_tables import BisectionStep as BisectionStep
+from kswatch.db.schema.review_tables import GateCell as GateCell
+from kswatch.db.schema.review_tables import GateCode as GateCode
+from kswatch.db.schema.review_tables import GateFinding as GateFinding
+from kswatch.db.schema.review_tables import GateRun as GateRun
 from kswatch.db.schema.run_tables import BaselineSet as BaselineSet
 from kswatch.db.schema.run_tables import RunSummary as RunSummary
 from kswatch.db.schema.run_tables import SpeedOfLight as SpeedOfLight

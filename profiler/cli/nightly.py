@@ -117,6 +117,9 @@ def nightly(
                 _show_night(store, night, quiet, as_json)
             measured = [night.device for night in nights if night.run is not None]
             run_confirmations(store, measured, judge, context)
+            if not context.remote:
+                services(ctx).bisect_alerts(store, measured, stop, lambda: False)
+                _notify(ctx, store)
         _report_lost_runs(ctx, store)
         if as_json:
             typer.echo(to_json_text(night_rows(store, nights)))
@@ -244,7 +247,12 @@ def serve(
         worker = services(ctx).notification_worker(services(ctx).database_url)
         with run_context(config, stop, insecure=insecure) as context, worker:
             Server(
-                store, context, _judge(ctx, store), limits=limits, check_missing_data=check_missing_data
+                store,
+                context,
+                _judge(ctx, store),
+                limits=limits,
+                check_missing_data=check_missing_data,
+                bisect=partial(services(ctx).bisect_alerts, store),
             ).serve()
 
 

@@ -8,6 +8,7 @@ change what a command prints. Neither may decide what is measured.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -228,6 +229,15 @@ class CommitHistory:
         """The first line of its message."""
         return revision_of(self._repository, name).subject or ""
 
+    def author(self, name: str) -> str:
+        """The name of its author."""
+        return git(self._repository, "log", "-1", "--format=%an", self.commit(name), "--").strip()
+
+    def branch(self) -> str | None:
+        """The branch that is checked out; None for a detached head."""
+        done = _run(self._repository, "symbolic-ref", "--short", "--quiet", "HEAD")
+        return None if done.returncode else _text(done.stdout).strip()
+
     def suspects(self, good: Sequence[str], bad: str) -> tuple[str, list[str]]:
         """The newest suspect, which is as bad as `bad`, and the older ones, the best halving one first.
 
@@ -245,3 +255,22 @@ class CommitHistory:
         lines = git(self._repository, "rev-list", "--bisect-all", *limits).splitlines()
         commits = [line.split()[0] for line in lines if line]
         return newest, [commit for commit in commits if commit != newest]
+
+    def merges(self, good: str, bad: str) -> list[str]:
+        """The commits with several parents that `bad` has and `good` lacks."""
+        return git(self._repository, "rev-list", "--merges", bad, f"^{good}", "--").split()
+
+    def reverted(self, good: str, bad: str) -> dict[str, str]:
+        """By commit, the one that takes it back, of pairs that `bad` has and `good` lacks; both are keys."""
+        text = git(self._repository, "log", "-z", "--no-notes", "--format=%H%n%B", bad, f"^{good}", "--")
+        bodies = dict(entry.split("\n", 1) for entry in text.split("\0") if "\n" in entry)
+        pairs: dict[str, str] = {}
+        for commit, body in bodies.items():
+            for named in _REVERTS.findall(body):
+                if original := next((one for one in bodies if one.startswith(named) and one != commit), None):
+                    pairs |= {original: commit, commit: commit}
+        return pairs
+
+
+_REVERTS = re.compile(r"This reverts commit ([0-9a-f]{7,64})")
+"""The sentence that `git revert` writes."""

@@ -6,7 +6,8 @@ A request that fails is marked as failed with its reason; it never ends the serv
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,8 @@ _LONGEST_ABSENT: Final = timedelta(days=2)
 """A worker that was seen within it may come back for the night that is due."""
 
 CheckMissingData = Callable[[], Any]
+BisectAlerts = Callable[[Collection[str], threading.Event, Callable[[], bool]], None]
+"""Searches the commits behind the alerts of these devices, until the event, or as long as nobody waits."""
 
 
 class Server:
@@ -72,6 +75,7 @@ class Server:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: RequestLimits | None = None,
         check_missing_data: CheckMissingData = lambda: None,
+        bisect: BisectAlerts = lambda devices, stop, must_stop: None,
     ) -> None:
         """Serve the requests of one store until `context.stop` is set.
 
@@ -82,6 +86,7 @@ class Server:
             now: The clock of the schedule.
             limits: The cost limits of a request; None for none.
             check_missing_data: Updates and sends the alerts on runs that wait for a lost worker.
+            bisect: Searches the commits behind confirmed regressions, once the queue is empty after a night.
         """
         self._store = store
         self._context = context
@@ -91,7 +96,9 @@ class Server:
         self._now = now
         self._limits = limits
         self._check_missing_data = check_missing_data
+        self._bisect = bisect
         self._lost: set[int] = set()
+        self._measured: set[str] = set()
         self._runs = ConcurrentRuns(store)
 
     def serve(self) -> None:
@@ -118,6 +125,7 @@ class Server:
         while self.start_next():
             pass
         self.finish_runs(self._config.poll_s)
+        self.bisect_if_idle()
 
     def requeue_abandoned(self) -> None:
         """Queue the requests of servers that have ended again: their runs are resumed."""
@@ -294,6 +302,20 @@ class Server:
         complete_request(self._store, request, result, self._judge)
         if request.kind == NIGHTLY and result and result.state == "finished":
             ping(self._config)
+            if not self._context.remote:
+                self._measured.add(queries.run(self._store, result.run).device_uuid)
+
+    def bisect_if_idle(self) -> None:
+        """Search the commits behind the regressions of a night, until a request or the next night waits."""
+        if not self._measured or self._runs.in_progress or requests.queued(self._store):
+            return
+        devices, self._measured = self._measured, set()
+        due = next_due(self._schedule, self._now())
+
+        def must_stop() -> bool:
+            return bool(requests.queued(self._store)) or (due is not None and self._now() >= due)
+
+        self._bisect(devices, self._context.stop, must_stop)
 
     def _requeue_or_fail(self, run_thread: RunThread, error: KswatchError) -> None:
         request: RequestRow = run_thread.subject

@@ -18,6 +18,7 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.cli import streamlit_arguments
 from kswatch.dashboard.data.server_settings import FORWARDED_ALLOW_IPS
@@ -31,6 +32,7 @@ ANSWER_WITHIN_S = 120.0
 """These limits end a test that hangs; on a busy machine each of them may take tens of seconds."""
 OF_EMPTY_PAGES = {
     "ask": "kswatch serve",
+    "changes": "kswatch gate",
     "layers": "kswatch profile layers",
     "models": "kswatch profile models",
 }
@@ -161,6 +163,12 @@ def page_script(first: str) -> None:
     from kswatch.dashboard.navigation import navigation
 
     navigation(first).run()
+
+
+def html_of(page: AppTest) -> str:
+    """The HTML that a page draws, without its style."""
+    parts = (str(one.proto.body) for one in page.get("html"))
+    return "\n".join(part for part in parts if not part.startswith("<style>"))
 
 
 def open_from_menu(page: Page, entry: PageEntry) -> None:

@@ -21,6 +21,7 @@ from tests.dashboard.browser_rig import (
     patient_page,
     running_dashboard,
 )
+from tests.dashboard.data.simulated_gates import fill_gates
 from tests.dashboard.simulated_store import Plan, fill
 
 expect.set_options(timeout=DRAWN_WITHIN_MS)  # a busy machine draws slowly, but it draws
@@ -34,6 +35,7 @@ def simulated_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('simulated') / 'kswatch.db'}"
     store = Store.open(url)
     fill(store, PLAN)
+    fill_gates(store)
     store.close()
     return url
 

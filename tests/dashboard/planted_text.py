@@ -25,6 +25,9 @@ CHOSEN = {
     "request": {"state", "kind"},
     "request_event": {"action"},
     "worker": {"role"},
+    "gate_run": {"kind", "outcome", "base_commit", "head_commit"},
+    "gate_cell": {"verdict", "base_status"},
+    "gate_finding": {"state"},
     "baseline_set": {"name", "members"},
 }
 """Columns with words of the program's own choosing; pages could not even find what holds others."""

@@ -29,6 +29,7 @@ from tests.dashboard.browser_rig import (
     running_dashboard,
     wait_until_drawn,
 )
+from tests.dashboard.data.simulated_gates import fill_gates
 from tests.dashboard.simulated_store import Plan, fill, fill_queue
 
 WIDTHS = {"wide": (1280, 900), "narrow": (400, 800)}
@@ -94,6 +95,7 @@ def main() -> None:
             store = Store.open(url)
             fill(store, Plan.until_now(20, patterns=12))
             fill_queue(store)
+            fill_gates(store)
         with running_dashboard(url) as address, launched_browser(executable) as browser:
             pages = given.page or [entry.path for entry in PAGES]
             options = (given.width or WIDTHS, given.scheme or SCHEMES, given.choices, not given.first_screen)

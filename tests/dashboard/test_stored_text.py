@@ -21,6 +21,7 @@ from tests.dashboard.browser_rig import (
     running_dashboard,
     wait_until_drawn,
 )
+from tests.dashboard.data.simulated_gates import fill_gates
 from tests.dashboard.planted_text import plant
 from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
 
@@ -42,6 +43,7 @@ def planted_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = Store.open(url)
     fill(store, Plan(nights=3, patterns=1, devices=("sim-a100",), regression_night=2, new_driver_night=1))
     fill_queue(store)
+    fill_gates(store)
     lifecycle.act(store, 1, "assign", "a user", "knows the kernel", 1, assigned_to="a user")
     with store.writing() as session:
         fused = select(Measurement).where(Measurement.run_id == 3, Measurement.code_hash.is_not(None))

@@ -18,6 +18,7 @@ def sample_services(database_url: str, *tables: object, **callables: object) -> 
         "tables": tuple(given.get(kind) or kind() for kind in TABLES.values()),
         "config_path": Path("kswatch.toml"),
         "database_url": database_url,
+        "dashboard_url": "",
         "judgement_limits": JudgementLimits(),
     }
     return Services(**values | callables)

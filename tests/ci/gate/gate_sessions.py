@@ -33,6 +33,7 @@ class SimulatedSession:
     ) -> None:
         self.base, self.head, self.notes = BASE, HEAD, ()
         self.device, self.budget_s = "cpu-drawn", 600.0
+        self.runs: dict[str, int] = {}
         self.cells = {problem: ("fused",) for problem in problems(cells)}
         self.broken: BrokenRevision | None = None
         self.requested: list[list[ProblemKey]] = []

@@ -8,7 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from kswatch.ci.cli.bisect import app
-from kswatch.ci.gate.bisection import bisect, bisection_row, bisection_text
+from kswatch.ci.gate.bisection import (
+    BisectionStep,
+    ExcludedCommit,
+    Progress,
+    bisect,
+    bisection_row,
+    bisection_text,
+)
 from kswatch.ci.gate.cell import GateConfig
 from kswatch.ci.gate.sequential import compare_revisions
 from kswatch.db.alerts.lifecycle import NewAlert, open_alert
@@ -46,8 +53,9 @@ class Line:
             session.broken = BrokenRevision("head", commit, "it does not compile", "error: x")
         return compare_revisions(session, config)
 
-    def search(self):
-        return bisect(COMMITS[0], COMMITS[-1], self.suspects, self.compare, CONFIG, lambda sentence: None)
+    def search(self, **options):
+        ends = (COMMITS[0], COMMITS[-1])
+        return bisect(*ends, self.suspects, self.compare, CONFIG, lambda sentence: None, **options)
 
 
 @pytest.mark.parametrize("first_bad", [1, 2, 7, 8, 14, 15])
@@ -77,6 +85,33 @@ def test_a_regression_that_does_not_reproduce_cannot_be_bisected():
 def test_a_bad_revision_that_does_not_build_is_an_error():
     with pytest.raises(MeasurementError, match="head revision cannot be measured: it does not compile"):
         Line(3, unbuildable=(15,)).search()
+
+
+def test_a_search_that_is_stopped_goes_on_where_it_was():
+    known, whole = Progress(), Line(9).search()
+    measured = []
+    for _ in range(8):  # one measurement each time
+        line, left = Line(9), iter([True])
+        found = line.search(progress=known, may_continue=lambda left=left: next(left, False))
+        measured += line.measured
+        if found:
+            break
+    assert found == whole and measured == sorted(set(measured), key=measured.index)
+
+
+def test_a_merge_is_not_measured_and_may_be_the_culprit():
+    line = Line(9)
+    found = line.search(excluded={COMMITS[8]: ExcludedCommit("a merge", may_be_culprit=True)})
+    assert 8 not in line.measured and found.suspects == (COMMITS[9], COMMITS[8])
+    assert [step for step in found.steps if step.status == "skipped"] == [
+        BisectionStep(COMMITS[8], "skipped", None, "a merge")
+    ]
+
+
+def test_a_reverted_commit_is_neither_measured_nor_suspected():
+    line = Line(9)
+    found = line.search(excluded={COMMITS[number]: ExcludedCommit("reverted") for number in (7, 8)})
+    assert not {7, 8} & set(line.measured) and found.suspects == (COMMITS[9],)
 
 
 @pytest.fixture

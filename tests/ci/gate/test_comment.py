@@ -21,6 +21,7 @@ from kswatch.db.paired_runs.paired_record import BrokenRevision
 from kswatch.errors import MeasurementError
 from tests.ci.formats.test_formatters import NASTY
 from tests.ci.gate.gate_sessions import SimulatedSession
+from tests.ci.gate.test_recording import HISTORY
 from tests.ci.gate.test_static import BASE, HEAD, figures, row
 from tests.ci.nights import START
 from tests.kswatch.sample_services import sample_services
@@ -87,6 +88,7 @@ def test_a_check_reports_what_a_night_changed_and_nothing_on_the_next(nights, st
 
 
 def invoke(store, *arguments: str, **callables: object):
+    callables |= {"open_history": lambda folder: HISTORY}
     services = sample_services(str(store.engine.url), CiConfig(silent_hours=1e6), **callables)
     used = check_app if arguments[0] == "check" else app
     return CliRunner().invoke(used, list(arguments[arguments[0] == "gate" :]), obj=services)

@@ -1,0 +1,1 @@
+"""Gates in the store: what `kswatch gate` found, and its reads."""
