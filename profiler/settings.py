@@ -55,8 +55,10 @@ class MeasureSettings:
     problem_cap_ms: float = 30_000.0
     """The same for all visits to one problem together."""
     slow_factor: float = 2.0
-    """A cell slower than the problem's best by this factor gets `slow_samples` only."""
+    """A cell slower than the problem's best by this factor is finished after `slow_samples` ..."""
     slow_samples: int = 5
+    slow_half_widths: float = 10.0
+    """... if its interval lies within this many half widths."""
     too_slow_ms: float = 500.0
     """Predicted latency above which a cell is not timed at all."""
     memory_share: float = 0.9

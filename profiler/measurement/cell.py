@@ -207,12 +207,23 @@ class CellMeasurement:
                 self.mark_not_converged(tick_ms)
         elif self._rule.satisfied(self.samples_ms, self.visit_sizes, self.timed_ms):
             self.finish("ok")
-        elif self.is_slow(best_ms) and len(self.samples_ms) >= settings.slow_samples:
+        elif self.is_slow(best_ms) and self._has_enough_of_slow(tick_ms):
             self.flag("slow")
             times = self.estimate_ms / best_ms
             self.finish("ok", f"{times:.1f} times slower than the best, so only a few samples were taken")
         elif self._spent:
             self.mark_not_converged(tick_ms)
+
+    def _has_enough_of_slow(self, tick_ms: float) -> bool:
+        settings = self._settings
+        width = settings.slow_half_widths * settings.half_width
+        return len(self.samples_ms) >= settings.slow_samples and self.interval(tick_ms).half_width <= width
+
+    def resume_if_wide(self, tick_ms: float) -> None:
+        """Take up a finished cell again whose interval has widened in visits for the ratios of others."""
+        is_precise = self.status == "ok" and "slow" not in self.flags
+        if is_precise and self.interval(tick_ms).half_width > self._settings.half_width:
+            self.status = None
 
     def interval(self, tick_ms: float) -> Interval:
         """The median of all samples with its interval."""

@@ -36,13 +36,16 @@ class Interleaving:
             randomness.shuffle(round_cells)
             for cell in (*round_cells, *reversed(round_cells)):
                 self._visit(cell, round_index)
+            tick_ms = self._backend.timer.tick_ms
             for cell in self._unfinished():
-                cell.finish_if_done(self._best_ms(), self._backend.timer.tick_ms)
+                cell.finish_if_done(self._best_ms(), tick_ms)
+            for cell in active(self._cells):
+                cell.resume_if_wide(tick_ms)
             round_index += 1
             late = 1e3 * (self._backend.now_s() - begin_s) >= self._settings.problem_cap_ms
             if late or self._discards_left <= 0:
                 for cell in self._unfinished():
-                    cell.mark_not_converged(self._backend.timer.tick_ms)
+                    cell.mark_not_converged(tick_ms)
 
     def _warm_up(self) -> None:
         """Launch each cell until caches, clocks and lazy libraries have settled; the samples are dropped."""

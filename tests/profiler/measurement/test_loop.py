@@ -12,7 +12,9 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.measurement.cell import CellMeasurement
 from kswatch.profiler.measurement.loop import measure_problem
+from kswatch.profiler.probes.timing import Launchable, Visit
 from kswatch.profiler.settings import MeasureSettings
 
 PROBLEM = Problem(Pattern(2, 64, 64, 2), 1024, "fp32", "batch_first")
@@ -97,6 +99,34 @@ def test_a_much_slower_cell_gets_few_samples_and_their_interval(measure, simulat
     assert dense.latency_low_ms == pytest.approx(min(dense.samples_ms) - half_tick_ms)
     assert dense.latency_high_ms == pytest.approx(max(dense.samples_ms) + half_tick_ms)
     assert dense.ratio_to_fused_low < dense.ratio_to_fused < dense.ratio_to_fused_high
+
+
+def half_width(record) -> float:
+    """Of the interval, as a share of the median."""
+    low, high = record.latency_low_ms, record.latency_high_ms
+    return max(high - record.latency_ms, record.latency_ms - low) / record.latency_ms
+
+
+def test_a_much_slower_cell_is_ok_only_with_an_interval_of_ten_half_widths(measure, simulated):
+    for seed in range(5):
+        noisy = {"fused": simulated.Truth(1.0), "dense": simulated.Truth(7.0, noise=0.4)}
+        dense = measure(noisy, seed=seed)["dense"]
+        assert (dense.status == "ok") == (half_width(dense) <= 10 * 0.005)
+        assert dense.sample_count > 8
+
+
+def test_a_finished_reference_whose_interval_widens_is_taken_up_again(simulated):
+    """It is visited for the ratios of others from then on, perhaps while the machine is disturbed."""
+    cell = CellMeasurement(PROBLEM, simulated.implementation("fused"), MeasureSettings())
+    cell.admit(Launchable("fused", print), 1.0)
+    cell.add_visit(Visit(tuple(1.0 + 1e-4 * (index % 7) for index in range(60))), 0, 60.0)
+    cell.finish_if_done(1.0, 0.0)
+    cell.resume_if_wide(0.0)
+    assert cell.status == "ok"
+    for index in range(40):
+        cell.add_visit(Visit((2.0 + index, 3.0 + index)), index + 1, 5.0)
+    cell.resume_if_wide(0.0)
+    assert cell.status is None
 
 
 def test_a_cell_predicted_too_slow_is_never_run(measure, simulated):
