@@ -38,13 +38,19 @@ _LEVEL_OPACITY = 0.35
 
 
 @cached_figure
-def ratio_by_night(frame: pd.DataFrame, y_title: str, levels: pd.DataFrame | None = None) -> go.Figure:
+def ratio_by_night(
+    frame: pd.DataFrame,
+    y_title: str,
+    levels: pd.DataFrame | None = None,
+    marks: Sequence[Annotation] = (),
+) -> go.Figure:
     """The ratio of the problem by night, with its 95 % interval.
 
     Args:
         frame: `started_at`, `run_id`, `speedup`, `speedup_low`, `speedup_high`, `best_baseline`.
         y_title: the name of the ratio, with its unit.
         levels: as in `implementations_by_night`.
+        marks: drawn along the axis.
     """
     figure = blank(NIGHT_AXIS, y_title, height=260)
     nights = frame.sort_values("run_id")
@@ -62,13 +68,18 @@ def ratio_by_night(frame: pd.DataFrame, y_title: str, levels: pd.DataFrame | Non
     )
     figure.add_hline(y=1, line=DASHED)
     _add_levels(figure, levels, {"fused": ACCENT})
+    add_annotations(figure, marks)
     night_axis(figure, nights["started_at"])
     return figure
 
 
 @cached_figure
 def implementations_by_night(
-    frame: pd.DataFrame, value: str, y_title: str, levels: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    value: str,
+    y_title: str,
+    levels: pd.DataFrame | None = None,
+    marks: Sequence[Annotation] = (),
 ) -> go.Figure:
     """Every implementation of one problem by night, with 95 % intervals.
 
@@ -80,6 +91,7 @@ def implementations_by_night(
         levels: one row for each level: `implementation`, `median`, `median_low`, `median_high`, `first_at`,
             `last_at`, and of the change that it began with `run_id`, `change` (a share; missing for a first
             level) and `commits`; None draws none.
+        marks: drawn along the axis.
     """
     figure = blank(NIGHT_AXIS, y_title)
     known = frame.dropna(subset=[value])
@@ -88,6 +100,7 @@ def implementations_by_night(
         if not nights.empty:
             figure.add_trace(_line(name, nights, value))
     _add_levels(figure, levels, IMPLEMENTATION_COLOURS)
+    add_annotations(figure, marks)
     figure.update_yaxes(**log_axis(known[value]))
     night_axis(figure, known["started_at"])
     return figure

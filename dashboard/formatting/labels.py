@@ -145,6 +145,23 @@ def ratio(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.2f}×"
 
 
+def savings(saved_ms: float, saved_mj: float) -> str:
+    """The time and energy that one product saves, or costs where negative; unknown energy is left out.
+
+    As `saves 0.036 ms and 13 mJ`, `saves 0.036 ms but costs 2 mJ more`.
+    """
+    time = f"{'saves' if saved_ms >= 0 else 'costs'} {abs(saved_ms):.2g} ms"
+    more = "" if saved_ms >= 0 else " more"
+    if saved_mj != saved_mj:
+        return time + more
+    energy = f"{abs(saved_mj):.2g} mJ"
+    if (saved_ms >= 0) == (saved_mj >= 0):
+        return f"{time} and {energy}{more}"
+    return (
+        f"{time}{more} but {'saves' if saved_mj >= 0 else 'costs'} {energy}{'' if saved_mj >= 0 else ' more'}"
+    )
+
+
 def are_comparable(problems: int, others: int) -> bool:
     """Whether two medians are over nearly equal numbers of problems, and so can be compared."""
     return min(problems, others) >= 0.9 * max(problems, others)

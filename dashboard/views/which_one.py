@@ -5,26 +5,21 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components import url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import (
     finding,
-    hint,
     note,
     origin_badge,
-    show_progress_bar,
     show_reasons,
     show_table,
 )
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.layer_ranking import layer_ranking
-from kswatch.dashboard.data.store import reading_store
 from kswatch.dashboard.formatting.labels import WORDS, count, device_names, ratio
-from kswatch.dashboard.views.requests.submit import submit
-from kswatch.db.queries import basic as queries
+from kswatch.dashboard.views.requests.measure_here import show_measurement
 from kswatch.db.queries.basic import DeviceRow
-from kswatch.db.records import AD_HOC, LAYOUTS, PRECISIONS
+from kswatch.db.records import LAYOUTS, PRECISIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.layer_heuristics.ranking import LayerRanking, RankedCell
@@ -32,10 +27,6 @@ from kswatch.kernels.layer_heuristics.ranking import LayerRanking, RankedCell
 DEFAULTS = {"in": 1024, "out": 4096, "batch": 196}
 LABELS = {"in": "Inputs", "out": "Outputs", "batch": "Batch (rows)"}
 MOST = 2**20
-REFRESH_S = 3.0
-MINUTES = 10.0
-"""Of a requested run, unless it ends earlier."""
-LIVE = ("queued", "running")
 
 
 def show() -> None:
@@ -161,32 +152,5 @@ def _measure(shape: LayerShape, device: DeviceRow) -> None:
         "precision": [shape.precision],
         "layout": [shape.layout],
     }
-    live = [
-        request
-        for request in queries.requests(reading_store(), states=LIVE)
-        if arguments.items() <= dict(request.arguments).items() and request.device == device.uuid
-    ]
-    if live:
-        st.fragment(_progress, run_every=REFRESH_S)(live[0].id)
-        return
-    if not current_user.get_user().may_act:
-        hint("You may read this dashboard but not request a run.")
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = current_user.name_box("which_who")
-        if st.button("Measure this layer", type="primary", key="which_measure", icon=":material/timer:"):
-            why = f"which structure for {shape}"
-            if submit(AD_HOC, device.uuid, arguments, name=name, reason=why, budget_s=60 * MINUTES):
-                st.rerun()
-
-
-def _progress(request_id: int) -> None:
-    request = queries.request(reading_store(), request_id)
-    if request.state not in LIVE:
-        st.rerun()
-    if request.state == "queued":
-        note(
-            f"Request {request.id} is queued; `kswatch serve` runs it in turn, and the answer appears above."
-        )
-        return
-    show_progress_bar(request.cells_done, request.cells_planned, request.seconds_left)
+    why = f"which structure for {shape}"
+    show_measurement("which", "Measure this layer", device.uuid, arguments, why)

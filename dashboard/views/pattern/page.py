@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from math import nan
@@ -10,16 +11,16 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.charts import pattern_history
+from kswatch.dashboard.charts.trend import Annotation
 from kswatch.dashboard.components import downloads, links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
-from kswatch.dashboard.components.panels import TITLES, chart, choose_row, empty_state, finding, note
+from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import cause_label, count, literal, metric_label, percent, ratio
+from kswatch.dashboard.formatting.labels import count
 from kswatch.dashboard.views.heuristics.page import outcome_names
 from kswatch.dashboard.views.overview.changes import readable
-from kswatch.dashboard.views.pattern import night
+from kswatch.dashboard.views.pattern import answer, matrix, night, status, unmeasured
 from kswatch.dashboard.views.pattern.series_levels import RATIO_SERIES, levels_of
-from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.records import ProblemKey
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
@@ -35,12 +36,7 @@ METRICS: dict[str, str] = {
 WITH_INTERVAL = ("latency_ms", "energy_mj")
 BOUNDS = ("latency_low_ms", "latency_high_ms", "energy_low_mj", "energy_high_mj")
 COLUMNS = ("run_id", "mode", "status", *METRICS, *BOUNDS)
-LABELS = {"latency": "Speedup", "energy": "Energy ratio"}
 RATIOS = {"latency": "speedup (×)", "energy": "energy ratio (×)"}
-WINNING = {
-    "latency": "{better} is {factor} as fast as {worse}",
-    "energy": "{worse} uses {factor} the energy of {better}",
-}
 
 VERDICT_COLUMNS = (
     *("run_id", "verdict", "change", "between", "implementation"),
@@ -61,11 +57,7 @@ def show() -> None:
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
     cells = cached_queries.problem_cells(scope.run_ids, problem, COLUMNS)
     if cells.empty:
-        empty_state(
-            f"({pattern}) was not measured in these runs.",
-            ["kswatch", "profile", "--pattern", str(pattern), "--batch", str(batch)],
-        )
-        _request_link(scope, pattern, batch, "Measure this pattern")
+        unmeasured.show_unmeasured(scope, pattern, batch)
         return
     both = cached_queries.problem_comparisons(
         scope.run_ids, problem=problem, metric=None, baselines=scope.baselines
@@ -75,13 +67,21 @@ def show() -> None:
     measured = compared["latency"][["run_id", "started_at", "speedup", "best_baseline"]]
     outcomes = predictions.merge(measured.dropna(subset=["speedup"]), on="run_id")
     verdicts = cached_queries.problem_verdicts(scope.run_ids, problem)
-    _problem_summary(scope, pattern, batch, compared)
-    _status(scope, verdicts)
-    _newest_metrics(scope, compared, outcomes)
+    alerts = status.alerts_of(verdicts)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        with st.container(border=True):
+            answer.show_answer(str(pattern), cells, compared, scope.newest.id)
+            status.show_status(scope, verdicts, alerts)
+        _shape_note(scope, pattern, batch)
+        _request_link(scope, pattern, batch, "Request a run of this pattern")
+    with right:
+        matrix.show_matrix(scope, pattern)
     levels = levels_of(scope, problem)
-    _ratios(compared, levels)
+    marks = status.alert_marks(scope, alerts)
+    _ratios(compared, levels, marks)
+    _implementations(scope, cells, levels, marks)
     _predictions(outcomes)
-    _implementations(scope, cells, levels)
     night.show_night(scope, problem, set(cells["run_id"]))
     _verdicts(verdicts)
 
@@ -131,74 +131,21 @@ def _step(patterns: list[Pattern], by: int) -> None:
     url_state.remember("pattern", texts[(index + by) % len(texts)])
 
 
-def _problem_summary(scope: Scope, pattern: Pattern, batch: int, compared: dict[str, pd.DataFrame]) -> None:
-    problem = Problem(pattern, batch, scope.precision, scope.layout)  # type: ignore[arg-type]
-    finding(f"({pattern}): {_winner_text(compared, scope.newest.id)}")
-    note(
-        f"{pattern.columns} features in, {pattern.rows} out, density {pattern.density}, h = {pattern.h}, "
-        f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB per product, "
-        f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
-    )
-    _request_link(scope, pattern, batch, "Request a run of this pattern")
-
-
 def _request_link(scope: Scope, pattern: Pattern, batch: int, label: str) -> None:
     chosen = {"pattern": pattern, "batch": batch, "precision": scope.precision, "layout": scope.layout}
     links.link("ask", label, icon=":material/add_circle:", device=scope.device.uuid, **chosen)
 
 
-def _status(scope: Scope, verdicts: pd.DataFrame) -> None:
-    """Draw what changed in the newest run, and a link to each live alert on this problem."""
-    newest = verdicts[(verdicts["run_id"] == scope.newest.id) & (verdicts["verdict"] != "ambiguous")]
-    if newest.empty:
-        note("No change in the newest run.")
-    for row in newest.itertuples():
-        words = f"{row.implementation} {metric_label(row.metric)} {percent(row.change)} against its level"
-        note(f"{row.verdict.capitalize()}: {words}; likely cause: {cause_label(row.cause) or 'unknown'}.")
-    known = verdicts["alert_id"].dropna().unique()
-    for alert in cached_queries.alerts(ids=tuple(map(int, known)), states=LIVE) if len(known) else ():
-        label = f"Alert {alert.id}, {alert.state}: {alert.title}"
-        links.link("alerts", literal(label), icon=":material/notifications_active:", alert=alert.id)
+def _shape_note(scope: Scope, pattern: Pattern, batch: int) -> None:
+    problem = Problem(pattern, batch, scope.precision, scope.layout)  # type: ignore[arg-type]
+    note(
+        f"{pattern.columns} features in, {pattern.rows} out, density {pattern.density}, h = {pattern.h}, "
+        f"{problem.flops / 1e9:.3g} GFLOP and {problem.compulsory_bytes / 1e6:.3g} MB per product, "
+        f"{problem.intensity:.1f} flops per byte. Run {scope.newest.id}: {scope.title}."
+    )
 
 
-def _winner_text(compared: dict[str, pd.DataFrame], run_id: int) -> str:
-    """The winner of a run by latency, else by energy; or the reason for no comparison."""
-    reason = ""
-    for metric, words in WINNING.items():
-        frame = compared[metric]
-        newest = frame[frame["run_id"] == run_id]
-        if newest.empty:
-            continue
-        row = newest.iloc[0]
-        if row["speedup"] == row["speedup"]:
-            fused_won = row["speedup"] > 1
-            better, worse = ("fused", row["best_baseline"]) if fused_won else (row["best_baseline"], "fused")
-            factor = row["speedup"] if fused_won else 1 / row["speedup"]
-            return words.format(better=better, worse=worse, factor=ratio(factor))
-        reason = reason or row["left_out"]
-    return f"no comparison in run {run_id}: {reason or 'not measured'}"
-
-
-def _newest_metrics(scope: Scope, compared: dict[str, pd.DataFrame], outcomes: pd.DataFrame) -> None:
-    """Draw the newest run's ratios with their intervals, and the number of correct heuristics."""
-    plain_metric = partial(st.metric, delta_color="off", delta_arrow="off", width="content")
-    with st.container(horizontal=True, gap="medium"):
-        for metric, label in LABELS.items():
-            newest = compared[metric][compared[metric]["run_id"] == scope.newest.id]
-            if newest.empty or newest["speedup"].isna().all():
-                continue
-            row = newest.iloc[0]
-            known = row["speedup_low"] == row["speedup_low"]
-            bounds = f"95 %: {ratio(row['speedup_low'])} to {ratio(row['speedup_high'])}" if known else None
-            plain_metric(f"{label} over {row['best_baseline']}", ratio(row["speedup"]), delta=bounds)
-        newest = outcomes[outcomes["run_id"] == scope.newest.id]
-        if len(newest):
-            correct = int((newest["predicts_fused"] == (newest["speedup"] > 1)).sum())
-            fused = int(newest["predicts_fused"].sum())
-            plain_metric("Correct heuristics", f"{correct} of {len(newest)}", delta=f"{fused} predict fused")
-
-
-def _ratios(compared: dict[str, pd.DataFrame], levels: pd.DataFrame) -> None:
+def _ratios(compared: dict[str, pd.DataFrame], levels: pd.DataFrame, marks: Sequence[Annotation]) -> None:
     of_ratio = {"latency": levels[levels["metric"].isin(list(RATIO_SERIES.values()))]}
     shown = {name: frame for name, frame in compared.items() if frame["speedup"].notna().any()}
     if shown:
@@ -206,7 +153,7 @@ def _ratios(compared: dict[str, pd.DataFrame], levels: pd.DataFrame) -> None:
             with column:
                 chart(
                     pattern_history.ratio_by_night(
-                        frame.dropna(subset=["speedup"]), RATIOS[name], of_ratio.get(name)
+                        frame.dropna(subset=["speedup"]), RATIOS[name], of_ratio.get(name), marks
                     ),
                     frame,
                     f"pattern_{name}_ratio",
@@ -242,7 +189,9 @@ def _predictions(frame: pd.DataFrame) -> None:
     )
 
 
-def _implementations(scope: Scope, cells: pd.DataFrame, levels: pd.DataFrame) -> None:
+def _implementations(
+    scope: Scope, cells: pd.DataFrame, levels: pd.DataFrame, marks: Sequence[Annotation]
+) -> None:
     cold = cells[cells["mode"] != "hot"]
     held = [metric for metric in METRICS if cold[metric].notna().any()]
     if not held:
@@ -261,7 +210,7 @@ def _implementations(scope: Scope, cells: pd.DataFrame, levels: pd.DataFrame) ->
     in_unit = frame.assign(floor_ratio=frame["floor_ratio"] * 100)  # stored as a share
     chart(
         pattern_history.implementations_by_night(
-            in_unit, metric, METRICS[metric], levels[levels["metric"] == metric]
+            in_unit, metric, METRICS[metric], levels[levels["metric"] == metric], marks
         ),
         frame[["run_id", "started_at", "implementation", "status", metric, *bounds]],
         "pattern_implementations",
