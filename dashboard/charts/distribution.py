@@ -1,4 +1,4 @@
-"""The distribution of a ratio over the problems of one run: ECDF and histogram."""
+"""The distribution of a ratio over the problems of one run: sorted with intervals, and as ECDF."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
-from kswatch.dashboard.charts.palette import ACCENT, group_lines
-from kswatch.dashboard.charts.style import DASHED, blank, log_axis, plain
-
-FEWEST_BINS, MOST_BINS = 6, 30
+from kswatch.dashboard.charts.palette import ACCENT, IMPLEMENTATION_STYLES, group_lines
+from kswatch.dashboard.charts.style import DASHED, blank, error_bars, log_axis, plain
+from kswatch.dashboard.charts.traces import TRACE_NAME
 
 
 @cached_figure
@@ -65,35 +64,37 @@ def _median_point(median: float) -> go.Scatter:
 
 
 @cached_figure
-def histogram(frame: pd.DataFrame, x_title: str) -> go.Figure:
-    """The number of problems per bin of the ratio, in logarithmic bins, with the median marked."""
-    figure = blank(x_title, "problems")
-    ratios = frame["speedup"].dropna()
-    if ratios.empty:
-        return figure
-    low, high = min(ratios.min(), 0.95), max(ratios.max(), 1.05)
-    bins = int(np.clip(2 * np.sqrt(len(ratios)), FEWEST_BINS, MOST_BINS))
-    edges = np.geomspace(low * 0.999, high * 1.001, bins + 1)
-    counts, _ = np.histogram(ratios, edges)
-    labels = [f"{left:.2f}× to {right:.2f}×" for left, right in zip(edges, edges[1:], strict=False)]
-    # one closed outline instead of bars: bar widths in data units do not work on a logarithmic axis
-    figure.add_trace(
-        go.Scatter(
-            x=np.repeat(edges, 2)[1:-1],
-            y=np.repeat(counts, 2),
-            customdata=np.repeat(labels, 2),
-            mode="lines",
-            fill="tozeroy",
-            line={"color": ACCENT, "width": 1.5},
-            hovertemplate="%{customdata}: %{y} problems<extra></extra>",
+def sorted_ratios(frame: pd.DataFrame, y_title: str) -> go.Figure:
+    """The ratio of each problem with its 95 % interval, the smallest first, coloured by its best baseline.
+
+    Args:
+        frame: columns `speedup`, `speedup_low`, `speedup_high`, `best_baseline`, `problem`; its index
+            identifies the points.
+        y_title: the name of the ratio, with its unit.
+    """
+    figure = blank("problems, sorted", y_title)
+    known = frame.dropna(subset=["speedup"]).sort_values("speedup")
+    known = known.assign(rank=np.arange(1, len(known) + 1), problem=known["problem"].map(plain))
+    for name, colour, symbol in IMPLEMENTATION_STYLES:
+        group = known[known["best_baseline"] == name]
+        if group.empty:
+            continue
+        bounds = (group[column] for column in ("speedup", "speedup_low", "speedup_high"))
+        figure.add_trace(
+            go.Scatter(
+                x=group["rank"],
+                y=group["speedup"],
+                ids=group.index.astype(str),
+                name=f"over {name} ({len(group)})",
+                mode="markers",
+                marker={"color": colour, "symbol": symbol, "size": 8},
+                error_y=error_bars(*bounds, color=colour, thickness=1, width=0),
+                customdata=group[["problem", "speedup_low", "speedup_high"]],
+                hovertemplate="%{customdata[0]}<br>%{y:.2f}× "
+                "(95 %: %{customdata[1]:.2f}–%{customdata[2]:.2f})" + TRACE_NAME,
+            )
         )
-    )
-    median = float(ratios.median())
-    figure.add_vline(x=median, line={"color": ACCENT, "width": 2})
-    figure.add_annotation(
-        x=np.log10(median), y=1, yref="paper", yanchor="bottom", text=f"median {median:.2f}×", showarrow=False
-    )
-    figure.update_xaxes(**log_axis([low, high], "×"))
-    figure.update_yaxes(rangemode="tozero", tickformat="d", dtick=1 if counts.max() < 6 else None)
-    figure.add_vline(x=1, line=DASHED)
+    figure.update_xaxes(tickformat="d", range=[0, len(known) + 1])
+    figure.update_yaxes(**log_axis([*known["speedup_low"], *known["speedup_high"], *known["speedup"]], "×"))
+    figure.add_hline(y=1, line=DASHED)
     return figure

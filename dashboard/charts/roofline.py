@@ -24,20 +24,21 @@ def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float 
         bytes_per_s: of the copy canary; None where it was not measured.
         flops_per_s: of the GEMM canary of this precision; None where it was not measured.
     """
-    figure = blank("flops per compulsory byte", "rate (GFLOP/s)", height=420)
+    figure = blank("flops per compulsory byte", "rate (TFLOP/s)", height=420)
     roof = _roof(frame, bytes_per_s, flops_per_s)
     reached = frame["gflops"] / ceiling_gflops(frame["intensity"], bytes_per_s, flops_per_s)
     shares = [f"{part:.0%} of the roof" if part == part else "no roof was measured" for part in reached]
     tooltip = (
-        "%{customdata[0]}<br>%{y:,.4g} GFLOP/s (95 %: %{customdata[1]:,.4g}–%{customdata[2]:,.4g})"
+        "%{customdata[0]}<br>%{y:,.4g} TFLOP/s (95 %: %{customdata[1]:,.4g}–%{customdata[2]:,.4g})"
         "<br>%{customdata[3]}, %{x:.3g} flops per byte" + TRACE_NAME
     )
-    columns = ("problem", "gflops_low", "gflops_high", "share")
-    add_points(figure, frame.assign(share=shares), ("intensity", "gflops"), columns, tooltip)
+    rates = {f"t{name[1:]}": frame[name] / 1e3 for name in ("gflops", "gflops_low", "gflops_high")}
+    columns = ("problem", "tflops_low", "tflops_high", "share")
+    add_points(figure, frame.assign(share=shares, **rates), ("intensity", "tflops"), columns, tooltip)
     if roof is not None:
         figure.add_trace(roof)
     figure.update_xaxes(**log_axis(frame["intensity"]))
-    figure.update_yaxes(**log_axis([*frame["gflops"], *(roof.y if roof is not None else ())]))
+    figure.update_yaxes(**log_axis([*rates["tflops"], *(roof.y if roof is not None else ())]))
     return figure
 
 
@@ -53,9 +54,9 @@ def _roof(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float | N
     x = pd.Series(np.geomspace(known.min() / 1.5, known.max() * 1.5, CEILING_POINTS))
     return go.Scatter(
         x=x,
-        y=ceiling_gflops(x, bytes_per_s, flops_per_s),
+        y=ceiling_gflops(x, bytes_per_s, flops_per_s) / 1e3,
         name="roof",
         mode="lines",
         line={"color": QUIET, "width": 2},
-        hovertemplate="roof at %{x:.3g} flops per byte: %{y:,.4g} GFLOP/s<extra></extra>",
+        hovertemplate="roof at %{x:.3g} flops per byte: %{y:,.4g} TFLOP/s<extra></extra>",
     )

@@ -74,7 +74,7 @@ def log_ticks(values: Iterable[float]) -> list[float]:
         return [1.0]
     low, high = min(positive), max(positive)
     decades = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
-    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         inside = [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
         if len(inside) <= MAX_TICKS:
@@ -87,6 +87,25 @@ def log_axis(values: Iterable[float], unit: str = "") -> dict[str, object]:
     ticks = log_ticks(values)
     labels = [f"{tick:,.10g}{unit}" for tick in ticks]
     return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": labels}
+
+
+def change_axis(changes: Iterable[float]) -> dict[str, object]:
+    """The settings of a logarithmic axis of ratios near 1, labelled with their changes in per cent.
+
+    Args:
+        changes: relative changes, 0.1 = 10 %, of which the axis holds all.
+    """
+    largest = max((abs(change) for change in changes if isfinite(change)), default=0.0)
+    step = next((one for one in (0.01, 0.02, 0.05, 0.1, 0.2) if largest <= 4 * one), None)
+    if step is None:
+        return log_axis([1 / (1 + largest), 1 + largest], "×")
+    ticks = [1 + step * place for place in range(-4, 5)]
+    return {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": ticks,
+        "ticktext": [f"{100 * (tick - 1):+.0f} %" if tick != 1 else "0" for tick in ticks],
+    }
 
 
 def error_bars(value: pd.Series, low: pd.Series, high: pd.Series, **style: object) -> dict[str, object]:

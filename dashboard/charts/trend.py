@@ -124,27 +124,33 @@ def add_annotations(figure: go.Figure, annotations: Sequence[Annotation]) -> Non
 
 
 @cached_figure
-def spread_by_night(frame: pd.DataFrame, value: str, y_title: str) -> go.Figure:
-    """Minimum, median and maximum reading of each night.
+def spread_by_night(
+    frame: pd.DataFrame, value: str, y_title: str, y_range: tuple[float, float] | None = None
+) -> go.Figure:
+    """Minimum, median and maximum reading of each night: the spread within its run.
 
     Args:
-        frame: `started_at` and the column `value`.
+        frame: `started_at`, `run_id` and the column `value`.
         value: the column, as `temperature_c`.
         y_title: its name, with its unit.
+        y_range: of the axis, where several charts share one.
     """
     figure = blank(NIGHT_AXIS, y_title, height=240)
-    nights = frame.groupby("started_at")[value].agg(["min", "median", "max"]).reset_index()
+    readings = frame.groupby(["started_at", "run_id"])[value]
+    nights = readings.agg(["min", "median", "max"]).reset_index()
     add_band(figure, nights, "min", "max", GROUP_COLOURS[0], "min to max")
     figure.add_trace(
-        go.Scatter(
-            x=nights["started_at"],
-            y=nights["median"],
-            name="median",
-            mode="lines+markers",
-            line={"color": GROUP_COLOURS[0], "width": 2},
-            hovertemplate="%{x|%Y-%m-%d} UTC: %{y:.4g}<extra></extra>",
+        night_line(
+            nights,
+            nights["median"],
+            "median",
+            {"color": GROUP_COLOURS[0], "width": 2},
+            "%{y:.4g} (%{customdata[1]:.4g} to %{customdata[2]:.4g} within the run)<extra></extra>",
+            ("min", "max"),
         )
     )
+    if y_range is not None:
+        figure.update_yaxes(range=y_range)
     night_axis(figure, nights["started_at"])
     return figure
 
@@ -169,23 +175,5 @@ def throttling(frame: pd.DataFrame) -> go.Figure:
             )
         )
     figure.update_yaxes(rangemode="tozero")
-    night_axis(figure, frame["started_at"])
-    return figure
-
-
-@cached_figure
-def rate_trend(frame: pd.DataFrame, y_title: str) -> go.Figure:
-    """The rate of each canary by night in per cent of its median; a flat line means a stable machine.
-
-    Args:
-        frame: `started_at`, `run_id`, `canary` (its name and precision), `rate`.
-        y_title: with its unit.
-    """
-    figure = blank(NIGHT_AXIS, y_title, height=240)
-    for line, (name, group) in zip(group_lines(), frame.groupby("canary", sort=True), strict=False):
-        nights = group.groupby("started_at", as_index=False).agg({"rate": "median", "run_id": "max"})
-        share = nights["rate"] / nights["rate"].median() * 100
-        figure.add_trace(night_line(nights, share, name, line, "%{y:.1f} % of median" + TRACE_NAME))
-    figure.add_hline(y=100, line=DASHED)
     night_axis(figure, frame["started_at"])
     return figure

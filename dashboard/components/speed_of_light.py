@@ -11,7 +11,7 @@ from kswatch.dashboard.components.filters import ProblemFilters, Scope
 from kswatch.dashboard.components.panels import chart, finding, note
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.formatting.labels import WORDS, cause_label, literal, percent, share
+from kswatch.dashboard.formatting.labels import WORDS, cause_label, count, literal, percent, share
 from kswatch.dashboard.static_export.markup import FEWEST_POINTS, sparkline_image
 from kswatch.db.queries.speed_of_light import SpeedOfLightRow, SpeedOfLightSummary, summarised
 
@@ -53,6 +53,21 @@ def explain_over_one(shown: DeviceRuns, about: ProblemFilters, among: tuple[int,
     newest = _summary(_of(among, about), shown.newest.id)
     if newest is not None and newest.explanation:
         note(f"Above the speed of light: {newest.explanation}.")
+
+
+def explain_cells_over_one(cells: pd.DataFrame) -> None:
+    """Draw how many cells are faster than their floor, and why that can be; nothing where none is.
+
+    Args:
+        cells: `floor_ratio`, floor over measured time.
+    """
+    over = cells.loc[cells["floor_ratio"] > 1, "floor_ratio"]
+    if len(over):
+        note(
+            f"{count(len(over), 'cell')} faster than the floor, up to {share(over.max())} of it: the floor "
+            "is the time at the rates of this run's canaries, so the machine was busy when they ran, "
+            "or operands stayed in a cache."
+        )
 
 
 def show_trend(scope: Scope) -> None:

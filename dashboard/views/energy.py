@@ -47,17 +47,16 @@ def show() -> None:
     if measured.empty:
         _show_empty(scope, here)
         return
-    st.warning(
-        "Sensors differ in gain from board to board: trends on one device are valid, "
-        "a ranking of boards is not.",
-        icon=":material/warning:",
-    )
     measured = rates.with_energy_figures(measured.assign(problem=problem_labels(measured)))
     measured = measured.reset_index(drop=True)
     on_open = partial(links.open_problem, measured, device=scope.device.uuid)
     _ratios(scope, here, measured)
     if cached_queries.medians(scope.run_ids, **scope.about)["metric"].eq("energy").sum() > 1:
         show_median_trend(scope, "energy", "energy ratio")
+    note(
+        "Sensors differ in gain from board to board: trends on one device are valid, "
+        "a ranking of boards is not."
+    )
     _spreads(measured)
     _against_latency(measured, on_open)
     _sources(measured, on_open)
@@ -98,14 +97,20 @@ def _ratios(scope: Scope, here: pd.DataFrame, measured: pd.DataFrame) -> None:
     data = frame[["problem", "speedup", "speedup_low", "speedup_high", "best_baseline", "left_out"]]
     with left:
         chart(
+            distribution.sorted_ratios(frame, RATIO),
+            data,
+            "energy_sorted",
+            "Energy ratio of each problem with its interval, sorted.",
+            on_open=partial(links.open_problem, frame, device=scope.device.uuid),
+        )
+    with right:
+        chart(
             distribution.ecdf(frame, RATIO),
             data,
             "energy_ecdf",
             "Share of problems by energy ratio.",
             on_open=partial(links.open_problem, frame, device=scope.device.uuid),
         )
-    with right:
-        chart(distribution.histogram(frame, RATIO), data, "energy_histogram", "Problems by energy ratio.")
 
 
 def _left_out(frame: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from kswatch.dashboard.auth import current_user
-from kswatch.dashboard.components import links, timezone, url_state
+from kswatch.dashboard.components import code_links, links, timezone, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import (
     finding,
@@ -16,14 +16,23 @@ from kswatch.dashboard.components.panels import (
     note,
     origin_badge,
     show_cells,
-    show_choices,
     show_progress_bar,
+    show_table,
     status_badges,
 )
+from kswatch.dashboard.components.speed_of_light import explain_cells_over_one
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.store import reading_store
-from kswatch.dashboard.formatting.labels import count, duration, problem_labels, revision_label, utc
+from kswatch.dashboard.formatting.labels import (
+    count,
+    duration,
+    problem_labels,
+    ratio,
+    revision_label,
+    utc,
+)
 from kswatch.dashboard.views.compare.selection import run_name
+from kswatch.dashboard.views.pattern.answer import answer_of
 from kswatch.dashboard.views.requests import queue
 from kswatch.dashboard.views.requests.submit import submit
 from kswatch.db.coordination.run_log import run_log
@@ -33,6 +42,8 @@ from kswatch.db.queries.cells import MEASURED_NAMES
 from kswatch.errors import UsageError
 
 MOST_RUNS = 300
+LIST_KEY = "run_table"
+ICON = ":material/compare_arrows:"
 LIST_HEIGHT = 300
 """Pixels of the list of runs, which scrolls, so that the run below it stays visible."""
 
@@ -97,17 +108,32 @@ def _list(runs: list[RunRow]) -> None:
             for run in runs
         ]
     )
-    show_choices(
+    shown = show_table(
         table,
-        "run",
-        {"view": "one"},
-        height=LIST_HEIGHT,
+        LIST_HEIGHT,
+        on_select=lambda: _open_chosen(runs),
+        selection_mode="multi-row",
+        key=LIST_KEY,
         column_config={
             "started": st.column_config.DatetimeColumn(
                 format="YYYY-MM-DD HH:mm z", timezone=timezone.zone_name(), help=f"in {timezone.zone_name()}"
             )
         },
     )
+
+    chosen = sorted(runs[row].id for row in shown.selection.rows if row < len(runs))
+    if len(chosen) == 2:
+        label = f"Compare run {chosen[0]} with run {chosen[1]}"
+        links.link("compare", label, ICON, by="runs", before=chosen[0], after=chosen[1])
+    else:
+        hint("Choose a run to show it, two to compare them: by check boxes, or Shift and Space.")
+
+
+def _open_chosen(runs: list[RunRow]) -> None:
+    rows = st.session_state[LIST_KEY].selection.rows
+    if len(rows) == 1:
+        url_state.remember("run", str(runs[rows[0]].id))
+        url_state.remember("view", "one")
 
 
 def _with_requested(runs: list[RunRow]) -> list[RunRow]:
@@ -123,12 +149,14 @@ def _one(runs: list[RunRow]) -> None:
     runs = _with_requested(runs)
     run = url_state.select("Run", "run", runs, show=run_name, width=420)
     origin_badge(run.origin)
+    if run.kind == "ad_hoc":
+        finding(_answer(run.id))
     label = f"Compare run {run.id} with another"
-    links.link("compare", label, icon=":material/compare_arrows:", by="runs", after=run.id)
+    links.link("compare", label, ICON, by="runs", after=run.id)
     length = f"{duration(run.seconds)}, incl. {duration(run.harness_seconds)} overhead"
     note(f"Started {timezone.local(run.started_at)}, {length}.", utc(run.started_at))
     if run.revision:
-        note(f"Revision {revision_label(run.revision)}")
+        hint(f"Revision {code_links.revision_link(run.revision)}")
     for event in cached_queries.run_events(run.id):
         note(f"{event.action} by {event.who}, {timezone.local(event.at)}: {event.text}", utc(event.at))
     _progress(run)
@@ -138,6 +166,26 @@ def _one(runs: list[RunRow]) -> None:
         note("This run has no cells.")
         return
     _cells(cells)
+
+
+def _answer(run_id: int) -> str:
+    """The answer of an ad-hoc run in one sentence."""
+    compared = cached_queries.run_comparisons(run_id)
+    known = compared.dropna(subset=["speedup"])
+    if known.empty:
+        reasons = compared["left_out"].dropna()
+        return f"No comparison: {reasons.iloc[0] if len(reasons) else 'no problem has fused and a baseline'}"
+    if len(known) == 1:
+        cells = cached_queries.run_cells(run_id, ("mode", "latency_ms", "energy_mj"))
+        own = cells[cells["problem_id"] == known["problem_id"].iloc[0]]
+        found = answer_of(own, known)
+        if found is not None:
+            return f"({known['pattern'].iloc[0]}): {found.sentence}"
+    speedups = known["speedup"]
+    return (
+        f"Fused is faster on {int((speedups > 1).sum())} of {count(len(known), 'problem')}: "
+        f"{ratio(speedups.min())} to {ratio(speedups.max())}, median {ratio(speedups.median())}"
+    )
 
 
 def _cells(cells: pd.DataFrame) -> None:
@@ -153,6 +201,7 @@ def _cells(cells: pd.DataFrame) -> None:
         cells = cells[cells["implementation"] == implementation]
     note(count(len(cells), "cell"))
     show_cells(cells, CELL_COLUMNS)
+    explain_cells_over_one(cells)
 
 
 def _progress(run: RunRow) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -31,6 +30,8 @@ ACROSS = ("precision", "layout")
 """Splits that show more of the run than the filters select."""
 
 TABLE_HEIGHT = 560
+HEAT_MAPS = {"change": "change of fused against its level", "speedup": "speedup"}
+
 ROOF_TOLERANCE = 1.1
 """Rates further above the roof mean that the canaries do not measure the machine's limits."""
 
@@ -49,11 +50,12 @@ def show() -> None:
     if here["speedup"].notna().sum() == 0:
         _show_empty(scope, here)
         return
-    _distribution(scope, here)
+    _headline(scope, here)
     if len(scope.runs) > 1:
         show_median_trend(scope, "latency", "speedup")
     else:
         note("The trend by night starts with the second run.")
+    _distribution(scope, here)
     speed_of_light.show_trend(scope)
     _shape(scope, here)
     _roofline(scope)
@@ -70,7 +72,7 @@ def _show_empty(scope: Scope, here: pd.DataFrame) -> None:
     show_reasons(here["left_out"], "problems")
 
 
-def _distribution(scope: Scope, here: pd.DataFrame) -> None:
+def _headline(scope: Scope, here: pd.DataFrame) -> None:
     known = here["speedup"].dropna()
     wins = int((known > 1).sum())
     clear = int((here["speedup_low"] > 1).sum())
@@ -87,6 +89,12 @@ def _distribution(scope: Scope, here: pd.DataFrame) -> None:
     if scope.baselines == EXPERT:
         rivals = cached_queries.run_sets((scope.newest.id,))[scope.newest.id].in_words
         note(f"{rivals[0].upper()}{rivals[1:]}.")
+
+
+def _distribution(scope: Scope, here: pd.DataFrame) -> None:
+    """Draw the problems sorted by their speedup, and their distribution, which may be split."""
+    known = here["speedup"].dropna()
+    finding(f"Each problem: {ratio(known.min())} to {ratio(known.max())}")
     by = url_state.select(
         "Split by",
         "split",
@@ -101,21 +109,23 @@ def _distribution(scope: Scope, here: pd.DataFrame) -> None:
     elif column in ACROSS:
         frame = cached_queries.run_comparisons(scope.newest.id, baselines=scope.baselines)
     frame = frame.assign(problem=problem_labels(frame)).reset_index(drop=True)
+    own = here.assign(problem=problem_labels(here)).reset_index(drop=True)
     left, right = st.columns(2)
     with left:
+        chart(
+            distribution.sorted_ratios(own, SPEEDUP),
+            own[["problem", "speedup", "speedup_low", "speedup_high", "best_baseline"]],
+            "speedup_sorted",
+            f"Speedup of each problem with its interval, sorted; the median is {known.median():.2f}.",
+            on_open=partial(_open_problem, own, scope),
+        )
+    with right:
         chart(
             distribution.ecdf(frame, SPEEDUP, column),
             frame[["problem", *filter(None, [column]), "speedup", "speedup_low", "speedup_high"]],
             "speedup_ecdf",
             f"Share of problems by speedup; the median is {known.median():.2f}.",
             on_open=partial(_open_problem, frame, scope),
-        )
-    with right:
-        chart(
-            distribution.histogram(here, SPEEDUP),
-            here[["pattern", "batch", "speedup"]],
-            "speedup_histogram",
-            f"Number of problems by speedup; the median is {known.median():.2f}.",
         )
 
 
@@ -168,12 +178,16 @@ def _roofline(scope: Scope) -> None:
             "or cells had operands in cache."
         )
     elif fused == fused:
-        finding(f"Fused reaches up to {share(fused)} of the roof measured by the canaries of this run")
+        fastest = frame.loc[frame["implementation"] == "fused", "gflops"].max() / 1e3
+        finding(
+            f"Fused reaches up to {fastest:,.3g} TFLOP/s, and up to {share(fused)} of the roof "
+            "measured by the canaries of this run"
+        )
     else:
         finding("Rate of every implementation; this run has no canaries to measure the roof")
     roof = [
         f"copy {bytes_per_s / 1e9:,.0f} GB/s" if bytes_per_s else "",
-        f"GEMM {flops_per_s / 1e9:,.0f} GFLOP/s" if flops_per_s else "",
+        f"GEMM {flops_per_s / 1e12:,.3g} TFLOP/s" if flops_per_s else "",
     ]
     if any(roof):
         note(f"Roof: {' and '.join(filter(None, roof))}, medians of the canaries.")
@@ -199,20 +213,32 @@ def _by_night(scope: Scope, here: pd.DataFrame) -> None:
 
 
 def _heat_map(scope: Scope, here: pd.DataFrame) -> None:
-    finding("Speedup of every pattern on every night")
-    if len(here) > heat_map.MOST_ROWS:
-        note(f"The {heat_map.MOST_ROWS} of {len(here)} patterns that differ most from break-even.")
-        here = here.loc[np.log2(here["speedup"]).abs().nlargest(heat_map.MOST_ROWS).index]
     labels = problem_labels(here).set_axis(here["problem_id"])
     started = {run.id: run.started_at for run in scope.runs}
     run_ids = scope.run_ids[-heat_map.MOST_NIGHTS :]
-    frame = cached_queries.ratios(run_ids, "latency", scope.baselines, tuple(labels.index))
+    changes = cached_queries.fused_changes(run_ids, "latency_ms", tuple(labels.index))
+    shown = "speedup"
+    if changes.empty:
+        finding("Speedup of every pattern on every night")
+    else:
+        finding("Every pattern on every night")
+        shown = url_state.segments("Nights as", "heat", HEAT_MAPS)
+    if len(here) > heat_map.MOST_ROWS:
+        note(f"The {heat_map.MOST_ROWS} of {len(here)} patterns that differ most.")
+    if shown == "change":
+        frame = changes.assign(change=-changes["change"])  # shorter is better
+        draw, columns = heat_map.change_by_night, ["change"]
+        label = "faster than its level by"
+    else:
+        frame = cached_queries.ratios(run_ids, "latency", scope.baselines, tuple(labels.index))
+        draw, columns = heat_map.pattern_by_night, ["speedup", "best_baseline", "left_out"]
+        label = "speedup"
     frame = frame.assign(problem=frame["problem_id"].map(labels), started_at=frame["run_id"].map(started))
     chart(
-        heat_map.pattern_by_night(frame, "speedup"),
-        frame[["run_id", "started_at", "problem", "speedup", "best_baseline", "left_out"]],
-        "speedup_by_night",
-        "Speedup of every pattern on every night as colours.",
+        draw(frame, label),
+        frame[["run_id", "started_at", "problem", *columns]],
+        f"{shown}_by_night",
+        f"{HEAT_MAPS[shown].capitalize()} of every pattern on every night as colours.",
     )
 
 

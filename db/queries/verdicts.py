@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, case, func, select
 
 from kswatch.db.backend.mapping import columns_of, is_problem, matching
 from kswatch.db.queries.rows import VerdictRow
-from kswatch.db.records import ProblemKey
+from kswatch.db.records import FUSED, ProblemKey
 from kswatch.db.schema.tables import Cell, Problem, Run, Verdict
 from kswatch.db.store import Store
 
@@ -94,6 +94,28 @@ def problem_verdicts(store: Store, run_ids: Collection[int], problem: ProblemKey
     which = (Verdict.run_id.in_(run_ids), Verdict.verdict.in_(NOT_THE_SAME), *is_problem(problem))
     order = (Verdict.run_id.desc(), Cell.id, Verdict.metric)
     return store.read(_verdicts().where(*which).order_by(*order), VerdictRow)
+
+
+class LevelChange(NamedTuple):
+    """One series of `fused` against its level on one night."""
+
+    run_id: int
+    problem_id: int
+    change: float
+
+
+def fused_changes(
+    store: Store, run_ids: Collection[int], metric: str, problem_ids: Collection[int]
+) -> list[LevelChange]:
+    """The judged change of `fused` against its level, of these problems on these nights, changed or not."""
+    query = (
+        select(Verdict.run_id, Cell.problem_id, Verdict.change)
+        .join(Cell, Cell.id == Verdict.cell_id)
+        .where(Verdict.run_id.in_(run_ids), Verdict.metric == metric, Verdict.change.is_not(None))
+        .where(Cell.implementation == FUSED, Cell.problem_id.in_(problem_ids))
+        .order_by(Verdict.run_id, Cell.problem_id)
+    )
+    return store.read(query, LevelChange)
 
 
 def _verdicts() -> Select:

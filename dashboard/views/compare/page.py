@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from math import nan
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -13,8 +15,8 @@ from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, origin_badge
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import count, interval, problem_labels
-from kswatch.dashboard.views.compare import selection
+from kswatch.dashboard.formatting.labels import count, interval, percent, problem_labels
+from kswatch.dashboard.views.compare import canaries, selection
 from kswatch.dashboard.views.compare.selection import RunPair
 from kswatch.dashboard.views.devices.environment_diff import show_difference
 
@@ -42,6 +44,7 @@ def show() -> None:
         return
     heading = st.container()
     _show_pair(pair)
+    canaries.show_canaries(pair)
     metric, floor = _choose_metric()
     frame = cached_queries.cell_differences(pair.before.id, pair.after.id, metric)
     if frame.empty:
@@ -99,12 +102,15 @@ def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _change_counts(frame: pd.DataFrame, metric: str) -> str:
+    """The numbers of significant changes, and the geometric mean of all ratios, significant or not."""
     outcomes = frame["outcome"].value_counts()
     worse, better = (int(outcomes.get(name, 0)) for name in ("worse", "better"))
     words = ("slower", "faster") if metric == "latency_ms" else ("use more", "use less")
+    counted = f"{worse:,} {words[0]}, {better:,} {words[1]}, of {count(len(frame), 'cell')}"
     if not worse and not better:
-        return f"No significant difference in {count(len(frame), 'cell')}"
-    return f"{worse:,} {words[0]}, {better:,} {words[1]}, of {count(len(frame), 'cell')}"
+        counted = f"No significant difference in {count(len(frame), 'cell')}"
+    mean = float(np.exp(np.log1p(frame["change"]).mean())) if len(frame) else nan
+    return f"{counted}; geometric mean {percent(mean - 1)}" if mean == mean else counted
 
 
 def _chart(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
@@ -114,7 +120,7 @@ def _chart(frame: pd.DataFrame, metric: str, pair: RunPair) -> None:
             ["problem", "implementation", "mode", "before", "after", "change", "change_low", "change_high"]
         ],
         "run_differences",
-        "The change of each cell against its value before.",
+        "The ratio of each cell, after over before, against its value before.",
         on_open=partial(links.open_problem, frame, device=pair.after.device_uuid),
     )
     note(

@@ -19,6 +19,7 @@ from kswatch.db.queries.basic import RunRow
 
 STATES: dict[str, str] = {"sm_clock_mhz": "SM clock (MHz)", "temperature_c": "temperature (°C)"}
 BOX_WIDTH = 330
+MULTIPLES_A_ROW = 3
 
 
 def show() -> None:
@@ -57,13 +58,7 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
     note(
         "A canary is a kernel that never changes: where its rate changes, the machine changed, not the code."
     )
-    chart(
-        trend.rate_trend(readings, "rate (% of median)"),
-        readings[["run_id", "started_at", "canary", "position", "latency_ms", "rate"]],
-        "canary_rates",
-        "Each canary's rate by night in per cent of its median.",
-        on_open=links.open_run,
-    )
+    _small_multiples(readings)
     known = [name for name in STATES if readings[name].notna().any()]
     for name, place in zip(known, st.columns(max(len(known), 1)), strict=False):
         with place:
@@ -75,11 +70,31 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
             )
 
 
+def _small_multiples(readings: pd.DataFrame) -> None:
+    """Draw a chart for each canary, in per cent of its median over the nights, all on one scale."""
+    medians = readings.groupby("canary")["rate"].transform("median")
+    shares = readings.assign(rate_percent=100 * readings["rate"] / medians)
+    low, high = min(shares["rate_percent"].min(), 95.0), max(shares["rate_percent"].max(), 105.0)
+    groups = list(shares.groupby("canary"))
+    for row in range(0, len(groups), MULTIPLES_A_ROW):
+        places = st.columns(min(MULTIPLES_A_ROW, len(groups)))
+        for (name, own), place in zip(groups[row : row + MULTIPLES_A_ROW], places, strict=False):
+            with place:
+                chart(
+                    trend.spread_by_night(own, "rate_percent", f"{name} (% of median)", (low, high)),
+                    own[["run_id", "started_at", "canary", "position", "latency_ms", "rate"]],
+                    f"canary_{name.replace(' ', '_')}",
+                    f"The rate of the canary {name} by night in per cent of its median, with the spread "
+                    "within each run.",
+                    on_open=links.open_run,
+                )
+
+
 def _first_rates(readings: pd.DataFrame) -> None:
     """Draw the rates of the only run so far."""
     finding("The trend of the canaries starts with the second run")
     rates = readings.groupby(["name", "precision"], as_index=False)["rate"].median()
-    units = rates["name"].map({"copy": "GB/s", "gemm": "GFLOP/s"})
+    units = rates["name"].map({"copy": "GB/s", "gemm": "GFLOP/s", "peak": "GFLOP/s"})
     show_table(rates.assign(rate=rates["rate"] / 1e9, unit=units).rename(columns={"name": "canary"}))
 
 

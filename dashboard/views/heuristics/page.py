@@ -22,8 +22,9 @@ WINS = {
     "energy": "its energy is below that of every baseline",
 }
 
-SHARES = ("majority", "accuracy", "balanced_accuracy", "regret")
-COLUMNS = ("heuristic", "statement", "problems", *SHARES, "tp", "fp", "fn", "tn")
+BARS = ("majority", "accuracy", "balanced_accuracy")
+SHARES = (*BARS, "regret")
+COLUMNS = ("heuristic", "statement", "scored_on", "problems", *SHARES, "tp", "fp", "fn", "tn")
 
 
 def show() -> None:
@@ -44,8 +45,9 @@ def show() -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.badge("backfilled", icon=":material/history:", color="orange")
             note("This run stores no predictions: the current rules are scored on its measurements.")
+    newest = _held_out_first(scope, newest, metric)
     _side_by_side(scope, newest, metric)
-    names = newest.sort_values("accuracy", ascending=False)["heuristic"].tolist()
+    names = newest["heuristic"].tolist()
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
     own = outcomes[outcomes["heuristic"] == chosen]
     _errors(newest[newest["heuristic"] == chosen].iloc[0], own, scope)
@@ -72,22 +74,38 @@ def _show_empty(scope: Scope, metric: str) -> None:
     note(f"The run has no comparison for {scope.precision}, {scope.layout}; choose another above.")
 
 
+def _held_out_first(scope: Scope, newest: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The scores with `in_sample`: rules that were fitted to this device come last, each by its accuracy."""
+    fitted = in_sample_notice.in_sample_rules(scope.device.model, metric, scope.precision, scope.layout)
+    own = newest.assign(in_sample=newest["heuristic"].str.rpartition(" v")[0].isin(fitted))
+    return own.sort_values(["in_sample", "accuracy"], ascending=[True, False])
+
+
 def _side_by_side(scope: Scope, newest: pd.DataFrame, metric: str) -> None:
-    best = newest.sort_values("accuracy").iloc[-1]
+    best = newest.iloc[0]
     finding(best_rule(best["heuristic"], best["accuracy"], best["majority"], int(best["problems"])))
     note(f"Run {scope.newest.id}: {scope.title}. Fused wins where {WINS[metric]}.")
-    in_sample_notice.show_in_sample_notice((scope.device.model,), metric, scope.precision, scope.layout)
+    fitted = newest.loc[newest["in_sample"], "heuristic"]
+    in_sample_notice.show_in_sample_notice(fitted.tolist(), scope.device.model)
+    named = newest["heuristic"] + newest["in_sample"].map({True: " (in sample)", False: ""})
     chart(
-        scores.side_by_side(newest),
+        scores.side_by_side(newest.assign(heuristic=named)),
         newest,
         "heuristics",
         "Accuracy, balanced accuracy and majority rate of every heuristic.",
     )
     statements = {f"{rule.name} v{rule.version}": rule.statement for rule in HEURISTICS}
-    table = newest.assign(statement=newest["heuristic"].map(statements).fillna("rule of another version"))
-    table = table.assign(**table[list(SHARES)] * 100)[list(COLUMNS)].rename(columns=TITLES)
+    table = newest.assign(
+        statement=newest["heuristic"].map(statements).fillna("rule of another version"),
+        scored_on=newest["in_sample"].map({True: "its own fit", False: "problems new to it"}),
+    )
+    table = table.assign(**table[list(SHARES)] * 100)[list(COLUMNS)].rename(
+        columns=TITLES | {"scored_on": "scored on"}
+    )
     one_decimal = st.column_config.NumberColumn(format="%.1f")
-    show_table(table, column_config={TITLES[name]: one_decimal for name in SHARES})
+    bar = st.column_config.ProgressColumn(format="%.1f", min_value=0, max_value=100)
+    columns = dict.fromkeys(map(TITLES.__getitem__, BARS), bar) | {TITLES["regret"]: one_decimal}
+    show_table(table, column_config=columns)
 
 
 def _errors(scored: pd.Series, outcomes: pd.DataFrame, scope: Scope) -> None:

@@ -9,6 +9,7 @@ from kswatch.dashboard.charts import pattern_night
 from kswatch.dashboard.components import links, timezone, url_state
 from kswatch.dashboard.components.filters import Scope
 from kswatch.dashboard.components.panels import chart, finding, note, show_cells
+from kswatch.dashboard.components.speed_of_light import explain_cells_over_one
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.views.pattern import compiled_code
 from kswatch.db.records import KNOWN_IMPLEMENTATIONS, ProblemKey
@@ -50,6 +51,7 @@ def show_night(scope: Scope, problem: ProblemKey, ran: set[int]) -> None:
     _cold_and_hot(night)
     night = compiled_code.with_registers(night)
     show_cells(night, COLUMNS)
+    explain_cells_over_one(night)
     compiled_code.show_code(run.id, night)
 
 

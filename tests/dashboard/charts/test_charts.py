@@ -9,7 +9,7 @@ from kswatch.dashboard.charts import heuristic_scores as scores
 from kswatch.dashboard.charts import pattern_shape as shape
 from kswatch.dashboard.charts import run_diff as differences
 from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS
-from kswatch.dashboard.charts.style import MAX_TICKS, log_ticks, night_axis, plain
+from kswatch.dashboard.charts.style import MAX_TICKS, change_axis, log_ticks, night_axis, plain
 
 NIGHT = datetime(2026, 1, 5, 2, tzinfo=UTC)
 MARKUP = "<b>bold</b> <a href='x'>link</a>"
@@ -23,6 +23,7 @@ def ratios(values: list[float], problem: str = "6,64,64,1") -> pd.DataFrame:
             "h": 0.01,
             "d": 2,
             "bc": 4096,
+            "best_baseline": "bmm",
             "speedup": values,
             "speedup_low": [value * 0.9 for value in values],
             "speedup_high": [value * 1.1 for value in values],
@@ -51,15 +52,22 @@ def test_an_ecdf_split_by_family_shows_each_familys_median() -> None:
     assert names == ["a=1 (median 2.10×)", "both&gt;1 (median 3.10×)", "d=1 (median 1.10×)"]
 
 
-def test_a_histogram_counts_every_problem_once_and_marks_the_median() -> None:
-    figure = distribution.histogram(ratios([0.5, 0.9, 1.1, 2.0, 2.1]), "speedup (×)")
-    heights = figure.data[0].y
-    assert sum(heights[::2]) == 5
-    assert "median 1.10×" in [annotation.text for annotation in figure.layout.annotations]
+def test_sorted_ratios_have_a_dot_a_problem_in_the_colour_of_its_best_baseline() -> None:
+    frame = ratios([2.0, 0.5, 1.1, np.nan]).assign(best_baseline=["bmm", "csr", "bmm", None])
+    by_name = {trace.name: trace for trace in distribution.sorted_ratios(frame, "speedup (×)").data}
+    assert set(by_name) == {"over bmm (2)", "over csr (1)"}
+    bmm = by_name["over bmm (2)"]
+    assert (list(bmm.x), list(bmm.y), list(bmm.ids)) == ([2, 3], [1.1, 2.0], ["2", "0"])
+    assert bmm.marker.color == IMPLEMENTATION_COLOURS["bmm"]
+    assert list(bmm.error_y.array) == pytest.approx([0.11, 0.2])
 
 
-def test_a_histogram_of_equal_ratios_is_drawn() -> None:
-    assert sum(distribution.histogram(ratios([1.3] * 4), "speedup (×)").data[0].y[::2]) == 4
+def test_a_heat_map_of_changes_has_the_most_improved_on_top_and_saturates_at_20_per_cent() -> None:
+    frame = by_night(3, 2).assign(change=[0.0, 0.3, 0.0, -0.5, 0.0, 0.01])
+    image = heat_map.change_by_night(frame, "faster than its level by").data[0]
+    assert list(image.y) == ["p0", "p2", "p1"]
+    assert (image.zmin, image.zmax) == (-0.2, 0.2)
+    assert image.customdata[-1][-1] == pytest.approx(-0.5)
 
 
 def test_a_heat_map_shows_at_most_120_patterns_and_90_nights() -> None:
@@ -113,7 +121,7 @@ def test_implementations_keep_their_colour_whatever_else_is_drawn() -> None:
 
 
 def test_a_single_night_gets_an_axis_of_days() -> None:
-    figure = distribution.histogram(ratios([1.0]), "x")
+    figure = distribution.ecdf(ratios([1.0]), "x")
     night_axis(figure, [NIGHT])
     first, last = figure.layout.xaxis.range
     assert last - first == timedelta(days=2)
@@ -154,6 +162,23 @@ def test_logarithmic_ticks_are_few_and_there(values: list[float]) -> None:
     assert 1 <= len(log_ticks(values)) <= MAX_TICKS
 
 
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ([0.031, -0.02], ["-4 %", "-3 %", "-2 %", "-1 %", "0", "+1 %", "+2 %", "+3 %", "+4 %"]),
+        ([0.5, -0.1], ["-80 %", "-60 %", "-40 %", "-20 %", "0", "+20 %", "+40 %", "+60 %", "+80 %"]),
+    ],
+)
+def test_ratios_near_1_are_labelled_with_their_changes(changes: list[float], texts: list[str]) -> None:
+    axis = change_axis(changes)
+    assert axis["ticktext"] == texts
+    assert axis["type"] == "log"
+
+
+def test_a_change_of_more_than_80_per_cent_is_labelled_as_a_ratio() -> None:
+    assert all(text.endswith("×") for text in change_axis([3.0])["ticktext"])
+
+
 def test_no_chart_reads_text_of_the_store_as_markup() -> None:
     frame = ratios([1.0, 2.0, 3.0], problem=MARKUP)
     figures = [
@@ -184,8 +209,8 @@ def cells_of(*implementations: str) -> pd.DataFrame:
 def test_the_roof_is_memory_below_its_ridge_and_arithmetic_above() -> None:
     figure = roofline.roofline(cells_of("fused", "bmm"), bytes_per_s=2e10, flops_per_s=1.5e11)
     roof = figure.data[-1]
-    assert roof.y[0] == pytest.approx(2e10 * roof.x[0] / 1e9)
-    assert roof.y[-1] == 150
+    assert roof.y[0] == pytest.approx(2e10 * roof.x[0] / 1e12)
+    assert roof.y[-1] == pytest.approx(0.15)
     assert "50% of the roof" not in figure.data[0].customdata[0][3]
     assert "67% of the roof" in figure.data[0].customdata[0][3]
 

@@ -1,9 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
-import pytest
 
-from kswatch.dashboard.charts.trend import MOST_LINES, Annotation, median_trend, rate_trend, spread_by_night
+from kswatch.dashboard.charts.trend import MOST_LINES, Annotation, median_trend, spread_by_night
 
 NIGHT = datetime(2026, 1, 5, 2, tzinfo=UTC)
 
@@ -56,18 +55,7 @@ def test_a_commit_subject_is_no_markup() -> None:
 
 
 def test_a_night_of_readings_is_its_lowest_median_and_highest() -> None:
-    frame = pd.DataFrame({"started_at": [NIGHT] * 3, "temperature_c": [50.0, 70.0, 55.0]})
+    frame = pd.DataFrame({"started_at": [NIGHT] * 3, "temperature_c": [50.0, 70.0, 55.0], "run_id": 1})
     low, high, median = spread_by_night(frame, "temperature_c", "temperature (°C)").data
     assert (low.y[0], median.y[0], high.y[0]) == (50, 55, 70)
-
-
-def test_a_canary_is_drawn_in_per_cent_of_its_median() -> None:
-    frame = pd.DataFrame(
-        {
-            "started_at": nights(3)["started_at"],
-            "run_id": [1, 2, 3],
-            "canary": "copy fp32",
-            "rate": [100.0, 100.0, 90.0],
-        }
-    )
-    assert list(rate_trend(frame, "rate (%)").data[0].y) == pytest.approx([100, 100, 90])
+    assert list(median.customdata[0]) == [1, 50, 70], "the spread within the run"
