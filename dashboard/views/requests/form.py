@@ -60,6 +60,24 @@ class RunRequest:
             * len(self.implementations or IMPLEMENTATIONS)
         )
 
+    @property
+    def chosen(self) -> dict[str, tuple[object, ...]]:
+        """The values that narrow a suite, by the names of a problem's fields and `implementation`."""
+        values: dict[str, tuple[object, ...]] = {
+            "pattern": tuple(map(str, self.patterns)),
+            "batch": self.batches,
+            "precision": self.precisions,
+            "layout": self.layouts,
+            "implementation": self.implementations,
+        }
+        return {name: given for name, given in values.items() if given}
+
+    @property
+    def most_multiplications(self) -> int:
+        """Multiplications of the largest requested product; 0 without patterns."""
+        batch = max(self.batches or DEFAULT_BATCHES)
+        return max((batch * one.a * one.b * one.c * one.d for one in self.patterns), default=0)
+
     def validate(self, limits: RequestLimits) -> None:
         """Check that the run can be requested.
 
@@ -132,15 +150,20 @@ def read_batches(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(batches))
 
 
-def cost_text(cells: int | None, minutes: float | None, budget_minutes: int | None) -> str:
+def cost_text(
+    cells: int | None, minutes: float | None, budget_minutes: int | None, is_too_low: bool = False
+) -> str:
     """The estimated cost of a run.
 
     Args:
         cells: of the run; None where unknown.
         minutes: estimated for them; None where the device has no runs to estimate from.
         budget_minutes: after which the run stops.
+        is_too_low: whether the problems are larger than those that the estimate is made from.
     """
-    if minutes is not None and cells is not None:
+    if minutes is not None and cells is not None and is_too_low:
+        cost = f"{cells:,} cells, more than {minutes:.1f} min: larger than anything measured on this device"
+    elif minutes is not None and cells is not None:
         cost = f"{cells:,} cells, about {minutes:.1f} min"
     elif cells is not None:
         cost = f"{cells:,} cells; no estimate yet: nothing has run on this device"

@@ -202,14 +202,34 @@ def _choose_device() -> str:
 
 def _show_cost(request: RunRequest) -> None:
     store = reading_store()
-    cells = request.cells
-    narrowed = False
-    if cells is None:
-        cells = page_queries.newest_plan(store, request.suite)
-        narrowed = bool(request.patterns or request.batches or request.precisions or request.layouts)
+    cells, is_most = _cells(request)
     seconds = requests.estimated_seconds(store, request.device, cells)
-    cost = cost_text(cells, seconds / 60 if seconds is not None else None, request.budget_minutes)
-    note(("At most: " if narrowed and cells else "") + cost)
+    minutes = seconds / 60 if seconds is not None else None
+    cost = cost_text(cells, minutes, request.budget_minutes, is_too_low=_is_larger_than_measured(request))
+    note(("At most: " if is_most else "") + cost)
+
+
+def _cells(request: RunRequest) -> tuple[int | None, bool]:
+    """The number of cells, where known, and whether it is only an upper bound."""
+    if request.cells is not None:
+        return request.cells, False
+    plan = page_queries.newest_plan(reading_store(), request.suite)
+    if plan is None:
+        return None, False
+    if not request.chosen:
+        return plan.planned_cells, False
+    narrowed = page_queries.narrowed_cells(reading_store(), plan.run_id, request.chosen)
+    return (plan.planned_cells, True) if narrowed is None else (narrowed, False)
+
+
+def _is_larger_than_measured(request: RunRequest) -> bool:
+    """Whether a requested product has more flops than any that its device has measured."""
+    known = [device for device in cached_queries.devices() if device.uuid == request.device]
+    measured = [problem for device in known for problem in cached_queries.problems(device.id)]
+    if not measured or not request.patterns:
+        return False
+    largest = max(one.batch * one.a * one.b * one.c * one.d for one in measured)
+    return request.most_multiplications > largest
 
 
 def _submit(request: RunRequest, name: str, reason: str) -> None:

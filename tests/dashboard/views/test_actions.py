@@ -205,6 +205,8 @@ def test_the_cost_of_a_run_is_shown_before_it_is_requested(filled: Store, opened
     assert "16 cells; no estimate yet: nothing has run on this device" in text_of(page)
     page.selectbox(key="ask_device").select("another device").run()
     page.text_input(key="ask_other_device").input("sim-a100-0000").run()
+    assert "16 cells, more than 7.5 min: larger than anything measured" in text_of(page)
+    page.text_input(key="ask_batches").input("1024").run()
     assert "16 cells, about 7.5 min" in text_of(page)
     page.number_input(key="ask_budget").set_value(5).run()
     assert "Stops after 5 min; cells that do not fit are recorded as skipped" in text_of(page)

@@ -1,4 +1,7 @@
+from collections.abc import Callable
+
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.views.requests.form import (
     AD_HOC,
@@ -9,10 +12,12 @@ from kswatch.dashboard.views.requests.form import (
     read_patterns,
 )
 from kswatch.db.config import RequestLimits
+from kswatch.db.store import Store
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.profiler.planning.plan import Filters, plan_suite
 from kswatch.profiler.planning.suites import SUITES as PROFILERS_SUITES
+from tests.dashboard.simulated_store import Plan, fill
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,28 @@ def test_the_cost_is_one_sentence(
     cells: int | None, minutes: float | None, budget: int | None, text: str
 ) -> None:
     assert text in cost_text(cells, minutes, budget)
+
+
+def test_a_larger_problem_than_any_measured_takes_more_than_the_estimate() -> None:
+    text = cost_text(16, 1.3, None, is_too_low=True)
+    assert text == "16 cells, more than 1.3 min: larger than anything measured on this device."
+    assert RunRequest("cpu", AD_HOC, (Pattern(2, 3, 5, 7),), (10,)).most_multiplications == 2100
+
+
+def test_a_narrowed_suite_has_the_cells_of_its_last_run_that_match(
+    own_url: str, opened: Callable[..., AppTest]
+) -> None:
+    store = Store.open(own_url)
+    fill(store, Plan(nights=1, patterns=2, devices=("sim-a100",), samples=2, is_measured=True))
+    page = opened("ask", own_url, precision="fp32", device="sim-a100-0000")
+    page.selectbox(key="ask_suite").select("nightly").run()
+    assert _cost(page) == "32 cells"
+    page.text_area(key="ask_patterns").input("6,64,64,1").run()
+    assert _cost(page) == "16 cells"
+    page.text_area(key="ask_patterns").input("5,16,16,3").run()
+    assert _cost(page) == "At most: 64 cells", "a pattern that the suite lacks is crossed with it"
+
+
+def _cost(page: AppTest) -> str:
+    texts = [one.value.replace("\\", "") for one in page.caption]
+    return next(text.partition(",")[0] for text in texts if " cells, " in text)
