@@ -5,9 +5,10 @@ Units stand in names. None means "not known", never 0; a reason stands beside it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 Status = Literal[
     "ok",
@@ -25,6 +26,7 @@ RunKind = Literal["nightly", "ad_hoc", "confirm", "gate", "bisect", "import"]
 Origin = Literal["measured", "imported", "simulated"]
 RunState = Literal["running", "finished", "interrupted", "failed"]
 CanaryPosition = Literal["start", "middle", "end"]
+CanaryName = Literal["copy", "gemm", "peak"]
 
 AD_HOC: Final = "ad_hoc"
 """The kind of a run that was requested, and the suite name of one over given patterns alone."""
@@ -286,13 +288,26 @@ class CanaryRecord:
     """One reading of a kernel that never changes, at the start, middle or end of a run."""
 
     position: CanaryPosition
-    name: Literal["copy", "gemm"]
+    name: CanaryName
     precision: str
     latency_ms: float
     rate: float
-    """Bytes per second of `copy`, flops per second of `gemm`."""
+    """Bytes per second of `copy`, flops per second of `gemm` and `peak`."""
     sm_clock_mhz: float | None = None
     temperature_c: float | None = None
+
+
+def best_rates(canaries: Iterable[Any]) -> tuple[float | None, dict[str, float]]:
+    """The highest bytes per second, and flops per second by precision, of canaries, as records or rows.
+
+    Where a library's product is slower than registers alone (`peak`), a better product could reach those, in
+    16 bits too, by widening its operands.
+    """
+    slowest_first = sorted(canaries, key=lambda canary: canary.rate)
+    best = {canary.name: canary.rate for canary in slowest_first}
+    gemms = {canary.precision: canary.rate for canary in slowest_first if canary.name == "gemm"}
+    peak = best.get("peak", 0.0)
+    return best.get("copy"), {precision: max(rate, peak) for precision, rate in gemms.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ def run_sets(store: Store, run_ids: Collection[int]) -> dict[int, RunSets]:
     }
 
 
-def runs_with_set_of(run_id: int) -> Select[tuple[int]]:
+def runs_with_set_of(run_id: int) -> Select:
     """The runs whose expert set has the same members as that of this run."""
     own = select(BaselineSet.members).where(BaselineSet.run_id == run_id, BaselineSet.name == EXPERT)
     return select(BaselineSet.run_id).where(

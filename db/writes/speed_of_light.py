@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS
-from kswatch.db.records import COMPARABLE, ELEMENT_BYTES, FUSED, HEADLINE_MODES
+from kswatch.db.records import COMPARABLE, ELEMENT_BYTES, FUSED, HEADLINE_MODES, best_rates
 from kswatch.db.schema.tables import Canary, Cell, Device, Measurement, Problem, SpeedOfLight
 
 Why = Literal["cache", "boost", "counting"]
@@ -26,7 +26,7 @@ WHY_OVER_ONE: Final[dict[str, str]] = {
     "cache": "operands stay in the cache, so fewer bytes reach memory than the floor counts",
     "boost": "its clock was higher than that of the canaries, whose rates make the floor",
     "counting": "neither cache nor clock explains it: the floor counts more bytes or flops than were needed, "
-    "or the canaries were disturbed",
+    "or the canaries were slower than the machine (disturbed, or a library of narrower instructions)",
 }
 """The likely reasons of a value above 1, in words."""
 BOOST = 1.01
@@ -113,13 +113,8 @@ _FUSED = (
 
 def _canary_rates(session: Session, run_id: int) -> CanaryRates:
     read = session.scalars(select(Canary).where(Canary.run_id == run_id)).all()
-    flops = defaultdict[str, float](float)
-    for one in read:
-        if one.name == "gemm":
-            flops[one.precision] = max(flops[one.precision], one.rate)
     clocks = [one.sm_clock_mhz for one in read if one.sm_clock_mhz is not None]
-    copies = [one.rate for one in read if one.name == "copy"]
-    return CanaryRates(max(copies, default=None), flops, max(clocks, default=None))
+    return CanaryRates(*best_rates(read), max(clocks, default=None))
 
 
 def why_over_one(cell: Any, rates: CanaryRates) -> Why:  # noqa: ANN401  (a row of measurement and problem)

@@ -16,7 +16,7 @@ import torch
 from kswatch.db.records import CounterReading, Mode
 from kswatch.errors import MeasurementError
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.backends.canaries import CanaryKernel, torch_canaries
+from kswatch.profiler.backends.canaries import CanaryKernel, peak_canary, torch_canaries
 from kswatch.profiler.backends.fresh_memory import peak_growth_bytes
 from kswatch.profiler.backends.ncu import refused
 from kswatch.profiler.backends.workload import TorchWorkload, Workload
@@ -148,7 +148,8 @@ class CpuBackend(Backend):
 
     def canaries(self) -> Iterator[CanaryKernel]:
         """See `Backend`."""
-        return torch_canaries(torch.device("cpu"), self.cache_bytes, CPU_GEMM_SIZE)
+        yield from torch_canaries(torch.device("cpu"), self.cache_bytes, CPU_GEMM_SIZE)
+        yield from peak_canary()
 
     def sustained_load(self, launchable: Launchable, estimate_ms: float) -> SustainedLoad:
         """See `Backend`."""

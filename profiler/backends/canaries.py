@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from kswatch.db.records import CanaryPosition, CanaryRecord
+from kswatch.db.records import CanaryName, CanaryPosition, CanaryRecord
+from kswatch.errors import UnsupportedError
+from kswatch.kernels.fused.cpu_twin.twin import multiply_in_registers
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
@@ -22,13 +24,15 @@ from kswatch.profiler.probes.timing import Launchable, Timer
 SAMPLES = 30
 LONG_MS = 40.0
 COPIED_CACHES = 4
+PEAK_STEPS = 1 << 20
+"""Some milliseconds."""
 
 
 @dataclass(frozen=True)
 class CanaryKernel:
     """A kernel that never changes, and the bytes or operations of one launch."""
 
-    name: Literal["copy", "gemm"]
+    name: CanaryName
     precision: str
     launchable: Launchable
     amount: int
@@ -54,6 +58,18 @@ def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> It
             if unsupported_precision(precision, device) is None:
                 with precision_scope(problem):
                     yield _gemm(problem, device)
+
+
+def peak_canary() -> Iterator[CanaryKernel]:
+    """Multiplications in the registers of a CPU; none where no compiler builds them.
+
+    A library may use narrower instructions than the CPU has, as MKL does on CPUs of other makers: then
+    `fused` would be faster than a floor of that library's rate.
+    """
+    with suppress(UnsupportedError):
+        operations = multiply_in_registers(PEAK_STEPS)
+        launchable = Launchable("peak", lambda _: multiply_in_registers(PEAK_STEPS))
+        yield CanaryKernel("peak", "fp32", launchable, operations)
 
 
 def _copy(device: torch.device, size_bytes: int) -> CanaryKernel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kswatch.db.records import CanaryRecord, DeviceRecord
+from kswatch.db.records import CanaryRecord, DeviceRecord, best_rates
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.subjects.demand import Demand
 
@@ -24,10 +24,7 @@ class Roofline:
     @classmethod
     def from_canaries(cls, canaries: Iterable[CanaryRecord], launch_ms: float = 0.0) -> Roofline:
         """The best rates of the run: a floor is the latency on an undisturbed machine."""
-        slowest_first = sorted(canaries, key=lambda canary: canary.rate)
-        copies = [canary.rate for canary in slowest_first if canary.name == "copy"]
-        gemms = {canary.precision: canary.rate for canary in slowest_first if canary.name == "gemm"}
-        return cls(max(copies, default=None), gemms, launch_ms)
+        return cls(*best_rates(canaries), launch_ms)
 
     def floor_ms(self, problem: Demand | Problem) -> float | None:
         """Latency of the compulsory bytes or flops, the longer of both; None if a rate is unknown."""

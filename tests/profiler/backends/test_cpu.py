@@ -36,6 +36,7 @@ def test_the_canaries_give_a_bandwidth_and_a_rate_per_precision(canaries):
     by_name = {(canary.name, canary.precision): canary.rate for canary in canaries}
     assert by_name["copy", "fp32"] > 1e8
     assert by_name["gemm", "fp32"] > 1e8
+    assert by_name["peak", "fp32"] > 1e8
     assert {"fp32", "bf16", "fp16"} == {precision for name, precision in by_name if name == "gemm"}
 
 

@@ -35,6 +35,12 @@ def test_a_disturbed_canary_does_not_raise_the_floor():
     assert disturbed == calm
 
 
+def test_no_precision_has_a_lower_rate_than_registers_alone():
+    read = [canary("gemm", 7e10, "fp32"), canary("gemm", 3e10, "fp16"), canary("gemm", 4e11, "bf16")]
+    roofline = Roofline.from_canaries([*read, canary("peak", 1.7e11, "fp32")])
+    assert roofline.flops_per_s == {"fp32": 1.7e11, "fp16": 1.7e11, "bf16": 4e11}
+
+
 def test_without_canaries_there_is_no_floor():
     assert Roofline.from_canaries([]).floor_ms(MEMORY_BOUND) is None
     assert Roofline.from_canaries([canary("copy", 4e12)]).floor_ms(MEMORY_BOUND) is None

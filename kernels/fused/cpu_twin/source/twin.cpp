@@ -42,6 +42,11 @@ EXPORTED double kswatch_twin_speed(int32_t precision, int32_t rows, int32_t vect
   }
 }
 
+// Multiplies and adds in the registers of each thread; returns the number of operations.
+EXPORTED double kswatch_twin_peak(int64_t steps, int32_t threads) {
+  return multiply_in_registers(steps, threads);
+}
+
 // A plan for any batch; null if there is not enough memory.
 EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t precision,
                                  int32_t batch_last) try {

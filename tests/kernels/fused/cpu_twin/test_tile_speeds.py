@@ -1,11 +1,14 @@
 """The tile is chosen by a measurement where the compiler made slow code of the largest one."""
 
 import json
+import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.fused.cpu_twin.tile_speeds import slow_tiles
 from kswatch.kernels.fused.cpu_twin.tiles import TwinLimits, default_tile
 from kswatch.kernels.pattern import Pattern
@@ -42,6 +45,18 @@ def test_a_tile_that_spills_is_replaced_by_the_fastest_other_one(layout: Layout,
 
     assert (tile.rows, tile.vectors) == ((8, 3) if layout == "batch_first" else (8, 4))
     assert limits.sizes("bf16", layout) == largest
+
+
+def test_no_tile_is_faster_than_registers_alone(one_thread):
+    loaded = twin.require_twin()
+    largest = loaded.limits.largest("batch_first")
+    products_per_ns = max(loaded.functions.kswatch_twin_speed(0, *largest, 1) for _ in range(3))
+    fastest_s = math.inf
+    for _ in range(5):
+        begin_s = time.thread_time()
+        operations = twin.multiply_in_registers(1 << 20)
+        fastest_s = min(fastest_s, time.thread_time() - begin_s)
+    assert 2 * loaded.limits.vector_width * products_per_ns < 1.05e-9 * operations / fastest_s
 
 
 def test_a_few_percent_replace_no_tile(tmp_path: Path):
