@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from kswatch.ci.alerts.update import AlertChange
 from kswatch.ci.check import DECIDED_STATES, CheckResult, RunJudgement
-from kswatch.ci.formats.alert_text import alert_row
 from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
 from kswatch.ci.formats.junit import Case, junit_xml
 from kswatch.ci.regression.attribution import CODE_CAUSES
 from kswatch.ci.regression.verdicts import SeriesVerdict
+from kswatch.db.machine_reads.rows import alert_row
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertRow
 from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY

@@ -12,7 +12,9 @@ import streamlit
 from starlette.middleware import Middleware
 from streamlit import App
 
+from kswatch.dashboard.api.routes import routes as api_routes
 from kswatch.dashboard.auth import current_user
+from kswatch.dashboard.auth.machine_access import MachineAccess
 from kswatch.dashboard.auth.middleware import AuthMiddleware, allowed_hosts
 from kswatch.dashboard.auth.providers import AuthProvider, NoAuth
 from kswatch.dashboard.auth.settings import (
@@ -20,8 +22,9 @@ from kswatch.dashboard.auth.settings import (
     is_loopback,
     read_auth_settings,
     require_sign_in_unless_local,
+    require_tokens_for_agents,
 )
-from kswatch.dashboard.data.server_settings import host_names, trusted_proxies
+from kswatch.dashboard.data.server_settings import agent_api, host_names, trusted_proxies
 
 
 def content_policy() -> str:
@@ -67,19 +70,27 @@ _address = streamlit.get_option("server.address") or "0.0.0.0"
 _hosts = host_names()
 _settings = read_auth_settings(os.environ)
 require_sign_in_unless_local(_settings, _address, _hosts)
+require_tokens_for_agents(_settings, agent_api())
 _provider = _make_provider(_settings)
+_machine_access = MachineAccess(
+    _settings.tokens,
+    is_closed=_settings.oidc is not None,
+    agent_api=agent_api(),
+    trusted_proxies=trusted_proxies(),
+)
 current_user.set_provider(_provider)
 
 app = App(
     Path(__file__).with_name("app.py"),
     secrets=_provider.secrets(),
-    routes=_provider.routes(),
+    routes=[*_provider.routes(), *api_routes()],
     middleware=[
         Middleware(
             AuthMiddleware,
             provider=_provider,
             hosts=allowed_hosts(_hosts, is_loopback(_address)),
             content_policy=content_policy(),
+            machine_access=_machine_access,
         )
     ],
 )

@@ -26,6 +26,7 @@ SETTINGS: dict[str, str] = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "server.enableStaticServing": "false",
+    "server.agentMaxSessions": "20",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "type",
@@ -56,14 +57,21 @@ def dashboard(
     From another machine, connect through a tunnel: ssh -L 8501:127.0.0.1:8501 HOST
     """  # noqa: D301  (backslash b keeps the lines apart)
     from kswatch.dashboard.auth.attempts import read_networks
-    from kswatch.dashboard.auth.settings import is_loopback, read_auth_settings, require_sign_in_unless_local
+    from kswatch.dashboard.auth.settings import (
+        is_loopback,
+        read_auth_settings,
+        require_sign_in_unless_local,
+        require_tokens_for_agents,
+    )
     from kswatch.dashboard.data.server_settings import server_environment
     from kswatch.db.store import Store
 
     config = services(ctx).table(DashboardConfig)
     port, address = port or config.port, address or config.address
     read_networks(config.trusted_proxies)
-    require_sign_in_unless_local(read_auth_settings(os.environ), address, config.hosts)
+    settings = read_auth_settings(os.environ)
+    require_sign_in_unless_local(settings, address, config.hosts)
+    require_tokens_for_agents(settings, config.agent_api)
     refuse_taken_port(port, address)
     if not is_loopback(address):
         typer.echo("kswatch: credentials are sent unencrypted; put a proxy with TLS in front", err=True)
@@ -71,7 +79,7 @@ def dashboard(
     store = Store.open(services(ctx).database_url)
     offer_recorded_runs(ctx, store)
     store.close()
-    arguments = streamlit_arguments(port, address)
+    arguments = streamlit_arguments(port, address, config.agent_api)
     environment = server_environment(
         services(ctx).database_url,
         replace(config, repository_url=services(ctx).repository_url() or ""),
@@ -101,12 +109,13 @@ def offer_recorded_runs(ctx: typer.Context, store: Store) -> None:
             import_with_predictions(ctx, store, path, as_imported=True)
 
 
-def streamlit_arguments(port: int, address: str = HOST) -> list[str]:
+def streamlit_arguments(port: int, address: str = HOST, agent_api: bool = False) -> list[str]:
     """The command line that starts the server; `SETTINGS` override the user's own.
 
     `-P`: the working directory may be another clone, whose `kswatch` would be imported.
     """
     settings = SETTINGS | {"server.port": str(port), "server.address": address}
+    settings["server.enableAgentApi"] = str(agent_api).lower()
     options = [f"--{name}={value}" for name, value in settings.items()]
     return [sys.executable, "-P", "-m", "streamlit", "run", str(HERE / "asgi.py"), *options]
 

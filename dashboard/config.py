@@ -36,6 +36,9 @@ class DashboardConfig:
     """The address under which people open the dashboard, as https://kswatch.example.org; reports link to it
     where it is given."""
 
+    agent_api: bool = False
+    """Whether programs may read the pages through Streamlit's agent API (HTTP and MCP), with a bearer token."""
+
     def __post_init__(self) -> None:
         check_ranges("dashboard", self)
         if self.repository_url:

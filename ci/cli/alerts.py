@@ -65,22 +65,23 @@ def alerts(
       kswatch alerts accept 7 --reason "the price of the fix in 1234abcd"
       kswatch alerts false-alarm 7 --reason "the cooler was blocked"
     """  # noqa: D301  (\b keeps the lines of the examples)
-    from kswatch.ci.formats.alert_text import alert_lines, alert_row
+    from kswatch.ci.formats.alert_text import alert_lines
     from kswatch.db.alerts.lifecycle import LIVE
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.machine_reads.rows import alert_rows
     from kswatch.db.queries.basic import alerts, devices, find_device
 
     if ctx.invoked_subcommand is not None:
         return
     with closing(open_store(ctx)) as store:
+        if as_json:
+            typer.echo(to_json_text(alert_rows(store, device, everything)))
+            return
         device_id = find_device(store, device).id if device is not None else None
         found = alerts(store, None if everything else LIVE, device_id)
         known = {one.id: one for one in devices(store)}
-        summary = [] if as_json else alert_summary_lines(ctx, store)
-    if as_json:
-        typer.echo(to_json_text([alert_row(one, known[one.device_id]) for one in found]))
-    else:
-        typer.echo("\n".join([alert_lines(found, known), *summary]))
+        lines = [alert_lines(found, known), *alert_summary_lines(ctx, store)]
+    typer.echo("\n".join(lines))
 
 
 alerts_app.callback()(alerts)
@@ -121,8 +122,9 @@ def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption 
 @alerts_app.command()
 def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) -> None:
     """Show one alert: explanation, differences and history."""
-    from kswatch.ci.formats.alert_text import alert_page, alert_row
+    from kswatch.ci.formats.alert_text import alert_page
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.machine_reads.rows import alert_row
     from kswatch.db.queries.basic import alert as find
     from kswatch.db.queries.basic import alert_events, devices
 

@@ -38,6 +38,9 @@ def check(
     format: FormatOption = OutputFormat.text,
     as_json: JsonOption = False,
     comment: CommentOption = None,
+    foreign: Annotated[
+        str | None, typer.Option(help="Judge this imported series of another tool; `all` lists them.")
+    ] = None,
     rejudge: Annotated[
         bool, typer.Option("--rejudge", help="Judge all stored nights again, and show which verdicts change.")
     ] = False,
@@ -52,8 +55,11 @@ def check(
       kswatch check --format github      # annotations, and the step summary
       kswatch check --format junit       # JUnit XML
       kswatch check --format comment     # Markdown; nothing where nothing changed
+      kswatch check --foreign "saxpy real_time"
       kswatch check --rejudge            # all stored nights by the current rules; alerts are not changed
     """  # noqa: D301  (\b keeps the lines of the examples)
+    if foreign is not None:
+        raise typer.Exit(_foreign(ctx, foreign, as_json or format is OutputFormat.json))
     if rejudge:
         typer.echo(_rejudged(ctx, run, device, as_json or format is OutputFormat.json))
         return
@@ -124,6 +130,27 @@ def _judged(ctx: typer.Context, run: int | None, device: str | None) -> CheckRes
         for line in alert_summary_lines(ctx, store):
             typer.echo(f"kswatch: {line}", err=True)
     return judged
+
+
+def _foreign(ctx: typer.Context, name: str, as_json: bool) -> int:
+    """Print the verdicts on the imported series of a name, or the list of all; returns the exit code."""
+    from kswatch.ci.formats.escape import plain
+    from kswatch.ci.regression.foreign import foreign_line, foreign_rows, judge_foreign
+    from kswatch.db.foreign_series.stored import foreign_series
+    from kswatch.db.json_text import to_json_text
+
+    with closing(open_store(ctx)) as store:
+        if name == "all":
+            listed = foreign_series(store)
+            lines = [plain(f"{one.name} ({one.unit}, {one.source})") for one in listed]
+            typer.echo(to_json_text(listed) if as_json else "\n".join(lines) or "no series was imported")
+            return 0
+        verdicts = judge_foreign(store, name, services(ctx).table(CiConfig))
+    if as_json:
+        typer.echo(to_json_text(foreign_rows(verdicts)))
+    else:
+        typer.echo("\n".join(map(foreign_line, verdicts)))
+    return int(any(one.regressed for one in verdicts))
 
 
 def _rejudged(ctx: typer.Context, run: int | None, device: str | None, as_json: bool) -> str:

@@ -10,15 +10,6 @@ from kswatch.db.alerts.precision import AlertPrecision
 from kswatch.db.queries.basic import AlertEventRow, AlertRow, DeviceRow
 
 
-def alert_row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
-    """An alert with its device, with the glossary's words as keys."""
-    left_out = {"id", "device_id", "opened_run_id", "newest_run_id"}
-    values = {name: value for name, value in vars(one).items() if name not in left_out}
-    runs = {"opened_run": one.opened_run_id, "newest_run": one.newest_run_id}
-    patterns = {"patterns": one.explanation.get("patterns", [])}
-    return {"alert": one.id, "device": device.uuid, "model": device.model} | runs | values | patterns
-
-
 def alert_lines(alerts: Sequence[AlertRow], devices: Mapping[int, DeviceRow]) -> str:
     """One line for each alert."""
     if not alerts:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kswatch.dashboard.auth.machine_access import MachineAccess, without_cookies
 from kswatch.dashboard.auth.providers import AuthProvider
 from kswatch.dashboard.auth.settings import LOOPBACK_NAMES
 
@@ -40,12 +41,19 @@ class AuthMiddleware:
         provider: of the authentication.
         hosts: names that it may be reached by; None for any name, where users sign in.
         content_policy: what the browser may load and run on pages that bring no policy of their own.
+        machine_access: decides on the paths of programs.
     """
 
     def __init__(
-        self, app: ASGIApp, provider: AuthProvider, hosts: frozenset[str] | None, content_policy: str
+        self,
+        app: ASGIApp,
+        provider: AuthProvider,
+        hosts: frozenset[str] | None,
+        content_policy: str,
+        machine_access: MachineAccess,
     ) -> None:
         self._app, self._provider, self._hosts = app, provider, hosts
+        self._machine_access = machine_access
         self._headers = HEADERS | {"Content-Security-Policy": content_policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,19 +62,29 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        refusal = self._refusal(connection)
         if scope["type"] == "websocket":
-            await self._websocket(connection, refusal, receive, send)
+            await self._websocket(connection, self._refusal(connection), receive, send)
         else:
+            if self._machine_access.is_responsible(scope["path"]):
+                refusal = self._unknown_host(connection) or await self._machine_access.refusal(connection)
+                scope = {**scope, "headers": without_cookies(scope["headers"])}
+            else:
+                refusal = self._refusal(connection)
             answer = refusal or self._app
             with suppress(ClientDisconnect):  # no one waits for the answer
                 await answer(scope, receive, self._with_security_headers(send))
 
-    def _refusal(self, connection: HTTPConnection) -> Response | None:
-        """The answer to a request that is not passed on; None where it is."""
+    def _unknown_host(self, connection: HTTPConnection) -> Response | None:
+        """The answer to a request under a name that is not served; None where it is."""
         host = _host_name(connection)
         if not host or (self._hosts is not None and host not in self._hosts):
             return PlainTextResponse("this dashboard does not serve that host name", 400)
+        return None
+
+    def _refusal(self, connection: HTTPConnection) -> Response | None:
+        """The answer to a request that is not passed on; None where it is."""
+        if unknown := self._unknown_host(connection):
+            return unknown
         # The path as the server routes it: a URL would be made of the Host header, which the client writes.
         method, path = connection.scope.get("method", "GET"), connection.scope["path"]
         changes = method not in SAFE_METHODS
@@ -85,7 +103,8 @@ class AuthMiddleware:
     async def _websocket(
         self, connection: HTTPConnection, refusal: Response | None, receive: Receive, send: Send
     ) -> None:
-        if refusal or connection.scope["path"] in self._provider.open_paths:
+        path = connection.scope["path"]
+        if refusal or path in self._provider.open_paths or self._machine_access.is_responsible(path):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         await self._app(connection.scope, self._until_signed_out(connection, receive, send), send)

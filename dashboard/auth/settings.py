@@ -98,6 +98,19 @@ def require_sign_in_unless_local(settings: AuthSettings, address: str, hosts: tu
         )
 
 
+def require_tokens_for_agents(settings: AuthSettings, agent_api: bool) -> None:
+    """Refuse to serve the agent API without a token.
+
+    Raises:
+        ConfigurationError: it is on, and there is none.
+    """
+    if agent_api and settings.tokens is None:
+        raise ConfigurationError(
+            f"dashboard.agent_api = true needs a bearer token: set {TOKEN_READ} "
+            f"(of {SHORTEST_TOKEN} characters or more), or turn it off"
+        )
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this machine can connect to the address."""
     try:

@@ -15,6 +15,7 @@ from kswatch.services import JudgementLimits
 DATABASE_URL = "KSWATCH_DATABASE_URL"
 HOSTS = "KSWATCH_DASHBOARD_HOSTS"
 TRUSTED_PROXIES = "KSWATCH_DASHBOARD_TRUSTED_PROXIES"
+AGENT_API = "KSWATCH_DASHBOARD_AGENT_API"
 FORWARDED_ALLOW_IPS = "FORWARDED_ALLOW_IPS"
 """Uvicorn's own setting: it would accept the address of a client from any process on this machine."""
 
@@ -34,6 +35,7 @@ def server_environment(
         DATABASE_URL: url,
         HOSTS: ",".join(dashboard.hosts),
         TRUSTED_PROXIES: ",".join(dashboard.trusted_proxies),
+        AGENT_API: "1" if dashboard.agent_api else "",
         FORWARDED_ALLOW_IPS: "",
         REQUEST_LIMITS: f"{requests.request_cells},{requests.request_minutes},{requests.requests_per_hour}",
         JUDGEMENT_LIMITS: judgement.as_text(),
@@ -45,6 +47,11 @@ def server_environment(
 def host_names() -> tuple[str, ...]:
     """The configured names that the dashboard is reached by through a proxy."""
     return tuple(filter(None, os.environ.get(HOSTS, "").split(",")))
+
+
+def agent_api() -> bool:
+    """Whether programs may draw pages through Streamlit's agent API."""
+    return os.environ.get(AGENT_API) == "1"
 
 
 def trusted_proxies() -> tuple[Network, ...]:

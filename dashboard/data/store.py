@@ -32,6 +32,15 @@ def reading_store() -> Store:
 
 @st.cache_resource(show_spinner=False)
 def _open_for_reading(url: str) -> Store:
+    return open_read_only(url)
+
+
+def open_read_only(url: str) -> Store:
+    """The store at a URL, through connections that cannot write.
+
+    Raises:
+        StoreError: it does not exist or is no store of kswatch.
+    """
     store = Store.open(url, create=False)
     if store.engine.dialect.name == "sqlite":
         event.listen(store.engine, "connect", _refuse_writes)

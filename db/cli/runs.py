@@ -13,7 +13,6 @@ from kswatch.services import services
 if TYPE_CHECKING:
     from kswatch.db.coordination.run_events import RunEventAction
     from kswatch.db.queries.rows import RunRow
-    from kswatch.db.store import Store
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -51,36 +50,16 @@ def runs(
     if ctx.invoked_subcommand is not None:
         return
     from kswatch.db.json_text import to_json_text
+    from kswatch.db.machine_reads.rows import run_rows, seconds_left
     from kswatch.db.queries import basic as queries
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
-    device_id = queries.find_device(store, device).id if device is not None else None
-    found = queries.runs(store, device_id, kinds=kind, limit=limit or (None if as_json else TABLE_ROWS))
-    left_s = _seconds_left(store)
     if as_json:
-        typer.echo(to_json_text([_as_object(run, left_s.get(run.id)) for run in found]))
-    else:
-        _print_table(found, left_s)
-
-
-def _seconds_left(store: Store) -> dict[int, float]:
-    """Remaining seconds of requested runs in progress, by run."""
-    from kswatch.db.queries import basic as queries
-
-    running = queries.requests(store, states=("running",), limit=None)
-    return {one.run_id: one.seconds_left for one in running if one.run_id and one.seconds_left is not None}
-
-
-_FIELDS: tuple[str, ...] = ("kind", "origin", "state", "excluded", "started_at", "finished_at", "seconds")
-_FIELDS += ("harness_seconds", "cells", "planned_cells", "by_status", "environment", "revision")
-
-
-def _as_object(run: RunRow, left_s: float | None) -> dict[str, object]:
-    names = {"run": run.id, "suite": run.suite, "device": run.device_uuid, "model": run.device_model}
-    values = {name: getattr(run, name) for name in _FIELDS}
-    plan = {"request": run.request_id, "seconds_left": left_s, "arguments": run.arguments}
-    return {**names, **values, **plan}
+        typer.echo(to_json_text(run_rows(store, device, kind, limit)))
+        return
+    device_id = queries.find_device(store, device).id if device is not None else None
+    _print_table(queries.runs(store, device_id, kinds=kind, limit=limit or TABLE_ROWS), seconds_left(store))
 
 
 def _print_table(found: list[RunRow], left_s: dict[int, float]) -> None:

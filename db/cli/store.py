@@ -41,13 +41,16 @@ class Form(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    BMF = "bmf"
+    OPENMETRICS = "openmetrics"
 
 
 @app.command("import")
 def import_(
     ctx: typer.Context,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help="CSV or JSON lines, also .gz.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="CSV or JSON lines, also .gz; or another tool's JSON report."),
     ] = None,
     recorded: Annotated[
         bool, typer.Option("--recorded", help="Import the runs on real GPUs that kswatch is shipped with.")
@@ -59,9 +62,13 @@ def import_(
     Measurements that the store already holds are skipped: importing a file again records nothing. A rejected
     row is reported with its line and reason; the others are recorded.
 
+    JSON reports of nvbench, Google Benchmark, pytest-benchmark and in Bencher's metric format are recorded as
+    foreign series, which no trend shows; `kswatch check --foreign NAME` judges one.
+
     \b
     Examples:
       kswatch import ksmm_energy_v100.csv
+      kswatch import nvbench.json
       kswatch import nights/*.jsonl.gz --json
       kswatch import --recorded
     """  # noqa: D301  (backslash b keeps the lines apart)
@@ -92,9 +99,12 @@ def import_with_predictions(
     Raises:
         FormatError: the file cannot be read, or is of no form that kswatch reads.
     """
-    from kswatch.db.interchange.importing import import_file
+    from kswatch.db.foreign_series.reports import read_report
+    from kswatch.db.interchange.importing import import_file, import_report
 
     with waiting(f"importing {path}"):
+        if report := read_report(path):
+            return import_report(store, report)
         result = import_file(store, path, as_imported)
         _predict(ctx, store, result)
     return result
@@ -147,11 +157,14 @@ def export(
 ) -> None:
     """Write runs to a file that `kswatch import` reads: JSON lines hold everything, CSV is flat.
 
+    For other tools: `bmf` (Bencher Metric Format) has the newest latency of each cell, `openmetrics` all.
+
     \b
     Examples:
       kswatch export --run 12 run12.jsonl
       kswatch export --device cpu nights.csv
       kswatch export --all everything.jsonl.gz
+      kswatch export --run 12 --format bmf run12.json
     """  # noqa: D301
     from kswatch.db.interchange.importing import export_runs
     from kswatch.db.json_text import to_json_text

@@ -14,8 +14,11 @@ from typing import Literal, TextIO, cast
 
 from sqlalchemy import select
 
+from kswatch.db.foreign_series.reports import ForeignReport
+from kswatch.db.foreign_series.stored import record_report
 from kswatch.db.interchange.export import run_content
 from kswatch.db.interchange.flat_csv import read_table, write_table
+from kswatch.db.interchange.foreign_forms import write_bmf, write_openmetrics
 from kswatch.db.interchange.ingest import ImportResult, RunHeader, record_content
 from kswatch.db.interchange.jsonl import read_lines, write_lines
 from kswatch.db.interchange.reader import open_text
@@ -24,7 +27,7 @@ from kswatch.db.schema.tables import Run
 from kswatch.db.store import Store
 from kswatch.errors import StoreError, UsageError
 
-Form = Literal["jsonl", "csv"]
+Form = Literal["jsonl", "csv", "bmf", "openmetrics"]
 
 
 def import_file(store: Store, path: Path, as_imported: bool = False) -> ImportResult:
@@ -49,6 +52,16 @@ def import_file(store: Store, path: Path, as_imported: bool = False) -> ImportRe
     return tally
 
 
+def import_report(store: Store, report: ForeignReport) -> ImportResult:
+    """Record the values of another tool's report as foreign series; known ones are duplicates."""
+    tally = ImportResult()
+    tally.recorded = record_report(store, report)
+    tally.duplicates = len(report.values) - tally.recorded
+    for reason in report.rejected:
+        tally.reject(1, reason)
+    return tally
+
+
 def _imported(header: RunHeader) -> RunHeader:
     if header.record.origin != "measured":
         return header
@@ -70,7 +83,8 @@ def _no_garbage_collection() -> Iterator[None]:
 def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] | None = None) -> int:
     """Write runs (None: all) to a file, and return the number of measurements.
 
-    JSON lines keep everything; CSV has one flat row per measurement. A name ending in .gz is compressed. The
+    JSON lines keep everything; CSV has one flat row per measurement; `bmf` and `openmetrics` are for other
+    tools, and are not read again. A name ending in .gz is compressed. The
     file gets its name only when it is complete.
 
     Raises:
@@ -78,7 +92,8 @@ def export_runs(store: Store, path: Path, form: Form, run_ids: Collection[int] |
         StoreError: the file cannot be written.
     """
     _refuse_special(path)
-    write = {"jsonl": write_lines, "csv": write_table}[form]
+    writers = {"jsonl": write_lines, "csv": write_table, "bmf": write_bmf, "openmetrics": write_openmetrics}
+    write = writers[form]
     part = path.with_name(f".{path.name}.part")
     try:
         open_file = gzip.open if path.suffix == ".gz" else open

@@ -21,7 +21,7 @@ from kswatch.profiler.cli.log_options import (
     VerboseOption,
     configure_logging,
 )
-from kswatch.profiler.cli.worker import InsecureOption
+from kswatch.profiler.cli.worker import AliveFileOption, InsecureOption
 from kswatch.profiler.config import BaselineSetName, EngineName, ProfilerConfig
 from kswatch.profiler.signals import EXIT_INTERRUPTED
 from kswatch.services import services
@@ -214,6 +214,7 @@ def serve(
     print_unit: Annotated[
         bool, typer.Option("--print-unit", help="Only print a systemd unit and a cron line.")
     ] = False,
+    alive_file: AliveFileOption = None,
     verbose: VerboseOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -233,6 +234,7 @@ def serve(
     """  # noqa: D301  (\b keeps the lines of the examples)
     configure_logging(log_format, verbose)
     from kswatch.db.store import Store
+    from kswatch.profiler.liveness.alive_file import alive_file as open_alive_file
     from kswatch.profiler.service.server import Server
     from kswatch.profiler.service.systemd import unit
     from kswatch.profiler.signals import stop_on_signals
@@ -245,7 +247,11 @@ def serve(
         limits = services(ctx).table(DbConfig)
         check_missing_data = partial(services(ctx).check_missing_data, store)
         worker = services(ctx).notification_worker(services(ctx).database_url)
-        with run_context(config, stop, insecure=insecure) as context, worker:
+        with (
+            run_context(config, stop, insecure=insecure) as context,
+            worker,
+            open_alive_file(alive_file) as alive,
+        ):
             Server(
                 store,
                 context,
@@ -253,6 +259,7 @@ def serve(
                 limits=limits,
                 check_missing_data=check_missing_data,
                 bisect=partial(services(ctx).bisect_alerts, store),
+                on_step=alive.write,
             ).serve()
 
 

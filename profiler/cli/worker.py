@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,11 @@ app = typer.Typer()
 
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Accept a scheduler on another machine without TLS.")
+]
+
+AliveFileOption = Annotated[
+    Path | None,
+    typer.Option(help="File that holds the time of the last step; ten minutes old means that it hangs."),
 ]
 
 
@@ -31,6 +37,7 @@ def worker(
         list[str] | None, typer.Option(help="Device to serve; repeatable. By default every GPU of this host.")
     ] = None,
     insecure: InsecureOption = False,
+    alive_file: AliveFileOption = None,
     verbose: VerboseOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -53,6 +60,7 @@ def worker(
     from kswatch.profiler.devices import discovery as devices
     from kswatch.profiler.executors.dask_security import listening_host, require_safe_scheduler
     from kswatch.profiler.executors.dask_supervisor import serve_devices
+    from kswatch.profiler.liveness.alive_file import alive_file as open_alive_file
     from kswatch.profiler.signals import stop_on_signals
 
     config: ProfilerConfig = services(ctx).table(ProfilerConfig)
@@ -65,5 +73,6 @@ def worker(
     ]
     if not targets:
         raise MeasurementError("this host has no GPU to serve; name a device, as --device cpu")
-    with stop_on_signals() as stop:
-        serve_devices(address, targets, stop, listening_host(address, config.worker_host))
+    with stop_on_signals() as stop, open_alive_file(alive_file) as alive:
+        host = listening_host(address, config.worker_host)
+        serve_devices(address, targets, stop, host, alive.write)

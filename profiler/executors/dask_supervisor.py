@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kswatch import logs
 from kswatch.errors import ConfigurationError, MeasurementError
@@ -18,8 +18,16 @@ _log = logging.getLogger(__name__)
 RESTART_S = 2.0
 
 
-def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Event, host: str) -> None:
+def serve_devices(
+    scheduler: str,
+    targets: Sequence[Target],
+    stop: threading.Event,
+    host: str,
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
     """Keep a worker for each device, listening on `host` alone, until the stop event is set.
+
+    `on_step` is called each time that the workers were looked after.
 
     Raises:
         ConfigurationError: Dask is not installed.
@@ -34,6 +42,7 @@ def serve_devices(scheduler: str, targets: Sequence[Target], stop: threading.Eve
     processes = {target.record.uuid: _start(scheduler, target, host) for target in targets}
     try:
         while not stop.wait(RESTART_S):
+            on_step()
             for target in targets:
                 uuid = target.record.uuid
                 code = processes[uuid].poll()

@@ -76,6 +76,7 @@ class Server:
         limits: RequestLimits | None = None,
         check_missing_data: CheckMissingData = lambda: None,
         bisect: BisectAlerts = lambda devices, stop, must_stop: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Serve the requests of one store until `context.stop` is set.
 
@@ -87,6 +88,7 @@ class Server:
             limits: The cost limits of a request; None for none.
             check_missing_data: Updates and sends the alerts on runs that wait for a lost worker.
             bisect: Searches the commits behind confirmed regressions, once the queue is empty after a night.
+            on_step: Called at each step, and before each commit of a bisection: the server goes on.
         """
         self._store = store
         self._context = context
@@ -97,6 +99,7 @@ class Server:
         self._limits = limits
         self._check_missing_data = check_missing_data
         self._bisect = bisect
+        self._on_step = on_step
         self._lost: set[int] = set()
         self._measured: set[str] = set()
         self._runs = ConcurrentRuns(store)
@@ -118,6 +121,7 @@ class Server:
 
     def step(self) -> None:
         """Update the queue, start every request whose device is free, and finish the runs that end soon."""
+        self._on_step()
         leases.correct_future_leases(self._store)
         self.requeue_abandoned()
         self.report_lost_workers()
@@ -313,6 +317,7 @@ class Server:
         due = next_due(self._schedule, self._now())
 
         def must_stop() -> bool:
+            self._on_step()
             return bool(requests.queued(self._store)) or (due is not None and self._now() >= due)
 
         self._bisect(devices, self._context.stop, must_stop)

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.cli import streamlit_arguments
-from kswatch.dashboard.data.server_settings import FORWARDED_ALLOW_IPS
+from kswatch.dashboard.data.server_settings import AGENT_API, FORWARDED_ALLOW_IPS
 from kswatch.dashboard.navigation import PAGES, PageEntry
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,10 @@ def running_dashboard(
     address = f"http://127.0.0.1:{port}"
     with log.open("w+b") if log else tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            streamlit_arguments(port), env=environment, stdout=subprocess.DEVNULL, stderr=errors
+            streamlit_arguments(port, agent_api=settings.get(AGENT_API) == "1"),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
         )
         try:
             wait_until_healthy(process, address, errors)

@@ -24,7 +24,6 @@ ENDPOINTS = [
     "/_stcore/health",
     "/_stcore/metrics",
     "/_stcore/host-config",
-    "/_stcore/agent/openapi.json",
     "/_stcore/upload_file/session/file",
     "/_stcore/bidi-components/x/y.js",
     "/media/0123.csv",
@@ -116,7 +115,7 @@ def test_the_cookie_of_a_token_opens_pages_and_the_websocket(guarded: str) -> No
 
 def test_nothing_is_uploaded_even_with_the_cookie(guarded: str) -> None:
     cookie = cookie_of(signed_in(guarded, ACT))
-    for path in ("/_stcore/upload_file/a/b", "/_stcore/agent/interact"):
+    for path in ("/_stcore/upload_file/a/b", "/media/a"):
         assert request(guarded + path, "PUT", b"x", Cookie=cookie, Origin=guarded).status == 403
 
 
