@@ -58,6 +58,11 @@ def snapshot() -> Iterator[None]:
         del _snapshots.stamp
 
 
+def has_snapshot() -> bool:
+    """Whether a page is being drawn, and reads one state of the store."""
+    return "stamp" in _snapshots.__dict__
+
+
 @st.cache_resource(show_spinner=False, max_entries=MOST_CACHED)
 def _cached(key: str, _read: Callable[[], R]) -> R:
     """The result of `_read`, the same object for every session."""

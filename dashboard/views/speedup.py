@@ -13,6 +13,7 @@ from kswatch.dashboard.components import links, speed_of_light, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.median_trend import show_median_trend
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, show_reasons
+from kswatch.dashboard.components.sections import show_section
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data import rates
 from kswatch.dashboard.formatting.labels import count, device_names, problem_labels, ratio, share
@@ -55,11 +56,11 @@ def show() -> None:
         show_median_trend(scope, "latency", "speedup")
     else:
         note("The trend by night starts with the second run.")
-    _distribution(scope, here)
+    show_section(_distribution, scope, here)
     speed_of_light.show_trend(scope)
-    _shape(scope, here)
+    show_section(_shape, scope, here)
     _roofline(scope)
-    _by_night(scope, here)
+    show_section(_by_night, scope, here)
 
 
 def _show_empty(scope: Scope, here: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ from kswatch.dashboard.charts.run_diff import NO_DIFFERENCE
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note, origin_badge
+from kswatch.dashboard.components.sections import show_section
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count, interval, percent, problem_labels
 from kswatch.dashboard.views.compare import canaries, selection
@@ -62,7 +63,7 @@ def show() -> None:
         note("No cells match these filters.")
         return
     _chart(frame, metric, pair)
-    _table(frame, metric, pair)
+    show_section(_table, frame, metric, pair)
     show_difference(pair.before, pair.after)
 
 

@@ -12,6 +12,7 @@ from kswatch.dashboard.charts import pattern_shape as shape
 from kswatch.dashboard.components import links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, finding, note, show_reasons, show_table
+from kswatch.dashboard.components.sections import show_section
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import best_rule, percent, problem_labels, share
 from kswatch.dashboard.views.heuristics import backfill, in_sample_notice, threshold_sweep
@@ -51,8 +52,8 @@ def show() -> None:
     chosen = url_state.select("Heuristic", "heuristic", names, width=BOX_WIDTH + 60)
     own = outcomes[outcomes["heuristic"] == chosen]
     _errors(newest[newest["heuristic"] == chosen].iloc[0], own, scope)
-    _by_night(nights, chosen)
-    threshold_sweep.show_sweep(outcomes, chosen)
+    show_section(_by_night, nights, chosen)
+    show_section(threshold_sweep.show_sweep, outcomes, chosen)
 
 
 def _choose_metric(scope: Scope) -> str:

@@ -15,11 +15,12 @@ from kswatch.dashboard.charts.trend import Annotation
 from kswatch.dashboard.components import downloads, links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note
+from kswatch.dashboard.components.sections import show_section
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count
 from kswatch.dashboard.views.heuristics.page import outcome_names
 from kswatch.dashboard.views.overview.changes import readable
-from kswatch.dashboard.views.pattern import answer, matrix, night, status, unmeasured
+from kswatch.dashboard.views.pattern import answer, matrix, night, predicted, status
 from kswatch.dashboard.views.pattern.series_levels import RATIO_SERIES, levels_of
 from kswatch.db.records import ProblemKey
 from kswatch.errors import UsageError
@@ -57,7 +58,7 @@ def show() -> None:
     problem = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
     cells = cached_queries.problem_cells(scope.run_ids, problem, COLUMNS)
     if cells.empty:
-        unmeasured.show_unmeasured(scope, pattern, batch)
+        predicted.show_predicted(scope, pattern, batch)
         return
     both = cached_queries.problem_comparisons(
         scope.run_ids, problem=problem, metric=None, baselines=scope.baselines
@@ -82,7 +83,7 @@ def show() -> None:
     _ratios(compared, levels, marks)
     _implementations(scope, cells, levels, marks)
     _predictions(outcomes)
-    night.show_night(scope, problem, set(cells["run_id"]))
+    show_section(night.show_night, scope, problem, set(cells["run_id"]))
     _verdicts(verdicts)
 
 

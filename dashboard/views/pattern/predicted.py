@@ -19,7 +19,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
 
-def show_unmeasured(scope: Scope, pattern: Pattern, batch: int) -> None:
+def show_predicted(scope: Scope, pattern: Pattern, batch: int) -> None:
     """Draw the answer of another run of this device if any measured the problem, else the predictions."""
     key = ProblemKey(*pattern.as_tuple(), batch, scope.precision, scope.layout)
     where = f"{scope.name}, batch {batch:,}, {scope.precision}, {WORDS.get(scope.layout, scope.layout)}"
