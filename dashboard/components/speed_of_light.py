@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import pandas as pd
-import streamlit as st
 
 from kswatch.dashboard.charts.speed_of_light import speed_of_light_trend
 from kswatch.dashboard.components import links
 from kswatch.dashboard.components.filters import ProblemFilters, Scope
 from kswatch.dashboard.components.panels import chart, finding, note
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.data.device_runs import DeviceRuns
-from kswatch.dashboard.formatting.labels import WORDS, cause_label, count, literal, percent, share
-from kswatch.dashboard.static_export.markup import FEWEST_POINTS, sparkline_image
+from kswatch.dashboard.formatting.labels import cause_label, count, percent, share
 from kswatch.db.queries.speed_of_light import SpeedOfLightRow, SpeedOfLightSummary, summarised
 
-LABEL = "Speed of light"
 MEANING = (
     "The floor is the time of the compulsory bytes and flops at the rates of this run's canaries; "
     "100 % is the speed of light."
 )
-
-
-def show_metric(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) -> None:
-    """Draw the newest median and worst, above a sparkline of the medians of the last nights."""
-    frame = _of(among, about)
-    frame = frame[frame["run_id"].isin(shown.run_ids)]
-    where = f"{about['precision']}, {WORDS.get(about['layout'], about['layout'])}"
-    newest = _summary(frame, shown.newest.id)
-    if newest is None:
-        st.metric(LABEL, "–", help=literal(f"Run {shown.newest.id} has no floor for {where}."))
-        return
-    medians = frame.loc[frame["statistic"] == "median", "value"].tolist()
-    with st.container(gap=None):
-        st.metric(
-            LABEL,
-            share(newest.median),
-            delta=f"worst {share(newest.worst)}",
-            delta_color="off",
-            delta_arrow="off",
-            help=literal(
-                f"{where}: floor over measured time of fused, of {newest.problems} problems. "
-                f"{MEANING}{_judged(newest)}"
-            ),
-        )
-        if len(medians) >= FEWEST_POINTS:
-            st.html(sparkline_image(medians, share))
-
-
-def explain_over_one(shown: DeviceRuns, about: ProblemFilters, among: tuple[int, ...]) -> None:
-    """Draw why problems of the newest run are faster than their floor, if any is."""
-    newest = _summary(_of(among, about), shown.newest.id)
-    if newest is not None and newest.explanation:
-        note(f"Above the speed of light: {newest.explanation}.")
 
 
 def explain_cells_over_one(cells: pd.DataFrame) -> None:

@@ -85,9 +85,18 @@ def alerts(
     limit: int | None = None,
     *,
     ids: Collection[int] | None = None,
+    newest_runs: Collection[int] | None = None,
 ) -> list[AlertRow]:
-    """Alerts in these states, of this device, with these ids (None: all), the newest first."""
-    which = matching((Alert.state, states), (Alert.device_id, device_id), (Alert.id, ids))
+    """Alerts in these states, of this device, with these ids, last judged in these runs; the newest first.
+
+    None means all.
+    """
+    which = matching(
+        (Alert.state, states),
+        (Alert.device_id, device_id),
+        (Alert.id, ids),
+        (Alert.newest_run_id, newest_runs),
+    )
     query = select(*columns_of(AlertRow, Alert)).where(*which).order_by(Alert.id.desc())
     return store.read(query.limit(limit), AlertRow)
 

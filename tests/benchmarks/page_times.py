@@ -6,7 +6,9 @@
 First load: a browser with an empty cache opens a page. Navigation: from the click on the menu, in an open
 session, until the script has ended and all charts are drawn. Both are medians. A page's
 payload is the data of its first visit over the websocket (before compression) and by HTTP, Streamlit's own
-static files left out. Queries: see query_times.py. Sessions: see many_sessions.py.
+static files left out. A warm visit opens a page in a browser that has opened it before: what it transfers is
+everything that does not come from the browser's cache. Queries: see query_times.py. Sessions: see
+many_sessions.py.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from playwright.sync_api import Browser, Page, Response, WebSocket
+from playwright.sync_api import Browser, BrowserContext, Page, Response, WebSocket
 
 from kswatch.dashboard.cli import SETTINGS
 from kswatch.dashboard.navigation import PAGES, PageEntry
@@ -60,6 +62,7 @@ class PageFigures:
     first_load_s: float
     navigation_s: float
     payload_kb: float
+    warm_kb: float
     queries_ms: float
 
 
@@ -132,6 +135,36 @@ def first_load(browser: Browser, address: str) -> float:
     seconds = time.perf_counter() - started
     context.close()
     return seconds
+
+
+def warm_visit(browser: Browser, address: str) -> int:
+    """Bytes that a page transfers in a browser that has opened it before."""
+    context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
+    for _ in range(2):
+        page = context.new_page()
+        counted = _Transferred(context, page)
+        page.goto(address)
+        wait_until_drawn(page)
+        page.close()
+    context.close()
+    return counted.received
+
+
+class _Transferred:
+    """Bytes that a page receives over the network, headers and all; websocket frames before compression."""
+
+    def __init__(self, context: BrowserContext, page: Page) -> None:
+        self.received = 0
+        network = context.new_cdp_session(page)
+        network.on("Network.loadingFinished", lambda event: self._add(event["encodedDataLength"]))
+        network.send("Network.enable")
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", lambda frame: self._add(len(frame)))
+
+    def _add(self, size: float) -> None:
+        self.received += int(size)
 
 
 def hello_navigation(page: Page) -> float:
@@ -214,7 +247,8 @@ def browse(url: str, executable: str, pages: Sequence[PageEntry], rounds: int) -
             own = f"{at}/{'' if entry is PAGES[0] else entry.path}"
             load = statistics.median(first_load(browser, own) for _ in range(rounds))
             seconds, size = visited[entry.path]
-            yield PageFigures(entry.path, load, seconds, size / KILO, queries[entry.path])
+            warm = warm_visit(browser, own)
+            yield PageFigures(entry.path, load, seconds, size / KILO, warm / KILO, queries[entry.path])
 
 
 def _hello(browser: Browser, address: str, rounds: int) -> PageFigures:
@@ -224,7 +258,8 @@ def _hello(browser: Browser, address: str, rounds: int) -> PageFigures:
     wait_until_drawn(page)
     turns = [hello_navigation(page) for _ in range(rounds)]
     page.close()
-    return PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, 0.0)
+    warm = warm_visit(browser, address) / KILO
+    return PageFigures("hello", statistics.median(loads), statistics.median(turns), 0.0, warm, 0.0)
 
 
 def crowd(url: str, sessions: int) -> Crowd:
@@ -259,12 +294,12 @@ def _server(address: str) -> psutil.Process:
 def _table(rows: list[PageFigures], rest: Crowd) -> str:
     hello = rows[0]
     lines = [f"{'page':<12}{'first load':>11}{'over hello':>11}{'navigation':>11}{'over hello':>11}"]
-    lines[0] += f"{'payload':>10}{'queries':>10}"
+    lines[0] += f"{'payload':>10}{'warm visit':>12}{'queries':>10}"
     for row in rows:
         over = (row.first_load_s - hello.first_load_s, row.navigation_s - hello.navigation_s)
         lines.append(
             f"{row.page:<12}{row.first_load_s:>9.2f} s{over[0]:>+9.2f} s{row.navigation_s:>9.2f} s"
-            f"{over[1]:>+9.2f} s{row.payload_kb:>7.0f} kB{row.queries_ms:>7.0f} ms"
+            f"{over[1]:>+9.2f} s{row.payload_kb:>7.0f} kB{row.warm_kb:>9.0f} kB{row.queries_ms:>7.0f} ms"
         )
     lines.append(
         f"{rest.sessions} sessions, one act each every 10 s: median {rest.act_median_s:.2f} s, maximum "

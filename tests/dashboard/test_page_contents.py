@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 
 import pandas as pd
 import pytest
@@ -11,12 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.components.median_trend import trend_title
 from kswatch.dashboard.formatting.labels import literal
-from kswatch.dashboard.views.overview.device_card import change_since_last_run
-from kswatch.db.queries.verdicts import TOO_LITTLE_HISTORY
-from kswatch.db.schema.tables import Device, Verdict
+from kswatch.db.schema.tables import Device
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.model_file import learned_sections
-from tests.dashboard.simulated_store import FIRST_NIGHT, Plan, fill
+from tests.dashboard.simulated_store import Plan, fill
 
 Opened = Callable[..., AppTest]
 
@@ -32,40 +29,6 @@ def notes(page: AppTest) -> str:
 def table(page: AppTest, *columns: str):
     """The first table that has these columns."""
     return next(one.value for one in page.dataframe if set(columns) <= set(one.value.columns))
-
-
-def test_the_overview_groups_changes_before_it_lists_them(seen: Opened) -> None:
-    page = seen("overview")
-    groups = table(page, "largest change", "series")
-    assert set(groups["verdict"]) == {"▼ slower"}
-    assert set(groups["largest change"]) == {12.0}
-    assert groups["series"].sum() == 32
-    assert set(groups["range"]) == {"+12.0 to +12.0 %"}
-    assert set(groups["likely cause"]) == {"code change"}
-    assert "Night of 8 Jan: 4 regressions (4 new), 0 improvements, 256 series" in titles(page)
-
-
-def test_the_overview_compares_every_rule_with_the_majority_rate(seen: Opened) -> None:
-    rules = table(seen("overview"), "heuristic", "accuracy (%)")
-    assert {"majority rate (%)", "balanced (%)", "regret (%)", "nights"} <= set(rules)
-    assert rules["nights"].map(len).eq(4).all()
-
-
-def test_without_missing_data_the_overview_reports_none(seen: Opened) -> None:
-    assert "All devices, cells and workers are reporting." in notes(seen("overview"))
-
-
-def test_cells_that_are_no_longer_measured_are_listed(own_url: str, opened: Opened) -> None:
-    store = Store.open(own_url)
-    fill(store, Plan(nights=1, patterns=2, devices=("sim-a100",)))
-    fill(
-        store, Plan(nights=1, patterns=1, devices=("sim-a100",), first_night=FIRST_NIGHT + timedelta(days=1))
-    )
-    page = opened("overview", own_url)
-    missing = table(page, "source", "status")
-    assert set(missing["status"]) == {"not measured"}
-    assert "fused on Simulated A100" in set(missing["source"])
-    assert f"{len(missing)} sources stopped reporting" in titles(page)
 
 
 def test_two_runs_are_compared_by_their_significant_changes(seen: Opened) -> None:
@@ -150,24 +113,11 @@ def test_other_thresholds_are_compared_with_the_rules_own(seen: Opened) -> None:
     assert "mean regret from" in titles(page)
 
 
-def test_too_little_history_is_not_shown_as_a_quiet_night(own_url: str, opened: Opened) -> None:
-    store = Store.open(own_url)
-    fill(store, Plan(nights=1, patterns=1, devices=("sim-a100",)))
-    with store.writing() as session:
-        session.execute(update(Verdict).values(reason=f"{TOO_LITTLE_HISTORY}: 0 comparable runs"))
-    page = opened("overview", own_url)
-    assert "Too few nights yet to judge 32 series" in titles(page)
-    assert "32 series have too few nights to be judged yet." in notes(page)
-    assert "within its noise" not in notes(page)
-
-
 def test_medians_of_different_problems_are_not_compared() -> None:
     nights = pd.DataFrame({"median_speedup": [1.2, 0.8], "problems": [10, 3], "run_id": [4, 5]})
     assert trend_title(nights, "speedup").endswith("of different problems: 10 at first, 3 now")
-    assert change_since_last_run(nights) == (None, "3 problems, 10 in run 4")
     same = nights.assign(problems=10)
     assert trend_title(same, "speedup") == "Median speedup over 2 nights: 1.20× to 0.80×"
-    assert change_since_last_run(same)[1] == "-33.3 % since run 4"
 
 
 def test_scores_of_a_rule_on_the_data_of_its_fit_carry_a_notice(

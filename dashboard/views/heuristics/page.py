@@ -14,6 +14,7 @@ from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, finding, note, show_reasons, show_table
 from kswatch.dashboard.components.sections import show_section
 from kswatch.dashboard.data import queries as cached_queries
+from kswatch.dashboard.data.fitted_rules import in_sample_rules
 from kswatch.dashboard.formatting.labels import best_rule, percent, problem_labels, share
 from kswatch.dashboard.views.heuristics import backfill, in_sample_notice, threshold_sweep
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
@@ -77,7 +78,7 @@ def _show_empty(scope: Scope, metric: str) -> None:
 
 def _held_out_first(scope: Scope, newest: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The scores with `in_sample`: rules that were fitted to this device come last, each by its accuracy."""
-    fitted = in_sample_notice.in_sample_rules(scope.device.model, metric, scope.precision, scope.layout)
+    fitted = in_sample_rules(scope.device.model, metric, scope.precision, scope.layout)
     own = newest.assign(in_sample=newest["heuristic"].str.rpartition(" v")[0].isin(fitted))
     return own.sort_values(["in_sample", "accuracy"], ascending=[True, False])
 

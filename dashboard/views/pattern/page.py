@@ -16,10 +16,10 @@ from kswatch.dashboard.components import downloads, links, url_state
 from kswatch.dashboard.components.filters import BOX_WIDTH, Scope, choose_scope
 from kswatch.dashboard.components.panels import TITLES, chart, choose_row, finding, note
 from kswatch.dashboard.components.sections import show_section
+from kswatch.dashboard.components.verdict_rows import readable
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import count
 from kswatch.dashboard.views.heuristics.page import outcome_names
-from kswatch.dashboard.views.overview.changes import readable
 from kswatch.dashboard.views.pattern import answer, matrix, night, predicted, status
 from kswatch.dashboard.views.pattern.series_levels import RATIO_SERIES, levels_of
 from kswatch.db.records import ProblemKey
