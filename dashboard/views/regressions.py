@@ -80,7 +80,7 @@ def _show_cause(cause: str, found: Sequence[LastingChange], names: dict[int, str
         return
     chosen = found[place]
     if chosen.alert is not None:
-        links.go_to("alerts", alert=chosen.alert, state="all")
+        links.go_to("alerts", alert=chosen.alert)
     problem = chosen.worst.problem
     about = {name: getattr(problem, name) for name in ("pattern", "batch", "precision", "layout")}
     links.go_to("pattern", device=chosen.device.uuid, **about)
