@@ -15,6 +15,7 @@ import streamlit as st
 
 from kswatch.dashboard.data.store import database_url, reading_store
 from kswatch.db.alerts import precision as alert_precisions
+from kswatch.db.artifacts import stored as stored_artifacts
 from kswatch.db.gates import reads as gate_reads
 from kswatch.db.levels import lasting_changes as level_changes
 from kswatch.db.levels import stored as stored_levels
@@ -170,6 +171,7 @@ lasting_changes = cached_until_change(level_changes.lasting_changes)
 alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
+artifacts = cached_until_change(stored_artifacts.artifacts)
 gates = cached_until_change(gate_reads.gates)
 gate_cells = cached_until_change(gate_reads.gate_cells)
 gate_findings = cached_until_change(gate_reads.gate_findings)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components import code_links, links, timezone, url_state
+from kswatch.dashboard.components.artifacts import show_artifacts
 from kswatch.dashboard.components.filters import BOX_WIDTH, show_empty_store
 from kswatch.dashboard.components.panels import (
     finding,
@@ -160,6 +161,7 @@ def _one(runs: list[RunRow]) -> None:
     for event in cached_queries.run_events(run.id):
         note(f"{event.action} by {event.who}, {timezone.local(event.at)}: {event.text}", utc(event.at))
     _progress(run)
+    show_artifacts(run.id)
     status_badges(run.by_status)
     cells = cached_queries.run_cells(run.id, tuple(name for name in CELL_COLUMNS if name in MEASURED_NAMES))
     if cells.empty:

@@ -87,6 +87,9 @@ def stats(ctx: typer.Context, as_json: JsonOption = False) -> None:
 def backup(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="New file to write.")],
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="Also the files that runs keep, as reports of ncu.")
+    ] = False,
 ) -> None:
     """Back up a SQLite store while it is in use, and check the copy.
 
@@ -99,7 +102,7 @@ def backup(
 
     store = Store.open(services(ctx).database_url, create=False)
     with waiting(f"copying {store.name}"):
-        size = back_up(store, file)
+        size = back_up(store, file, artifacts)
     typer.echo(f"store {store.name}: {size / 1e6:.1f} MB copied to {file}; integrity check passed")
 
 
@@ -107,10 +110,11 @@ def backup(
 def prune(
     ctx: typer.Context,
     older_than_days: Annotated[
-        int, typer.Option(min=1, max=MOST_DAYS, help="Minimum age of the runs whose samples are deleted.")
+        int,
+        typer.Option(min=1, max=MOST_DAYS, help="Minimum age of the runs whose samples and artifacts go."),
     ],
 ) -> None:
-    """Delete the raw samples of old runs; medians, intervals and everything else are kept.
+    """Delete the raw samples and artifacts of old runs; medians, intervals and everything else are kept.
 
     \b
     Example:
@@ -118,9 +122,12 @@ def prune(
     """  # noqa: D301
     from datetime import UTC, datetime, timedelta
 
+    from kswatch.db.artifacts.stored import prune_artifacts
     from kswatch.db.maintenance.stats_and_prune import prune_samples
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
-    pruned = prune_samples(store, datetime.now(UTC) - timedelta(days=older_than_days))
-    typer.echo(f"store {store.name}: deleted samples of {pruned} measurements")
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
+    pruned, files = prune_samples(store, before), prune_artifacts(store, before)
+    kept = f" and {files} artifacts" if files else ""
+    typer.echo(f"store {store.name}: deleted samples of {pruned} measurements{kept}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kswatch.db.cli.options import LARGEST_NUMBER, DeviceOption, JsonOption, UserOption
 from kswatch.db.user_name import user_name
+from kswatch.errors import UsageError
 from kswatch.services import services
 
 if TYPE_CHECKING:
@@ -126,3 +128,37 @@ def _add_event(ctx: typer.Context, run_id: int, action: RunEventAction, user: st
     add_run_event(store, run_id, action, user or user_name(), text)
     done = {"exclude": "excluded", "include": "included again", "note": "noted"}[action]
     typer.echo(f"run {run_id} {done}: {text}")
+
+
+@app.command("artifacts")
+def list_artifacts(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False) -> None:
+    """List the files that a run keeps, such as reports of ncu."""
+    from kswatch.db.artifacts.stored import artifacts
+    from kswatch.db.json_text import to_json_text
+    from kswatch.db.store import Store
+
+    found = artifacts(Store.open(services(ctx).database_url, create=False), (run,))
+    if as_json:
+        typer.echo(to_json_text(found))
+        return
+    lines = [f"{one.id:>6}  {one.size_bytes / 1e6:>6.1f} MB  {one.kind}  {one.name}" for one in found]
+    typer.echo("\n".join(lines) or f"run {run} keeps no files")
+
+
+@app.command()
+def artifact(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Number of the artifact.")],
+    file: Annotated[Path, typer.Argument(help="New file to write.")],
+) -> None:
+    """Write a file that a run keeps, as `kswatch runs artifact 3 report.ncu-rep`."""
+    from kswatch.db.artifacts.stored import artifact_content
+    from kswatch.db.store import Store
+
+    found, content = artifact_content(Store.open(services(ctx).database_url, create=False), number)
+    try:
+        with file.open("xb") as target:
+            target.write(content)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror}); name a new file") from None
+    typer.echo(f"{file}: {found.name}, {found.size_bytes / 1e6:.1f} MB")

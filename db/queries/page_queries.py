@@ -12,6 +12,7 @@ from kswatch.db.records import FACTOR, ProblemKey
 from kswatch.db.schema.tables import (
     Alert,
     AlertEvent,
+    Artifact,
     Cell,
     GateRun,
     Measurement,
@@ -47,9 +48,9 @@ class MeasuredRevision(NamedTuple):
 
 
 def stamp(store: Store) -> str:
-    """A text that changes with every new run, verdict, alert, note or gate; equal stamps mean equal pages."""
+    """A text that changes with a new run, verdict, alert, note, gate or file; equal ones mean equal pages."""
     columns: tuple[Any, ...] = (Run.id, Run.finished_at, RunEvent.id, Verdict.run_id, AlertEvent.id)
-    columns += (GateRun.id,)
+    columns += (GateRun.id, Artifact.id)
     newest = select(*(select(func.max(column)).scalar_subquery() for column in columns))
     with store.session() as session:
         return " ".join(map(str, session.execute(newest).one()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kswatch.db.records import CounterReading
 from kswatch.db.request_queue.confirmation import problem_text
@@ -69,12 +69,27 @@ def read_counters(
 
 
 def _run(program: str, product: Sequence[str], timeout_s: float) -> str:
-    command = [program, "--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none"]
-    command += ["--profile-from-start", "off", "--metrics", ",".join(METRICS)]
+    options = ["--csv", "--page", "raw", "--print-units", "base", "--metrics", ",".join(METRICS)]
+    return run_ncu(program, options, product, timeout_s)
+
+
+def run_ncu(
+    program: str,
+    options: Sequence[str],
+    product: Sequence[str],
+    timeout_s: float,
+    variables: Mapping[str, str] = {},  # noqa: B006  (only read)
+) -> str:
+    """What ncu prints with these options on one launch of a product: its problem, implementation and seed.
+
+    Raises:
+        CountersRefused: ncu refuses, fails or takes too long.
+    """
+    command = [program, *options, "--clock-control", "none", "--profile-from-start", "off"]
     command += python_command("kswatch.profiler.backends.ncu_target", *product)
     try:
         done = subprocess.run(
-            command, env=child_environment(), capture_output=True, text=True, timeout=timeout_s
+            command, env=child_environment(variables), capture_output=True, text=True, timeout=timeout_s
         )
     except subprocess.TimeoutExpired:
         raise CountersRefused(f"ncu took longer than {timeout_s:g} s and was killed") from None

@@ -69,6 +69,9 @@ def profile(
     counters: Annotated[
         bool, typer.Option("--counters", help="Also read hardware counters, with NVIDIA's ncu.")
     ] = False,
+    ncu_report: Annotated[
+        bool, typer.Option("--ncu-report", help="Keep ncu's report of each product of fused, to download.")
+    ] = False,
     protocol: Annotated[
         str, typer.Option(help="own, or paper: the protocol of the paper's authors, for comparison.")
     ] = "own",
@@ -109,6 +112,7 @@ def profile(
       kswatch profile --problem 6,64,64,1,25088,fp16,batch_last --device cuda
       kswatch profile paper --device sim:h200 --budget 3h --dry-run --json
       kswatch profile --pattern 6,64,64,1 --device cuda --counters
+      kswatch profile --pattern 6,64,64,1 --device cuda --ncu-report
       kswatch profile --resume                  # the newest interrupted run
       kswatch profile --resume 12 --json
     """  # noqa: D301  (\b keeps the lines of the examples)
@@ -127,11 +131,28 @@ def profile(
             result = _resume(store, suite, device, budget_s, context)
         else:
             result = _run(store, suite, device, filters, budget_s, context)
+        if ncu_report and result.state == "finished":
+            _keep_reports(store, result.run)
         _show(store, result, as_json)
     if result.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.by_status.get("incorrect"):
         raise typer.Exit(EXIT_INCORRECT)
+
+
+def _keep_reports(store: Store, run_id: int) -> None:
+    """Keep ncu's reports where it is there; a run without them is no failure."""
+    from kswatch.errors import MeasurementError
+    from kswatch.profiler.runs.ncu_reports import keep_reports
+
+    def note(sentence: str) -> None:
+        typer.echo(f"kswatch: {sentence}", err=True)
+
+    try:
+        kept = keep_reports(store, run_id, note)
+        note(f"{kept} reports of ncu are kept; `kswatch runs artifacts {run_id}` lists them")
+    except MeasurementError as error:
+        note(str(error))
 
 
 def _run(

@@ -25,6 +25,7 @@ CHOSEN = {
     "request": {"state", "kind"},
     "request_event": {"action"},
     "worker": {"role"},
+    "artifact": {"kind"},
     "gate_run": {"kind", "outcome", "base_commit", "head_commit"},
     "gate_cell": {"verdict", "base_status"},
     "gate_finding": {"state"},

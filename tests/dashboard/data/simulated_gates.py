@@ -1,9 +1,10 @@
-"""Gates of planted truth: one that regressed, its static gate, one that does not build."""
+"""Gates of planted truth: one that regressed, its static gate, one that does not build; and a run's file."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from kswatch.db.artifacts.stored import add_artifact
 from kswatch.db.gates.recording import record_gate
 from kswatch.db.gates.records import CodeFinding, GateCellRecord, GateRecord, KernelCode
 from kswatch.db.queries.basic import devices, runs
@@ -54,6 +55,7 @@ def fill_gates(store: Store) -> None:
         reason=f"head: it does not compile\nerror: {NASTY}",
     )
     record_gate(store, broken, device=devices(store)[0].uuid)
+    add_artifact(store, newest, "ncu", f"run {NASTY}.ncu-rep", b"report")
 
 
 def _cell(number: int) -> GateCellRecord:

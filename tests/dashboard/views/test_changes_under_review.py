@@ -55,3 +55,10 @@ def test_machine_code_is_aligned_around_its_differences() -> None:
     lines = list(side_by_side(KernelCode("k", "sm_90", base, head)))
     assert ("line 9", "|", "line nine") in lines and ("", ">", "line 20") in lines
     assert ("line 0", " ", "line 0") not in lines and ("line 8", " ", "line 8") in lines
+
+
+def test_a_run_offers_the_files_that_it_keeps(seen: Opened) -> None:
+    page = seen("runs")
+    (button,) = page.get("download_button")
+    assert "1 file" in [fold.label for fold in page.expander]
+    assert "<b>" not in button.proto.label and "0\\.0 MB" in button.proto.label

@@ -1,0 +1,1 @@
+"""Files that runs keep, such as reports of `ncu`."""
