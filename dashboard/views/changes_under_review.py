@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 import streamlit as st
 
-from kswatch.dashboard.components import timezone, url_state
+from kswatch.dashboard.components import code_links, timezone, url_state
 from kswatch.dashboard.components.panels import (
     empty_state,
     finding,
@@ -85,6 +85,10 @@ def _show_gate(one: GateRow) -> None:
             origin_badge("simulated")
     about = [one.subject, one.author and f"by {one.author}", one.outcome, duration(one.seconds), one.host]
     note(" · ".join(filter(None, about)))
+    if one.base_commit:
+        st.caption(f"Commits {code_links.range_link(one.base_commit, one.head_commit)}")
+    else:
+        st.caption(f"Commit {code_links.commit_link(one.head_commit)}")
     for text in one.notes:
         note(text)
     if one.reason:

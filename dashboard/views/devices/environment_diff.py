@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from kswatch.dashboard.components import code_links
 from kswatch.dashboard.components.panels import finding, note, show_table
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import revision_label
@@ -28,12 +29,21 @@ def show_difference(before: RunRow, after: RunRow) -> None:
     if changed:
         finding(f"Changes in environment and revision ({len(changed)})")
         show_table(pd.DataFrame(changed, columns=titles))
+        _commits(before, after)
     else:
         note("Same environment and revision: only the machine itself can have changed.")
     same = _unchanged(before, after)
     if same:
         with st.expander(f"Unchanged ({len(same)})"):
             show_table(pd.DataFrame(same, columns=["property", "value"]))
+
+
+def _commits(before: RunRow, after: RunRow) -> None:
+    """Draw links to both commits and to those between them."""
+    if before.revision and after.revision and before.revision.commit != after.revision.commit:
+        good, bad = before.revision.commit, after.revision.commit
+        both = " and ".join(map(code_links.commit_link, (good, bad)))
+        st.caption(f"Commits {both}; between them: {code_links.range_link(good, bad)}")
 
 
 def _as_text(value: object) -> str:

@@ -1,12 +1,17 @@
 """Commits as Markdown and in tables, with and without the address of the repository."""
 
+from collections.abc import Callable
+
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.components import code_links
 from kswatch.dashboard.data.server_settings import REPOSITORY_URL
 from kswatch.dashboard.formatting.labels import literal
+from kswatch.db.queries import basic as queries
 from kswatch.db.queries.page_queries import MeasuredRevision
 from kswatch.db.records import RevisionRecord
+from kswatch.db.store import Store
 from tests.dashboard.simulated_store import NASTY
 
 GOOD, BAD = "a" * 40, "b" * 40
@@ -45,3 +50,15 @@ def test_a_column_of_a_table_shows_the_end_of_each_address(linked: None) -> None
     ends = (f"compare/{'a' * 12}...{'b' * 12}", f"commit/{'b' * 12}")
     assert cells == [f"{REPOSITORY}/{end}" for end in ends]
     assert column["type_config"]["display_text"] == "([0-9a-f.]+)$"
+
+
+def test_a_comparison_links_both_commits_and_their_range(
+    linked: None, simulated_url: str, opened: Callable[..., AppTest]
+) -> None:
+    page = opened("compare", simulated_url, before="5", after="7")
+    before, after = (queries.run(Store.open(simulated_url), run).revision for run in (5, 7))
+    assert before and after
+    (shown,) = [one.value for one in page.caption if one.value.startswith("Commits ")]
+    assert f"({REPOSITORY}/commit/{before.commit[:12]})" in shown
+    assert f"({REPOSITORY}/commit/{after.commit[:12]})" in shown
+    assert f"({REPOSITORY}/compare/{before.commit[:12]}...{after.commit[:12]})" in shown
