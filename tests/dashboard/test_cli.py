@@ -9,6 +9,7 @@ import pytest
 
 import kswatch
 from kswatch.ci.config import CiConfig
+from kswatch.composition import compose
 from kswatch.dashboard.auth.attempts import read_networks
 from kswatch.dashboard.cli import HOST, refuse_taken_port, streamlit_arguments
 from kswatch.dashboard.config import DashboardConfig
@@ -88,3 +89,16 @@ def test_no_page_is_named_like_a_module_of_python_or_a_folder_of_the_project() -
     assert not names & (
         set(sys.stdlib_module_names) | {"profiler", "kernels", "dashboard", "db", "ci", "tests"}
     )
+
+
+def test_the_repository_is_the_configured_one_else_that_of_the_git_remote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compose(None).repository_url() is None
+    remote = "https://user:secret@host.example/owner/name.git"
+    for arguments in (("init", "--quiet"), ("remote", "add", "origin", remote)):
+        subprocess.run(["git", *arguments], check=True)
+    assert compose(None).repository_url() == "https://host.example/owner/name"
+    (tmp_path / "kswatch.toml").write_text('[dashboard]\nrepository_url = "https://github.com/owner/other"\n')
+    assert compose(None).repository_url() == "https://github.com/owner/other"
