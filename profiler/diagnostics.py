@@ -28,7 +28,7 @@ from kswatch.services import is_in_future
 if TYPE_CHECKING:
     from kswatch.db.store import Store
 
-OPENCL = ("lazylinop", "cpu")
+BY_POCL = ("lazylinop", "cpu")
 """The rival that computes by OpenCL, and on what kind of device."""
 NAME = "kswatch"
 """The distribution and its one import name."""
@@ -200,17 +200,17 @@ def rivals() -> Iterator[Check]:
         kind = next((one for one in kinds if one in libraries.needed), None)
         if kind is None:
             continue
-        reason = missing_libraries(rival, kind) or (_opencl_refusal() if (rival, kind) == OPENCL else None)
+        reason = missing_libraries(rival, kind) or (_opencl_refusal() if (rival, kind) == BY_POCL else None)
         versions = ", ".join(f"{name} {text}" for name, text in rival_versions(kind).get(rival, {}).items())
         yield Check("rival", True, f"{rival}: {reason or versions}")
 
 
 def _opencl_refusal() -> str | None:
     """Why no OpenCL of this machine computes on its CPU; a tiny program shows whether one does."""
-    from kswatch.kernels.baselines.pocl import working_pocl
+    from kswatch.kernels.baselines.lazylinop import usable_pocl
 
     try:
-        working_pocl(devices.cpu_threads())
+        usable_pocl(devices.cpu_threads())
     except KswatchError as error:
         return str(error)
     return None

@@ -6,14 +6,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.baselines import pocl
+from kswatch.kernels.baselines import lazylinop
 
 UNKNOWN_CPU = (
     "clBuildProgram failed: BUILD_PROGRAM_FAILURE\nerror: unknown target CPU 'znver4'\nDevice: pthread"
 )
 
 
-def platform(release: str, error: str | None = None, threads: int = 2, name: str = pocl.NAME):
+def platform(release: str, error: str | None = None, threads: int = 2, name: str = lazylinop.POCL):
     """A platform of one device, whose compiler fails with the error."""
     device = SimpleNamespace(max_compute_units=threads, error=error, release=release)
     return SimpleNamespace(
@@ -41,15 +41,15 @@ def platforms(monkeypatch):
     module = ModuleType("pyopencl")
     module.Error, module.get_platforms = NoPlatform, get_platforms
     monkeypatch.setitem(sys.modules, "pyopencl", module)
-    monkeypatch.setattr(pocl, "_compute", compute)
-    monkeypatch.setenv(pocl.THREADS_VARIABLE, "2")
-    pocl.working_pocl.cache_clear()
+    monkeypatch.setattr(lazylinop, "_compute", compute)
+    monkeypatch.setenv(lazylinop.POCL_THREADS, "2")
+    lazylinop.usable_pocl.cache_clear()
     yield found
-    pocl.working_pocl.cache_clear()
+    lazylinop.usable_pocl.cache_clear()
 
 
 def chosen_release() -> str:
-    return pocl.working_pocl(2)[1].release
+    return lazylinop.usable_pocl(2)[1].release
 
 
 def test_the_newest_pocl_is_taken(platforms) -> None:
@@ -65,16 +65,16 @@ def test_a_pocl_that_does_not_know_this_cpu_is_passed_over(platforms, works: str
     assert chosen_release() == works
 
 
-def test_without_a_working_pocl_the_reason_of_each_and_the_cure_are_given(platforms) -> None:
+def test_without_a_usable_pocl_the_reason_of_each_and_the_cure_are_given(platforms) -> None:
     platforms += [platform("3.0-rc2", UNKNOWN_CPU), platform("3.1+debian", threads=8)]
     with pytest.raises(UnsupportedError) as caught:
-        pocl.working_pocl(2)
+        lazylinop.usable_pocl(2)
     assert str(caught.value) == (
         "pocl 3.1: it computes on 8 threads instead of 2; "
-        f"pocl 3.0: RuntimeError: error: unknown target CPU 'znver4'; {pocl.CURE}"
+        f"pocl 3.0: RuntimeError: error: unknown target CPU 'znver4'; {lazylinop.CURE}"
     )
 
 
 def test_a_machine_without_opencl_is_given_the_cure(platforms) -> None:
     with pytest.raises(UnsupportedError, match="no pocl is found; .*apt install pocl-opencl-icd"):
-        pocl.working_pocl(2)
+        lazylinop.usable_pocl(2)

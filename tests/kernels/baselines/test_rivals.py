@@ -14,7 +14,7 @@ import torch
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.baselines import compiled, cutensor, lazylinop, triton
-from kswatch.kernels.baselines.pocl import working_pocl
+from kswatch.kernels.baselines.lazylinop import usable_pocl
 from kswatch.kernels.baselines.rival import quickest, sample_input
 from kswatch.kernels.catalogue import RIVALS, implementation
 from kswatch.kernels.pattern import Pattern
@@ -231,7 +231,7 @@ def test_lazylinop_is_right_where_it_computes(assert_product) -> None:
         problem = Problem(Pattern(*pattern), 64, "fp32", "batch_last")
         assert_product(*build(rival, problem), "batch_last")
     assert torch.get_num_threads() == threads
-    assert working_pocl(threads)[1].max_compute_units == threads
+    assert usable_pocl(threads)[1].max_compute_units == threads
     first, second = (rival.build(problem, make_operands(problem, CPU, 0)[0]) for _ in range(2))
     x = sample_input(problem, CPU)
     kept = first(x).clone()
