@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.db.records import IMPLEMENTATIONS, CounterReading
 from kswatch.kernels import catalogue
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
@@ -25,10 +25,13 @@ from kswatch.profiler.simulated.board import Board
 from kswatch.profiler.simulated.cost_model import Truth, truth_of
 from kswatch.profiler.simulated.cuda import Launch, SimulatedCuda
 from kswatch.profiler.simulated.nvml import SimulatedNvml
+from kswatch.profiler.subjects.cells import memory_bytes
 from kswatch.profiler.subjects.demand import demand_of
-from kswatch.profiler.subjects.problems import AnyProblem
+from kswatch.profiler.subjects.problems import AnyProblem, ModelForward
 
 GEMM_SIZE = 8192
+AMPERE = 80
+"""The compute capability from which on a board has tf32, bf16 and 2:4 sparsity."""
 FLOAT64_SHARE = 0.8
 """Share of the fp32 peak that float64 reaches on tensor cores (A100 and newer); half on older boards."""
 CHECK_PASSES = 4
@@ -84,9 +87,22 @@ class SimulatedBackend(GpuBackend):
 
     def unsupported(self, problem: AnyProblem) -> str | None:
         """The reason why the board's generation lacks the precision; None where it has it."""
-        if problem.precision in ("tf32", "bf16") and self.board.model.capability < 80:
+        if problem.precision in ("tf32", "bf16") and self.board.model.capability < AMPERE:
             return f"{problem.precision} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
         return None
+
+    def linear_share(self, problem: AnyProblem, cell: Any) -> float | None:  # noqa: ANN401
+        """Share of a model's time in linear layers; None for others."""
+        if not isinstance(problem, ModelForward):
+            return None
+        from kswatch.profiler.simulated.structured_costs import linear_share
+
+        return linear_share(self._spec, problem, cell)
+
+    def peak_bytes(self, problem: AnyProblem, cell: str, seed: int) -> int | None:
+        """See `Backend`; of a layer or a model what planning expects, since nothing is allocated."""
+        del seed
+        return None if isinstance(problem, Problem) else memory_bytes(problem, cell)
 
     def free_bytes(self) -> int:
         """See `Backend`."""
@@ -147,12 +163,13 @@ class SimulatedWorkload(Workload):
         self._backend = backend
         self._problem = problem
         self._output_bytes: dict[str, int] = {}
+        self._cells: dict[str, Any] = {}
         self._plan_index = seed
         """Index in the plan, by which sessions seed problems: so faults hit a fixed cell."""
         # to create and copy operands, and to compute a float64 product
         board = backend.board
         sheet = next(sheet for name, sheet in DATASHEETS if name in board.model.name)
-        share = FLOAT64_SHARE if board.model.capability >= 80 else FLOAT64_SHARE / 2
+        share = FLOAT64_SHARE if board.model.capability >= AMPERE else FLOAT64_SHARE / 2
         self._float64_flops_per_s = share * sheet.fp32_flops_per_s
         seconds = 2e-3
         if isinstance(problem, Problem):
@@ -166,7 +183,13 @@ class SimulatedWorkload(Workload):
         if lacking or isinstance(self._problem, Problem):
             return lacking
         reason: str | None = implementation.reason(self._problem, "cuda")
+        if reason is None and implementation.name.startswith("two_four") and self._is_before_ampere:
+            return "2:4 sparsity needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
         return reason
+
+    @property
+    def _is_before_ampere(self) -> bool:
+        return self._backend.board.model.capability < AMPERE
 
     def prepare(self, implementation: Any) -> Launchable:  # noqa: ANN401
         """See `Workload`."""
@@ -176,7 +199,7 @@ class SimulatedWorkload(Workload):
         demand = demand_of(problem, implementation)
         sets, complete = rotated_sets(demand, self._backend.cache_bytes, implementation.memory_bytes(problem))
         set_bytes = demand.compulsory_bytes
-        self._output_bytes[name] = demand.output_bytes
+        self._output_bytes[name], self._cells[name] = demand.output_bytes, implementation
         if not isinstance(problem, Problem):  # each cell has weights and a reference of its own
             self._backend.board.clock.advance(demand.flops / self._float64_flops_per_s)
 
@@ -218,6 +241,11 @@ class SimulatedWorkload(Workload):
         board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
         wrong_at = board.options.wrong_at
         return WRONG if wrong_at and self._number(launchable.name) == wrong_at else RIGHT
+
+    def figures(self, launchable: Launchable) -> tuple[CounterReading, ...]:
+        """See `Workload`."""
+        share = self._backend.linear_share(self._problem, self._cells[launchable.name])
+        return () if share is None else (CounterReading("linear_share", share, None),)
 
     def close(self) -> None:
         """See `Workload`."""

@@ -65,7 +65,12 @@ def _product(spec: SimulatedSpec, problem: Problem, name: str) -> Truth:
     return truth_of(spec, problem, implementation(USUAL if name == STOCK else name))
 
 
-def _model(spec: SimulatedSpec, forward: ModelForward, cell: ModelCell) -> Truth:
+def linear_share(spec: SimulatedSpec, forward: ModelForward, cell: ModelCell) -> float:
+    """Share of a forward's time in its linear layers."""
+    return _linear_layers(spec, forward, cell).time_ms / _model(spec, forward, cell).time_ms
+
+
+def _linear_layers(spec: SimulatedSpec, forward: ModelForward, cell: ModelCell) -> Truth:
     model, variant = cell.model, cell.variant
     block = []
     for module, shape in model.layers(forward.batch, forward.precision):
@@ -73,8 +78,12 @@ def _model(spec: SimulatedSpec, forward: ModelForward, cell: ModelCell) -> Truth
         structure = Structure(DENSE) if chain is None else Structure("ks", _size(chain))
         name = DENSE if chain is None else variant.implementation
         block.append(_layer(spec, shape, structure, name))
+    return _scaled(_total(block), model.blocks)
+
+
+def _model(spec: SimulatedSpec, forward: ModelForward, cell: ModelCell) -> Truth:
     between = _between_ms(spec, forward, cell)
-    products = _scaled(_total(block), model.blocks)
+    products = _linear_layers(spec, forward, cell)
     cold_ms, hot_ms = products.time_ms + between, (products.hot_ms or products.time_ms) + between
     return Truth(cold_ms, hot_ms, products.power_w, products.noise, products.memory)
 

@@ -6,6 +6,7 @@ import pytest
 
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.kernels import catalogue
+from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices import discovery as devices
@@ -18,6 +19,8 @@ from kswatch.profiler.measurement.loop import measure_problem
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.simulated.backend import SimulatedBackend
 from kswatch.profiler.simulated.board import Board
+from kswatch.profiler.subjects.cells import structured_cell
+from kswatch.profiler.subjects.problems import ModelForward
 
 PROBLEM = Problem(Pattern(6, 64, 64, 4), 25_088, "fp16", "batch_last")
 QUICK = MeasureSettings(half_width=0.05)
@@ -122,3 +125,34 @@ def test_a_wrong_result_is_incorrect_and_a_slower_one_is_slower():
 def test_a_broken_process_ends_the_problem():
     with pytest.raises(MeasurementError, match="illegal memory access"):
         measured("sim:h200?seed=1&sticky_at=2")
+
+
+def measured_cells(board: str, problem, *names: str):
+    """The records of cells of a layer or a model on a simulated board."""
+    cells = [structured_cell(problem, name) for name in names]
+    backend = SimulatedBackend(parse(board))
+    return measure_problem(problem, cells, devices.find(board), QUICK, backend=backend)
+
+
+def test_a_model_has_its_share_of_linear_layers_and_a_layer_its_memory():
+    dense, chain = measured_cells("sim:h200", ModelForward("vit_s16", 196, 8), "dense/fair", "ks/fused")
+    shares = [record.counters[0].value for record in (dense, chain)]
+    assert [record.counters[0].name for record in (dense, chain)] == ["linear_share"] * 2
+    assert 0 < shares[1] < shares[0] < 1
+    layer = LayerShape(1024, 4096, 196)
+    (record,) = measured_cells("sim:h200", layer, "dense/linear")
+    assert record.counters == ()
+    assert record.memory_peak_bytes >= 4 * (1024 * 4096 + 196 * (1024 + 4096))
+
+
+def test_sparse_tensor_cores_are_those_of_ampere_and_newer_boards_in_16_bits():
+    layer, cell = LayerShape(1024, 4096, 196, "fp16"), "two_four/semi_structured"
+    for board, status in (("sim:h200", "ok"), ("sim:v100", "unsupported")):
+        (record,) = measured_cells(board, layer, cell)
+        assert record.status == status
+        assert status == "ok" or "8.0 (Ampere)" in record.reason
+    (record,) = measured_cells("sim:h200", LayerShape(1024, 4096, 196), cell)
+    assert (record.status, record.reason) == (
+        "unsupported",
+        "torch computes 2:4 sparsity in fp16 and bf16, not in fp32",
+    )
