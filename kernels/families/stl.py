@@ -13,6 +13,20 @@ RANKS = (16, 24, 32)
 """The tile and the ranks in `sizes`."""
 STOCK = "stl_bmm"
 """The whole layer as an expert writes it with stock torch."""
+ONE_PASS = "stl_one_pass"
+"""Encoding, core and decoding in one pass over X, on a CPU."""
+
+
+def one_pass_reason(size: Size, precision: str, layout: str, device_kind: str) -> str | None:
+    """Why there is no such layer in one pass, as a sentence; None where there is."""
+    if device_kind != "cpu":
+        return "one pass over a Strassen-Tile layer is a product of the CPU twin; on a GPU name its core"
+    if (precision, layout) != ("fp32", "batch_first"):
+        return "one pass over a Strassen-Tile layer is compiled for fp32 in batch_first"
+    if size[0] != TILE or size[1] not in RANKS:
+        ranks = ", ".join(map(str, RANKS))
+        return f"one pass over a Strassen-Tile layer is compiled for tile {TILE} and rank {ranks}"
+    return None
 
 
 class StrassenTile(Family):
@@ -25,8 +39,8 @@ class StrassenTile(Family):
     statement = "tiles of t x t encoded to r channels, r products, decoded (arXiv 2503.12211)"
     size_names = ("tile", "rank")
     typical_size = (TILE, 24)
-    implementations: ClassVar[tuple[str, ...]] = (STOCK, *CHAIN_IMPLEMENTATIONS)
-    """Stock torch, or the core product by an implementation of its pattern."""
+    implementations: ClassVar[tuple[str, ...]] = (STOCK, ONE_PASS, *CHAIN_IMPLEMENTATIONS)
+    """Stock torch, one pass, or the core product by an implementation of its pattern."""
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """Tiles of 4 x 4 with r = 16, 24 and 32, at each share: r/t² of dense."""
@@ -42,6 +56,15 @@ class StrassenTile(Family):
             if features % size[0]:
                 return f"{features} {side} are not a multiple of the tile {size[0]}"
         return None
+
+    def implementation_reason(
+        self, shape: LayerShape, size: Size, implementation: str, device_kind: str
+    ) -> str | None:
+        """See `Family`."""
+        reason = super().implementation_reason(shape, size, implementation, device_kind)
+        if reason is None and implementation == ONE_PASS:
+            return one_pass_reason(size, shape.precision, shape.layout, device_kind)
+        return reason
 
     def parameters(self, in_features: int, out_features: int, size: Size) -> int:
         """The encoded weight, r/t² of dense, the encoder of X and the decoder."""

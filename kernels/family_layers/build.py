@@ -12,10 +12,11 @@ from kswatch.errors import UnsupportedError
 from kswatch.kernels.catalogue import implementation as find_implementation
 from kswatch.kernels.families.base import ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
-from kswatch.kernels.families.stl import STOCK, StrassenTile
+from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
 from kswatch.kernels.family_layers.dense_layer import DenseLayer
 from kswatch.kernels.family_layers.st_linear import STLinear
 from kswatch.kernels.family_layers.two_four_layer import TwoFourLayer, two_four_reason
+from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.layer.algorithm_choice import AUTO
 from kswatch.kernels.linear import KSLinear
@@ -37,6 +38,8 @@ def unsupported_reason(
         return two_four_reason(shape, device)
     if implementation in (AUTO, STOCK):
         return None
+    if implementation == ONE_PASS:
+        return twin.unsupported(factor_problems(structure, shape)[0])
     problems = factor_problems(structure, shape)
     reasons = (find_implementation(implementation).unsupported(one, device) for one in problems)
     return next((reason for reason in reasons if reason is not None), None)

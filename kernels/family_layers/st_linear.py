@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from kswatch.errors import UsageError
+from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.catalogue import implementation
-from kswatch.kernels.families.stl import STOCK
+from kswatch.kernels.families.stl import ONE_PASS, STOCK, one_pass_reason
 from kswatch.kernels.family_layers.tiles import padded, tiles_of, untiled
+from kswatch.kernels.fused.cpu_twin import one_pass
 from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE
 from kswatch.kernels.layer.factor import KSFactor
+from kswatch.kernels.layer.prepared_products import PRECISION_OF
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Layout
+
+FUSED = "fused"
 
 
 class STLinear(nn.Module):
@@ -28,6 +32,8 @@ class STLinear(nn.Module):
     The core product is Kronecker-sparse with pattern (1, m/t, k/t, r) and is computed by any implementation;
     `stl_bmm` is the layer as an expert writes it with stock torch, without that pattern's permutations:
     gather, one product to encode, `torch.bmm` over the channels, one product to decode, scatter.
+    `stl_one_pass` does all in one pass on a CPU (fp32, `batch_first`, t = 4, r = 16, 24 or 32); where a
+    gradient is wanted the core is computed by `fused` instead.
 
     Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes are
     flattened to rows.
@@ -63,7 +69,7 @@ class STLinear(nn.Module):
             )
         if layout not in LAYOUTS:
             raise UsageError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
-        if algorithm not in (AUTO, MEASURE, STOCK):
+        if algorithm not in (AUTO, MEASURE, STOCK, ONE_PASS):
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
         self.in_features, self.out_features, self.tile, self.rank = in_features, out_features, tile, rank
@@ -74,7 +80,7 @@ class STLinear(nn.Module):
         self.decoder = nn.Parameter(torch.empty(tile**2, rank, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
         self._channels: torch.Tensor | None = None
-        """Ŵ as (r, k/t, m/t) for `stl_bmm`, while frozen."""
+        """Ŵ as (r, k/t, m/t) for `stl_bmm`, or packed for `stl_one_pass`, while frozen."""
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -148,11 +154,28 @@ class STLinear(nn.Module):
             )
         flat = _as_matrix(x, features_last)
         rows = flat.shape[0 if features_last else 1]
-        y = self.decode(self.multiply(self.encode(flat)), rows)
+        if self.algorithm == ONE_PASS and not self._wants_gradient(x):
+            y = self._in_one_pass(flat)
+        else:
+            y = self.decode(self.multiply(self.encode(flat)), rows)
         if self.bias is not None:
             y = y + (self.bias if features_last else self.bias[:, None])
         shape = (*x.shape[:-1], self.out_features) if features_last else (self.out_features, *x.shape[1:])
         return y.view(shape)
+
+    def _wants_gradient(self, x: torch.Tensor) -> bool:
+        own = (x, *self.parameters(recurse=True))
+        return torch.is_grad_enabled() and any(one.requires_grad for one in own)
+
+    def _in_one_pass(self, x: torch.Tensor) -> torch.Tensor:
+        weight: Any = self.core.weight
+        precision = PRECISION_OF.get(weight.dtype, "fp64")
+        if reason := one_pass_reason((self.tile, self.rank), precision, self.layout, x.device.type):
+            raise UnsupportedError(reason)
+        if x.dtype != weight.dtype:
+            raise UsageError(f"the input is {x.dtype}, the layer's weights are {weight.dtype}; use .to()")
+        packed = one_pass.pack(weight) if self._channels is None else self._channels
+        return one_pass.multiply(packed, self.encoder, self.decoder, x, self.out_features)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """The channels of each tile of X, (rows, k) or (k, rows): the core's input.
@@ -174,7 +197,7 @@ class STLinear(nn.Module):
         """The core product, with shapes as in `encode` and m in place of k."""
         if self.algorithm == STOCK:
             return torch.bmm(encoded, self._weight_by_channel() if self._channels is None else self._channels)
-        return self.core(encoded, self.algorithm, self.layout)
+        return self.core(encoded, FUSED if self.algorithm == ONE_PASS else self.algorithm, self.layout)
 
     def decode(self, product: torch.Tensor, rows: int) -> torch.Tensor:
         """Y, (rows, m) or (m, rows), of the core's output."""
@@ -198,6 +221,8 @@ class STLinear(nn.Module):
         """Keep the core's laid-out weights until `unfreeze`, as `KSLinear.freeze` does; returns the layer."""
         if self.algorithm == STOCK:
             self._channels = self._weight_by_channel().detach()
+        elif self.algorithm == ONE_PASS:
+            self._channels = one_pass.pack(self.core.weight)
         else:
             self.core.kept.freeze(self.core.weight, None)
         return self

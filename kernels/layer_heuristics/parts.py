@@ -13,7 +13,7 @@ import numpy as np
 
 from kswatch.kernels.families.base import ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
-from kswatch.kernels.families.stl import STOCK, StrassenTile
+from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
 from kswatch.kernels.heuristics.base import DeviceFacts
 from kswatch.kernels.heuristics.cost_model import Floats, term_table
 from kswatch.kernels.heuristics.learned import layer_choice
@@ -49,7 +49,7 @@ def parts_of(
     if isinstance(found, ChainFamily):
         problems = found.factor_problems(shape, structure.size)
         return tuple(_factor(one, implementation, facts) for one in problems)
-    if isinstance(found, StrassenTile):
+    if isinstance(found, StrassenTile) and implementation != ONE_PASS:
         return _tile_parts(found, structure, shape, implementation, facts)
     if structure.family_name != "dense":
         return ()

@@ -12,6 +12,7 @@ from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.families.catalogue import Structure, structures
 from kswatch.kernels.families.ks import PUBLISHED as PUBLISHED_CHAINS
 from kswatch.kernels.families.ks import as_chain
+from kswatch.kernels.families.stl import ONE_PASS
 from kswatch.kernels.families.stl import STOCK as STL_BY_TORCH
 from kswatch.kernels.models.base import AUTO, DENSE, FAIR, FUSED, MODEL_BASELINES, PUBLISHED, Model
 from kswatch.kernels.models.catalogue import find_model
@@ -39,6 +40,8 @@ LAYER_BATCHES = (1, 16, 196, 1568, 25_088)
 USUAL_BASELINE = "bmm"
 COMPARED_RANK = (4, 24)
 """The tile and rank at which `stl` is also measured by torch alone."""
+ONE_PASS_SHAPES = ((384, 1536), (1024, 4096))
+"""Layers at which it is also measured in one pass."""
 MODEL_BATCHES = (1, 8, 128)
 CPU_MODEL_BATCHES = (1, 8)
 
@@ -60,7 +63,7 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
     """The cells of a layer of this shape, the dense one first.
 
     Each family at each share of the dense parameters, by `fused` where that computes it; published chains
-    also by `bmm`, and one size of `stl` also by torch alone.
+    also by `bmm`, and one size of `stl` also by torch alone, of some shapes in one pass as well.
     """
     found: list[str] = []
     for structure in structures(in_features, out_features):
@@ -71,6 +74,8 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
             found.append(cell_name(str(structure), USUAL_BASELINE))
         if structure.family_name == "stl" and structure.size == COMPARED_RANK:
             found.append(cell_name(str(structure), STL_BY_TORCH))
+            if (in_features, out_features) in ONE_PASS_SHAPES:
+                found.append(cell_name(str(structure), ONE_PASS))
     return tuple(found)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from kswatch.errors import UsageError
-from kswatch.kernels.families.stl import STOCK
+from kswatch.errors import UnsupportedError, UsageError
+from kswatch.kernels.families.stl import ONE_PASS, STOCK
 from kswatch.kernels.family_layers.st_linear import STLinear
 from kswatch.kernels.problem import LAYOUTS, Layout
 
@@ -200,3 +200,48 @@ def test_a_layer_refuses_inputs_and_coders_of_other_shapes() -> None:
         STLinear(16, 8)(torch.randn(4, 8))
     with pytest.raises(UsageError, match="not of shapes"):
         STLinear.from_linear(nn.Linear(16, 8), torch.ones(7, 4), torch.ones(6, 4), torch.ones(4, 7))
+
+
+@pytest.mark.parametrize("rank", [16, 24, 32])
+@pytest.mark.parametrize("sides", [(4, 4), (36, 52), (380, 68)])
+def test_one_pass_gives_the_layer_for_any_number_of_rows_and_threads(rank: int, sides) -> None:
+    torch.manual_seed(rank)
+    layer = STLinear(*sides, 4, rank, bias=True, algorithm=ONE_PASS).requires_grad_(False)
+    exact = copy.deepcopy(layer).double()
+    exact.algorithm = "auto"
+    threads = torch.get_num_threads()
+    for rows, count in ((1, 1), (7, 2), (50, 1), (1001, 2)):
+        x = torch.randn(rows, sides[0])
+        torch.set_num_threads(count)
+        y, truth = layer(x), exact(x.double())
+        torch.set_num_threads(threads)
+        assert float((y - truth).norm() / truth.norm()) < 1e-6
+        assert float((y - truth).abs().max() / truth.square().mean().sqrt()) < 1e-5
+    assert torch.equal(layer.freeze()(x), y)
+    assert layer(x[:0]).shape == (0, sides[1])
+
+
+def test_one_pass_computes_gradients_by_its_factors() -> None:
+    torch.manual_seed(0)
+    one_pass, by_factors = (STLinear(16, 24, 4, 16, algorithm=name) for name in (ONE_PASS, "fused"))
+    by_factors.load_state_dict(one_pass.state_dict())
+    x = torch.randn(9, 16)
+    for layer in (one_pass, by_factors):
+        layer(x).square().sum().backward()
+    for one, other in zip(one_pass.parameters(), by_factors.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rank": 20}, "compiled for tile 4 and rank"),
+        ({"tile": 2}, "compiled for tile 4"),
+        ({"dtype": torch.bfloat16}, "compiled for fp32"),
+        ({"layout": "batch_last"}, "in batch_first"),
+    ],
+)
+def test_one_pass_refuses_what_is_not_compiled(changes, reason: str) -> None:
+    layer = STLinear(16, 16, **{"tile": 4, "rank": 16} | changes, algorithm=ONE_PASS).requires_grad_(False)
+    with pytest.raises(UnsupportedError, match=reason):
+        layer(torch.randn(16, 16, dtype=layer.encoder.dtype))

@@ -9,6 +9,7 @@
 #include "twin_batch_first.hpp"
 #include "twin_batch_last.hpp"
 #include "twin_speed.hpp"
+#include "twin_strassen.hpp"
 
 namespace {
 
@@ -88,3 +89,26 @@ EXPORTED int32_t kswatch_twin_multiply_weights(const void* plan, const void* wei
 }
 
 EXPORTED void kswatch_twin_close(void* plan) { delete static_cast<Plan*>(plan); }
+
+// Floats of the packed weights of a Strassen-Tile layer of 4 x 4 tiles; 0 for a rank that is not compiled.
+EXPORTED int64_t kswatch_twin_strassen_words(const StrassenShape* shape, int32_t rank) {
+  return with_strassen(*shape, rank, [](const auto& layer) { return layer.words(); });
+}
+
+// Packs contiguous weights of shape (m/4, k/4, r); returns 1, or 0 for a rank that is not compiled.
+EXPORTED int32_t kswatch_twin_strassen_pack(const StrassenShape* shape, int32_t rank, const float* weights,
+                                            float* packed) {
+  return int32_t(with_strassen(*shape, rank, [&](const auto& layer) {
+    layer.pack(weights, packed);
+    return 1;
+  }));
+}
+
+// Returns 1 if Y was written; 0 if there was not enough memory, or for a rank that is not compiled.
+EXPORTED int32_t kswatch_twin_strassen(const StrassenShape* shape, int32_t rank, const float* packed,
+                                       const float* encoder, const float* decoder, const float* x, float* y,
+                                       int32_t threads) {
+  return int32_t(with_strassen(*shape, rank, [&](const auto& layer) {
+    return layer.run(packed, encoder, decoder, x, y, threads);
+  }));
+}
