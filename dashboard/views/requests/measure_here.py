@@ -9,6 +9,7 @@ import streamlit as st
 from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components.panels import hint, note, show_progress_bar
 from kswatch.dashboard.data.store import reading_store
+from kswatch.dashboard.views.requests.queue import LIVE
 from kswatch.dashboard.views.requests.submit import submit
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import AD_HOC
@@ -16,7 +17,6 @@ from kswatch.db.records import AD_HOC
 REFRESH_S = 3.0
 MINUTES = 10.0
 """Of a requested run, unless it ends earlier."""
-LIVE = ("queued", "running")
 
 
 def show_measurement(key: str, label: str, device: str, arguments: Mapping[str, object], why: str) -> None:
