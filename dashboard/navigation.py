@@ -54,6 +54,7 @@ class PageEntry:
 
 PAGES: tuple[PageEntry, ...] = (
     PageEntry("overview", "Overview", ":material/wb_twilight:", overview.show),
+    PageEntry("alerts", "Alerts", ":material/notifications:", alerts.show),
     PageEntry("speedup", "Speedup", ":material/speed:", speedup.show),
     PageEntry("energy", "Energy", ":material/bolt:", energy.show),
     PageEntry("heuristics", "Heuristics", ":material/rule:", heuristics.show),
@@ -66,7 +67,6 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("devices", "Devices", ":material/memory:", devices.show),
     PageEntry("regressions", "Regressions", ":material/trending_down:", regressions.show),
     PageEntry("changes", "Changes under review", ":material/merge:", changes_under_review.show),
-    PageEntry("alerts", "Alerts", ":material/notifications:", alerts.show),
     PageEntry("ask", "Request a run", ":material/add_circle:", requests.show),
 )
 
