@@ -153,10 +153,9 @@ def calls_on_writing_store(tree: ast.Module) -> Iterator[str]:
         if isinstance(block, ast.With) and ast.unparse(block.items[0].context_expr) == "writing_store()":
             name = ast.unparse(block.items[0].optional_vars)
             for call in (one for one in ast.walk(block) if isinstance(one, ast.Call)):
-                if any(ast.unparse(argument) == name for argument in call.args):
-                    yield ast.unparse(call.func)
-                elif ast.unparse(call.func).startswith(f"{name}."):
-                    yield ast.unparse(call.func)
+                called = ast.unparse(call.func)
+                if called.startswith(f"{name}.") or name in map(ast.unparse, call.args):
+                    yield called
 
 
 def test_pages_write_only_requests_and_alert_actions() -> None:
