@@ -37,7 +37,7 @@ class DashboardConfig:
     where it is given."""
 
     agent_api: bool = False
-    """Whether programs may read the pages through Streamlit's agent API (HTTP and MCP), with a bearer token."""
+    """Whether programs may read the pages through Streamlit's agent API (HTTP and MCP), with a token."""
 
     def __post_init__(self) -> None:
         check_ranges("dashboard", self)
