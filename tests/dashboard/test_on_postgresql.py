@@ -9,6 +9,7 @@ from kswatch.dashboard.data import store as connection
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.store import Store
 from tests.dashboard.browser_rig import DRAWN_WITHIN_S, page_script
+from tests.dashboard.data.simulated_gates import fill_gates
 from tests.dashboard.simulated_store import Plan, fill
 
 
@@ -17,6 +18,7 @@ def url(postgres) -> str:
     created = postgres.create()
     store = Store.open(created)
     fill(store, Plan(nights=2, patterns=2, devices=("sim-a100",), regression_night=1, layers=True))
+    fill_gates(store)
     store.close()
     return created
 

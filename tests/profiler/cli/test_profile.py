@@ -35,6 +35,7 @@ def run_command(store, scripted, monkeypatch):
             notify=lambda store: [],
             request_confirmation=lambda store, run_id: None,
             check_missing_data=lambda store: None,
+            bisect_alerts=lambda store, devices, stop, is_wanted: None,
         )
         return CliRunner().invoke(app, arguments, obj=obj)
 
