@@ -170,6 +170,8 @@ def test_ctrl_c_exits_with_130(environment, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # as in a terminal: tests that a script started in the background ignore it, and their children too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     assert "night 10 of 400" in process.stderr.readline()
