@@ -17,8 +17,9 @@ from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.ci.gate.bisection import Bisection
-    from kswatch.ci.gate.cell import CellVerdict, GateConfig
+    from kswatch.ci.gate.cell import GateConfig
     from kswatch.ci.gate.sequential import GateResult
+    from kswatch.db.gates.records import CellVerdict
 
 app = typer.Typer()
 

@@ -21,10 +21,12 @@ from kswatch.ci.gate.bisection import (
     bisect,
     describe_cell,
 )
-from kswatch.ci.gate.cell import CellVerdict, GateConfig
+from kswatch.ci.gate.cell import GateConfig
 from kswatch.ci.gate.sequential import GateResult, PairedSession, compare_revisions
+from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.bisections import stored
 from kswatch.db.bisections.stored import BisectionRow, StepRow
+from kswatch.db.gates.records import CellVerdict
 from kswatch.db.queries.basic import AlertRow, alerts, devices
 from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
@@ -32,7 +34,6 @@ from kswatch.errors import KswatchError
 from kswatch.services import RevisionHistory
 
 DIMENSIONS = ("pattern", "batch", "precision", "layout", "implementation")
-LIVE = ("open", "acknowledged", "muted", "recovering")
 MOST_COMPARISON_S = 300.0
 """The longest measurement of one commit."""
 LEAST_COMPARISON_S = 120.0
@@ -45,7 +46,7 @@ OpenComparison = Callable[[str, str, str, Mapping[str, object]], AbstractContext
 
 @dataclass(frozen=True)
 class Target:
-    """What an alert says about where to search."""
+    """Where to search, by an alert."""
 
     good: str
     bad: str

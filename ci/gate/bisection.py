@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kswatch.ci.formats.escape import plain
-from kswatch.ci.gate.cell import CellVerdict, GateConfig
+from kswatch.ci.gate.cell import GateConfig
 from kswatch.ci.gate.sequential import GateResult
+from kswatch.db.gates.records import CellVerdict
 from kswatch.errors import MeasurementError
 
 
@@ -197,7 +198,7 @@ def bisection_row(found: Bisection) -> dict[str, object]:
         "change_low": found.cell.change_low,
         "change_high": found.cell.change_high,
         "steps": [
-            {"commit": step.commit, "says": step.status, "change": step.change, "reason": step.reason}
+            {"commit": step.commit, "status": step.status, "change": step.change, "reason": step.reason}
             for step in found.steps
         ],
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kswatch.ci.gate.estimators import GateEstimate, estimate_from_pairs, estimate_from_rounds
+from kswatch.db.gates.records import CellVerdict, GateVerdict
 from kswatch.db.paired_runs.paired_record import PairedReading
 from kswatch.db.records import COMPARABLE, MeasurementRecord, ProblemKey
 
 GateCellKey = tuple[ProblemKey, str]
-GateVerdict = Literal["faster", "slower", "same", "ambiguous"]
 CONFIRMED_LOSSES = 2
 """Pairs of processes in which the head must lose a result before the loss is confirmed."""
 
@@ -32,32 +32,6 @@ class GateConfig:
     most_pairs: int = 10
     """Pairs of processes after which an undecided cell is reported as ambiguous."""
     budget_s: float = 600.0
-
-
-@dataclass(frozen=True)
-class CellVerdict:
-    """The verdict on one cell; `verdict` is None where there were no latencies to compare."""
-
-    problem: ProblemKey
-    implementation: str
-    verdict: GateVerdict | None
-    confirmed: bool
-    change: float | None
-    change_low: float | None
-    change_high: float | None
-    p_value: float | None
-    base_ms: float | None
-    head_ms: float | None
-    base_status: str | None
-    head_status: str | None
-    reason: str | None
-    pairs: int
-    rounds: int
-
-    @property
-    def regressed(self) -> bool:
-        """Whether a slowdown, an incorrect or a lost result is confirmed."""
-        return self.confirmed and self.verdict in (None, "slower")
 
 
 class GateCell:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kswatch.ci.formats.comment import comment
 from kswatch.ci.formats.escape import markdown
-from kswatch.ci.gate.cell import CellVerdict
 from kswatch.ci.gate.report import CELL_HEADER, cell_texts, commits, gate_headline
 from kswatch.ci.gate.sequential import GateResult
 from kswatch.ci.gate.static import CodeChange, StaticResult
 from kswatch.ci.gate.static_report import change_text, fault_text, static_headline
+from kswatch.db.gates.records import CellVerdict
 from kswatch.db.records import COMPARABLE
 
 LOG_LINES = 100

@@ -11,7 +11,7 @@ from typing import Any
 from kswatch.ci.gate.sequential import GateResult
 from kswatch.ci.gate.static import StaticResult
 from kswatch.db.gates.recording import record_gate
-from kswatch.db.gates.records import CodeFinding, GateCellRecord, GateRecord, KernelCode
+from kswatch.db.gates.records import CodeFinding, GateRecord, KernelCode
 from kswatch.db.paired_runs.paired_record import BASE, HEAD
 from kswatch.db.records import RevisionRecord
 from kswatch.db.store import Store
@@ -60,8 +60,7 @@ def record_result(
         reason=reason,
         **_of_change(result.head, change, started_at),
     )
-    cells = [GateCellRecord(**vars(one)) for one in result.verdicts]
-    return record_gate(store, gate, cells, device=result.device)
+    return record_gate(store, gate, result.verdicts, device=result.device)
 
 
 def record_static(

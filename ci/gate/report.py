@@ -6,8 +6,8 @@ from collections import Counter
 
 from kswatch.ci.formats.escape import annotation, markdown, markdown_table, plain
 from kswatch.ci.formats.junit import Case, junit_xml
-from kswatch.ci.gate.cell import CellVerdict
 from kswatch.ci.gate.sequential import GateResult
+from kswatch.db.gates.records import CellVerdict
 
 LISTED = 20
 CELL_HEADER = ("verdict", "change", "implementation", "problem", "base ms", "head ms", "reason")

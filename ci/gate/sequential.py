@@ -14,7 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from kswatch.ci.gate.cell import CellVerdict, GateCell, GateCellKey, GateConfig
+from kswatch.ci.gate.cell import GateCell, GateCellKey, GateConfig
+from kswatch.db.gates.records import CellVerdict
 from kswatch.db.paired_runs.paired_record import BrokenRevision, PairedReading
 from kswatch.db.records import ProblemKey, RevisionRecord
 from kswatch.db.statistics import benjamini_hochberg

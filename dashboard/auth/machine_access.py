@@ -1,7 +1,7 @@
 """Access for programs: a bearer token, exactly these paths and methods, a limited rate.
 
-Paths that are not in the list but begin like one are refused, whoever asks: no page of the application
-answers in their place.
+Paths that are not in the list but begin like one are refused even to signed-in users: no page of
+the application answers in their place.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AGENT_PATHS: Mapping[str, tuple[str, ...]] = {
     "/_stcore/agent/interact": ("POST",),
     "/_stcore/agent/mcp": ("POST",),
 }
-"""Of Streamlit's agent API, which runs pages without a user: whoever calls it may not act."""
+"""Of Streamlit's agent API, which runs pages without a user, so that nothing can be changed through it."""
 _PROGRAM_PATHS = re.compile(r"/+(healthz|metrics|api|_stcore/+agent)(/|$)")
 PER_MINUTE = 120
 BURST = 40

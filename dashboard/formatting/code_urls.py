@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from kswatch.errors import ConfigurationError
 
 SHORT_COMMIT = 12
-"""Digits of a commit in an address and in a link's text; every host finds a commit by these."""
+"""Digits of a commit wherever one is shown, and in its address; every host finds a commit by these."""
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from kswatch.dashboard.formatting.code_urls import SHORT_COMMIT
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import DeviceRow, EnvironmentChange
 from kswatch.db.records import ALL, EXPERT, PAPER, RevisionRecord
@@ -35,8 +36,6 @@ AGAINST: dict[str, str] = {
     PAPER: "the paper’s baselines",
 }
 """The sets of baselines within a sentence."""
-
-SHORT_COMMIT = 9
 
 WORDS: dict[str, str] = {"batch_first": "batch first", "batch_last": "batch last"}
 

@@ -18,9 +18,10 @@ from kswatch.dashboard.components.panels import (
     show_table,
 )
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.formatting.labels import SHORT_COMMIT, count, duration, interval
+from kswatch.dashboard.formatting.code_urls import SHORT_COMMIT
+from kswatch.dashboard.formatting.labels import count, duration, interval
 from kswatch.db.gates.reads import GateRow
-from kswatch.db.gates.records import CodeFinding, GateCellRecord, KernelCode
+from kswatch.db.gates.records import CellVerdict, CodeFinding, KernelCode
 
 MOST_GATES = 200
 COMMAND = ["kswatch", "gate", "--base", "main"]
@@ -122,7 +123,7 @@ def _show_cells(one: GateRow) -> None:
     show_table(pd.DataFrame([_cell_row(cell) for cell in cells]), height=400)
 
 
-def _cell_row(cell: GateCellRecord) -> dict[str, object]:
+def _cell_row(cell: CellVerdict) -> dict[str, object]:
     return {
         "verdict": _verdict(cell),
         "change": cell.change,
@@ -136,7 +137,7 @@ def _cell_row(cell: GateCellRecord) -> dict[str, object]:
     }
 
 
-def _verdict(cell: GateCellRecord) -> str:
+def _verdict(cell: CellVerdict) -> str:
     if cell.verdict is None:
         return str(cell.head_status) if cell.confirmed else "not compared"
     return f"{cell.verdict}, confirmed" if cell.confirmed else cell.verdict

@@ -10,7 +10,7 @@ from sqlalchemy import Select, case, select
 
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, columns_of, field_names, key_first
 from kswatch.db.decoding import DamagedValueError
-from kswatch.db.gates.records import CodeFinding, GateCellRecord, GateRecord, KernelCode
+from kswatch.db.gates.records import CellVerdict, CodeFinding, GateRecord, KernelCode
 from kswatch.db.schema.tables import Cell, Device, GateCell, GateCode, GateFinding, GateRun, Problem
 from kswatch.db.store import Store
 
@@ -41,7 +41,7 @@ def gates(store: Store, limit: int | None = None, ids: tuple[int, ...] | None = 
     return store.read(query, _gate_row)
 
 
-def gate_cells(store: Store, gate_id: int) -> list[GateCellRecord]:
+def gate_cells(store: Store, gate_id: int) -> list[CellVerdict]:
     """The cells of a gate: confirmed losses and slower ones first, then by the size of their change."""
     order = case(
         (GateCell.confirmed & GateCell.verdict.is_(None), 0),
@@ -51,13 +51,13 @@ def gate_cells(store: Store, gate_id: int) -> list[GateCellRecord]:
         else_=3,
     )
     query = (
-        select(*PROBLEM_COLUMNS, Cell.implementation, *columns_of(GateCellRecord, GateCell))
+        select(*PROBLEM_COLUMNS, Cell.implementation, *columns_of(CellVerdict, GateCell))
         .join_from(GateCell, Cell, Cell.id == GateCell.cell_id)
         .join(Problem, Problem.id == Cell.problem_id)
         .where(GateCell.gate_run_id == gate_id)
         .order_by(order, GateCell.change.desc(), GateCell.cell_id)
     )
-    return store.read(query, lambda *row: GateCellRecord(*key_first(row)))
+    return store.read(query, lambda *row: CellVerdict(*key_first(row)))
 
 
 def gate_findings(store: Store, gate_id: int) -> list[CodeFinding]:

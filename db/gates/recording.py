@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
-from kswatch.db.gates.records import CodeFinding, GateCellRecord, GateRecord, KernelCode
+from kswatch.db.gates.records import CellVerdict, CodeFinding, GateRecord, KernelCode
 from kswatch.db.schema.tables import Device, GateCell, GateCode, GateFinding, GateRun
 from kswatch.db.store import Store
 
@@ -22,7 +22,7 @@ LARGEST_CODE_BYTES = 1_000_000
 def record_gate(
     store: Store,
     gate: GateRecord,
-    cells: Sequence[GateCellRecord] = (),
+    cells: Sequence[CellVerdict] = (),
     *,
     device: str = "",
     findings: Sequence[CodeFinding] = (),
@@ -78,4 +78,4 @@ def _code_row(gate_id: int, code: KernelCode) -> dict[str, object]:
     return {"gate_run_id": gate_id, "kernel": code.kernel, "architecture": code.architecture} | packed
 
 
-_JUDGED = [one.name for one in fields(GateCellRecord) if one.name not in ("problem", "implementation")]
+_JUDGED = [one.name for one in fields(CellVerdict) if one.name not in ("problem", "implementation")]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from kswatch.db.records import ProblemKey
+
+GateVerdict = Literal["faster", "slower", "same", "ambiguous"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,12 @@ class GateRecord:
 
 
 @dataclass(frozen=True)
-class GateCellRecord:
-    """One cell of a gate, as it was judged."""
+class CellVerdict:
+    """The verdict on one cell; `verdict` is None where there were no latencies to compare."""
 
     problem: ProblemKey
     implementation: str
-    verdict: str | None
+    verdict: GateVerdict | None
     confirmed: bool
     change: float | None
     change_low: float | None
@@ -48,6 +51,11 @@ class GateCellRecord:
     reason: str | None
     pairs: int
     rounds: int
+
+    @property
+    def regressed(self) -> bool:
+        """Whether a slowdown, an incorrect or a lost result is confirmed."""
+        return self.confirmed and self.verdict in (None, "slower")
 
 
 @dataclass(frozen=True)

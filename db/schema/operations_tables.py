@@ -65,3 +65,11 @@ class Message(Base):
     next_try_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(500))
+
+
+class ScheduleMark(Base):
+    """The last due time of a schedule, so that a missed night is caught up once."""
+
+    __tablename__ = "schedule_mark"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_due_at: Mapped[datetime]

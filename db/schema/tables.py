@@ -26,6 +26,7 @@ from kswatch.db.schema.level_tables import SeriesLevel as SeriesLevel
 from kswatch.db.schema.operations_tables import Message as Message
 from kswatch.db.schema.operations_tables import RequestEvent as RequestEvent
 from kswatch.db.schema.operations_tables import RunLog as RunLog
+from kswatch.db.schema.operations_tables import ScheduleMark as ScheduleMark
 from kswatch.db.schema.operations_tables import Worker as Worker
 from kswatch.db.schema.review_tables import Bisection as Bisection
 from kswatch.db.schema.review_tables import BisectionStep as BisectionStep
@@ -391,11 +392,3 @@ class Lease(Base):
     holder: Mapped[str] = mapped_column(String(255))
     heartbeat_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-
-
-class ScheduleMark(Base):
-    """The last due time of a schedule, so that a missed night is caught up once."""
-
-    __tablename__ = "schedule_mark"
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    last_due_at: Mapped[datetime]

@@ -167,13 +167,21 @@ class STLinear(nn.Module):
         own = (x, *self.parameters(recurse=True))
         return torch.is_grad_enabled() and any(one.requires_grad for one in own)
 
-    def _in_one_pass(self, x: torch.Tensor) -> torch.Tensor:
+    def _require_one_pass(self) -> None:
+        """Check all that the pass takes for granted about the memory of the weights."""
         weight: Any = self.core.weight
         precision = PRECISION_OF.get(weight.dtype, "fp64")
-        if reason := one_pass_reason((self.tile, self.rank), precision, self.layout, x.device.type):
+        if reason := one_pass_reason((self.tile, self.rank), precision, self.layout, weight.device.type):
             raise UnsupportedError(reason)
-        if x.dtype != weight.dtype:
-            raise UsageError(f"the input is {x.dtype}, the layer's weights are {weight.dtype}; use .to()")
+
+    def _in_one_pass(self, x: torch.Tensor) -> torch.Tensor:
+        self._require_one_pass()
+        weight: Any = self.core.weight
+        if (x.dtype, x.device) != (weight.dtype, weight.device):
+            raise UsageError(
+                f"the input is {x.dtype} on {x.device}, the layer's weights are {weight.dtype} on "
+                f"{weight.device}; use .to()"
+            )
         packed = one_pass.pack(weight) if self._channels is None else self._channels
         return one_pass.multiply(packed, self.encoder, self.decoder, x, self.out_features)
 
@@ -222,6 +230,7 @@ class STLinear(nn.Module):
         if self.algorithm == STOCK:
             self._channels = self._weight_by_channel().detach()
         elif self.algorithm == ONE_PASS:
+            self._require_one_pass()
             self._channels = one_pass.pack(self.core.weight)
         else:
             self.core.kept.freeze(self.core.weight, None)

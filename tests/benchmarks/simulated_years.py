@@ -27,7 +27,8 @@ from sqlalchemy.engine import make_url
 
 from kswatch.db.backend.codecs import split_tail
 from kswatch.db.store import Store
-from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
+from tests.dashboard.data.simulated_queue import fill_queue
+from tests.dashboard.simulated_store import NASTY, Plan, fill
 
 DEVICES = ("sim-b200", "sim-h200", "sim-a100", "sim-v100")
 KEPT_SAMPLES = 3

@@ -30,7 +30,8 @@ from tests.dashboard.browser_rig import (
     wait_until_drawn,
 )
 from tests.dashboard.data.simulated_gates import fill_gates
-from tests.dashboard.simulated_store import Plan, fill, fill_queue
+from tests.dashboard.data.simulated_queue import fill_queue
+from tests.dashboard.simulated_store import Plan, fill
 
 WIDTHS = {"wide": (1280, 900), "narrow": (400, 800)}
 SCHEMES = ("light", "dark")

@@ -17,7 +17,7 @@ from hashlib import sha1
 
 from kswatch.ci.alerts.explanation import CELLS_LISTED
 from kswatch.db.alerts import lifecycle
-from kswatch.db.coordination import run_events, run_log, workers
+from kswatch.db.coordination import run_events, run_log
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import (
     IMPLEMENTATIONS,
@@ -33,7 +33,6 @@ from kswatch.db.records import (
     RunRecord,
     VerdictRecord,
 )
-from kswatch.db.request_queue import requests
 from kswatch.db.store import Store
 from kswatch.kernels.heuristics.catalogue import HEURISTICS
 from kswatch.kernels.pattern import Pattern
@@ -374,22 +373,6 @@ def _open_alert(store: Store, run_id: int, problems: list[ProblemKey]) -> None:
     run_events.add_run_event(store, run_id, "note", "a user", f"the cooling was serviced {NASTY}")
 
 
-def fill_queue(store: Store) -> None:
-    """One request in progress, one queued, one cancelled."""
-    for suite, device in (("vit_s16", "cuda:0"), ("smoke", "cpu"), ("paper", "cuda:1")):
-        requests.submit(store, suite, device, asked_by="a user", why=f"to see whether it helps {NASTY}")
-    taken = requests.take(store, requests.queued(store)[0].id)
-    assert taken is not None
-    requests.record_progress(store, taken.id, 120, 384, 540.0, "measuring 6,64,64,1 fp32 batch_first")
-    requests.cancel(store, taken.id + 2, "a user", "asked twice")
-    workers.record_heartbeat(
-        store,
-        workers.Heartbeat("simulated-host:1", "coordinator", "dask", f"simulated-host {NASTY}"),
-        workers.Heartbeat("simulated-host:2", "worker", "dask", "simulated-host", "sim-h200-0000"),
-    )
-    workers.mark_stopped(store, "simulated-host:2")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fill a store with simulated nights.")
     parser.add_argument("url")
@@ -400,7 +383,6 @@ def main() -> None:
     plan = Plan.until_now(given.nights, patterns=given.patterns, samples=given.samples)
     store = Store.open(given.url)
     fill(store, plan)
-    fill_queue(store)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def test_mcp_lists_its_tools_to_a_bearer(address: str) -> None:
 
 
 def test_each_write_of_a_page_asks_who_acts() -> None:
-    """`acting_name` refuses whoever may not act, and so does every block that opens the store for writing."""
+    """`acting_name` refuses users without that right; each block that opens the store to write asks it."""
     blocks = [
         (path.name, ast.unparse(node))
         for path in DASHBOARD.rglob("*.py")

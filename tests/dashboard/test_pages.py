@@ -12,7 +12,8 @@ from kswatch.db.alerts import lifecycle
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
 from tests.dashboard.browser_rig import OF_EMPTY_PAGES, html_of
-from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
+from tests.dashboard.data.simulated_queue import fill_queue
+from tests.dashboard.simulated_store import NASTY, Plan, fill
 
 Opened = Callable[..., AppTest]
 NEEDING_RUNS = [entry.path for entry in PAGES if entry.path != "ask"]

@@ -23,8 +23,9 @@ from tests.dashboard.browser_rig import (
     wait_until_drawn,
 )
 from tests.dashboard.data.simulated_gates import fill_gates
+from tests.dashboard.data.simulated_queue import fill_queue
 from tests.dashboard.planted_text import plant
-from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
+from tests.dashboard.simulated_store import NASTY, Plan, fill
 
 MARKUP = """() => ({
     planted: window.planted ?? null,

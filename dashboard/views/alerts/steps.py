@@ -17,7 +17,8 @@ from kswatch.dashboard.components import links
 from kswatch.dashboard.components.panels import chart, note
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.device_runs import SOURCES
-from kswatch.dashboard.formatting.labels import SHORT_COMMIT, metric_label, percent
+from kswatch.dashboard.formatting.code_urls import SHORT_COMMIT
+from kswatch.dashboard.formatting.labels import metric_label, percent
 from kswatch.db.metrics import METRIC_BY_NAME, SPEEDUPS
 from kswatch.db.queries.basic import AlertRow, RunRow
 from kswatch.db.queries.cells import MEASURED_NAMES

@@ -1,1 +1,1 @@
-"""The overview: changes of the newest nights, device cards, missing data and heuristics."""
+"""The overview: the newest night in a line, its alerts, and every device."""

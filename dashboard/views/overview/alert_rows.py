@@ -23,7 +23,7 @@ def show_alerts(alerts: NightAlerts) -> None:
         _row(one)
     if more := len(alerts.live) - len(waiting):
         label = f"{more:,} more" if waiting else count(more, "known alert")
-        links.link("alerts", label, icon=":material/notifications:", state="live")
+        links.link("alerts", label, icon=":material/notifications:")
 
 
 def _row(one: NightAlert) -> None:
@@ -39,4 +39,4 @@ def _row(one: NightAlert) -> None:
         if one.bisect_command:
             with st.popover("Bisect", type="tertiary"):
                 st.code(one.bisect_command, language="bash")
-        links.link("alerts", "Open", icon=":material/open_in_new:", alert=number, state="live")
+        links.link("alerts", "Open", icon=":material/open_in_new:", alert=number)

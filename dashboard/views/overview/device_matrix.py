@@ -47,4 +47,4 @@ def _link_to_alerts(one: DeviceNight, night: Night) -> None:
     own = [row.alert for row in night.alerts.live if row.alert.device_id == one.device.id]
     if own:
         label = count(len(own), "live alert")
-        links.link("alerts", label, icon=":material/notifications_active:", alert=own[0].id, state="live")
+        links.link("alerts", label, icon=":material/notifications_active:", alert=own[0].id)

@@ -1,8 +1,7 @@
 """The Strassen-Tile layer in one pass of the CPU twin, which keeps encoded rows and sums in the caches.
 
 A block of rows of X is encoded into the second-level cache and multiplied there; each panel of sums is
-decoded while it is in the first-level cache. Vectors run along the
-channels, so the core needs no permutation.
+decoded while it is in the first-level cache. Vectors run along the channels: the core needs no permutation.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.ci.loopback import QuietHandler, http_server
 
 TOKEN = "ghs_0123456789abcdefghij"
 
@@ -55,7 +55,7 @@ class HostApi:
     def serving(self):
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 token = self.headers.get("PRIVATE-TOKEN") or ""
@@ -69,17 +69,5 @@ class HostApi:
 
             do_GET = do_POST = do_PATCH = do_PUT = handle_any
 
-            def log_message(self, *arguments):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        self.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with http_server(Handler) as self.port:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(5)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.ci.loopback import QuietHandler, http_server
 
 
 class Webhook:
@@ -28,7 +29,7 @@ class Webhook:
     def serving(self):
         webhook = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 webhook.tries += 1
@@ -39,18 +40,8 @@ class Webhook:
                 self.send_response(200 if webhook.up else 503)
                 self.end_headers()
 
-            def log_message(self, *arguments):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        server.daemon_threads = True
-        self.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.may_answer.set()
-            server.shutdown()
-            server.server_close()
-            thread.join(5)
+        with http_server(Handler, self.port) as self.port:
+            try:
+                yield self
+            finally:
+                self.may_answer.set()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from kswatch.db.artifacts.stored import add_artifact
 from kswatch.db.gates.recording import record_gate
-from kswatch.db.gates.records import CodeFinding, GateCellRecord, GateRecord, KernelCode
+from kswatch.db.gates.records import CellVerdict, CodeFinding, GateRecord, KernelCode
 from kswatch.db.queries.basic import devices, runs
 from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
@@ -58,11 +58,11 @@ def fill_gates(store: Store) -> None:
     add_artifact(store, newest, "ncu", f"run {NASTY}.ncu-rep", b"report")
 
 
-def _cell(number: int) -> GateCellRecord:
+def _cell(number: int) -> CellVerdict:
     verdicts = ["same", "slower", "faster", "ambiguous", None, "same"]
     changes = [0.001, 0.083, -0.12, 0.031, None, -0.004]
     verdict, change = verdicts[number], changes[number]
-    return GateCellRecord(
+    return CellVerdict(
         problem=PROBLEMS[number],
         implementation="fused",
         verdict=verdict,

@@ -16,7 +16,8 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.request_queue import requests
 from kswatch.db.request_queue.events import request_events
 from kswatch.db.store import Store
-from tests.dashboard.simulated_store import NASTY, Plan, fill, fill_queue
+from tests.dashboard.data.simulated_queue import fill_queue
+from tests.dashboard.simulated_store import NASTY, Plan, fill
 
 Opened = Callable[..., AppTest]
 SMALL = Plan(nights=2, patterns=1, devices=("sim-a100",), regression_night=1)

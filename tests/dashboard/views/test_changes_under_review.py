@@ -21,7 +21,7 @@ def test_the_list_names_change_author_commits_and_verdict(seen: Opened) -> None:
     assert page.subheader[0].value == "3 gates, 2 regressed"
     newest, measured, static = tables(page)[0]
     assert (newest["verdict"], newest["branch"]) == ("not measured", "does-not-build")
-    assert measured["commits"] == "aaaaaaaaa..bbbbbbbbb" and measured["author"] == "ann"
+    assert measured["commits"] == "aaaaaaaaaaaa..bbbbbbbbbbbb" and measured["author"] == "ann"
     assert static["kind"] == "static" and not isinstance(static["device"], str)
 
 

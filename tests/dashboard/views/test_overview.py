@@ -145,6 +145,7 @@ def test_an_alert_is_acknowledged_bisected_and_opened_where_it_is_shown(
         expect(page.get_by_role("heading", name=re.compile("1 new alert"))).to_be_visible()
         expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
         assert queries.alert(store, 1).state == "acknowledged"
+        wait_until_drawn(page)  # what the acknowledged alert replaces is still there for a moment
         page.get_by_role("link", name="Open").click()
         page.wait_for_url("**/alerts?*alert=1*")
 

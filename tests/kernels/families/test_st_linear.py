@@ -245,3 +245,14 @@ def test_one_pass_refuses_what_is_not_compiled(changes, reason: str) -> None:
     layer = STLinear(16, 16, **{"tile": 4, "rank": 16} | changes, algorithm=ONE_PASS).requires_grad_(False)
     with pytest.raises(UnsupportedError, match=reason):
         layer(torch.randn(16, 16, dtype=layer.encoder.dtype))
+
+
+@pytest.mark.parametrize("is_frozen_first", [False, True])
+def test_one_pass_reads_no_weights_of_another_type(is_frozen_first: bool) -> None:
+    """Half as long in memory: a frozen layer is checked again after a conversion."""
+    layer = STLinear(16, 16, 4, 16, algorithm=ONE_PASS).requires_grad_(False)
+    if is_frozen_first:
+        layer.freeze()
+    layer.to(torch.bfloat16)
+    with pytest.raises(UnsupportedError, match="fp32"):
+        layer(torch.randn(8, 16, dtype=torch.bfloat16)) if is_frozen_first else layer.freeze()

@@ -8,6 +8,7 @@ import torch
 from kswatch.db.records import DENSE_FAIR, DENSE_LAYER
 from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape
+from kswatch.profiler.backends import structured_modules
 from kswatch.profiler.backends.layer_modules import LayerModules
 from kswatch.profiler.backends.structured_modules import run_once, structured_workload
 from kswatch.profiler.devices.discovery import cpu_target
@@ -174,8 +175,22 @@ def test_an_unknown_variant_is_a_usage_error():
         structured_cell(replace(BLOCK, tokens=197), DENSE_FAIR)
 
 
-def test_a_cell_runs_once_for_its_memory():
-    run_once(SHAPE, "low_rank 8/fused", seed=0, threads=1)
+def test_a_cell_computes_once_for_its_memory_on_the_threads_that_are_asked_for(monkeypatch):
+    modules, computed = LayerModules(SHAPE, torch.device("cpu"), 0), []
+    build = modules.build
+
+    def counting(cell):
+        forward = build(cell)
+        return lambda x: computed.append((forward(x).shape, torch.get_num_threads()))
+
+    monkeypatch.setattr(modules, "build", counting)
+    monkeypatch.setattr(structured_modules, "modules_of", lambda problem, device, seed: modules)
+    before = torch.get_num_threads()
+    try:
+        run_once(SHAPE, "low_rank 8/fused", seed=0, threads=1)
+    finally:
+        torch.set_num_threads(before)
+    assert computed == [((SHAPE.batch, SHAPE.out_features), 1)]
 
 
 @pytest.mark.slow
