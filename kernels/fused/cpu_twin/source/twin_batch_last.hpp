@@ -207,6 +207,7 @@ class BatchLastProduct {
   }
 
   // Packs X row by row, so that memory is read in long runs.
+  static_assert(kTileVectors <= 4, "widen_vectors widens no more");
   void pack_columns(const Element* from, const Panels& panels, float* room) const {
     from -= panels.columns.begin;
     for (int64_t step = 0; step < depth; ++step, from += Math::kTerms * stride())

@@ -99,12 +99,13 @@ inline void widen_run(const Element* from, float* to, int64_t count) {
   for (; index < count; ++index) to[index] = Element::widen(from[index]);
 }
 
-// One to three whole vectors; written as a loop, GCC would call memcpy for each.
+// One to four whole vectors; written as a loop, GCC would call memcpy for each.
 template <class Element>
 inline void widen_vectors(const Element* from, float* to, int vectors) {
   *reinterpret_cast<Vector*>(to) = load(from);
   if (vectors > 1) *reinterpret_cast<Vector*>(to + kLanes) = load(from + kLanes);
   if (vectors > 2) *reinterpret_cast<Vector*>(to + 2 * kLanes) = load(from + 2 * kLanes);
+  if (vectors > 3) *reinterpret_cast<Vector*>(to + 3 * kLanes) = load(from + 3 * kLanes);
 }
 
 template <class Element>

@@ -92,19 +92,26 @@ def test_every_precision_and_layout_is_right_for_partial_tiles(
     assert_product(y, weights, x, problem.layout)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("pattern", [(2, 13, 7, 1), (1, 9, 5, 11)], ids=str)
 def test_every_tile_that_may_be_chosen_is_right(
-    pattern: tuple[int, int, int, int], layout: Layout, assert_product: Callable[..., None]
+    pattern: tuple[int, int, int, int],
+    layout: Layout,
+    precision: Precision,
+    assert_product: Callable[..., None],
 ):
-    problem = Problem(Pattern(*pattern), 37, "fp32", layout)
-    weights, x = make_operands(problem, "cpu", seed=1)
-    tiles = list(twin_tiles.candidates(problem, twin.require_twin().limits))
+    limits = twin.require_twin().limits
+    whole_tiles, a_few_more = 2 * limits.rows * limits.vectors * limits.vector_width, 5
+    for batch in (37, whole_tiles + a_few_more):
+        problem = Problem(Pattern(*pattern), batch, precision, layout)
+        weights, x = make_operands(problem, "cpu", seed=1)
+        tiles = list(twin_tiles.candidates(problem, limits))
 
-    for tile in tiles:
-        assert_product(twin.prepare(problem, weights, tile)(x, empty=full_of_nan), weights, x, layout)
+        for tile in tiles:
+            assert_product(twin.prepare(problem, weights, tile)(x, empty=full_of_nan), weights, x, layout)
 
-    assert len({str(tile) for tile in tiles}) == len(tiles) > 1
+        assert len({str(tile) for tile in tiles}) == len(tiles) > 1
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
