@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, select
 
 from kswatch.db.queries.baseline_sets import runs_with_set_of
 from kswatch.db.queries.headline_baselines import (
@@ -167,15 +167,15 @@ def outcomes(
         raise UsageError(f"unknown metric {metric!r}; choose from {', '.join(COMPARED_METRICS)}")
     chosen = find_device(store, device if run_id is None or device else run(store, run_id).device_uuid)
     competitors = _baselines(store, chosen.id, run_id, baselines)
-    which = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
     factors = [Problem.subject == FACTOR, *problem_filters(precision, layout)]
-    which += [Measurement.device_id == chosen.id, *factors]
-    which += [] if with_set_of is None else [Run.id.in_(runs_with_set_of(with_set_of))]
+    runs = run_filters(chosen.id, SUMMARISED_KINDS, None) if run_id is None else [Run.id == run_id]
+    runs += [Measurement.device_id == chosen.id]
+    runs += [] if with_set_of is None else [Run.id.in_(runs_with_set_of(with_set_of))]
     query = select(Problem.id, *PROBLEM_COLUMNS).where(*factors)
     keys = dict(store.read(query, lambda id_, *key: (id_, ProblemKey(*key))))
     problems = (
         ProblemComparison(keys[id_], rows, compare(rows, metric, competitors))
-        for id_, rows in _newest(store, which, metric).items()
+        for id_, rows in _newest(store, factors, runs, metric).items()
     )
     ordered = tuple(sorted(problems, key=lambda one: one.problem))
     return DeviceComparison(chosen, competitors, ordered, run_id, metric, precision, layout)
@@ -192,34 +192,43 @@ def _baselines(
     return tuple(dict.fromkeys(named))
 
 
-def _newest(store: Store, which: Collection[Any], metric: str) -> dict[int, dict[str, Row]]:
+def _newest(
+    store: Store, factors: Collection[Any], runs: Collection[Any], metric: str
+) -> dict[int, dict[str, Row]]:
     """Each cell's newest measurement with a number, else of any status, by problem and implementation."""
     value = getattr(Measurement, COMPARED_METRICS[metric])
     good = [Measurement.status.in_(COMPARABLE), value.is_not(None)]
     found: dict[int, dict[str, Row]] = defaultdict(dict)
     with store.session() as session:
         for wanted in ([], good):
-            for row in session.execute(_newest_query(which, wanted)):
+            for row in session.execute(_newest_query(factors, runs, wanted)):
                 found[row.problem_id][row.implementation] = row
     return found
 
 
-def _newest_query(which: Collection[Any], wanted: Collection[Any]) -> Select:
+def _newest_query(factors: Collection[Any], runs: Collection[Any], wanted: Collection[Any]) -> Select:
+    """Each cell's newest run is looked up in the index of series: grouping would read every night."""
     wanted = [*wanted, Measurement.mode.in_(HEADLINE_MODES)]
-    newest = (
-        select(Measurement.cell_id, func.max(Measurement.run_id).label("run_id"))
+    newest_run = (
+        select(Measurement.run_id)
         .join(Run, Run.id == Measurement.run_id)
-        .join(Cell, Cell.id == Measurement.cell_id)
-        .join(Problem, Problem.id == Cell.problem_id)
-        .where(*which, *wanted)
-        .group_by(Measurement.cell_id)
-        .subquery()
+        .where(Measurement.cell_id == Cell.id, *runs, *wanted)
+        .order_by(Measurement.run_id.desc())
+        .limit(1)
+        .correlate(Cell)
+        .scalar_subquery()
     )
-    same = and_(newest.c.cell_id == Measurement.cell_id, newest.c.run_id == Measurement.run_id)
+    newest = (
+        select(Cell.id, Cell.problem_id, Cell.implementation, newest_run.label("run_id"))
+        .join(Problem, Problem.id == Cell.problem_id)
+        .where(*factors)
+        .cte("newest")
+        .prefix_with("MATERIALIZED")  # else SQLite would look it up for every measurement
+    )
+    same = and_(newest.c.id == Measurement.cell_id, newest.c.run_id == Measurement.run_id)
     return (
-        select(Cell.problem_id, Cell.implementation, *COMPARED_COLUMNS)
+        select(newest.c.problem_id, newest.c.implementation, *COMPARED_COLUMNS)
         .join(newest, same)
-        .join(Cell, Cell.id == Measurement.cell_id)
         .where(*wanted)
         .order_by(Measurement.mode.desc())  # unknown first, so that cold replaces it
     )
