@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from kswatch.declared.implementations import names
+
 Status = Literal[
     "ok",
     "unsupported",
@@ -39,20 +41,20 @@ PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 
-RIVALS: tuple[str, ...] = ("cutensor", "compiled", "lazylinop", "triton")
+RIVALS: tuple[str, ...] = names("rival")
 """Baselines that an expert would reach for, of optional libraries; measured where a set asks for them."""
-STOCK: tuple[str, ...] = ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "dense")
+STOCK: tuple[str, ...] = names("paper", "stock")
 """Baselines that a user of stock torch writes."""
 PAPER, ALL, EXPERT = "paper", "all", "expert"
 BASELINE_SETS: dict[str, tuple[str, ...]] = {
-    PAPER: ("bmm", "einsum", "bsr", "csr", "dense"),
+    PAPER: names("paper"),
     ALL: STOCK,
     EXPERT: (*STOCK, *RIVALS),
 }
 """The sets that fused is compared with; of `expert` a run has those members that could be had."""
-IMPLEMENTATIONS: tuple[str, ...] = ("fused", *STOCK)
+IMPLEMENTATIONS: tuple[str, ...] = (FUSED, *STOCK)
 """Implementations that a suite measures unless others are named."""
-KNOWN_IMPLEMENTATIONS: tuple[str, ...] = ("fused", *BASELINE_SETS[EXPERT])
+KNOWN_IMPLEMENTATIONS: tuple[str, ...] = (FUSED, *BASELINE_SETS[EXPERT])
 """Every implementation of the catalogue, in its order."""
 
 FACTOR: Final = ""
@@ -295,6 +297,8 @@ class CanaryRecord:
     """Bytes per second of `copy`, flops per second of `gemm` and `peak`."""
     sm_clock_mhz: float | None = None
     temperature_c: float | None = None
+    other_cpu_share: float | None = None
+    """Share of the host's CPU time that other programs used while the canaries ran; None where unknown."""
 
 
 def best_rates(canaries: Iterable[Any]) -> tuple[float | None, dict[str, float]]:

@@ -56,7 +56,9 @@ def _notes(one: DeviceNight, limits: JudgementLimits) -> Iterable[str]:
     yield f"{one.source.label} run {run.id} of {run.suite}, {run.state}: {cells}"
     if one.has_moved(limits):
         shares = ", ".join(canary.text for canary in one.canaries)
-        yield f"Canary rates against the median of earlier nights: {shares}"
+        load = one.other_cpu_share
+        busy = f"; other programs used up to {share(load)} of the CPU" if load is not None else ""
+        yield f"Canary rates against the median of earlier nights: {shares}{busy}"
     if one.environment_changes:
         changed = "; ".join(
             f"{change.name} {change.before} → {change.after}" for change in one.environment_changes

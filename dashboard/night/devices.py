@@ -18,7 +18,7 @@ from kswatch.db.queries import page_queries, run_diff
 from kswatch.db.queries.baseline_sets import RunSets, run_sets
 from kswatch.db.queries.basic import DeviceRow, EnvironmentChange, HistoryFilter, RunRow
 from kswatch.db.queries.measurements import Median, medians_of_runs
-from kswatch.db.queries.regression_inputs import canary_readings
+from kswatch.db.queries.regression_inputs import CanaryReading, canary_readings
 from kswatch.db.queries.run_diff import MissingCells
 from kswatch.db.queries.speed_of_light import SpeedOfLightSummary, speed_of_light, summarised
 from kswatch.db.store import Store
@@ -99,6 +99,8 @@ class DeviceNight(DeviceRuns):
     sets: RunSets
     """Of the newest run."""
     canaries: tuple[CanaryShare, ...]
+    other_cpu_share: float | None
+    """The most of the host's CPU that other programs used while canaries ran; None where unknown."""
     environment_changes: tuple[EnvironmentChange, ...]
     missing: tuple[MissingCells, ...]
     """Cells that the run before measured and the newest one did not; incorrect ones are counted apart."""
@@ -152,6 +154,7 @@ def device_nights(store: Store) -> list[DeviceNight]:
             medians=read.medians(runs[-1], run_ids),
             sets=read.sets.get(runs[-1].id, RunSets()),
             canaries=read.canaries(runs[-1].id, run_ids),
+            other_cpu_share=read.other_cpu_share(runs[-1].id),
             environment_changes=tuple(read.environment_changes(runs)),
             missing=tuple(read.missing(runs)),
         )
@@ -173,9 +176,9 @@ class _Reader:
         for row in queries.summaries(store, newest, baselines=None):
             self._held[row.run_id].add((row.precision, row.layout))
         self._medians = self._all_medians(among)
-        self._canaries: dict[int, list[tuple[int, str, float]]] = defaultdict(list)
+        self._canaries: dict[int, list[CanaryReading]] = defaultdict(list)
         for one in canary_readings(store, among):
-            self._canaries[one.run_id].append((one.run_id, f"{one.name} {one.precision}", one.rate))
+            self._canaries[one.run_id].append(one)
         self._light = {
             (one.run, one.precision, one.layout): one for one in summarised(speed_of_light(store, newest))
         }
@@ -213,8 +216,17 @@ class _Reader:
 
     def canaries(self, newest: int, run_ids: Sequence[int]) -> tuple[CanaryShare, ...]:
         """The canaries of a device's newest run against earlier nights."""
-        readings = (reading for run_id in run_ids for reading in self._canaries.get(run_id, ()))
+        readings = (
+            (run_id, f"{one.name} {one.precision}", one.rate)
+            for run_id in run_ids
+            for one in self._canaries.get(run_id, ())
+        )
         return tuple(canary_shares(readings, newest))
+
+    def other_cpu_share(self, newest: int) -> float | None:
+        """Of a device's newest run."""
+        shares = (one.other_cpu_share for one in self._canaries.get(newest, ()))
+        return max((one for one in shares if one is not None), default=None)
 
     def missing(self, runs: Sequence[RunRow]) -> list[MissingCells]:
         """Since the run before the newest one."""

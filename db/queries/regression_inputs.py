@@ -88,13 +88,15 @@ class Tails(NamedTuple):
 
 
 class CanaryReading(NamedTuple):
-    """One canary in one run: its median latency and mean rate over the positions."""
+    """One canary in one run: its median latency, mean rate, and the load beside it, over the positions."""
 
     run_id: int
     name: str
     precision: str
     latency_ms: float
     rate: float
+    other_cpu_share: float | None = None
+    """The largest; None where unknown."""
 
 
 class AlertNight(NamedTuple):
@@ -264,14 +266,18 @@ def cell_states(
 def canary_readings(store: Store, run_ids: Collection[int]) -> list[CanaryReading]:
     """Each run's canaries, the oldest run first."""
     columns = [Canary.__table__.c[name] for name in CanaryReading._fields]
-    by_canary: dict[tuple[int, str, str], list[tuple[float, float]]] = defaultdict(list)
+    by_canary: dict[tuple[int, str, str], list[tuple[Any, ...]]] = defaultdict(list)
     with store.session() as session:
-        for *key, latency_ms, rate in driver_rows(session, select(*columns).where(columns[0].in_(run_ids))):
-            by_canary[key[0], key[1], key[2]].append((latency_ms, rate))
-    return [
-        CanaryReading(*key, median(latency_ms for latency_ms, _ in values), fmean(rate for _, rate in values))
-        for key, values in sorted(by_canary.items())
-    ]
+        for run_id, name, precision, *values in driver_rows(
+            session, select(*columns).where(columns[0].in_(run_ids))
+        ):
+            by_canary[run_id, name, precision].append(tuple(values))
+    found = []
+    for key, readings in sorted(by_canary.items()):
+        latencies_ms, rates, shares = zip(*readings, strict=True)
+        load = max((one for one in shares if one is not None), default=None)
+        found.append(CanaryReading(*key, median(latencies_ms), fmean(rates), load))
+    return found
 
 
 def alert_nights(store: Store, alert_ids: Collection[int]) -> list[AlertNight]:

@@ -150,6 +150,7 @@ class CanaryRow(NamedTuple):
     rate: float
     sm_clock_mhz: float | None
     temperature_c: float | None
+    other_cpu_share: float | None
 
 
 class PredictionOutcome(NamedTuple):

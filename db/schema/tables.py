@@ -241,6 +241,7 @@ class Canary(Base):
     rate: Mapped[float]
     sm_clock_mhz: Mapped[float | None]
     temperature_c: Mapped[float | None]
+    other_cpu_share: Mapped[float | None]
 
 
 class Comparison(Base):

@@ -41,9 +41,10 @@ class CanaryKernel:
 def read_canary(canary: CanaryKernel, position: CanaryPosition, timer: Timer) -> CanaryRecord:
     """The median of thirty launches after a first one; a single launch where it takes long."""
     first_ms = timer.visit(canary.launchable, 1).samples_ms[0]
-    launches = 1 if first_ms > LONG_MS else SAMPLES
-    latency_ms = statistics.median(timer.visit(canary.launchable, launches).samples_ms)
-    return CanaryRecord(position, canary.name, canary.precision, latency_ms, canary.amount / latency_ms * 1e3)
+    visit = timer.visit(canary.launchable, 1 if first_ms > LONG_MS else SAMPLES)
+    latency_ms = statistics.median(visit.samples_ms)
+    rate = canary.amount / latency_ms * 1e3
+    return CanaryRecord(position, canary.name, canary.precision, latency_ms, rate, visit.sm_clock_mhz)
 
 
 def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> Iterator[CanaryKernel]:

@@ -8,6 +8,7 @@ continue.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kswatch.db.records import COMPARABLE, CanaryPosition, CanaryRecord, MeasurementRecord, Mode
@@ -22,6 +23,7 @@ from kswatch.profiler.measurement.interleaving import Interleaving, active, conf
 from kswatch.profiler.measurement.paper_protocol import time_by_paper_protocol
 from kswatch.profiler.measurement.to_record import to_records
 from kswatch.profiler.measurement.validation import Validation
+from kswatch.profiler.probes.host_cpu import CpuTimes
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -74,11 +76,17 @@ def measure_problem(
 def measure_canaries(
     target: Target, position: CanaryPosition, backend: Backend | None = None
 ) -> list[CanaryRecord]:
-    """Readings of a copy larger than the last cache and of one dense product per supported precision."""
+    """Readings of a copy larger than the last cache and of one dense product per supported precision.
+
+    Each has the CPU time that other programs used meanwhile, but on a simulated device.
+    """
     backend = backend or backend_for(target)
     backend.warm_up(MeasureSettings())
+    before = None if target.record.simulated else CpuTimes.now()
     with backend.busy():
-        return [read_canary(canary, position, backend.timer) for canary in backend.canaries()]
+        read = [read_canary(canary, position, backend.timer) for canary in backend.canaries()]
+    others = before.share_of_others() if before else None
+    return [replace(one, other_cpu_share=others) for one in read]
 
 
 class _Loop:

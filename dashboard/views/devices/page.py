@@ -17,7 +17,11 @@ from kswatch.dashboard.formatting.labels import share
 from kswatch.dashboard.views.devices.environment_diff import show_difference
 from kswatch.db.queries.basic import RunRow
 
-STATES: dict[str, str] = {"sm_clock_mhz": "SM clock (MHz)", "temperature_c": "temperature (°C)"}
+STATES: dict[str, str] = {
+    "sm_clock_mhz": "SM clock (MHz)",
+    "temperature_c": "temperature (°C)",
+    "other_cpu_percent": "CPU used by other programs (%)",
+}
 BOX_WIDTH = 330
 MULTIPLES_A_ROW = 3
 
@@ -57,8 +61,10 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
         )
     note(
         "A canary is a kernel that never changes: where its rate changes, the machine changed, not the code."
+        + _load(readings[readings["run_id"] == scope.newest.id])
     )
     _small_multiples(readings)
+    readings = readings.assign(other_cpu_percent=100 * readings["other_cpu_share"])
     known = [name for name in STATES if readings[name].notna().any()]
     for name, place in zip(known, st.columns(max(len(known), 1)), strict=False):
         with place:
@@ -68,6 +74,16 @@ def _canaries(scope: Scope, readings: pd.DataFrame) -> None:
                 f"canary_{name}",
                 f"The {STATES[name]} during canaries: minimum, median and maximum of each night.",
             )
+
+
+def _load(readings: pd.DataFrame) -> str:
+    """What other programs used of the CPU while a run's canaries ran, as a sentence; empty if unknown."""
+    shares = readings["other_cpu_share"].dropna()
+    if shares.empty:
+        return ""
+    low, high = share(shares.min()), share(shares.max())
+    used = high if low == high else f"{low} to {high}"
+    return f" Other programs used {used} of the host's CPU while those of the newest run ran."
 
 
 def _small_multiples(readings: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
+from kswatch.dashboard.night.device_markup import matrix
 from kswatch.dashboard.night.summary import Night, facts_line, headline, read_night, rules_line
 from kswatch.db.alerts import lifecycle
 from kswatch.db.alerts.lifecycle import NewAlert
@@ -111,12 +112,15 @@ def test_a_device_that_did_not_report_and_a_fallen_canary_are_bad_news(filled: F
     fill(store, Plan(devices=("sim-a100",), nights=1, patterns=2, precisions=("fp32",), first_night=LAST))
     newest = queries.runs(store, limit=1)[0].id
     with store.writing() as session:
-        session.execute(update(Canary).where(Canary.run_id == newest).values(rate=Canary.rate / 6))
+        fallen = update(Canary).where(Canary.run_id == newest)
+        session.execute(fallen.values(rate=Canary.rate / 6, other_cpu_share=0.4))
     found = facts(store, LAST + timedelta(hours=5))
     assert found["1 of 2 devices reported"] is False
     assert found["canaries moved on Simulated A100"] is False
     night = night_of(store)
     assert night.calm_devices(LIMITS, LAST) == ()
+    (moved,) = [device for device in night.devices if device.has_moved(LIMITS)]
+    assert "other programs used up to 40 % of the CPU" in matrix([moved], LIMITS, LAST)
 
 
 def test_wrong_cells_and_cells_that_are_gone_are_counted(filled: Filled) -> None:
