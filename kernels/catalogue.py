@@ -1,40 +1,29 @@
-"""The explicit lists of implementations. A new one is a file and a line here."""
+"""The implementations as objects, made of the lines of `kswatch.declared.implementations`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+
+from kswatch.declared.implementations import DECLARED, Group
 from kswatch.errors import UsageError
-from kswatch.kernels.baselines.bmm import Bmm
-from kswatch.kernels.baselines.bmm_blockdense import BmmBlockdense
-from kswatch.kernels.baselines.bmm_strided import BmmStrided
-from kswatch.kernels.baselines.bsr import Bsr
-from kswatch.kernels.baselines.compiled import Compiled
-from kswatch.kernels.baselines.csr import Csr
-from kswatch.kernels.baselines.cutensor import Cutensor
-from kswatch.kernels.baselines.dense import Dense
-from kswatch.kernels.baselines.einsum import Einsum
-from kswatch.kernels.baselines.lazylinop import Lazylinop
-from kswatch.kernels.baselines.triton import Triton
-from kswatch.kernels.fused.implementation import Fused
 from kswatch.kernels.implementation import Implementation
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (
-    Fused(),
-    Bmm(),
-    BmmStrided(),
-    BmmBlockdense(),
-    Einsum(),
-    Bsr(),
-    Csr(),
-    Dense(),
-)
+
+def _made(*groups: Group) -> Iterator[Implementation]:
+    """One object for each line; a revision may lack those that were declared after it."""
+    for one in DECLARED:
+        module, _, name = one.source.partition(":")
+        if one.group in groups and find_spec(f"kswatch.kernels.{module}"):
+            made: Implementation = getattr(import_module(f"kswatch.kernels.{module}"), name)()
+            yield made
+
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = tuple(_made("fused", "paper", "stock"))
 """`fused` and the baselines of stock torch, which are measured unless others are named."""
 
-RIVALS: tuple[Implementation, ...] = (
-    Cutensor(),
-    Compiled(),
-    Lazylinop(),
-    Triton(),
-)
+RIVALS: tuple[Implementation, ...] = tuple(_made("rival"))
 """Baselines of libraries that a machine may lack (extras `rivals`, `rivals-gpu`); measured on request."""
 
 

@@ -42,10 +42,10 @@ def repository_sources() -> Sources:
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     texts = {module_name(path): path.read_text(encoding="utf-8") for path in paths}
     packages = {module_name(path) for path in paths if path.name == "__init__.py"}
-    for path in (ROOT / PACKAGE).glob("*.py"):
-        name = PACKAGE if path.stem == "__init__" else f"{PACKAGE}.{path.stem}"
+    for path in (*(ROOT / PACKAGE).glob("*.py"), *(ROOT / PACKAGE / "declared").glob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         texts[name] = path.read_text(encoding="utf-8")
-    return Sources(texts, frozenset(packages | {PACKAGE}))
+    return Sources(texts, frozenset(packages | {PACKAGE, f"{PACKAGE}.declared"}))
 
 
 def module_name(path: Path) -> str:

@@ -32,8 +32,8 @@ ALLOWED = {
 OPEN_KERNELS = tuple(
     f"kswatch.kernels.{name}" for name in ("pattern", "problem", "heuristics", "families", "layer_heuristics")
 )
-FLOOR = {"kernels": {"errors"}}
-FLOOR_OF_OTHERS = {"errors", "services", "logs"}
+FLOOR = {"kernels": {"declared", "errors"}}
+FLOOR_OF_OTHERS = {"declared", "errors", "services", "logs"}
 MOST_MODULES_AT_A_ROOT = 8
 MOST_MODULES_IN_A_PACKAGE = 16
 

@@ -37,7 +37,9 @@ CONTRACT = read(WORDS / "contract_names.txt")
 def product_files() -> tuple[Path, ...]:
     """Every Python file of product code, once: the links in `kswatch/` are passed over."""
     found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    return tuple(sorted([*found, *(ROOT / PACKAGE).glob("*.py")]))
+    return tuple(
+        sorted([*found, *(ROOT / PACKAGE).glob("*.py"), *(ROOT / PACKAGE / "declared").glob("*.py")])
+    )
 
 
 @cache

@@ -10,32 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_SHADES: tuple[tuple[str, str, str, str], ...] = (
-    ("fused", "#BE3606", "#FF7247", "circle"),
-    ("bmm", "#2A58B1", "#8591E1", "square"),
-    ("bmm_strided", "#3891FB", "#118FFF", "diamond"),
-    ("bmm_blockdense", "#14A56E", "#6AF9BA", "triangle-up"),
-    ("einsum", "#6A3ACC", "#FFAAFF", "x"),
-    ("bsr", "#BF8200", "#FFAE1A", "triangle-down"),
-    ("csr", "#829A4A", "#DEF19D", "cross"),
-    ("dense", "#926073", "#BC9AA5", "star"),
-    ("cutensor", "#003F42", "#85BC87", "pentagon"),
-    ("compiled", "#09177B", "#6F5FC7", "hexagon"),
-    ("lazylinop", "#563400", "#8B6636", "bowtie"),
-    ("triton", "#9E1274", "#BC4379", "hourglass"),
-)
-IMPLEMENTATION_STYLES = tuple((name, light, symbol) for name, light, _, symbol in _SHADES)
-IMPLEMENTATION_COLOURS = {name: light for name, light, _, _ in _SHADES}
-IMPLEMENTATION_SYMBOLS = {name: symbol for name, _, _, symbol in _SHADES}
-
-ACCENT = IMPLEMENTATION_COLOURS["fused"]
-"""The fused kernel: its speedup, its trend."""
+from kswatch.declared.implementations import DECLARED, Mark
 
 TEXT = "#3C4453"
 """Axes, legends and annotations."""
 
 QUIET = "#69727F"
 """Reference lines, counts and secondary text."""
+QUIET_ON_DARK = "#9AA3AF"
+
+SPARE_MARKS: tuple[Mark, ...] = (
+    Mark("#E15AB4", "#C3FFFF", "star-diamond"),
+    Mark("#9600FF", "#FFE169", "triangle-left"),
+    Mark("#2D003C", "#A53C96", "triangle-right"),
+)
+"""Of implementations that are declared without a mark, in the order of their lines."""
+NO_MARK = Mark(QUIET, QUIET_ON_DARK, "circle-open")
+"""Of further ones, and of those that this version does not know."""
+
+
+def _marks() -> dict[str, Mark]:
+    spare = iter(SPARE_MARKS)
+    return {one.name: one.mark or next(spare, NO_MARK) for one in DECLARED}
+
+
+IMPLEMENTATION_MARKS = _marks()
+IMPLEMENTATION_STYLES = tuple((name, one.light, one.symbol) for name, one in IMPLEMENTATION_MARKS.items())
+IMPLEMENTATION_COLOURS = {name: one.light for name, one in IMPLEMENTATION_MARKS.items()}
+IMPLEMENTATION_SYMBOLS = {name: one.symbol for name, one in IMPLEMENTATION_MARKS.items()}
+
+ACCENT = IMPLEMENTATION_COLOURS["fused"]
+"""The fused kernel: its speedup, its trend."""
 
 GOOD = "#2272D8"
 BAD = "#BF3302"
@@ -54,7 +59,7 @@ DIVERGING: list[tuple[float, str]] = [
 """From slower than the best baseline to faster, break-even in the middle; the same on both pages."""
 
 DARK: dict[str, str] = {
-    **{light: dark for _, light, dark, _ in _SHADES},
+    **{one.light: one.dark for one in (*IMPLEMENTATION_MARKS.values(), *SPARE_MARKS)},
     **dict(
         zip(
             GROUP_COLOURS,
@@ -63,7 +68,7 @@ DARK: dict[str, str] = {
         )
     ),
     TEXT: "#CDD3DC",
-    QUIET: "#9AA3AF",
+    QUIET: QUIET_ON_DARK,
     GOOD: "#58A1FF",
     BAD: "#FF7A50",
     UNSURE: "#FFB12F",

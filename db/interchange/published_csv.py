@@ -17,11 +17,20 @@ from typing import Any
 
 from kswatch.db.decoding import DecodeError
 from kswatch.db.interchange.validation import LARGEST, check_value
-from kswatch.db.records import LAYOUTS, PRECISIONS, DeviceRecord, MeasurementRecord, ProblemKey
+from kswatch.db.records import (
+    BASELINE_SETS,
+    FUSED,
+    LAYOUTS,
+    PAPER,
+    PRECISIONS,
+    DeviceRecord,
+    MeasurementRecord,
+    ProblemKey,
+)
 
 IMPLEMENTATION_OF_ALGO: dict[str, str] = {"kernel": "fused", "monarch": "bmm"}
 """Our names of implementations that the authors name otherwise."""
-KNOWN_ALGOS = ("kernel", "monarch", "fused", "bmm", "einsum", "bsr", "csr", "dense")
+KNOWN_ALGOS = (*IMPLEMENTATION_OF_ALGO, FUSED, *BASELINE_SETS[PAPER])
 LAYOUT_OF_POSITION: dict[str, str] = {"bs_first": "batch_first", "bs_last": "batch_last"}
 LAYOUT_OF_POSITION |= {layout: layout for layout in LAYOUTS}
 

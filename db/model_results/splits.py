@@ -16,15 +16,17 @@ from kswatch.db.records import (
     COMPARABLE,
     DENSE_AS_PUBLISHED,
     DENSE_FAIR,
+    EXPERT,
     FUSED,
     cell_name,
 )
+from kswatch.declared.implementations import names_in_chains
 from kswatch.errors import UsageError
 
 ModelRow = Any
 """A row of a model's cell with the columns of `kswatch.db.model_results.reads.MODEL_COLUMNS`."""
 
-NOT_IN_MODELS = frozenset({"dense", "cutensor", "compiled", "lazylinop", "triton"})
+NOT_IN_MODELS = frozenset(BASELINE_SETS[EXPERT]) - frozenset(names_in_chains())
 """Baselines of products, not of models: dense is a variant, the others compute one product alone."""
 
 

@@ -7,41 +7,13 @@ lack them; and a new version of one changes that rival's times, not those of any
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-SYSTEM_POCL = "libpocl"
-"""OpenCL on CPUs of the system's own packages, beside the one that the extra brings."""
+from kswatch.declared.implementations import DECLARED, SYSTEM_POCL, Libraries
 
-
-@dataclass(frozen=True)
-class Libraries:
-    """The distributions of one rival, by the kind of device that it computes on: `cpu` or `cuda`."""
-
-    needed: dict[str, tuple[str, ...]]
-    """Without all of these it cannot compute; a kind that is absent is one that it never computes on."""
-    one_of: tuple[str, ...] = field(default=())
-    """On a CPU it needs one of these besides."""
-    recorded: tuple[str, ...] = field(default=())
-    """Others that its speed depends on; recorded where they are installed."""
-    extra: str | None = None
-    """The extra of kswatch that brings them; None for libraries that kswatch itself needs."""
-
-
-RIVAL_LIBRARIES: dict[str, Libraries] = {
-    "cutensor": Libraries(
-        {"cuda": ("nvmath-python",)}, recorded=("cutensor-cu13", "cutensor-cu12"), extra="rivals-gpu"
-    ),
-    "compiled": Libraries({"cpu": ("torch",), "cuda": ("torch", "triton")}, extra="rivals-gpu"),
-    "lazylinop": Libraries(
-        {"cpu": ("lazylinop", "pyopencl"), "cuda": ("lazylinop",)},
-        one_of=("pocl-binary-distribution", SYSTEM_POCL),
-        extra="rivals",
-    ),
-    "triton": Libraries({"cuda": ("triton",)}, extra="rivals-gpu"),
-}
+RIVAL_LIBRARIES: dict[str, Libraries] = {one.name: one.libraries for one in DECLARED if one.libraries}
 
 
 def missing_libraries(rival: str, device_kind: str) -> str | None:

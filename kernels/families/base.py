@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
+from kswatch.declared.implementations import names_in_chains
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Layout, Precision, Problem
@@ -18,7 +19,7 @@ Size = tuple[int, ...]
 GRAIN = 8
 """Ranks are multiples of this, which fill vector registers and tensor cores."""
 
-CHAIN_IMPLEMENTATIONS = ("fused", "bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr", "auto")
+CHAIN_IMPLEMENTATIONS = ("fused", *names_in_chains(), "auto")
 """Algorithms of `KSLinear` by which a chain is computed; `auto` chooses one for each factor."""
 
 

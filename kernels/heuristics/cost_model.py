@@ -8,12 +8,13 @@ that are actually executed; these again by how small the blocks are (a tile of b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from kswatch.declared.implementations import BY_NAME
 from kswatch.kernels.problem import Problem
 
 Floats = npt.NDArray[np.float64]
@@ -22,22 +23,15 @@ TERM_COUNT = 11
 STRIDE_LIMIT = 16
 """From this d on, a strided access moves a whole sector for each element that it needs."""
 
-_EXTRA_WORK: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "dense": lambda a, d: a * d,
-    "bmm_blockdense": lambda a, d: d,
-}
-"""Factor by which a method exceeds the necessary operations and weights, from the pattern's a and d.
-
-These methods permute nothing.
-"""
-
 
 def term_table(problems: Sequence[Problem], implementation: str) -> Floats:
     """The terms for one implementation of many problems, of shape (problems, `TERM_COUNT`)."""
     sizes = np.array([_sizes(problem) for problem in problems], dtype=float)
     input_mb, output_mb, weight_mb, gflops, a, b, c, d = sizes.T
-    extra_work = _EXTRA_WORK.get(implementation, lambda a, d: np.ones_like(a))(a, d)
-    permuted = (d > 1) * float(implementation not in _EXTRA_WORK)
+    declared = BY_NAME.get(implementation)
+    of_a, of_d = declared.extra_work if declared else (0, 0)
+    extra_work = a**of_a * d**of_d  # a method that does more permutes nothing
+    permuted = (d > 1) * float((of_a, of_d) == (0, 0))
     strided = permuted * np.minimum(d, STRIDE_LIMIT) / STRIDE_LIMIT
     executed = extra_work * gflops
     terms = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kswatch.declared.implementations import names_in_chains
 from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape, chain_reason
 from kswatch.kernels.pattern import Pattern
@@ -16,7 +17,7 @@ DENSE = "dense"
 PUBLISHED, FAIR = "published", "fair"
 """The two dense variants: as the authors' code computes it, and as an expert writes it with stock torch."""
 FUSED, AUTO = "fused", "auto"
-MODEL_BASELINES = ("bmm", "bmm_strided", "bmm_blockdense", "einsum", "bsr", "csr")
+MODEL_BASELINES = names_in_chains()
 """The named set of single baselines: each is used in all replaced modules of a variant of its own."""
 IMPLEMENTATIONS = (FUSED, *MODEL_BASELINES, AUTO)
 

@@ -21,6 +21,7 @@ from kswatch.db.cli.options import (
     PatternsOption,
     PrecisionsOption,
 )
+from kswatch.declared.suites import SUITES
 from kswatch.errors import UsageError
 from kswatch.profiler.cli import nightly as nightly_commands
 from kswatch.profiler.cli import tune as tune_commands
@@ -43,7 +44,10 @@ EXIT_INCORRECT = 1
 FILTERS = ("pattern", "layer", "model", "batch", "precision", "layout", "problem", "implementation")
 
 
-@app.command()
+SUITE_LINES = "\n".join(f"  {name:<12} {statement}" for name, statement, _ in SUITES)
+
+
+@app.command(epilog=f"\b\nSuites:\n{SUITE_LINES}")
 def profile(
     ctx: typer.Context,
     suite: Annotated[
@@ -86,20 +90,9 @@ def profile(
 ) -> None:
     """Measure a suite, or given patterns or layers, on one device.
 
-    \b
-    Suites:
-      smoke        ten small patterns, ViT-S/16 and a block of GPT-2: under two minutes on two CPU cores
-      nightly      120 patterns, four precisions: an hour on a large GPU
-      paper        the paper's 750 patterns, fp32 and fp16: three hours on a large GPU
-      small_batch  30 patterns at batch 1 to 256
-      vit_s16      six patterns of ViT-S/16
-      gpt2_medium  the factors of GPT-2 medium's chains
-      layers       eleven linear layers by nine families of weights, batch 1 to 25,088
-      models       ViT-S/16 and GPT-2 medium, dense and with their chains: 15 minutes on a CPU
-
     The options narrow a suite; patterns and layers alone need none. Exits with 1 when a result is incorrect.
-    --baselines expert measures the rivals too (cutensor, compiled, lazylinop, triton); one that is not
-    installed is recorded as unsupported and named with the headline, and never counts as beaten.
+    --baselines expert measures the rivals too, which `kswatch doctor` lists; one that is not installed is
+    recorded as unsupported and named with the headline, and never counts as beaten.
 
     \b
     Examples:

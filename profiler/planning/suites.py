@@ -1,56 +1,31 @@
-"""Suites: named rules that yield problems, always the same ones in the same order.
+"""Suites: the rules of the declared ones, by name.
 
 The rules are those of the paper (Gonon et al., ICML 2025) and of the models that use its matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
 from itertools import product
 
-from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.declared.suites import SUITES as DECLARED
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.structured_suites import (
     brief_cells,
     cpu_model_problems,
     layer_problems,
     model_problems,
     smoke_models,
-    structured_cells,
 )
-from kswatch.profiler.subjects.problems import AnyProblem
-
-PAPER_BATCH = 25_088
-"""128 images of 196 patches: the paper's batch."""
-SMOKE_BATCH = 1_024
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named rule that yields cells: each product by each implementation, layers and models by their own."""
-
-    name: str
-    statement: str
-    """The rule in one line, as shown on pages and in help texts."""
-    problems: Callable[[], tuple[AnyProblem, ...]]
-    energy_problems: int | None = None
-    """Number of problems, from the start of the stratified order, with an energy pass; None for all."""
-    within_s: float | None = None
-    """Time limit of a run on a small CPU, in seconds: time caps of cells keep it."""
-    implementations: tuple[str, ...] = IMPLEMENTATIONS
-    cells: Callable[[AnyProblem], tuple[str, ...]] = structured_cells
-    """The cells of a layer or a model."""
-    cpu_problems: Callable[[], tuple[AnyProblem, ...]] | None = None
-    """The problems on a CPU, where they are others."""
-    cpu_budget_s: float | None = None
-    """Time budget on a CPU, unless another one is given."""
-
-    def problems_on(self, device_kind: str) -> tuple[AnyProblem, ...]:
-        """The problems on devices of this kind."""
-        return (self.cpu_problems or self.problems)() if device_kind == "cpu" else self.problems()
+from kswatch.profiler.planning.suite import PAPER_BATCH as PAPER_BATCH
+from kswatch.profiler.planning.suite import SMOKE_BATCH as SMOKE_BATCH
+from kswatch.profiler.planning.suite import Suite as Suite
+from kswatch.profiler.planning.suite import cross as cross
+from kswatch.profiler.planning.suite import rule
 
 
 def find(name: str) -> Suite:
@@ -107,18 +82,6 @@ def sample(patterns: tuple[Pattern, ...], count: int) -> tuple[Pattern, ...]:
     return tuple(patterns[int((place + 0.5) * step)] for place in range(count))
 
 
-def cross(
-    patterns: Iterable[Pattern],
-    batches: Iterable[int] = (PAPER_BATCH,),
-    precisions: Iterable[Precision] = PRECISIONS,
-) -> tuple[Problem, ...]:
-    """Each pattern at each batch and precision in both layouts."""
-    return tuple(
-        Problem(pattern, batch, precision, layout)
-        for pattern, batch, precision, layout in product(patterns, batches, precisions, LAYOUTS)
-    )
-
-
 VIT_S16_PATTERNS: tuple[Pattern, ...] = (
     Pattern(2, 48, 192, 1),
     Pattern(1, 192, 48, 2),
@@ -169,54 +132,23 @@ def gpt2_medium_patterns() -> tuple[Pattern, ...]:
     return tuple(dict.fromkeys(factor for chain in GPT2_MEDIUM_CHAINS for factor in chain))
 
 
-SUITES: tuple[Suite, ...] = (
-    Suite(
-        "smoke",
-        "ten small patterns of all families, batch 1,024; ViT-S/16 and a block of GPT-2 at batch 1",
-        lambda: (*smoke_problems(), *smoke_models()),
-        within_s=100.0,
-        cells=brief_cells,
-    ),
-    Suite(
-        "nightly",
-        "120 patterns spread evenly over those of `paper`, four precisions",
-        lambda: cross(sample(paper_patterns(), 120)),
-        energy_problems=200,
-    ),
-    Suite(
-        "paper",
-        "the 750 patterns of the paper, batch 25,088, fp32 and fp16",
-        lambda: cross(paper_patterns(), precisions=("fp32", "fp16")),
-        energy_problems=500,
-    ),
-    Suite(
-        "small_batch",
-        "30 patterns of `paper` at batch 1, 8, 64 and 256, fp32 and fp16",
-        lambda: cross(sample(paper_patterns(), 30), (1, 8, 64, 256), ("fp32", "fp16")),
-        energy_problems=60,
-    ),
-    Suite(
-        "vit_s16",
-        "six patterns of ViT-S/16, batch 25,088, four precisions",
-        lambda: cross(VIT_S16_PATTERNS),
-    ),
-    Suite(
-        "gpt2_medium",
-        "the factors of GPT-2 medium's chains, batch 25,088, four precisions",
-        lambda: cross(gpt2_medium_patterns()),
-    ),
-    Suite(
-        "layers",
-        "eleven layers of ViT, GPT-2 and Llama by each family at four sizes, batch 1 to 25,088, fp32",
-        layer_problems,
-        energy_problems=20,
-    ),
-    Suite(
-        "models",
-        "ViT-S/16 and GPT-2 medium: dense, and their chains by fused, auto and each baseline",
-        model_problems,
-        cpu_problems=cpu_model_problems,
-        within_s=900.0,
-        cpu_budget_s=900.0,
-    ),
+SMOKE = rule(lambda: (*smoke_problems(), *smoke_models()), within_s=100.0, cells=brief_cells)
+NIGHTLY = rule(lambda: cross(sample(paper_patterns(), 120)), energy_problems=200)
+PAPER = rule(lambda: cross(paper_patterns(), precisions=("fp32", "fp16")), energy_problems=500)
+SMALL_BATCH = rule(
+    lambda: cross(sample(paper_patterns(), 30), (1, 8, 64, 256), ("fp32", "fp16")), energy_problems=60
 )
+VIT_S16 = rule(lambda: cross(VIT_S16_PATTERNS))
+GPT2_MEDIUM = rule(lambda: cross(gpt2_medium_patterns()))
+LAYERS = rule(layer_problems, energy_problems=20)
+MODELS = rule(model_problems, cpu_problems=cpu_model_problems, within_s=900.0, cpu_budget_s=900.0)
+
+
+def _declared() -> Iterator[Suite]:
+    for name, statement, source in DECLARED:
+        module, _, attribute = source.partition(":")
+        found: Suite = getattr(import_module(f"kswatch.profiler.planning.{module}"), attribute)
+        yield replace(found, name=name, statement=statement)
+
+
+SUITES: tuple[Suite, ...] = tuple(_declared())

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.declared.implementations import BY_NAME
 from kswatch.errors import MeasurementError
 
 _USED_BY_PROFILER = ("kswatch.kernels.reference", "kswatch.kernels.precision", "kswatch.kernels.problem")
@@ -48,7 +49,7 @@ def _dependencies(
     folder: Path, implementation: str, imports: Callable[[Path], tuple[str, ...]]
 ) -> Iterator[str]:
     """Every file that the implementation imports, directly or not, and the data files of those packages."""
-    root = _FUSED if implementation == "fused" else f"kswatch.kernels.baselines.{implementation}"
+    root = f"kswatch.kernels.{BY_NAME[implementation].source.partition(':')[0]}"
     waiting, seen = [root, *_USED_BY_PROFILER], set[Path]()
     while waiting:
         for file in _files_of(folder, waiting.pop()):

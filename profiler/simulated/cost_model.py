@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from kswatch.declared.implementations import BY_NAME, Declared
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.devices.roofline import Datasheet, datasheet
@@ -20,12 +21,8 @@ LAUNCH_MS = 2e-3
 SPREAD = 0.15
 """Largest relative difference of cells of the same size; the same in every run."""
 
-FLOPS_SHARE = {"fused": 0.55, "bsr": 0.3, "csr": 0.03, "einsum": 0.6, "dense": 0.75}
-"""Share of the peak rate by implementation; 0.65 for others."""
-PERMUTING = ("bmm", "einsum", "bsr")
-"""Implementations that read and write X and Y once more where d > 1."""
-STRIDED_SHARE = 0.5
-"""Share of the bandwidth that `bmm_strided` reaches between blocks."""
+UNDECLARED = Declared("", "", "stock")
+"""The costs of an implementation that is declared nowhere."""
 
 
 @dataclass
@@ -67,7 +64,7 @@ def truth_of(spec: SimulatedSpec, problem: Problem, implementation: Implementati
 
 def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Implementation) -> float:
     peak = sheet.flops_per_s(problem.precision) or sheet.fp32_flops_per_s
-    share = FLOPS_SHARE.get(implementation.name, 0.65)
+    share = BY_NAME.get(implementation.name, UNDECLARED).simulated_flops_share
     return 1e3 * implementation.flops(problem) / (share * peak)
 
 
@@ -75,11 +72,8 @@ def _bytes_moved(problem: Problem, implementation: Implementation) -> float:
     activations = problem.element_bytes * problem.batch * (problem.pattern.rows + problem.pattern.columns)
     weights = problem.element_bytes * problem.pattern.nonzeros
     launchable = max(1, implementation.flops(problem) // max(1, problem.flops))
-    passes = 1.0
-    if problem.pattern.d > 1 and implementation.name in PERMUTING:
-        passes = 3.0
-    if problem.pattern.d > 1 and implementation.name == "bmm_strided":
-        passes = 1 / STRIDED_SHARE
+    declared = BY_NAME.get(implementation.name, UNDECLARED)
+    passes = declared.simulated_passes if problem.pattern.d > 1 else 1.0
     return passes * activations + launchable * weights
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, repeat
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, QUIET
+from kswatch.dashboard.charts.palette import IMPLEMENTATION_MARKS, NO_MARK, QUIET, SPARE_MARKS
 from kswatch.dashboard.charts.style import blank, error_bars, log_axis
 from kswatch.dashboard.charts.traces import TRACE_NAME
+from kswatch.kernels.families.catalogue import FAMILIES
 
-FAMILY_STYLES: tuple[tuple[str, str, str], ...] = (
-    ("dense", IMPLEMENTATION_COLOURS["dense"], "star"),
-    ("ks", IMPLEMENTATION_COLOURS["fused"], "circle"),
-    ("low_rank", IMPLEMENTATION_COLOURS["bmm"], "square"),
-    ("monarch", IMPLEMENTATION_COLOURS["bmm_strided"], "diamond"),
-    ("butterfly", IMPLEMENTATION_COLOURS["bmm_blockdense"], "triangle-up"),
-    ("blast", IMPLEMENTATION_COLOURS["bsr"], "triangle-down"),
-    ("btt", IMPLEMENTATION_COLOURS["einsum"], "x"),
-    ("stl", IMPLEMENTATION_COLOURS["csr"], "cross"),
-    ("two_four", IMPLEMENTATION_COLOURS["triton"], "hourglass"),
-)
+SHARED_MARKS = {"dense": "dense", "ks": "fused"}
+"""Families that have the mark of an implementation; the others get the marks that are left."""
+
+
+def _styles() -> Iterator[tuple[str, str, str]]:
+    others = (mark for name, mark in IMPLEMENTATION_MARKS.items() if name not in SHARED_MARKS.values())
+    spare = chain(others, SPARE_MARKS, repeat(NO_MARK))
+    for family in FAMILIES:
+        shared = SHARED_MARKS.get(family.name)
+        mark = IMPLEMENTATION_MARKS[shared] if shared else next(spare)
+        yield family.name, mark.light, mark.symbol
+
+
+FAMILY_STYLES: tuple[tuple[str, str, str], ...] = tuple(_styles())
+"""Name, colour and symbol of each family."""
 
 
 @cached_figure

@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from kswatch.db.config import RequestLimits
 from kswatch.db.records import AD_HOC as AD_HOC
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.declared.suites import SUITES as DECLARED_SUITES
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 
 SUITES: dict[str, str] = {
-    "smoke": "smoke: ten small patterns, a minute or two",
-    "nightly": "nightly: 120 patterns, four precisions",
-    "paper": "paper: the 750 patterns of the paper",
-    "small_batch": "small_batch: batch 1, 8, 64 and 256",
-    "vit_s16": "vit_s16: six patterns of ViT-S/16",
-    "gpt2_medium": "gpt2_medium: the factors of GPT-2 medium",
-    "layers": "layers: linear layers of four models, each family at four sizes",
-    "models": "models: ViT-S/16 and GPT-2 medium end to end",
+    **{name: f"{name}: {statement}" for name, statement, _ in DECLARED_SUITES},
     AD_HOC: "only the patterns below",
 }
 

@@ -8,8 +8,10 @@ from kswatch.dashboard.charts.palette import (
     DARK,
     GOOD,
     IMPLEMENTATION_COLOURS,
+    IMPLEMENTATION_MARKS,
     IMPLEMENTATION_SYMBOLS,
     QUIET,
+    SPARE_MARKS,
     TEXT,
     implementation_colour,
     translucent,
@@ -64,7 +66,8 @@ def test_every_implementation_has_a_colour_and_a_symbol_of_its_own() -> None:
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("vision", VISION)
 def test_any_two_implementations_differ_for_every_colour_vision(vision: str, page: str) -> None:
-    colours = {name: on(page, colour) for name, colour in IMPLEMENTATION_COLOURS.items()}
+    marks = IMPLEMENTATION_MARKS | {one.symbol: one for one in SPARE_MARKS}
+    colours = {name: on(page, one.light) for name, one in marks.items()}
     seen = {name: lab(VISION[vision] @ linear(colour)) for name, colour in colours.items()}
     for one, other in combinations(seen, 2):
         assert np.linalg.norm(seen[one] - seen[other]) > 14, (one, other)
