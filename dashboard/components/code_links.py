@@ -54,21 +54,29 @@ def suspects_text(good: RevisionRecord | None, found: Sequence[MeasuredRevision]
     return f"{literal(count(len(found), 'measured suspect'))}: {named}{more}{between}"
 
 
-def table_links(ranges: Sequence[tuple[str | None, str | None]]) -> tuple[list[str], Any]:
-    """A column of a table for the commits after the first up to the second of each pair, or for one commit.
+def table_links(
+    ranges: Sequence[tuple[str | None, str | None]],
+) -> tuple[list[str | None], dict[str, Any]]:
+    """A column `commit` or `commits` for the commits after the first up to the second of each pair.
+
+    One commit where both are the same or the first is unknown; an empty cell where the second is.
 
     Returns:
-        The cells, and the configuration of their column.
+        The cells, and the configuration of the table's columns.
     """
-    urls = [
-        commit_url(repository_url(), bad) if good == bad else range_url(repository_url(), good, bad)
-        for good, bad in ranges
-    ]
-    if not ranges or None in urls:
-        return [
-            _short(bad) if good == bad else f"{_short(good)}..{_short(bad)}" for good, bad in ranges
-        ], None
-    return [url or "" for url in urls], st.column_config.LinkColumn(display_text=r"([0-9a-f.]+)$")
+    address = repository_url()
+    urls = [range_url(address, good, bad) if good != bad else None for good, bad in ranges]
+    urls = [url or commit_url(address, bad) for url, (_, bad) in zip(urls, ranges, strict=True)]
+    if any(url is None and bad is not None for url, (_, bad) in zip(urls, ranges, strict=True)):
+        return [_range_text(good, bad) for good, bad in ranges], {}
+    column = st.column_config.LinkColumn(display_text=r"([0-9a-f.]+)$")
+    return list(urls), {"commit": column, "commits": column}
+
+
+def _range_text(good: str | None, bad: str | None) -> str | None:
+    if bad is None or good == bad:
+        return bad and _short(bad)
+    return f"{_short(good)}..{_short(bad)}"
 
 
 def _short(commit: str | None) -> str:

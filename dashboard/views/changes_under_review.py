@@ -41,7 +41,9 @@ def show() -> None:
     finding(f"{count(len(gates), 'gate')}, {regressed} regressed")
     if len(gates) == MOST_GATES:
         note(f"The newest {MOST_GATES} gates.")
-    show_choices(pd.DataFrame([_row(one) for one in gates]), "gate", {}, height=330)
+    commits, columns = code_links.table_links([_ends(one) for one in gates])
+    rows = [_row(one) | {"commits": link} for one, link in zip(gates, commits, strict=True)]
+    show_choices(pd.DataFrame(rows), "gate", {}, height=330, column_config=columns)
     with st.container(border=True):
         _show_gate(_chosen(gates))
 
@@ -53,12 +55,17 @@ def _row(one: GateRow) -> dict[str, object]:
         "verdict": one.verdict,
         "branch": one.branch,
         "author": one.author,
-        "commits": _commits(one),
+        "commits": None,
         "subject": one.subject,
         "kind": one.kind,
         "device": one.model,
         "host": one.host,
     }
+
+
+def _ends(one: GateRow) -> tuple[str, str]:
+    """The base, or the head again where a budget is the base, and the head."""
+    return one.base_commit or one.head_commit, one.head_commit
 
 
 def _commits(one: GateRow) -> str:

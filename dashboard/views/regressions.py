@@ -68,13 +68,13 @@ def _changes(days: str) -> list[LastingChange]:
 
 def _show_cause(cause: str, found: Sequence[LastingChange], names: dict[int, str]) -> None:
     finding(f"{cause_label(cause)}: {count(len(found), 'change')}")
-    commits, column = code_links.table_links([_commits(one) for one in found])
+    commits, columns = code_links.table_links([_commits(one) for one in found])
     rows = [_row(one, names) | {"commits": link} for one, link in zip(found, commits, strict=True)]
     place = choose_row(
         pd.DataFrame(rows, columns=list(COLUMNS)),
         f"regressions {cause}",
         "to open its alert, or its pattern where it has none",
-        column_config={"commits": column},
+        column_config=columns,
     )
     if place is None:
         return

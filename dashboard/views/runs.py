@@ -29,7 +29,6 @@ from kswatch.dashboard.formatting.labels import (
     duration,
     problem_labels,
     ratio,
-    revision_label,
     utc,
 )
 from kswatch.dashboard.views.compare.selection import run_name
@@ -88,6 +87,8 @@ def _newest_run_text(runs: list[RunRow]) -> str:
 def _list(runs: list[RunRow]) -> None:
     if len(runs) == MOST_RUNS:
         hint(f"The newest {MOST_RUNS}; `kswatch runs` lists all.")
+    of_runs = [run.revision.commit if run.revision else None for run in runs]
+    commits, columns = code_links.table_links([(commit, commit) for commit in of_runs])
     table = pd.DataFrame(
         [
             {
@@ -102,11 +103,12 @@ def _list(runs: list[RunRow]) -> None:
                 "planned": run.planned_cells,
                 "ok": run.by_status.get("ok", 0),
                 "duration (min)": None if run.seconds is None else run.seconds / 60,
-                "revision": revision_label(run.revision),
+                "commit": commit,
+                "subject": _subject(run),
                 "driver": run.environment.driver,
                 "torch": run.environment.torch,
             }
-            for run in runs
+            for run, commit in zip(runs, commits, strict=True)
         ]
     )
     shown = show_table(
@@ -118,7 +120,8 @@ def _list(runs: list[RunRow]) -> None:
         column_config={
             "started": st.column_config.DatetimeColumn(
                 format="YYYY-MM-DD HH:mm z", timezone=timezone.zone_name(), help=f"in {timezone.zone_name()}"
-            )
+            ),
+            **columns,
         },
     )
 
@@ -128,6 +131,13 @@ def _list(runs: list[RunRow]) -> None:
         links.link("compare", label, ICON, by="runs", before=chosen[0], after=chosen[1])
     else:
         hint("Choose a run to show it, two to compare them: by check boxes, or Shift and Space.")
+
+
+def _subject(run: RunRow) -> str | None:
+    """The first line of the commit's message, with a mark of uncommitted changes."""
+    if run.revision is None:
+        return None
+    return f"{'dirty: ' if run.revision.dirty else ''}{run.revision.subject or ''}" or None
 
 
 def _open_chosen(runs: list[RunRow]) -> None:

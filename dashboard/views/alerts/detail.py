@@ -135,7 +135,7 @@ def _suspects(alert: AlertRow, facts: dict[str, object]) -> None:
     elif isinstance(good, int) and isinstance(bad, int):
         found = cached_queries.revisions_between(alert.device_id, good, bad)
         st.markdown("**Suspects: revisions measured since the last good run**")
-        commits, column = code_links.table_links([(one.commit, one.commit) for one in found])
+        commits, columns = code_links.table_links([(one.commit, one.commit) for one in found])
         rows = [
             {
                 "commit": commit,
@@ -147,7 +147,7 @@ def _suspects(alert: AlertRow, facts: dict[str, object]) -> None:
             for commit, revision in zip(commits, found, strict=True)
         ]
         if rows:
-            show_table(pd.DataFrame(rows), column_config={"commit": column} if column else {})
+            show_table(pd.DataFrame(rows), column_config=columns)
         else:
             note("No revision is recorded for those runs.")
     if good and bad:

@@ -42,14 +42,14 @@ def test_without_an_address_commits_are_text(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(REPOSITORY_URL, "javascript:alert(1)")
     assert code_links.commit_link(BAD) == "b" * 12
     assert code_links.range_link(None, BAD) == literal(f"unknown..{'b' * 12}")
-    assert code_links.table_links([(GOOD, BAD)]) == ([f"{'a' * 12}..{'b' * 12}"], None)
+    assert code_links.table_links([(GOOD, BAD)]) == ([f"{'a' * 12}..{'b' * 12}"], {})
 
 
 def test_a_column_of_a_table_shows_the_end_of_each_address(linked: None) -> None:
-    cells, column = code_links.table_links([(GOOD, BAD), (BAD, BAD)])
-    ends = (f"compare/{'a' * 12}...{'b' * 12}", f"commit/{'b' * 12}")
-    assert cells == [f"{REPOSITORY}/{end}" for end in ends]
-    assert column["type_config"]["display_text"] == "([0-9a-f.]+)$"
+    cells, columns = code_links.table_links([(GOOD, BAD), (BAD, BAD), (None, BAD), (GOOD, None)])
+    ends = (f"compare/{'a' * 12}...{'b' * 12}", f"commit/{'b' * 12}", f"commit/{'b' * 12}")
+    assert cells == [*(f"{REPOSITORY}/{end}" for end in ends), None]
+    assert columns["commits"]["type_config"]["display_text"] == "([0-9a-f.]+)$"
 
 
 def test_a_comparison_links_both_commits_and_their_range(
