@@ -12,6 +12,8 @@ BASE       ?= HEAD~1
 REPOSITORY ?= .
 # The file that a gate writes its comment on the change to; none by default.
 COMMENT    ?=
+# Names of the comments that the gates' jobs should have written.
+EXPECT     ?=
 BIN    := $(VENV)/bin
 # Every install passes the constraints: a bare torch would fetch gigabytes on a machine without a GPU.
 # Byte-compiling all packages would take a minute; modules are compiled when they are imported.
@@ -24,7 +26,8 @@ comma := ,
 # One stamp per set of extras, so that another set is installed when requested.
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
-.PHONY: help setup setup-dev nightly judge gate gate-static comment test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean
+.PHONY: help setup setup-dev nightly judge gate gate-static comment test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean docs
+.PHONY: spell coverage dist release-check lint-container
 .PHONY: chromium browser read prepared
 
 help:  ## this list
@@ -60,7 +63,7 @@ gate-static:  ## compare registers, spills and instructions of the machine code,
 	@$(BIN)/kswatch gate --static --repository $(REPOSITORY) --base $(BASE) --format github $(AS_COMMENT)
 
 comment: setup  ## in a CI job of a change: write the gates' comments below comments/ to it as one
-	@$(BIN)/kswatch comment comments
+	@$(BIN)/kswatch comment comments $(foreach name,$(EXPECT),--expect "$(name)")
 
 dashboard: setup  ## the dashboard, on http://127.0.0.1:8501
 	@$(BIN)/kswatch dashboard
@@ -85,13 +88,16 @@ read: setup-dev
 test-slow: browser read  ## the tests that take too long for every change
 	@$(PYTEST) -m "slow and not gpu" --durations 20
 
-check: static  ## format, lint, types, import rules, words
+check: static spell  ## format, lint, types, import rules, words, spelling
 	@$(BIN)/python -m pytest -q tests/test_arrows.py tests/test_words.py
 
 static: setup-dev
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+
+spell: setup-dev  ## spelling, in code and documents
+	@$(BIN)/codespell .
 
 format: setup-dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
@@ -118,5 +124,25 @@ gallery: setup-dev  ## a static page of series that people labelled, with our le
 	@test -n "$$KSWATCH_REFERENCE" || { echo "set KSWATCH_REFERENCE to the folder of published data" >&2; exit 2; }
 	@$(BIN)/python -m tests.benchmarks.simulation.gallery "$$KSWATCH_REFERENCE/changepoint/sap_human_dev" gallery
 
+docs:  ## the documentation as a site, into site/, with the gallery where it was made
+	@$(MAKE) --no-print-directory setup EXTRAS=docs
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+coverage: prepared  ## the fast tests with their coverage, as a table and as coverage.xml
+	@$(PYTEST) -m "not slow and not gpu" --cov --cov-report term:skip-covered --cov-report xml
+
+dist: setup-dev  ## wheel and sdist, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@ls dist
+
+release-check: setup-dev  ## wheel and sdist, each installed into a new environment, with a night from each
+	@$(BIN)/python -m tests.release.release_check
+
+lint-container: setup-dev  ## Containerfile by hadolint, compose.yaml by its schema
+	@$(BIN)/hadolint Containerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+
 clean:  ## remove the virtual environment and caches of the tools
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis site dist

@@ -49,6 +49,20 @@ def test_each_job_has_a_time_limit_and_reads_only(path: Path) -> None:
     assert writing == (["comment"] if path.stem == "pull-request" else [])
 
 
+def test_the_job_that_comments_expects_a_file_of_each_gate_and_ends_with_its_run() -> None:
+    jobs = yaml.safe_load(PULL_REQUEST.read_text(encoding="utf-8"))["jobs"]
+    expected = jobs["comment"]["steps"][-1]["env"]["EXPECT"]
+    labels = "fromJSON(vars.KSWATCH_GPU_RUNNERS || '[]')"
+    assert expected == f"static ${{{{ join({labels}, ' ') }}}}"
+    assert jobs["measured"]["strategy"]["matrix"]["runner"] == f"${{{{ {labels} }}}}"
+    assert jobs["comment"]["if"].startswith("!cancelled()"), "a cancelled run has no result"
+    gitlab = yaml.safe_load((ROOT / "ci/gitlab.yml").read_text(encoding="utf-8"))
+    names = gitlab.pop("comment")["variables"]["EXPECT"].split()
+    assert {f"comments/{name}.md" for name in names} == {
+        job["variables"]["COMMENT"] for job in gitlab.values()
+    }
+
+
 def test_the_job_that_may_comment_runs_the_code_of_the_base_and_never_for_a_fork() -> None:
     document = yaml.safe_load((ROOT / ".github/workflows/pull-request.yml").read_text(encoding="utf-8"))
     job = document["jobs"]["comment"]

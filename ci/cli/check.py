@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kswatch.ci.cli.alerts import OnlyDeviceOption, alert_summary_lines, alerts_app
-from kswatch.ci.cli.comment import write_file
+from kswatch.ci.cli.comment import comment_of_failure, write_file
 from kswatch.ci.cli.stores import open_store
 from kswatch.ci.config import CiConfig
 from kswatch.db.cli.options import LARGEST_NUMBER, CommentOption, FormatOption, JsonOption, OutputFormat
@@ -63,7 +63,8 @@ def check(
     if rejudge:
         typer.echo(_rejudged(ctx, run, device, as_json or format is OutputFormat.json))
         return
-    judged = _judged(ctx, run, device)
+    with comment_of_failure("kswatch check", comment):
+        judged = _judged(ctx, run, device)
     chosen = OutputFormat.json if as_json else format
     text = _rendered(ctx, judged, chosen)
     if text:

@@ -23,22 +23,31 @@ def comment(
         list[Path],
         typer.Argument(metavar="FILE...", help="Comments by `--comment`; a folder stands for its .md files."),
     ],
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="A comment NAME.md that must be there; a missing one did not finish. Repeatable."),
+    ] = None,
 ) -> None:
     """Write one comment to the change under review, in place of an earlier one of kswatch.
 
     Runs in a job of a GitHub pull request or a GitLab merge request, whose variables name the change. The
     token is GITHUB_TOKEN (permission `pull-requests: write`) or GITLAB_TOKEN (scope `api`). Nothing is
-    written where all files are empty; an earlier comment then becomes one line.
+    written where all files are empty; an earlier comment then becomes one line. A job that failed before it
+    wrote its file is no calm one, so a workflow names the files that it expects.
 
     \b
     Examples:
       kswatch gate --base main --format github --comment comments/gate.md
       kswatch comment comments
+      kswatch comment comments --expect static --expect h100
     """  # noqa: D301  (\b keeps the lines of the examples)
     from kswatch.ci.code_hosts.change import update_comment
     from kswatch.ci.code_hosts.hosts import host_of_job
+    from kswatch.ci.formats.comment import not_finished
 
-    parts = [_read(path) for path in _files(files)]
+    found = {path: _read(path) for path in _files(files)}
+    missing = set(expect or ()) - {path.stem for path in found}
+    parts = [*map(not_finished, sorted(missing)), *found.values()]
     if not parts:
         raise UsageError(f"{files[0]} holds no .md file; no gate wrote a comment, so none is changed")
     typer.echo(update_comment(host_of_job(os.environ), parts))
@@ -46,7 +55,10 @@ def comment(
 
 def _files(given: list[Path]) -> Iterator[Path]:
     for path in given:
-        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+        if path.is_dir():
+            yield from sorted(path.rglob("*.md"))
+        elif path.exists() or path.suffix == ".md":  # no folder at all means that no job wrote a file
+            yield path
 
 
 def _read(path: Path) -> str:
@@ -70,6 +82,8 @@ def write_file(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text if text.endswith("\n") or not text else f"{text}\n", encoding="utf-8")
     except OSError as error:
+        if path.is_file() and not path.is_symlink():
+            path.unlink()  # what is left of it, perhaps nothing, would be read as a calm comment
         raise ConfigurationError(f"{path} cannot be written ({error.strerror}); name another") from error
 
 
@@ -81,12 +95,13 @@ def comment_of_failure(title: str, path: Path | None) -> Iterator[None]:
         KswatchError: that of the block, after its sentence was written as the comment.
     """
     from kswatch.ci.formats.comment import comment as comment_text
+    from kswatch.ci.formats.comment import not_finished
     from kswatch.ci.formats.escape import markdown
 
     if path is None:
         yield
         return
-    write_file(path, comment_text(f"**{title}** did not finish; the log of its job has more", (), ()))
+    write_file(path, not_finished(title))
     try:
         yield
     except KswatchError as error:

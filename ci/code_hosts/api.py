@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,8 +37,7 @@ class JsonApi:
     """
 
     def __init__(self, address: str, headers: Mapping[str, str], cure: str) -> None:
-        parts = urlsplit(address)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        if not _is_safe(address):
             raise ConfigurationError(f"{address[:200]!r} is no https:// address; the token would be readable")
         self._address, self._cure = address.rstrip("/"), cure
         self._headers = {"Content-Type": "application/json", "User-Agent": "kswatch", **headers}
@@ -58,9 +58,29 @@ class JsonApi:
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(method, error.code) from None
-        except (OSError, ValueError) as error:  # a refused connection, a timeout, an answer that is no JSON
-            host = urlsplit(self._address).hostname
-            raise MeasurementError(f"{host} gives no answer ({error}); nothing was written") from None
+        except (
+            OSError,
+            ValueError,
+            HTTPException,
+            RecursionError,
+        ) as error:  # no connection, no HTTP, no JSON
+            host, written = (
+                urlsplit(self._address).hostname,
+                "nothing" if method == "GET" else "perhaps nothing",
+            )
+            raise MeasurementError(f"{host} gives no answer ({error}); {written} was written") from None
+
+    def rows(self, path: str) -> list[dict[str, Any]]:
+        """The objects of a list.
+
+        Raises:
+            ConfigurationError: as `call`.
+            MeasurementError: as `call`, and where the answer is no list of objects.
+        """
+        found = self.call("GET", path)
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise MeasurementError(f"{urlsplit(self._address).hostname} answers in another form than it did")
+        return found
 
     def _refusal(self, method: str, code: int) -> ConfigurationError | MeasurementError:
         host = urlsplit(self._address).hostname
@@ -73,3 +93,18 @@ class JsonApi:
         return MeasurementError(
             f"{host} refused {method} (HTTP {code}); nothing was written; try again later"
         )
+
+
+def _is_safe(address: str) -> bool:
+    """Whether a token may be sent there: encrypted, or to this machine."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError:
+        return False
+    printable = address.isascii() and address.isprintable() and " " not in address
+    return (
+        printable
+        and bool(host)
+        and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+    )

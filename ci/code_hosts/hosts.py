@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from kswatch.ci.code_hosts.api import JsonApi
-from kswatch.errors import ConfigurationError
+from kswatch.errors import ConfigurationError, MeasurementError
 
 PAGE_SIZE = 100
 MOST_PAGES = 100
@@ -72,14 +72,14 @@ class GitHub:
     def user(self) -> str:
         """The user of the token; that of GitHub Actions where the token cannot ask."""
         try:
-            return str(self._api.call("GET", "/user")["login"])
+            return _name(self._api.call("GET", "/user"), "login")
         except ConfigurationError:
             return ACTIONS_USER
 
     def comments(self) -> Iterator[HostComment]:
         """All comments of the pull request."""
         for row in _pages(self._api, f"{self._comments}/{self._number}/comments"):
-            yield HostComment(row["id"], row["user"]["login"], row["body"] or "")
+            yield _host_comment(row, "user", "login")
 
     def create(self, body: str) -> None:
         """Write a new comment."""
@@ -108,12 +108,12 @@ class GitLab:
 
     def user(self) -> str:
         """The user of the token."""
-        return str(self._api.call("GET", "/user")["username"])
+        return _name(self._api.call("GET", "/user"), "username")
 
     def comments(self) -> Iterator[HostComment]:
         """All comments of the merge request."""
         for row in _pages(self._api, self._notes + "?sort=asc&order_by=created_at"):
-            yield HostComment(row["id"], row["author"]["username"], row["body"] or "")
+            yield _host_comment(row, "author", "username")
 
     def create(self, body: str) -> None:
         """Write a new comment."""
@@ -140,6 +140,19 @@ def host_of_job(environment: Mapping[str, str]) -> CodeHost:
     )
 
 
+def _host_comment(row: Mapping[str, Any], author: str, name: str) -> HostComment:
+    """A comment of a host's answer; the author is empty where the account was deleted."""
+    number, body = row.get("id"), row.get("body")
+    if not isinstance(number, int):
+        raise MeasurementError("the host lists a comment without a number; nothing was written")
+    return HostComment(number, _name(row.get(author), name), body if isinstance(body, str) else "")
+
+
+def _name(account: object, key: str) -> str:
+    found = account.get(key) if isinstance(account, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def _needed(environment: Mapping[str, str], name: str, form: str) -> str:
     value = environment.get(name, "")
     if not re.fullmatch(form, value):
@@ -151,7 +164,7 @@ def _needed(environment: Mapping[str, str], name: str, form: str) -> str:
 def _pages(api: JsonApi, path: str) -> Iterator[dict[str, Any]]:
     sign = "&" if "?" in path else "?"
     for page in range(1, MOST_PAGES + 1):
-        rows = api.call("GET", f"{path}{sign}per_page={PAGE_SIZE}&page={page}")
+        rows = api.rows(f"{path}{sign}per_page={PAGE_SIZE}&page={page}")
         yield from rows
         if len(rows) < PAGE_SIZE:
             return

@@ -5,9 +5,10 @@ It begins with `MARKER`, by which the next one replaces it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from kswatch.ci.formats.escape import markdown_table
+from kswatch.ci.formats.escape import markdown, markdown_table
 
 MARKER = "<!-- kswatch -->"
 """The first line of each comment."""
@@ -17,6 +18,8 @@ SHOWN = 5
 """Rows outside the fold."""
 FOLDED = 200
 _FOLD_END = "\n\n</details>"
+_QUICK_ACTION = re.compile(r"^([ \t]*)/(?=\w)", re.MULTILINE)
+"""A line that GitLab takes for a command of the comment's author, as `/close`."""
 
 
 def comment(
@@ -62,12 +65,24 @@ def cut(text: str, most: int, link: str = "") -> str:
         return text
     whole = f"[the whole result]({link})" if link else "the log has the whole result"
     tail = f"\n\nCut at the {most:,} characters of a comment; {whole}.\n"
-    kept = text[: most - len(tail) - 10 * len(_FOLD_END)]
-    kept = kept[: kept.rfind("\n")] if "\n" in kept else kept
-    return kept + _FOLD_END * (kept.count("<details>") - kept.count("</details>")) + tail
+    kept, size, folds = [], len(tail), 0
+    for line in text.splitlines(keepends=True):
+        size += len(line)
+        opened = max(folds + line.count("<details>") - line.count("</details>"), 0)
+        if size + opened * len(_FOLD_END) > most:
+            break
+        kept.append(line)
+        folds = opened
+    return "".join(kept).rstrip() + _FOLD_END * folds + tail
 
 
 def joined(parts: Sequence[str], most: int = LARGEST_COMMENT, link: str = "") -> str:
     """One comment of those of several jobs; empty where each is."""
     found = [body for part in parts if (body := part.strip().removeprefix(MARKER).strip())]
-    return cut("\n\n".join([MARKER, *found]) + "\n", most, link) if found else ""
+    whole = _QUICK_ACTION.sub(r"\1\/", "\n\n".join([MARKER, *found]))
+    return cut(whole + "\n", most, link) if found else ""
+
+
+def not_finished(name: str) -> str:
+    """The comment in place of that of a job which wrote none."""
+    return comment(f"**{markdown(name)}** did not finish; the log of its job has more", (), ())

@@ -9,9 +9,11 @@ from kswatch.db.cli.terminal import escape
 
 _NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """Characters that XML 1.0 cannot hold (its production Char); compiled on first use, since that is slow."""
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])")
+_MARKUP = re.compile(r'([\\`*_\[\]<>|~#!$]|[%^](?=[\w"]))')
+"""Signs of Markdown, of formulas, and of GitLab's references to labels, milestones, requests and snippets."""
+_LINKED = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|gh(?=-\d)", re.IGNORECASE)
+"""What GitHub makes a mention, a link or a reference of, also behind a backslash; broken by a comment."""
 _BROKEN_WORD = "<!-- -->"
-"""A comment between two characters, which prevents GitHub from making a mention or a link."""
 
 
 def plain(text: str) -> str:
@@ -21,15 +23,9 @@ def plain(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """The text in one line that Markdown shows literally: no markup, link, mention or end of a table cell."""
+    """The text in one line that Markdown shows literally: no markup, link, reference or end of a cell."""
     escaped = _MARKUP.sub(r"\\\1", plain(text).replace("&", "&amp;"))
-    for word, broken in (
-        ("@", "@" + _BROKEN_WORD),
-        ("://", ":" + _BROKEN_WORD + "//"),
-        ("www.", "www" + _BROKEN_WORD + "."),
-    ):
-        escaped = escaped.replace(word, broken)
-    return escaped
+    return _LINKED.sub(lambda found: found[0] + _BROKEN_WORD, escaped)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

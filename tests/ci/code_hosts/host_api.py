@@ -21,6 +21,10 @@ class HostApi:
         self.status: int | None = None
         self.redirect_to = ""
         self.user: dict | None = None
+        self.answers: dict[str, object] = {}
+        """By the end of a path: the answer in place of the right one."""
+        self.raw: bytes | None = None
+        """Sent in place of any answer."""
         self.port = 0
 
     @property
@@ -40,6 +44,9 @@ class HostApi:
         if token != TOKEN:
             return 401, {"message": "Bad credentials"}
         parts = urlsplit(path)
+        for end, answer in self.answers.items():
+            if parts.path.endswith(end):
+                return 200, answer
         if parts.path.endswith("/user"):
             return (200, self.user) if self.user else (403, {"message": "Resource not accessible"})
         if found := re.search(r"/(?:comments|notes)/(\d+)$", parts.path):
@@ -60,6 +67,9 @@ class HostApi:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 token = self.headers.get("PRIVATE-TOKEN") or ""
                 token = token or self.headers.get("Authorization", "").removeprefix("Bearer ")
+                if api.raw is not None:
+                    self.wfile.write(api.raw)
+                    return
                 status, found = api.answer(self.command, self.path, json.loads(body) if body else None, token)
                 self.send_response(status)
                 if api.redirect_to:

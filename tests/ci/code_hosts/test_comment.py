@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kswatch.ci.cli.comment import app
+from kswatch.ci.cli.comment import app, write_file
 from kswatch.ci.code_hosts.change import CALM
 from kswatch.ci.formats.comment import LARGEST_COMMENT, MARKER, comment, cut, fold
 from kswatch.errors import ConfigurationError, FormatError, KswatchError, MeasurementError, UsageError
@@ -55,8 +55,9 @@ def gitlab(api: HostApi) -> dict[str, str]:
     }
 
 
-def run(parts: Path, environment: dict[str, str]) -> str:
-    result = CliRunner().invoke(app, [str(parts.parent)], env=environment)
+def run(parts: Path, environment: dict[str, str], *expected: str) -> str:
+    arguments = [part for name in expected for part in ("--expect", name)]
+    result = CliRunner().invoke(app, [str(parts.parent), *arguments], env=environment)
     if isinstance(result.exception, KswatchError):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -91,6 +92,81 @@ def test_a_comment_whose_findings_have_gone_becomes_one_line(api, parts):
     assert run(parts, github(api)) == "updated the comment"
     assert row["body"] == CALM and len(CALM.strip().splitlines()) == 3
     assert run(parts, github(api)) == "the comment is up to date"
+
+
+def test_a_job_that_left_no_file_is_not_calm(api, parts):
+    """Its set-up failed, its runner was lost, or its disk was full: an earlier finding must stay reported."""
+    row = api.add(BOT, REGRESSED)
+    assert run(parts, github(api), "static", "h100") == "updated the comment"
+    assert "**h100** did not finish" in row["body"] and "nothing changed" not in row["body"]
+    (parts / "h100.md").write_text("")
+    run(parts, github(api), "static", "h100")
+    assert row["body"] == CALM
+    (parts / "h100.md").unlink()
+    (parts / "static.md").unlink()
+    parts.rmdir()
+    parts.parent.rmdir()  # no job left one
+    run(parts, github(api), "static")
+    assert "**static** did not finish" in row["body"]
+
+
+def test_without_expectations_a_missing_file_and_folder_change_nothing(api, parts):
+    row = api.add(BOT, REGRESSED)
+    for path, error in ((parts / "h100.md", ConfigurationError), (parts / "absent", UsageError)):
+        result = CliRunner().invoke(app, [str(path)], env=github(api))
+        assert isinstance(result.exception, error)
+    assert row["body"] == REGRESSED and api.requests == []
+
+
+def test_what_is_left_of_a_file_that_cannot_be_written_is_no_calm_comment(tmp_path, monkeypatch):
+    def full_disk(path: Path, text: str, **_: object) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(ConfigurationError, match="No space left"):
+        write_file(tmp_path / "gate.md", REGRESSED)
+    assert not (tmp_path / "gate.md").exists()
+
+
+def test_a_line_is_no_command_of_gitlab(api, parts):
+    """GitLab runs `/close` at the start of a line with the rights of the token."""
+    api.user = {"username": "project_7_bot", "login": "project_7_bot"}
+    (parts / "h100.md").write_text(f"{REGRESSED}\n/close\n  /assign @ann\n1/2\n")
+    run(parts, gitlab(api))
+    assert api.comments[0]["body"].endswith("\n\\/close\n  \\/assign @ann\n1/2\n")
+
+
+def test_a_comment_of_a_deleted_account_is_passed_over(api, parts):
+    api.add("ghost", f"{MARKER} old").update(user=None)
+    own = api.add(BOT, REGRESSED)
+    run(parts, github(api))
+    assert own["body"] == CALM
+
+
+@pytest.mark.parametrize("answer", [{}, [1], None, "text", [{"body": MARKER, "user": {"login": BOT}}]])
+def test_an_answer_of_another_form_is_one_sentence(api, parts, answer):
+    api.answers = {"/comments": answer}
+    with pytest.raises(MeasurementError, match=r"another form|without a number"):
+        run(parts, github(api))
+    assert changes(api) == []
+
+
+def test_a_user_without_a_name_owns_no_comment(api, parts):
+    api.add("", REGRESSED)
+    api.answers = {"/user": {"name": "x"}}
+    with pytest.raises(MeasurementError, match="name of the token's user"):
+        run(parts, github(api))
+    assert changes(api) == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"garbage\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[", b"["]
+)
+def test_an_answer_that_is_no_http_or_no_json_is_one_sentence(api, parts, raw):
+    api.raw = raw
+    with pytest.raises(MeasurementError, match="gives no answer"):
+        run(parts, github(api))
 
 
 def test_only_the_comment_of_the_own_user_is_replaced(api, parts):
@@ -150,6 +226,9 @@ def test_a_redirect_takes_the_token_nowhere(api, parts):
         ({"GITHUB_REF": "refs/heads/main"}, "names no pull request"),
         ({"GITHUB_REPOSITORY": "a/b/../c"}, "GITHUB_REPOSITORY has another form"),
         ({"GITHUB_API_URL": "http://example.org"}, "no https:// address"),
+        ({"GITHUB_API_URL": "https://[::1"}, "no https:// address"),
+        ({"GITHUB_API_URL": "https://"}, "no https:// address"),
+        ({"GITHUB_API_URL": "https://example.org/\n"}, "no https:// address"),
         ({"GITHUB_ACTIONS": ""}, "no change to comment on"),
     ],
 )
@@ -178,6 +257,12 @@ def test_a_comment_over_the_limit_is_cut_at_a_line_with_a_link(api, parts):
     assert body.endswith("[the whole result](https://github.com/example/kernels/actions/runs/99).\n")
 
 
+def test_a_comment_of_folds_alone_stays_within_the_limit():
+    text = cut("**headline**\n" + "<details>\n" * 30_000, LARGEST_COMMENT)
+    assert text.startswith("**headline**\n<details>") and len(text) <= LARGEST_COMMENT
+    assert text.count("<details>") == text.count("</details>") > 1_000
+
+
 def test_a_text_without_line_feeds_is_cut_too():
     assert len(cut("x" * 100_000, LARGEST_COMMENT)) <= LARGEST_COMMENT
 
@@ -193,5 +278,6 @@ def test_the_table_shows_the_first_rows_and_folds_all():
 
 def test_the_make_target_of_the_workflow_runs_this_command():
     root = Path(__file__).parents[3]
-    done = subprocess.run(["make", "-n", "comment"], cwd=root, capture_output=True, text=True, check=True)
-    assert ".venv/bin/kswatch comment comments" in done.stdout
+    command = ["make", "-n", "comment", "EXPECT=static h100"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert '.venv/bin/kswatch comment comments --expect "static" --expect "h100"' in done.stdout

@@ -72,8 +72,25 @@ def test_plain_text_is_one_line_without_control_characters():
 
 
 def test_markdown_shows_text_as_it_is():
-    assert markdown("a|b *c* _d_ #1 <i>") == r"a\|b \*c\* \_d\_ \#1 \<i\>"
+    assert markdown("a|b *c* _d_ #1 <i>") == r"a\|b \*c\* \_d\_ \#<!-- -->1 \<i\>"
     assert markdown("@ann see www.x.org") == "@<!-- -->ann see www<!-- -->.x.org"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("fixes #12, GH-7", r"fixes \#<!-- -->12, GH<!-- -->-7"),
+        ("a/b#4 C#", r"a/b\#<!-- -->4 C\#"),
+        ("!3 ~bug %1 ^x +5.0 %", r"\!3 \~bug \%1 \^x +5.0 %"),
+        ("$x$ costs $5", r"\$x\$ costs \$5"),
+        ("@ops ops@x.org", "@<!-- -->ops ops@<!-- -->x.org"),
+        ("https://x.org WWW.x.org", "https:<!-- -->//x.org WWW<!-- -->.x.org"),
+        ("a\u202eb\n/close", "ab /close"),
+    ],
+)
+def test_markdown_makes_no_reference_formula_link_or_mention(text, shown):
+    """GitHub refers to a number behind a backslash too: it looks after Markdown has taken that."""
+    assert markdown(text) == shown
 
 
 def test_a_provisional_alert_is_a_warning_and_a_faster_one_a_notice(nights, store):

@@ -18,7 +18,7 @@ from kswatch.ci.gate.comment import gate_comment, static_comment
 from kswatch.ci.gate.sequential import compare_revisions
 from kswatch.ci.gate.static import judge_code
 from kswatch.db.paired_runs.paired_record import BrokenRevision
-from kswatch.errors import MeasurementError
+from kswatch.errors import MeasurementError, UsageError
 from tests.ci.formats.test_formatters import NASTY
 from tests.ci.gate.gate_sessions import SimulatedSession
 from tests.ci.gate.test_recording import HISTORY
@@ -118,6 +118,14 @@ def test_the_file_of_the_comment_holds_the_reason_where_nothing_is_measured(stor
     result = invoke(store, "gate", "--base", "main", "--comment", str(path), open_gate=open_gate)
     assert isinstance(result.exception, MeasurementError)
     assert "could not measure: no such device: cuda:9" in path.read_text()
+
+
+def test_a_check_that_fails_leaves_the_reason_in_the_file_of_the_comment(store, tmp_path):
+    path = tmp_path / "check.md"
+    path.write_text("")  # of an earlier check
+    result = invoke(store, "check", "--device", "nowhere", "--comment", str(path))
+    assert isinstance(result.exception, UsageError)
+    assert "could not measure: the store holds no device" in path.read_text()
 
 
 @pytest.mark.parametrize(("change", "lines"), [(0.0, 0), (0.2, 1)])
