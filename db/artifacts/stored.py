@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ from kswatch.db.store import Store
 from kswatch.errors import UsageError
 
 LARGEST_BYTES = 50_000_000
-LONGEST_NAME = 255
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._,+-]{0,254}")
+"""The name of a file, in no folder, as every system and every HTTP header takes it."""
 NCU = "ncu"
 
 
@@ -36,18 +38,22 @@ def add_artifact(store: Store, run_id: int, kind: str, name: str, content: bytes
     """Store a file of a run, and return its number.
 
     Raises:
-        UsageError: it is empty or too large.
+        UsageError: it is empty or too large, its name is none of a file, or there is no such run.
     """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name[:80]!r} is no name of an artifact; use letters, digits, '-', '_' and '.'")
     if not 0 < len(content) <= LARGEST_BYTES:
         raise UsageError(
             f"{name[:80]} has {len(content):,} bytes; an artifact has 1 to {LARGEST_BYTES // 1_000_000} MB"
         )
     sha256 = hashlib.sha256(content).hexdigest()
     with store.writing() as session:
+        if session.get(Run, run_id) is None:
+            raise UsageError(f"there is no run {run_id} to keep {name}; `kswatch runs` lists them")
         row = Artifact(
             run_id=run_id,
             kind=kind,
-            name=name[:LONGEST_NAME],
+            name=name,
             size_bytes=len(content),
             sha256=sha256,
             created_at=datetime.now(UTC),

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from typing import Any
 
 from kswatch.errors import FormatError
 
-LARGEST_REPORT_BYTES = 256_000_000
+LARGEST_REPORT_BYTES = 64_000_000
+"""Its values take up to 1.7 GB of memory."""
 LONGEST_NAME, LONGEST_UNIT, MOST_LABELS, LONGEST_LABEL = 500, 40, 50, 200
 LARGEST_VALUE = 1e30
 LOWER, HIGHER = "lower", "higher"
@@ -71,11 +73,27 @@ def read_report(path: Path) -> ForeignReport | None:
     except (OSError, ValueError):
         return None  # the importer of runs reports why
     try:
-        document = json.loads(content)
+        document = json.loads(content, object_pairs_hook=_with_each_name_once)
+    except _RepeatedNameError as error:
+        raise FormatError(
+            f"{path} has {error} twice in one object, so one value is lost; rename it"
+        ) from None
     except (ValueError, RecursionError):
         return None
     source = _source_of(document)
     return _report(path, source, document, content) if source else None
+
+
+class _RepeatedNameError(ValueError):
+    """An object of JSON has a name twice, of which a reader keeps the last value alone."""
+
+
+def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedNameError(repr(next(name for name in names if names.count(name) > 1)[:60]))
+    return found
 
 
 def _may_be_report(line: bytes) -> bool:
@@ -143,16 +161,19 @@ def _moment_and_commit(source: str, document: Mapping[str, Any]) -> tuple[dateti
         return _moment(document["context"].get("date")), None
     if source == "pytest_benchmark":
         commit = (document.get("commit_info") or {}).get("id")
-        return _moment(document.get("datetime")), str(commit)[:64] if commit else None
+        return _moment(document.get("datetime")), commit if _COMMIT.fullmatch(str(commit)) else None
     return None, None
+
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def _moment(text: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(str(text))
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # no date, or one that is outside the calendar in UTC
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _checked(values: Iterable[ForeignValue], reject: Callable[[str], None]) -> Iterator[ForeignValue]:
@@ -164,6 +185,8 @@ def _checked(values: Iterable[ForeignValue], reject: Callable[[str], None]) -> I
         key = (one.name, one.unit, *sorted(one.labels.items()))
         if not all(math.isfinite(number) and abs(number) < LARGEST_VALUE for number in numbers):
             reject(f"{one.name[:60]}: {one.value} is no plausible number")
+        elif one.low is not None and one.high is not None and one.low > one.high:
+            reject(f"{one.name[:60]}: its interval ends before it begins")
         elif len(one.name) > LONGEST_NAME or len(one.unit) > LONGEST_UNIT or len(one.labels) > MOST_LABELS:
             reject(f"{one.name[:60]}: a name, unit or list of labels that is too long")
         elif any(len(text) > LONGEST_NAME or "\0" in text or not _is_whole(text) for text in texts):
@@ -178,6 +201,25 @@ def _checked(values: Iterable[ForeignValue], reject: Callable[[str], None]) -> I
 def _is_whole(text: str) -> bool:
     """Whether the text has no half character."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _number(value: object) -> float:
+    """A number of JSON; infinite where it is too large for any.
+
+    Raises:
+        TypeError: it is a text, a truth value or a container.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _written_number(value: object) -> float:
+    """A number in the text that nvbench writes."""
+    return float(value) if isinstance(value, str) and "_" not in value else _number(value)
 
 
 _NVBENCH_HINTS = {"duration": ("s", LOWER), "item_rate": ("items/s", HIGHER), "byte_rate": ("B/s", HIGHER)}
@@ -198,7 +240,7 @@ def _read_nvbench(document: dict[str, Any], reject: Callable[[str], None]) -> It
                     unit, direction = _NVBENCH_HINTS[summary["hint"]]
                     value = next(one["value"] for one in summary["data"] if one["name"] == "value")
                     name = f"{benchmark['name']} {summary.get('name') or summary['tag']}"
-                    yield ForeignValue(name, unit, direction, float(value), labels=labels)
+                    yield ForeignValue(name, unit, direction, _written_number(value), labels=labels)
 
 
 _GOOGLE_FIELDS = {"items_per_second": ("items/s", HIGHER), "bytes_per_second": ("B/s", HIGHER)}
@@ -217,11 +259,11 @@ def _read_google(document: dict[str, Any], reject: Callable[[str], None]) -> Ite
         medians = [row for row in rows if row.get("aggregate_name") == "median"]
         repeated = [row for row in rows if row.get("run_type", "iteration") == "iteration"]
         for measure in (*_GOOGLE_TIMES, *_GOOGLE_FIELDS):
-            values = [float(row[measure]) for row in repeated or medians if measure in row]
+            values = [_number(row[measure]) for row in repeated or medians if measure in row]
             if values:
                 usual = (str(rows[0].get("time_unit", "ns")), LOWER)
                 unit, direction = _GOOGLE_FIELDS.get(measure, usual)
-                middle = float(medians[0][measure]) if medians else statistics.median(values)
+                middle = _number(medians[0][measure]) if medians else statistics.median(values)
                 spread = (min(values), max(values)) if len(values) > 1 else (None, None)
                 yield ForeignValue(f"{name} {measure}", unit, direction, middle, *spread)
 
@@ -231,9 +273,9 @@ def _read_pytest(document: dict[str, Any], reject: Callable[[str], None]) -> Ite
     for row in document["benchmarks"]:
         labels = {str(name): str(value)[:LONGEST_LABEL] for name, value in (row.get("params") or {}).items()}
         stats = row["stats"]
-        low, high = (float(stats[end]) if end in stats else None for end in ("q1", "q3"))
+        low, high = (_number(stats[end]) if end in stats else None for end in ("q1", "q3"))
         name = str(row.get("fullname") or row["name"])
-        yield ForeignValue(name, "s", LOWER, float(stats["median"]), low, high, labels)
+        yield ForeignValue(name, "s", LOWER, _number(stats["median"]), low, high, labels)
 
 
 _BMF_MEASURES = {"latency": ("ns", LOWER), "throughput": ("ops/s", HIGHER)}
@@ -250,9 +292,9 @@ def _read_bmf(document: dict[str, Any], reject: Callable[[str], None]) -> Iterat
                 f"{name} {measure}",
                 unit,
                 direction,
-                float(metric["value"]),
-                None if low is None else float(low),
-                None if high is None else float(high),
+                _number(metric["value"]),
+                None if low is None else _number(low),
+                None if high is None else _number(high),
             )
 
 

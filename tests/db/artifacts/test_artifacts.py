@@ -47,6 +47,35 @@ def test_an_empty_and_a_large_file_are_refused_and_nothing_is_written(kept, size
     assert len(artifacts(kept)) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "a/b",
+        "a\\b",
+        "..",
+        ".hidden",
+        "",
+        "a\r\nSet-Cookie: x",
+        'a"b',
+        "a\0b",
+        "\ud800",
+        "x" * 256,
+    ],
+)
+def test_what_is_no_name_of_a_file_is_refused(kept, name):
+    """A browser and `kswatch runs artifact` write a file of that name."""
+    with pytest.raises(UsageError, match="is no name of an artifact"):
+        add_artifact(kept, 1, "ncu", name, REPORT)
+    assert len(artifacts(kept)) == 1
+
+
+def test_a_file_of_no_run_is_refused(kept):
+    with pytest.raises(UsageError, match="there is no run 99"):
+        add_artifact(kept, 99, "ncu", "report.ncu-rep", REPORT)
+    assert len(artifacts(kept)) == 1
+
+
 def test_old_artifacts_are_pruned_and_still_listed(kept):
     assert prune_artifacts(kept, START - timedelta(days=1)) == 0
     assert prune_artifacts(kept, START + timedelta(days=3)) == 1

@@ -171,6 +171,19 @@ BAD = {
     "nothing": (changed(GOOGLE, benchmarks=[]), "without a value"),
     "NaN": (NAN, "without a value: x latency: nan is no plausible number"),
     "infinite": ({"x": {"latency": {"value": 1e300}}}, "no plausible number"),
+    "400 digits": ({"x": {"latency": {"value": 10**400}}}, "no plausible number"),
+    "true": ({"x": {"latency": {"value": True}}}, "'True' is no number"),
+    "digits as text": ({"x": {"latency": {"value": "1_000"}}}, "'1_000' is no number"),
+    "a reversed interval": (
+        {"x": {"latency": {"value": 1, "lower_value": 2, "upper_value": 0}}},
+        "its interval ends before it begins",
+    ),
+    "a name twice": (
+        '{"x": {"latency": {"value": 1}}, "x": {"latency": {"value": 2}}}',
+        "'x' twice in one object",
+    ),
+    "5,000 digits": ('{"x": {"latency": {"value": ' + "9" * 5_000 + "}}}", "is not JSON"),
+    "brackets": ('{"x": ' + "[" * 100_000, "is not JSON"),
     "long": ({"x" * 600: {"latency": {"value": 1}}}, "too long"),
     "nul": ({"x\0y": {"latency": {"value": 1}}}, "no database stores"),
 }
@@ -193,6 +206,34 @@ def test_a_report_of_two_gigabytes_is_refused_unread(sqlite_store, tmp_path):
     assert isinstance(result.exception, FormatError)
     assert f"larger than {LARGEST_REPORT_BYTES // 1_000_000} MB" in str(result.exception)
     assert foreign_series(sqlite_store) == []
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "soon", None, 5]
+)
+def test_a_time_outside_the_calendar_is_no_time(file, moment):
+    assert read_report(file(changed(PYTEST, datetime=moment))).measured_at is None
+
+
+@pytest.mark.parametrize("commit", ["\ud800", "a\0b", "x" * 40, ["c" * 40], 5, "", None])
+def test_what_is_no_commit_is_not_stored_as_one(store, file, commit):
+    path = file(changed(PYTEST, commit_info={"id": commit}))
+    assert read_report(path).commit is None
+    assert json.loads(imported(store, path).stdout)["recorded"] == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_a_report_in_another_encoding_is_refused_by_its_name(sqlite_store, tmp_path, encoding):
+    path = tmp_path / "report.json"
+    path.write_bytes(json.dumps({"é": {"latency": {"value": 1}}}, ensure_ascii=False).encode(encoding))
+    result = imported(sqlite_store, path)
+    assert isinstance(result.exception, FormatError) and "UTF-8" in str(result.exception)
+    assert foreign_series(sqlite_store) == []
+
+
+def test_a_byte_order_mark_is_no_part_of_the_report(file):
+    path = file("\ufeff" + json.dumps(BMF))
+    assert len(read_report(path).values) == 2
 
 
 @pytest.mark.parametrize("text", ["{", '{"a": 1}', "[1]", '{"benchmarks": []}', "{}", '{"a": {}}'])
