@@ -27,6 +27,10 @@ class ChildLostError(MeasurementError):
     """The child process died, or made no progress and was ended; the message is the reason."""
 
 
+class ChildStalledError(ChildLostError):
+    """It made no progress and was ended."""
+
+
 def python_command(module: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
     """The command that runs a module of this kswatch, whatever packages lie in the working directory."""
     return [sys.executable, "-P", *options, "-m", module, *arguments]
@@ -112,7 +116,7 @@ class ChildProcess:
                 seen, since_s = progress(), time.monotonic()
             if time.monotonic() - since_s > timeout_s:
                 self._process.kill()
-                raise ChildLostError(f"the process made no progress for {timeout_s:.0f} s and was ended")
+                raise ChildStalledError(f"the process made no progress for {timeout_s:.0f} s and was ended")
         try:
             return self._connection.recv()
         except (EOFError, OSError):

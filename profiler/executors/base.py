@@ -79,6 +79,8 @@ class Failure:
     at: str | None = None
     usable: bool = False
     """Whether the child can do another task."""
+    stalled: bool = False
+    """Whether the child was ended because it made no progress."""
 
 
 class WorkerLostError(MeasurementError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kswatch.db.records import CanaryPosition, CanaryRecord, MeasurementRecord
+from kswatch.db.records import RIVALS, CanaryPosition, CanaryRecord, MeasurementRecord
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.empty_records import empty_record
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
@@ -92,10 +92,17 @@ class LocalEngine:
 
 
 def _crashed_records(answer: Answer | Failure, task: MeasureTask) -> list[MeasurementRecord]:
-    """Records of the cells that caused it: the one that ran, or the first to fail; all if none is known."""
+    """Records of the cells that caused it: the one that ran, or the first to fail; all if none is known.
+
+    A rival that stalls is too slow: its library may compile for minutes.
+    """
     if isinstance(answer, Failure):
         names = (answer.at,) if answer.at else task.implementations
-        return [empty_record(task.problem, name, "crashed", answer.reason) for name in names]
+        slow = RIVALS if answer.stalled and answer.at else ()
+        return [
+            empty_record(task.problem, name, "too_slow" if name in slow else "crashed", answer.reason)
+            for name in names
+        ]
     # After an error that stays with the process every later cell fails too. `bmm` is tried first.
     crashed = [record for record in answer.records if record.status == "crashed"]
     return sorted(crashed, key=lambda record: record.implementation != "bmm")[:1] or list(answer.records)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kswatch.errors import MeasurementError
-from kswatch.profiler.child_process import ChildLostError, ChildProcess
+from kswatch.profiler.child_process import ChildLostError, ChildProcess, ChildStalledError
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
 
@@ -47,7 +48,7 @@ class MeasuringProcess(ChildProcess):
             return answer
         current = self.page.current
         at = task.implementations[current] if current >= 0 else None
-        return Failure(answer.reason, at, answer.usable)
+        return replace(answer, at=at)
 
     def close(self) -> None:
         """End the child, and give pipe and page back."""
@@ -59,5 +60,5 @@ class MeasuringProcess(ChildProcess):
             self.send(message)
             answer: Answer | Failure = self.receive(timeout_s, progress=lambda: self.page.steps)
         except ChildLostError as error:
-            return Failure(str(error))
+            return Failure(str(error), stalled=isinstance(error, ChildStalledError))
         return answer

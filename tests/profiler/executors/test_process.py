@@ -84,13 +84,14 @@ def test_after_a_crash_the_next_problem_is_measured(engine):
     assert engine.busy_s > 0
 
 
-def test_a_child_without_progress_is_ended_and_its_cell_has_crashed():
+@pytest.mark.parametrize(("name", "status"), [("fused", "crashed"), ("compiled", "too_slow")])
+def test_a_child_without_progress_is_ended_and_its_cell_has_crashed_or_is_a_rival_too_slow(name, status):
     engine = local_engine(cpu_target(), 1.0, threading.Event())
     engine.site()
     interfere(engine, 0, signal.SIGSTOP)
-    records = engine.measure(replace(TASK, implementations=("fused",)))
+    records = engine.measure(replace(TASK, implementations=(name,)))
     engine.close()
-    assert statuses(records) == {"fused": "crashed"}
+    assert statuses(records) == {name: status}
     assert "no progress for 1 s" in records[0].reason
 
 
