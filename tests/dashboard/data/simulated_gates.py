@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import update
+
 from kswatch.db.artifacts.stored import add_artifact
 from kswatch.db.gates.recording import record_gate
 from kswatch.db.gates.records import CellVerdict, CodeFinding, GateRecord, KernelCode
 from kswatch.db.queries.basic import devices, runs
 from kswatch.db.records import ProblemKey
+from kswatch.db.schema.tables import Artifact
 from kswatch.db.store import Store
 from tests.dashboard.simulated_store import FIRST_NIGHT, NASTY
 
@@ -55,7 +58,9 @@ def fill_gates(store: Store) -> None:
         reason=f"head: it does not compile\nerror: {NASTY}",
     )
     record_gate(store, broken, device=devices(store)[0].uuid)
-    add_artifact(store, newest, "ncu", f"run {NASTY}.ncu-rep", b"report")
+    add_artifact(store, newest, "ncu", "report.ncu-rep", b"report")
+    with store.writing() as session:  # a name that kswatch itself refuses
+        session.execute(update(Artifact).values(name=f"run {NASTY}.ncu-rep"))
 
 
 def _cell(number: int) -> CellVerdict:
