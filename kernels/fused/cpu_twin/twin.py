@@ -150,7 +150,7 @@ def prepare(problem: Problem, weights: torch.Tensor, tile: TwinTile | None = Non
 class PackedWeights:
     """Weights in the order in which the tiles of a plan read them, for every batch size.
 
-    `batch_first`: panels of up to three vectors of outputs (k, j) for each l. `batch_last`: a dense b × c
+    `batch_first`: panels of up to four vectors of outputs (k, j) for each l. `batch_last`: a dense b × c
     matrix for each (i, j). A 32-bit word holds a weight, or two neighbouring ones in bf16 where the CPU
     multiplies pairs; fp16, and bf16 elsewhere, are widened to fp32. So a copy has at most 4 bytes a weight,
     and padding to whole vectors. Packing reads and writes each weight once, by vectorised transpositions.
