@@ -41,7 +41,7 @@ def compose(config: Path | None) -> Services[Store]:
         bisect_alerts=partial(_bisect_alerts, ci_config, profiler_config),
         check_missing_data=partial(_check_missing_data, ci_config),
         predict=_predict,
-        request_size=_request_size,
+        request_size=partial(_request_size, profiler_config),
         notify=_notify,
         notification_worker=_notification_worker,
         write_overview=partial(_write_overview, ci_config.judgement_limits, tables["dashboard"]),
@@ -104,6 +104,8 @@ def _bisect_alerts(
         log.info("bisection stopped; it goes on after the next night")
     except KswatchError as error:
         log.info("regressions are not bisected here: %s", error)
+    except Exception:  # a defect here must not end a server, which measures the next night
+        log.exception("a defect in the bisection")
 
 
 def _check_missing_data(config: CiConfig, store: Store) -> None:
@@ -118,12 +120,14 @@ def _predict(store: Store, run_id: int) -> None:
     record(store, run_id)
 
 
-def _request_size(suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:
+def _request_size(config: ProfilerConfig, suite: str, arguments: dict[str, Any]) -> tuple[int, float | None]:
+    from kswatch.profiler.foreign.sources import Foreign
     from kswatch.profiler.planning.budget import parse_seconds
     from kswatch.profiler.planning.plan import Filters, plan_suite
 
     budget = arguments.get("budget")
-    cells = plan_suite(suite, Filters.from_arguments(arguments)).cells
+    foreign = Foreign(config.foreign)
+    cells = plan_suite(suite, Filters.from_arguments(arguments), foreign=foreign).cells
     return cells, parse_seconds(str(budget)) if budget else None
 
 

@@ -123,6 +123,7 @@ def precision_(ctx: typer.Context, days: DaysOption = None, as_json: JsonOption 
 def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) -> None:
     """Show one alert: explanation, differences and history."""
     from kswatch.ci.formats.alert_text import alert_page
+    from kswatch.db.bisections.stored import suspects_of
     from kswatch.db.json_text import to_json_text
     from kswatch.db.machine_reads.rows import alert_row
     from kswatch.db.queries.basic import alert as find
@@ -131,8 +132,9 @@ def show(ctx: typer.Context, alert: AlertArgument, as_json: JsonOption = False) 
     with closing(open_store(ctx)) as store:
         found, events = find(store, alert), alert_events(store, alert)
         known = {one.id: one for one in devices(store)}
+        suspects = suspects_of(store, (alert,)).get(alert)
     if as_json:
-        typer.echo(to_json_text(alert_row(found, known[found.device_id]) | {"events": events}))
+        typer.echo(to_json_text(alert_row(found, known[found.device_id], suspects) | {"events": events}))
     else:
         typer.echo(alert_page(found, events, known))
 

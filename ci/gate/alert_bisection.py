@@ -69,8 +69,10 @@ def excluded_commits(history: RevisionHistory, good: str, bad: str) -> dict[str,
     """Merges, and commits that are taken back before `bad` with the ones that take them back."""
     found = dict.fromkeys(history.merges(good, bad), MERGE)
     for commit, by in history.reverted(good, bad).items():
-        reason = "a revert" if commit == by else f"reverted by {by[:12]}"
-        found[commit] = ExcludedCommit(reason)
+        if commit == by:  # it may hold more than what it takes back
+            found[commit] = ExcludedCommit("a revert", may_be_culprit=True)
+        else:
+            found[commit] = ExcludedCommit(f"reverted by {by[:12]}")
     return found
 
 
@@ -95,7 +97,8 @@ def bisect_alerts(
         budget_s: The time limit for all of them.
         floor: The smallest relative change that counts.
         device_uuids: Devices of this host.
-        must_stop: Asked before each commit: somebody waits for the device, or the process ends.
+        must_stop: Asked before each commit, which is not begun: somebody waits for the device, or the process
+            ends. Also called after each measurement, so that it sees the search go on.
         report: Receives a sentence for each step.
         clock: Seconds that pass.
     """
@@ -107,7 +110,7 @@ def bisect_alerts(
 
     for alert, target in _due(store, device_uuids):
         if left_s():
-            search = _AlertSearch(store, history, open_comparison, alert, target, clock)
+            search = _AlertSearch(store, history, open_comparison, alert, target, clock, must_stop)
             search.run(GateConfig(floor=floor), left_s, report)
 
 
@@ -137,8 +140,10 @@ class _AlertSearch:
         alert: AlertRow,
         target: Target,
         clock: Callable[[], float],
+        on_reading: Callable[[], object],
     ) -> None:
         self._store, self._history, self._open = store, history, open_comparison
+        self._on_reading = on_reading
         self._alert, self._target, self._clock = alert, target, clock
         self._id = stored.begin_bisection(store, alert.id, target.good, target.bad)
         self._measured_at_s = clock()
@@ -182,7 +187,7 @@ class _AlertSearch:
             fields = cell.problem.fields | {"implementation": cell.implementation}
             filters = {name: [value] for name, value in fields.items()}
         with self._open(self._target.good, commit, self._target.device, filters) as session:
-            return compare_revisions(session, config)
+            return compare_revisions(session, config, on_reading=self._on_reading)
 
     def _record(self, progress: Progress) -> None:
         assert progress.cell is not None

@@ -96,7 +96,7 @@ def bisect(
 
     Raises:
         NoRegressionError: good or bad cannot be built, or bad is no worse than good here.
-        MeasurementError: the device cannot be used.
+        MeasurementError: the device cannot be used, or bad is not decided within the time limit.
     """
     known = progress or Progress()
     if known.cell is None:
@@ -140,6 +140,12 @@ def _worst_regression(result: GateResult) -> CellVerdict:
     if result.broken:
         raise NoRegressionError(
             f"the {result.broken.side} revision cannot be measured: {result.broken.reason}"
+        )
+    undecided = [one for one in result.verdicts if one.verdict in (None, "ambiguous")]
+    if undecided and not result.regressions:
+        raise MeasurementError(
+            f"{len(undecided)} of {len(result.verdicts)} cells of {result.head.commit[:12]} are not decided "
+            f"({undecided[0].reason or 'ambiguous'}); give more --budget, or wait for a quieter machine"
         )
     if not result.regressions:
         raise NoRegressionError(

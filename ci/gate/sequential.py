@@ -71,9 +71,14 @@ class GateResult:
 
 
 def compare_revisions(
-    session: PairedSession, config: GateConfig, clock: Callable[[], float] = time.monotonic
+    session: PairedSession,
+    config: GateConfig,
+    clock: Callable[[], float] = time.monotonic,
+    on_reading: Callable[[], object] = lambda: None,
 ) -> GateResult:
     """Compare two revisions until every cell is settled or the budget is spent.
+
+    `on_reading` is called after each measurement of a cell: this process goes on.
 
     Raises:
         MeasurementError: the device was lost.
@@ -82,7 +87,7 @@ def compare_revisions(
     result = GateResult(session.base, session.head, "nothing changed", notes=session.notes)
     if not session.cells:
         return result
-    test = _SequentialTest(session, config, lambda: config.budget_s - (clock() - started_s))
+    test = _SequentialTest(session, config, lambda: config.budget_s - (clock() - started_s), on_reading)
     broken = test.run()
     verdicts = tuple(cell.verdict(config) for cell in test.cells.values())
     measured = any(one.verdict is not None or one.regressed for one in verdicts)
@@ -99,8 +104,14 @@ def compare_revisions(
 class _SequentialTest:
     """The cells of a gate, measured in passes."""
 
-    def __init__(self, session: PairedSession, config: GateConfig, left_s: Callable[[], float]) -> None:
-        self._session, self._config, self._left_s = session, config, left_s
+    def __init__(
+        self,
+        session: PairedSession,
+        config: GateConfig,
+        left_s: Callable[[], float],
+        on_reading: Callable[[], object],
+    ) -> None:
+        self._session, self._config, self._left_s, self._on_reading = session, config, left_s, on_reading
         self.cells: dict[GateCellKey, GateCell] = {
             (problem, name): GateCell(problem, name)
             for problem, names in session.cells.items()
@@ -136,6 +147,7 @@ class _SequentialTest:
         # closing: a generator that is left early must end its processes now, not when it is collected
         with closing(self._session.readings(by_problem, self._config.rounds, swapped)) as readings:  # type: ignore[type-var]
             for reading in readings:
+                self._on_reading()
                 if isinstance(reading, BrokenRevision):
                     return reading
                 self.cells[reading.problem, reading.implementation].add_reading(reading)

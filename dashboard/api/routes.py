@@ -6,6 +6,7 @@ connections that cannot write.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -21,18 +22,21 @@ from kswatch.db.json_text import to_json_text
 from kswatch.db.machine_reads.prometheus import CONTENT_TYPE, prometheus_text
 from kswatch.db.machine_reads.rows import alert_rows, run_rows, series_rows
 from kswatch.db.queries.headline import headline
+from kswatch.db.records import LAYOUTS, PRECISIONS
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
 
 MOST_ROWS, USUAL_ROWS = 1_000, 100
 LONGEST_VALUE = 200
+MOST_READS = 4
+"""At a time; others wait."""
 NOT_CACHED = {"Cache-Control": "no-store"}
 
 Read = Callable[[Store, Mapping[str, Any]], object]
 
 
 def _integer(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
         raise ValueError
     return int(text)
 
@@ -54,13 +58,27 @@ def _kinds(text: str) -> list[str]:
     return text.split(",")
 
 
+def _precision(text: str) -> str:
+    if text not in PRECISIONS:
+        raise ValueError
+    return text
+
+
+def _layout(text: str) -> str:
+    if text not in LAYOUTS:
+        raise ValueError
+    return text
+
+
 KINDS: dict[Callable[[str], object], str] = {
     _integer: "a number",
     _rows: f"a number from 1 to {MOST_ROWS}",
     _flag: "true or false",
+    _precision: " or ".join(PRECISIONS),
+    _layout: " or ".join(LAYOUTS),
 }
 """What a value must be, in words."""
-FILTERS: dict[str, Callable[[str], object]] = {"device": str, "precision": str, "layout": str}
+FILTERS: dict[str, Callable[[str], object]] = {"device": str, "precision": _precision, "layout": _layout}
 SERIES = FILTERS | {"metric": str, "pattern": str, "batch": _integer, "implementation": str, "limit": _rows}
 
 
@@ -144,6 +162,8 @@ def _parameters(request: Request, known: Mapping[str, Callable[[str], object]]) 
             raise UsageError(f"unknown parameter {name[:60]!r}; known: {', '.join(sorted(known))}")
         if name in found or len(text) > LONGEST_VALUE:
             raise UsageError(f"{name}: give it once, with at most {LONGEST_VALUE} characters")
+        if not text or not text.isprintable():
+            raise UsageError(f"{name} is empty, or holds a control character; omit it or give a value")
         try:
             found[name] = known[name](text)
         except ValueError:
@@ -154,7 +174,8 @@ def _parameters(request: Request, known: Mapping[str, Callable[[str], object]]) 
 async def _answer(read: Callable[[Store], str], media_type: str) -> Response:
     """What `read` gives, or its failure as one sentence."""
     try:
-        text = await run_in_threadpool(lambda: read(_store(database_url())))
+        async with _reading:
+            text = await run_in_threadpool(lambda: read(_store(database_url())))
     except UsageError as error:
         return _json({"error": str(error)}, 400)
     except KswatchError as error:  # a store that is absent, busy or damaged
@@ -163,6 +184,8 @@ async def _answer(read: Callable[[Store], str], media_type: str) -> Response:
 
 
 _store = cache(open_read_only)
+_reading = asyncio.Semaphore(MOST_READS)
+"""A large answer takes memory and time: the pages, which read in the same process, must not wait for many."""
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -61,6 +61,11 @@ def steps(store: Store, bisection_id: int) -> list[StepRow]:
     return store.read(query.order_by(BisectionStep.number), StepRow)
 
 
+def suspects_of(store: Store, alert_ids: Collection[int]) -> dict[int, list[str]]:
+    """By alert whose bisection has a result: the first bad commit, then others that could not be measured."""
+    return {one.alert_id: one.suspects for one in bisections(store, alert_ids) if one.state == FOUND}
+
+
 def begin_bisection(store: Store, alert_id: int, good: str, bad: str) -> int:
     """The id of the alert's bisection; it begins anew where the alert names other revisions than before."""
     now = datetime.now(UTC)
@@ -72,7 +77,8 @@ def begin_bisection(store: Store, alert_id: int, good: str, bad: str) -> int:
         if found is not None:
             for step in session.scalars(select(BisectionStep).where(BisectionStep.bisection_id == found.id)):
                 session.delete(step)
-            found.cell, found.suspects, found.seconds = None, [], 0.0
+            found.cell, found.suspects, found.seconds, found.message = None, [], 0.0, None
+            found.started_at = now
         else:
             found = Bisection(alert_id=alert_id, started_at=now, suspects=[])
             session.add(found)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kswatch.db.cli.options import LARGEST_NUMBER, DeviceOption, JsonOption, UserOption
+from kswatch.db.cli.options import (
+    LARGEST_NUMBER,
+    DeviceOption,
+    JsonOption,
+    LayoutOption,
+    PrecisionOption,
+    UserOption,
+)
 from kswatch.db.user_name import user_name
 from kswatch.errors import UsageError
 from kswatch.services import services
@@ -128,6 +135,57 @@ def _add_event(ctx: typer.Context, run_id: int, action: RunEventAction, user: st
     add_run_event(store, run_id, action, user or user_name(), text)
     done = {"exclude": "excluded", "include": "included again", "note": "noted"}[action]
     typer.echo(f"run {run_id} {done}: {text}")
+
+
+@app.command()
+def series(
+    ctx: typer.Context,
+    device: Annotated[str, typer.Option(help="UUID, unique prefix, model name or cpu.")],
+    metric: Annotated[str, typer.Option(help="As latency_ms, energy_mj or speedup.")] = "latency_ms",
+    pattern: Annotated[str | None, typer.Option(help="Only this pattern a,b,c,d.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Only this batch.")] = None,
+    precision: PrecisionOption = None,
+    layout: LayoutOption = None,
+    implementation: Annotated[str | None, typer.Option(help="Only fused, or this baseline.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Maximum number of series.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one metric of each cell over the nights of a device, the newest 400 at most.
+
+    \b
+    Examples:
+      kswatch runs series --device cpu --implementation fused
+      kswatch runs series --device cpu --metric speedup --pattern 6,64,64,1 --json
+    """  # noqa: D301  (backslash b keeps the lines apart)
+    from kswatch.db.json_text import to_json_text
+    from kswatch.db.machine_reads.rows import series_rows
+    from kswatch.db.store import Store
+
+    found = series_rows(
+        Store.open(services(ctx).database_url, create=False),
+        device,
+        metric,
+        pattern=pattern,
+        batch=batch,
+        precision=precision and precision.value,
+        layout=layout and layout.value,
+        implementation=implementation,
+        limit=limit,
+    )
+    if as_json:
+        typer.echo(to_json_text(found))
+    else:
+        typer.echo("\n".join(map(_series_line, found)) or "no such series")
+
+
+def _series_line(row: dict[str, Any]) -> str:
+    """One series by its newest night."""
+    *_, newest = row["points"]
+    cell = f"{row['implementation']} {row['pattern']} batch {row['batch']} {row['precision']} {row['layout']}"
+    nights = f"{len(row['points'])} nights, run {newest['run']}"
+    return f"{cell}: {row['metric']} {newest['value']:.4g} ({nights})"
 
 
 @app.command("artifacts")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from sqlalchemy import ColumnElement, select
 
 from kswatch.db.alerts.lifecycle import LIVE
 from kswatch.db.backend.codecs import join_tail, unpack_points
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, key_first, matching
+from kswatch.db.bisections.stored import suspects_of
 from kswatch.db.metrics import METRIC_BY_NAME
 from kswatch.db.queries.basic import AlertRow, DeviceRow, RunRow, alerts, devices, find_device, requests, runs
-from kswatch.db.records import FACTOR
+from kswatch.db.records import FACTOR, LAYOUTS, PRECISIONS, RunKind
 from kswatch.db.schema.tables import Cell, Problem, SeriesTail
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
@@ -26,11 +28,26 @@ def run_rows(
     """The runs, the newest first, with the glossary's words as keys.
 
     Raises:
-        UsageError: no such device.
+        UsageError: no such device or kind.
     """
+    for kind in kinds or ():
+        _check_known("kind", kind, KINDS)
     device_id = find_device(store, device).id if device is not None else None
     left_s = seconds_left(store)
     return [_run_row(one, left_s.get(one.id)) for one in runs(store, device_id, kinds=kinds, limit=limit)]
+
+
+KINDS: tuple[str, ...] = get_args(RunKind)
+
+
+def _check_known(name: str, value: str | None, known: Sequence[str]) -> None:
+    """Refuse a value that no row has: an empty list would look like a store without data.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    if value is not None and value not in known:
+        raise UsageError(f"unknown {name} {value[:60]!r}; choose from {', '.join(known)}")
 
 
 def seconds_left(store: Store) -> dict[int, float]:
@@ -57,16 +74,26 @@ def alert_rows(
     device_id = find_device(store, device).id if device is not None else None
     known = {one.id: one for one in devices(store)}
     found = alerts(store, None if everything else LIVE, device_id, limit=limit)
-    return [alert_row(one, known[one.device_id]) for one in found]
+    suspects = suspects_of(store, [one.id for one in found])
+    return [alert_row(one, known[one.device_id], suspects.get(one.id)) for one in found]
 
 
-def alert_row(one: AlertRow, device: DeviceRow) -> dict[str, object]:
-    """An alert with its device, with the glossary's words as keys."""
+def alert_row(one: AlertRow, device: DeviceRow, suspects: Sequence[str] | None = None) -> dict[str, object]:
+    """An alert with its device, with the glossary's words as keys.
+
+    Args:
+        one: The alert.
+        device: Its device.
+        suspects: The result of its bisection: the culprit, then commits that could not be measured; None
+            where there is no result.
+    """
     left_out = {"id", "device_id", "opened_run_id", "newest_run_id"}
     values = {name: value for name, value in vars(one).items() if name not in left_out}
     run_ids = {"opened_run": one.opened_run_id, "newest_run": one.newest_run_id}
     patterns = {"patterns": one.explanation.get("patterns", [])}
-    return {"alert": one.id, "device": device.uuid, "model": device.model} | run_ids | values | patterns
+    bisected = {"culprit": suspects[0] if suspects else None, "suspects": list(suspects or ())}
+    about = {"alert": one.id, "device": device.uuid, "model": device.model}
+    return about | run_ids | values | patterns | bisected
 
 
 def series_rows(
@@ -84,10 +111,11 @@ def series_rows(
     """The nights of each series of one metric on one device, the newest 400 at most, the oldest first.
 
     Raises:
-        UsageError: no such device or metric, or a pattern that is not `a,b,c,d`.
+        UsageError: no such device, metric, precision or layout, or a pattern that is not `a,b,c,d`.
     """
-    if metric not in METRIC_BY_NAME:
-        raise UsageError(f"unknown metric {metric!r}; choose from {', '.join(METRIC_BY_NAME)}")
+    _check_known("metric", metric, list(METRIC_BY_NAME))
+    _check_known("precision", precision, PRECISIONS)
+    _check_known("layout", layout, LAYOUTS)
     found = find_device(store, device)
     names = (Problem.batch, Problem.precision, Problem.layout, Cell.implementation)
     wanted = matching(*zip(names, (batch, precision, layout, implementation), strict=True))
@@ -110,7 +138,7 @@ def _is_pattern(pattern: str | None) -> list[ColumnElement[bool]]:
     if pattern is None:
         return []
     parts = pattern.split(",")
-    if len(parts) != 4 or not all(part.isdecimal() and len(part) < 10 for part in parts):
+    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
         raise UsageError(f"pattern {pattern[:60]!r} is no a,b,c,d")
     sides = zip((Problem.a, Problem.b, Problem.c, Problem.d), map(int, parts), strict=True)
     return [Problem.subject == FACTOR, *(column == side for column, side in sides)]

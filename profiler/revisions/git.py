@@ -261,14 +261,26 @@ class CommitHistory:
         return git(self._repository, "rev-list", "--merges", bad, f"^{good}", "--").split()
 
     def reverted(self, good: str, bad: str) -> dict[str, str]:
-        """By commit, the one that takes it back, of pairs that `bad` has and `good` lacks; both are keys."""
-        text = git(self._repository, "log", "-z", "--no-notes", "--format=%H%n%B", bad, f"^{good}", "--")
+        """By commit, the one that takes it back, of pairs that `bad` has and `good` lacks; both are keys.
+
+        Where a revert was taken back itself, that pair counts alone, without the commit that applied the
+        change again.
+        """
+        options = ("-z", "--topo-order", "--no-notes", "--format=%H%n%B")
+        text = git(self._repository, "log", *options, bad, f"^{good}", "--")
         bodies = dict(entry.split("\n", 1) for entry in text.split("\0") if "\n" in entry)
+        originals = {
+            commit: [one for named in _REVERTS.findall(body) for one in bodies if one.startswith(named)]
+            for commit, body in bodies.items()
+        }
         pairs: dict[str, str] = {}
-        for commit, body in bodies.items():
-            for named in _REVERTS.findall(body):
-                if original := next((one for one in bodies if one.startswith(named) and one != commit), None):
-                    pairs |= {original: commit, commit: commit}
+        for commit, taken_back in originals.items():  # the newest first
+            if commit in pairs:
+                continue
+            for original in taken_back:
+                pairs[original] = commit
+            if taken_back and not any(originals[one] for one in taken_back):
+                pairs[commit] = commit
         return pairs
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from email.message import Message
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +20,7 @@ from kswatch.db.cli.store import app as store_app
 from kswatch.db.machine_reads.prometheus import Gauge, exposition
 from kswatch.db.queries.basic import runs
 from kswatch.db.store import Store
+from kswatch.errors import UsageError
 from tests.dashboard.auth.test_middleware import ACT, READ, request
 from tests.dashboard.browser_rig import running_dashboard
 from tests.dashboard.simulated_store import NASTY
@@ -70,6 +72,21 @@ def test_the_answers_are_those_of_the_command_line(address: str, simulated_url: 
     chosen = ("--device", DEVICE, "--precision", "bf16")
     summary = asked(address, f"/api/v1/summary?device={DEVICE}&precision=bf16")
     assert summary == printed(simulated_url, store_app, "summary", *chosen) and summary["problems"] > 0
+    chosen = ("--device", DEVICE, "--metric", "speedup", "--layout", "batch_first", "--limit", "3")
+    about = f"device={DEVICE}&metric=speedup&layout=batch_first&limit=3"
+    series = asked(address, f"/api/v1/series?{about}")
+    assert series == printed(simulated_url, store_app, "runs", "series", *chosen) and len(series) == 3
+
+
+def test_the_series_are_listed_in_words_too(simulated_url: str) -> None:
+    arguments = ["runs", "series", "--device", DEVICE, "--pattern", "6,64,64,1", "--implementation", "fused"]
+    result = CliRunner().invoke(store_app, arguments, obj=sample_services(simulated_url))
+    assert result.stdout.splitlines()[0].startswith("fused 6,64,64,1 batch ")
+    assert "latency_ms" in result.stdout and "nights, run " in result.stdout
+    none = CliRunner().invoke(store_app, [*arguments, "--batch", "9"], obj=sample_services(simulated_url))
+    assert none.stdout == "no such series\n"
+    bad = CliRunner().invoke(store_app, ["runs", "--json", "--kind", "x"], obj=sample_services(simulated_url))
+    assert isinstance(bad.exception, UsageError)
 
 
 def test_a_series_has_its_nights_in_order(address: str, simulated_url: str) -> None:
@@ -94,6 +111,21 @@ def test_the_index_lists_resources_and_parameters(address: str) -> None:
         ("runs?colour=red", "unknown parameter 'colour'; known: device, kind, limit"),
         ("runs?limit=0", "must be a number from 1 to 1000"),
         ("runs?limit=1&limit=2", "give it once"),
+        ("runs?limit=" + "9" * 5_000, "at most 200 characters"),
+        ("runs?limit=%D9%A3", "must be a number"),
+        ("runs?limit=NaN", "must be a number"),
+        ("runs?limit=-1", "must be a number"),
+        ("runs?limit", "limit is empty"),
+        ("runs?kind=", "kind is empty"),
+        ("runs?kind=nightly,nihgtly", "unknown kind 'nihgtly'; choose from nightly"),
+        ("runs?device=", "device is empty"),
+        ("runs?device=a%00b", "a control character"),
+        ("runs?device=%ff", "no device"),
+        ("runs?limit=1;limit=2", "must be a number"),
+        ("summary?precision=fp23", "must be fp32 or tf32"),
+        ("summary?run=1e3", "must be a number"),
+        (f"series?device={DEVICE}&layout=batch_frist", "must be batch_first or batch_last"),
+        (f"series?device={DEVICE}&pattern=%D9%A3,1,1,1", "is no a,b,c,d"),
         ("runs?device=nowhere", "no device"),
         ("alerts?all=yes", "must be true or false"),
         ("series", "needs its device"),
@@ -110,11 +142,20 @@ def test_bad_parameters_are_one_sentence(address: str, path: str, message: str) 
 
 @pytest.mark.parametrize("path", sorted(READ_PATHS))
 def test_without_the_token_there_is_no_answer(address: str, path: str) -> None:
-    for token in (None, "", READ + "x", "x" * 5_000):
-        status, text, headers = ask(address, path, token)
-        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer") and "token" in text
+    for token in (None, ""):
+        refused(ask(address, path, token))
     assert ask(address, path, None, Authorization=f"Basic {READ}")[0] == 401
     assert ask(address, f"{path}?token={READ}", None)[0] == 401
+
+
+@pytest.mark.parametrize("token", [READ + "x", "x" * 5_000])
+def test_with_a_wrong_token_there_is_no_answer(address: str, token: str) -> None:
+    refused(ask(address, "/metrics", token))
+
+
+def refused(answer: tuple[int, str, Message]) -> None:
+    status, text, headers = answer
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer") and "token" in text
 
 
 def test_wrong_tokens_are_answered_ever_later_and_the_right_one_at_once(address: str) -> None:
@@ -148,11 +189,34 @@ def test_another_method_is_refused(address: str, method: str) -> None:
         "/metrics/",
         "//metrics",
     ]
+    + ["/api//v1/runs", "/api/v1/../v1/runs", "/api/v1/%2e%2e/metrics", "/api/v1/runs;a=b", "/api/v1/runs%00"]
     + ["/healthz/x", "/api/v1/%72uns%2f", "/_stcore/agent/interact", "/_stcore/agent/openapi.json"],
 )
 def test_a_path_out_of_the_list_is_refused(address: str, path: str) -> None:
     status, text, _ = ask(address, path)
     assert status == 404 and "/api/v1 lists" in text
+
+
+def test_a_path_that_only_looks_like_one_is_no_path_of_programs(address: str) -> None:
+    """No route folds dots, cases or semicolons, so these are pages, which need a session and no bearer."""
+    for path in ("/x/../api/v1/runs", "/./api/v1/runs", "/API/v1/runs", "/metrics;x", "/api\\v1\\runs"):
+        assert ask(address, path)[0] == 401, path
+
+
+def test_tokens_of_any_characters_are_refused_and_two_headers_are_none(address: str) -> None:
+    assert ask(address, "/api/v1", "\xe9\xff" * 8)[0] == 401
+    assert ask(address, "/api/v1", None, Authorization="Bearer")[0] == 401
+    assert ask(address, "/api/v1", None, Authorization=f"Bearer\t{READ}")[0] == 401
+    assert ask(address, "/api/v1/runs", Transfer_Encoding="chunked")[0] == 413
+    assert ask(address, "/api/v1/runs", method="POST", X_HTTP_Method_Override="GET")[0] == 405
+
+
+def test_no_metric_has_a_sample_twice(address: str) -> None:
+    """Prometheus drops the whole answer where two samples have equal labels."""
+    _, text, _ = ask(address, "/metrics")
+    for family in text_string_to_metric_families(text):
+        labels = [(one.name, *sorted(one.labels.items())) for one in family.samples]
+        assert len(set(labels)) == len(labels), family.name
 
 
 def test_a_page_of_another_site_and_a_foreign_host_are_refused(address: str) -> None:

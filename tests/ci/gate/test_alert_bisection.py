@@ -9,11 +9,13 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from kswatch.ci.cli.alerts import alerts_app
 from kswatch.ci.cli.bisect import app
-from kswatch.ci.gate.alert_bisection import LEAST_COMPARISON_S, bisect_alerts
+from kswatch.ci.gate.alert_bisection import LEAST_COMPARISON_S, bisect_alerts, excluded_commits
 from kswatch.db.alerts import outbox
 from kswatch.db.alerts.lifecycle import NewAlert, open_alert
-from kswatch.db.bisections.stored import bisections, steps
+from kswatch.db.bisections.stored import begin_bisection, bisections, steps
+from kswatch.db.machine_reads.rows import alert_rows
 from kswatch.db.paired_runs.paired_record import BrokenRevision
 from kswatch.db.queries.basic import alert, alert_events
 from kswatch.errors import MeasurementError
@@ -34,6 +36,7 @@ class Night:
     def __init__(self, store, folder, first_bad=6):
         self.store, self.now_s, self.measured, self.said = store, 0.0, [], []
         self.first_bad, self.unbuildable, self.absent = first_bad, set(), False
+        self.slow, self.noise = set(), {}
         (folder / "kernels").mkdir(parents=True)
         git(folder, "init", "--quiet")
         self.folder, self.commits = folder, []
@@ -61,7 +64,8 @@ class Night:
         number = self.commits.index(head)
         self.measured.append(number)
         self.now_s += COMPARISON_S
-        session = SimulatedSession(1, truth={0: 0.1} if number >= self.first_bad else {}, seed=number)
+        is_slow = number in self.slow if self.slow else number >= self.first_bad
+        session = SimulatedSession(1, truth={0: 0.1} if is_slow else {}, seed=number, **self.noise)
         if number in self.unbuildable:
             session.broken = BrokenRevision("head", head, "it does not compile", "")
         yield session
@@ -142,6 +146,63 @@ def test_commits_are_skipped_with_a_reason(store, night):
     assert one.suspects[0] == night.commits[6]
     assert reasons.get(night.commits[5], "it does not compile") == "it does not compile"
     assert reverted not in one.suspects and 3 not in night.measured
+
+
+def test_a_change_that_was_taken_back_and_applied_again_may_be_the_culprit(store, night):
+    """A, its revert, and the revert of that: the last one is what made it slower for good."""
+    original = night.commits[9]
+    night.change("number = 8", f"Revert\n\nThis reverts commit {original}.")
+    night.change("number = 9", f"Again\n\nThis reverts commit {night.commits[10]}.")
+    night.change("number = 12", "last")
+    night.slow = {9, 11, 12}
+    night.open_alert()
+    history = CommitHistory(night.folder)
+    excluded = excluded_commits(history, night.commits[0], night.commits[-1])
+    assert excluded.keys() == {night.commits[10]} and "reverted by" in excluded[night.commits[10]].reason
+    night.bisect()
+    assert bisections(store)[0].suspects[0] in (original, night.commits[11])
+
+
+def test_a_bad_revision_that_is_not_decided_waits_for_a_quieter_night(store, night):
+    night.open_alert()
+    night.noise = {"rounds": 0.5, "processes": 0.4}
+    night.bisect()
+    (one,) = bisections(store)
+    assert one.state == "waiting" and "not decided (" in one.message
+    night.noise = {}
+    night.bisect()
+    assert bisections(store)[0].suspects == [night.commits[6]]
+
+
+def test_each_measurement_shows_that_the_search_goes_on(store, night):
+    asked = []
+    night.open_alert()
+    night.bisect(must_stop=lambda: asked.append(len(night.measured)))
+    between = asked.count(1)
+    assert between > 3, "more often than once for each commit"
+
+
+def test_the_culprit_is_in_the_rows_for_scripts(store, night):
+    alert_id = night.open_alert()
+    (row,) = alert_rows(store)
+    assert (row["culprit"], row["suspects"]) == (None, [])
+    night.bisect()
+    (row,) = alert_rows(store)
+    assert (row["culprit"], row["suspects"]) == (night.commits[6], [night.commits[6]])
+    services = sample_services(str(store.engine.url))
+    shown = CliRunner().invoke(alerts_app, ["show", str(alert_id), "--json"], obj=services)
+    assert json.loads(shown.stdout)["culprit"] == night.commits[6]
+    listed = CliRunner().invoke(alerts_app, ["--json"], obj=services)
+    assert json.loads(listed.stdout)[0]["culprit"] == night.commits[6]
+
+
+def test_a_bisection_that_begins_anew_forgets_its_result(store, night):
+    alert_id = night.open_alert()
+    night.bisect()
+    begin_bisection(store, alert_id, night.commits[1], night.commits[-1])
+    (one,) = bisections(store)
+    assert (one.state, one.suspects, one.message, one.seconds) == ("waiting", [], None, 0.0)
+    assert steps(store, one.id) == [] and alert_rows(store)[0]["culprit"] is None
 
 
 def test_a_merge_is_skipped(store, tmp_path):
