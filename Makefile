@@ -27,7 +27,7 @@ comma := ,
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
 .PHONY: help setup setup-dev nightly judge gate gate-static comment test test-slow check static format dashboard gpu-check first-light bench screenshots gallery clean docs
-.PHONY: spell coverage dist release-check lint-container
+.PHONY: spell test-docs coverage dist release-check lint-container
 .PHONY: chromium browser read prepared
 
 help:  ## this list
@@ -126,19 +126,22 @@ gallery: setup-dev  ## a static page of series that people labelled, with our le
 
 docs:  ## the documentation as a site, into site/, with the gallery where it was made
 	@$(MAKE) --no-print-directory setup EXTRAS=docs
-	@$(BIN)/python -m mkdocs build --strict --quiet
-	@echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html; with search: python3 -m http.server --bind 127.0.0.1 --directory site"
+
+test-docs: setup-dev  ## every code block, command and link of the documents
+	@$(BIN)/python -m pytest -q tests/docs
 
 coverage: prepared  ## the fast tests with their coverage, as a table and as coverage.xml
 	@$(PYTEST) -m "not slow and not gpu" --cov --cov-report term:skip-covered --cov-report xml
 
 dist: setup-dev  ## wheel and sdist, into dist/
-	@rm -rf dist
-	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@rm -rf dist && mkdir -p build
+	@$(BIN)/python -m build --no-isolation --outdir dist . >build/dist.log 2>&1 || { cat build/dist.log >&2; exit 1; }
 	@ls dist
 
-release-check: setup-dev  ## wheel and sdist, each installed into a new environment, with a night from each
-	@$(BIN)/python -m tests.release.release_check
+release-check: dist  ## wheel and sdist, each installed into a new environment, with a night from each
+	@$(BIN)/python -m tests.release.release_check dist
 
 lint-container: setup-dev  ## Containerfile by hadolint, compose.yaml by its schema
 	@$(BIN)/hadolint Containerfile
