@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ ACTIONS = (
     "actions/setup-python@v5",
     "actions/upload-artifact@v4",
     "actions/download-artifact@v4",
+    "pypa/gh-action-pypi-publish@release/v1",
 )
 
 
@@ -46,7 +48,30 @@ def test_each_job_has_a_time_limit_and_reads_only(path: Path) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     assert all("timeout-minutes" in job for job in workflow["jobs"].values())
     writing = [name for name, job in workflow["jobs"].items() if "permissions" in job]
-    assert writing == (["comment"] if path.stem == "pull-request" else [])
+    assert writing == {"pull-request": ["comment"], "release": ["publish"]}.get(path.stem, [])
+
+
+def test_a_release_is_published_by_the_workflow_s_identity_and_only_what_was_checked() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))["jobs"]
+    build, publish = jobs["build"]["steps"], jobs["publish"]
+    assert [step["run"] for step in build if "run" in step] == ["make release-check"]
+    assert publish["permissions"] == {"id-token": "write"} and publish["environment"]
+    assert [step["uses"].split("@")[0] for step in publish["steps"]] == [
+        "actions/download-artifact",
+        "pypa/gh-action-pypi-publish",
+    ]
+    assert "secrets." not in str(jobs)
+    assert publish["steps"][0]["with"] == {"name": "dist", "path": "dist"}
+    assert build[-1]["with"]["name"] == "dist" and "with" not in publish["steps"][1]
+
+
+def test_each_supported_python_runs_the_tests() -> None:
+    jobs = yaml.safe_load(PULL_REQUEST.read_text(encoding="utf-8"))["jobs"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tested = jobs["test"]["strategy"]["matrix"]["python"]
+    assert project["requires-python"] == f">={tested[0]}"
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    assert tested == named
 
 
 def test_the_job_that_comments_expects_a_file_of_each_gate_and_ends_with_its_run() -> None:
@@ -120,7 +145,7 @@ def test_each_expression_speaks_of_what_there_is(path: Path) -> None:
         names = re.findall(r"(?<![\w.'])([a-z]+)\.([\w.]+)", expression)
         assert {context for context, _ in names} <= CONTEXTS, expression
     for job in jobs.values():
-        asked = set(re.findall(r"matrix\.(\w+)", str(job["runs-on"])))
+        asked = set(re.findall(r"matrix\.(\w+)", str(job)))
         assert asked == set(job.get("strategy", {}).get("matrix", {})), "each dimension of the matrix is used"
         assert set(job.get("needs", ())) <= set(jobs)
 
