@@ -19,6 +19,8 @@ LARGEST_BYTES = 50_000_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._,+-]{0,254}")
 """The name of a file, in no folder, as every system and every HTTP header takes it."""
 NCU = "ncu"
+NCU_REPORT = "ncu_report"
+"""In the arguments of a request: keep ncu's reports of its run."""
 
 
 @dataclass(frozen=True)

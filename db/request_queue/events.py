@@ -14,8 +14,8 @@ from kswatch.db.backend.mapping import columns_of
 from kswatch.db.schema.tables import RequestEvent
 from kswatch.db.store import Store
 
-RequestAction = Literal["ask", "cancel", "alone"]
-"""`alone`: the flagged revision was measured without the good one."""
+RequestAction = Literal["ask", "cancel", "alone", "reports"]
+"""`alone`: the flagged revision was measured without the good one; `reports`: those of ncu, or why none."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,20 @@ def record_unpaired(store: Store, request_id: int, reason: str) -> None:
         newest = select(RequestEvent.reason).where(*own).order_by(RequestEvent.id.desc()).limit(1)
         if session.scalar(newest) != reason[:2000]:
             add(session, request_id, datetime.now(UTC), "kswatch", "alone", reason)
+
+
+def record_reports(store: Store, request_id: int, sentence: str) -> None:
+    """Record how many reports of ncu the request's run has, or why it has none."""
+    with store.writing() as session:
+        add(session, request_id, datetime.now(UTC), "kswatch", "reports", sentence)
+
+
+def reports_of(store: Store, request_id: int) -> str | None:
+    """The newest sentence of `record_reports`; None where no report was asked for."""
+    own = (RequestEvent.request_id == request_id, RequestEvent.action == "reports")
+    with store.session() as session:
+        query = select(RequestEvent.reason).where(*own).order_by(RequestEvent.id.desc()).limit(1)
+        return session.scalar(query)
 
 
 def request_events(store: Store, request_ids: Collection[int]) -> list[RequestEventRow]:

@@ -26,7 +26,13 @@ PROBLEM_FIELDS = field_names(ProblemKey)
 TIMEOUT_S = 300.0
 
 
-def keep_reports(store: Store, run_id: int, note: Callable[[str], None], ncu: str | None = None) -> int:
+def keep_reports(
+    store: Store,
+    run_id: int,
+    note: Callable[[str], None],
+    ncu: str | None = None,
+    may_continue: Callable[[], bool] = lambda: True,
+) -> int:
     """Store a report for each product of `fused` in a run, and return their number.
 
     Args:
@@ -34,6 +40,7 @@ def keep_reports(store: Store, run_id: int, note: Callable[[str], None], ncu: st
         run_id: An ended run on a GPU of this host.
         note: Receives a sentence for each report that cannot be made or is too large.
         ncu: The program, by default the one on the PATH.
+        may_continue: Asked before each report.
 
     Raises:
         MeasurementError: `ncu` is not installed, or the device is no GPU or is in use.
@@ -49,7 +56,10 @@ def keep_reports(store: Store, run_id: int, note: Callable[[str], None], ncu: st
         note(f"reports of the first {MOST_REPORTS} of {len(problems)} products are kept")
     kept = 0
     with hold_device(store, about.device_uuid, leases.LEASE_SECONDS) as held:
-        for problem in problems[:MOST_REPORTS]:
+        for number, problem in enumerate(problems[:MOST_REPORTS]):
+            if not may_continue():
+                note(f"its time limit or a stop left {len(problems) - number} products without a report")
+                break
             leases.heartbeat(store, held)
             try:
                 content = _report(program, problem, about.device_uuid, about.seed)
@@ -86,6 +96,9 @@ def _report(program: str, problem: ProblemKey, device_uuid: str, seed: int) -> b
         run_ncu(program, options, product, TIMEOUT_S, {"CUDA_VISIBLE_DEVICES": device_uuid})
         try:
             with path.open("rb") as file:
-                return file.read(LARGEST_BYTES + 1)
+                content = file.read(LARGEST_BYTES + 1)
         except OSError as error:
             raise CountersRefused(f"ncu wrote no report ({error.strerror})") from None
+    if not content:
+        raise CountersRefused("ncu wrote an empty report")
+    return content

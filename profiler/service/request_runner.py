@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import leases
 from kswatch.db.coordination.leases import DeviceBusyError
@@ -26,15 +27,22 @@ from kswatch.profiler.runs.problem_loop import RunResult
 from kswatch.profiler.runs.progress import Progress
 from kswatch.profiler.runs.session import RunContext, resume, run_suite
 from kswatch.profiler.service.confirmation import measure_interleaved
+from kswatch.profiler.service.requested_reports import keep_requested_reports
 from kswatch.profiler.subjects.problems import AnyProblem
 
 
 def measure_request(store: Store, request: RequestRow, context: RunContext) -> RunResult:
-    """The rest of the run that was begun for the request before a server ended, or a new one.
+    """The rest of the run that was begun for the request before a server ended, or a new one; then reports.
 
     A confirmation is measured interleaved with the last good revision; where that is impossible, the reason
     is recorded in the request.
     """
+    result = _measured(store, request, context)
+    keep_requested_reports(store, request, result, context)
+    return result
+
+
+def _measured(store: Store, request: RequestRow, context: RunContext) -> RunResult:
     former = queries.run(store, request.run_id) if request.run_id is not None else None
     if former is not None and SIDE not in former.arguments:
         if former.state == "finished":
@@ -48,6 +56,7 @@ def measure_request(store: Store, request: RequestRow, context: RunContext) -> R
         request_events.record_unpaired(store, request.id, found)
     filters = dict(request.arguments)
     budget = filters.pop("budget", None)
+    filters.pop(NCU_REPORT, None)
     return run_suite(
         store,
         request.suite,
@@ -99,7 +108,10 @@ def complete_request(
         return None
     judged = judge(result.run)
     counts = ", ".join(f"{count} {status}" for status, count in result.by_status.items())
-    requests.finish(store, request.id, "done", f"run {result.run}: {counts}", request.taken_at)
+    message = "; ".join(
+        filter(None, (f"run {result.run}: {counts}", request_events.reports_of(store, request.id)))
+    )
+    requests.finish(store, request.id, "done", message, request.taken_at)
     return judged
 
 

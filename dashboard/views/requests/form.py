@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.config import RequestLimits
 from kswatch.db.records import AD_HOC as AD_HOC
 from kswatch.db.records import IMPLEMENTATIONS
@@ -38,6 +39,7 @@ class RunRequest:
     layouts: tuple[str, ...] = ()
     implementations: tuple[str, ...] = ()
     counters: bool = False
+    ncu_report: bool = False
     is_chain: bool = False
     budget_minutes: int | None = None
 
@@ -77,7 +79,7 @@ class RunRequest:
 
         Raises:
             UsageError: no device, no pattern where the suite has none, factors that do not multiply,
-                operands too large to index, a precision that the device lacks, too many cells.
+                operands too large to index, a precision or report that the device lacks, too many cells.
         """
         if not self.device:
             raise UsageError("name the device: cpu, cuda:0, a UUID or a model name")
@@ -87,6 +89,8 @@ class RunRequest:
             check_chain(self.patterns)
         if self.device == "cpu" and self.precisions == ("tf32",):
             raise UsageError("the CPU has no tf32; choose fp32, bf16 or fp16, or another device")
+        if self.device == "cpu" and self.ncu_report:
+            raise UsageError("ncu profiles NVIDIA GPUs only; omit its reports, or choose another device")
         self._check_operand_sizes()
         reason = limits.refusal(self.cells, None)
         if reason:
@@ -111,6 +115,7 @@ class RunRequest:
             "layout": list(self.layouts),
             "implementation": list(self.implementations),
             "counters": self.counters,
+            NCU_REPORT: self.ncu_report,
             "budget": f"{self.budget_minutes}m" if self.budget_minutes else None,
         }
         return {name: values for name, values in chosen.items() if values}

@@ -99,7 +99,7 @@ def _read_form() -> RunRequest:
         key="ask_implementations",
         bind="query-params",
     )
-    minutes, counters = _choose_extent()
+    minutes, counters, ncu_report = _choose_extent()
     return RunRequest(
         device=device,
         suite=suite,
@@ -109,6 +109,7 @@ def _read_form() -> RunRequest:
         layouts=layouts,
         implementations=tuple(implementations),
         counters=counters,
+        ncu_report=ncu_report,
         is_chain=mode == "chain",
         budget_minutes=minutes,
     )
@@ -124,8 +125,8 @@ def _choose_several(name: str, options: Sequence[str], placeholder: str) -> tupl
     return tuple(chosen)
 
 
-def _choose_extent() -> tuple[int, bool]:
-    """Draw the boxes of the time limit, in minutes, and of hardware counters."""
+def _choose_extent() -> tuple[int, bool, bool]:
+    """Draw the boxes of the time limit, in minutes, of hardware counters, and of ncu's reports."""
     left, right = st.columns(2, vertical_alignment="bottom")
     most = max(int(request_limits().request_minutes), 1)
     default = min(DEFAULT_BUDGET_MINUTES, most)
@@ -133,7 +134,10 @@ def _choose_extent() -> tuple[int, bool]:
         "Time limit (minutes)", 1, most, default, key="ask_budget", bind="query-params"
     )
     counters = right.checkbox("Hardware counters (separate pass)", key="ask_counters", bind="query-params")
-    return int(minutes), counters
+    ncu_report = st.checkbox(
+        "Keep ncu's report of each product of fused (NVIDIA GPUs)", key="ask_ncu_report", bind="query-params"
+    )
+    return int(minutes), counters, ncu_report
 
 
 def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:

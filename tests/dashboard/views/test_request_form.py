@@ -11,6 +11,7 @@ from kswatch.dashboard.views.requests.form import (
     read_batches,
     read_patterns,
 )
+from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.config import RequestLimits
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
@@ -94,6 +95,7 @@ def test_the_profiler_plans_the_announced_number_of_cells(request_: RunRequest) 
             "do not chain",
         ),
         (RunRequest("", "smoke"), "name the device"),
+        (RunRequest("cpu", "smoke", ncu_report=True), "NVIDIA GPUs only"),
     ],
 )
 def test_an_invalid_request_is_refused_in_a_sentence(request_: RunRequest, reason: str) -> None:
@@ -106,6 +108,12 @@ def test_factors_of_a_layer_are_a_chain() -> None:
     chain = RunRequest("cpu", AD_HOC, factors, is_chain=True)
     chain.validate(RequestLimits())
     assert chain.arguments() == {"pattern": ["1,192,48,2", "2,48,192,1"]}
+
+
+def test_reports_of_ncu_are_in_the_stored_request() -> None:
+    asked = RunRequest("cuda:0", "smoke", ncu_report=True)
+    asked.validate(RequestLimits())
+    assert asked.arguments() == {NCU_REPORT: True}
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_each_product_of_fused_has_its_report(store, ncu, notes):
         ("echo ERR_NVGPUCTRPERM; exit 1", "only root may read them"),
         ("echo lost; exit 3", "exit code 3: lost"),
         ("true", "wrote no report"),
+        (': > "$out"', "an empty report"),
         ('head -c 50000001 /dev/zero > "$out"', "larger than 50 MB"),
     ],
 )
@@ -59,6 +60,15 @@ def test_a_report_that_cannot_be_kept_is_a_sentence(store, ncu, notes, command, 
     assert keep_reports(store, 1, notes.append, ncu(command)) == 0
     assert artifacts(store) == []
     assert len(notes) == len(PROBLEMS) and all(message in note for note in notes)
+
+
+def test_reports_end_where_the_time_does(store, ncu, notes):
+    Nights(store).night()
+    left = iter((True, False))
+    program = ncu('echo report > "$out"')
+    assert keep_reports(store, 1, notes.append, program, lambda: next(left)) == 1 == len(artifacts(store))
+    assert notes == [f"its time limit or a stop left {len(PROBLEMS) - 1} products without a report"]
+    assert leases.holder_of(store, DEVICE.uuid) is None
 
 
 def test_without_ncu_and_without_a_gpu_there_is_none(store, ncu, notes, monkeypatch):
