@@ -174,6 +174,8 @@ def not_recorded_is_no_failure() -> Iterator[None]:
         yield
     except KswatchError as error:
         typer.echo(f"kswatch: not recorded: {error}", err=True)
+    except Exception as error:  # minutes of measuring are lost otherwise
+        typer.echo(f"kswatch: not recorded, a defect: {type(error).__name__}: {error}", err=True)
 
 
 def _write(text: str, output_format: options.OutputFormat, output: Path | None) -> None:

@@ -53,8 +53,12 @@ class ResultFormatter(Generic[Result]):
         return "\n".join(part for part in parts if part)
 
 
+LARGEST_SUMMARY_BYTES = 1_000_000
+"""GitHub shows none of a step's summary that is larger than 1 MiB."""
+
+
 def append_step_summary(markdown: str) -> None:
-    """Append the report to the step's summary page, where GITHUB_STEP_SUMMARY is set.
+    """Append the report to the step's summary page, where GITHUB_STEP_SUMMARY is set; cut at the limit.
 
     Raises:
         ConfigurationError: the file that GITHUB_STEP_SUMMARY names cannot be written.
@@ -64,8 +68,17 @@ def append_step_summary(markdown: str) -> None:
         return
     try:
         with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(markdown)
+            summary.write(_shortened(markdown))
     except OSError as error:
         raise ConfigurationError(
             f"GITHUB_STEP_SUMMARY names {path}, which cannot be written ({error.strerror}); unset it"
         ) from error
+
+
+def _shortened(markdown: str) -> str:
+    content = markdown.encode()
+    if len(content) <= LARGEST_SUMMARY_BYTES:
+        return markdown
+    tail = "\n\nCut at the size of a step summary; the log has the whole result.\n"
+    kept = content[: LARGEST_SUMMARY_BYTES - len(tail)].decode("utf-8", "ignore")
+    return kept[: kept.rfind("\n")] + tail

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kswatch.ci.formats.escape import plain
 from kswatch.ci.gate.bisection import (
     Bisection,
     BisectionStep,
@@ -218,7 +219,7 @@ def cell_of_json(values: Mapping[str, Any]) -> CellVerdict:
 
 def culprit_text(found: Bisection, history: RevisionHistory) -> str:
     """The first bad commit with its subject, the change, and the commits that may be meant instead."""
-    subject = history.subject(found.first_bad)
+    subject = plain(history.subject(found.first_bad))
     text = f"first bad commit {found.first_bad[:12]} {subject}: {describe_cell(found.cell)}"
     if len(found.suspects) > 1:
         others = ", ".join(commit[:12] for commit in found.suspects[1:])

@@ -61,7 +61,7 @@ def steps(store: Store, bisection_id: int) -> list[StepRow]:
     return store.read(query.order_by(BisectionStep.number), StepRow)
 
 
-def suspects_of(store: Store, alert_ids: Collection[int]) -> dict[int, list[str]]:
+def suspects_of(store: Store, alert_ids: Collection[int] | None = None) -> dict[int, list[str]]:
     """By alert whose bisection has a result: the first bad commit, then others that could not be measured."""
     return {one.alert_id: one.suspects for one in bisections(store, alert_ids) if one.state == FOUND}
 

@@ -103,6 +103,8 @@ def foreign_series(store: Store, name: str | None = None) -> list[SeriesRow]:
 
 
 def foreign_points(store: Store, series_id: int) -> list[PointRow]:
-    """The values of a series, in the order of their import."""
+    """The values of a series in the order of their times; in that of their import where one has no time."""
     query = select(*columns_of(PointRow, ForeignPoint)).where(ForeignPoint.series_id == series_id)
-    return store.read(query.order_by(ForeignPoint.id), PointRow)
+    found = store.read(query.order_by(ForeignPoint.id), PointRow)
+    times = {one.id: one.measured_at for one in found if one.measured_at is not None}
+    return sorted(found, key=lambda one: times[one.id]) if len(times) == len(found) else found

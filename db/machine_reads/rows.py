@@ -74,7 +74,7 @@ def alert_rows(
     device_id = find_device(store, device).id if device is not None else None
     known = {one.id: one for one in devices(store)}
     found = alerts(store, None if everything else LIVE, device_id, limit=limit)
-    suspects = suspects_of(store, [one.id for one in found])
+    suspects = suspects_of(store)
     return [alert_row(one, known[one.device_id], suspects.get(one.id)) for one in found]
 
 

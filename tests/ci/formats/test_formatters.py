@@ -8,7 +8,7 @@ from kswatch.ci.check import CheckResult, judge
 from kswatch.ci.check_report import NOTHING, check_rows, markdown_report, text_report, workflow_commands
 from kswatch.ci.config import CiConfig
 from kswatch.ci.formats.escape import annotation_property, annotation_text, markdown, plain
-from kswatch.ci.formats.formatter import append_step_summary
+from kswatch.ci.formats.formatter import LARGEST_SUMMARY_BYTES, append_step_summary
 from kswatch.db.json_text import to_json_text
 from kswatch.db.records import DeviceRecord
 from kswatch.db.store import Store
@@ -142,3 +142,12 @@ def test_json_rows_have_the_words_of_the_glossary(judged):
 def test_a_report_of_nothing_names_the_next_command():
     assert text_report(CheckResult([]), 5) == NOTHING
     assert NOTHING in markdown_report(CheckResult([]), 5)
+
+
+def test_a_step_summary_is_cut_at_its_size_in_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "summary"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    append_step_summary("# é\n" + "ä" * 600_000 + "\n" + "ä" * 600_000)
+    text = path.read_bytes().decode()
+    assert len(text.encode()) <= LARGEST_SUMMARY_BYTES and text.startswith("# é\n")
+    assert text.endswith("the log has the whole result.\n")

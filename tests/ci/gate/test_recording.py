@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -113,3 +114,21 @@ def test_branch_and_author_are_those_of_the_ci_job():
     gitlab = {"CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "topic", "GITLAB_USER_LOGIN": "bob"}
     assert change_of_job(gitlab) == Change("topic", "bob")
     assert change_of_job({"GITHUB_HEAD_REF": "", "GITHUB_REF_NAME": "main"}) == Change("main", None)
+
+
+def test_a_store_that_refuses_the_record_costs_no_result(store, gate):
+    """Its run has gone, so the row has no parent: minutes of measuring are printed all the same."""
+    Nights(store).night()
+    session = SimulatedSession(2, truth={0: 0.1}, **QUIET)
+    session.device, session.runs = DEVICE.uuid, {"base": 999, "head": 999}
+    assert "REGRESSED" in gate(session)
+    assert gates(store) == []
+
+
+@pytest.mark.parametrize("branch", [os.fsdecode(b"\xff\xfe"), "x" * 5_000, "a\n::error::b", "[x](http://y)"])
+def test_a_hostile_name_of_a_branch_costs_no_result(store, gate, monkeypatch, branch):
+    Nights(store).night()
+    monkeypatch.setattr("kswatch.ci.gate.recording.change_of_job", lambda _: Change(branch, "Ann"))
+    output = gate(SimulatedSession(2, truth={0: 0.1}, **QUIET), "--format", "comment")
+    assert "| slower |" in output and branch not in output
+    assert all(len(one.branch) <= 255 for one in gates(store))

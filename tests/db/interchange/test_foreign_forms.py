@@ -34,6 +34,17 @@ def test_bencher_s_format_has_the_newest_latency_of_each_cell(two_nights, tmp_pa
     assert {one.unit for one in read_report(path).values} == {"ns"}
 
 
+def test_a_report_in_bencher_s_format_is_imported_as_it_was_exported(two_nights, tmp_path):
+    path = tmp_path / "report.json"
+    written = export_runs(two_nights, path, "bmf")
+    document, report = json.loads(path.read_text()), read_report(path)
+    assert report.rejected == () and len(report.values) == written
+    for one in report.values:
+        metric = document[one.name.removesuffix(" latency")]["latency"]
+        ends = (metric["value"], metric.get("lower_value"), metric.get("upper_value"))
+        assert (one.value, one.low, one.high) == ends
+
+
 def test_openmetrics_has_a_sample_of_each_cell_and_run(two_nights, tmp_path):
     path = tmp_path / "metrics.txt"
     written = export_runs(two_nights, path, "openmetrics")

@@ -153,6 +153,14 @@ def test_values_of_later_reports_continue_the_series(store, file):
     assert [point.value for point in foreign_points(store, series.id)] == [88.0, 90.0, 86.0]
 
 
+def test_reports_with_times_are_in_their_order_whatever_order_they_are_imported_in(store, file):
+    for day in (7, 5, 6):
+        stats = {"stats": {"median": float(day)}, "name": "x"}
+        imported(store, file(PYTEST | {"datetime": f"2026-01-0{day}T02:00:00", "benchmarks": [stats]}))
+    (series,) = foreign_series(store, "x")
+    assert [point.value for point in foreign_points(store, series.id)] == [5.0, 6.0, 7.0]
+
+
 def changed(document: dict, **changes: object) -> dict:
     return document | changes
 

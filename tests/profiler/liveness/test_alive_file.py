@@ -34,3 +34,24 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
         alive_file(tmp_path / "no" / "alive"),
     ):
         pass
+
+
+def test_what_cannot_be_written_later_ends_no_night_and_leaves_no_parts(tmp_path, caplog):
+    path = tmp_path / "alive"
+    with alive_file(path) as alive:
+        path.unlink()
+        path.mkdir()
+        (path / "file").touch()  # a folder in its place, as a full disk, is no reason to stop measuring
+        alive.write()
+        alive.write()
+        assert len(caplog.records) == 1 and "cannot be written" in caplog.text
+        assert list(tmp_path.iterdir()) == [path]
+        (path / "file").unlink()
+        path.rmdir()
+        alive.write()
+        assert path.is_file()
+
+
+def test_a_supervisor_of_another_user_may_read_it(tmp_path):
+    with alive_file(tmp_path / "alive"):
+        assert (tmp_path / "alive").stat().st_mode & 0o777 == 0o644
