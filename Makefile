@@ -129,7 +129,8 @@ docs:  ## the documentation as a site, into site/, with the gallery where it was
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html; with search: python3 -m http.server --bind 127.0.0.1 --directory site"
 
-test-docs: setup-dev  ## every code block, command and link of the documents
+test-docs:  ## every code block, command and link of the documents
+	@$(MAKE) --no-print-directory setup-dev EXTRAS=docs
 	@$(BIN)/python -m pytest -q tests/docs
 
 coverage: prepared  ## the fast tests with their coverage, as a table and as coverage.xml

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTALL_LIMIT_S, NIGHT_LIMIT_S = 1800, 600
-NIGHT = ("nightly", "--device", "cpu", "--suite", "smoke", "--budget", "5s", "--json")
+NIGHT = ("nightly", "--device", "cpu", "--suite", "smoke", "--budget", "20s", "--json")
 
 
 def main() -> None:
@@ -57,11 +57,8 @@ def check(distribution: Path, scratch: Path) -> None:
     night = json.loads(run(scratch, NIGHT_LIMIT_S, kswatch, *NIGHT))
     run(scratch, NIGHT_LIMIT_S, kswatch, "check", "--json")
     recorded = json.loads(run(scratch, NIGHT_LIMIT_S, kswatch, "runs", "--json"))
-    if (
-        not night
-        or [row["state"] for row in recorded] != ["finished"]
-        or not recorded[0]["by_status"].get("ok")
-    ):
+    measured = recorded[0]["by_status"].keys() & {"ok", "not_converged"}
+    if not night or recorded[0]["state"] != "finished" or not measured:
         raise SystemExit(f"{distribution.name}: the night measured nothing: {recorded}")
     report(distribution, f"a night of {recorded[0]['cells']} cells, {recorded[0]['by_status']}", started)
 
