@@ -18,7 +18,7 @@ SHOWN = 5
 """Rows outside the fold."""
 FOLDED = 200
 _FOLD_END = "\n\n</details>"
-_QUICK_ACTION = re.compile(r"^([ \t]*)/(?=\w)", re.MULTILINE)
+_HOST_COMMAND = re.compile(r"^([ \t]*)/(?=\w)", re.MULTILINE)
 """A line that GitLab takes for a command of the comment's author, as `/close`."""
 
 
@@ -79,7 +79,7 @@ def cut(text: str, most: int, link: str = "") -> str:
 def joined(parts: Sequence[str], most: int = LARGEST_COMMENT, link: str = "") -> str:
     """One comment of those of several jobs; empty where each is."""
     found = [body for part in parts if (body := part.strip().removeprefix(MARKER).strip())]
-    whole = _QUICK_ACTION.sub(r"\1\/", "\n\n".join([MARKER, *found]))
+    whole = _HOST_COMMAND.sub(r"\1\/", "\n\n".join([MARKER, *found]))
     return cut(whole + "\n", most, link) if found else ""
 
 

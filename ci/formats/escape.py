@@ -11,7 +11,7 @@ _NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """Characters that XML 1.0 cannot hold (its production Char); compiled on first use, since that is slow."""
 _MARKUP = re.compile(r'([\\`*_\[\]<>|~#!$]|[%^](?=[\w"]))')
 """Signs of Markdown, of formulas, and of GitLab's references to labels, milestones, requests and snippets."""
-_LINKED = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|gh(?=-\d)", re.IGNORECASE)
+_REFERENCE = re.compile(r"@|:(?=//)|www(?=\.)|#(?=\d)|gh(?=-\d)", re.IGNORECASE)
 """What GitHub makes a mention, a link or a reference of, also behind a backslash; broken by a comment."""
 _BROKEN_WORD = "<!-- -->"
 
@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 def markdown(text: str) -> str:
     """The text in one line that Markdown shows literally: no markup, link, reference or end of a cell."""
     escaped = _MARKUP.sub(r"\\\1", plain(text).replace("&", "&amp;"))
-    return _LINKED.sub(lambda found: found[0] + _BROKEN_WORD, escaped)
+    return _REFERENCE.sub(lambda found: found[0] + _BROKEN_WORD, escaped)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
