@@ -65,6 +65,9 @@ LAYER: Final = "layer"
 STRUCTURED: Final = "/"
 """In the name of a layer's or a model's cell between the structure of its weights and the implementation."""
 
+FOREIGN: Final = "foreign:"
+"""In front of the name of an implementation or a suite of another project, as in `foreign:their_kernel`."""
+
 HEADLINE_MODES: tuple[str, ...] = ("cold", "unknown")
 """Modes that are compared and judged, by preference; never hot."""
 
@@ -95,6 +98,11 @@ REFERENCES: frozenset[str] = frozenset({FUSED, DENSE_FAIR, DENSE_LAYER})
 def is_structured(implementation: str) -> bool:
     """Whether this is the name of a layer's or a model's cell, as `ks 16,64,256,1;1,64,64,16/fused`."""
     return STRUCTURED in implementation
+
+
+def is_foreign(name: str) -> bool:
+    """Whether this is the name of an implementation or a suite of another project: no member of any set."""
+    return name.startswith(FOREIGN)
 
 
 @dataclass(frozen=True, order=True)
@@ -210,7 +218,8 @@ class RunRecord:
     """The suite's filters, enough to plan the same cells again when the run is resumed."""
     request_id: int | None = None
     libraries: dict[str, object] = field(default_factory=dict)
-    """Versions of the libraries of each rival that was installed, `{"lazylinop": {"pyopencl": "2026.1"}}`."""
+    """Versions of the libraries of each rival that was installed, `{"lazylinop": {"pyopencl": "2026.1"}}`, and
+    of each foreign implementation of the run."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class ProfilerConfig:
     """Baselines of the nightly run: `all` (stock torch), `expert` (also the rivals that are installed) or
     `paper`."""
 
+    foreign: tuple[str, ...] = ()
+    """Implementations and suites of other installed packages, by their names, that requests to this host may
+    name; these implementations are measured and judged in its nights too."""
+
     half_width: Share = 0.005
     """A cell is measured until the 95 % interval of its median lies within this share of it; on a GPU."""
 

@@ -58,6 +58,7 @@ def checks(config: ProfilerConfig, database_url: str | None = None) -> list[Chec
         compiled_code(),
         *gpus(),
         *rivals(),
+        *foreign(config),
         energy(),
         *configured_devices(config),
         *scheduler(config),
@@ -214,6 +215,32 @@ def _opencl_refusal() -> str | None:
     except KswatchError as error:
         return str(error)
     return None
+
+
+def foreign(config: ProfilerConfig) -> Iterator[Check]:
+    """Each implementation and suite of another project that is installed, and whether it can be imported."""
+    from kswatch.profiler.foreign.sources import IMPLEMENTATION_GROUP, SUITE_GROUP, installed, refusal
+    from kswatch.profiler.foreign.trial import try_out
+
+    every = [source for group in (IMPLEMENTATION_GROUP, SUITE_GROUP) for source in installed(group)]
+    for source in every:
+        of_group = [one for one in every if one.group == source.group]
+        if reason := refusal(source, of_group):
+            yield Check("foreign", False, reason, f"pip uninstall {source.library}")
+            continue
+        trial = try_out(source)
+        if trial.failure:
+            cure = f"repair {source.library}, or uninstall it"
+            yield Check("foreign", source.name not in config.foreign, trial.failure, cure)
+            continue
+        where = "for requests and nights" if source.name in config.foreign else "for `kswatch profile` alone"
+        notes = (trial.statement, trial.unsupported and f"not on the CPU: {trial.unsupported}", where)
+        yield Check("foreign", True, f"{source.in_words}: {'; '.join(filter(None, notes))}")
+    for name in sorted(set(config.foreign) - {source.name for source in every}):
+        cure = "install its package, or remove the name from [profiler] foreign"
+        yield Check(
+            "foreign", False, f"no installed package has {name}, which [profiler] foreign lists", cure
+        )
 
 
 def energy() -> Check:

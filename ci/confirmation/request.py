@@ -14,7 +14,7 @@ from kswatch.db.alerts.lifecycle import DETECTOR, LIVE
 from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import AlertRow, RunRow, alerts, requests, verdicts
-from kswatch.db.records import CONFIRM, FACTOR, ProblemKey
+from kswatch.db.records import CONFIRM, FACTOR, ProblemKey, is_foreign
 from kswatch.db.request_queue.confirmation import ConfirmationRequest
 from kswatch.db.request_queue.requests import submit
 from kswatch.db.store import Store
@@ -41,9 +41,9 @@ def request_confirmation(store: Store, run: RunRow, config: CiConfig) -> int | N
     if any(one.arguments.get("of_run") == run.id for one in known):
         return None
     found = [row for one in flagged for row in verdicts(store, run.id, alert_id=one.id)]
-    rows = [row for row in found if row.subject == FACTOR]
-    if not rows:
-        return None  # of layers and models no two revisions are interleaved: their alerts must persist
+    rows = [row for row in found if row.subject == FACTOR and not is_foreign(row.implementation)]
+    if not rows:  # of layers, models and foreign code no two revisions are interleaved: alerts must persist
+        return None
     problems = (record_of(ProblemKey, row) for row in rows)
     good, bad, why_alone = _revisions(store, run, flagged)
     confirmation = ConfirmationRequest(

@@ -25,6 +25,7 @@ from kswatch.db.records import (
     ProblemKey,
     RevisionRecord,
     RunRecord,
+    is_foreign,
 )
 from kswatch.db.schema.base import Base
 from kswatch.db.schema.tables import (
@@ -162,7 +163,8 @@ def checked_record(record: MeasurementRecord) -> MeasurementRecord:
         DecodeError: its problem or implementation does not exist, or a latency or energy is not above 0.
     """
     _check_problem(record.problem)
-    if record.problem.subject == FACTOR and record.implementation not in KNOWN_IMPLEMENTATIONS:
+    known_name = record.implementation in KNOWN_IMPLEMENTATIONS or is_foreign(record.implementation)
+    if record.problem.subject == FACTOR and not known_name:
         known = ", ".join(KNOWN_IMPLEMENTATIONS)
         raise DecodeError(f"implementation {record.implementation!r} is not one of {known}")
     if record.problem.subject != FACTOR and "/" not in record.implementation:

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, case, func, null, select
 from kswatch.db.backend.codecs import RECENT_POINTS, join_tail
 from kswatch.db.backend.mapping import driver_rows, matching
 from kswatch.db.queries.runs import RunRow
-from kswatch.db.records import ALL, EXPERT, FUSED, ProblemKey
+from kswatch.db.records import ALL, EXPERT, FUSED, ProblemKey, is_foreign
 from kswatch.db.schema.tables import (
     Canary,
     Cell,
@@ -138,14 +138,19 @@ def nights_before(store: Store, run: RunRow, most: int) -> list[PriorNight]:
 
 
 def newest_points(store: Store, run_id: int) -> list[NewestPoint]:
-    """Each cell's result in the run, in its first headline mode (cold, else unknown; never hot)."""
+    """Each cell's result in the run, in its first headline mode (cold, else unknown; never hot).
+
+    Of implementations of other projects only those that the configuration added to the night.
+    """
     with store.session() as session:
+        arguments = session.scalar(select(Run.arguments).where(Run.id == run_id)) or {}
         rows = driver_rows(session, _POINTS, {"run": run_id})
         ratios = driver_rows(session, _RATIOS, {"run": run_id})
         keys = driver_rows(session, _PROBLEMS)
     problems = {id_: ProblemKey(*key) for id_, *key in keys}
     ratio_of = {(problem_id, name): ratio for problem_id, name, *ratio in ratios}
-    first = {row[0]: row for row in reversed(rows)}
+    added = arguments.get("foreign") or ()
+    first = {row[0]: row for row in reversed(rows) if row[1] in added or not is_foreign(row[1])}
     return [_newest_point(row, problems[row[2]], ratio_of) for row in reversed(first.values())]
 
 

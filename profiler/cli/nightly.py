@@ -276,11 +276,11 @@ def run_context(
     `insecure` accepts a scheduler on another machine without TLS.
     """
     from kswatch.profiler.runs.progress import Progress
-    from kswatch.profiler.runs.session import RunContext
+    from kswatch.profiler.runs.session import RunContext, on_this_host
 
     progress = progress or Progress()
     if config.engine == "local":
-        yield RunContext(config, progress, stop)
+        yield on_this_host(config, progress, stop)
         return
     if not config.scheduler:
         raise UsageError(
@@ -288,6 +288,7 @@ def run_context(
         )
     from kswatch.profiler.executors.dask_cluster import DaskCluster
     from kswatch.profiler.executors.dask_security import require_safe_scheduler
+    from kswatch.profiler.foreign.sources import Foreign
 
     require_safe_scheduler(config.scheduler, insecure)
     with closing(DaskCluster(config.scheduler, config.worker_absent_s)) as cluster:
@@ -300,5 +301,6 @@ def run_context(
             list_devices=cluster.targets,
             heartbeats=cluster.heartbeats,
             engine="dask",
+            foreign=Foreign(config.foreign),
             remote=True,
         )

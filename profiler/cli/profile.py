@@ -33,6 +33,7 @@ from kswatch.services import services
 
 if TYPE_CHECKING:
     from kswatch.db.store import Store
+    from kswatch.profiler.foreign.sources import Foreign
     from kswatch.profiler.runs.session import RunContext, RunResult
 
 app = typer.Typer()
@@ -100,6 +101,7 @@ def profile(
       kswatch profile nightly --device cuda:0 --budget 8m
       kswatch profile smoke --device cpu --baselines expert --budget 10m
       kswatch profile --pattern 6,64,64,1 --batch 1024 --precision bf16
+      kswatch profile smoke --device cpu --implementation fused --implementation path/to/file.py:MyKernel
       kswatch profile --layer 1024,4096 --batch 196 --implementation "low_rank 64/fused"
       kswatch profile models --device cpu --model vit_s16 --batch 1
       kswatch profile --problem 6,64,64,1,25088,fp16,batch_last --device cuda
@@ -111,14 +113,15 @@ def profile(
     """  # noqa: D301  (\b keeps the lines of the examples)
     dimensions = (pattern, layer, model, batch, precision, layout, problem, implementation)
     filters: dict[str, object] = {n: values for n, values in zip(FILTERS, dimensions, strict=True) if values}
+    foreign = _foreign(ctx, suite, filters)
     filters |= {"baselines": [baselines.value]} if baselines else {}
     filters |= RunOptions(protocol, hot, counters).as_arguments()
     if resume and filters:
         raise UsageError("--resume continues a run as it was planned; omit the other options")
     if dry_run:
-        _dry_run(ctx, suite, device, filters, _seconds(budget), as_json)
+        _dry_run(ctx, suite, device, filters, _seconds(budget), as_json, foreign)
         return
-    with _measuring(ctx) as (store, context):
+    with _measuring(ctx, foreign) as (store, context):
         budget_s = _seconds(budget)
         if resume:
             result = _resume(store, suite, device, budget_s, context)
@@ -131,6 +134,21 @@ def profile(
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.by_status.get("incorrect"):
         raise typer.Exit(EXIT_INCORRECT)
+
+
+def _foreign(ctx: typer.Context, suite: str | None, filters: dict[str, object]) -> Foreign:
+    """The foreign implementations and suites that this command names or the configuration lists.
+
+    The names of foreign implementations among the filters get their marker.
+    """
+    from kswatch.profiler.foreign.sources import from_command_line
+
+    chosen = filters.get("implementation")
+    given = list(map(str, chosen)) if isinstance(chosen, list | tuple) else []
+    names, foreign = from_command_line(suite, given, services(ctx).table(ProfilerConfig).foreign)
+    if names:
+        filters["implementation"] = names
+    return foreign
 
 
 def _keep_reports(store: Store, run_id: int) -> None:
@@ -171,6 +189,7 @@ def _dry_run(
     filters: Mapping[str, object],
     budget_s: float | None,
     as_json: bool,
+    foreign: Foreign,
 ) -> None:
     from kswatch.db.json_text import to_json_text
     from kswatch.db.records import AD_HOC
@@ -183,7 +202,8 @@ def _dry_run(
 
     config = services(ctx).table(ProfilerConfig)
     target = devices.find(device or nightly_devices(config)[0])
-    plan = plan_suite(suite or AD_HOC, Filters.from_arguments(filters), device_kind=target.record.kind)
+    chosen = Filters.from_arguments(filters)
+    plan = plan_suite(suite or AD_HOC, chosen, device_kind=target.record.kind, foreign=foreign)
     budget_s = budget_s or plan.budget_s
     with closing(Store.open(services(ctx).database_url)) as store:
         planned = dry_run(store, plan, target, config.settings_on(target.record.kind), budget_s)
@@ -211,16 +231,16 @@ def _seconds(budget: str | None) -> float | None:
 
 
 @contextmanager
-def _measuring(ctx: typer.Context) -> Iterator[tuple[Store, RunContext]]:
+def _measuring(ctx: typer.Context, foreign: Foreign) -> Iterator[tuple[Store, RunContext]]:
     """The store, and a run context with progress on stderr and a graceful stop on Ctrl-C."""
     from kswatch.db.store import Store
     from kswatch.profiler.runs.progress import for_terminal
-    from kswatch.profiler.runs.session import RunContext
+    from kswatch.profiler.runs.session import on_this_host
     from kswatch.profiler.signals import Stopped, stop_on_signals
 
     with closing(Store.open(services(ctx).database_url)) as store, stop_on_signals() as stop:
         try:
-            yield store, RunContext(services(ctx).table(ProfilerConfig), for_terminal(), stop)
+            yield store, on_this_host(services(ctx).table(ProfilerConfig), for_terminal(), stop, foreign)
         except Stopped:
             raise typer.Exit(EXIT_INTERRUPTED) from None
 

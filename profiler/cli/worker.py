@@ -75,4 +75,4 @@ def worker(
         raise MeasurementError("this host has no GPU to serve; name a device, as --device cpu")
     with stop_on_signals() as stop, open_alive_file(alive_file) as alive:
         host = listening_host(address, config.worker_host)
-        serve_devices(address, targets, stop, host, alive.write)
+        serve_devices(address, targets, stop, host, alive.write, config.foreign)

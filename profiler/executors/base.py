@@ -18,6 +18,7 @@ from kswatch.db.records import (
 )
 from kswatch.errors import MeasurementError
 from kswatch.profiler.devices.discovery import Target
+from kswatch.profiler.foreign.sources import Foreign
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -40,7 +41,7 @@ class MeasurementSite:
     device: DeviceRecord
     environment: EnvironmentRecord
     libraries: dict[str, object] = field(default_factory=dict)
-    """Versions of the libraries of each rival that is installed."""
+    """Versions of the libraries of each rival and of each foreign implementation that is here."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Begin:
     target: Target
     canaries: tuple[CanaryRecord, ...] = ()
     """Those that the run has read so far, by processes that have ended."""
+    foreign: Foreign = Foreign()
+    """The foreign implementations that this host may measure."""
 
 
 Task = MeasureTask | CanaryPosition

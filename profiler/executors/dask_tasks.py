@@ -17,6 +17,7 @@ from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.preflight import preflight
 from kswatch.profiler.executors.base import Answer, MeasureTask, Task
 from kswatch.profiler.executors.local import LocalEngine, local_engine
+from kswatch.profiler.foreign.sources import Foreign
 
 ANSWER_S = 10.0
 """How long the scheduler, or a worker, may take to answer; after that it counts as hung."""
@@ -36,13 +37,15 @@ class _State:
     target: Target
     engine: LocalEngine | None = None
     stop = threading.Event()
+    foreign = Foreign()
+    """The foreign implementations that this host may measure, whatever its coordinator lists."""
     owner = ""
     """The run that is served now: one that lost its lease must not end the child of the next."""
 
 
-def bind_device(spec: str) -> Target:
-    """Serve this device from now on."""
-    _State.target = devices.find(spec)
+def bind_device(spec: str, foreign: Foreign = Foreign()) -> Target:  # noqa: B008 (frozen)
+    """Serve this device from now on, with these foreign implementations."""
+    _State.target, _State.foreign = devices.find(spec), foreign
     return _State.target
 
 
@@ -98,5 +101,5 @@ def _engine_for(owner: str, watchdog_s: float, canaries: Sequence[CanaryRecord])
     if _State.engine is None or _State.stop.is_set() or is_new:
         _end_child()
         _State.stop = threading.Event()
-        _State.engine = local_engine(_State.target, watchdog_s, _State.stop, canaries)
+        _State.engine = local_engine(_State.target, watchdog_s, _State.stop, canaries, _State.foreign)
     return _State.engine

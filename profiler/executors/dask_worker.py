@@ -11,10 +11,12 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 
 from kswatch.errors import KswatchError
 from kswatch.logs import configure_as, quiet_libraries
 from kswatch.profiler.executors import dask_tasks, dask_version
+from kswatch.profiler.foreign.sources import Foreign
 from kswatch.profiler.liveness.heartbeat import worker_name
 
 _log = logging.getLogger("kswatch.profiler.executors.dask_worker")  # not `__main__`
@@ -23,10 +25,11 @@ EXIT_NO_DEVICE = 3
 """Nothing that a restart would cure."""
 
 
-async def serve(scheduler: str, spec: str, host: str) -> None:
+async def serve(scheduler: str, spec: str, host: str, foreign: Sequence[str] = ()) -> None:
     """Execute tasks of the scheduler until it is gone; one at a time, and only those for this device.
 
-    `host` is the one address of this machine to listen on.
+    `host` is the one address of this machine to listen on; `foreign` are the names of the foreign
+    implementations that may be measured here.
     """
     from distributed import Worker
 
@@ -39,7 +42,7 @@ async def serve(scheduler: str, spec: str, host: str) -> None:
     quiet_libraries()  # the import above set up a log of its own
     logging.getLogger("distributed").setLevel(logging.ERROR)
     logging.getLogger("distributed.core").addFilter(dask_version.filter_version_refusal)
-    uuid = dask_tasks.bind_device(spec).record.uuid
+    uuid = dask_tasks.bind_device(spec, Foreign(tuple(foreign))).record.uuid
     version = dask_version.own_version()
     async with DeviceWorker(
         scheduler,
@@ -64,12 +67,13 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the device that the arguments name: SCHEDULER DEVICE HOST [LOG_FORMAT LOG_LEVEL]."""
+    """Serve the device of the arguments: SCHEDULER DEVICE HOST [LOG_FORMAT LOG_LEVEL [FOREIGN]...]."""
     if os.environ.pop("KSWATCH_ENDS_WITH_STDIN", None):
         threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_as(*(sys.argv[4:6] or ("text", "INFO")))
     try:
-        asyncio.run(serve(*sys.argv[1:4]))
+        scheduler, spec, host = sys.argv[1:4]
+        asyncio.run(serve(scheduler, spec, host, sys.argv[6:]))
     except KswatchError as error:
         _log.error("%s", error, extra={"device": sys.argv[2]})
         sys.exit(EXIT_NO_DEVICE)

@@ -7,22 +7,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kswatch.db.records import RIVALS, CanaryPosition, CanaryRecord, MeasurementRecord
+from kswatch.db.records import (
+    RIVALS,
+    CanaryPosition,
+    CanaryRecord,
+    MeasurementRecord,
+    Status,
+    is_foreign,
+)
+from kswatch.errors import UsageError
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.empty_records import empty_record
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.process import MeasuringProcess
+from kswatch.profiler.foreign.sources import Foreign
+from kswatch.profiler.foreign.trial import try_out
 
 
 def local_engine(
-    target: Target, watchdog_s: float, stop: threading.Event, canaries: Sequence[CanaryRecord] = ()
+    target: Target,
+    watchdog_s: float,
+    stop: threading.Event,
+    canaries: Sequence[CanaryRecord] = (),
+    foreign: Foreign = Foreign(),  # noqa: B008 (frozen)
 ) -> LocalEngine:
-    """The engine of a device of this host, for a run with these canaries so far; see `LocalEngine`."""
+    """The engine of a device of this host, for a run with these canaries so far; see `LocalEngine`.
+
+    `foreign` are the foreign implementations that this host may measure.
+    """
     variables = {}
     if target.record.kind == "cuda" and not target.record.simulated:  # its child sees no other GPU
         variables = {"CUDA_VISIBLE_DEVICES": target.record.uuid}
         target = replace(target, torch_device="cuda:0")
-    return LocalEngine(Begin(target, tuple(canaries)), variables, watchdog_s, stop)
+    return LocalEngine(Begin(target, tuple(canaries), foreign), variables, watchdog_s, stop)
 
 
 class LocalEngine:
@@ -39,6 +56,8 @@ class LocalEngine:
         self._variables = variables
         self._watchdog_s = watchdog_s
         self._stop = stop
+        self._refusals: dict[str, tuple[Status, str] | None] = {}
+        """Of each foreign implementation so far: a status and a reason if it cannot be measured."""
         self.child: MeasuringProcess | None = None
         """The process, while there is one."""
 
@@ -48,8 +67,9 @@ class LocalEngine:
 
     def measure(self, task: MeasureTask) -> list[MeasurementRecord]:
         """See `Engine`; cells that crashed the child get their records, the others are measured again."""
-        lost: list[MeasurementRecord] = []
-        waiting = task.implementations
+        lost = self._refused_records(task)
+        refused = {record.implementation for record in lost}
+        waiting = tuple(name for name in task.implementations if name not in refused)
         while waiting:
             answer = self._execute(replace(task, implementations=waiting))
             if isinstance(answer, Answer) and answer.usable:
@@ -58,6 +78,21 @@ class LocalEngine:
             known = {record.implementation for record in lost}
             waiting = tuple(name for name in waiting if name not in known)
         return lost
+
+    def _refused_records(self, task: MeasureTask) -> list[MeasurementRecord]:
+        """Records of the foreign implementations that may not be used here or cannot be imported."""
+        refusals = ((name, self._refusal(name)) for name in task.implementations if is_foreign(name))
+        return [empty_record(task.problem, name, *found) for name, found in refusals if found]
+
+    def _refusal(self, name: str) -> tuple[Status, str] | None:
+        """Found once, in a process of its own: an import that hangs would cost each problem a timeout."""
+        if name not in self._refusals:
+            try:
+                failure = try_out(self._begin.foreign.implementation(name), self._stop).failure
+                self._refusals[name] = ("crashed", failure) if failure else None
+            except UsageError as error:
+                self._refusals[name] = ("unsupported", str(error))
+        return self._refusals[name]
 
     def canaries(self, position: CanaryPosition) -> list[CanaryRecord]:
         """See `Engine`."""

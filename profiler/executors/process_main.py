@@ -9,16 +9,19 @@ import sys
 import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from typing import Any
 
+from kswatch.db.records import is_foreign
 from kswatch.errors import KswatchError
 from kswatch.kernels.baselines.rival_libraries import rival_versions
 from kswatch.profiler.backends.base import Backend
-from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.environment import environment
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
+from kswatch.profiler.foreign.sources import versions
 from kswatch.profiler.measurement.backend_factory import backend_for
 from kswatch.profiler.measurement.cells_by_name import cell_by_name
+from kswatch.profiler.measurement.foreign_implementation import ForeignImplementation
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 
 
@@ -27,7 +30,7 @@ def main() -> None:
     connection, page = Connection(int(sys.argv[1])), WatchdogPage(int(sys.argv[2]))
     begin: Begin = connection.recv()
     try:
-        site = MeasurementSite(begin.target.record, environment(begin.target), _libraries(begin.target))
+        site = MeasurementSite(begin.target.record, environment(begin.target), _libraries(begin))
         worker = _Worker(begin, page)
     except KswatchError as error:
         connection.send(Failure(str(error)))
@@ -44,9 +47,10 @@ def main() -> None:
         connection.send(worker.execute(tasks.get()))
 
 
-def _libraries(target: Target) -> dict[str, object]:
-    """Versions of the libraries of each rival that the device can have; none of a simulated one."""
-    return {} if target.record.simulated else dict(rival_versions(target.record.kind))
+def _libraries(begin: Begin) -> dict[str, object]:
+    """Versions of the libraries of the rivals that a real device can have, and of foreign implementations."""
+    device = begin.target.record
+    return {**({} if device.simulated else rival_versions(device.kind)), **dict(versions(begin.foreign))}
 
 
 def _receive(connection: Connection, tasks: queue.SimpleQueue[Task]) -> None:
@@ -66,6 +70,7 @@ class _Worker:
         self._page = page
         self._backend: Backend = backend_for(begin.target)
         self._canaries = list(begin.canaries)
+        self._foreign = begin.foreign
 
     def execute(self, task: Task) -> Answer | Failure:
         """The result of a task; an exception of a kernel becomes a status, never the end of the run."""
@@ -86,11 +91,16 @@ class _Worker:
             usable=self._backend.healthy(),
         )
 
+    def _cell(self, task: MeasureTask, name: str) -> Any:  # noqa: ANN401  (see `cell_by_name`)
+        if is_foreign(name):
+            return ForeignImplementation(self._foreign.implementation(name))
+        return cell_by_name(task.problem, name)
+
     def _measure(self, task: MeasureTask) -> Answer:
         names = task.implementations
         records = measure_problem(
             task.problem,
-            [cell_by_name(task.problem, name) for name in names],
+            [self._cell(task, name) for name in names],
             self._target,
             task.settings,
             seed=task.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from kswatch.db.records import COMPARABLE, RIVALS
+from kswatch.db.records import COMPARABLE, RIVALS, is_foreign
 from kswatch.errors import MeasurementError
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.measurement.cell import REASON_LENGTH, CellMeasurement
@@ -42,7 +42,7 @@ def _chosen(cells: Sequence[CellMeasurement]) -> list[CellMeasurement]:
     """The fastest that is computed by `fused`, the fastest other one, that of no rival, and the reference."""
     timed = sorted((cell for cell in cells if cell.status in COMPARABLE), key=lambda cell: cell.estimate_ms)
     fused = [cell for cell in timed if cell.is_fused][:1]
-    baselines = [cell for cell in timed if not cell.is_fused]
+    baselines = [cell for cell in timed if not cell.is_fused and not is_foreign(cell.name)]
     others = baselines[:1]
     if others and others[0].name in RIVALS:  # the series against stock torch need one of theirs
         others += [cell for cell in baselines if cell.name not in RIVALS][:1]

@@ -16,6 +16,7 @@ from kswatch.db.records import (
     IMPLEMENTATIONS,
     KNOWN_IMPLEMENTATIONS,
     ProblemKey,
+    is_foreign,
     is_structured,
 )
 from kswatch.db.request_queue.confirmation import parse_problem
@@ -23,8 +24,10 @@ from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.empty_records import problem_key, problem_of
+from kswatch.profiler.foreign.sources import Foreign
 from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.dimensions import Dimensions, check_models, choose, choose_cells, parse_layer
+from kswatch.profiler.planning.foreign_suites import foreign_suite, is_foreign_suite
 from kswatch.profiler.planning.structured_suites import layer_problems
 from kswatch.profiler.planning.suites import Suite
 from kswatch.profiler.subjects.problems import AnyProblem
@@ -48,6 +51,8 @@ class Filters:
     model: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     """One set of baselines, which names the implementations: `paper`, `all` or `expert`."""
+    foreign: tuple[str, ...] = ()
+    """Foreign implementations that the configuration adds to a night; they are judged as well."""
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Filters:
@@ -105,20 +110,22 @@ def plan_suite(
     filters: Filters = Filters(),  # noqa: B008 (frozen)
     seed: int = 0,
     device_kind: str = "cuda",
+    foreign: Foreign = Foreign(),  # noqa: B008 (frozen)
 ) -> Plan:
     """The plan of a suite narrowed by filters, or of given patterns or layers alone where it is `ad_hoc`.
 
     Chosen values narrow the suite; where the suite does not hold one of them together with the
-    others, the chosen values are crossed with the suite's other dimensions instead.
+    others, the chosen values are crossed with the suite's other dimensions instead. A suite or an
+    implementation of another project must be one of `foreign`.
 
     Raises:
         UsageError: unknown suite, implementation, model or facet, or a malformed pattern or layer.
     """
     exact = [problem_of(parse_problem(text)) for text in filters.problem]
     chosen = _dimensions(filters)
-    suite = _ad_hoc(chosen, exact) if suite_name == AD_HOC else suites.find(suite_name)
+    suite = _ad_hoc(chosen, exact) if suite_name == AD_HOC else _suite(suite_name, foreign)
     problems = stratified(exact or choose(suite.problems_on(device_kind), chosen), seed)
-    implementations = _choose_implementations(suite, filters)
+    implementations = _choose_implementations(suite, filters, foreign)
     structured: dict[AnyProblem, tuple[str, ...]] = {
         problem: choose_cells(problem, suite.cells(problem), filters.implementation)
         for problem in problems
@@ -136,6 +143,10 @@ def plan_suite(
         structured=structured,
         budget_s=suite.cpu_budget_s if device_kind == "cpu" else None,
     )
+
+
+def _suite(name: str, foreign: Foreign) -> Suite:
+    return foreign_suite(name, foreign) if is_foreign_suite(name, foreign) else suites.find(name)
 
 
 def _within_s(suite: Suite, implementations: int) -> float | None:
@@ -200,17 +211,24 @@ def _ad_hoc(chosen: Dimensions, exact: Sequence[AnyProblem]) -> Suite:
     return Suite(AD_HOC, "given patterns and layers", problems)
 
 
-def _choose_implementations(suite: Suite, filters: Filters) -> tuple[str, ...]:
-    """The implementations of the named set, or the named ones, rivals included, or else the suite's."""
-    chosen, sets = filters.implementation, filters.baselines
-    if sets:
-        return _implementations_of(suite, sets, chosen)
-    every = suite.implementations
+def _choose_implementations(suite: Suite, filters: Filters, foreign: Foreign) -> tuple[str, ...]:
+    """The implementations of the named set, or the named ones, rivals included, or else the suite's.
+
+    Foreign ones follow ours: those that the configuration adds, and those named.
+    """
+    others = [foreign.implementation(name).marked for name in filters.foreign]
+    if filters.baselines:
+        return (*_implementations_of(suite, filters.baselines, filters.implementation), *others)
+    every, chosen = suite.implementations, filters.implementation
     known = KNOWN_IMPLEMENTATIONS if chosen and every == IMPLEMENTATIONS else every
     for name in chosen:
-        if name not in known and not is_structured(name):
+        if name in known or is_structured(name):
+            continue
+        if not is_foreign(name) and not foreign.has(name):
             raise UsageError(f"unknown implementation {name!r}; choose from {', '.join(known)}")
-    return tuple(name for name in known if not chosen or name in chosen)
+        others.append(foreign.implementation(name).marked)
+    ours = (name for name in known if not chosen or name in chosen)
+    return tuple(dict.fromkeys((*ours, *others)))
 
 
 def _implementations_of(suite: Suite, sets: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from kswatch.db.backend.mapping import record_of
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import COMPARABLE, FUSED, REFERENCES, RIVALS, STRUCTURED, ProblemKey
+from kswatch.db.records import COMPARABLE, FUSED, REFERENCES, RIVALS, STRUCTURED, ProblemKey, is_foreign
 from kswatch.db.store import Store
 from kswatch.profiler.empty_records import problem_key
 from kswatch.profiler.planning.cost_estimate import CostEstimate
@@ -63,7 +63,8 @@ def _by_value(plan: Plan, whole: Sequence[WorkUnit], estimate: CostEstimate, bes
     for unit in (unit for unit in whole if unit not in chosen):
         every = plan.names_of(unit.problem)
         baselines = best.get(problem_key(unit.problem), every)
-        names = every if baselines is every else (*best_of_sets(baselines), *filter(is_judged, every))
+        others_judged = (name for name in every if is_judged(name) or is_foreign(name))
+        names = every if baselines is every else (*best_of_sets(baselines), *others_judged)
         valuable = tuple(name for name in every if name in names)
         others = tuple(name for name in every if name not in names)
         core.append(_work_unit(unit.problem, unit.plan_index, unit.energy, valuable, estimate))
@@ -111,7 +112,8 @@ def last_best(store: Store, device_uuid: str) -> Best:
     nights = queries.runs(store, device, ("nightly",), None, ("finished",), limit=1)
     times: dict[ProblemKey, list[tuple[float, str]]] = {}
     for row in queries.measurements(store, nights[0].id) if nights else ():
-        if row.status in COMPARABLE and row.latency_ms and not is_judged(row.implementation):
+        of_set = not is_judged(row.implementation) and not is_foreign(row.implementation)
+        if row.status in COMPARABLE and row.latency_ms and of_set:
             key = record_of(ProblemKey, row)
             times.setdefault(key, []).append((row.latency_ms, row.implementation))
     return {key: [name for _, name in sorted(found)] for key, found in times.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,8 +14,10 @@ from kswatch.db.cli.terminal import make_console
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.baseline_sets import RunSets, run_sets
 from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
+from kswatch.db.queries.foreign_results import ForeignResult, foreign_results
 from kswatch.db.records import BASELINE_SETS, COMPARABLE, EXPERT, PAPER
 from kswatch.db.store import Store
+from kswatch.declared.implementations import names
 
 MAX_ROWS = 40
 """Of a run with more problems only the best and the worst are shown."""
@@ -42,6 +44,8 @@ def print_run(store: Store, run_id: int, console: Console) -> None:
     sets = run_sets(store, [run_id])[run_id]
     compared = queries.comparisons(store, run_id, baselines=sets.headline)
     console.print(_problem_table(compared, times, sets.headline), _headline_table(headlines, sets))
+    if foreign := foreign_results(store, run_id):
+        console.print(_foreign_table(foreign))
     if failures := _failures(measured):
         console.print(failures)
 
@@ -100,7 +104,7 @@ def _headline_table(headlines: Sequence[SummaryRow], sets: RunSets) -> Table:
     table = Table(
         title="headline (speedup > 1: fused is faster than the fastest of these baselines)",
         title_justify="left",
-        caption=f"paper: {', '.join(BASELINE_SETS[PAPER])}; all: with bmm_strided and bmm_blockdense{rivals}",
+        caption=f"paper: {', '.join(BASELINE_SETS[PAPER])}; all: with {' and '.join(names('stock'))}{rivals}",
         caption_justify="left",
     )
     for name in ("baselines", "precision", "layout"):
@@ -119,6 +123,17 @@ def _headline_table(headlines: Sequence[SummaryRow], sets: RunSets) -> Table:
             f"{row.speedup_p25:.2f} - {row.speedup_p75:.2f}" if known else "",
             str(row.left_out),
         )
+    return table
+
+
+def _foreign_table(foreign: Mapping[str, ForeignResult]) -> Table:
+    table = Table(title="implementations of other projects, in no set of baselines", title_justify="left")
+    for name in ("implementation", "of", "cells", "latency / fused"):
+        table.add_column(name)
+    for name, found in foreign.items():
+        ratio = found.median_ratio_to_fused
+        cells = ", ".join(f"{count} {status}" for status, count in found.by_status.items())
+        table.add_row(escape(name), escape(found.library), cells, f"{ratio:.2f}" if ratio else "not paired")
     return table
 
 

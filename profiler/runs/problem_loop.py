@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import run_events
 from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RunRow
-from kswatch.db.records import RIVALS, CanaryPosition, MeasurementRecord, ProblemKey, RunState
+from kswatch.db.queries.foreign_results import ForeignResult, foreign_results
+from kswatch.db.records import (
+    RIVALS,
+    CanaryPosition,
+    MeasurementRecord,
+    ProblemKey,
+    RunState,
+    is_foreign,
+)
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError
 from kswatch.profiler.empty_records import empty_record
@@ -41,12 +49,14 @@ class RunResult:
     by_status: dict[str, int]
     seconds: float
     state: str
+    foreign: dict[str, ForeignResult] = field(default_factory=dict)
+    """Of each implementation of another project."""
 
     @classmethod
-    def of(cls, row: RunRow) -> RunResult:
+    def of(cls, row: RunRow, foreign: dict[str, ForeignResult] | None = None) -> RunResult:
         """The result of a run that has ended, from its row in the store."""
         seconds = round(row.seconds or 0.0, 3)
-        return cls(row.id, row.device_uuid, row.cells, row.by_status, seconds, row.state)
+        return cls(row.id, row.device_uuid, row.cells, row.by_status, seconds, row.state, foreign or {})
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ class ProblemLoop:
             raise
         finally:
             self._end(state)
-        return RunResult.of(queries.run(self._store, self._run_id))
+        foreign = foreign_results(self._store, self._run_id)
+        return RunResult.of(queries.run(self._store, self._run_id), foreign)
 
     def _spent(self) -> Spent:
         """The time of the run so far, that of its earlier starts included."""
@@ -163,13 +174,13 @@ class ProblemLoop:
     def _time_caps(self, left: Sequence[WorkUnit]) -> TimeCaps:
         """Time caps that keep the plan's time limit, in proportion where only some problems are left.
 
-        Rivals may compile for longer than all cells are timed, which must not shorten the timing: with rivals
-        the limit counts only the time in which the device is busy.
+        Rivals and foreign code may compile for longer than all cells are timed, which must not shorten the
+        timing: with them the limit counts only the time in which the device is busy.
         """
         on_cpu = self._engine.site().device.kind == "cpu"
         within_s = self._plan.within_s if on_cpu else None
         whole_s = within_s * shares(left) / shares(self._units) if within_s else None
-        has_rivals = any(name in RIVALS for name in self._plan.implementations)
+        has_rivals = any(name in RIVALS or is_foreign(name) for name in self._plan.implementations)
         clock = (lambda: self._engine.busy_s) if has_rivals else self._engine.now_s
         return TimeCaps(self._settings, TimeBudget(whole_s, clock))
 

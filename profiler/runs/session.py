@@ -10,25 +10,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from kswatch.db.coordination import leases, run_events, run_log
 from kswatch.db.coordination.workers import Heartbeat
 from kswatch.db.paired_runs.paired_record import SIDE
 from kswatch.db.queries import basic as queries
-from kswatch.db.records import ALL, IMPLEMENTATIONS, RIVALS, EnvironmentRecord, RunKind, RunRecord
+from kswatch.db.records import (
+    ALL,
+    IMPLEMENTATIONS,
+    RIVALS,
+    EnvironmentRecord,
+    RunKind,
+    RunRecord,
+    is_foreign,
+)
 from kswatch.db.store import Store
 from kswatch.errors import MeasurementError, UsageError
 from kswatch.logs import log_context, set_log_run
 from kswatch.profiler.config import ProfilerConfig
 from kswatch.profiler.devices import discovery as devices
 from kswatch.profiler.devices.preflight import preflight
-from kswatch.profiler.executors.base import Engine
+from kswatch.profiler.executors.base import Engine, MeasurementSite
 from kswatch.profiler.executors.local import local_engine
+from kswatch.profiler.foreign.sources import Foreign
 from kswatch.profiler.liveness.device_lease import hold_device
 from kswatch.profiler.liveness.heartbeat import LeaseKeeper
 from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.budget import TimeBudget
 from kswatch.profiler.planning.cost_estimate import estimate_cost
+from kswatch.profiler.planning.foreign_suites import is_foreign_suite
 from kswatch.profiler.planning.plan import Filters, Plan, plan_suite
 from kswatch.profiler.planning.priority_order import last_best, work_units
 from kswatch.profiler.planning.run_options import RunOptions
@@ -60,8 +71,19 @@ class RunContext:
     """Heartbeats of workers on other hosts, given the run of each device that has one."""
     engine: str = "local"
     """The engine's name in heartbeats."""
+    foreign: Foreign = Foreign()
+    """The foreign implementations and suites that a run may name."""
     remote: bool = False
     """Whether the devices belong to processes of other hosts, which check them before a run."""
+
+
+def on_this_host(
+    config: ProfilerConfig, progress: Progress, stop: threading.Event, foreign: Foreign | None = None
+) -> RunContext:
+    """The context of runs on this host's devices, with these foreign names, or those that it lists."""
+    foreign = foreign or Foreign(config.foreign)
+    engine = partial(local_engine, foreign=foreign)
+    return RunContext(config, progress, stop, make_engine=engine, foreign=foreign)
 
 
 def run_suite(
@@ -94,10 +116,10 @@ def run_suite(
     """
     context = context or RunContext()
     note = revision_note()
-    arguments = _defaults(context.config, suite, kind, filters or {}) | dict(filters or {})
+    arguments = _defaults(context, suite, kind, filters or {}) | dict(filters or {})
     chosen, options = Filters.from_arguments(arguments), RunOptions.from_arguments(arguments)
     target = context.find_device(device)
-    plan = plan_suite(suite, chosen, device_kind=target.record.kind)
+    plan = plan_suite(suite, chosen, device_kind=target.record.kind, foreign=context.foreign)
     budget_s = budget_s or plan.budget_s
     settings = options.settings(context.config.settings_on(target.record.kind))
     with _measuring(store, plan, target, context, budget_s, settings) as (engine, loop):
@@ -115,7 +137,7 @@ def run_suite(
                 planned_cells=plan.cells,
                 arguments=chosen.as_arguments() | options.as_arguments(),
                 request_id=request_id,
-                libraries=site.libraries,
+                libraries=_libraries(site, plan),
             )
         )
         if note:
@@ -124,15 +146,25 @@ def run_suite(
         return loop(run_id).conduct(TimeBudget(budget_s, engine.now_s))
 
 
+def _libraries(site: MeasurementSite, plan: Plan) -> dict[str, object]:
+    """The libraries of rivals, and of those foreign implementations that the run measures."""
+    planned = plan.implementations
+    return {name: of for name, of in site.libraries.items() if not is_foreign(name) or name in planned}
+
+
 def _defaults(
-    config: ProfilerConfig, suite: str, kind: RunKind, filters: Mapping[str, object]
+    context: RunContext, suite: str, kind: RunKind, filters: Mapping[str, object]
 ) -> dict[str, object]:
     """What the configuration asks of a run that does not ask otherwise."""
-    found: dict[str, object] = {"hot": config.hot}
-    if kind != "nightly" or config.nightly_baselines == ALL or filters.get("implementation"):
+    found: dict[str, object] = {"hot": context.config.hot}
+    if kind != "nightly" or filters.get("implementation"):
+        return found
+    if foreign := context.foreign.implementations():
+        found["foreign"] = list(foreign)
+    if context.config.nightly_baselines == ALL or is_foreign_suite(suite, context.foreign):
         return found
     if suites.find(suite).implementations == IMPLEMENTATIONS:
-        found["baselines"] = [config.nightly_baselines]
+        found["baselines"] = [context.config.nightly_baselines]
     return found
 
 
@@ -166,7 +198,7 @@ def resume(
         raise UsageError("there is no interrupted run to resume; `kswatch runs` lists all")
     former, row = store.run_plan(run_id), queries.run(store, run_id)
     chosen = Filters.from_arguments(former.arguments)
-    plan = plan_suite(former.suite, chosen, device_kind=former.device.kind)
+    plan = plan_suite(former.suite, chosen, device_kind=former.device.kind, foreign=context.foreign)
     if former.origin == "imported" or SIDE in former.arguments or plan.cells != former.planned_cells:
         raise UsageError(f"run {run_id} cannot be resumed: its cells cannot be planned here; begin a new one")
     done = store.done_cells(run_id)
@@ -252,9 +284,10 @@ def _require_unchanged(run_id: int, former: RunRecord, environment: EnvironmentR
 
 
 def _require_same_libraries(run_id: int, former: RunRecord, plan: Plan, engine: Engine) -> None:
-    """Refuse to mix two versions of a rival in one run."""
+    """Refuse to mix two versions of a rival, or of foreign code, in one run."""
     now, then = engine.site().libraries, former.libraries
-    changed = [name for name in RIVALS if name in plan.implementations and now.get(name) != then.get(name)]
+    of_others = [name for name in plan.implementations if name in RIVALS or is_foreign(name)]
+    changed = [name for name in of_others if now.get(name) != then.get(name)]
     if changed:
         raise UsageError(
             f"run {run_id} was measured with other libraries of {', '.join(changed)}; install those again, "

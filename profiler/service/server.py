@@ -267,7 +267,8 @@ class Server:
     def _check_cost_limit(self, request: RequestRow) -> None:
         """Refuse a request that exceeds the limits: a page cannot count the cells of a suite."""
         if request.cells_planned is None:
-            cells = plan_suite(request.suite, Filters.from_arguments(request.arguments)).cells
+            chosen = Filters.from_arguments(request.arguments)
+            cells = plan_suite(request.suite, chosen, foreign=self._context.foreign).cells
             seconds = requests.estimated_seconds(self._store, request.device, cells)
             requests.record_plan(self._store, request.id, cells, seconds)
             if self._limits is None or request.kind != "ad_hoc":

@@ -1,0 +1,1 @@
+"""Implementations and a suite that are not part of kswatch."""
