@@ -19,7 +19,7 @@ from kswatch.configuration import read_config
 from tests.docs.documents import DOCUMENTS, blocks, executed, has_own_test, name, not_executed
 
 LANGUAGES = {"bash", "python", "text", "toml", "yaml"}
-SESSION_LIMIT_S = 500
+SESSION_LIMIT_S = 1500
 
 GPU, HOSTS, STORE = "needs a GPU", "needs several hosts", "needs a run of this store"
 CHECKOUT, CONTAINER = "needs the history of a checkout", "needs a container engine"
