@@ -8,7 +8,7 @@ Symbols repeat the colours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kswatch.declared.implementations import DECLARED, Mark
 
@@ -88,6 +88,12 @@ def group_lines() -> Iterator[dict[str, object]]:
 def implementation_colour(name: str) -> str:
     """The colour of an implementation; grey for a name this version does not know."""
     return IMPLEMENTATION_COLOURS.get(name, QUIET)
+
+
+def styles_of(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Name, colour and symbol of each implementation, and of further names, as those of other projects."""
+    others = sorted(set(names) - set(IMPLEMENTATION_MARKS))
+    return [*IMPLEMENTATION_STYLES, *((name, NO_MARK.light, NO_MARK.symbol) for name in others)]
 
 
 def translucent(colour: str, alpha: float) -> str:

@@ -13,11 +13,12 @@ from kswatch.dashboard.charts.figure_cache import cached_figure
 from kswatch.dashboard.charts.palette import (
     ACCENT,
     BAD,
-    IMPLEMENTATION_COLOURS,
     IMPLEMENTATION_SYMBOLS,
+    NO_MARK,
     QUIET,
     UNSURE,
     implementation_colour,
+    styles_of,
     translucent,
 )
 from kswatch.dashboard.charts.pattern_shape import OUTCOMES
@@ -95,11 +96,12 @@ def implementations_by_night(
     """
     figure = blank(NIGHT_AXIS, y_title)
     known = frame.dropna(subset=[value])
-    for name in IMPLEMENTATION_COLOURS:
+    colours = {name: colour for name, colour, _ in styles_of(known["implementation"])}
+    for name in colours:
         nights = known[known["implementation"] == name].sort_values("run_id")
         if not nights.empty:
             figure.add_trace(_line(name, nights, value))
-    _add_levels(figure, levels, IMPLEMENTATION_COLOURS)
+    _add_levels(figure, levels, colours)
     add_annotations(figure, marks)
     figure.update_yaxes(**log_axis(known[value]))
     night_axis(figure, known["started_at"])
@@ -213,7 +215,7 @@ def step_by_night(
 
 
 def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
-    colour = IMPLEMENTATION_COLOURS[name]
+    colour = implementation_colour(name)
     bounds = (nights[value], nights["value_low"], nights["value_high"])
     return night_line(
         nights,
@@ -222,7 +224,7 @@ def _line(name: str, nights: pd.DataFrame, value: str) -> go.Scatter:
         {"color": colour, "width": 3 if name == "fused" else 1.5},
         "%{y:.4g} (95 %: %{customdata[1]:.4g}–%{customdata[2]:.4g})" + TRACE_NAME,
         ("value_low", "value_high"),
-        marker={"symbol": IMPLEMENTATION_SYMBOLS[name], "size": 7},
+        marker={"symbol": IMPLEMENTATION_SYMBOLS.get(name, NO_MARK.symbol), "size": 7},
         error_y=error_bars(*bounds, color=colour, thickness=1, width=3),
     )
 

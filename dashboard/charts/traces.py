@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from kswatch.dashboard.charts.palette import IMPLEMENTATION_COLOURS, IMPLEMENTATION_STYLES
+from kswatch.dashboard.charts.palette import styles_of
 from kswatch.dashboard.charts.style import plain
 
 NIGHT = "%{x|%Y-%m-%d %H:%M} UTC, run %{customdata[0]}<br>"
@@ -63,7 +63,7 @@ def add_points(
     tooltip: str,
     *,
     by: str = "implementation",
-    styles: Iterable[tuple[str, str, str]] = IMPLEMENTATION_STYLES,
+    styles: Iterable[tuple[str, str, str]] | None = None,
     marker: Mapping[str, float] = POINT_MARKER,
     counted: bool = False,
 ) -> None:
@@ -76,13 +76,14 @@ def add_points(
         columns: of the tooltip, as `customdata`; a `problem` is escaped.
         tooltip: the template.
         by: the column whose values become traces.
-        styles: values with their colours and symbols; a value without points gets no trace.
+        styles: values with their colours and symbols, by default those of implementations; a value without
+            points gets no trace.
         marker: size and opacity.
         counted: whether the names of traces hold the number of their points.
     """
     if "problem" in columns:
         frame = frame.assign(problem=frame["problem"].map(plain))
-    for name, colour, symbol in styles:
+    for name, colour, symbol in styles_of(frame[by]) if styles is None else styles:
         group = frame[frame[by] == name]
         if group.empty:
             continue
@@ -110,9 +111,9 @@ def add_boxes(figure: go.Figure, frame: pd.DataFrame, value: str, marker_size: i
         marker_size: of single points, in pixels.
         options: of the traces.
     """
-    present = [name for name in IMPLEMENTATION_COLOURS if (frame["implementation"] == name).any()]
-    for name in reversed(present):
-        colour = IMPLEMENTATION_COLOURS[name]
+    measured = frame["implementation"]
+    present = [(name, colour) for name, colour, _ in styles_of(measured) if (measured == name).any()]
+    for name, colour in reversed(present):
         box = go.Box(x=frame.loc[frame["implementation"] == name, value], name=name, **options)
         figure.add_trace(
             box.update(marker={"color": colour, "size": marker_size}, line={"color": colour, "width": 1.5})

@@ -1,16 +1,18 @@
-"""Reads of the sets of baselines that runs were compared with, and of the libraries behind their rivals."""
+"""Reads of the sets of baselines that runs were compared with, their libraries, and what is in no set."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from statistics import median
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Select, select
 
 from kswatch.db.metrics import METRIC_BY_NAME
-from kswatch.db.records import ALL, EXPERT, RIVALS
-from kswatch.db.schema.tables import BaselineSet, Run
+from kswatch.db.records import ALL, EXPERT, FOREIGN, RIVALS
+from kswatch.db.schema.tables import BaselineSet, Cell, Measurement, Run
 from kswatch.db.store import Store
 from kswatch.db.writes.baseline_sets import NOT_MEASURED
 
@@ -146,3 +148,46 @@ def change_of_runs(
     """What changed in the baselines of a series between two runs; None where nothing did."""
     was, now = (basis_of(sets, implementation, metric) for sets in (before, after))
     return change_between(was, now) if was and now else None
+
+
+@dataclass(frozen=True)
+class ForeignResult:
+    """One foreign implementation in one run."""
+
+    library: str
+    """The distribution or the file that it comes from, with its version."""
+    by_status: dict[str, int]
+    median_ratio_to_fused: float | None
+    """The median of its latencies over those of `fused`; None where they were not measured together."""
+    reason: str | None
+    """Of the first cell that has one."""
+
+
+def foreign_results(store: Store, run_id: int) -> dict[str, ForeignResult]:
+    """What the run gave for each foreign implementation, by its name without the marker."""
+    query = (
+        select(Cell.implementation, Measurement.status, Measurement.ratio_to_fused, Measurement.reason)
+        .join(Cell, Cell.id == Measurement.cell_id)
+        .where(Measurement.run_id == run_id, Measurement.mode != "hot")
+        .where(Cell.implementation.startswith(FOREIGN, autoescape=True))
+        .order_by(Measurement.cell_id)
+    )
+    cells: dict[str, list[Any]] = defaultdict(list)
+    with store.session() as session:
+        for row in session.execute(query):
+            cells[row.implementation].append(row)
+        libraries = session.scalar(select(Run.libraries).where(Run.id == run_id)) or {}
+    return {
+        name.removeprefix(FOREIGN): _result(versions_in_words(libraries.get(name, {})), rows)
+        for name, rows in sorted(cells.items())
+    }
+
+
+def _result(library: str, rows: Sequence[Any]) -> ForeignResult:
+    ratios = [row.ratio_to_fused for row in rows if row.ratio_to_fused is not None]
+    return ForeignResult(
+        library,
+        dict(Counter(row.status for row in rows)),
+        median(ratios) if ratios else None,
+        next((row.reason for row in rows if row.reason), None),
+    )

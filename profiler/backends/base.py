@@ -21,7 +21,8 @@ from kswatch.profiler.backends.fresh_memory import peak_growth_bytes
 from kswatch.profiler.backends.ncu import refused
 from kswatch.profiler.backends.workload import TorchWorkload, Workload
 from kswatch.profiler.devices.discovery import Target, cpu_threads, physical_cores
-from kswatch.profiler.probes.base import Probe
+from kswatch.profiler.probes.base import Probe, ProbedDevice
+from kswatch.profiler.probes.catalogue import probes_of
 from kswatch.profiler.probes.energy import EnergyMeter, SustainedLoad
 from kswatch.profiler.probes.energy_rapl import CpuLoad, Rapl
 from kswatch.profiler.probes.timing import CpuTimer, Launchable, Timer, Visit
@@ -123,6 +124,7 @@ class CpuBackend(Backend):
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, physical_cores()[:threads])
         torch.set_num_threads(threads)
+        self.probes = probes_of(ProbedDevice("cpu"))
         self.timer = CpuTimer()
         try:
             self.energy_meter = EnergyMeter(Rapl())

@@ -18,7 +18,6 @@ from kswatch.profiler.backends.workload import TorchWorkload, Workload
 from kswatch.profiler.devices.discovery import Target
 from kswatch.profiler.devices.preflight import energy_refusal
 from kswatch.profiler.probes import nvml
-from kswatch.profiler.probes.memory import MemoryProbe
 from kswatch.profiler.probes.sm_clock import clock_stamps
 from kswatch.profiler.probes.timing_cuda import CudaTimer, flush_by_torch, reset_persisting_by_driver
 from kswatch.profiler.subjects.problems import AnyProblem
@@ -29,6 +28,8 @@ SMALLEST_CACHE_BYTES = 4 << 20
 
 class CudaBackend(GpuBackend):
     """One GPU of this process; its clocks, limits and modes are never changed."""
+
+    counts_memory = True
 
     def __init__(self, target: Target) -> None:
         self._device = torch.device(target.torch_device)
@@ -41,7 +42,6 @@ class CudaBackend(GpuBackend):
         )
         driver = Driver(torch.cuda, pynvml, nvml.handle(target.record.uuid), time.perf_counter, time.sleep)
         super().__init__(driver, target.record.model, timer, cache_bytes, energy_refusal(target))
-        self.probes = (MemoryProbe(), *self.probes)
 
     def workload(self, problem: AnyProblem, seed: int) -> Workload:
         """See `Backend`; the timer flushes the cache, so only short launches need several input sets."""

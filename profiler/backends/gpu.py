@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kswatch.profiler.backends.base import Backend
-from kswatch.profiler.probes.base import Probe
-from kswatch.profiler.probes.clocks import ClockProbe, ClockReading, read_clocks, slowdown_clock
+from kswatch.profiler.probes.base import ProbedDevice
+from kswatch.profiler.probes.catalogue import probes_of
+from kswatch.profiler.probes.clocks import ClockReading, read_clocks, slowdown_clock
 from kswatch.profiler.probes.energy import EnergyMeter, SustainedLoad
 from kswatch.profiler.probes.energy_nvml import NO_SENSOR, nvml_sources
 from kswatch.profiler.probes.graph_load import GraphLoad
@@ -41,6 +42,8 @@ class GpuBackend(Backend):
     """A GPU with clock readings, an energy meter and warm-up."""
 
     timer: CudaTimer
+    counts_memory = False
+    """Whether torch's allocator counts what it allocates there."""
 
     def __init__(
         self, driver: Driver, model: str, timer: CudaTimer, cache_bytes: int, refusal: str | None
@@ -52,11 +55,12 @@ class GpuBackend(Backend):
         self.energy_refusal = refusal
         self._idle_since_s: float | None = None
         self._throttled_s: Callable[[], float | None] = lambda: None
-        self.probes: tuple[Probe, ...] = ()
+        self.probes = probes_of(
+            ProbedDevice("cuda", driver.clock, driver.gpu, driver.nvml, self.counts_memory)
+        )
         if driver.gpu is None:
             self.energy_refusal = refusal or NO_NVML
             return
-        self.probes += (ClockProbe(lambda: read_clocks(driver.gpu, driver.nvml), driver.clock),)
         self._throttled_s = slowdown_clock(driver.gpu, driver.nvml)
         sources = nvml_sources(driver.gpu, model, driver.nvml, driver.clock)
         if sources and not refusal:

@@ -57,6 +57,20 @@ class ForeignSource:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What importing a foreign implementation or suite showed."""
+
+    failure: str | None = None
+    """Why it cannot be used, as a sentence."""
+    statement: str = ""
+    """The first line of its docstring."""
+    problems: tuple[str, ...] = ()
+    """The products of a suite, as text."""
+    unsupported: str | None = None
+    """Why an implementation cannot compute a small product on the CPU; None where it can."""
+
+
+@dataclass(frozen=True)
 class Foreign:
     """The foreign implementations and suites that a process may use: a value to send to a child process."""
 

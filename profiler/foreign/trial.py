@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass
 
 from kswatch.profiler.child_process import ChildLostError, ChildProcess
-from kswatch.profiler.foreign.sources import ForeignSource
+from kswatch.profiler.foreign.sources import ForeignSource, Trial
 
 TRIAL_S = 60.0
 """Limit of an import; importing torch on a busy machine can take some seconds."""
 _MODULE = "kswatch.profiler.foreign.trial_main"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What importing a foreign implementation or suite showed."""
-
-    failure: str | None = None
-    """Why it cannot be used, as a sentence."""
-    statement: str = ""
-    """The first line of its docstring."""
-    problems: tuple[str, ...] = ()
-    """The products of a suite, as text."""
-    unsupported: str | None = None
-    """Why an implementation cannot compute a small product on the CPU; None where it can."""
 
 
 def try_out(source: ForeignSource, stop: threading.Event | None = None, limit_s: float = TRIAL_S) -> Trial:

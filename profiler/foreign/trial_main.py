@@ -12,8 +12,7 @@ from kswatch.errors import MeasurementError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.foreign.loading import make_implementation, statement_of, suite_of
-from kswatch.profiler.foreign.sources import SUITE_GROUP, ForeignSource
-from kswatch.profiler.foreign.trial import Trial
+from kswatch.profiler.foreign.sources import SUITE_GROUP, ForeignSource, Trial
 
 SMALL = Problem(Pattern(2, 16, 16, 2), 16, "fp32", "batch_last")
 

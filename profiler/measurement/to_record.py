@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from kswatch.db.records import COMPARABLE, DeviceRecord, MeasurementRecord
+from kswatch.db.records import COMPARABLE, CounterReading, DeviceRecord, MeasurementRecord
 from kswatch.profiler.backends.base import Backend
 from kswatch.profiler.devices.roofline import Roofline, implausible_below_ms
 from kswatch.profiler.empty_records import problem_key
@@ -34,12 +34,18 @@ def _to_record(
     if cell.samples_ms and cell.status in (*COMPARABLE, "implausible"):
         fields |= _times(cell, cells, backend.timer.tick_ms)
         fields |= _floor(cell, roofline) | cell.energy
-    flags = list(cell.flags)
+    flags, counters = list(cell.flags), list(cell.counters)
     if cell.active:
         for probe in backend.probes:
             seen = dict(probe.results(cell.probe_key))
             flags += seen.pop("flags", ())
-            fields |= seen
+            if cell.mode != "hot":  # counters belong to the cell, whatever its mode
+                counters += [
+                    CounterReading(name, seen[name], unit)
+                    for name, unit in probe.readings.items()
+                    if name in seen
+                ]
+            fields |= {name: value for name, value in seen.items() if name not in probe.readings}
         if cell.peak_bytes is not None:
             fields["memory_peak_bytes"] = cell.peak_bytes
     return MeasurementRecord(
@@ -47,7 +53,7 @@ def _to_record(
         implementation=cell.name,
         status=cell.status or "crashed",
         mode=cell.mode,
-        counters=cell.counters,
+        counters=tuple(counters),
         reason=cell.reason,
         bytes_moved=cell.demand.compulsory_bytes,
         flops=cell.implementation.flops(cell.problem),

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from kswatch.profiler.subjects.problems import AnyProblem
+
+
+@dataclass(frozen=True)
+class ProbedDevice:
+    """What a device offers to probes."""
+
+    kind: Literal["cpu", "cuda"]
+    clock: Callable[[], float] = time.monotonic
+    """Seconds; of a simulated device its own."""
+    gpu: Any = None
+    """NVML's handle; None on a CPU, and where there is no NVML."""
+    nvml: Any = None
+    """The module, or a simulated one."""
+    counts_memory: bool = False
+    """Whether torch's allocator counts what it allocates there."""
 
 
 class Probe:
@@ -13,6 +30,16 @@ class Probe:
 
     A probe overrides the hooks that it needs. `start_problem` clears its readings.
     """
+
+    readings: ClassVar[Mapping[str, str | None]] = {}
+    """Name and unit (None for a plain number) of each reading that is no field of `MeasurementRecord`: a
+    counter of its cell, so that pages, exports and imports have it without a column of its own."""
+
+    @classmethod
+    def on(cls, device: ProbedDevice) -> Probe | None:
+        """The probe of a device; None where it reads none of this kind."""
+        del device
+        return cls()
 
     def start_problem(self, problem: AnyProblem) -> None:
         """Clear the readings of the previous problem."""
@@ -36,5 +63,5 @@ class Probe:
         """Called right after a visit, when the device is idle again."""
 
     def results(self, cell: str) -> Mapping[str, Any]:
-        """Fields of `MeasurementRecord` by name; the tuple `flags` is appended to the cell's flags."""
+        """Fields of `MeasurementRecord` and `readings` by name; `flags` are appended to the cell's flags."""
         return {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pynvml
 
-from kswatch.profiler.probes.base import Probe
+from kswatch.profiler.probes.base import Probe, ProbedDevice
 from kswatch.profiler.probes.nvml import value_or_none
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -72,6 +72,13 @@ class ClockProbe(Probe):
         self._clock = clock
         self._seen: dict[str, list[ClockReading]] = defaultdict(list)
         self._read_at_s: dict[str, float] = {}
+
+    @classmethod
+    def on(cls, device: ProbedDevice) -> ClockProbe | None:
+        """See `Probe`; it needs NVML."""
+        if device.gpu is None:
+            return None
+        return cls(lambda: read_clocks(device.gpu, device.nvml), device.clock)
 
     def start_problem(self, problem: AnyProblem) -> None:
         """See `Probe`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kswatch.profiler.probes.base import Probe
+from kswatch.profiler.probes.base import Probe, ProbedDevice
 from kswatch.profiler.subjects.demand import operand_bytes
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -23,6 +23,11 @@ class MemoryProbe(Probe):
         self._kept_bytes: dict[str, int] = {}
         self._taken_bytes: dict[str, int] = {}
         self._before_bytes = 0
+
+    @classmethod
+    def on(cls, device: ProbedDevice) -> MemoryProbe | None:
+        """See `Probe`; it needs an allocator that counts."""
+        return cls() if device.counts_memory else None
 
     def start_problem(self, problem: AnyProblem) -> None:
         """See `Probe`."""

@@ -12,9 +12,8 @@ from rich.table import Table
 
 from kswatch.db.cli.terminal import make_console
 from kswatch.db.queries import basic as queries
-from kswatch.db.queries.baseline_sets import RunSets, run_sets
+from kswatch.db.queries.baseline_sets import ForeignResult, RunSets, foreign_results, run_sets
 from kswatch.db.queries.basic import ComparisonRow, MeasurementRow, SummaryRow
-from kswatch.db.queries.foreign_results import ForeignResult, foreign_results
 from kswatch.db.records import BASELINE_SETS, COMPARABLE, EXPERT, PAPER
 from kswatch.db.store import Store
 from kswatch.declared.implementations import names

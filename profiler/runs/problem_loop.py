@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from kswatch.db.backend.errors import ConnectionLostError
 from kswatch.db.coordination import run_events
 from kswatch.db.queries import basic as queries
+from kswatch.db.queries.baseline_sets import ForeignResult, foreign_results
 from kswatch.db.queries.basic import RunRow
-from kswatch.db.queries.foreign_results import ForeignResult, foreign_results
 from kswatch.db.records import (
     RIVALS,
     CanaryPosition,
