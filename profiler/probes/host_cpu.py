@@ -31,7 +31,7 @@ class CpuTimes:
         return cls(total, total - idle, time.process_time())
 
     def share_of_others(self) -> float | None:
-        """The share of all CPU time since then that other programs used; None if it was too short to tell."""
+        """The share of all CPU time since then that other programs used; None if it was too short to measure."""
         now = CpuTimes.now()
         total = now.total - self.total
         if total < SHORTEST_S:

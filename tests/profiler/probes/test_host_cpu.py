@@ -43,7 +43,7 @@ def test_what_is_neither_idle_nor_its_own_is_that_of_others(host, own, seconds, 
     assert before.share_of_others() == pytest.approx(share)
 
 
-def test_a_moment_is_too_short_to_tell(host):
+def test_a_moment_is_too_short_to_measure(host):
     host(0.0)
     before = CpuTimes.now()
     host(0.0, user=0.05)
