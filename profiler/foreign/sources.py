@@ -117,6 +117,11 @@ class Foreign:
         return tuple(FOREIGN + name for name in self.names if name in found)
 
 
+def is_file(text: str) -> bool:
+    """Whether this is written as a class of a file, as `path/to/file.py:MyImplementation`."""
+    return _FILE.fullmatch(text) is not None
+
+
 def installed(group: Group) -> list[ForeignSource]:
     """Every entry point of the group, in the order of their names, also those that `refusal` refuses."""
     found = {(point.name, point.value): _source(point, group) for point in entry_points(group=group)}

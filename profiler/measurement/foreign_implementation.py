@@ -19,7 +19,7 @@ _ORIGINALS = Originals()
 
 
 class ForeignImplementation(Implementation):
-    """Imports its source when it is first asked anything, within the turn of its own cell.
+    """Imports its source when it is first used, within the turn of its own cell.
 
     It passes on what the loop needs and nothing else: foreign code has no say in its name or its demand.
     """
@@ -36,12 +36,12 @@ class ForeignImplementation(Implementation):
 
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
         """See `Implementation`."""
-        reason = self._asked(lambda: self._foreign().unsupported(problem, device))
+        reason = self._call(lambda: self._foreign().unsupported(problem, device))
         return None if reason is None else str(reason)
 
     def prepare(self, problem: Problem, weights: torch.Tensor) -> Product:
         """See `Implementation`."""
-        product: Product = self._asked(lambda: self._foreign().prepare(problem, weights))
+        product: Product = self._call(lambda: self._foreign().prepare(problem, weights))
         return product
 
     def memory_bytes(self, problem: Problem) -> int:
@@ -63,10 +63,10 @@ class ForeignImplementation(Implementation):
 
     def _foreign(self) -> Implementation:
         if self._made is None:
-            self._made = self._asked(lambda: make_implementation(self._source))
+            self._made = self._call(lambda: make_implementation(self._source))
         return self._made
 
-    def _asked(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the call returns)
+    def _call(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the call returns)
         """What foreign code returns, with torch's settings as before.
 
         Raises:

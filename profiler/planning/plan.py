@@ -24,7 +24,7 @@ from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.empty_records import problem_key, problem_of
-from kswatch.profiler.foreign.sources import Foreign
+from kswatch.profiler.foreign.sources import Foreign, is_file
 from kswatch.profiler.planning import suites
 from kswatch.profiler.planning.dimensions import Dimensions, check_models, choose, choose_cells, parse_layer
 from kswatch.profiler.planning.foreign_suites import foreign_suite, is_foreign_suite
@@ -222,13 +222,15 @@ def _choose_implementations(suite: Suite, filters: Filters, foreign: Foreign) ->
     every, chosen = suite.implementations, filters.implementation
     known = KNOWN_IMPLEMENTATIONS if chosen and every == IMPLEMENTATIONS else every
     for name in chosen:
+        if is_file(name):
+            raise UsageError(f"unknown implementation {name!r}: files are for `kswatch profile` alone")
         if name in known or is_structured(name):
             continue
         if not is_foreign(name) and not foreign.has(name):
             raise UsageError(f"unknown implementation {name!r}; choose from {', '.join(known)}")
         others.append(foreign.implementation(name).marked)
-    ours = (name for name in known if not chosen or name in chosen)
-    return tuple(dict.fromkeys((*ours, *others)))
+    own = (name for name in known if not chosen or name in chosen)
+    return tuple(dict.fromkeys((*own, *others)))
 
 
 def _implementations_of(suite: Suite, sets: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
