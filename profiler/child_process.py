@@ -9,7 +9,8 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ class ChildLostError(MeasurementError):
 
 class ChildStalledError(ChildLostError):
     """It made no progress and was ended."""
+
+
+@contextmanager
+def ends_with_its_parent() -> Iterator[None]:
+    """Of the child's main function: leave without a traceback where the parent was killed."""
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(0)
 
 
 def python_command(module: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kswatch.errors import KswatchError
 from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionAnswer, RevisionCommand
+from kswatch.profiler.child_process import ends_with_its_parent
 from kswatch.profiler.revisions.revision_kernels import load_kernels, require_own_kernels
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LOG_LINES = 40
 
 
+@ends_with_its_parent()
 def main() -> None:
     """Execute commands until the parent has ended; arguments: pipe, folder, device, implementations."""
     connection, folder, device = Connection(int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]
@@ -36,10 +38,7 @@ def main() -> None:
     site, cells = ready
     connection.send(site)
     while True:
-        try:
-            command: RevisionCommand = connection.recv()
-        except (EOFError, OSError):
-            return
+        command: RevisionCommand = connection.recv()
         connection.send(_execute(command, cells, folder))
 
 

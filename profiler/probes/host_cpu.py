@@ -31,7 +31,7 @@ class CpuTimes:
         return cls(total, total - idle, time.process_time())
 
     def share_of_others(self) -> float | None:
-        """The share of all CPU time since then that other programs used; None if it was too short to measure."""
+        """The share of all CPU time since then that other programs used; None after too short a time."""
         now = CpuTimes.now()
         total = now.total - self.total
         if total < SHORTEST_S:

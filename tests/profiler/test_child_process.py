@@ -136,3 +136,27 @@ def test_a_child_finds_the_same_kswatch_whatever_the_working_directory_holds(mod
     file, *modules = done.stdout.splitlines()
     assert Path(file).parents[1] == IMPORT_ROOT
     assert FOLDERS.isdisjoint(name.split(".")[0] for name in modules)
+
+
+@pytest.mark.parametrize("error", ["EOFError", "BrokenPipeError", "ConnectionResetError"])
+def test_a_child_whose_parent_was_killed_leaves_without_a_traceback(error: str) -> None:
+    assert ended_by(error) == (0, "")
+    code, stderr = ended_by("ValueError")
+    assert code == 1 and "Traceback" in stderr
+
+
+def ended_by(error: str) -> tuple[int, str]:
+    """Exit code and standard error of a child whose main function raises this."""
+    program = f"""
+from kswatch.profiler.child_process import ends_with_its_parent
+
+@ends_with_its_parent()
+def main():
+    raise {error}
+
+main()
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", program], env=child_environment(), capture_output=True, text=True, timeout=60
+    )
+    return child.returncode, child.stderr

@@ -138,5 +138,6 @@ def test_two_chosen_runs_are_compared(
         page.get_by_role("link", name="Compare run 7 with run 8").click()
         page.wait_for_url("**/compare?*before=7&after=8*")
         wait_until_drawn(page)
-        assert "run 7" in page.locator("[data-testid=stMain]").inner_text()
+        shown = page.locator("[data-testid=stMain]").inner_text()
+        assert re.search(r"Run 7 · .*, compared with run 8 · ", shown)
         context.close()
