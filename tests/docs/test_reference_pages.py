@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,7 @@ from reference_pages import (
     commands,
     configuration,
     data_model,
+    generated,
     json_outputs,
     python_api,
     repository_links,
@@ -121,6 +123,15 @@ def test_links_out_of_the_documents_lead_to_pages_and_unknown_ones_are_refused()
     assert repository_links.rewritten(text, "guides/alerts.md") == f"[check](../source/ci/check.py.md) {kept}"
     with pytest.raises(FileNotFoundError, match="guides/alerts.md links to"):
         repository_links.rewritten("[gone](../../ci/gone.py)", "guides/alerts.md")
+
+
+def test_the_page_of_the_gallery_leads_to_it_where_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generated, "GALLERY", tmp_path)
+    assert "gallery/index.html" not in generated.gallery_page()
+    (tmp_path / "index.html").write_text("<svg/>")
+    assert "(gallery/index.html)" in generated.gallery_page()
 
 
 def test_the_navigation_has_every_page_once() -> None:
