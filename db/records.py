@@ -218,8 +218,8 @@ class RunRecord:
     """The suite's filters, enough to plan the same cells again when the run is resumed."""
     request_id: int | None = None
     libraries: dict[str, object] = field(default_factory=dict)
-    """Versions of the libraries of each rival that was installed, `{"lazylinop": {"pyopencl": "2026.1"}}`, and
-    of each foreign implementation of the run."""
+    """Versions of the libraries of each rival that was installed, `{"lazylinop": {"pyopencl": "2026.1"}}`,
+    and of each foreign implementation of the run."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class ChildStalledError(ChildLostError):
 
 
 @contextmanager
-def ends_with_its_parent() -> Iterator[None]:
+def exit_with_parent() -> Iterator[None]:
     """Of the child's main function: leave without a traceback where the parent was killed."""
     try:
         yield

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kswatch.errors import KswatchError
 from kswatch.profiler.ab_runs.protocol import Broken, MakeVisit, RevisionAnswer, RevisionCommand
-from kswatch.profiler.child_process import ends_with_its_parent
+from kswatch.profiler.child_process import exit_with_parent
 from kswatch.profiler.revisions.revision_kernels import load_kernels, require_own_kernels
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG_LINES = 40
 
 
-@ends_with_its_parent()
+@exit_with_parent()
 def main() -> None:
     """Execute commands until the parent has ended; arguments: pipe, folder, device, implementations."""
     connection, folder, device = Connection(int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]

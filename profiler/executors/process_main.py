@@ -15,7 +15,7 @@ from kswatch.db.records import is_foreign
 from kswatch.errors import KswatchError
 from kswatch.kernels.baselines.rival_libraries import rival_versions
 from kswatch.profiler.backends.base import Backend
-from kswatch.profiler.child_process import ends_with_its_parent
+from kswatch.profiler.child_process import exit_with_parent
 from kswatch.profiler.devices.environment import environment
 from kswatch.profiler.executors.base import Answer, Begin, Failure, MeasurementSite, MeasureTask, Task
 from kswatch.profiler.executors.watchdog_page import WatchdogPage
@@ -26,7 +26,7 @@ from kswatch.profiler.measurement.foreign_implementation import ForeignImplement
 from kswatch.profiler.measurement.loop import measure_canaries, measure_problem
 
 
-@ends_with_its_parent()
+@exit_with_parent()
 def main() -> None:
     """Execute tasks until the parent is gone; file descriptors of pipe and page are the arguments."""
     connection, page = Connection(int(sys.argv[1])), WatchdogPage(int(sys.argv[2]))

@@ -11,14 +11,14 @@ import torch
 from kswatch.errors import MeasurementError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
-from kswatch.profiler.child_process import ends_with_its_parent
+from kswatch.profiler.child_process import exit_with_parent
 from kswatch.profiler.foreign.loading import make_implementation, statement_of, suite_of
 from kswatch.profiler.foreign.sources import SUITE_GROUP, ForeignSource, Trial
 
 SMALL = Problem(Pattern(2, 16, 16, 2), 16, "fp32", "batch_last")
 
 
-@ends_with_its_parent()
+@exit_with_parent()
 def main() -> None:
     """Answer one message; the file descriptor of the pipe is the argument."""
     connection = Connection(int(sys.argv[1]))

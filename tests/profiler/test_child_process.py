@@ -148,9 +148,9 @@ def test_a_child_whose_parent_was_killed_leaves_without_a_traceback(error: str) 
 def ended_by(error: str) -> tuple[int, str]:
     """Exit code and standard error of a child whose main function raises this."""
     program = f"""
-from kswatch.profiler.child_process import ends_with_its_parent
+from kswatch.profiler.child_process import exit_with_parent
 
-@ends_with_its_parent()
+@exit_with_parent()
 def main():
     raise {error}
 
