@@ -77,7 +77,7 @@ runs = st.builds(
         uuid=st.sampled_from(["GPU-1", "GPU-2"]),
         kind=st.just("cuda"),
         model=st.just("Made-up GPU"),
-        facts=st.dictionaries(words, st.integers() | words | st.none(), max_size=2),
+        facts=st.dictionaries(words, st.integers(1 - 2**63, 2**63 - 1) | words | st.none(), max_size=2),
     ),
     environment=st.builds(EnvironmentRecord, host=st.none() | words, power_limit_w=st.none() | positive),
     revision=st.none() | st.builds(RevisionRecord, commit=st.sampled_from(["a1", "b2"]), dirty=st.booleans()),
