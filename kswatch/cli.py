@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,8 @@ try:
     import kswatch.profiler.cli.profile
     from kswatch.composition import compose
     from kswatch.db.cli.terminal import protect_output
-    from kswatch.errors import KswatchError, shorten
+    from kswatch.errors import KswatchError, StoreError, shorten
+    from kswatch.services import Services
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
         raise
@@ -39,6 +41,8 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 EXIT_INTERNAL = 4
+_composed: list[Services] = []
+"""The services of the command that runs, once its options are read."""
 LONGEST_SENTENCE = 2_000
 """Characters of an error, which may repeat an argument of any length."""
 # click's own, or the copy of click that newer versions of typer bring
@@ -89,6 +93,7 @@ def prepare(
 ) -> None:
     """Profile the fused Kronecker-sparse kernel every night: correctness, latency, energy."""
     ctx.obj = compose(config)
+    _composed[:] = [ctx.obj]
 
 
 def main() -> None:
@@ -134,9 +139,21 @@ def _report_system_error(error: OSError) -> int:
 
 
 def _report_defect() -> int:
+    """One sentence: of a damaged store, in which any row may be missing, or of a defect."""
+    if damage := next(iter(_damage()), None):
+        _report(damage)
+        return StoreError.exit_code
     sentence = "this is a defect of kswatch, not a regression; please report it with the lines above"
     _report(sentence, defect=True)
     return EXIT_INTERNAL
+
+
+def _damage() -> Iterator[str]:
+    from kswatch.db.maintenance.stats_and_prune import damage_of
+
+    for services in _composed:
+        if damage := damage_of(services.database_url):
+            yield damage
 
 
 def _report(sentence: str, *, defect: bool = False) -> None:

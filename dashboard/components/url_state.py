@@ -20,11 +20,19 @@ _KEPT, _CHANGED, _DEFAULTS = "kept_choices", "changed_choices", "default_choices
 
 MOST_CHARACTERS = 80
 """Of a requested value that is shown."""
+MOST_DIGITS = 18
+"""Of a number that a store holds."""
 
 
 def requested(name: str) -> str | None:
     """The value of a parameter in the URL, else on an earlier page of this session."""
     return _choices(_CHANGED).get(name) or st.query_params.get(name, _choices(_KEPT).get(name))
+
+
+def requested_number(name: str) -> int | None:
+    """The number that a parameter holds, as `requested`; None where no run, alert or gate can have it."""
+    text = requested(name) or ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def remember(name: str, value: str) -> None:

@@ -75,9 +75,9 @@ def _commits(one: GateRow) -> str:
 
 def _chosen(gates: list[GateRow]) -> GateRow:
     """Draw the box of gates, with the gate of the URL however old it is."""
-    requested = url_state.requested("gate") or ""
-    if requested.isdecimal() and int(requested) not in [one.id for one in gates]:
-        gates = [*gates, *cached_queries.gates(ids=(int(requested),))]
+    requested = url_state.requested_number("gate")
+    if requested is not None and requested not in [one.id for one in gates]:
+        gates = [*gates, *cached_queries.gates(ids=(requested,))]
     return url_state.select("Gate", "gate", gates, show=lambda one: f"{one.id} · {_title(one)}")
 
 

@@ -149,10 +149,10 @@ def _open_chosen(runs: list[RunRow]) -> None:
 
 def _with_requested(runs: list[RunRow]) -> list[RunRow]:
     """The listed runs, and the run of the URL where it is older."""
-    requested = url_state.requested("run") or ""
-    if requested.isdecimal() and int(requested) not in {run.id for run in runs}:
+    requested = url_state.requested_number("run")
+    if requested is not None and requested not in {run.id for run in runs}:
         with suppress(UsageError):
-            return [*runs, cached_queries.run(int(requested))]
+            return [*runs, cached_queries.run(requested)]
     return runs
 
 

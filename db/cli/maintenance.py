@@ -42,17 +42,14 @@ def check(ctx: typer.Context) -> None:
     Example:
       kswatch db check
     """  # noqa: D301
-    from kswatch.db.maintenance.stats_and_prune import faults
+    from kswatch.db.maintenance.stats_and_prune import damage_in_words, faults
     from kswatch.db.store import Store
 
     store = Store.open(services(ctx).database_url, create=False)
     with waiting(f"reading all of {store.name}"):
         found = faults(store)
     if found:
-        raise StoreError(
-            f"store {store.name} is damaged ({'; '.join(found[:3])}); "
-            "`kswatch export --all FILE`, move it away, and import FILE into a new one"
-        )
+        raise StoreError(damage_in_words(store.name, found))
     typer.echo(f"store {store.name} is intact")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -101,6 +101,24 @@ def faults(store: Store) -> list[str]:
         for table, row_id, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
             found.append(f"row {row_id} of {table} refers to a row of {parent} that does not exist")
     return found
+
+
+def damage_of(url: str) -> str | None:
+    """What is damaged in the store at a URL, as a sentence with the cure; None if nothing, or not known."""
+    try:
+        store = Store.open(url, create=False)
+        found = faults(store)
+    except Exception:  # this is asked while another error is being reported
+        return None
+    return damage_in_words(store.name, found) if found else None
+
+
+def damage_in_words(name: str, found: Sequence[str]) -> str:
+    """The first faults of a store, with the cure."""
+    return (
+        f"store {name} is damaged ({'; '.join(found[:3])}); "
+        "put a backup in its place; or `kswatch export --all FILE`, and import FILE into a new store"
+    )
 
 
 def prune_samples(store: Store, before: datetime) -> int:

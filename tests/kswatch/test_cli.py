@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,26 @@ def test_a_defect_exits_with_4_and_its_traceback_so_that_it_is_no_regression(ksw
     assert (done.returncode, done.stdout) == (4, "")
     assert "RuntimeError: planted defect" in done.stderr
     assert "kswatch: this is a defect of kswatch, not a regression" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments"),
+    [
+        ("environment", ["runs", "--json"]),
+        ("environment", ["export", "--all", "all.jsonl"]),
+        ("device", ["export", "--all", "all.jsonl"]),
+    ],
+)
+def test_a_store_that_lost_rows_is_damaged_and_no_defect(
+    kswatch, store: Store, table: str, arguments: list[str]
+) -> None:
+    night(store, {"fused": 1.0, "bmm": 2.0})
+    with closing(sqlite3.connect(str(store.engine.url.database))) as connection:
+        connection.execute(f"DELETE FROM {table}")  # without foreign keys, as a damaged page leaves it
+        connection.commit()
+    done = kswatch(*arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "is damaged" in done.stderr and f"a row of {table} that does not exist" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["runs", "--json"], ["heuristics", "list"]])

@@ -82,10 +82,10 @@ def _precision() -> None:
 
 def _requested_alert() -> AlertRow | None:
     """The alert that a link or a choice names, whatever its state."""
-    requested = url_state.requested("alert") or ""
-    if not requested.isdecimal():
+    requested = url_state.requested_number("alert")
+    if requested is None:
         return None
-    return next(iter(cached_queries.alerts(ids=(int(requested),))), None)
+    return next(iter(cached_queries.alerts(ids=(requested,))), None)
 
 
 def _choose_tab(numbers: dict[str, int], requested: AlertRow | None) -> str:

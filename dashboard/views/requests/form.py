@@ -14,6 +14,8 @@ from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 
+MOST_DIGITS = 18
+"""Of a batch."""
 SUITES: dict[str, str] = {
     **{name: f"{name}: {statement}" for name, statement, _ in DECLARED_SUITES},
     AD_HOC: "only the patterns below",
@@ -143,8 +145,8 @@ def read_batches(text: str) -> tuple[int, ...]:
     words = re.split(r"[,;\s]+", text.strip())
     batches = []
     for word in filter(None, words):
-        if not (word.isascii() and word.isdecimal()):
-            raise UsageError(f"batch {word!r} is not an integer >= 1; try 1024")
+        if not (word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS):
+            raise UsageError(f"batch {word[:MOST_DIGITS]!r} is not an integer >= 1, or too large; try 1024")
         batches.append(Problem(Pattern(1, 1, 1, 1), int(word), PRECISIONS[0], LAYOUTS[0]).batch)
     return tuple(dict.fromkeys(batches))
 

@@ -24,7 +24,7 @@ VALUES = tuple(value for value in (*INTEGERS, *TEXTS, *PATTERNS, "\0") if "\udcf
 def parameters() -> list[str]:
     """Every parameter that a page reads from its address."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in sorted(VIEWS.rglob("*.py")))
-    calls = r"(?:requested\(|segments\([^,()]*,|select\([^,()]*,|query_params(?:\.get\(|\[))\s*\"(\w+)\""
+    calls = r"(?:requested\w*\(|segments\([^,()]*,|select\([^,()]*,|query_params(?:\.get\(|\[))\s*\"(\w+)\""
     return sorted(set(re.findall(calls, source)))
 
 
