@@ -14,7 +14,7 @@ from tests.benchmarks.simulation.year import CELLS, Cause, year
 MOST_FALSE = 1.0
 """The goal: false alerts per 1,000 nights of all cells; an exact interval that lies above it refutes it."""
 FOUND = 0.95
-"""The goal: share of the causes that are reported in time; an exact interval that lies below it refutes it."""
+"""The goal: share of the causes reported in time; an exact interval that lies below it refutes it."""
 
 
 def test_five_percent_on_one_implementation_is_one_alert_on_the_same_night(figure):
