@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +24,7 @@ AD_HOC = ["profile", "--device", "cpu", "--pattern", "2,8,8,2", "--batch", "16"]
 @pytest.fixture
 def run_command(store, scripted, monkeypatch):
     """Run a command line as kswatch/cli.py would, with a judgement of choice."""
-    monkeypatch.setattr(session, "RunContext", partial(session.RunContext, make_engine=scripted.make_engine))
+    monkeypatch.setattr(session, "local_engine", lambda *of, foreign: scripted.make_engine(*of))
 
     def run(*arguments, config=ProfilerConfig(), exit_code=0):  # noqa: B008 (frozen)
         obj = sample_services(

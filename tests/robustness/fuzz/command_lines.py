@@ -42,6 +42,7 @@ NEEDED = {
     "run": "1",
     "alert": "1",
     "number": "1",
+    "device": "cpu",
     "reason": "why",
     "text": "text",
 }
