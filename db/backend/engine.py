@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -205,8 +207,21 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
+_MODE_WITHIN_S = 10.0
+
+
 def _use_write_ahead_log(connection: object, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
+    # SQLite waits for no lock here, while another process may be changing the mode of a new file.
+    ends = time.monotonic() + _MODE_WITHIN_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
