@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kswatch.dashboard.data.store import database_url, open_read_only
+from kswatch.dashboard.formatting.numbers import whole_number
 from kswatch.db.json_text import to_json_text
 from kswatch.db.machine_reads.prometheus import CONTENT_TYPE, prometheus_text
 from kswatch.db.machine_reads.rows import alert_rows, run_rows, series_rows
@@ -28,6 +29,7 @@ from kswatch.errors import KswatchError, UsageError
 
 MOST_ROWS, USUAL_ROWS = 1_000, 100
 LONGEST_VALUE = 200
+MOST_DIGITS = 9
 MOST_READS = 4
 """At a time; others wait."""
 NOT_CACHED = {"Cache-Control": "no-store"}
@@ -36,9 +38,10 @@ Read = Callable[[Store, Mapping[str, Any]], object]
 
 
 def _integer(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+    number = whole_number(text, MOST_DIGITS)
+    if number is None:
         raise ValueError
-    return int(text)
+    return number
 
 
 def _rows(text: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 
 from kswatch.dashboard.formatting.labels import literal
+from kswatch.dashboard.formatting.numbers import whole_number
 
 T = TypeVar("T")
 
@@ -20,8 +21,6 @@ _KEPT, _CHANGED, _DEFAULTS = "kept_choices", "changed_choices", "default_choices
 
 MOST_CHARACTERS = 80
 """Of a requested value that is shown."""
-MOST_DIGITS = 18
-"""Of a number that a store holds."""
 
 
 def requested(name: str) -> str | None:
@@ -31,8 +30,7 @@ def requested(name: str) -> str | None:
 
 def requested_number(name: str) -> int | None:
     """The number that a parameter holds, as `requested`; None where no run, alert or gate can have it."""
-    text = requested(name) or ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+    return whole_number(requested(name) or "")
 
 
 def remember(name: str, value: str) -> None:

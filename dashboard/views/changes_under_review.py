@@ -42,20 +42,20 @@ def show() -> None:
     if len(gates) == MOST_GATES:
         note(f"The newest {MOST_GATES} gates.")
     commits, columns = code_links.table_links([_ends(one) for one in gates])
-    rows = [_row(one) | {"commits": link} for one, link in zip(gates, commits, strict=True)]
+    rows = map(_row, gates, commits)
     show_choices(pd.DataFrame(rows), "gate", {}, height=330, column_config=columns)
     with st.container(border=True):
         _show_gate(_chosen(gates))
 
 
-def _row(one: GateRow) -> dict[str, object]:
+def _row(one: GateRow, commits: str | None) -> dict[str, object]:
     return {
         "gate": one.id,
         "time": timezone.local(one.started_at),
         "verdict": one.verdict,
         "branch": one.branch,
         "author": one.author,
-        "commits": None,
+        "commits": commits,
         "subject": one.subject,
         "kind": one.kind,
         "device": one.model,

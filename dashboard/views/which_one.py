@@ -17,6 +17,7 @@ from kswatch.dashboard.components.panels import (
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.layer_ranking import layer_ranking
 from kswatch.dashboard.formatting.labels import WORDS, count, device_names, ratio
+from kswatch.dashboard.formatting.numbers import whole_number
 from kswatch.dashboard.views.requests.measure_here import show_measurement
 from kswatch.db.queries.basic import DeviceRow
 from kswatch.db.records import LAYOUTS, PRECISIONS
@@ -80,12 +81,13 @@ def _number(name: str) -> int:
         UsageError: the URL holds something else.
     """
     text = url_state.requested(name) or str(DEFAULTS[name])
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST and len(text) < 9):
+    number = whole_number(text)
+    if number is None or not 1 <= number <= MOST:
         raise UsageError(
             f"{LABELS[name].lower()}: {text[:40]!r} is no integer from 1 to {MOST:,}; try {DEFAULTS[name]}"
         )
     key = f"which_{name}"
-    st.session_state[key] = int(text)
+    st.session_state[key] = number
 
     def change() -> None:
         url_state.remember(name, str(st.session_state[key]))

@@ -207,12 +207,9 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-_MODE_WITHIN_S = 10.0
-
-
 def _use_write_ahead_log(connection: object, _entry: ConnectionPoolEntry) -> None:
     # SQLite waits for no lock here, while another process may be changing the mode of a new file.
-    ends = time.monotonic() + _MODE_WITHIN_S
+    ends = time.monotonic() + BUSY_TIMEOUT_MS / 1e3
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]

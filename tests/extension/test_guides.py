@@ -45,4 +45,4 @@ def test_an_extension_is_one_file_and_one_line(guide: str, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", ALL)
 def test_the_steps_of_a_guide_work_in_a_scratch_copy(guide: str, tmp_path: Path) -> None:
-    execute(scratch_copy(tmp_path), guide)
+    assert execute(scratch_copy(tmp_path), guide) == []

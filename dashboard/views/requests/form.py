@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kswatch.dashboard.formatting.numbers import whole_number
 from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.config import RequestLimits
 from kswatch.db.records import AD_HOC as AD_HOC
@@ -14,8 +15,6 @@ from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 
-MOST_DIGITS = 18
-"""Of a batch."""
 SUITES: dict[str, str] = {
     **{name: f"{name}: {statement}" for name, statement, _ in DECLARED_SUITES},
     AD_HOC: "only the patterns below",
@@ -145,9 +144,10 @@ def read_batches(text: str) -> tuple[int, ...]:
     words = re.split(r"[,;\s]+", text.strip())
     batches = []
     for word in filter(None, words):
-        if not (word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS):
-            raise UsageError(f"batch {word[:MOST_DIGITS]!r} is not an integer >= 1, or too large; try 1024")
-        batches.append(Problem(Pattern(1, 1, 1, 1), int(word), PRECISIONS[0], LAYOUTS[0]).batch)
+        number = whole_number(word)
+        if number is None:
+            raise UsageError(f"batch {word[:40]!r} is not an integer >= 1, or too large; try 1024")
+        batches.append(Problem(Pattern(1, 1, 1, 1), number, PRECISIONS[0], LAYOUTS[0]).batch)
     return tuple(dict.fromkeys(batches))
 
 
