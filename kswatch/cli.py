@@ -29,6 +29,7 @@ try:
     from kswatch.composition import compose
     from kswatch.db.cli.terminal import protect_output
     from kswatch.errors import KswatchError, StoreError, shorten
+    from kswatch.logs import expect_interrupts, report_error
     from kswatch.services import Services
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
@@ -41,6 +42,8 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 EXIT_INTERNAL = 4
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it; typer returns it, too."""
 _composed: list[Services] = []
 """The services of the command that runs, once its options are read."""
 LONGEST_SENTENCE = 2_000
@@ -99,8 +102,11 @@ def prepare(
 def main() -> None:
     """Run the command line; every expected failure becomes one sentence and its exit code."""
     protect_output()
+    expect_interrupts()
     try:
         code = app(standalone_mode=False)
+        if code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt
         sys.stdout.flush()
     except KswatchError as error:
         _report(str(error))
@@ -111,7 +117,7 @@ def main() -> None:
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         _report("interrupted")
-        code = 130
+        code = EXIT_INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:
         code = _exit_code(error)
     except OSError as error:
@@ -157,8 +163,6 @@ def _damage() -> Iterator[str]:
 
 
 def _report(sentence: str, *, defect: bool = False) -> None:
-    from kswatch.logs import report_error
-
     report_error(shorten(sentence, LONGEST_SENTENCE), defect=defect)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +21,8 @@ FORMATS: Final = ("text", "json", "plain")
 """A line with time, level, module, device and run; the same as a JSON object; only the message."""
 CHATTY: Final = ("apscheduler", "asyncio", "dask", "distributed", "sqlalchemy", "tornado")
 """Loggers of libraries whose warnings are logged, but nothing below."""
+INTERRUPTED_AGAIN_AFTER_S: Final = 0.01
+"""Until then, a finalizer that swallowed an interrupt has returned."""
 
 _fields: ContextVar[dict[str, Any]] = ContextVar("kswatch_log_fields", default={})  # noqa: B039  (never changed)
 
@@ -34,6 +38,7 @@ def configure(form: str, verbose: bool = False) -> None:
     handler.set_name(form)
     handler.setFormatter({"text": TextFormatter, "json": JsonFormatter, "plain": PlainFormatter}[form]())
     handler.addFilter(_add_fields)
+    handler.addFilter(_is_no_interrupt)
     root = logging.getLogger()
     root.handlers = [*(other for other in root.handlers if other.name not in FORMATS), handler]
     root.setLevel(logging.WARNING)
@@ -48,6 +53,32 @@ def quiet_libraries() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.handlers, logger.propagate = [], True
+
+
+def expect_interrupts() -> None:
+    """Let Ctrl-C end the process wherever it arrives, and without a traceback of a library.
+
+    A pool of connections logs an interrupt that reaches it while it resets a connection; a finalizer that is
+    interrupted swallows the interrupt, which is repeated here.
+    """
+    if logging.lastResort is not None and _is_no_interrupt not in logging.lastResort.filters:
+        logging.lastResort.addFilter(_is_no_interrupt)
+    former = sys.unraisablehook
+
+    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            main = threading.main_thread().ident
+            threading.Timer(INTERRUPTED_AGAIN_AFTER_S, signal.pthread_kill, (main, signal.SIGINT)).start()
+        else:
+            former(unraisable)
+
+    sys.unraisablehook = repeat
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    """Whether a record is about anything else than Ctrl-C, which the command itself reports."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, KeyboardInterrupt)
 
 
 def is_configured() -> bool:

@@ -199,7 +199,37 @@ def test_ctrl_c_exits_with_130(environment, tmp_path: Path) -> None:
     assert "night 10 of 400" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (130, "") and "Traceback" not in stderr
+    assert (process.returncode, stdout) == (130, "")
+    assert "Traceback" not in stderr and stderr.splitlines()[-1] == "kswatch: interrupted"
+
+
+INTERRUPTED_RESET = """
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+@event.listens_for(Pool, "reset")
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+"""
+INTERRUPTED_FINALIZER = """
+import signal, time
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background lacks
+cli.compose = lambda config: (bool(Finalized()), time.sleep(60))
+"""
+
+
+@pytest.mark.parametrize("planted", [INTERRUPTED_RESET, INTERRUPTED_FINALIZER])
+def test_ctrl_c_ends_a_command_in_any_library_and_finalizer(environment, store, tmp_path, planted) -> None:
+    script = f"import sys; from kswatch import cli{planted}\nsys.argv[1:] = ['runs']\ncli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40
+    )
+    assert (done.returncode, done.stderr) == (130, "kswatch: interrupted\n")
 
 
 def loaded_after(code: str) -> set[str]:
