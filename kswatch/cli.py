@@ -29,7 +29,6 @@ try:
     from kswatch.composition import compose
     from kswatch.db.cli.terminal import protect_output
     from kswatch.errors import KswatchError, StoreError, shorten
-    from kswatch.logs import expect_interrupts, report_error
     from kswatch.services import Services
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
@@ -95,6 +94,9 @@ def prepare(
     ] = False,
 ) -> None:
     """Profile the fused Kronecker-sparse kernel every night: correctness, latency, energy."""
+    from kswatch.logs import expect_interrupt
+
+    expect_interrupt()
     ctx.obj = compose(config)
     _composed[:] = [ctx.obj]
 
@@ -102,7 +104,6 @@ def prepare(
 def main() -> None:
     """Run the command line; every expected failure becomes one sentence and its exit code."""
     protect_output()
-    expect_interrupts()
     try:
         code = app(standalone_mode=False)
         if code == EXIT_INTERRUPTED:
@@ -163,6 +164,8 @@ def _damage() -> Iterator[str]:
 
 
 def _report(sentence: str, *, defect: bool = False) -> None:
+    from kswatch.logs import report_error
+
     report_error(shorten(sentence, LONGEST_SENTENCE), defect=defect)
 
 

@@ -55,7 +55,7 @@ def quiet_libraries() -> None:
         logger.handlers, logger.propagate = [], True
 
 
-def expect_interrupts() -> None:
+def expect_interrupt() -> None:
     """Let Ctrl-C end the process wherever it arrives, and without a traceback of a library.
 
     A pool of connections logs an interrupt that reaches it while it resets a connection; a finalizer that is
@@ -65,12 +65,12 @@ def expect_interrupts() -> None:
         logging.lastResort.addFilter(_is_no_interrupt)
     former = sys.unraisablehook
 
-    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+    def repeat(ignored: sys.UnraisableHookArgs) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
             main = threading.main_thread().ident
             threading.Timer(INTERRUPTED_AGAIN_AFTER_S, signal.pthread_kill, (main, signal.SIGINT)).start()
         else:
-            former(unraisable)
+            former(ignored)
 
     sys.unraisablehook = repeat
 
