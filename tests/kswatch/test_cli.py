@@ -226,9 +226,8 @@ cli.compose = lambda config: (bool(Finalized()), time.sleep(60))
 @pytest.mark.parametrize("planted", [INTERRUPTED_RESET, INTERRUPTED_FINALIZER])
 def test_ctrl_c_ends_a_command_in_any_library_and_finalizer(environment, store, tmp_path, planted) -> None:
     script = f"import sys; from kswatch import cli{planted}\nsys.argv[1:] = ['runs']\ncli.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40
-    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40)
     assert (done.returncode, done.stderr) == (130, "kswatch: interrupted\n")
 
 
