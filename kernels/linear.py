@@ -14,7 +14,8 @@ from torch.compiler import is_compiling
 from kswatch.errors import UsageError
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.layer import freezing
-from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE
+from kswatch.kernels.layer.algorithm_choice import AUTO, LAYER_ALGORITHMS
+from kswatch.kernels.layer.chain_product import multiply_pair
 from kswatch.kernels.layer.dense_source import read_dense
 from kswatch.kernels.layer.dense_weight import dense_weight, refuse_to_write
 from kswatch.kernels.layer.factor import KSFactor, refuse_scripting
@@ -39,8 +40,11 @@ class KSLinear(nn.Module):
     Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes keep
     their sizes. `algorithm` is the name of an implementation; or `auto`: the best available one according
     to the heuristics; or `measure`: the faster of their first two, timed on first use. Both decide once
-    per device, precision and bucket of batch sizes, up to each power of two. All algorithms have
-    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition,
+    per device, precision and bucket of batch sizes, up to each power of two. On a CPU both, and
+    `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
+    stays in the cache, and the bits are those of two products. Three factors and more are paired from the
+    first on. For a gradient the intermediate is computed again, unless `keep_intermediate`, which costs its
+    memory. All algorithms have gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition,
     whatever the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
     Each call uses the weights as they are then, however they were changed: by a fused optimiser, a
@@ -64,15 +68,16 @@ class KSLinear(nn.Module):
         layout: Layout = "batch_first",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        keep_intermediate: bool = False,
     ) -> None:
         super().__init__()
         self.patterns = _chain(patterns)
         if layout not in LAYOUTS:
             raise UsageError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
-        if algorithm not in (AUTO, MEASURE):
+        if algorithm not in LAYER_ALGORITHMS:
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
-        self.algorithm, self.layout = algorithm, layout
+        self.algorithm, self.layout, self.keep_intermediate = algorithm, layout, keep_intermediate
         self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
@@ -192,7 +197,7 @@ class KSLinear(nn.Module):
         return self._by_factors(x)
 
     def _by_factors(self, x: torch.Tensor) -> torch.Tensor:
-        algorithm, layout = self.algorithm, self.layout
+        layout = self.layout
         features_last = layout == "batch_first"
         shape = x.shape
         if not shape or not _equal(shape[-1 if features_last else 0], self.in_features):
@@ -204,11 +209,25 @@ class KSLinear(nn.Module):
         y = x
         if len(shape) != 2:
             y = x.reshape((-1, self.in_features) if features_last else (self.in_features, -1))
-        for factor, bias in zip(self.factors, self.biases(), strict=True):
-            y = factor(y, algorithm, layout, bias)
+        y = self._multiply(y)
         if len(shape) == 2:
             return y
         return y.view((*shape[:-1], self.out_features) if features_last else (self.out_features, *shape[1:]))
+
+    def _multiply(self, y: torch.Tensor) -> torch.Tensor:
+        """The factors and the bias applied to a matrix, two factors in one pass where that is possible."""
+        algorithm, layout, remaining = self.algorithm, self.layout, [*zip(self.factors, self.biases(), strict=True)]
+        while remaining:
+            (first, bias), *remaining = remaining
+            pair = None
+            if remaining and not is_compiling():
+                second, last_bias = remaining[0]
+                pair = multiply_pair((first, second), y, algorithm, layout, last_bias, self.keep_intermediate)
+            if pair is None:
+                y = first(y, algorithm, layout, bias)
+            else:
+                y, remaining = pair, remaining[1:]
+        return y
 
     def freeze(self) -> KSLinear:
         """Keep products of the present weights and bias, and use them until `refresh` or `unfreeze`.

@@ -118,7 +118,7 @@ def environment_with(folder: Path, *distributions: Path | str) -> Path:
     return python
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("ours_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_distribution_that_owns_kernels_and_ours_do_not_overwrite_each_other(
     wheel: Path, tmp_path: Path, ours_first: bool
 ) -> None:

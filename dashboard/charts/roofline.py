@@ -22,7 +22,7 @@ def roofline(frame: pd.DataFrame, bytes_per_s: float | None, flops_per_s: float 
         frame: `implementation`, `problem`, `intensity` (flops per byte), `gflops`, `gflops_low`,
             `gflops_high`; its index identifies the points.
         bytes_per_s: of the copy canary; None where it was not measured.
-        flops_per_s: of the GEMM canary of this precision; None where it was not measured.
+        flops_per_s: of the GEMM canary of this precision or of registers alone; None where unknown.
     """
     figure = blank("flops per compulsory byte", "rate (TFLOP/s)", height=420)
     roof = _roof(frame, bytes_per_s, flops_per_s)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.formatting.labels import problem_labels
-from kswatch.db.records import HEADLINE_MODES
+from kswatch.db.records import HEADLINE_MODES, best_rates
 
 COLUMNS = ("mode", "latency_ms", "latency_low_ms", "latency_high_ms", "bytes_moved", "flops")
 
@@ -31,15 +31,12 @@ def of_run(run_id: int, precision: str, layout: str) -> pd.DataFrame:
 
 
 def ceilings(run_id: int, precision: str) -> tuple[float | None, float | None]:
-    """Bytes per second of a run's copy canary, and flops per second of its GEMM canary of a precision."""
-    readings = cached_queries.canaries((run_id,))
-    copy = readings.loc[readings["name"] == "copy", "rate"]
-    gemm = readings.loc[(readings["name"] == "gemm") & (readings["precision"] == precision), "rate"]
-    return _median(copy), _median(gemm)
+    """Bytes and flops per second that a run's canaries reached at best: the rates of its floors.
 
-
-def _median(values: pd.Series) -> float | None:
-    return None if values.empty else float(values.median())
+    The second is that of the GEMM canary of this precision, or of registers alone where that is higher.
+    """
+    bytes_per_s, flops_per_s = best_rates(cached_queries.canaries((run_id,)).itertuples())
+    return bytes_per_s, flops_per_s.get(precision)
 
 
 def with_energy_figures(frame: pd.DataFrame) -> pd.DataFrame:

@@ -188,10 +188,10 @@ def _roofline(scope: Scope) -> None:
         finding("Rate of every implementation; this run has no canaries to measure the roof")
     roof = [
         f"copy {bytes_per_s / 1e9:,.0f} GB/s" if bytes_per_s else "",
-        f"GEMM {flops_per_s / 1e12:,.3g} TFLOP/s" if flops_per_s else "",
+        f"arithmetic {flops_per_s / 1e12:,.3g} TFLOP/s" if flops_per_s else "",
     ]
     if any(roof):
-        note(f"Roof: {' and '.join(filter(None, roof))}, medians of the canaries.")
+        note(f"Roof: {' and '.join(filter(None, roof))}, the best of this run's canaries, as for its floors.")
     chart(
         roofline.roofline(frame, bytes_per_s, flops_per_s),
         frame[["problem", "implementation", "intensity", "gflops", "gflops_low", "gflops_high"]],

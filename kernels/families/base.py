@@ -19,8 +19,12 @@ Size = tuple[int, ...]
 GRAIN = 8
 """Ranks are multiples of this, which fill vector registers and tensor cores."""
 
-CHAIN_IMPLEMENTATIONS = ("fused", *names_in_chains(), "auto")
-"""Algorithms of `KSLinear` by which a chain is computed; `auto` chooses one for each factor."""
+FACTOR_IMPLEMENTATIONS = ("fused", *names_in_chains(), "auto")
+"""Algorithms by which the factors of a chain are computed; `auto` chooses one for each."""
+FUSED_CHAIN = "fused_chain"
+"""Two factors of a chain in one pass, each by `fused`."""
+CHAIN_IMPLEMENTATIONS = (*FACTOR_IMPLEMENTATIONS, FUSED_CHAIN)
+"""Algorithms of `KSLinear` by which a chain is computed."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -140,6 +144,19 @@ class ChainFamily(Family):
     @abstractmethod
     def chain(self, in_features: int, out_features: int, size: Size) -> tuple[Pattern, ...]:
         """The patterns, right-most factor first, of a size that `size_reason` accepts."""
+
+    def implementation_reason(
+        self, shape: LayerShape, size: Size, implementation: str, device_kind: str
+    ) -> str | None:
+        """See `Family`; one pass takes two factors on a CPU."""
+        reason = super().implementation_reason(shape, size, implementation, device_kind)
+        if reason is not None or implementation != FUSED_CHAIN:
+            return reason
+        if device_kind != "cpu":
+            return "a chain in one pass is computed on CPUs only as yet; choose fused"
+        if len(self.chain(shape.in_features, shape.out_features, size)) < 2:
+            return "a chain of one factor has no intermediate to keep in the cache; choose fused"
+        return None
 
     def parameters(self, in_features: int, out_features: int, size: Size) -> int:
         """The sum of abcd."""

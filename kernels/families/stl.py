@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, Family, LayerShape, Size
+from kswatch.kernels.families.base import FACTOR_IMPLEMENTATIONS, Family, LayerShape, Size
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 
@@ -39,7 +39,7 @@ class StrassenTile(Family):
     statement = "tiles of t x t encoded to r channels, r products, decoded (arXiv 2503.12211)"
     size_names = ("tile", "rank")
     typical_size = (TILE, 24)
-    implementations: ClassVar[tuple[str, ...]] = (STOCK, ONE_PASS, *CHAIN_IMPLEMENTATIONS)
+    implementations: ClassVar[tuple[str, ...]] = (STOCK, ONE_PASS, *FACTOR_IMPLEMENTATIONS)
     """Stock torch, one pass, or the core product by an implementation of its pattern."""
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:

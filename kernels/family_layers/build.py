@@ -10,7 +10,7 @@ from torch import nn
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.catalogue import implementation as find_implementation
-from kswatch.kernels.families.base import ChainFamily, LayerShape
+from kswatch.kernels.families.base import FUSED_CHAIN, ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
 from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
 from kswatch.kernels.family_layers.dense_layer import DenseLayer
@@ -41,7 +41,8 @@ def unsupported_reason(
     if implementation == ONE_PASS:
         return twin.unsupported(factor_problems(structure, shape)[0])
     problems = factor_problems(structure, shape)
-    reasons = (find_implementation(implementation).unsupported(one, device) for one in problems)
+    factor_name = "fused" if implementation == FUSED_CHAIN else implementation
+    reasons = (find_implementation(factor_name).unsupported(one, device) for one in problems)
     return next((reason for reason in reasons if reason is not None), None)
 
 

@@ -17,7 +17,10 @@ from kswatch.kernels.heuristics.learned import SMALL_WEIGHTS, ranked
 from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
 from kswatch.kernels.problem import Problem
 
-AUTO, MEASURE = "auto", "measure"
+AUTO, MEASURE, FUSED_CHAIN = "auto", "measure", "fused_chain"
+LAYER_ALGORITHMS = (AUTO, MEASURE, FUSED_CHAIN)
+"""Algorithms of a layer that are no implementation of a product. `fused_chain` is `fused` for each factor, two
+of them in one pass where that is possible."""
 
 CANDIDATES_TIMED = 2
 """Number of ranked implementations that `measure` times."""
@@ -36,7 +39,7 @@ def choose(algorithm: str, problem: Problem, device: torch.device, weights: torc
         UsageError: there is no such algorithm.
     """
     if algorithm not in (AUTO, MEASURE):
-        return implementation(algorithm)
+        return implementation("fused" if algorithm == FUSED_CHAIN else algorithm)
     choices = _predicted_choices if algorithm == AUTO else _measured_choices
     key = (replace(problem, batch=batch_bucket(problem.batch)), device)
     name = choices.get(key)

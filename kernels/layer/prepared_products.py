@@ -61,13 +61,16 @@ class LaidOutWeight:
     def _product(self, key: ProductKey, bias: torch.Tensor | None) -> Product:
         implementation, problem = chosen(self.weight, key)
         if bias is None:
-            return implementation.product(problem, self._laid_out_for(implementation, problem, key[-1]))
+            return implementation.product(problem, self.laid_out_for(implementation, problem, key[-1]))
         dtype = STORAGE_DTYPES[problem.precision]
         weights = self.weight.to(dtype)
         weights = weights.transpose(1, 2).contiguous() if key[-1] else weights
         return implementation.prepare_with_bias(problem, weights, bias.to(dtype))
 
-    def _laid_out_for(self, implementation: Implementation, problem: Problem, transposed: bool) -> Any:  # noqa: ANN401
+    def laid_out_for(
+        self, implementation: Implementation, problem: Problem, transposed: bool = False
+    ) -> Any:  # noqa: ANN401
+        """The weights as the products of an implementation read them, shared by all batches."""
         order = implementation.weight_order(problem, self.weight.device)
         key = (implementation.name, problem.precision, problem.layout, transposed, order)
         laid_out = self._laid_out.get(key)
@@ -104,6 +107,8 @@ class Kept:
         """The same for other layers with this factor."""
         self.live: dict[Hashable, LiveProduct] = {}
         """Products that read weights where they lie and hold none."""
+        self.chains: dict[ProductKey, Any] = {}
+        """What `chain_product` made of this factor and the one before it."""
 
     def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Use copies in place of these tensors from now on."""
@@ -148,6 +153,25 @@ class Kept:
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         """A copied or unpickled layer has weights of its own."""
         return Kept, ()
+
+
+def laid_out_weights(
+    weight: torch.Tensor, implementation: Implementation, problem: Problem, kept: Kept | None
+) -> Any:  # noqa: ANN401
+    """A weight's present or frozen values as the products of an implementation read them.
+
+    Args:
+        weight: Of shape (a, b, c, d).
+        implementation: For whose products.
+        problem: One of them.
+        kept: What is kept of the weight, and where to keep more; None where it is about to change.
+    """
+    copy = None if kept is None else kept.valid_copy(weight)
+    if copy is None and kept is not None and kept.source is None and _is_comparable(weight):
+        kept.copy = copy = LaidOutWeight(_copied(weight))
+    if copy is not None:
+        return copy.laid_out_for(implementation, problem)
+    return implementation.lay_out(problem, weight.detach().resolve_neg().contiguous())
 
 
 def _copied(weight: torch.Tensor) -> torch.Tensor:
@@ -196,10 +220,14 @@ def _is_worth_keeping(
     weight: torch.Tensor, implementation: Implementation, problem: Problem, transposed: bool
 ) -> bool:
     """Whether the weight is likely to be used again, where comparing bytes costs less than laying it out."""
-    if not isinstance(weight, nn.Parameter) or weight.device.type != "cpu" or not weight.is_contiguous():
-        return False
     is_stored_so = weight.dtype == STORAGE_DTYPES[problem.precision]
-    return not (is_stored_so and implementation.reads_in_place(problem, transposed)) and not weight.is_neg()
+    return _is_comparable(weight) and not (is_stored_so and implementation.reads_in_place(problem, transposed))
+
+
+def _is_comparable(weight: torch.Tensor) -> bool:
+    """Whether the weight is likely to be used again, and its bytes can be compared then."""
+    is_parameter = isinstance(weight, nn.Parameter) and weight.device.type == "cpu"
+    return is_parameter and weight.is_contiguous() and not weight.is_neg()
 
 
 def have_equal_bytes(weight: torch.Tensor, copy: torch.Tensor) -> bool:

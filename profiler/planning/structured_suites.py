@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from kswatch.db.records import BASELINE_SETS, cell_name
-from kswatch.kernels.families.base import LayerShape
+from kswatch.kernels.families.base import FUSED_CHAIN, LayerShape
 from kswatch.kernels.families.catalogue import Structure, structures
 from kswatch.kernels.families.ks import PUBLISHED as PUBLISHED_CHAINS
 from kswatch.kernels.families.ks import as_chain
@@ -63,7 +63,7 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
     """The cells of a layer of this shape, the dense one first.
 
     Each family at each share of the dense parameters, by `fused` where that computes it; published chains
-    also by `bmm`, and one size of `stl` also by torch alone, of some shapes in one pass as well.
+    also in one pass and by `bmm`, and one size of `stl` also by torch alone, of some shapes in one pass as well.
     """
     found: list[str] = []
     for structure in structures(in_features, out_features):
@@ -71,7 +71,7 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
         chosen = FUSED if FUSED in known else known[0]
         found.append(cell_name(str(structure), chosen))
         if _is_published(structure):
-            found.append(cell_name(str(structure), USUAL_BASELINE))
+            found += [cell_name(str(structure), name) for name in (FUSED_CHAIN, USUAL_BASELINE)]
         if structure.family_name == "stl" and structure.size == COMPARED_RANK:
             found.append(cell_name(str(structure), STL_BY_TORCH))
             if (in_features, out_features) in ONE_PASS_SHAPES:

@@ -275,6 +275,7 @@ def _wait_for_the_end(path: Path, server: subprocess.Popen[str]) -> None:
     raise AssertionError("the server has not ended the requests in 200 seconds")
 
 
+@pytest.mark.slow
 def test_serve_ends_the_queued_request_and_answers_both_confirmations(store: Path):
     """One server for all three, since starting one and its measuring process takes longest."""
     served = after_serving(store)

@@ -12,11 +12,10 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -27,7 +26,7 @@ from tests.profiler.executors.dask_night import Night, the_dask_worker, wait_unt
 from tests.robustness.loopback_proxy import LoopbackProxy
 from tests.robustness.pausing_coordinator import MOMENTS, SUITE
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 DEVICE = "sim:h200"
 AWAY_S = 6.0
@@ -150,15 +149,7 @@ def sqlite_url(tmp_path: Path, empty_file: Path) -> str:
     return f"sqlite:///{shutil.copy(empty_file, tmp_path / 'kswatch.db')}"
 
 
-FAST = {("worker killed", "before recording")}
-
-
-def chaotic(parts: Iterable[str]) -> list[Any]:
-    slow = pytest.mark.slow
-    return [pytest.param(*one, marks=() if one in FAST else slow) for one in product(parts, MOMENTS)]
-
-
-@pytest.mark.parametrize(("part", "moment"), chaotic(PARTS))
+@pytest.mark.parametrize(("part", "moment"), product(PARTS, MOMENTS))
 def test_a_request_of_a_server_is_done_once_whatever_fails(chaos, part, moment):
     asked = requests.submit(chaos.store, SUITE.name, DEVICE, asked_by="a tester")
     server = chaos.begin(moment, "serve")
@@ -170,7 +161,6 @@ def test_a_request_of_a_server_is_done_once_whatever_fails(chaos, part, moment):
     assert server.wait(60) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "moment"), list(product(("scheduler killed", "worker killed", "network silent"), MOMENTS))
 )

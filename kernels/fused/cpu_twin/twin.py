@@ -75,6 +75,8 @@ def load() -> Twin | str:
         batch,
         count,
     ]
+    functions.kswatch_twin_multiply_chain.restype = count
+    functions.kswatch_twin_multiply_chain.argtypes = [address] * 4 + [batch, count]
     functions.kswatch_twin_close.restype = None
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
     functions.kswatch_twin_speed.restype = ctypes.c_double

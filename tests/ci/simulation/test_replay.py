@@ -154,6 +154,7 @@ def windows() -> list[LabelledSeries]:
 
 
 @needs_published
+@pytest.mark.slow
 def test_twenty_published_changes_are_alerted_soon(figure, store):
     found = score([replay(store, one, CiConfig()) for one in windows()])
     share = found.share_within(5, LARGE)

@@ -55,8 +55,9 @@ def test_no_error_shows_a_password(url):
     assert SECRET not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", [URLS[1], URLS[8]])
-@pytest.mark.parametrize("command", [["doctor"], ["db", "check"], ["runs"], ["check"]])
+@pytest.mark.parametrize(
+    ("url", "command"), [(URLS[1], ["doctor"]), (URLS[8], ["db", "check"]), (URLS[1], ["runs"])]
+)
 def test_no_command_shows_a_password(url, command, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "kswatch", *command],

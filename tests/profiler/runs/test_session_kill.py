@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.store import Store
@@ -37,6 +38,7 @@ def wait_for_cells(store: Store, count: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_without_repeating_or_losing_a_cell(tmp_path):
     url = f"sqlite:///{tmp_path / 'kswatch.db'}"
     store = Store.open(url)

@@ -8,6 +8,7 @@
 
 #include "twin_batch_first.hpp"
 #include "twin_batch_last.hpp"
+#include "twin_chain.hpp"
 #include "twin_speed.hpp"
 #include "twin_strassen.hpp"
 
@@ -73,7 +74,7 @@ EXPORTED int32_t kswatch_twin_pack(const void* plan, const void* weights, int32_
 // Returns 1 if Y was written, 0 if there was not enough memory.
 EXPORTED int32_t kswatch_twin_multiply(const void* plan, const float* packed, const void* x, void* y,
                                        int64_t batch, int32_t threads) {
-  return static_cast<const Plan*>(plan)->multiply(packed, x, y, batch, threads);
+  return static_cast<const Plan*>(plan)->multiply(packed, x, y, Batch::whole(batch), threads);
 }
 
 // The product with weights as they lie, packed for this call where tiles cannot read them there; the calling
@@ -81,11 +82,23 @@ EXPORTED int32_t kswatch_twin_multiply(const void* plan, const float* packed, co
 EXPORTED int32_t kswatch_twin_multiply_weights(const void* plan, const void* weights, int32_t transposed,
                                                const void* x, void* y, int64_t batch, int32_t threads) {
   const Plan& chosen = *static_cast<const Plan*>(plan);
+  const Batch whole = Batch::whole(batch);
   if (chosen.reads_in_place(weights, transposed))
-    return chosen.multiply_in_place(weights, transposed, x, y, batch, threads);
+    return chosen.multiply_in_place(weights, transposed, x, y, whole, threads);
   float* packed = weights_of_thread().of(chosen.words);
   return packed && chosen.pack(weights, transposed, packed, threads) &&
-         chosen.multiply(packed, x, y, batch, threads);
+         chosen.multiply(packed, x, y, whole, threads);
+}
+
+// Two products in one pass over tiles of the batch, plus a bias of one element for each feature, or null.
+// Returns 1 if Y was written, 0 if there was not enough memory.
+EXPORTED int32_t kswatch_twin_multiply_chain(const ChainPlan* chain, const void* bias, const void* x, void* y,
+                                             int64_t batch, int32_t threads) {
+  switch (chain->precision) {
+    case kFp32: return ChainPass<Fp32>{*chain, bias, batch}.run(x, y, threads);
+    case kBf16: return ChainPass<Bf16>{*chain, bias, batch}.run(x, y, threads);
+    default: return ChainPass<Fp16>{*chain, bias, batch}.run(x, y, threads);
+  }
 }
 
 EXPORTED void kswatch_twin_close(void* plan) { delete static_cast<Plan*>(plan); }

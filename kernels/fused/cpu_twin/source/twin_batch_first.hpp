@@ -59,7 +59,7 @@ class BatchFirst final : public Plan {
                          [&](int64_t item, float* room) { pack_vector(weights, item, packed, room); });
   }
 
-  bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const override;
+  bool multiply(const float* packed, const void* x, void* y, const Batch& batch, int threads) const override;
 
  private:
   void append_group(int64_t first_j, int period) {
@@ -304,7 +304,7 @@ class BatchFirstProduct {
 };
 
 template <class Element>
-bool BatchFirst<Element>::multiply(const float* packed, const void* x, void* y, int64_t batch,
+bool BatchFirst<Element>::multiply(const float* packed, const void* x, void* y, const Batch& batch,
                                    int threads) const {
-  return BatchFirstProduct<Element>(*this, packed, batch).run(x, y, threads);
+  return BatchFirstProduct<Element>(*this, packed, batch.size).run(x, y, threads);
 }

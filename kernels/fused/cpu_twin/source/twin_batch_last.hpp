@@ -39,7 +39,7 @@ class BatchLast final : public Plan {
                          [&](int64_t item, float* room) { pack_row_of(weights, item, packed, room); });
   }
 
-  bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const override;
+  bool multiply(const float* packed, const void* x, void* y, const Batch& batch, int threads) const override;
 
   bool reads_in_place(const void* weights, bool transposed) const override {
     if (shape.d > 1 || reinterpret_cast<uintptr_t>(weights) % sizeof(float)) return false;
@@ -47,8 +47,8 @@ class BatchLast final : public Plan {
     return Math::kTerms == 2 && !transposed && shape.c % 2 == 0 && depth % 512 != 0;
   }
 
-  bool multiply_in_place(const void* weights, bool transposed, const void* x, void* y, int64_t batch,
-                         int threads) const override;
+  bool multiply_in_place(const void* weights, bool transposed, const void* x, void* y,
+                         const Batch& batch, int threads) const override;
 
  private:
   float* row_at(float* packed, int64_t i, int64_t j, int64_t k) const {
@@ -101,17 +101,18 @@ class BatchLastProduct {
   const Rows rows_;
   const Shape& shape;
   const Tile& tile;
-  const int64_t depth, batch_;
+  const int64_t depth;
+  const Batch batch_;
 
   static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
 
  public:
-  BatchLastProduct(const Plan& plan, const Rows& rows, int64_t batch)
+  BatchLastProduct(const Plan& plan, const Rows& rows, const Batch& batch)
       : rows_(rows), shape(plan.shape), tile(plan.tile), depth(plan.depth), batch_(batch) {}
 
   bool run(const void* x, void* y, int threads) const {
     // Items are as wide as possible, for long runs of memory, while every thread has work.
-    const int64_t vectors = divide_up(batch_, kLanes), products = shape.a * shape.d;
+    const int64_t vectors = divide_up(batch_.size, kLanes), products = shape.a * shape.d;
     const int64_t fitting = std::max<int64_t>(tile.vectors, kPackedWords / (depth * kLanes));
     const int64_t even = divide_up(kItemsOfThread * threads, products);
     const int64_t most_blocks = divide_up(vectors, tile.vectors);
@@ -135,23 +136,24 @@ class BatchLastProduct {
   Item item_at(int64_t index, const Cut& cut) const {
     const auto [rest, part] = divide(index, cut.parts);
     const auto [ij, block] = divide(rest, cut.blocks);
-    const Range vectors = share({0, divide_up(batch_, kLanes)}, block, cut.blocks);
+    const Range vectors = share({0, divide_up(batch_.size, kLanes)}, block, cut.blocks);
     return {ij,
-            {vectors.begin * kLanes, std::min(batch_, vectors.end * kLanes)},
+            {vectors.begin * kLanes, std::min(batch_.size, vectors.end * kLanes)},
             share({0, shape.b}, part, cut.parts)};
   }
 
-  // Distance between rows of one (i, j), in X and in Y.
-  int64_t stride() const { return shape.d * batch_; }
+  // Distances between rows of one (i, j).
+  int64_t x_stride() const { return shape.d * batch_.x_pitch; }
+  int64_t y_stride() const { return shape.d * batch_.y_pitch; }
 
   const Element* start_of(const Element* x, const Item& item) const {
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
-    return x + (i * shape.c * shape.d + j) * batch_ + item.columns.begin;
+    return x + (i * shape.c * shape.d + j) * batch_.x_pitch + item.columns.begin;
   }
 
   Ahead ahead_of(const Element* x, const Item& item, int64_t chunks) const {
     const int64_t bytes = sizeof(Element), pieces = divide_up(item.columns.size() * bytes, 64);
-    const int64_t skip = stride() * bytes - pieces * 64;
+    const int64_t skip = x_stride() * bytes - pieces * 64;
     return {reinterpret_cast<const char*>(start_of(x, item)), pieces, pieces, 64, skip,
             divide_up(shape.c * pieces, chunks)};
   }
@@ -191,7 +193,7 @@ class BatchLastProduct {
     const Panels panels(item.columns, tile.vectors);
     pack_columns(start_of(x, item), panels, room);
     const int64_t i = item.ij / shape.d, j = item.ij % shape.d;
-    y += (i * shape.b * shape.d + j) * batch_;
+    y += (i * shape.b * shape.d + j) * batch_.y_pitch;
     for (int64_t k = item.outputs.begin; k < item.outputs.end;) {
       const int taken = rows_taken(item.outputs.end - k, tile.rows, tile.vectors);
       const float* rows = rows_.first + item.ij * rows_.product_stride + k * rows_.row_stride;
@@ -200,7 +202,7 @@ class BatchLastProduct {
         const float* panel = room + depth * before;
         run_tile<Element>(choose_kernel<Element>(taken, vectors, 1),
                           {panel, rows, rows_.row_stride, rows_.step_stride, depth, &ahead}, vectors,
-                          {y + k * stride() + columns.begin, taken, stride(), valid, valid, valid});
+                          {y + k * y_stride() + columns.begin, taken, y_stride(), valid, valid, valid});
       });
       k += taken;
     }
@@ -210,7 +212,7 @@ class BatchLastProduct {
   static_assert(kTileVectors <= 4, "widen_vectors widens no more");
   void pack_columns(const Element* from, const Panels& panels, float* room) const {
     from -= panels.columns.begin;
-    for (int64_t step = 0; step < depth; ++step, from += Math::kTerms * stride())
+    for (int64_t step = 0; step < depth; ++step, from += Math::kTerms * x_stride())
       panels.each([&](Range columns, int vectors, int64_t before) {
         const int64_t valid = columns.size(), width = vectors * kLanes;
         float* to = room + depth * before + step * width;
@@ -222,14 +224,14 @@ class BatchLastProduct {
 
   void pack_row(const Element* from, int64_t l, int64_t valid, float* to) const {
     if constexpr (Math::kTerms == 2)
-      pair_runs(from, l + 1 < shape.c ? from + stride() : nullptr, valid, to);
+      pair_runs(from, l + 1 < shape.c ? from + x_stride() : nullptr, valid, to);
     else
       widen_run(from, to, valid);
   }
 };
 
 template <class Element>
-bool BatchLast<Element>::multiply(const float* packed, const void* x, void* y, int64_t batch,
+bool BatchLast<Element>::multiply(const float* packed, const void* x, void* y, const Batch& batch,
                                   int threads) const {
   const Rows rows{packed, row_stride_, 1, shape.b * row_stride_};
   return BatchLastProduct<Element>(*this, rows, batch).run(x, y, threads);

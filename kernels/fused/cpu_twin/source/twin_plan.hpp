@@ -24,6 +24,13 @@ struct Tile {
   int32_t period;      // maximum number of neighbouring j's that share a vector, a power of two
 };
 
+// The entries of a batch; in `batch_last`, also the elements from one feature to the next in X and in Y, which
+// are more than the entries where those are a part of a larger batch.
+struct Batch {
+  int64_t size, x_pitch, y_pitch;
+  static Batch whole(int64_t size) { return {size, size, size}; }
+};
+
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
@@ -98,10 +105,13 @@ struct Plan {
   // for buffers. Where `transposed`, the weights have the shape (a, c, b, d).
   virtual bool pack(const void* weights, bool transposed, float* packed, int threads) const = 0;
   // False if there is not enough memory for buffers.
-  virtual bool multiply(const float* packed, const void* x, void* y, int64_t batch, int threads) const = 0;
+  virtual bool multiply(const float* packed, const void* x, void* y, const Batch& batch,
+                        int threads) const = 0;
   // Whether tiles can read the weights where they lie, so that `multiply_in_place` is possible.
   virtual bool reads_in_place(const void*, bool) const { return false; }
-  virtual bool multiply_in_place(const void*, bool, const void*, void*, int64_t, int) const { return false; }
+  virtual bool multiply_in_place(const void*, bool, const void*, void*, const Batch&, int) const {
+    return false;
+  }
 };
 
 // Calls `work(item, room)` for every item of re-laying `words` words of weights, each thread with a buffer

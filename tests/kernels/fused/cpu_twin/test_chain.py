@@ -1,0 +1,122 @@
+"""Chains in one pass of the twin: bit for bit what two products and an addition give, with less memory."""
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kswatch.errors import UsageError
+from kswatch.kernels.families.ks import PUBLISHED
+from kswatch.kernels.fused.cpu_twin import chain, twin
+from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.pattern import Pattern
+from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+CHAINS = {
+    "odd sizes": (Pattern(2, 5, 7, 3), Pattern(1, 9, 15, 2)),
+    "wide in the middle": (Pattern(3, 40, 2, 1), Pattern(1, 4, 30, 4)),
+    "one wide": (Pattern(1, 1, 5, 1), Pattern(1, 7, 1, 1)),
+    "vectors of four": (Pattern(4, 64, 16, 1), Pattern(1, 64, 32, 8)),
+}
+BATCHES = (1, 15, 16, 47, 49, 131)
+
+pytestmark = pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """A number of threads of torch, restored."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(former)
+
+
+def problems_of(
+    patterns: tuple[Pattern, Pattern], batch: int, precision: Precision, layout: Layout
+) -> tuple[Problem, Problem]:
+    first, second = (Problem(pattern, batch, precision, layout) for pattern in patterns)
+    return first, second
+
+
+def operands(problems: tuple[Problem, Problem], seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """X, both packed weights and a bias."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = STORAGE_DTYPES[problems[0].precision]
+    shapes = (problems[0].input_shape, *(one.pattern.as_tuple() for one in problems))
+    x, *weights = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    bias = torch.randn(problems[1].pattern.rows, generator=generator).to(dtype)
+    packed = tuple(twin.lay_out(one, weight) for one, weight in zip(problems, weights, strict=True))
+    return x, packed, bias
+
+
+def two_calls(problems, packed, bias, x: torch.Tensor) -> torch.Tensor:
+    y = x
+    for problem, words in zip(problems, packed, strict=True):
+        y = twin.product(problem, words)(y)
+    if bias is None:
+        return y
+    return y + (bias if problems[0].layout == "batch_first" else bias[:, None])
+
+
+def poisoned(*sizes: object, **options: object) -> torch.Tensor:
+    return torch.empty(*sizes, **options).fill_(float("nan"))
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(("precision", "layout"), product(PRECISIONS, LAYOUTS))
+def test_a_chain_gives_the_bits_of_two_products(name, precision, layout, threads) -> None:
+    for batch in BATCHES:
+        problems = problems_of(CHAINS[name], batch, precision, layout)
+        x, packed, bias = operands(problems)
+        for tile, added in product((1, 16, 48, 1000), (None, bias)):
+            y = chain.product(problems, packed, tile)(x, added, empty=poisoned)
+            assert torch.equal(y, two_calls(problems, packed, added, x)), (batch, tile, added is None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.tuples(*[st.integers(1, 6)] * 5),
+    batch=st.integers(1, 90),
+    tile=st.integers(1, 100),
+    kind=st.sampled_from(list(product(PRECISIONS, LAYOUTS))),
+)
+def test_any_chain_gives_the_bits_of_two_products(sizes, batch, tile, kind) -> None:
+    a, b, c, d, k = sizes
+    patterns = Pattern(a, b * d, c, 1), Pattern(1, k, a * b, d)
+    problems = problems_of(patterns, batch, *kind)
+    x, packed, bias = operands(problems)
+    y = chain.product(problems, packed, tile)(x, bias, empty=poisoned)
+    assert torch.equal(y, two_calls(problems, packed, bias, x))
+
+
+def test_the_intermediate_of_a_tile_fits_the_cache_or_there_is_one_tile() -> None:
+    for patterns, precision in product(PUBLISHED, PRECISIONS):
+        first = Problem(patterns[0], 25_088, precision, "batch_first")
+        entries = chain.tile_entries(first)
+        fits = entries * first.pattern.rows * first.element_bytes <= chain.l2_bytes()
+        assert fits or entries == first.batch
+        assert entries % chain.WHOLE_TILES == 0 or entries == first.batch
+
+
+def test_a_tile_is_chosen_by_the_cache(monkeypatch) -> None:
+    wide = Problem(Pattern(16, 256, 64, 1), 4096, "fp32", "batch_first")  # 16 KB of intermediate an entry
+    monkeypatch.setattr(chain, "l2_bytes", lambda: 2 << 20)
+    assert chain.tile_entries(wide) == 48
+    monkeypatch.setattr(chain, "l2_bytes", lambda: 256 << 10)
+    assert chain.tile_entries(wide) == 4096  # in two passes
+
+
+def test_a_chain_that_is_none_is_refused() -> None:
+    first, second = problems_of(CHAINS["odd sizes"], 9, "fp32", "batch_first")
+    x, packed, _ = operands((first, second))
+    with pytest.raises(UsageError, match="columns|chain"):
+        chain.product((first, first), packed)
+    other = Problem(second.pattern, 10, "fp32", "batch_first")
+    with pytest.raises(UsageError, match="differ in batch"):
+        chain.product((first, other), packed)
+    with pytest.raises(UsageError, match="bias has shape"):
+        chain.product((first, second), packed)(x, torch.zeros(3))
