@@ -44,8 +44,9 @@ class KSLinear(nn.Module):
     `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
     stays in the cache, and the bits are those of two products. Three factors and more are paired from the
     first on. For a gradient the intermediate is computed again, unless `keep_intermediate`, which costs its
-    memory. All algorithms have gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition,
-    whatever the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
+    memory. All algorithms have gradients. float32 is multiplied in TF32 if torch's switch allows it; float64
+    by the definition, whatever the algorithm. Under autocast the layer computes in autocast's dtype, as
+    `nn.Linear` does.
 
     Each call uses the weights as they are then, however they were changed: by a fused optimiser, a
     collective, through `.data`, NumPy or another process. `freeze` keeps products of the present weights.
@@ -216,7 +217,11 @@ class KSLinear(nn.Module):
 
     def _multiply(self, y: torch.Tensor) -> torch.Tensor:
         """The factors and the bias applied to a matrix, two factors in one pass where that is possible."""
-        algorithm, layout, remaining = self.algorithm, self.layout, [*zip(self.factors, self.biases(), strict=True)]
+        algorithm, layout, remaining = (
+            self.algorithm,
+            self.layout,
+            [*zip(self.factors, self.biases(), strict=True)],
+        )
         while remaining:
             (first, bias), *remaining = remaining
             pair = None

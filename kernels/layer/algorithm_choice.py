@@ -19,8 +19,8 @@ from kswatch.kernels.problem import Problem
 
 AUTO, MEASURE, FUSED_CHAIN = "auto", "measure", "fused_chain"
 LAYER_ALGORITHMS = (AUTO, MEASURE, FUSED_CHAIN)
-"""Algorithms of a layer that are no implementation of a product. `fused_chain` is `fused` for each factor, two
-of them in one pass where that is possible."""
+"""Algorithms of a layer that are no implementation of a product. `fused_chain` is `fused` for each factor,
+two of them in one pass where that is possible."""
 
 CANDIDATES_TIMED = 2
 """Number of ranked implementations that `measure` times."""

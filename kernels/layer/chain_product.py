@@ -23,12 +23,19 @@ from kswatch.kernels.layer.prepared_products import (
     chosen,
     laid_out_weights,
 )
-from kswatch.kernels.layer.torch_operator import differentiate, is_observed, is_plain, is_transformed, multiply
+from kswatch.kernels.layer.torch_operator import (
+    differentiate,
+    is_observed,
+    is_plain,
+    is_transformed,
+    multiply,
+)
 from kswatch.kernels.problem import Layout, Problem
 
 FUSED = "fused"
 HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
-Pair = tuple[KSFactor, KSFactor]
+Pair = tuple[Any, Any]
+"""Two factors: modules of a layer, which are `KSFactor`s unless somebody replaced one."""
 
 
 def multiply_pair(
@@ -39,7 +46,7 @@ def multiply_pair(
     bias: torch.Tensor | None,
     keep_intermediate: bool = False,
 ) -> torch.Tensor | None:
-    """K2 K1 x + bias for x of shape (batch, features) or (features, batch); None where it is not for one pass.
+    """K2 K1 x + bias for x of shape (batch, features) or (features, batch); None where one pass cannot.
 
     Args:
         pair: The right-most factor, then the other.
@@ -56,12 +63,12 @@ def multiply_pair(
     if not _is_plain_call(pair, operands):
         return None
     key = algorithm, x.shape[0 if layout == "batch_first" else 1], PRECISION_OF[x.dtype], layout, False
-    made = _made(pair[1].kept, first, second, key)
-    if made.problems is None:
+    kept_chain = _chain_for(pair[1].kept, first, second, key)
+    if kept_chain.problems is None:
         return None
     if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in operands):
-        return _Chain.apply(pair, made, key, keep_intermediate, *operands)
-    return _compute(made, *operands, (pair[0].kept, pair[1].kept))
+        return _Chain.apply(pair, kept_chain, key, keep_intermediate, *operands)
+    return _compute(kept_chain, x, first, second, bias, (pair[0].kept, pair[1].kept))
 
 
 def _is_plain_call(pair: Pair, operands: tuple[torch.Tensor | None, ...]) -> bool:
@@ -84,7 +91,7 @@ def _are_own(pair: Pair) -> bool:
     return all(type(factor) is KSFactor and "forward" not in vars(factor) for factor in pair)
 
 
-class MadeChain:
+class KeptChain:
     """What is made for a product of two factors."""
 
     def __init__(self, problems: tuple[Problem, Problem] | None) -> None:
@@ -102,14 +109,14 @@ class MadeChain:
         return kept[1]
 
 
-def _made(kept: Kept, first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> MadeChain:
+def _chain_for(kept: Kept, first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> KeptChain:
     """The chain of this key, decided at its first call."""
-    made = kept.chains.get(key)
-    if made is None:
+    kept_chain = kept.chains.get(key)
+    if kept_chain is None:
         if len(kept.chains) >= MAX_CLOSURES:
             kept.chains.clear()
-        made = kept.chains[key] = MadeChain(_problems(first, second, key))
-    return made
+        kept_chain = kept.chains[key] = KeptChain(_problems(first, second, key))
+    return kept_chain
 
 
 def _problems(first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> tuple[Problem, Problem] | None:
@@ -123,7 +130,7 @@ def _problems(first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> tup
 
 
 def _compute(
-    made: MadeChain,
+    kept_chain: KeptChain,
     x: torch.Tensor,
     first: torch.Tensor,
     second: torch.Tensor,
@@ -131,14 +138,14 @@ def _compute(
     kept: tuple[Kept | None, Kept | None],
 ) -> torch.Tensor:
     """The values only, of the present weights or the frozen ones."""
-    assert made.problems is not None
+    assert kept_chain.problems is not None
     fused = implementation(FUSED)
     packed = (
-        laid_out_weights(first, fused, made.problems[0], kept[0]),
-        laid_out_weights(second, fused, made.problems[1], kept[1]),
+        laid_out_weights(first, fused, kept_chain.problems[0], kept[0]),
+        laid_out_weights(second, fused, kept_chain.problems[1], kept[1]),
     )
     bias = bias if kept[1] is None else kept[1].present_bias(bias)
-    product = chain.product(made.problems, packed) if None in kept else made.product(packed)
+    product = chain.product(kept_chain.problems, packed) if None in kept else kept_chain.product(packed)
     return product(x.contiguous(), bias)
 
 
@@ -149,7 +156,7 @@ class _Chain(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401  (torch's context)
         pair: Pair,
-        made: MadeChain,
+        kept_chain: KeptChain,
         key: ProductKey,
         keep_intermediate: bool,
         *operands: Any,  # noqa: ANN401
@@ -168,7 +175,7 @@ class _Chain(torch.autograd.Function):
             between = multiply(x, first, None, False, key[0], key[3], kept=ctx.kept[0])
             y = multiply(between, second, bias, False, key[0], key[3], kept=ctx.kept[1])
         else:
-            y = _compute(made, *operands, ctx.kept)
+            y = _compute(kept_chain, x, first, second, bias, ctx.kept)
         again = needed[2] and between is None
         ctx.save_for_backward(
             x if needed[1] or again else None,
@@ -189,13 +196,25 @@ class _Chain(torch.autograd.Function):
         settings = False, algorithm, layout
         wanted = needed[0] or needed[1], needed[2], needed[3]
         gradient, second_gradient, bias_gradient = differentiate(
-            between if needed[2] else None, second, y_gradient, ctx.forms[1], ctx.bias_dtype, *settings,
-            wanted, ctx.kept[1],
+            between if needed[2] else None,
+            second,
+            y_gradient,
+            ctx.forms[1],
+            ctx.bias_dtype,
+            *settings,
+            wanted,
+            ctx.kept[1],
         )
         x_gradient = first_gradient = None
         if gradient is not None:
             x_gradient, first_gradient, _ = differentiate(
-                x if needed[1] else None, first if needed[0] else None, gradient, ctx.forms[0], None,
-                *settings, (needed[0], needed[1], False), ctx.kept[0],
+                x if needed[1] else None,
+                first if needed[0] else None,
+                gradient,
+                ctx.forms[0],
+                None,
+                *settings,
+                (needed[0], needed[1], False),
+                ctx.kept[0],
             )
         return None, None, None, None, x_gradient, first_gradient, second_gradient, bias_gradient

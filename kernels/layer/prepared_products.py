@@ -67,9 +67,7 @@ class LaidOutWeight:
         weights = weights.transpose(1, 2).contiguous() if key[-1] else weights
         return implementation.prepare_with_bias(problem, weights, bias.to(dtype))
 
-    def laid_out_for(
-        self, implementation: Implementation, problem: Problem, transposed: bool = False
-    ) -> Any:  # noqa: ANN401
+    def laid_out_for(self, implementation: Implementation, problem: Problem, transposed: bool = False) -> Any:  # noqa: ANN401
         """The weights as the products of an implementation read them, shared by all batches."""
         order = implementation.weight_order(problem, self.weight.device)
         key = (implementation.name, problem.precision, problem.layout, transposed, order)
@@ -221,7 +219,9 @@ def _is_worth_keeping(
 ) -> bool:
     """Whether the weight is likely to be used again, where comparing bytes costs less than laying it out."""
     is_stored_so = weight.dtype == STORAGE_DTYPES[problem.precision]
-    return _is_comparable(weight) and not (is_stored_so and implementation.reads_in_place(problem, transposed))
+    return _is_comparable(weight) and not (
+        is_stored_so and implementation.reads_in_place(problem, transposed)
+    )
 
 
 def _is_comparable(weight: torch.Tensor) -> bool:

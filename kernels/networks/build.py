@@ -56,13 +56,14 @@ def build_model(
     *,
     precision: Precision,
     device: torch.device | str = "cpu",
-    seed: int = 0,
+    weights: WeightSource | None = None,
 ) -> nn.Module:
-    """The network in eval mode without gradients, its chains frozen, its weights drawn from the seed.
+    """The network in eval mode without gradients, its chains frozen, its weights from a source.
 
-    Equal modules of different variants have equal weights.
+    Equal modules of different variants have equal weights: the same memory from one source in float32. The
+    source of seed 0 is the default.
     """
-    network = NETWORKS[model.name](variant, WeightSource(seed)).eval().requires_grad_(False)
+    network = NETWORKS[model.name](variant, weights or WeightSource(0)).eval().requires_grad_(False)
     network.to(device, STORAGE_DTYPES[precision])
     for module in network.modules():
         if isinstance(module, KSLinear):

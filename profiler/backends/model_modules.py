@@ -19,6 +19,7 @@ from kswatch.kernels.networks.build import (
     unsupported_reason,
 )
 from kswatch.kernels.networks.linear_share import linear_share
+from kswatch.kernels.networks.weights import WeightSource
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.backends.errors_of_output import compare
 from kswatch.profiler.devices.discovery import cpu_has_bf16
@@ -38,6 +39,7 @@ class ModelModules:
         self._device = device
         self._seed = seed
         self._model: Model = find_model(forward.model)
+        self._weights = WeightSource(0)
         self._parameters: dict[tuple[str, torch.Size], torch.Tensor] = {}
         self._truths: dict[str, torch.Tensor] = {}
         self._errors: dict[str, float] = {}
@@ -59,11 +61,15 @@ class ModelModules:
     def build(self, cell: ModelCell) -> nn.Module:
         """See `Modules`; parameters that another cell has already take no further memory."""
         network = build_model(
-            self._model, cell.variant, precision=self.problem.precision, device=self._device
+            self._model,
+            cell.variant,
+            precision=self.problem.precision,
+            device=self._device,
+            weights=self._weights,
         )
         for name, parameter in network.named_parameters():
             known = self._parameters.setdefault((name, parameter.shape), parameter.data)
-            if known is not parameter.data and torch.equal(known, parameter.data):
+            if known.data_ptr() != parameter.data_ptr() and torch.equal(known, parameter.data):
                 parameter.data = known
         return network
 

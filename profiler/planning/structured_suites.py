@@ -63,7 +63,8 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
     """The cells of a layer of this shape, the dense one first.
 
     Each family at each share of the dense parameters, by `fused` where that computes it; published chains
-    also in one pass and by `bmm`, and one size of `stl` also by torch alone, of some shapes in one pass as well.
+    also by `bmm`, and in one pass unless their intermediate is narrow; one size of `stl` also by torch alone,
+    of some shapes in one pass.
     """
     found: list[str] = []
     for structure in structures(in_features, out_features):
@@ -71,7 +72,9 @@ def layer_cells(in_features: int, out_features: int) -> tuple[str, ...]:
         chosen = FUSED if FUSED in known else known[0]
         found.append(cell_name(str(structure), chosen))
         if _is_published(structure):
-            found += [cell_name(str(structure), name) for name in (FUSED_CHAIN, USUAL_BASELINE)]
+            found.append(cell_name(str(structure), USUAL_BASELINE))
+            if as_chain(structure.size)[0].rows >= min(in_features, out_features):
+                found.append(cell_name(str(structure), FUSED_CHAIN))
         if structure.family_name == "stl" and structure.size == COMPARED_RANK:
             found.append(cell_name(str(structure), STL_BY_TORCH))
             if (in_features, out_features) in ONE_PASS_SHAPES:

@@ -134,23 +134,26 @@ class ProblemLoop:
                 run_events.add_run_event(self._store, self._run_id, "note", "kswatch", reason)
 
     def _measure(self, left: Sequence[WorkUnit], budget: TimeBudget) -> None:
+        """Measure the units in order of value; what does not fit the budget leaves its time to the next."""
         problems, cells = len(left), sum(len(one.implementations) for one in left)
         self._progress.begin(f"run {self._run_id}: {self._plan.suite}", problems, cells)
         self._read_canaries("start")
-        caps, expected_s = self._time_caps(left), 0.0
+        caps, expected_s, left_out = self._time_caps(left), 0.0, []
         for index, unit in enumerate(left):
             if index == problems // 2:
                 self._read_canaries("middle")
             slower = budget.spent_s / expected_s if expected_s else 0.0  # than expected so far
             if not budget.holds(slower * unit.seconds):
-                self._skip(left[index:], budget)
-                break
+                left_out.append(unit)
+                continue
             self._progress.starting(unit.problem)
             records = self._engine.measure(self._task(unit, caps.next_settings(left[index:])))
             new = [record for record in records if record.implementation in unit.implementations]
             self._record(new)
             self._progress.recorded(new)
             expected_s += unit.seconds
+        if left_out:
+            self._skip(left_out, budget)
         self._read_canaries("end")
 
     def _record(self, records: Sequence[MeasurementRecord]) -> None:

@@ -1,28 +1,32 @@
-"""Two factors in one pass of the CPU twin: for each tile of the batch, the intermediate stays in the cache."""
+"""Two factors in one pass of the CPU twin: the intermediate of each tile of the batch stays in the cache."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 
 from kswatch.errors import UsageError
 from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.fused.cpu_twin.twin import CPU, PRECISION_CODES, PackedWeights
-from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, Product, require_input, require_tensor
+from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, require_input, require_tensor
 from kswatch.kernels.pattern import check_chain
 from kswatch.kernels.problem import Problem
 
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_L2_BYTES = 1 << 20
 """Of a core's second-level cache, where the system does not say."""
-INTERMEDIATE_SHARE = 0.5
-"""Share of that cache for the intermediate; the other half is for weights, X, Y and packed rows."""
-WHOLE_TILES = 48
-"""Entries of a tile of the batch are a multiple of this where they can be: whole register tiles in
-`batch_first`, whole vectors in `batch_last`."""
+INTERMEDIATE_SHARE = 0.75
+"""Share of that cache for the intermediate of a tile."""
+GRAIN, FEWEST = 48, 96
+"""Entries of a tile of the batch are a multiple of the first, which fills register tiles, and at least the
+second: all weights are read again for each tile."""
+WIDE_BYTES, LAST_ENTRIES = 8 * 1024, 384
+"""In `batch_last` rows of a tile are short runs of memory, which costs more than the cache saves unless an
+entry's intermediate has so many bytes; then a tile has so many entries."""
 
 
 class PackedFactorStruct(ctypes.Structure):
@@ -46,22 +50,27 @@ class ChainStruct(ctypes.Structure):
 @cache
 def l2_bytes() -> int:
     """Bytes of a core's second-level cache."""
-    try:
-        return os.sysconf("SC_LEVEL2_CACHE_SIZE") or USUAL_L2_BYTES
-    except (OSError, ValueError):
-        return USUAL_L2_BYTES
+    for folder in sorted(CACHES.glob("index*")):
+        try:
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if level == "2" and kind != "Instruction" and size.endswith("K") and size[:-1].isdecimal():
+            return int(size[:-1]) * 1024
+    return USUAL_L2_BYTES
 
 
-def tile_entries(first: Problem) -> int:
-    """Entries of the batch whose intermediate fits the cache; the whole batch where not even a few would.
+def tile_size(first: Problem) -> int:
+    """Entries of the batch in a tile; all of them where two products one after the other are as fast.
 
     Args:
         first: The product of the right-most factor, whose output is the intermediate.
     """
-    fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // (first.pattern.rows * first.element_bytes)
-    if fitting < WHOLE_TILES:
-        return first.batch
-    return min(first.batch, fitting // WHOLE_TILES * WHOLE_TILES)
+    entry_bytes = first.pattern.rows * first.element_bytes
+    if first.layout == "batch_last":
+        return min(first.batch, LAST_ENTRIES) if entry_bytes >= WIDE_BYTES else first.batch
+    fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // entry_bytes // GRAIN * GRAIN
+    return min(first.batch, max(FEWEST, fitting))
 
 
 ChainProduct = Callable[..., torch.Tensor]
@@ -89,7 +98,7 @@ def product(
         *(PackedFactorStruct(one.plan.address, one.words.data_ptr()) for one in packed),
         PRECISION_CODES[first.precision],
         first.layout == "batch_last",
-        tile or tile_entries(first),
+        tile or tile_size(first),
     )
     multiply, address = packed[0].plan.functions.kswatch_twin_multiply_chain, ctypes.addressof(chain)
     dtype, batch, bias_shape = STORAGE_DTYPES[first.precision], first.batch, (second.pattern.rows,)

@@ -30,7 +30,7 @@ LEAST_S = 0.02
 
 @dataclass(frozen=True)
 class Row:
-    """One chain: milliseconds of two calls, and the ratios of their time to that of one pass and the bound."""
+    """One chain: milliseconds of two calls, the ratio of their time to that of one pass, and its bound."""
 
     patterns: tuple[Pattern, Pattern]
     batch: int
@@ -63,8 +63,10 @@ def measure(
         twin.lay_out(one, torch.randn(one.pattern.as_tuple()).to(dtype)) for one in (first, second)
     )
     x = torch.randn(first.input_shape).to(dtype)
-    one, other = (twin.product(problem, words) for problem, words in zip((first, second), packed, strict=True))
-    tile = tile or chain.tile_entries(first)
+    one, other = (
+        twin.product(problem, words) for problem, words in zip((first, second), packed, strict=True)
+    )
+    tile = tile or chain.tile_size(first)
     in_one_pass = chain.product((first, second), (packed[0], packed[1]), tile)
     between = one(x)
     copied = torch.empty_like(between)

@@ -9,7 +9,7 @@ import torch
 
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.catalogue import IMPLEMENTATIONS
-from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, LayerShape
+from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, FUSED_CHAIN, LayerShape
 from kswatch.kernels.families.catalogue import FAMILIES, Structure
 from kswatch.kernels.family_layers.build import build_layer, reference, unsupported_reason
 from kswatch.kernels.family_layers.projections import project
@@ -44,7 +44,25 @@ def test_every_family_is_tested_here_as_a_layer() -> None:
 
 def test_chains_are_computed_by_every_algorithm_of_a_layer_but_dense() -> None:
     names = {one.name for one in IMPLEMENTATIONS}
-    assert set(CHAIN_IMPLEMENTATIONS) - {"auto"} <= names - {"dense"}
+    assert set(CHAIN_IMPLEMENTATIONS) - {"auto", FUSED_CHAIN} <= names - {"dense"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_chain_in_one_pass_has_the_bits_of_its_factors(layout, made) -> None:
+    shape = LayerShape(24, 40, 70, "fp32", layout)
+    layers = [made("ks 2,6,12,1;1,20,6,2", shape, name) for name in ("fused", FUSED_CHAIN)]
+    (apart, x), (together, same) = layers
+    assert torch.equal(x, same) and torch.equal(apart(x), together(x))
+
+
+def test_a_chain_in_one_pass_is_unsupported_with_the_reason() -> None:
+    shape = LayerShape(24, 40, 70)
+    one, two = Structure.parse("ks 8,5,3,1"), Structure.parse("ks 2,6,12,1;1,20,6,2")
+    assert "one factor" in str(unsupported_reason(one, shape, FUSED_CHAIN, CPU))
+    assert two.unsupported_reason(shape, FUSED_CHAIN, "cuda").startswith(
+        "a chain in one pass is computed on CPUs"
+    )
+    assert unsupported_reason(two, shape, FUSED_CHAIN, CPU) is None
 
 
 def matrix_of(layer: torch.nn.Module) -> torch.Tensor:

@@ -165,7 +165,7 @@ def test_larger_batches_of_a_model_are_compared_with_bmm(alone):
     cells = ("ks 16,64,256,1;1,64,64,16/fused",)
     records = measured(replace(BLOCK, batch=2), cells, QUICK.for_models())
     (record,) = records.values()
-    assert 0 < record.relative_error < 3e-5
+    assert record.relative_error is not None and record.relative_error < 3e-5  # 0 where both sum alike
 
 
 def test_an_unknown_variant_is_a_usage_error():

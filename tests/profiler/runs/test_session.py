@@ -74,6 +74,19 @@ def test_cells_beyond_the_budget_are_skipped_with_a_reason_and_resumed(store, sc
     assert len(scripted.tasks) == 6
 
 
+def test_a_problem_that_fits_the_budget_no_more_leaves_room_for_shorter_ones(store, scripted, monkeypatch):
+    former = session.work_units
+
+    def with_a_long_one(*arguments):
+        units = former(*arguments)
+        return [replace(unit, seconds=1000.0 if index == 2 else 10.0) for index, unit in enumerate(units)]
+
+    monkeypatch.setattr(session, "work_units", with_a_long_one)
+    scripted.slow(10.0)
+    cut = run_suite(store, "ad_hoc", filters=FILTERS, budget_s=75.0, context=scripted.context())
+    assert (len(scripted.tasks), cut.by_status) == (5, {"ok": CELLS - 2, "skipped": 2})
+
+
 def test_a_stopped_run_is_interrupted_and_resumed_without_repeating_a_problem(store, scripted):
     scripted.script = raise_at(2, Stopped())
     stopped = run_suite(store, "ad_hoc", filters=FILTERS, context=scripted.context())

@@ -239,7 +239,7 @@ bool BatchLast<Element>::multiply(const float* packed, const void* x, void* y, c
 
 template <class Element>
 bool BatchLast<Element>::multiply_in_place(const void* weights, bool transposed, const void* x, void* y,
-                                           int64_t batch, int threads) const {
+                                           const Batch& batch, int threads) const {
   const float* first = static_cast<const float*>(weights);
   const int64_t product = shape.b * depth;
   const Rows rows = transposed ? Rows{first, 1, shape.b, product} : Rows{first, depth, 1, product};

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kswatch.errors import UsageError
-from kswatch.kernels.families.ks import PUBLISHED
 from kswatch.kernels.fused.cpu_twin import chain, twin
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
@@ -67,7 +66,7 @@ def poisoned(*sizes: object, **options: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-@pytest.mark.parametrize(("precision", "layout"), product(PRECISIONS, LAYOUTS))
+@pytest.mark.parametrize(("precision", "layout"), list(product(PRECISIONS, LAYOUTS)))
 def test_a_chain_gives_the_bits_of_two_products(name, precision, layout, threads) -> None:
     for batch in BATCHES:
         problems = problems_of(CHAINS[name], batch, precision, layout)
@@ -93,21 +92,35 @@ def test_any_chain_gives_the_bits_of_two_products(sizes, batch, tile, kind) -> N
     assert torch.equal(y, two_calls(problems, packed, bias, x))
 
 
-def test_the_intermediate_of_a_tile_fits_the_cache_or_there_is_one_tile() -> None:
-    for patterns, precision in product(PUBLISHED, PRECISIONS):
-        first = Problem(patterns[0], 25_088, precision, "batch_first")
-        entries = chain.tile_entries(first)
-        fits = entries * first.pattern.rows * first.element_bytes <= chain.l2_bytes()
-        assert fits or entries == first.batch
-        assert entries % chain.WHOLE_TILES == 0 or entries == first.batch
+@pytest.mark.parametrize(
+    ("l2_kb", "layout", "width", "entries"),
+    [
+        (2048, "batch_first", 1024, 384),
+        (2048, "batch_first", 4096, 96),
+        (512, "batch_first", 1024, 96),
+        (256, "batch_first", 4096, 96),
+        (2048, "batch_last", 1024, 4096),  # two products, one after the other
+        (2048, "batch_last", 4096, 384),
+    ],
+)
+def test_a_tile_is_chosen_by_the_cache_and_the_width(monkeypatch, l2_kb, layout, width, entries) -> None:
+    monkeypatch.setattr(chain, "l2_bytes", lambda: l2_kb * 1024)
+    pattern = Pattern(16, width // 16, 64, 1)
+    assert chain.tile_size(Problem(pattern, 4096, "fp32", layout)) == entries
+    assert chain.tile_size(Problem(pattern, 7, "fp32", layout)) == 7
 
 
-def test_a_tile_is_chosen_by_the_cache(monkeypatch) -> None:
-    wide = Problem(Pattern(16, 256, 64, 1), 4096, "fp32", "batch_first")  # 16 KB of intermediate an entry
-    monkeypatch.setattr(chain, "l2_bytes", lambda: 2 << 20)
-    assert chain.tile_entries(wide) == 48
-    monkeypatch.setattr(chain, "l2_bytes", lambda: 256 << 10)
-    assert chain.tile_entries(wide) == 4096  # in two passes
+def test_the_cache_of_this_machine_is_known_or_assumed(monkeypatch, tmp_path) -> None:
+    chain.l2_bytes.cache_clear()
+    assert 64 * 1024 <= chain.l2_bytes() <= 1 << 30
+    for folder, level, size in (("index0", "1", "48K"), ("index2", "2", "1280K")):
+        (tmp_path / folder).mkdir()
+        for name, text in (("level", level), ("type", "Unified"), ("size", size)):
+            (tmp_path / folder / name).write_text(f"{text}\n")
+    monkeypatch.setattr(chain, "CACHES", tmp_path)
+    assert chain.l2_bytes.__wrapped__() == 1280 * 1024
+    monkeypatch.setattr(chain, "CACHES", tmp_path / "nothing")
+    assert chain.l2_bytes.__wrapped__() == chain.USUAL_L2_BYTES
 
 
 def test_a_chain_that_is_none_is_refused() -> None:
