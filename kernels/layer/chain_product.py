@@ -74,7 +74,7 @@ def multiply_pair(
 def _is_plain_call(pair: Pair, operands: tuple[torch.Tensor | None, ...]) -> bool:
     """Whether nothing but the values of the two products can be expected of this call."""
     x = operands[0]
-    if x is None or x.dtype not in PRECISION_OF or not x.numel() or is_observed() or is_transformed():
+    if x is None or is_observed() or is_transformed() or x.dtype not in PRECISION_OF or not x.numel():
         return False
     plain = all(
         one is None or (is_plain(one) and one.dtype is x.dtype and one.device.type == "cpu")
