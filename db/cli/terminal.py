@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Control characters but tab and line feed, marks that reverse the direction of text, half characters."""
+MOST_DIGITS = 4
+"""Of a terminal's size."""
 _WORKFLOW_COMMAND = re.compile(r"^([ \t]*)(::|##\[|##vso\[|##teamcity\[)", re.MULTILINE)
 
 
@@ -112,7 +114,11 @@ class SafeStream:
 
 
 def protect_output() -> None:
-    """Escape what this process writes to stdout and stderr from now on."""
+    """Escape what this process writes to stdout and stderr from now on, and forget sizes that are none."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not (size.isascii() and size.isdecimal() and len(size) <= MOST_DIGITS):
+            del os.environ[name]  # libraries take any digits, "²" too, for a number
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None or isinstance(stream, SafeStream):

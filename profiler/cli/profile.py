@@ -42,6 +42,8 @@ app.add_typer(tune_commands.app)
 app.add_typer(worker_commands.app)
 
 EXIT_INCORRECT = 1
+MOST_DIGITS = 9
+"""Of the number of a run."""
 FILTERS = ("pattern", "layer", "model", "batch", "precision", "layout", "problem", "implementation")
 
 
@@ -218,8 +220,10 @@ def _resume(
 ) -> RunResult:
     from kswatch.profiler.runs.session import resume
 
-    if number is not None and not number.isdigit():
-        raise UsageError(f"--resume takes the number of a run, not {number!r}; `kswatch runs` lists them")
+    if number is not None and not (number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS):
+        raise UsageError(
+            f"--resume takes the number of a run, not {number[:60]!r}; `kswatch runs` lists them"
+        )
     run_id = int(number) if number else None
     return resume(store, run_id, device=device, budget_s=budget_s, context=context)
 

@@ -97,6 +97,14 @@ def test_an_ascii_terminal_shows_everything(named, tmp_path):
     assert done.stdout.isascii()
 
 
+@pytest.mark.parametrize("size", ["²", "-1", "", "9" * 30, "80x", "٣٠"])
+def test_a_size_of_the_terminal_that_is_none_is_forgotten(named, size, tmp_path):
+    run = [sys.executable, "-m", "kswatch", "db", "stats"]
+    environment = named | {"COLUMNS": size, "LINES": size}
+    done = subprocess.run(run, env=environment, capture_output=True, cwd=tmp_path, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("command", [["runs", "--json"], ["--help"], ["summary"]])
 def test_a_full_disk_behind_the_output_is_one_sentence(named, command, tmp_path):
