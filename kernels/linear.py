@@ -43,8 +43,8 @@ class KSLinear(nn.Module):
     per device, precision and bucket of batch sizes, up to each power of two. On a CPU both, and
     `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
     stays in the cache, and the bits are those of two products. Three factors and more are paired from the
-    first on. For a gradient the intermediate is computed again, unless `keep_intermediate`, which costs its
-    memory. All algorithms have gradients. float32 is multiplied in TF32 if torch's switch allows it; float64
+    first on. Where a gradient is wanted the factors are multiplied one after the other. All algorithms have
+    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64
     by the definition, whatever the algorithm. Under autocast the layer computes in autocast's dtype, as
     `nn.Linear` does.
 
@@ -69,7 +69,6 @@ class KSLinear(nn.Module):
         layout: Layout = "batch_first",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        keep_intermediate: bool = False,
     ) -> None:
         super().__init__()
         self.patterns = _chain(patterns)
@@ -78,7 +77,7 @@ class KSLinear(nn.Module):
         if algorithm not in LAYER_ALGORITHMS:
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
-        self.algorithm, self.layout, self.keep_intermediate = algorithm, layout, keep_intermediate
+        self.algorithm, self.layout = algorithm, layout
         self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
@@ -217,21 +216,15 @@ class KSLinear(nn.Module):
 
     def _multiply(self, y: torch.Tensor) -> torch.Tensor:
         """The factors and the bias applied to a matrix, two factors in one pass where that is possible."""
-        algorithm, layout, remaining = (
-            self.algorithm,
-            self.layout,
-            [*zip(self.factors, self.biases(), strict=True)],
-        )
-        while remaining:
-            (first, bias), *remaining = remaining
-            pair = None
-            if remaining and not is_compiling():
-                second, last_bias = remaining[0]
-                pair = multiply_pair((first, second), y, algorithm, layout, last_bias, self.keep_intermediate)
-            if pair is None:
-                y = first(y, algorithm, layout, bias)
-            else:
-                y, remaining = pair, remaining[1:]
+        algorithm, layout, place = self.algorithm, self.layout, 0
+        factors = list(zip(self.factors, self.biases(), strict=True))
+        while place < len(factors):
+            (factor, bias), following = factors[place], factors[place + 1 : place + 2]
+            in_pair = None
+            if following and bias is None and not is_compiling():
+                in_pair = multiply_pair((factor, following[0][0]), y, algorithm, layout, following[0][1])
+            y = factor(y, algorithm, layout, bias) if in_pair is None else in_pair
+            place += 1 if in_pair is None else 2
         return y
 
     def freeze(self) -> KSLinear:

@@ -105,8 +105,10 @@ class Kept:
         """The same for other layers with this factor."""
         self.live: dict[Hashable, LiveProduct] = {}
         """Products that read weights where they lie and hold none."""
-        self.chains: dict[ProductKey, Any] = {}
-        """What `chain_product` made of this factor and the one before it."""
+        self.chain: Any = None
+        """The products of this factor and the one before it in one pass: a `Chain` of `chain_product`."""
+        self.chain_problems: dict[Hashable, Any] = {}
+        """The problems of each kind of chain; None where the two are multiplied one after the other."""
 
     def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Use copies in place of these tensors from now on."""
@@ -136,6 +138,13 @@ class Kept:
         # other tensors in place of a frozen weight, by `functional_call` or assignment, are used as they are
         return copy if source is None and have_equal_bytes(weight, copy.weight) else None
 
+    def copy_of(self, weight: torch.Tensor) -> LaidOutWeight | None:
+        """The valid copy, made where the weight can be compared with it; None for substituted weights."""
+        copy = self.valid_copy(weight)
+        if copy is None and self.source is None and _is_comparable(weight):
+            copy = self.copy = LaidOutWeight(_copied(weight))
+        return copy
+
     def present_weight(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight, or its copy if it is frozen."""
         source, copy = self.source, self.copy
@@ -151,25 +160,6 @@ class Kept:
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         """A copied or unpickled layer has weights of its own."""
         return Kept, ()
-
-
-def laid_out_weights(
-    weight: torch.Tensor, implementation: Implementation, problem: Problem, kept: Kept | None
-) -> Any:  # noqa: ANN401
-    """A weight's present or frozen values as the products of an implementation read them.
-
-    Args:
-        weight: Of shape (a, b, c, d).
-        implementation: For whose products.
-        problem: One of them.
-        kept: What is kept of the weight, and where to keep more; None where it is about to change.
-    """
-    copy = None if kept is None else kept.valid_copy(weight)
-    if copy is None and kept is not None and kept.source is None and _is_comparable(weight):
-        kept.copy = copy = LaidOutWeight(_copied(weight))
-    if copy is not None:
-        return copy.laid_out_for(implementation, problem)
-    return implementation.lay_out(problem, weight.detach().resolve_neg().contiguous())
 
 
 def _copied(weight: torch.Tensor) -> torch.Tensor:

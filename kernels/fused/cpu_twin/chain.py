@@ -60,17 +60,19 @@ def l2_bytes() -> int:
     return USUAL_L2_BYTES
 
 
-def tile_size(first: Problem) -> int:
-    """Entries of the batch in a tile; all of them where two products one after the other are as fast.
+def tile_size(first: Problem) -> int | None:
+    """Entries of the batch in a tile; None where two products one after the other are as fast.
 
     Args:
         first: The product of the right-most factor, whose output is the intermediate.
     """
     entry_bytes = first.pattern.rows * first.element_bytes
-    if first.layout == "batch_last":
-        return min(first.batch, LAST_ENTRIES) if entry_bytes >= WIDE_BYTES else first.batch
-    fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // entry_bytes // GRAIN * GRAIN
-    return min(first.batch, max(FEWEST, fitting))
+    if first.layout == "batch_first":
+        fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // entry_bytes // GRAIN * GRAIN
+        return min(first.batch, max(FEWEST, fitting))
+    if first.batch > LAST_ENTRIES and entry_bytes < WIDE_BYTES:
+        return None
+    return min(first.batch, LAST_ENTRIES)
 
 
 ChainProduct = Callable[..., torch.Tensor]
@@ -85,7 +87,7 @@ def product(
     Args:
         problems: Of the right-most factor, then of the other.
         packed: The weights of both, from `twin.lay_out`.
-        tile: Entries of the batch at once; the number for this CPU's cache by default.
+        tile: Entries of the batch at once; `tile_size`, or all of them, by default.
 
     Raises:
         UsageError: the problems are no chain.
@@ -98,7 +100,7 @@ def product(
         *(PackedFactorStruct(one.plan.address, one.words.data_ptr()) for one in packed),
         PRECISION_CODES[first.precision],
         first.layout == "batch_last",
-        tile or tile_size(first),
+        tile or tile_size(first) or first.batch,
     )
     multiply, address = packed[0].plan.functions.kswatch_twin_multiply_chain, ctypes.addressof(chain)
     dtype, batch, bias_shape = STORAGE_DTYPES[first.precision], first.batch, (second.pattern.rows,)

@@ -1,9 +1,11 @@
-"""Layers whose factors are multiplied in one pass: the bits and gradients of one factor after the other."""
+"""Layers whose factors are multiplied in one pass: the bits of one factor after the other, in any state."""
 
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from itertools import product
 from unittest.mock import patch
 
@@ -26,11 +28,11 @@ CHAINS = {
 KINDS = list(product(("batch_first", "batch_last"), (torch.float32, torch.bfloat16, torch.float16)))
 
 
-def pair_of_layers(name: str = "two", layout: str = "batch_first", dtype=torch.float32, **options):
+def pair_of_layers(name: str = "two", layout: str = "batch_first", dtype=torch.float32):
     """The same layer by one factor after the other, and in one pass."""
     torch.manual_seed(1)
     apart = KSLinear(CHAINS[name], algorithm="fused", layout=layout, dtype=dtype)
-    together = KSLinear(CHAINS[name], algorithm="fused_chain", layout=layout, dtype=dtype, **options)
+    together = KSLinear(CHAINS[name], algorithm="fused_chain", layout=layout, dtype=dtype)
     together.load_state_dict(apart.state_dict())
     return apart, together
 
@@ -47,8 +49,8 @@ def passes():
     calls = []
     former = chain.product
 
-    def counted(problems, packed, tile=None):
-        multiply = former(problems, packed, tile)
+    def counted(problems, packed):
+        multiply = former(problems, packed)
 
         def call(*operands):
             calls.append(problems)
@@ -64,64 +66,44 @@ def passes():
 @pytest.mark.parametrize(("layout", "dtype"), KINDS)
 def test_one_pass_gives_the_bits_of_one_factor_after_the_other(name, layout, dtype, passes) -> None:
     apart, together = pair_of_layers(name, layout, dtype)
+    batches = (1, 5, 70, 300)  # in batch_last, more entries would take one pass only of wider intermediates
     with torch.no_grad():
-        for batch in (1, 5, 70, 300):
+        for batch in batches:
             x = an_input(apart, batch)
             assert torch.equal(together(x), apart(x))
-    assert len(passes) == 4 * (len(CHAINS[name]) // 2)
+    assert len(passes) == len(batches) * (len(CHAINS[name]) // 2)
 
 
-@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize(("layout", "dtype"), KINDS)
-def test_gradients_are_those_of_one_factor_after_the_other(layout, dtype, keep, passes) -> None:
+def test_gradients_are_those_of_one_factor_after_the_other(layout, dtype, passes) -> None:
     found = []
-    for layer in pair_of_layers("three", layout, dtype, keep_intermediate=keep):
+    for layer in pair_of_layers("three", layout, dtype):
         x = an_input(layer).requires_grad_()
         y = layer(x)
-        y.float().square().sum().backward()
-        found.append([y, x.grad, *(parameter.grad for parameter in layer.parameters())])
+        first = torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()], create_graph=True)
+        second = torch.autograd.grad(sum(one.float().square().sum() for one in first), x)
+        found.append([y, *first, *second])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
-    assert len(passes) == (0 if keep else 1)
+    assert passes == []
 
 
-@pytest.mark.parametrize("wanted", list(product((False, True), repeat=4))[1:])
-def test_only_wanted_gradients_are_computed(wanted) -> None:
-    found = []
-    for layer in pair_of_layers():
-        x = an_input(layer)
-        operands = [x, *(factor.weight for factor in layer.factors), layer.bias]
-        for operand, needed in zip(operands, wanted, strict=True):
-            operand.requires_grad_(needed)
-        layer(x).square().sum().backward()
-        assert [operand.grad is not None for operand in operands] == list(wanted)
-        found.append([operand.grad for operand in operands if operand.grad is not None])
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
-
-
-def test_gradients_of_gradients_are_those_of_one_factor_after_the_other() -> None:
-    found = []
-    for layer in pair_of_layers():
-        x = an_input(layer, 9).requires_grad_()
-        (gradient,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
-        gradient.square().sum().backward()
-        found.append([x.grad, *(factor.weight.grad for factor in layer.factors)])
-    assert all(torch.allclose(one, other, rtol=1e-4) for one, other in zip(*found, strict=True))
-
-
-def test_a_recomputed_intermediate_is_not_kept_for_the_gradient() -> None:
-    kept_bytes = []
-    for keep in (False, True):
-        _, layer = pair_of_layers(keep_intermediate=keep)
-        sizes: list[int] = []
-
-        def count(tensor: torch.Tensor, sizes=sizes) -> torch.Tensor:
-            sizes.append(tensor.nbytes if tensor.dim() == 2 else 0)  # activations, not weights
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            layer(an_input(layer))
-        kept_bytes.append(sum(sizes))
-    assert kept_bytes[1] - kept_bytes[0] == 70 * 768 * 4
+@pytest.mark.parametrize("wanted", ["x", "first", "second", "bias"])
+def test_one_pass_is_left_where_any_gradient_is_wanted(wanted, passes) -> None:
+    _, layer = pair_of_layers()
+    layer.requires_grad_(False)
+    x = an_input(layer)
+    operands = {
+        "x": x,
+        "bias": layer.bias,
+        "first": layer.factors[0].weight,
+        "second": layer.factors[1].weight,
+    }
+    operands[wanted].requires_grad_()
+    layer(x).sum().backward()
+    assert operands[wanted].grad is not None and passes == []
+    with torch.no_grad():
+        layer(x)
+    assert len(passes) == 1
 
 
 def test_changed_weights_are_used_and_frozen_ones_are_not_changed() -> None:
@@ -198,14 +180,104 @@ def test_transforms_and_autocast_give_what_they_gave() -> None:
         assert torch.equal(together(x), apart(x)) and together(x).dtype is torch.bfloat16
 
 
-def test_copies_and_pickles_keep_the_arguments_and_nothing_else() -> None:
-    apart, together = pair_of_layers(keep_intermediate=True)
+def test_copies_and_pickles_compute_the_same() -> None:
+    apart, together = pair_of_layers()
     x = an_input(apart)
     with torch.no_grad():
         together(x)
         for other in (copy.deepcopy(together), pickle.loads(pickle.dumps(together))):
-            assert other.keep_intermediate and not other.factors[1].kept.chains
+            assert other.factors[1].kept.chain is None
             assert torch.equal(other(x), apart(x))
+
+
+def test_a_second_factor_may_be_shared_by_chains_with_other_first_ones() -> None:
+    apart, together = pair_of_layers()
+    others = [
+        KSLinear([(4, 192, 256, 1), (1, 96, 256, 3)], algorithm=one.algorithm) for one in (apart, together)
+    ]
+    others[1].load_state_dict(others[0].state_dict())
+    for one, other in zip((apart, together), others, strict=True):
+        other.factors[1] = one.factors[1]
+    x, y = an_input(apart), an_input(others[0])
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(together(x), apart(x)) and torch.equal(others[1](y), others[0](y))
+
+
+def test_products_of_earlier_weights_are_freed(passes) -> None:
+    _, layer = pair_of_layers()
+    earlier = []
+    with torch.no_grad():
+        for batch in range(1, 9):
+            layer(an_input(layer, batch))
+            earlier.append(weakref.ref(layer.factors[0].kept.copy))
+            layer.factors[0].weight.data.add_(1)
+            layer.factors[1].weight.data.add_(1)
+    gc.collect()
+    assert len(passes) == 8 and [one() is not None for one in earlier] == [False] * 7 + [True]
+
+
+def test_more_batches_than_are_kept_are_all_right(monkeypatch) -> None:
+    monkeypatch.setattr(chain_product, "MAX_CLOSURES", 3)
+    apart, together = pair_of_layers()
+    with torch.no_grad():
+        for batch in (*range(1, 9), *range(1, 9)):
+            x = an_input(apart, batch)
+            assert torch.equal(together(x), apart(x))
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (1, 288), (288,)])
+def test_a_bias_that_broadcasts_is_added(shape) -> None:
+    apart, together = pair_of_layers()
+    x = an_input(apart)
+    for layer in (apart, together):
+        layer.bias = torch.nn.Parameter(torch.full(shape, 2.0))
+    with torch.no_grad():
+        assert torch.equal(together(x), apart(x))
+
+
+class Biased(KSLinear):
+    """A layer that adds a bias to the intermediate, too."""
+
+    def biases(self) -> list[torch.Tensor | None]:
+        return [torch.ones(768), self.bias]
+
+
+def test_a_bias_of_the_first_factor_is_added() -> None:
+    found = []
+    for layer in pair_of_layers():
+        layer.__class__ = Biased
+        with torch.no_grad():
+            found.append(layer(an_input(layer)))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    "place", ["kswatch.kernels.layer.factor.KSFactor.forward", "torch.nn.Module.__call__"]
+)
+def test_what_replaces_the_call_of_factors_is_called(place) -> None:
+    _, layer = pair_of_layers()
+    called = []
+    owner, name = place.rsplit(".", 1)
+    kind = chain_product.KSFactor if name == "forward" else torch.nn.Module
+    former = getattr(kind, name)
+
+    def counted(module, *arguments, **options):
+        called.append(type(module).__name__)
+        return former(module, *arguments, **options)
+
+    with patch.object(kind, name, counted), torch.no_grad():
+        layer(an_input(layer))
+    assert called.count("KSFactor") == 2, owner
+
+
+@pytest.mark.parametrize(("batch", "count"), [(384, 1), (385, 0)])
+def test_a_narrow_intermediate_is_not_for_one_pass_in_batch_last(batch, count, passes) -> None:
+    apart, together = pair_of_layers(layout="batch_last")
+    x = an_input(apart, batch)
+    with torch.no_grad():
+        assert torch.equal(together(x), apart(x))
+    assert len(passes) == count
 
 
 @pytest.mark.parametrize("batch", [0, 1])

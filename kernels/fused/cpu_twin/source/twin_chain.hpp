@@ -21,6 +21,9 @@ struct ChainPlan {
   int64_t tile;
 };
 
+// The words of an intermediate that a thread keeps for the next call.
+constexpr int64_t kKeptWords = 1024 * 1024;
+
 // The calling thread's intermediate.
 inline Room& intermediate_of_thread() {
   static thread_local Room room;
@@ -52,7 +55,9 @@ struct ChainPass {
   bool run_tile(Range entries, const void* x, void* y, int threads) const {
     const Shape &first = chain.first.plan->shape, &second = chain.second.plan->shape;
     const int64_t count = entries.size(), bytes = int64_t(sizeof(Element));
-    float* const between = intermediate_of_thread().of(divide_up(first.rows() * count * bytes, 4));
+    const int64_t words = divide_up(first.rows() * count * bytes, 4);
+    const Words own = words > kKeptWords ? allocate_words(words) : Words();
+    float* const between = words > kKeptWords ? own.get() : intermediate_of_thread().of(words);
     if (!between) return false;
     const Element* from = static_cast<const Element*>(x) + start(entries, first.columns());
     Element* to = static_cast<Element*>(y) + start(entries, second.rows());
