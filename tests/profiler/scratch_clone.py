@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXTRA_PASS = "  static_cast<const Plan*>(plan)->multiply(packed, x, y, batch, threads);\n"
+EXTRA_PASS = "  static_cast<const Plan*>(plan)->multiply(packed, x, y, Batch::whole(batch), threads);\n"
 
 
 def make(folder: Path) -> Path:
@@ -51,5 +51,5 @@ def kswatch(folder: Path, *arguments: str, **options) -> subprocess.CompletedPro
 
 
 def plant_extra_pass(folder: Path, subject: str = "an extra pass") -> str:
-    line = "  return static_cast<const Plan*>(plan)->multiply(packed, x, y, batch, threads);\n"
+    line = "  return static_cast<const Plan*>(plan)->multiply(packed, x, y, Batch::whole(batch), threads);\n"
     return change(folder, "kernels/fused/cpu_twin/source/twin.cpp", line, EXTRA_PASS + line, subject)

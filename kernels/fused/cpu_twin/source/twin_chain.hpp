@@ -14,7 +14,7 @@ struct PackedFactor {
   }
 };
 
-// The right-most factor comes first. A tile is a number of entries of the batch, in whole vectors.
+// The right-most factor comes first. A tile is a number of entries of the batch.
 struct ChainPlan {
   PackedFactor first, second;
   int32_t precision, batch_last;
