@@ -24,9 +24,9 @@ INTERMEDIATE_SHARE = 0.75
 GRAIN, FEWEST = 48, 96
 """Entries of a tile of the batch are a multiple of the first, which fills register tiles, and at least the
 second: all weights are read again for each tile."""
-WIDE_BYTES, LAST_ENTRIES = 8 * 1024, 384
-"""In `batch_last` rows of a tile are short runs of memory, which costs more than the cache saves unless an
-entry's intermediate has so many bytes; then a tile has so many entries."""
+LAST_ENTRIES = 384
+"""In `batch_last` rows of a tile are short runs of memory, which costs more than the cache saves: only
+batches of so few entries, for which one call instead of two counts, take one pass there."""
 
 
 class PackedFactorStruct(ctypes.Structure):
@@ -66,13 +66,11 @@ def tile_size(first: Problem) -> int | None:
     Args:
         first: The product of the right-most factor, whose output is the intermediate.
     """
-    entry_bytes = first.pattern.rows * first.element_bytes
     if first.layout == "batch_first":
+        entry_bytes = first.pattern.rows * first.element_bytes
         fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // entry_bytes // GRAIN * GRAIN
         return min(first.batch, max(FEWEST, fitting))
-    if first.batch > LAST_ENTRIES and entry_bytes < WIDE_BYTES:
-        return None
-    return min(first.batch, LAST_ENTRIES)
+    return first.batch if first.batch <= LAST_ENTRIES else None
 
 
 ChainProduct = Callable[..., torch.Tensor]

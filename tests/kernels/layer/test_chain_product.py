@@ -66,7 +66,7 @@ def passes():
 @pytest.mark.parametrize(("layout", "dtype"), KINDS)
 def test_one_pass_gives_the_bits_of_one_factor_after_the_other(name, layout, dtype, passes) -> None:
     apart, together = pair_of_layers(name, layout, dtype)
-    batches = (1, 5, 70, 300)  # in batch_last, more entries would take one pass only of wider intermediates
+    batches = (1, 5, 70, 300)  # in batch_last, more entries than 384 are not for one pass
     with torch.no_grad():
         for batch in batches:
             x = an_input(apart, batch)
@@ -272,7 +272,7 @@ def test_what_replaces_the_call_of_factors_is_called(place) -> None:
 
 
 @pytest.mark.parametrize(("batch", "count"), [(384, 1), (385, 0)])
-def test_a_narrow_intermediate_is_not_for_one_pass_in_batch_last(batch, count, passes) -> None:
+def test_only_small_batches_are_for_one_pass_in_batch_last(batch, count, passes) -> None:
     apart, together = pair_of_layers(layout="batch_last")
     x = an_input(apart, batch)
     with torch.no_grad():
