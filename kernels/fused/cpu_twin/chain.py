@@ -24,7 +24,7 @@ INTERMEDIATE_SHARE = 0.75
 GRAIN, FEWEST = 48, 96
 """Entries of a tile of the batch are a multiple of the first, which fills register tiles, and at least the
 second: all weights are read again for each tile."""
-LAST_ENTRIES = 384
+LARGEST_BATCH_LAST = 384
 """In `batch_last` rows of a tile are short runs of memory, which costs more than the cache saves: only
 batches of so few entries, for which one call instead of two counts, take one pass there."""
 
@@ -70,7 +70,7 @@ def tile_size(first: Problem) -> int | None:
         entry_bytes = first.pattern.rows * first.element_bytes
         fitting = int(INTERMEDIATE_SHARE * l2_bytes()) // entry_bytes // GRAIN * GRAIN
         return min(first.batch, max(FEWEST, fitting))
-    return first.batch if first.batch <= LAST_ENTRIES else None
+    return first.batch if first.batch <= LARGEST_BATCH_LAST else None
 
 
 ChainProduct = Callable[..., torch.Tensor]
