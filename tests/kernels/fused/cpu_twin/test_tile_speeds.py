@@ -47,6 +47,20 @@ def test_a_tile_that_spills_is_replaced_by_the_fastest_other_one(layout: Layout,
     assert limits.sizes("bf16", layout) == largest
 
 
+def test_a_tile_that_was_disturbed_once_is_not_replaced(tmp_path: Path):
+    largest, disturbed = LIMITS.largest("batch_last"), []
+
+    def speed(precision: int, rows: int, vectors: int, period: int) -> float:
+        if (precision, rows, vectors) == (0, *largest) and not disturbed:
+            disturbed.append(True)
+            return 5
+        return 10 + 0.01 * rows * vectors
+
+    functions = SimpleNamespace(kswatch_twin_speed=speed)
+    assert slow_tiles(functions, tmp_path / "twin.so", LIMITS) == ()
+    assert disturbed
+
+
 def test_no_tile_is_faster_than_registers_alone(one_thread):
     loaded = twin.require_twin()
     largest = loaded.limits.largest("batch_first")
