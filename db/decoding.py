@@ -20,6 +20,10 @@ It may refuse one by raising `DecodeError`.
 """
 
 
+MOST_DIGITS = 18
+"""Of a whole number that a store holds."""
+
+
 class DecodeError(ValueError):
     """A field that is unknown, missing, or has a value that it cannot have; the message names it."""
 
@@ -187,3 +191,8 @@ def read_json(text: str | bytes) -> Any:  # noqa: ANN401  (any value of JSON)
         return json.loads(text)
     except (ValueError, RecursionError):
         raise DamagedValueError("JSON", text) from None
+
+
+def whole_number(text: str, most_digits: int = MOST_DIGITS) -> int | None:
+    """The number that a text of ASCII digits is; None for another text, and for one with more digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= most_digits else None

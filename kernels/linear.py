@@ -44,9 +44,8 @@ class KSLinear(nn.Module):
     `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
     stays in the cache, and the bits are those of two products. Three factors and more are paired from the
     first on. Where a gradient is wanted the factors are multiplied one after the other. All algorithms have
-    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64
-    by the definition, whatever the algorithm. Under autocast the layer computes in autocast's dtype, as
-    `nn.Linear` does.
+    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition, whatever
+    the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
     Each call uses the weights as they are then, however they were changed: by a fused optimiser, a
     collective, through `.data`, NumPy or another process. `freeze` keeps products of the present weights.

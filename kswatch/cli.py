@@ -29,6 +29,7 @@ try:
     from kswatch.composition import compose
     from kswatch.db.cli.terminal import protect_output
     from kswatch.errors import KswatchError, StoreError, shorten
+    from kswatch.profiler.signals import EXIT_INTERRUPTED
     from kswatch.services import Services
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("kswatch."):
@@ -41,8 +42,6 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 EXIT_INTERNAL = 4
-EXIT_INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells have it; typer returns it, too."""
 _composed: list[Services] = []
 """The services of the command that runs, once its options are read."""
 LONGEST_SENTENCE = 2_000
@@ -106,7 +105,7 @@ def main() -> None:
     protect_output()
     try:
         code = app(standalone_mode=False)
-        if code == EXIT_INTERRUPTED:
+        if code == EXIT_INTERRUPTED:  # typer's own handling of Ctrl-C
             raise KeyboardInterrupt
         sys.stdout.flush()
     except KswatchError as error:

@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ CHATTY: Final = ("apscheduler", "asyncio", "dask", "distributed", "sqlalchemy", 
 """Loggers of libraries whose warnings are logged, but nothing below."""
 INTERRUPTED_AGAIN_AFTER_S: Final = 0.01
 """Until then, a finalizer that swallowed an interrupt has returned."""
+_former_hook: list[Callable[[Any], Any]] = []
 
 _fields: ContextVar[dict[str, Any]] = ContextVar("kswatch_log_fields", default={})  # noqa: B039  (never changed)
 
@@ -63,16 +64,18 @@ def expect_interrupt() -> None:
     """
     if logging.lastResort is not None and _is_no_interrupt not in logging.lastResort.filters:
         logging.lastResort.addFilter(_is_no_interrupt)
-    former = sys.unraisablehook
+    if sys.unraisablehook is not _repeat_interrupt:
+        _former_hook[:] = [sys.unraisablehook]
+        sys.unraisablehook = _repeat_interrupt
 
-    def repeat(ignored: sys.UnraisableHookArgs) -> None:
-        if issubclass(ignored.exc_type, KeyboardInterrupt):
-            main = threading.main_thread().ident
-            threading.Timer(INTERRUPTED_AGAIN_AFTER_S, signal.pthread_kill, (main, signal.SIGINT)).start()
-        else:
-            former(ignored)
 
-    sys.unraisablehook = repeat
+def _repeat_interrupt(ignored: sys.UnraisableHookArgs) -> None:
+    """Send an interrupt that a finalizer swallowed again; anything else is left to the former hook."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        main = threading.main_thread().ident
+        threading.Timer(INTERRUPTED_AGAIN_AFTER_S, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        _former_hook[0](ignored)
 
 
 def _is_no_interrupt(record: logging.LogRecord) -> bool:

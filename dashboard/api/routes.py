@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kswatch.dashboard.data.store import database_url, open_read_only
-from kswatch.dashboard.formatting.numbers import whole_number
+from kswatch.db.decoding import whole_number
 from kswatch.db.json_text import to_json_text
 from kswatch.db.machine_reads.prometheus import CONTENT_TYPE, prometheus_text
 from kswatch.db.machine_reads.rows import alert_rows, run_rows, series_rows

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from kswatch.dashboard.auth.attempts import Attempts, Network, client_of
 from kswatch.dashboard.auth.settings import Tokens
+from kswatch.db.decoding import whole_number
 
 READ_METHODS = ("GET", "HEAD")
 OPEN_PATHS = frozenset({"/healthz"})
@@ -146,9 +147,8 @@ def _bearer(connection: HTTPConnection) -> str | None:
 
 def _is_too_large(connection: HTTPConnection) -> bool:
     """Whether the request announces a large body, or does not announce its length."""
-    length = connection.headers.get("content-length", "0")
-    announced = length.isascii() and length.isdigit() and len(length) < 10
-    return not announced or int(length) > LARGEST_BODY_BYTES or "transfer-encoding" in connection.headers
+    length = whole_number(connection.headers.get("content-length", "0"))
+    return length is None or length > LARGEST_BODY_BYTES or "transfer-encoding" in connection.headers
 
 
 def _error(status: int, message: str, **headers: str) -> Response:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 
 from kswatch.dashboard.formatting.labels import literal
-from kswatch.dashboard.formatting.numbers import whole_number
+from kswatch.db.decoding import whole_number
 
 T = TypeVar("T")
 

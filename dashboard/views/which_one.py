@@ -17,8 +17,8 @@ from kswatch.dashboard.components.panels import (
 from kswatch.dashboard.data import queries as cached_queries
 from kswatch.dashboard.data.layer_ranking import layer_ranking
 from kswatch.dashboard.formatting.labels import WORDS, count, device_names, ratio
-from kswatch.dashboard.formatting.numbers import whole_number
 from kswatch.dashboard.views.requests.measure_here import show_measurement
+from kswatch.db.decoding import whole_number
 from kswatch.db.queries.basic import DeviceRow
 from kswatch.db.records import LAYOUTS, PRECISIONS
 from kswatch.errors import UsageError

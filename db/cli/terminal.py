@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from kswatch.db.decoding import whole_number
 from kswatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,8 +117,7 @@ class SafeStream:
 def protect_output() -> None:
     """Escape what this process writes to stdout and stderr from now on, and forget sizes that are none."""
     for name in ("COLUMNS", "LINES"):
-        size = os.environ.get(name, "1")
-        if not (size.isascii() and size.isdecimal() and len(size) <= MOST_DIGITS):
+        if name in os.environ and whole_number(os.environ[name], MOST_DIGITS) is None:
             del os.environ[name]  # libraries take any digits, "²" too, for a number
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
-from kswatch.declared.implementations import names_in_chains
+from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Layout, Precision, Problem
@@ -21,8 +21,6 @@ GRAIN = 8
 
 FACTOR_IMPLEMENTATIONS = ("fused", *names_in_chains(), "auto")
 """Algorithms by which the factors of a chain are computed; `auto` chooses one for each."""
-FUSED_CHAIN = "fused_chain"
-"""Two factors of a chain in one pass, each by `fused`."""
 CHAIN_IMPLEMENTATIONS = (*FACTOR_IMPLEMENTATIONS, FUSED_CHAIN)
 """Algorithms of `KSLinear` by which a chain is computed."""
 

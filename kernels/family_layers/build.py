@@ -8,9 +8,10 @@ from math import sqrt
 import torch
 from torch import nn
 
+from kswatch.declared.implementations import FUSED_CHAIN
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.catalogue import implementation as find_implementation
-from kswatch.kernels.families.base import FUSED_CHAIN, ChainFamily, LayerShape
+from kswatch.kernels.families.base import ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
 from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
 from kswatch.kernels.family_layers.dense_layer import DenseLayer

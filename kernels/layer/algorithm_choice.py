@@ -12,12 +12,13 @@ from itertools import islice
 
 import torch
 
+from kswatch.declared.implementations import FUSED_CHAIN
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.heuristics.learned import SMALL_WEIGHTS, ranked
 from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, Product
 from kswatch.kernels.problem import Problem
 
-AUTO, MEASURE, FUSED_CHAIN = "auto", "measure", "fused_chain"
+AUTO, MEASURE = "auto", "measure"
 LAYER_ALGORITHMS = (AUTO, MEASURE, FUSED_CHAIN)
 """Algorithms of a layer that are no implementation of a product. `fused_chain` is `fused` for each factor,
 two of them in one pass where that is possible."""

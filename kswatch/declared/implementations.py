@@ -13,6 +13,8 @@ from typing import Final, Literal
 Group = Literal["fused", "paper", "stock", "rival"]
 """`fused`; a baseline of stock torch, in the paper or beside it; one of a library that a machine may lack."""
 
+FUSED_CHAIN: Final = "fused_chain"
+"""An algorithm of layers: two factors of a chain in one pass, each by `fused`."""
 SYSTEM_POCL = "libpocl"
 """OpenCL on CPUs of the system's own packages, beside the one that the extra brings."""
 LONGEST_NAME = 32

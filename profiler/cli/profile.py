@@ -21,6 +21,7 @@ from kswatch.db.cli.options import (
     PatternsOption,
     PrecisionsOption,
 )
+from kswatch.db.decoding import whole_number
 from kswatch.declared.suites import SUITES
 from kswatch.errors import UsageError
 from kswatch.profiler.cli import nightly as nightly_commands
@@ -220,11 +221,11 @@ def _resume(
 ) -> RunResult:
     from kswatch.profiler.runs.session import resume
 
-    if number is not None and not (number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS):
+    run_id = None if number is None else whole_number(number, MOST_DIGITS)
+    if number is not None and run_id is None:
         raise UsageError(
             f"--resume takes the number of a run, not {number[:60]!r}; `kswatch runs` lists them"
         )
-    run_id = int(number) if number else None
     return resume(store, run_id, device=device, budget_s=budget_s, context=context)
 
 

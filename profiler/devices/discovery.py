@@ -12,6 +12,7 @@ from typing import Literal
 
 from kswatch.db.records import DeviceRecord
 from kswatch.errors import MeasurementError
+from kswatch.kernels.fused.cpu_twin.caches import cache_bytes
 from kswatch.profiler.devices.simulated_spec import is_simulated, parse
 from kswatch.profiler.probes import nvml
 
@@ -104,7 +105,7 @@ def cpu_target() -> Target:
         model=model,
         architecture=platform.machine(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        cache_bytes=_cpu_cache_bytes(),
+        cache_bytes=max(cache_bytes(CPU_FOLDER).values(), default=None),
         multiprocessors=len(physical_cores()),
         facts={"threads": cpu_threads(), "logical_cores": os.cpu_count()},
     )
@@ -142,14 +143,6 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cpu_cache_bytes() -> int | None:
-    """Size of the largest cache of core 0."""
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    sizes = [read_text(path) or "" for path in CPU_FOLDER.glob("cpu0/cache/index*/size")]
-    known = [int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units and size[:-1].isdigit()]
-    return max(known, default=None)
 
 
 def read_text(path: Path) -> str | None:

@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any
 
 from kswatch.db.records import BASELINE_SETS, cell_name
-from kswatch.kernels.families.base import FUSED_CHAIN, LayerShape
+from kswatch.declared.implementations import FUSED_CHAIN
+from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.families.catalogue import Structure, structures
 from kswatch.kernels.families.ks import PUBLISHED as PUBLISHED_CHAINS
 from kswatch.kernels.families.ks import as_chain

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kswatch.dashboard.formatting.numbers import whole_number
 from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.config import RequestLimits
+from kswatch.db.decoding import whole_number
 from kswatch.db.records import AD_HOC as AD_HOC
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.declared.suites import SUITES as DECLARED_SUITES

@@ -5,18 +5,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from kswatch.errors import UsageError
 from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cpu_twin.caches import cache_bytes
 from kswatch.kernels.fused.cpu_twin.twin import CPU, PRECISION_CODES, PackedWeights
 from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, require_input, require_tensor
 from kswatch.kernels.pattern import check_chain
 from kswatch.kernels.problem import Problem
 
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_L2_BYTES = 1 << 20
 """Of a core's second-level cache, where the system does not say."""
 INTERMEDIATE_SHARE = 0.75
@@ -50,14 +49,7 @@ class ChainStruct(ctypes.Structure):
 @cache
 def l2_bytes() -> int:
     """Bytes of a core's second-level cache."""
-    for folder in sorted(CACHES.glob("index*")):
-        try:
-            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
-        except OSError:
-            continue
-        if level == "2" and kind != "Instruction" and size.endswith("K") and size[:-1].isdecimal():
-            return int(size[:-1]) * 1024
-    return USUAL_L2_BYTES
+    return cache_bytes().get(2, USUAL_L2_BYTES)
 
 
 def tile_size(first: Problem) -> int | None:

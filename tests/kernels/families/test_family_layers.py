@@ -7,9 +7,10 @@ import itertools
 import pytest
 import torch
 
+from kswatch.declared.implementations import FUSED_CHAIN
 from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.catalogue import IMPLEMENTATIONS
-from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, FUSED_CHAIN, LayerShape
+from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, LayerShape
 from kswatch.kernels.families.catalogue import FAMILIES, Structure
 from kswatch.kernels.family_layers.build import build_layer, reference, unsupported_reason
 from kswatch.kernels.family_layers.projections import project

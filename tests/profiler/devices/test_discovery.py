@@ -73,7 +73,8 @@ def test_the_cpu_cache_is_the_largest_one_of_core_0(monkeypatch, tmp_path, sizes
     for number, size in enumerate(sizes):
         index = tmp_path / "cpu0" / "cache" / f"index{number}"
         index.mkdir(parents=True)
-        (index / "size").write_text(f"{size}\n")
+        for name, text in (("size", size), ("level", number + 1), ("type", "Unified")):
+            (index / name).write_text(f"{text}\n")
     monkeypatch.setattr(devices, "CPU_FOLDER", tmp_path)
     assert devices.cpu_target().record.cache_bytes == largest_bytes
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kswatch.errors import UsageError
-from kswatch.kernels.fused.cpu_twin import chain, twin
+from kswatch.kernels.fused.cpu_twin import caches, chain, twin
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
@@ -110,17 +110,22 @@ def test_a_tile_is_chosen_by_the_cache_and_the_width(monkeypatch, l2_kb, layout,
     assert chain.tile_size(Problem(pattern, 7, "fp32", layout)) == 7
 
 
-def test_the_cache_of_this_machine_is_known_or_assumed(monkeypatch, tmp_path) -> None:
-    chain.l2_bytes.cache_clear()
-    assert 64 * 1024 <= chain.l2_bytes() <= 1 << 30
-    for folder, level, size in (("index0", "1", "48K"), ("index2", "2", "1280K")):
-        (tmp_path / folder).mkdir()
-        for name, text in (("level", level), ("type", "Unified"), ("size", size)):
-            (tmp_path / folder / name).write_text(f"{text}\n")
-    monkeypatch.setattr(chain, "CACHES", tmp_path)
-    assert chain.l2_bytes.__wrapped__() == 1280 * 1024
-    monkeypatch.setattr(chain, "CACHES", tmp_path / "nothing")
-    assert chain.l2_bytes.__wrapped__() == chain.USUAL_L2_BYTES
+def test_the_caches_are_read_by_level_and_the_second_is_known_or_assumed(monkeypatch, tmp_path) -> None:
+    for index, level, kind, size in (
+        (0, "1", "Data", "48K"),
+        (1, "1", "Instruction", "32K"),
+        (2, "2", "Unified", "1280K"),
+        (3, "3", "Unified", "36M"),
+        (4, "4", "Unified", "unknown"),
+    ):
+        folder = tmp_path / f"cpu0/cache/index{index}"
+        folder.mkdir(parents=True)
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(f"{text}\n")
+    assert caches.cache_bytes(tmp_path) == {1: 48 << 10, 2: 1280 << 10, 3: 36 << 20}
+    for folder, expected in ((tmp_path, 1280 << 10), (tmp_path / "nothing", chain.USUAL_L2_BYTES)):
+        monkeypatch.setattr(caches, "CPU_FOLDER", folder)
+        assert chain.l2_bytes.__wrapped__() == expected
 
 
 def test_a_chain_that_is_none_is_refused() -> None:
