@@ -63,6 +63,20 @@ def test_a_model_has_twice_the_time_of_a_product():
     assert caps.next_settings([model, *products(3)]).problem_cap_ms == pytest.approx(1e3 * 100 * 2 / 5 / 2)
 
 
+def test_the_overhead_of_one_model_does_not_shorten_the_timing_of_another():
+    small, large = (
+        replace(products(1)[0], problem=ModelForward(name, 196, 1)) for name in ("vit_s16", "gpt2_medium")
+    )
+    clock = Clock()
+    caps = TimeCaps(MeasureSettings(), TimeBudget(900, clock))
+    units, granted_s = [large, small] * 6, []
+    for index, unit in enumerate(units):
+        granted_s.append(caps.next_settings(units[index:]).problem_cap_ms / 1e3)
+        clock.now_s += granted_s[-1] + (100 if unit is large else 5)
+    assert granted_s[2:] == pytest.approx([22.75] * 10, rel=1e-3), "once both overheads are known"
+    assert clock.now_s <= 900
+
+
 def test_without_a_time_limit_the_settings_stay():
     assert TimeCaps(MeasureSettings(), TimeBudget(None)).next_settings(products(9)) == MeasureSettings()
 
