@@ -127,7 +127,7 @@ def plan_suite(
     problems = stratified(exact or choose(suite.problems_on(device_kind), chosen), seed)
     implementations = _choose_implementations(suite, filters, foreign)
     structured: dict[AnyProblem, tuple[str, ...]] = {
-        problem: choose_cells(problem, suite.cells(problem), filters.implementation)
+        problem: choose_cells(problem, suite.cells_on(device_kind, problem), filters.implementation)
         for problem in problems
         if not isinstance(problem, Problem)
     }

@@ -112,6 +112,12 @@ def cpu_model_problems() -> tuple[ModelForward, ...]:
     return tuple(_forward(*facets) for facets in (*eager, *other))
 
 
+def cpu_model_cells(forward: AnyProblem) -> tuple[str, ...]:
+    """The cells on a CPU: above batch 1 a forward of GPT-2 medium takes seconds, so it has the fewest there."""
+    is_long = isinstance(forward, ModelForward) and forward.model == GPT2_MEDIUM.name and forward.batch > 1
+    return brief_cells(forward) if is_long else structured_cells(forward)
+
+
 def smoke_models() -> tuple[ModelForward, ...]:
     """ViT-S/16 on an image and a block of GPT-2 medium on a sequence; bf16 where the CPU has it."""
     return tuple(

@@ -35,12 +35,18 @@ class Suite:
     """The cells of a layer or a model."""
     cpu_problems: Callable[[], tuple[AnyProblem, ...]] | None = None
     """The problems on a CPU, where they are others."""
+    cpu_cells: Callable[[AnyProblem], tuple[str, ...]] | None = None
+    """The cells of a layer or a model on a CPU, where they are others."""
     cpu_budget_s: float | None = None
     """Time budget on a CPU, unless another one is given."""
 
     def problems_on(self, device_kind: str) -> tuple[AnyProblem, ...]:
         """The problems on devices of this kind."""
         return (self.cpu_problems or self.problems)() if device_kind == "cpu" else self.problems()
+
+    def cells_on(self, device_kind: str, problem: AnyProblem) -> tuple[str, ...]:
+        """The cells of a layer or a model on devices of this kind."""
+        return (self.cpu_cells or self.cells)(problem) if device_kind == "cpu" else self.cells(problem)
 
 
 rule = partial(Suite, "", "")

@@ -16,6 +16,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning.structured_suites import (
     brief_cells,
+    cpu_model_cells,
     cpu_model_problems,
     layer_problems,
     model_problems,
@@ -141,7 +142,13 @@ SMALL_BATCH = rule(
 VIT_S16 = rule(lambda: cross(VIT_S16_PATTERNS))
 GPT2_MEDIUM = rule(lambda: cross(gpt2_medium_patterns()))
 LAYERS = rule(layer_problems, energy_problems=20)
-MODELS = rule(model_problems, cpu_problems=cpu_model_problems, within_s=900.0, cpu_budget_s=900.0)
+MODELS = rule(
+    model_problems,
+    cpu_problems=cpu_model_problems,
+    cpu_cells=cpu_model_cells,
+    within_s=900.0,
+    cpu_budget_s=900.0,
+)
 
 
 def _declared() -> Iterator[Suite]:

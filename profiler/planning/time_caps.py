@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from statistics import mean
 
 from kswatch.profiler.planning.budget import TimeBudget
@@ -32,8 +33,8 @@ class TimeCaps:
     """Caps of the next problem from the time left for all; none without a time limit.
 
     The problems share what their overhead (operands, checks, warm-up) leaves. That depends on the machine and
-    on the model: it is estimated from the previous problems of the same kind, and assumed to be half of the
-    time of the first one.
+    on the model: it is estimated from the previous problems of the same kind. That of the first one is assumed
+    to be half of its time, or the least of any other problem.
     """
 
     def __init__(self, settings: MeasureSettings, whole: TimeBudget) -> None:
@@ -64,7 +65,8 @@ class TimeCaps:
     def _overhead_s(self, unit: WorkUnit, left: Sequence[WorkUnit]) -> float:
         if known := self._overheads_s.get(kind_of(unit)):
             return mean(known)
-        return self._whole.left_s * shares([unit]) / shares(left) / 2
+        half_s = self._whole.left_s * shares([unit]) / shares(left) / 2
+        return min([half_s, *chain.from_iterable(self._overheads_s.values())])
 
     def _end_running(self) -> None:
         """Record the overhead of the unit that ended: what it took beyond the time granted to its cells."""
