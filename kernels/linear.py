@@ -80,7 +80,9 @@ class KSLinear(nn.Module):
         self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
-        self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
+        values = torch.empty(self.out_features, device=device, dtype=dtype) if bias else None
+        self.bias: nn.Parameter | None
+        self.register_parameter("bias", None if values is None else nn.Parameter(values))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -4,12 +4,14 @@
     python -m tests.benchmarks.layers.chain_times --rows 1 --precision bf16 --layout batch_last
 
 Beside each ratio stands the bound that a copy of the intermediate gives: the time of two calls over that
-time less one copy of the intermediate within the cache's reach, which is what one pass can save at most.
+time less one copy of the intermediate within the cache's reach, which is what one pass can save at most. At
+one row a last figure is the host time of one pass, less that of the C++ within, over that of two calls.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,12 +42,15 @@ class Row:
     two_calls_ms: float
     ratio: float
     bound: float
+    host: float | None
+    """At one row: time outside of the C++, over that of two calls."""
 
     def __str__(self) -> str:
         name = ";".join(map(str, self.patterns))
+        host = "" if self.host is None else f"  host {self.host:.2f}"
         return (
             f"{name:34} {self.batch:6} {self.precision:4} {self.layout:11} tile {self.tile:6} "
-            f"{self.two_calls_ms:9.3f} ms  {self.ratio:.3f} (bound {self.bound:.3f})"
+            f"{self.two_calls_ms:9.3f} ms  {self.ratio:.3f} (bound {self.bound:.3f}){host}"
         )
 
 
@@ -75,11 +80,45 @@ def measure(
         "one pass": lambda: in_one_pass(x),
         "copy": lambda: copied.copy_(between),
     }
+    if batch == 1:
+        calls |= _inner_calls((packed[0], packed[1]), in_one_pass, x, between, in_one_pass(x))
     times = interleaved(calls)
     ratios = [two / one_pass for two, one_pass in zip(times["two calls"], times["one pass"], strict=True)]
     two = median(times["two calls"])
     bound = two / max(two - median(times["copy"]), 1e-9)
-    return Row((patterns[0], patterns[1]), batch, precision, layout, tile, 1e3 * two, median(ratios), bound)
+    host = _host_ratio(times) if batch == 1 else None
+    found = patterns[0], patterns[1]
+    return Row(found, batch, precision, layout, tile, 1e3 * two, median(ratios), bound, host)
+
+
+def _inner_calls(
+    packed: tuple[twin.PackedWeights, twin.PackedWeights],
+    in_one_pass: chain.ChainProduct,
+    x: torch.Tensor,
+    between: torch.Tensor,
+    y: torch.Tensor,
+) -> dict[str, Callable[[], object]]:
+    """The calls of the library alone, on operands that exist, and are kept alive by the calls."""
+    functions = packed[0].plan.functions
+    whole = ctypes.addressof(in_one_pass.kept_alive[0])  # type: ignore[attr-defined]
+    first, second = ((one.plan.address, one.words.data_ptr()) for one in packed)
+    multiply, multiply_chain = functions.kswatch_twin_multiply, functions.kswatch_twin_multiply_chain
+
+    def two() -> None:
+        multiply(*first, x.data_ptr(), between.data_ptr(), 1, 1)
+        multiply(*second, between.data_ptr(), y.data_ptr(), 1, 1)
+
+    return {
+        "within two": two,
+        "within one": lambda: multiply_chain(whole, None, x.data_ptr(), y.data_ptr(), 1, 1),
+    }
+
+
+def _host_ratio(times: dict[str, list[float]]) -> float:
+    """Time outside of the library: of one pass over that of two calls."""
+    names = ("one pass", "within one", "two calls", "within two")
+    rounds = zip(*(times[name] for name in names), strict=True)
+    return median((one - in_one) / (two - in_two) for one, in_one, two, in_two in rounds)
 
 
 def interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:

@@ -53,6 +53,13 @@ def results(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [plain, y, *first, *second]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("algorithm", ["auto", "fused", "fused_chain"])
+def test_a_small_layer_is_left_to_cpp(bias, algorithm):
+    layer = KSLinear(CHAINS[1], bias=bias, algorithm=algorithm)
+    assert torch_operator.NATIVE.forward(layer, torch.randn(3, layer.in_features)) is not None
+
+
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 @pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -149,6 +149,11 @@ bool for_each_item(const Cut& cut, int threads, int64_t words, const Work& work)
   const int64_t items = cut.items;
   const int64_t chunk = cut.grain * std::clamp<int64_t>(items / cut.grain / (16 * threads), 1, 8);
   const int team = int(std::min<int64_t>(threads, items));
+  if (team == 1) {  // opening a team of one takes as long as a small product
+    float* room = room_of_thread().of(words);
+    for (int64_t item = 0; room && item < items; ++item) work(item, item + 1, room);
+    return room;
+  }
   bool enough_memory = true;
 #pragma omp parallel num_threads(team)
   {
