@@ -113,7 +113,7 @@ def cpu_model_problems() -> tuple[ModelForward, ...]:
 
 
 def cpu_model_cells(forward: AnyProblem) -> tuple[str, ...]:
-    """The cells on a CPU: above batch 1 a forward of GPT-2 medium takes seconds, so it has the fewest there."""
+    """The cells on a CPU: above batch 1, where a forward of GPT-2 medium takes seconds, it has the fewest."""
     is_long = isinstance(forward, ModelForward) and forward.model == GPT2_MEDIUM.name and forward.batch > 1
     return brief_cells(forward) if is_long else structured_cells(forward)
 

@@ -33,8 +33,8 @@ class TimeCaps:
     """Caps of the next problem from the time left for all; none without a time limit.
 
     The problems share what their overhead (operands, checks, warm-up) leaves. That depends on the machine and
-    on the model: it is estimated from the previous problems of the same kind. That of the first one is assumed
-    to be half of its time, or the least of any other problem.
+    on the model: it is estimated from the previous problems of the same kind. The first one of a kind is
+    assumed to need half of its time, or the least overhead of any other problem.
     """
 
     def __init__(self, settings: MeasureSettings, whole: TimeBudget) -> None:
