@@ -74,7 +74,7 @@ def test_a_step_of_persistent_blocks_has_the_bytes_of_the_log():
     """256 x 192 x 64 in 16 bits: 24 KiB of X and half of 32 KiB of weights; 128 KiB are read for wgmma."""
     problem = ladder.PROBLEMS[1]
     (tile,) = persistent_tiles(problem, ladder.H200)
-    multiply, shared, l2 = estimate._step_cycles(problem, tile)
+    multiply, shared, l2 = estimate.step_cycles(problem, tile)
     assert multiply == 256 * 192 * 64 / (1024 * 1.6)
     assert shared == (56 + 128) * 1024 / 128
     assert l2 == (24 + 16) * 1024 / 40
