@@ -12,7 +12,8 @@ import torch
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import KernelUnit, Tile
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
-from kswatch.kernels.fused.cuda_chain import candidates, launch
+from kswatch.kernels.fused.cuda_chain import launch
+from kswatch.kernels.fused.cuda_chain.candidates import candidates, choose
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
@@ -72,11 +73,11 @@ def make_chain(problems: Problems, seed: int = 1, with_bias: bool = True) -> Cha
 
 def small_tile(problems: Problems, gpu: GpuProperties = H200, shares: int = 1) -> ChainTile:
     """The pair with the fewest rows and batch entries, by families that the model would choose."""
-    found = candidates.choose(problems, gpu)
+    found = choose(problems, gpu)
     assert found is not None
     alike = [
         tile
-        for tile in candidates.candidates(problems, gpu)
+        for tile in candidates(problems, gpu)
         if tile.shares == 1
         and (tile.first.family, tile.second.family) == (found.first.family, found.second.family)
         and tile.first.neighbours == found.first.neighbours

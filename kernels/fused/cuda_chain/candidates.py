@@ -49,9 +49,7 @@ def factor_tiles(problem: Problem, batch: int, gpu: GpuProperties) -> Iterator[T
 def _with_fewer_stages(tile: ChainTile, problems: Problems, gpu: GpuProperties) -> ChainTile | None:
     pattern = problems[1].pattern
     while tile.launch_bytes(pattern) > gpu.shared_bytes and max(tile.first.stages, tile.second.stages) > 2:
-        first, second = (
-            replace(one, stages=max(2, one.stages - 1)) for one in (tile.first, tile.second)
-        )
+        first, second = (replace(one, stages=max(2, one.stages - 1)) for one in (tile.first, tile.second))
         tile = replace(tile, first=first, second=second)
     return tile if tile.launch_bytes(pattern) <= gpu.shared_bytes else None
 

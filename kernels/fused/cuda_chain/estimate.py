@@ -48,7 +48,10 @@ def cycles(problems: Problems, tile: ChainTile, gpu: GpuProperties) -> float:
     counts = first_tiles(problems, tile), share_size(problems, tile)
     works = _first_work(problems[0], tile.first), _second_work(problems[1], tile.second)
     busy = [
-        sum(count * (steps * each[unit] + last[unit]) for count, (steps, each, last) in zip(counts, works, strict=True))
+        sum(
+            count * (steps * each[unit] + last[unit])
+            for count, (steps, each, last) in zip(counts, works, strict=True)
+        )
         for unit in range(3)
     ]
     alone: float = START_CYCLES + LATENCY_CYCLES  # the second factor's copies begin anew

@@ -19,9 +19,9 @@ from kswatch.kernels.problem import Precision, Problem
 BATCHES = (1, 16, 196, 1_568, 25_088)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16")
 """bf16 has the times of fp16."""
-CHAINS: dict[Chain, str] = {VIT_CHAINS[name]: f"ViT-S/16 {name}" for name in ("to_q", "up", "down")} | dict.fromkeys(
-    DOWN_CHAINS, "GPT-2 medium down"
-)
+CHAINS: dict[Chain, str] = {
+    VIT_CHAINS[name]: f"ViT-S/16 {name}" for name in ("to_q", "up", "down")
+} | dict.fromkeys(DOWN_CHAINS, "GPT-2 medium down")
 """All published chains of two factors, with the layer that they replace."""
 NO_ROOM = "no room"
 

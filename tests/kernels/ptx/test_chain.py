@@ -105,5 +105,7 @@ def test_a_planted_defect_is_found(name, tmp_path):
     file, source, planted, seen = MUTANTS[name]
     folder = changed_sources(tmp_path / "source", file, source, planted)
     options = Options(max_steps=2_000_000)
-    found = [fault for number in range(len(FAST)) for fault in faults(FAST, number, folder=folder, options=options)]
+    found = [
+        fault for number in range(len(FAST)) for fault in faults(FAST, number, folder=folder, options=options)
+    ]
     assert any(seen in fault for fault in found), found

@@ -46,7 +46,11 @@ def test_an_unaligned_input_is_read_with_narrower_accesses(gpu, small_pairs):
     shifted = torch.empty(chain.x.numel() + 1, dtype=chain.x.dtype)[1:].view_as(chain.x).copy_(chain.x)
     assert shifted.data_ptr() % 16 == 2
     assert chain.correctness(product(shifted, empty=poisoned)).ok
-    widths = {(unit.first.vector_bytes, unit.second.vector_bytes) for unit in gpu.tiles.values() if hasattr(unit, "first")}
+    widths = {
+        (unit.first.vector_bytes, unit.second.vector_bytes)
+        for unit in gpu.tiles.values()
+        if hasattr(unit, "first")
+    }
     assert (2, small_tile(PROBLEMS).second.vector_bytes) in widths
 
 

@@ -24,10 +24,15 @@ from tests.kernels.fused.conftest import launch_on_host
 pytestmark = pytest.mark.usefixtures("host_compiler")
 
 
-def in_one_launch(chain: Chain, tile: ChainTile, order: int = 1, folder: Path = SOURCE_FOLDER) -> torch.Tensor:
+def in_one_launch(
+    chain: Chain, tile: ChainTile, order: int = 1, folder: Path = SOURCE_FOLDER
+) -> torch.Tensor:
     y = chain.y
     run_chain(
-        chain, tile, lambda unit, *launch: host.execute(host.build(unit, folder), *_swapped(*launch, order)), y
+        chain,
+        tile,
+        lambda unit, *launch: host.execute(host.build(unit, folder), *_swapped(*launch, order)),
+        y,
     )
     return y
 
@@ -113,7 +118,11 @@ MUTANTS = {
     ),
     "padding that is not cleared": Mutant("chain.cu", "intermediate.clear_padding();", "", LAST, "NaN"),
     "features of the first factor in their own order": Mutant(
-        "chain.cuh", "columns(l / c, feature % d)", "columns(l / c, (feature + 1) % d)", LAST, "relative error"
+        "chain.cuh",
+        "columns(l / c, feature % d)",
+        "columns(l / c, (feature + 1) % d)",
+        LAST,
+        "relative error",
     ),
     "rows of the first factor past the last": Mutant(
         "chain.cuh", "if (at.k0 + m >= first.b) return;", "", LAST, ""
