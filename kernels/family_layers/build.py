@@ -17,8 +17,8 @@ from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
 from kswatch.kernels.family_layers.dense_layer import DenseLayer
 from kswatch.kernels.family_layers.st_linear import STLinear
 from kswatch.kernels.family_layers.two_four_layer import TwoFourLayer, two_four_reason
-from kswatch.kernels.fused.cuda_chain import launch as cuda_chain
 from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cuda_chain import launch as cuda_chain
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.layer.algorithm_choice import AUTO
 from kswatch.kernels.linear import KSLinear
@@ -51,7 +51,7 @@ def unsupported_reason(
 
 
 def _in_one_launch(problems: tuple[Problem, ...], device: torch.device) -> str | None:
-    """Why no two factors of a chain are one launch of a GPU; None where the first two, or the next two, are."""
+    """Why no two factors of a chain are one launch of a GPU; None where the first or the next two are."""
     pairs = zip(problems[::2], problems[1::2], strict=False)
     reasons = [cuda_chain.unsupported(pair, device) for pair in pairs]
     return None if None in reasons else reasons[0]

@@ -1,4 +1,4 @@
-"""Two factors of a layer in one pass on a CPU or one launch of a GPU, without gradients, bit for bit as by two.
+"""Two factors of a layer in one pass (on a GPU one launch), without gradients, with the bits of two.
 
 Whatever is not plain (other devices, gradients, transforms, tracers, autocast, hooks on a factor, computed or
 substituted weights) is left to the factors, one after the other.

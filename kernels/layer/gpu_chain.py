@@ -1,4 +1,4 @@
-"""Two factors of a layer in one launch of a GPU: prepared for frozen weights, laid out at each call for others."""
+"""Two factors of a layer in one launch of a GPU: prepared for frozen weights, else laid out at each call."""
 
 from __future__ import annotations
 

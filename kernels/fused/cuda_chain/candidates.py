@@ -1,4 +1,4 @@
-"""The pairs of tiles that can compute a chain, and the choice among them: pure functions of problems and GPU."""
+"""The pairs of tiles that can compute a chain, and the choice among them: pure functions, as for a factor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCHES = (16, 32, 64)
 
 @lru_cache(maxsize=1024)
 def choose(problems: Problems, gpu: GpuProperties) -> ChainTile | None:
-    """The pair with the smallest estimate; None where no batch tile's intermediate fits into shared memory."""
+    """The pair with the smallest estimate; None where no intermediate fits into shared memory."""
     return min(candidates(problems, gpu), key=lambda tile: cycles(problems, tile, gpu), default=None)
 
 

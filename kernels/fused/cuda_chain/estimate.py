@@ -31,7 +31,7 @@ from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems, share_siz
 from kswatch.kernels.problem import Problem
 
 MEMORY_BYTES = {80: 13.0, 90: 19.0}
-"""From memory, per multiprocessor and cycle: of an A100 (2.0 TB/s on its data sheet, 108 at 1.4 GHz) and of an
+"""From memory, per multiprocessor and cycle: of an A100 (2.0 TB/s on its data sheet, 108 at 1.4 GHz) and an
 H200 (4.3 TB/s measured, 132 at 1.7 GHz)."""
 OTHER_MEMORY_BYTES = 5.0
 """Of cards with GDDR6: 4 to 6 by their data sheets."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from struct import Struct, pack
+from functools import cache
+from struct import Struct
 
 import torch
 
@@ -159,7 +159,7 @@ def _aligned(address: int, width: int) -> int:
 def _starts(problems: Problems, tile: ChainTile, device: torch.device) -> Callable[[int, int], KernelStart]:
     """The kernels of the pair by the bytes per access to X and to Y."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def start(x_width: int, y_width: int) -> KernelStart:
         first = replace(tile.first, vector_bytes=x_width)
         unit = replace(tile, first=first, second=replace(tile.second, vector_bytes=y_width))

@@ -32,6 +32,11 @@ class ChainTile:
         return self.first.layout
 
     @property
+    def family(self) -> str:
+        """The name of its budget."""
+        return "chain"
+
+    @property
     def needs_trust(self) -> bool:
         """Whether it uses wgmma and TMA; it does not as yet."""
         return False
@@ -54,7 +59,7 @@ class ChainTile:
         return max(self.first.loop_bytes, second) + self.second.output_bytes
 
     def intermediate_bytes(self, second: Pattern) -> int:
-        """Shared memory of the intermediate: padded to whole steps of the second factor, and against banks."""
+        """Shared memory of the intermediate, padded to whole steps of the second factor and for the banks."""
         element_bytes = ELEMENT_BYTES[self.precision]
         by_words = self.second.family == "tensor_cores" and element_bytes == 4
         gap = 8 if by_words else 16 // element_bytes

@@ -1,4 +1,4 @@
-"""Chains whose kernels together have every tile of either factor that can be chosen, to find those that spill.
+"""Chains whose kernels together have every tile of either factor that can be chosen, to find spills.
 
 The factors are multiplied one after the other, so a kernel needs the registers of one of them at a time: each
 tile is compiled with the partner of fewest sums, which gives it the tightest limit.
@@ -23,7 +23,7 @@ COLUMNS = (64, 256, 2048)
 
 
 def choosable_chains(gpu: GpuProperties) -> list[ChainTile]:
-    """A chain for each tile, with its widest and its narrowest accesses, of the first and of the second factor."""
+    """A chain for each tile of either factor, with its widest and its narrowest accesses."""
     chains: dict[str, ChainTile] = {}
     for problems in _problems(gpu):
         for batch in BATCHES:

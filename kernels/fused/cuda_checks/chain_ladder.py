@@ -1,4 +1,4 @@
-"""Published chains in two launches and in one: predicted times; `ladder` prints them, KERNEL_LOG.md holds them."""
+"""Published chains in two launches and in one: predicted times, which KERNEL_LOG.md holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""chain.cu as nvcc compiles it: each precision and layout here, more shapes and planted defects in the slow run."""
+"""chain.cu as nvcc compiles it: each precision and layout; more shapes and defects in the slow run."""
 
 from __future__ import annotations
 
