@@ -116,7 +116,7 @@ def test_an_old_gpu_is_refused_with_the_reason(gpu, monkeypatch):
 
 @pytest.fixture
 def chains(gpu, monkeypatch):
-    """Layers on the CPU take the road of a GPU, without the products in C++; counts the launches of chains."""
+    """Layers on the CPU take the road of a GPU, not that of products in C++; counts launches of chains."""
     monkeypatch.setattr(chain_product, "GPU", "cpu")
     monkeypatch.setattr("kswatch.kernels.linear.NATIVE", SimpleNamespace(forward=lambda layer, x: None))
     launched = []
