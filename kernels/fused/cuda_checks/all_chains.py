@@ -27,10 +27,10 @@ def choosable_chains(gpu: GpuProperties) -> list[ChainTile]:
     chains: dict[str, ChainTile] = {}
     for problems in _problems(gpu):
         for batch in BATCHES:
-            alike: dict[int, list[Tile]] = defaultdict(list)
+            by_threads: dict[int, list[Tile]] = defaultdict(list)
             for tile in _distinct_tiles(problems, batch, gpu):
-                alike[tile.threads].append(tile)
-            for tiles in alike.values():
+                by_threads[tile.threads].append(tile)
+            for tiles in by_threads.values():
                 partner = min(tiles, key=lambda tile: tile.sum_registers)
                 for tile in tiles:
                     for chain in (ChainTile(tile, partner), ChainTile(partner, tile)):

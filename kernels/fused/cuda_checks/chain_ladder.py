@@ -66,9 +66,9 @@ def best_tiles(problems: Problems, gpu: GpuProperties) -> tuple[Tile, Tile]:
 
 
 def _cell(problems: Problems, gpu: GpuProperties, clock_hz: float) -> str:
-    apart, tile = best_tiles(problems, gpu), candidates.choose(problems, gpu)
-    two = 1e3 * two_launches_cycles(problems, apart, gpu) / clock_hz
+    alone, tile = best_tiles(problems, gpu), candidates.choose(problems, gpu)
+    two = 1e3 * two_launches_cycles(problems, alone, gpu) / clock_hz
     if tile is None:
         return f"{two:.4f} / {NO_ROOM}"
     one = 1e3 * one_launch_cycles(problems, tile, gpu) / clock_hz
-    return f"{two:.4f} / {one:.4f}{' *' if pays(problems, tile, apart, gpu) else ''}"
+    return f"{two:.4f} / {one:.4f}{' *' if pays(problems, tile, alone, gpu) else ''}"
