@@ -55,14 +55,12 @@ def problems_of(chain: Chain, batch: int, precision: Precision) -> Problems:
 
 def best_tiles(problems: Problems, gpu: GpuProperties) -> tuple[Tile, Tile]:
     """The tiles of two launches, those with wgmma included."""
-    first, second = (
-        min(
-            [*tiles.candidates(problem, gpu), *tiles.hopper_tiles(problem, gpu)],
-            key=lambda tile, problem=problem: cycles(problem, tile, gpu),
-        )
-        for problem in problems
-    )
-    return first, second
+    return _best_tile(problems[0], gpu), _best_tile(problems[1], gpu)
+
+
+def _best_tile(problem: Problem, gpu: GpuProperties) -> Tile:
+    every = [*tiles.candidates(problem, gpu), *tiles.hopper_tiles(problem, gpu)]
+    return min(every, key=lambda tile: cycles(problem, tile, gpu))
 
 
 def _cell(problems: Problems, gpu: GpuProperties, clock_hz: float) -> str:

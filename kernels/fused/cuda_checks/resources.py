@@ -96,7 +96,8 @@ def listing(
     pairs: list[tuple[Tile | ChainTile, int]] = []
     for architecture in architectures:
         gpu = GpuProperties(architecture)
-        pairs += [(tile, architecture) for tile in [*tiles_of(problems, gpu), *chain_tiles_of(chains, gpu)]]
+        every: list[Tile | ChainTile] = [*tiles_of(problems, gpu), *chain_tiles_of(chains, gpu)]
+        pairs += [(tile, architecture) for tile in every]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # nvcc and nvdisasm are processes of their own
         return list(pool.map(lambda pair: row(*pair), pairs))
 
