@@ -1,5 +1,5 @@
-// A chain of two factors: one kernel for a pair of tiles, given by kernels/fused/cuda_chain/tile.py in KS_TILE
-// and KS_SECOND_TILE.
+// A chain of two factors: one kernel for a pair of tiles, which kernels/fused/cuda_chain/tile.py gives in
+// KS_TILE and KS_SECOND_TILE.
 //
 // A block has one batch tile. It multiplies it by all tiles of the first factor (by those that its share
 // needs) into shared memory, and from there by its share of the tiles of the second factor.
@@ -94,8 +94,8 @@ class Chain {
           Copies<Second>(last, ahead.at).copy_weights(ahead.step, stage);
         },
         [&](auto& sums, const auto& now, const E* w) {
-          const E* const x = intermediate.columns(now.at.i, now.at.j0) + now.step * (Second::BK * Second::X_PITCH);
-          sums.step(w, x, now.at.js, intermediate.plane());
+          const E* const x = intermediate.columns(now.at.i, now.at.j0);
+          sums.step(w, x + now.step * (Second::BK * Second::X_PITCH), now.at.js, intermediate.plane());
         },
         [&](auto& sums, const Place& at) {
           add_bias<Second>(sums, last, at);
@@ -106,7 +106,7 @@ class Chain {
         });
   }
 
-  /// Multiplies tile after tile; the copies of STAGES - 1 steps are in flight, also from one tile to the next.
+  /// Multiplies tile after tile; the copies of STAGES - 1 steps are in flight, also between two tiles.
   template <class T, int STAGE, class Way, class Issue, class Multiply, class End>
   KS_DEVICE void walk(Way now, Issue issue, Multiply multiply, End end) const {
     Way ahead = now;

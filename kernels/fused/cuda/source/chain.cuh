@@ -6,7 +6,7 @@
 
 namespace ks {
 
-/// The parameter of the kernel: `first` has X, `second` bias and Y. Packed by kernels/fused/cuda_chain/launch.py.
+/// The parameter of the kernel, which cuda_chain/launch.py packs: `first` has X, `second` bias and Y.
 struct ChainArguments {
   Arguments first, second;
   long long shares;  // blocks that share the rows of Y of one batch tile
@@ -129,7 +129,7 @@ class Walk {
   }
 
  private:
-  /// The place of the first needed tile from `tile` on; tiles are numbered as weight_layout.py lays out weights.
+  /// Finds the first needed tile from `tile` on; they are numbered as weight_layout.py lays out weights.
   KS_DEVICE void find() {
     const int k_tiles = tiles_in(g.b, T::BM), groups = tiles_in(g.d, T::J);
     for (; tile < end; ++tile) {
