@@ -88,9 +88,14 @@ def test_sm_80_is_right_and_clean(number):
 
 
 MUTANTS = {
-    "no barrier after the intermediate": ("chain.cu", "barrier();  // the intermediate", "// the", "race"),
-    "no barrier before a step": ("chain.cu", "barrier();  // this", "// this", "race"),
-    "no barrier before the store": ("chain.cu", "barrier();  // Y is", "// Y is", "race"),
+    "no barrier after the intermediate": (
+        "chain.cu",
+        "barrier();  // the intermediate",
+        "// the",
+        "without a barrier",
+    ),
+    "no barrier before a step": ("chain.cu", "barrier();  // this", "// this", "without a barrier"),
+    "no barrier before the store": ("chain.cu", "barrier();  // Y is", "// Y is", "without a barrier"),
     "a stage that is still read": ("chain.cu", "stage == 0 ? T::STAGES - 1 : stage - 1", "stage", ""),
     "a wait for too few": ("chain.cu", "STAGES - 2>()", "STAGES - 1>()", ""),
     "padding that is not cleared": ("chain.cu", "intermediate.clear_padding();", "", "never written"),
