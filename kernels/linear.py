@@ -40,9 +40,10 @@ class KSLinear(nn.Module):
     Takes (..., in_features) in `batch_first`, (in_features, ...) in `batch_last`; the other axes keep
     their sizes. `algorithm` is the name of an implementation; or `auto`: the best available one according
     to the heuristics; or `measure`: the faster of their first two, timed on first use. Both decide once
-    per device, precision and bucket of batch sizes, up to each power of two. On a CPU both, and
+    per device, precision and bucket of batch sizes, up to each power of two. Both, and
     `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
-    stays in the cache, and the bits are those of two products. Three factors and more are paired from the
+    stays in the cache of a CPU, with the bits of two products, or in the shared memory of a GPU, where only
+    `fused_chain` does so without a prediction that it pays. Three factors and more are paired from the
     first on. Where a gradient is wanted the factors are multiplied one after the other. All algorithms have
     gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition, whatever
     the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.

@@ -146,14 +146,12 @@ class ChainFamily(Family):
     def implementation_reason(
         self, shape: LayerShape, size: Size, implementation: str, device_kind: str
     ) -> str | None:
-        """See `Family`; one pass takes two factors on a CPU."""
+        """See `Family`; one pass takes two factors."""
         reason = super().implementation_reason(shape, size, implementation, device_kind)
         if reason is not None or implementation != FUSED_CHAIN:
             return reason
-        if device_kind != "cpu":
-            return "a chain in one pass is computed on CPUs only as yet; choose fused"
         if len(self.chain(shape.in_features, shape.out_features, size)) < 2:
-            return "a chain of one factor has no intermediate to keep in the cache; choose fused"
+            return "a chain of one factor has no intermediate to keep on the chip; choose fused"
         return None
 
     def parameters(self, in_features: int, out_features: int, size: Size) -> int:

@@ -18,6 +18,7 @@ from kswatch.kernels.family_layers.dense_layer import DenseLayer
 from kswatch.kernels.family_layers.st_linear import STLinear
 from kswatch.kernels.family_layers.two_four_layer import TwoFourLayer, two_four_reason
 from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.fused.cuda_chain import launch as cuda_chain
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.layer.algorithm_choice import AUTO
 from kswatch.kernels.linear import KSLinear
@@ -42,9 +43,18 @@ def unsupported_reason(
     if implementation == ONE_PASS:
         return twin.unsupported(factor_problems(structure, shape)[0])
     problems = factor_problems(structure, shape)
+    if implementation == FUSED_CHAIN and device.type == "cuda":
+        return _in_one_launch(problems, device)
     factor_name = "fused" if implementation == FUSED_CHAIN else implementation
     reasons = (find_implementation(factor_name).unsupported(one, device) for one in problems)
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def _in_one_launch(problems: tuple[Problem, ...], device: torch.device) -> str | None:
+    """Why no two factors of a chain are one launch of a GPU; None where the first or the next two are."""
+    pairs = zip(problems[::2], problems[1::2], strict=False)
+    reasons = [cuda_chain.unsupported(pair, device) for pair in pairs]
+    return None if None in reasons else reasons[0]
 
 
 def factor_problems(structure: Structure, shape: LayerShape) -> tuple[Problem, ...]:

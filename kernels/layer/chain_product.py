@@ -1,4 +1,4 @@
-"""Two factors of a layer in one pass on a CPU, without gradients, bit for bit as by two products.
+"""Two factors of a layer in one pass (on a GPU one launch), without gradients, with the bits of two.
 
 Whatever is not plain (other devices, gradients, transforms, tracers, autocast, hooks on a factor, computed or
 substituted weights) is left to the factors, one after the other.
@@ -14,7 +14,7 @@ from torch.nn.modules import module as torch_module
 
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.fused.cpu_twin import chain
-from kswatch.kernels.fused.cpu_twin.twin import CPU
+from kswatch.kernels.layer import gpu_chain
 from kswatch.kernels.layer.algorithm_choice import LAYER_ALGORITHMS
 from kswatch.kernels.layer.factor import KSFactor
 from kswatch.kernels.layer.prepared_products import (
@@ -24,11 +24,13 @@ from kswatch.kernels.layer.prepared_products import (
     LaidOutWeight,
     ProductKey,
     chosen,
+    precision_of,
 )
 from kswatch.kernels.layer.torch_operator import NATIVE, is_observed, is_plain, is_transformed
 from kswatch.kernels.problem import Layout, Problem
 
 FUSED = "fused"
+GPU = "cuda"
 Problems = tuple[Problem, Problem]
 _module_call = nn.Module.__call__
 
@@ -45,16 +47,20 @@ def multiply_pair(
         layout: As in `KSLinear`.
         bias: One value for each feature of the result, or None.
     """
-    if algorithm not in LAYER_ALGORITHMS or x.device.type != "cpu" or not _are_plain(pair):
+    on_gpu = x.device.type == GPU
+    if algorithm not in LAYER_ALGORITHMS or not (on_gpu or x.device.type == "cpu") or not _are_plain(pair):
         return None
     first, second = (factor._parameters.get("weight") for factor in pair)
     if first is None or second is None or not _is_plain_call(x, first, second, bias):
         return None
-    key = algorithm, x.shape[0 if layout == "batch_first" else 1], PRECISION_OF[x.dtype], layout, False
+    batch, precision = x.shape[0 if layout == "batch_first" else 1], precision_of(x.dtype, x.device)
+    key = algorithm, batch, precision, layout, False
     kept = pair[1].kept
     problems = _problems_of(kept, first, second, key)
     if problems is None or (bias is not None and bias.shape != (problems[1].pattern.rows,)):
         return None
+    if on_gpu:
+        return gpu_chain.multiply((pair[0].kept, kept), (first, second), problems, x.contiguous(), bias)
     copies = pair[0].kept.copy_of(first), kept.copy_of(second)
     if copies[0] is None or copies[1] is None:
         return None
@@ -110,7 +116,7 @@ def _is_plain_call(
     x: torch.Tensor, first: torch.Tensor, second: torch.Tensor, bias: torch.Tensor | None
 ) -> bool:
     """Whether nothing but the values of the two products can be expected of this call."""
-    if is_observed() or is_transformed() or torch.is_autocast_enabled("cpu"):
+    if is_observed() or is_transformed() or torch.is_autocast_enabled(x.device.type):
         return False
     if x.dtype not in PRECISION_OF or not x.numel():
         return False
@@ -119,15 +125,15 @@ def _is_plain_call(
     return all(
         is_plain(one)
         and one.dtype is x.dtype
-        and one.device.type == "cpu"
+        and one.device == x.device
         and not (wants_gradient and one.requires_grad)
         for one in operands
     )
 
 
 def _problems_of(kept: Kept, first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> Problems | None:
-    """Both products, where one pass of the twin computes both; decided at the first call of a kind."""
-    kind = key, first.shape, second.shape
+    """Both products, where one pass computes both; decided at the first call of a kind."""
+    kind = key, first.device, first.shape, second.shape
     if kind not in kept.chain_problems:
         if len(kept.chain_problems) >= MAX_CLOSURES:
             kept.chain_problems.clear()
@@ -136,10 +142,13 @@ def _problems_of(kept: Kept, first: torch.Tensor, second: torch.Tensor, key: Pro
 
 
 def _decide(first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> Problems | None:
+    device = first.device
     used = [chosen(weight, key) for weight in (first, second)]
-    if any(one.name != FUSED or one.unsupported(problem, CPU) for one, problem in used):
+    if any(one.name != FUSED or one.unsupported(problem, device) for one, problem in used):
         return None
     problems = used[0][1], used[1][1]
-    if problems[0].pattern.rows != problems[1].pattern.columns or chain.tile_size(problems[0]) is None:
+    if problems[0].pattern.rows != problems[1].pattern.columns:
         return None
-    return problems
+    if device.type == GPU:
+        return problems if gpu_chain.is_chosen(problems, device, key[0]) else None
+    return None if chain.tile_size(problems[0]) is None else problems

@@ -23,7 +23,7 @@ from kswatch.kernels.fused.cuda.nvcc import (
     find_nvcc,
     nvcc_version,
 )
-from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda.tile import KernelUnit
 
 CUBINS = "KSWATCH_CUBINS"
 """Environment variable; `any` also accepts kernels compiled by another nvcc, so that a cache can be filled
@@ -42,7 +42,7 @@ class Cubin:
 
 
 @lru_cache(maxsize=512)
-def cubin(tile: Tile, architecture: int) -> Cubin:
+def cubin(tile: KernelUnit, architecture: int) -> Cubin:
     """The tile's machine code, from the cache or from nvcc; architecture 90 is sm_90.
 
     Raises:
@@ -63,7 +63,7 @@ def cubin(tile: Tile, architecture: int) -> Cubin:
     return compile_into(cache_entry(key, nvcc), tile, architecture, nvcc)
 
 
-def source_key(tile: Tile, architecture: int) -> str:
+def source_key(tile: KernelUnit, architecture: int) -> str:
     """sha256 over everything that determines the machine code, except for the compiler's version."""
     parts = [tile.source.encode(), repr((FLAGS, architecture)).encode()]
     with_hopper = tile.needs_trust
@@ -100,7 +100,7 @@ def read_entry(path: Path) -> Cubin | None:
     return Cubin(code, sha256, compiler, resources) if sha256 == facts["sha256"] else None
 
 
-def compile_into(path: Path, tile: Tile, architecture: int, nvcc: str) -> Cubin:
+def compile_into(path: Path, tile: KernelUnit, architecture: int, nvcc: str) -> Cubin:
     """Compile a tile and keep it, with a sidecar of facts.
 
     Raises:

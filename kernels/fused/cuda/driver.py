@@ -18,7 +18,7 @@ from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda.compile import Cubin
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 
-PRODUCT, SECOND_PASS = "ks_product", "ks_sum_parts"
+PRODUCT, SECOND_PASS, CHAIN = "ks_product", "ks_sum_parts", "ks_chain"
 PLAIN_SHARED_BYTES = 48 * 1024
 """Dynamic shared memory that a kernel may use without raising its limit."""
 

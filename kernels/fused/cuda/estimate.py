@@ -49,7 +49,7 @@ def cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
         return _persistent_cycles(problem, tile)
     steps = ceil_div(ceil_div(problem.pattern.c, tile.depth), tile.parts)
     batch_tiles = ceil_div(ceil_div(problem.batch, tile.batch), tile.walkers) if tile.walkers else 1
-    step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
+    step, store = step_cycles(problem, tile), store_cycles(problem, tile)
     in_flight = tile.stages if tile.family == "warpgroups" else tile.stages - 1
     alone = batch_tiles * (steps * max(*step, LATENCY_CYCLES / in_flight) + sum(store)) + START_CYCLES
     if tile.walkers:
@@ -69,7 +69,7 @@ def _persistent_cycles(problem: Problem, tile: Tile) -> float:
     a, b, c, d = problem.pattern.as_tuple()
     pairs = ceil_div(problem.batch, CLUSTER * tile.batch) * ceil_div(b, tile.rows) * a * d
     tiles, steps = ceil_div(pairs, tile.walkers), ceil_div(c, tile.depth)
-    step, store = _step_cycles(problem, tile), _store_cycles(problem, tile)
+    step, store = step_cycles(problem, tile), store_cycles(problem, tile)
     busy = [tiles * (steps * each + last) for each, last in zip(step, store, strict=True)]
     return combine_limits(*busy, tiles * steps * LATENCY_CYCLES / tile.stages) + START_CYCLES + max(store)
 
@@ -93,7 +93,8 @@ def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> flo
     return LAUNCH_CYCLES + bytes_per_multiprocessor / L2_BYTES
 
 
-def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
+def step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
+    """Of one step along c, for all rows, batch entries and j's of a block."""
     element_bytes = problem.element_bytes
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
@@ -110,7 +111,8 @@ def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     return work / rate, shared_cycles, (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES
 
 
-def _store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
+def store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
+    """Of writing a block's part of Y."""
     elements = tile.rows * tile.batch * tile.neighbours
     y_bytes = (4 if tile.parts > 1 else problem.element_bytes) * elements
     # of the two passes through shared memory, those that access single elements

@@ -93,7 +93,7 @@ def live_product(problem: Problem, device: torch.device, transposed: bool) -> Li
         weights = weights.detach().transpose(1, 2) if transposed else weights.detach()
         bias = None if bias is None else bias.detach().to(weights.dtype).contiguous()
         raw_launch = _launch_of(problem, weights, bias, tile, lay_out_at_once)
-        return with_input_checks(raw_launch, problem, weights.dtype, weights.device)(x)
+        return with_input_checks(raw_launch, (problem, problem), weights.dtype, weights.device)(x)
 
     return product
 
@@ -147,7 +147,7 @@ def prepare_unchecked(
     """The product computed by a given tile, for weights and a bias that were checked before."""
     raw_launch = _launch_of(problem, weights, bias, tile, None)
     torch.cuda.current_stream(weights.device).synchronize()  # launches may come on another stream
-    return with_input_checks(raw_launch, problem, weights.dtype, weights.device)
+    return with_input_checks(raw_launch, (problem, problem), weights.dtype, weights.device)
 
 
 def _launch_of(
@@ -164,10 +164,13 @@ def _launch_of(
 
 
 def with_input_checks(
-    raw_launch: RawLaunch, problem: Problem, dtype: torch.dtype, device: torch.device
+    raw_launch: RawLaunch, problems: tuple[Problem, Problem], dtype: torch.dtype, device: torch.device
 ) -> Product:
-    """The product that launches for inputs it was prepared for and refuses all others."""
-    input_shape, output_shape = torch.Size(problem.input_shape), problem.output_shape
+    """The product that launches for inputs it was prepared for and refuses all others.
+
+    `problems` are those that X and Y belong to: the same one, or the first and the last of a chain.
+    """
+    input_shape, output_shape = torch.Size(problems[0].input_shape), problems[1].output_shape
     index, stock_empty, is_grad_enabled = device.index, torch.empty, torch.is_grad_enabled
     current_device, empty_on_device = driver.current_device, driver.empty_on_device
     strides = (output_shape[1], 1)

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda.tile import KernelUnit
 
 SOURCE_FOLDER = Path(__file__).parent / "source"
 FLAGS = ("-O3", "-std=c++17", "-Xptxas=-v")
@@ -40,7 +40,7 @@ class PtxasReport:
     """Per block, requested at the launch."""
 
 
-def compile_tile(tile: Tile, architecture: int, nvcc: str) -> tuple[bytes, PtxasReport]:
+def compile_tile(tile: KernelUnit, architecture: int, nvcc: str) -> tuple[bytes, PtxasReport]:
     """The cubin of a tile for one architecture, and its resources.
 
     Raises:
@@ -150,7 +150,7 @@ def compile_failure(target: str, output: str) -> UnsupportedError:
     )
 
 
-def parse_ptxas_report(report: str, tile: Tile) -> PtxasReport:
+def parse_ptxas_report(report: str, tile: KernelUnit) -> PtxasReport:
     """The figures that `ptxas -v` printed.
 
     Raises:

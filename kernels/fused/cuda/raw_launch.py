@@ -15,7 +15,7 @@ import torch
 from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver, tensor_map
 from kswatch.kernels.fused.cuda.arguments import pack_arguments, pack_numbers
-from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile, ceil_div
+from kswatch.kernels.fused.cuda.tile import SUM_THREADS, KernelUnit, Tile, ceil_div
 from kswatch.kernels.fused.cuda.weight_layout import WeightLayout, lay_out
 from kswatch.kernels.problem import Problem
 
@@ -128,9 +128,7 @@ def _kernel_launch(
     shared_bytes: int,
     narrower: Callable[[int], RawLaunch] | None = None,
 ) -> RawLaunch:
-    device, grid, block = operands.weights.device, (blocks, 1, 1), (threads, 1, 1)
-    compiled = compiler.cubin(tile, driver.gpu_properties(device).architecture)
-    kernel = driver.load(compiled, device, name, shared_bytes)
+    start = kernel_start(tile, operands.weights.device, name, (blocks, threads, shared_bytes))
     weights = operands.weights.data_ptr()
     bias = 0 if operands.bias is None else operands.bias.data_ptr()
     numbers = pack_numbers(operands.problem, tile)
@@ -140,13 +138,30 @@ def _kernel_launch(
         if narrower and (x | y) % width:
             return narrower(x | y)(x, y, tensor_map)
         packed = pack_arguments(x, weights, bias, y, numbers)
-        if tensor_map:
-            packed = tensor_map + packed
+        start(tensor_map + packed if tensor_map else packed)
+
+    launch.kept_alive = operands  # type: ignore[attr-defined]
+    return launch
+
+
+KernelStart = Callable[[bytes], None]
+"""`start(packed)` launches a kernel with these arguments on torch's current stream."""
+
+
+def kernel_start(
+    unit: KernelUnit, device: torch.device, name: str, shape: tuple[int, int, int]
+) -> KernelStart:
+    """The launch of a compiled kernel; `shape` is (blocks, threads, bytes of shared memory)."""
+    blocks, threads, shared_bytes = shape
+    grid, block = (blocks, 1, 1), (threads, 1, 1)
+    compiled = compiler.cubin(unit, driver.gpu_properties(device).architecture)
+    kernel = driver.load(compiled, device, name, shared_bytes)
+
+    def start(packed: bytes) -> None:
         stream = driver.direct_stream(device)
         if stream is driver.NO_DIRECT_STREAM:
-            on_stream = partial(kernel, grid, block, packed, shared_bytes)
-            driver.on_current_stream(operands.weights.device, on_stream)
+            driver.on_current_stream(device, partial(kernel, grid, block, packed, shared_bytes))
         else:
             kernel(grid, block, packed, shared_bytes, stream)
 
-    return launch
+    return start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from kswatch.kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
 
@@ -26,6 +26,27 @@ SOURCES: dict[Family, str] = {"warpgroups": "hopper", "persistent": "hopper_pers
 def ceil_div(extent: int, size: int) -> int:
     """The number of pieces of a size that cover an extent."""
     return -(-extent // size)
+
+
+class KernelUnit(Protocol):
+    """A translation unit that compiles to one kernel: a tile, or the pair of tiles of a chain."""
+
+    @property
+    def precision(self) -> Precision: ...  # noqa: D102
+
+    @property
+    def layout(self) -> Layout: ...  # noqa: D102
+
+    @property
+    def source(self) -> str: ...  # noqa: D102
+
+    @property
+    def shared_bytes(self) -> int: ...  # noqa: D102
+
+    @property
+    def needs_trust(self) -> bool: ...  # noqa: D102
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,12 @@ class Tile:
         if self.family == "persistent":
             span_bytes = self.depth * ELEMENT_BYTES[self.precision]
             return 1024 + span_bytes * (self.stages * (self.rows + self.batch) + 2 * self.batch)
+        combine = sum if self.walkers else max
+        return combine((self.loop_bytes, self.output_bytes))
+
+    @property
+    def loop_bytes(self) -> int:
+        """Shared memory of the stages, and of X where it is transposed."""
         element_bytes = ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
         transposed = self.layout == "batch_first" and not self.direct
@@ -129,11 +156,10 @@ class Tile:
         loop = self.stages * (x_elements + (0 if self.walkers else self.weight_elements))
         padding = unit * (8 // self.neighbours if self.neighbours < 8 and not by_words else 1)
         loop += self.neighbours * (self.depth * x_pitch + padding) if transposed else 0
-        loop_bytes = element_bytes * loop + (1024 if warpgroups else 0)
-        return loop_bytes + self._output_bytes if self.walkers else max(loop_bytes, self._output_bytes)
+        return element_bytes * loop + (1024 if warpgroups else 0)
 
     @property
-    def _output_bytes(self) -> int:
+    def output_bytes(self) -> int:
         """Bytes of a tile of Y in shared memory, in whole 16-byte units."""
         element_bytes = 4 if self.parts > 1 else ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes

@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import FLAGS, SOURCE_FOLDER, TIMEOUT_S, find_nvcc
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import candidates
+from kswatch.kernels.fused.cuda_chain.tile import ChainTile
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
 
@@ -30,6 +32,7 @@ enough of them for walkers. More rows only make more blocks."""
 
 TILES_AT_ONCE = 24
 """In one translation unit, which shares the time of the compiler's front end."""
+Unit = TypeVar("Unit", Tile, ChainTile)
 REPORT = re.compile(
     r"Function properties for ks_(\d+)_\n"
     r"\s*(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
@@ -73,7 +76,7 @@ def with_narrow_accesses(tile: Tile) -> Iterator[Tile]:
         width //= 2
 
 
-def spilling(tiles: Sequence[Tile], architecture: int) -> list[tuple[Tile, int]]:
+def spilling(tiles: Sequence[Unit], architecture: int) -> list[tuple[Unit, int]]:
     """The tiles whose threads use local memory, with the bytes of their stack and spills.
 
     Raises:
@@ -86,12 +89,12 @@ def spilling(tiles: Sequence[Tile], architecture: int) -> list[tuple[Tile, int]]
     return found
 
 
-def _local_bytes(tiles: Sequence[Tile], architecture: int) -> Iterable[tuple[Tile, int]]:
+def _local_bytes(tiles: Sequence[Unit], architecture: int) -> Iterable[tuple[Unit, int]]:
     nvcc = find_nvcc()
     if nvcc is None:
         raise UnsupportedError("no nvcc to compile the tiles; `pip install 'kswatch[static]'`")
     with tempfile.TemporaryDirectory(prefix="kswatch-tiles-") as folder:
-        (Path(folder) / "tiles.cu").write_text(_unit(tiles))
+        (Path(folder) / "tiles.cu").write_text(kernels_unit(tiles))
         command = [nvcc, "--cubin", *FLAGS, "-arch", f"sm_{architecture}", f"-I{SOURCE_FOLDER}", "tiles.cu"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
@@ -102,14 +105,28 @@ def _local_bytes(tiles: Sequence[Tile], architecture: int) -> Iterable[tuple[Til
     return [(tile, reports[number]) for number, tile in enumerate(tiles)]
 
 
-def _unit(tiles: Sequence[Tile]) -> str:
-    """The first tile's translation unit, with a further kernel for every tile."""
-    lines = [tiles[0].source]
-    for number, tile in enumerate(tiles):
+def kernels_unit(units: Sequence[Tile | ChainTile]) -> str:
+    """A translation unit with a kernel ks_0_, ks_1_, ... for each tile, or for each chain."""
+    lines = [units[0].source]
+    for number, unit in enumerate(units):
+        runner, arguments = _runner(unit)
         lines += [
-            f"namespace ks {{ using Tile{number} = Tile<{tile.parameters}>; }}",
-            f'extern "C" __global__ void __launch_bounds__({tile.threads}, ks::Tile{number}::BLOCKS)',
-            f"ks_{number}_(const ks::Arguments arguments)",
-            f"{{ ks::Block<ks::Tile{number}>(arguments).run(); }}",
+            f"namespace ks {{ using Runner{number} = {runner}; }}",
+            f'extern "C" __global__ void __launch_bounds__({unit.threads}, {_blocks(unit, number)})',
+            f"ks_{number}_(const ks::{arguments} arguments)",
+            f"{{ ks::Runner{number}(arguments).run(); }}",
         ]
     return "\n".join(lines)
+
+
+def _runner(unit: Tile | ChainTile) -> tuple[str, str]:
+    """The C++ types of the kernel's object and of its parameter."""
+    if isinstance(unit, Tile):
+        return f"Block<Tile<{unit.parameters}>>", "Arguments"
+    second = f"FromIntermediate<Tile<{unit.second.parameters}>>"
+    return f"Chain<Tile<{unit.first.parameters}>, {second}>", "ChainArguments"
+
+
+def _blocks(unit: Tile | ChainTile, number: int) -> str:
+    """The expression for the blocks that share a multiprocessor."""
+    return f"ks::Tile<{unit.parameters}>::BLOCKS" if isinstance(unit, Tile) else f"ks::Runner{number}::BLOCKS"

@@ -24,6 +24,7 @@ from kswatch.kernels.fused.cuda import tile_candidates as tiles
 from kswatch.kernels.fused.cuda.estimate import cycles
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda_checks import chain_ladder
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import make_operands
@@ -88,6 +89,11 @@ def table() -> str:
         cells = ["" if time is None else f"{time:.4f}" for time in times]
         lines.append([str(problem), *cells, f"{floor_ms(problem):.4f}", NOT_MEASURED])
     return markdown_table(lines)
+
+
+def chain_table() -> str:
+    """A line for every published chain and precision: predicted milliseconds in two launches and in one."""
+    return markdown_table([chain_ladder.header(), *chain_ladder.lines(H200, CLOCK_HZ)])
 
 
 def best_tiles(problem: Problem) -> dict[str, Tile]:
@@ -156,7 +162,7 @@ def main() -> int:
     parser.add_argument("--measure", type=Path, metavar="FILE", help="time every version on a GPU")
     options = parser.parse_args()
     if options.measure is None:
-        print(table())
+        print(f"{table()}\n\n{chain_table()}")
     elif torch.cuda.is_available():
         measure(options.measure)
     else:

@@ -23,6 +23,8 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import TIMEOUT_S, find_tool
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import choose, hopper_tiles
+from kswatch.kernels.fused.cuda_chain.candidates import choose as choose_chain
+from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 
@@ -42,6 +44,16 @@ PROBLEMS = tuple(
     for layout in LAYOUTS
 )
 """One for each variant of the kernel; `all_tiles.py` finds spills in every other tile that can be chosen."""
+CHAINS: tuple[Problems, ...] = tuple(
+    (
+        Problem(Pattern(6, 64, 128, 1), batch, precision, layout),
+        Problem(Pattern(1, 768, 192, 2), batch, precision, layout),
+    )
+    for batch in (16, 25_088)  # the first in shares
+    for precision in PRECISIONS
+    for layout in LAYOUTS
+)
+"""Chains with columns enough for 3xTF32 in both factors; `all_chains.py` finds spills in every other tile."""
 
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", re.MULTILINE)
 
@@ -69,20 +81,23 @@ class KernelResources:
 
 
 def listing(
-    architectures: Sequence[int] = ARCHITECTURES, problems: Iterable[Problem] = PROBLEMS
+    architectures: Sequence[int] = ARCHITECTURES,
+    problems: Iterable[Problem] = PROBLEMS,
+    chains: Iterable[Problems] = CHAINS,
 ) -> list[KernelResources]:
-    """A row for every distinct tile that is chosen for these problems, per architecture, in a fixed order.
+    """A row for every distinct tile or pair that is chosen for these, per architecture, in a fixed order.
 
     Problems that an architecture (90 for sm_90) cannot compute are left out.
 
     Raises:
         UnsupportedError: a kernel is not in the cache and cannot be compiled or disassembled here.
     """
-    pairs = [
-        (tile, architecture)
-        for architecture in architectures
-        for tile in tiles_of(problems, GpuProperties(architecture))
-    ]
+    problems, chains = list(problems), list(chains)
+    pairs: list[tuple[Tile | ChainTile, int]] = []
+    for architecture in architectures:
+        gpu = GpuProperties(architecture)
+        every: list[Tile | ChainTile] = [*tiles_of(problems, gpu), *chain_tiles_of(chains, gpu)]
+        pairs += [(tile, architecture) for tile in every]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # nvcc and nvdisasm are processes of their own
         return list(pool.map(lambda pair: row(*pair), pairs))
 
@@ -95,7 +110,13 @@ def tiles_of(problems: Iterable[Problem], gpu: GpuProperties) -> list[Tile]:
     return sorted(tiles, key=repr)
 
 
-def row(tile: Tile, architecture: int) -> KernelResources:
+def chain_tiles_of(chains: Iterable[Problems], gpu: GpuProperties) -> list[ChainTile]:
+    """The distinct pairs of those chains that the GPU supports and has room for."""
+    found = {choose_chain(problems, gpu) for problems in chains if all(map(gpu.supports, problems))}
+    return sorted((tile for tile in found if tile is not None), key=repr)
+
+
+def row(tile: Tile | ChainTile, architecture: int) -> KernelResources:
     """The figures of one tile, which is compiled and disassembled unless they are cached."""
     compiled = cubin(tile, architecture)
     return KernelResources(

@@ -20,7 +20,7 @@ from kswatch.kernels.fused.artifacts.cache import cache_folder
 from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
 from kswatch.kernels.fused.artifacts.sources import source_files
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_FOLDER
-from kswatch.kernels.fused.cuda.tile import Tile
+from kswatch.kernels.fused.cuda.tile import KernelUnit
 
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Werror")
 FOLDER = Path(__file__).parent / "source"
@@ -41,15 +41,15 @@ class Array(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("bytes", ctypes.c_uint64), ("writable", ctypes.c_int)]
 
 
-def build(tile: Tile, folder: Path = CUDA_FOLDER) -> Path:
+def build(tile: KernelUnit, folder: Path = CUDA_FOLDER) -> Path:
     """The shared library that runs this tile, from the cache if the same source was built before.
 
     Raises:
         UnsupportedError: there is no C++ compiler.
         Defect: the source does not compile.
     """
-    unit = tile.source.replace("fused.cu", "host_run.cpp")
-    sources = source_files(folder, "fused.cu", "*.cuh") + source_files(FOLDER, "host_*")
+    unit = tile.source.replace("fused.cu", "host_run.cpp").replace("chain.cu", "host_run.cpp")
+    sources = source_files(folder, "fused.cu", "chain.cu", "*.cuh") + source_files(FOLDER, "host_*")
     sources = [path for path in sources if not path.name.startswith("hopper")]  # wgmma is not emulated
     key = hashlib.sha256(b"\0".join([unit.encode(), *(path.read_bytes() for path in sources)]))
     library = cache_folder() / f"host-{key.hexdigest()}.so"

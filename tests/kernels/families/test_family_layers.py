@@ -12,6 +12,7 @@ from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.catalogue import IMPLEMENTATIONS
 from kswatch.kernels.families.base import CHAIN_IMPLEMENTATIONS, LayerShape
 from kswatch.kernels.families.catalogue import FAMILIES, Structure
+from kswatch.kernels.family_layers import build
 from kswatch.kernels.family_layers.build import build_layer, reference, unsupported_reason
 from kswatch.kernels.family_layers.projections import project
 from kswatch.kernels.family_layers.two_four_layer import TwoFourLayer, pruned
@@ -60,9 +61,7 @@ def test_a_chain_in_one_pass_is_unsupported_with_the_reason() -> None:
     shape = LayerShape(24, 40, 70)
     one, two = Structure.parse("ks 8,5,3,1"), Structure.parse("ks 2,6,12,1;1,20,6,2")
     assert "one factor" in str(unsupported_reason(one, shape, FUSED_CHAIN, CPU))
-    assert two.unsupported_reason(shape, FUSED_CHAIN, "cuda").startswith(
-        "a chain in one pass is computed on CPUs"
-    )
+    assert two.unsupported_reason(shape, FUSED_CHAIN, "cuda") is None
     assert unsupported_reason(two, shape, FUSED_CHAIN, CPU) is None
 
 
@@ -225,3 +224,15 @@ def test_a_two_four_layer_is_unsupported_on_a_cpu_with_the_reason() -> None:
     assert reason == "2:4 sparsity is computed by NVIDIA's sparse tensor cores; a cpu has none"
     in_fp32 = Structure("two_four").unsupported_reason(LayerShape(64, 64, 8), "semi_structured", "cuda")
     assert in_fp32 == "torch computes 2:4 sparsity in fp16 and bf16, not in fp32"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"), [(["too wide", None], None), (["too wide", "too many"], "too wide")]
+)
+def test_a_chain_on_a_gpu_needs_one_pair_of_factors_that_fits(monkeypatch, reasons, expected) -> None:
+    """Four factors are two pairs; those that do not fit are launched one after the other."""
+    found = iter(reasons)
+    monkeypatch.setattr(build.cuda_chain, "unsupported", lambda problems, device: next(found))
+    monkeypatch.setattr(build, "unsupported_precision", lambda precision, device: None)
+    four = Structure.parse("ks 2,6,12,1;1,20,6,2;2,20,20,1;1,40,40,1")
+    assert unsupported_reason(four, LayerShape(24, 40, 70), FUSED_CHAIN, torch.device("cuda")) == expected

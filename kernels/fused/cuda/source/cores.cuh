@@ -35,11 +35,11 @@ class OnCores {
     j = t / (COLUMNS * ROWS);
   }
 
-  /// Adds one step: weights [j][l][m], X [j][l][n].
-  KS_DEVICE void step(const E* w, const E* x, int js) {
+  /// Adds one step: weights [j][l][m], X [j][l][n] with `plane` elements from one j to the next.
+  KS_DEVICE void step(const E* w, const E* x, int js, int plane = T::X_PLANE) {
     if (j >= js) return;
     w += j * T::BK * T::BM;
-    x += j * T::X_PLANE;
+    x += j * plane;
     KS_UNROLL_BY(2)
     for (int l = 0; l < T::BK; ++l) {
       float ws[T::TM], xs[T::TN];
@@ -84,20 +84,19 @@ class OnCores {
     }
   }
 
-  /// Writes the sums to a tile of Y, four neighbours per access.
-  template <class O>
-  KS_DEVICE void store(const Y<T, O>& y, int js) const {
+  /// Writes the sums to a tile of Y or to an intermediate, four neighbours per access.
+  template <class Target>
+  KS_DEVICE void store(const Target& y, int js) const {
+    constexpr bool ALONG_N = Target::ALONG_N;
     if (j >= js) return;
     KS_UNROLL
-    for (int m = 0; m < T::TM; m += T::LAYOUT == batch_last ? 1 : 4) {
+    for (int m = 0; m < T::TM; m += ALONG_N ? 1 : 4) {
       KS_UNROLL
-      for (int n = 0; n < T::TN; n += T::LAYOUT == batch_last ? 4 : 1) {
-        Vector<O, 4> four;
+      for (int n = 0; n < T::TN; n += ALONG_N ? 4 : 1) {
+        Vector<typename Target::Element, 4> four;
         KS_UNROLL
-        for (int u = 0; u < 4; ++u) {
-          from_float(T::LAYOUT == batch_last ? sum[m][n + u] : sum[m + u][n], four.at[u]);
-        }
-        store_shared(y.at(j, row(m), column(n)), four);
+        for (int u = 0; u < 4; ++u) from_float(ALONG_N ? sum[m][n + u] : sum[m + u][n], four.at[u]);
+        y.put_four(j, row(m), column(n), four);
       }
     }
   }

@@ -3,16 +3,10 @@
 // Y = K X without permutation passes: each block gathers its strided features while copying from global
 // to shared memory, and scatters its results while writing them back.
 #include "copy.cuh"
-#include "cores.cuh"
+#include "families.cuh"
 #include "sum_parts.cuh"
-#include "tensor_cores.cuh"
 
 namespace ks {
-
-template <class T, Family>
-struct MultiplyBy { using Type = OnCores<T>; };
-template <class T>
-struct MultiplyBy<T, tensor_cores> { using Type = OnTensorCores<T>; };
 
 /// A block's steps along c: while one step is multiplied, the copies of STAGES - 1 steps are in flight.
 template <class T>

@@ -9,6 +9,8 @@ namespace ks {
 /// which a warp with a single j at a time writes without bank conflicts.
 template <class T, class O>
 struct Y {
+  using Element = O;
+  static constexpr bool ALONG_N = T::LAYOUT == batch_last;
   O* tile;
 
   KS_DEVICE O* at(int j, int m, int n) const {
@@ -28,6 +30,9 @@ struct Y {
       store_shared(at(j, m, n + 1), pair.at[1]);
     }
   }
+
+  /// Writes four neighbours along the innermost axis.
+  KS_DEVICE void put_four(int j, int m, int n, Vector<O, 4> four) const { store_shared(at(j, m, n), four); }
 };
 
 /// Adds the bias of each row, if there is a bias.

@@ -30,8 +30,9 @@ class OnTensorCores {
     j0 = warp / (COLUMNS * ROWS) * T::TJ;
   }
 
-  /// Adds one step: weights by fragments, X [j][l][n], or [n][l] if DIRECT.
-  KS_DEVICE void step(const E* w, const E* x, int js) {
+  /// Adds one step: weights by fragments, X [j][l][n] with `plane` elements from one j to the next, or [n][l]
+  /// if DIRECT.
+  KS_DEVICE void step(const E* w, const E* x, int js, int plane = T::X_PLANE) {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
       if (j0 + j >= js) return;
@@ -40,11 +41,11 @@ class OnTensorCores {
         static_assert(T::BK <= 32, "sums are promoted to fp32 every 32 columns");
         Sums few = {};
         KS_UNROLL
-        for (int l = 0; l < T::BK; l += L) multiply(few, w, x, j0 + j, l);
+        for (int l = 0; l < T::BK; l += L) multiply(few, w, x + (j0 + j) * plane, j0 + j, l);
         promote(few, sum[j]);
       } else {
         KS_UNROLL
-        for (int l = 0; l < T::BK; l += L) multiply(sum[j], w, x, j0 + j, l);
+        for (int l = 0; l < T::BK; l += L) multiply(sum[j], w, x + (j0 + j) * plane, j0 + j, l);
       }
     }
   }
@@ -67,9 +68,9 @@ class OnTensorCores {
     }
   }
 
-  /// Writes the sums to a tile of Y, two neighbours in n per access where n is innermost.
-  template <class O>
-  KS_DEVICE void store(const Y<T, O>& y, int js) const {
+  /// Writes the sums to a tile of Y or to an intermediate, two neighbours in n per access where n is innermost.
+  template <class Target>
+  KS_DEVICE void store(const Target& y, int js) const {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
       if (j0 + j >= js) return;
@@ -108,7 +109,7 @@ class OnTensorCores {
     KS_UNROLL
     for (int n = 0; n < T::TN; n += 16) {
       uint32_t b[4];
-      load_x(b, x + j * T::X_PLANE, l, n0 + n);
+      load_x(b, x, l, n0 + n);
       KS_UNROLL
       for (int m = 0; m < T::TM / 16; ++m) {
         multiply(sums[m][n / 8], a[m].at, b[0], b[1]);

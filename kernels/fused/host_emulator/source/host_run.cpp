@@ -1,9 +1,17 @@
 // One emulated launch of the kernel of KS_TILE, called from tests through ctypes.
+#ifdef KS_SECOND_TILE
+#include "chain.cu"
+#else
 #include "fused.cu"
+#endif
 
 namespace {
 
+#ifdef KS_SECOND_TILE
+void product(const void* arguments) { ks_chain(*static_cast<const ks::ChainArguments*>(arguments)); }
+#else
 void product(const void* arguments) { ks_product(*static_cast<const ks::Arguments*>(arguments)); }
+#endif
 #if KS_PARTED
 void second_pass(const void* arguments) { ks_sum_parts(*static_cast<const ks::Arguments*>(arguments)); }
 #else

@@ -21,6 +21,7 @@ from kswatch.kernels.fused.cuda.compile import Cubin
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import PtxasReport
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS
+from kswatch.kernels.fused.cuda_chain.tile import ChainTile
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.implementation import STORAGE_DTYPES
 
@@ -74,7 +75,7 @@ class Gpu:
 class Function:
     def __init__(self, gpu, tile, name):
         self.gpu, self.tile, self.shared_bytes = gpu, tile, PLAIN_SHARED_BYTES
-        self.second_pass = {"ks_product": False, "ks_sum_parts": True}[name]
+        self.second_pass = {"ks_product": False, "ks_sum_parts": True, "ks_chain": False}[name]
 
     def set_attribute(self, attribute, value):
         assert attribute == 8
@@ -86,25 +87,40 @@ class Function:
         assert grid[1:] == (1, 1)
         self.gpu.log.append(stream.handle if stream else None)
         shape = (grid[0], block[0], shared_size)
-        values = struct.unpack(FORMAT, packed)
-        library = host.build(self.tile)
-        host.execute(library, packed, shape, self.arrays(values), 1, second_pass=self.second_pass)
+        arrays = self.chain_arrays(packed) if isinstance(self.tile, ChainTile) else self.arrays(packed)
+        host.execute(host.build(self.tile), packed, shape, arrays, 1, second_pass=self.second_pass)
 
-    def arrays(self, values):
+    def chain_arrays(self, packed):
+        """Of both factors: X and weights of the first, weights, bias and Y of the second."""
+        one, size = struct.calcsize(FORMAT), STORAGE_DTYPES[self.tile.precision].itemsize
+        assert len(packed) == 2 * one + 8
+        found = {}
+        for tile, first in ((self.tile.first, 0), (self.tile.second, one)):
+            x, w, bias, y, batch, a, b, c, d, *_ = struct.unpack(FORMAT, packed[first : first + one])
+            found |= {x: size * batch * a * c * d, w: weight_bytes(tile, a, b, c, d)}
+            found |= {bias: size * a * b * d, y: size * batch * a * b * d}
+        return [Memory(*pair) for pair in found.items() if pair[0]]
+
+    def arrays(self, packed):
         """Global memory that the arguments name, as long as the problem has it."""
-        x, w, bias, y, batch, a, b, c, d, parts, _ = values
+        x, w, bias, y, batch, a, b, c, d, parts, _ = struct.unpack(FORMAT, packed)
         tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
-        pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
         sums = 4 * parts * batch * a * b * d
         bytes_ = {
             x: size * batch * a * c * d,
-            w: size * pieces * tile.weight_elements,
+            w: weight_bytes(tile, a, b, c, d),
             bias: size * a * b * d,
         }
         if self.second_pass:
             bytes_[x] = sums
         y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
         return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
+
+
+def weight_bytes(tile, a, b, c, d):
+    """Bytes of laid-out weights of this pattern."""
+    pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
+    return STORAGE_DTYPES[tile.precision].itemsize * pieces * tile.weight_elements
 
 
 class Memory:

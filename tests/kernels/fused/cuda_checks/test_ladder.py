@@ -10,7 +10,7 @@ import pytest
 import kswatch.kernels.fused
 from kswatch.kernels.fused.cuda import estimate
 from kswatch.kernels.fused.cuda.tile_candidates import persistent_tiles
-from kswatch.kernels.fused.cuda_checks import ladder
+from kswatch.kernels.fused.cuda_checks import chain_ladder, ladder
 
 LOG = Path(kswatch.kernels.fused.__file__).with_name("KERNEL_LOG.md")
 GAINS = {
@@ -39,6 +39,26 @@ def test_the_log_contains_the_printed_table():
     assert ladder.table() in LOG.read_text(), (
         "run `python -m kswatch.kernels.fused.cuda_checks.ladder` and paste the table"
     )
+
+
+def test_the_log_contains_the_table_of_chains_with_a_line_for_each_precision():
+    table = ladder.chain_table()
+    assert table in LOG.read_text(), (
+        "run `python -m kswatch.kernels.fused.cuda_checks.ladder` and paste the table"
+    )
+    assert len(table.splitlines()) == 2 + 13 * 3  # three chains of ViT-S/16, ten of GPT-2 medium
+
+
+def test_one_launch_is_predicted_to_pay_where_the_log_names_it():
+    lines = {(line[0], line[2]): line[3:] for line in chain_ladder.lines(ladder.H200, ladder.CLOCK_HZ)}
+    starred = {key: [cell.endswith("*") for cell in cells] for key, cells in lines.items()}
+    assert {key: cells for key, cells in starred.items() if any(cells)} == {
+        ("2,48,192,1, 1,192,48,2", "fp16"): [True] * 5,
+        ("2,48,192,1, 1,192,48,2", "fp32"): [False] * 4 + [True],
+        ("6,64,64,1, 1,768,192,2", "fp16"): [True] * 3 + [False] * 2,
+    }
+    wide = lines["64,64,64,1, 1,64,256,16", "fp32"]
+    assert all(cell.endswith(chain_ladder.NO_ROOM) for cell in wide)
 
 
 def test_each_version_gains_on_the_problems_that_it_was_made_for():
@@ -74,7 +94,7 @@ def test_a_step_of_persistent_blocks_has_the_bytes_of_the_log():
     """256 x 192 x 64 in 16 bits: 24 KiB of X and half of 32 KiB of weights; 128 KiB are read for wgmma."""
     problem = ladder.PROBLEMS[1]
     (tile,) = persistent_tiles(problem, ladder.H200)
-    multiply, shared, l2 = estimate._step_cycles(problem, tile)
+    multiply, shared, l2 = estimate.step_cycles(problem, tile)
     assert multiply == 256 * 192 * 64 / (1024 * 1.6)
     assert shared == (56 + 128) * 1024 / 128
     assert l2 == (24 + 16) * 1024 / 40

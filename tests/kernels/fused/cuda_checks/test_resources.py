@@ -54,18 +54,21 @@ FEW = [
     Problem(Pattern(1, 512, 512, 1), 25_088, "fp16", "batch_last"),  # wgmma, in every size
 ]
 """One for every family; all others are compiled in the slow tests."""
+FEW_CHAINS = resources.CHAINS[-1:]
 
 
 @needs_nvcc
 @pytest.mark.timeout(900)
 def test_every_family_is_within_its_budget_and_a_second_listing_is_cached():
-    rows = listing([90], FEW)
-    assert {row.family for row in rows} == set(FAMILIES)
+    rows = listing([90], FEW, FEW_CHAINS)
+    assert {row.family for row in rows} == {*FAMILIES, "chain"}
     assert not [str(fault) for fault in faults(rows, read_budget())]
 
     def read_again() -> None:
         compiler.cubin.cache_clear()
-        assert [resources.row(tile, 90) for tile in resources.tiles_of(FEW, GpuProperties(90))] == rows
+        gpu = GpuProperties(90)
+        tiles = [*resources.tiles_of(FEW, gpu), *resources.chain_tiles_of(FEW_CHAINS, gpu)]
+        assert [resources.row(tile, 90) for tile in tiles] == rows
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiler, "compile_into", None)

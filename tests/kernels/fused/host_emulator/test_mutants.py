@@ -53,7 +53,7 @@ MUTANTS = {
         "fused.cu", "y, g, done);", "y, g, done); if (thread_index() < 32) barrier();", LAST, "never come"
     ),
     "an instruction for half a warp": Mutant(
-        "tensor_cores.cuh", "load_x(b, x +", "if (lane < 16) load_x(b, x +", LAST, "different instructions"
+        "tensor_cores.cuh", "load_x(b, x, l", "if (lane < 16) load_x(b, x, l", LAST, "different instructions"
     ),
     "a wait for too few": Mutant("fused.cu", "STAGES - 2>()", "STAGES - 1>()", LAST, "race"),
     "no wait": Mutant("fused.cu", "wait_copies<T::STAGES - 2>();", "", TURNED, "ends with copies in flight"),

@@ -1,0 +1,182 @@
+"""Chains in one launch on the fake GPU of `fake_gpu.py`, by themselves and as layers."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kswatch.errors import UnsupportedError, UsageError
+from kswatch.kernels.fused.cuda import driver
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda_chain import candidates, launch
+from kswatch.kernels.layer import chain_product, gpu_chain
+from kswatch.kernels.linear import KSLinear
+from tests.kernels.chains import SHAPES, make_chain, problems_of, small_tile
+from tests.kernels.fused.cuda.fake_gpu import Function
+from tests.kernels.products import poisoned
+
+CPU = torch.device("cpu", 0)
+PROBLEMS = problems_of(*SHAPES[0], "fp16", "batch_first")
+
+
+@pytest.fixture
+def small_pairs(monkeypatch):
+    """The pair of tiles with the least work for the emulation, in place of the fastest on a GPU."""
+    monkeypatch.setattr(launch.candidates, "choose", lambda problems, gpu: small_tile(problems))
+
+
+def test_one_launch_computes_the_chain_with_its_bias(gpu, small_pairs):
+    chain = make_chain(PROBLEMS)
+    product = launch.prepare(PROBLEMS, chain.weights, chain.bias)
+    kept = chain.bias.clone()
+    chain.bias.zero_()  # the product has its own
+    y = product(chain.x, empty=poisoned)
+    chain.bias.copy_(kept)
+    assert chain.correctness(y).ok
+    assert gpu.log == [None]
+
+
+def test_an_unaligned_input_is_read_with_narrower_accesses(gpu, small_pairs):
+    chain = make_chain(PROBLEMS)
+    product = launch.prepare(PROBLEMS, chain.weights, chain.bias)
+    shifted = torch.empty(chain.x.numel() + 1, dtype=chain.x.dtype)[1:].view_as(chain.x).copy_(chain.x)
+    assert shifted.data_ptr() % 16 == 2
+    assert chain.correctness(product(shifted, empty=poisoned)).ok
+    widths = {
+        (unit.first.vector_bytes, unit.second.vector_bytes)
+        for unit in gpu.tiles.values()
+        if hasattr(unit, "first")
+    }
+    assert (2, small_tile(PROBLEMS).second.vector_bytes) in widths
+
+
+def test_inputs_unlike_the_prepared_ones_are_refused(gpu, small_pairs):
+    chain = make_chain(PROBLEMS)
+    product = launch.prepare(PROBLEMS, chain.weights)
+    with pytest.raises(UsageError, match="shape"):
+        product(chain.x[:-1])
+    with pytest.raises(UsageError, match="weights"):
+        launch.prepare(PROBLEMS, chain.weights[::-1])
+    with pytest.raises(UsageError, match="bias"):
+        launch.prepare(PROBLEMS, chain.weights, chain.bias[1:])
+    assert gpu.log == []
+
+
+def test_weights_are_laid_out_at_each_call_of_a_live_product(gpu, small_pairs):
+    chain = make_chain(PROBLEMS)
+    product = launch.live_product(PROBLEMS, CPU)
+    first = product(chain.weights, chain.x, chain.bias)
+    assert chain.correctness(first).ok
+    chain.weights[0].mul_(2)
+    assert chain.correctness(product(chain.weights, chain.x, chain.bias)).ok
+
+
+def test_deleting_a_product_frees_its_weights(gpu, small_pairs, monkeypatch):
+    owned = []
+
+    def laying_out(weights, tile):
+        owned.append(weakref.ref(laid_out := weights.clone()))
+        return laid_out
+
+    monkeypatch.setattr(launch, "lay_out", laying_out)
+    chain = make_chain(PROBLEMS)
+    gc.disable()
+    try:
+        product = launch.prepare(PROBLEMS, chain.weights, chain.bias)
+        assert all(one() is not None for one in owned)
+        del product
+        assert [one() for one in owned] == [None, None]
+    finally:
+        gc.enable()
+
+
+WIDE = problems_of((64, 64, 64, 1), (1, 64, 256, 16), 16, "fp32", "batch_first")
+
+
+def test_an_intermediate_that_does_not_fit_is_refused_with_the_reason(gpu):
+    """4,096 features in fp32 at 16 entries: 256 KiB of at most 227."""
+    assert candidates.choose(WIDE, GpuProperties(90, 132)) is None
+    assert "4096 features does not fit" in launch.unsupported(WIDE, CPU)
+    with pytest.raises(UnsupportedError, match="does not fit"):
+        launch.prepare(WIDE, make_chain(WIDE).weights)
+    assert not launch.pays(WIDE, CPU)
+
+
+def test_an_old_gpu_is_refused_with_the_reason(gpu, monkeypatch):
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(70))
+    assert "needs sm_75" in launch.unsupported(PROBLEMS, CPU)
+
+
+# ---- layers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chains(gpu, monkeypatch):
+    """Layers on the CPU take the road of a GPU, not that of products in C++; counts launches of chains."""
+    monkeypatch.setattr(chain_product, "GPU", "cpu")
+    monkeypatch.setattr("kswatch.kernels.linear.NATIVE", SimpleNamespace(forward=lambda layer, x: None))
+    launched = []
+    former = Function._launch_kernel
+
+    def counted(self, *arguments):
+        if hasattr(self.tile, "first"):
+            launched.append(self.tile)
+        return former(self, *arguments)
+
+    monkeypatch.setattr(Function, "_launch_kernel", counted)
+    gpu_chain._live_chain.cache_clear()
+    yield launched
+    gpu_chain._live_chain.cache_clear()
+
+
+def layer_of(algorithm: str, dtype=torch.float16) -> KSLinear:
+    torch.manual_seed(1)
+    layer = KSLinear([shape for shape in SHAPES[0][:2]], algorithm=algorithm, dtype=dtype)
+    return layer.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_layer_that_names_the_chain_is_launched_once(chains, small_pairs, frozen):
+    layer, apart = layer_of("fused_chain"), layer_of("bmm")
+    if frozen:
+        layer.freeze()
+    x = torch.randn(5, 4, layer.in_features).half()
+    y = layer(x)
+    torch.testing.assert_close(y, apart(x), rtol=2e-2, atol=2e-2)
+    assert torch.equal(layer(x), y) and len(chains) == 2
+
+
+def test_changed_weights_are_used_and_frozen_ones_are_not(chains, small_pairs):
+    layer = layer_of("fused_chain")
+    x = torch.randn(7, layer.in_features).half()
+    before = layer(x)
+    layer.factors[0].weight.data.zero_()
+    assert torch.equal(layer(x), layer.bias.expand(7, -1))
+    layer.factors[0].weight.data.normal_()
+    layer.freeze()
+    frozen = layer(x)
+    layer.factors[1].weight.data.zero_()
+    layer.bias.data.zero_()
+    assert torch.equal(layer(x), frozen) and not torch.equal(frozen, before)
+    assert not layer.refresh()(x).any()
+    assert len(chains) == 5
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_auto_takes_one_launch_only_where_it_is_predicted_to_pay(chains, small_pairs, monkeypatch, predicted):
+    monkeypatch.setattr("kswatch.kernels.layer.algorithm_choice._predicted", lambda *problem: "fused")
+    monkeypatch.setattr("kswatch.kernels.layer.algorithm_choice._predicted_choices", {})
+    monkeypatch.setattr(launch.estimate, "pays", lambda problems, tile, tiles, gpu: predicted)
+    layer = layer_of("auto")
+    layer(torch.randn(7, layer.in_features).half())
+    assert len(chains) == predicted
+
+
+def test_training_multiplies_factor_by_factor(chains, small_pairs):
+    layer = layer_of("fused_chain", torch.float32).requires_grad_()
+    layer(torch.randn(7, layer.in_features)).sum().backward()
+    assert chains == [] and layer.factors[0].weight.grad is not None

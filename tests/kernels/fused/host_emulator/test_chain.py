@@ -1,0 +1,159 @@
+"""chain.cu on the CPU: the bits of two launches, in every precision and layout, with tails and shares."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
+from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
+from kswatch.kernels.fused.cuda.weight_layout import lay_out
+from kswatch.kernels.fused.cuda_chain import candidates
+from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
+from kswatch.kernels.fused.host_emulator import emulator as host
+from kswatch.kernels.problem import LAYOUTS, PRECISIONS
+from tests.kernels.chains import H200, SHAPES, Chain, make_chain, problems_of, run_chain, small_tile
+from tests.kernels.changed_sources import changed_sources
+from tests.kernels.fused.conftest import launch_on_host
+
+pytestmark = pytest.mark.usefixtures("host_compiler")
+
+
+def in_one_launch(
+    chain: Chain, tile: ChainTile, order: int = 1, folder: Path = SOURCE_FOLDER
+) -> torch.Tensor:
+    y = chain.y
+    run_chain(
+        chain,
+        tile,
+        lambda unit, *launch: host.execute(host.build(unit, folder), *_swapped(*launch, order)),
+        y,
+    )
+    return y
+
+
+def _swapped(shape, packed, tensors, order):
+    return packed, shape, tensors, order
+
+
+def in_two_launches(chain: Chain, tile: ChainTile) -> torch.Tensor:
+    """By the same tiles as products of their own."""
+    first, second = chain.problems
+    held = launch_on_host(first, tile.first, lay_out(chain.weights[0], tile.first), chain.x)
+    return launch_on_host(second, tile.second, lay_out(chain.weights[1], tile.second), held, chain.bias)
+
+
+QUICK = {("fp16", "batch_first", 2), ("fp32", "batch_last", 1), ("tf32", "batch_first", 0)}
+"""Precision, layout and shape: the kinds of fragments, both layouts and all tails once."""
+
+
+def cases():
+    for precision, layout, number in itertools.product(PRECISIONS, LAYOUTS, range(len(SHAPES))):
+        marks = () if (precision, layout, number) in QUICK else pytest.mark.slow
+        problems = problems_of(*SHAPES[number], precision, layout)
+        yield pytest.param(problems, marks=marks, id=f"{precision}-{layout}-{number}")
+
+
+@pytest.mark.parametrize("problems", list(cases()))
+def test_one_launch_gives_the_bits_of_two(problems):
+    chain = make_chain(problems)
+    apart = in_two_launches(chain, small_tile(problems))
+    assert chain.correctness(apart).ok
+    for shares in (1, 3):
+        together = in_one_launch(chain, small_tile(problems, shares=shares), order=shares)
+        assert torch.equal(together, apart)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_chosen_pair_is_right_at_the_edges_of_a_batch_tile(precision, layout):
+    problems = problems_of((2, 48, 192, 1), (1, 192, 48, 2), 25_088, precision, layout)
+    tile = candidates.choose(problems, H200)
+    first, second = (replace(one, batch=tile.first.batch + 8) for one in problems)
+    chain = make_chain((first, second))
+    assert chain.correctness(in_one_launch(chain, tile)).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cuda_cores_compute_16_bits_without_tensor_cores(layout):
+    problems = problems_of(*SHAPES[0], "fp16", layout)
+    tile = small_tile(problems, GpuProperties(75, 40))
+    assert {tile.first.family, tile.second.family} == {"cores"}
+    chain = make_chain(problems)
+    assert chain.correctness(in_one_launch(chain, tile)).ok
+
+
+LAST = problems_of(*SHAPES[0], "bf16", "batch_last")
+TURNED = problems_of(*SHAPES[2], "fp16", "batch_first")
+SHORT = problems_of((1, 16, 24, 1), (1, 18, 8, 2), 21, "bf16", "batch_last")
+"""One step of the first factor, whose stage the second factor's first copies take over."""
+
+
+class Mutant(NamedTuple):
+    """`source` is replaced by `planted` in a file; the chain then has an error with the text `seen`."""
+
+    file: str
+    source: str
+    planted: str
+    problems: Problems
+    seen: str
+    shares: int = 1
+
+
+MUTANTS = {
+    "no barrier after the intermediate": Mutant(
+        "chain.cu", "barrier();  // the intermediate", ";  // the intermediate", SHORT, "race"
+    ),
+    "no barrier before a step": Mutant("chain.cu", "barrier();  // this", "// this", LAST, "race"),
+    "no barrier before the store": Mutant("chain.cu", "barrier();  // Y is", "// Y is", LAST, "race"),
+    "no barrier after the turn": Mutant("chain.cu", "            barrier();\n", "", TURNED, "race"),
+    "a wait for too few": Mutant("chain.cu", "STAGES - 2>()", "STAGES - 1>()", LAST, "race"),
+    "a stage that is still read": Mutant(
+        "chain.cu", "stage == 0 ? T::STAGES - 1 : stage - 1", "stage", LAST, "race"
+    ),
+    "padding that is not cleared": Mutant("chain.cu", "intermediate.clear_padding();", "", LAST, "NaN"),
+    "features of the first factor in their own order": Mutant(
+        "chain.cuh",
+        "columns(l / c, feature % d)",
+        "columns(l / c, (feature + 1) % d)",
+        LAST,
+        "relative error",
+    ),
+    "rows of the first factor past the last": Mutant(
+        "chain.cuh", "if (at.k0 + m >= first.b) return;", "", LAST, ""
+    ),
+    "a tile of the first factor left out": Mutant(
+        "chain.cuh", "j + count > j_begin", "j > j_begin", TURNED, "NaN", 3
+    ),
+    "j's of the neighbouring share": Mutant(
+        "chain.cu", "to % groups + 1) * Second::J", "to % groups) * Second::J", TURNED, "NaN", 3
+    ),
+    "weights of the first tile": Mutant(
+        "chain.cuh", "static_cast<long long>(tile) * steps", "0LL * steps", TURNED, "relative error"
+    ),
+    "a share left out": Mutant("chain.cu", "share * each", "(share + 1) * each", LAST, "NaN", 3),
+}
+FAST = {"no barrier after the intermediate", "padding that is not cleared"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MUTANTS]
+)
+def test_a_planted_defect_is_found(monkeypatch, tmp_path, name):
+    mutant = MUTANTS[name]
+    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
+    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "cache"))
+    chain = make_chain(mutant.problems)
+    try:
+        y = in_one_launch(chain, small_tile(mutant.problems, shares=mutant.shares), folder=folder)
+        seen = chain.correctness(y).reason or "nothing"
+    except host.Defect as defect:
+        seen = str(defect)
+    assert mutant.seen in seen and seen != "nothing"
