@@ -37,8 +37,8 @@ KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
   if (T::PARTED || g.bias == nullptr) return;
   const E* bias = static_cast<const E*>(g.bias) + (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
   sums.add_to_rows([&](int j, int m) {
-    if (m >= g.b - at.k0 || j >= at.js) return 0.0f;
-    return to_float(load_global<E>(bias + static_cast<long long>(m) * g.d + j));
+    if (m >= g.b - at.k0 || j >= at.js) return typename T::Sum{};
+    return to_sum(load_global<E>(bias + static_cast<long long>(m) * g.d + j));
   });
 }
 
