@@ -148,7 +148,8 @@ class Tile:
         else:
             cores = self.family == "cores"
             columns = self.batch // self.worker_batch if cores else 0
-            skew = self.batch // 4 * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
+            group = min(4, 16 // ELEMENT_BYTES[self.precision])
+            skew = self.batch // group * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
             gap = unit if cores or self.neighbours == 2 else element_bytes
             elements = self.neighbours * (self.batch * (self.rows + unit) + skew + gap)
         return ceil_div(element_bytes * elements, 16) * 16

@@ -39,7 +39,7 @@ def make_rows(name: str, *shape: int, seed: int = 1) -> torch.Tensor:
 
 
 def relative(y: torch.Tensor, truth: torch.Tensor) -> float:
-    return float(torch.linalg.norm(y.to(truth.dtype) - truth) / torch.linalg.norm(truth))
+    return float(torch.linalg.norm(y.detach().to(truth.dtype) - truth) / torch.linalg.norm(truth.detach()))
 
 
 def limit(n: int) -> float:

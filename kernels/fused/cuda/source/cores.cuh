@@ -20,7 +20,7 @@ class OnCores {
   using E = typename T::Element;
   using Sum = typename T::Sum;
   static constexpr int COLUMNS = T::BN / T::TN, ROWS = T::BM / T::TM;  // threads across the tile
-  static constexpr int GROUP = T::UNIT < 4 ? T::UNIT : 4;
+  static constexpr int GROUP = T::GROUP;
   static_assert(T::TM % 4 == 0 && T::TN % 4 == 0 && T::TJ == 1, "threads own groups of four");
 
   Sum sum[T::TM][T::TN] = {};

@@ -13,7 +13,7 @@ struct Y {
 
   KS_DEVICE O* at(int j, int m, int n) const {
     if constexpr (T::LAYOUT == batch_last) return tile + m * T::Y_PITCH + n;
-    return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / 4 * T::Y_SKEW + m;
+    return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / T::GROUP * T::Y_SKEW + m;
   }
 
   /// Writes two neighbours in n, the first of them even.

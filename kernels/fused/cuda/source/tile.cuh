@@ -82,11 +82,12 @@ struct Tile {
   static constexpr int Y_UNIT = 16 / sizeof(Output);
   static constexpr bool WIDE_PAIRS = FAMILY == tensor_cores && LAYOUT == batch_last && sizeof(Output) == 4;
   static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + (WIDE_PAIRS ? 8 : Y_UNIT);
-  /// batch_first on CUDA cores: extra units after every four rows, the group of rows of one thread.
+  static constexpr int GROUP = UNIT < 4 ? UNIT : 4;  // neighbours that a thread of the CUDA cores accesses at once
+  /// batch_first on CUDA cores: extra units after the group of rows of one thread.
   static constexpr int Y_COLUMNS = LAYOUT == batch_first && FAMILY == cores ? BN / TN : 0;
   static constexpr int Y_SKEW = Y_UNIT * (Y_COLUMNS >= 8 ? 1 : Y_COLUMNS == 4 ? 2 : 0);
   static constexpr int Y_PLANE =  // batch_first: from one j to the next
-      BN * Y_PITCH + BN / 4 * Y_SKEW + (FAMILY == cores || J == 2 ? Y_UNIT : sizeof(Output));
+      BN * Y_PITCH + BN / GROUP * Y_SKEW + (FAMILY == cores || J == 2 ? Y_UNIT : sizeof(Output));
 
   static constexpr int W_ELEMENTS = J * BM * BK;
   static constexpr int X_ELEMENTS = TURNED ? BN * RAW_PITCH : (DIRECT ? BN : BK) * X_PITCH;
