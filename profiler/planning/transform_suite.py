@@ -33,12 +33,13 @@ def transform_cells(problem: AnyProblem) -> tuple[str, ...]:
     """
     assert isinstance(problem, LayerShape)
     found = [one for one in TRANSFORMS if problem.precision in one.precisions]
+    if problem.precision == "complex64":
+        found = [one for one in found if one.name != "hadamard"]
     return (
         DENSE_LAYER,
         *(
             cell_name(str(Structure(one.name, (LARGEST_RADIX,))), implementation)
             for one in found
-            if len(found) == 1 or problem.precision != "complex64" or one.precisions == ("complex64",)
             for implementation in IMPLEMENTATIONS
             if implementation in one.implementations
         ),
