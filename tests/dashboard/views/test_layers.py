@@ -10,6 +10,7 @@ from kswatch.dashboard.charts.structures.layer_costs import FAMILY_STYLES, paret
 from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 from kswatch.kernels.families.catalogue import FAMILIES
+from kswatch.kernels.families.transforms import TRANSFORMS
 from tests.db.sample_records import import_run, measured
 
 Opened = Callable[..., AppTest]
@@ -65,8 +66,9 @@ def test_a_store_without_layers_names_the_command(empty_url: str, opened: Opened
 
 
 def test_every_family_has_a_style_of_its_own() -> None:
-    assert [name for name, _, _ in FAMILY_STYLES] == [one.name for one in FAMILIES]
-    assert len({colour for _, colour, _ in FAMILY_STYLES}) == len(FAMILIES)
+    known = [*FAMILIES, *TRANSFORMS]
+    assert [name for name, _, _ in FAMILY_STYLES] == [one.name for one in known]
+    assert len({colour for _, colour, _ in FAMILY_STYLES}) == len(known)
 
 
 def test_the_front_holds_what_nothing_undercuts_in_both() -> None:
