@@ -63,7 +63,7 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Real floating-point operations that the product needs: 2·batch·abcd, of complex numbers 8·batch·abcd."""
+        """Real floating-point operations that the product needs: 2·batch·abcd, of complex ones 8."""
         return multiply_add_flops(self.precision) * self.batch * self.pattern.nonzeros
 
     @property

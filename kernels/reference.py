@@ -14,7 +14,7 @@ RELATIVE_LIMITS: dict[Precision, float] = {
     **{"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3},
     **{"fp64": 1e-14, "complex64": 1e-6},
 }
-"""Largest relative Frobenius error of a correct product. In fp64 the reference itself errs by some 1e-16 times
+"""Largest relative Frobenius error of a correct product. In fp64 the reference errs by some 1e-16 times
 the square root of c (`tests/kernels/test_wide_precisions.py`, against exact sums), far below the limit."""
 
 MAX_ERROR_FACTOR = 16
@@ -50,8 +50,9 @@ def make_operands(
     """New (weights, x) in the storage type: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1)."""
     generator = torch.Generator(device).manual_seed(seed)
     dtype, pattern = STORAGE_DTYPES[problem.precision], problem.pattern
-    drawn = dtype if dtype in (torch.float64, torch.complex64) else torch.float32
-    weights = torch.randn(pattern.as_tuple(), generator=generator, device=device, dtype=drawn) / sqrt(pattern.c)
+    wide = dtype if dtype.itemsize > 4 else torch.float32
+    weights = torch.randn(pattern.as_tuple(), generator=generator, device=device, dtype=wide)
+    weights = weights / sqrt(pattern.c)
     x = torch.randn(problem.input_shape, generator=generator, device=device, dtype=dtype)
     return weights.to(dtype), x
 

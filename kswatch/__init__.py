@@ -2,8 +2,9 @@
 
 `from kswatch import KSLinear` is what a model needs, or `STLinear`, by tiles as in Strassen's algorithm;
 `plan`, `replace` and `chains` put chains into a model, and `export_onnx` and `export_portable` write models
-for machines without this package. `transforms` has fast transforms as chains. The folders of the repository are packages below this one
-(`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`, `kswatch.dashboard`).
+for machines without this package. `transforms` has fast transforms as chains. The folders of the repository
+are packages below this one (`kswatch.kernels`, `kswatch.profiler`, `kswatch.db`, `kswatch.ci`,
+`kswatch.dashboard`).
 """
 
 from importlib import import_module
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from kswatch.kernels.layer.portable_export import export_onnx, export_portable
     from kswatch.kernels.linear import KSLinear
 
-__all__ = ["KSLinear", "STLinear", "chains", "export_onnx", "export_portable", "plan", "replace", "transforms"]
+__all__ = [
+    "KSLinear",
+    "STLinear",
+    "chains",
+    "export_onnx",
+    "export_portable",
+    "plan",
+    "replace",
+    "transforms",
+]
 
 _MODULES = {
     "KSLinear": "kswatch.kernels.linear",

@@ -47,7 +47,7 @@ class Lazylinop(Rival):
         if problem.layout == "batch_first":
             return "lazylinop takes X as (features, batch): batch_first would need two transpositions"
         if problem.precision not in ("fp32", "complex64"):
-            return "lazylinop is compared in fp32 and complex64: in half precision its kernel sums in half precision"
+            return "lazylinop is compared in fp32 and complex64: in half precision its kernel sums in it"
         return None
 
     def caveats(self, problem: Problem, device: torch.device) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ def build_layer(
     if reason is not None:
         raise UnsupportedError(f"{structure}/{implementation} for {shape}: {reason}")
     if isinstance(structure.family, TransformFamily):
-        return build_transform(structure.family_name, *structure.size, shape, implementation, device)
+        (radix,) = structure.size
+        return build_transform(structure.family_name, radix, shape, implementation, device)
     layer = _empty_layer(structure, shape, implementation).eval().requires_grad_(False)
     _draw(layer, generator)
     _convert(layer, device, STORAGE_DTYPES[shape.precision])
@@ -130,10 +131,11 @@ def _terms(layer: nn.Module) -> list[tuple[nn.Parameter, int]]:
 
 
 def make_input(shape: LayerShape, generator: torch.Generator, device: torch.device | str) -> torch.Tensor:
-    """X ~ N(0, 1) on the generator's device, drawn in float32 unless that holds less, rounded to the precision."""
+    """X ~ N(0, 1), drawn on the generator's device in float32 or wider, and rounded to the precision."""
     dtype = STORAGE_DTYPES[shape.precision]
-    drawn = dtype if dtype.itemsize > 4 else torch.float32
-    return torch.randn(shape.input_shape, generator=generator, device=generator.device, dtype=drawn).to(device, dtype)
+    wide = dtype if dtype.itemsize > 4 else torch.float32
+    x = torch.randn(shape.input_shape, generator=generator, device=generator.device, dtype=wide)
+    return x.to(device, dtype)
 
 
 def reference(layer: nn.Module, x: torch.Tensor, precision: str = "fp32") -> torch.Tensor:

@@ -16,7 +16,7 @@ from kswatch.kernels.problem import Problem
 
 _live_twin = lru_cache(maxsize=4096)(twin.unpacked_product)
 RELAID_BYTES = 4
-"""Bytes of one re-laid weight in the twin; in the kernel it has at most as many; elements of 8 bytes keep theirs."""
+"""Bytes of one re-laid weight of at most 4 in the twin; in the kernel it has at most as many."""
 
 
 class Fused(Implementation):

@@ -104,5 +104,5 @@ def dct(
     order = folded_order(n)[digit_reversal(n, check_length("radix", radix))]
     *others, last = fourier_factors(n, radix)
     diagonal = cosine_diagonal(n).view(1, last.shape[1], 1, last.shape[3])
-    steps = Steps("dct", order, [*others, last * diagonal], takes_real_part=True)
+    steps = Steps("dct", order, [*others, last * diagonal], has_real_output=True)
     return Transform(steps, torch.complex64, algorithm, layout, device)

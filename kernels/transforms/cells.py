@@ -1,4 +1,4 @@
-"""The transforms as a suite measures them: by a chain's algorithms, or as an expert writes them with `torch.fft`."""
+"""The transforms as a suite measures them: by a chain's algorithms, or by an expert with `torch.fft`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def hadamard_factors(n: int, largest: int) -> list[torch.Tensor]:
 
 
 def fourier_factors(n: int, largest: int) -> list[torch.Tensor]:
-    """Decimation in time: radix r joins r transforms of length d, which lie one after the other, to one of r·d.
+    """Decimation in time: radix r joins r transforms of length d, one after the other, to one of r·d.
 
     Output k·d + j is the sum over l of exp(-2πi l (k·d + j) / (r·d)) times number j of transform l.
     """

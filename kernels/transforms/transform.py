@@ -25,17 +25,17 @@ MOST_BATCHES = 64
 
 @dataclass(frozen=True)
 class Steps:
-    """What a transform does, in the order in which it does it; the values are those of its matrix in float64."""
+    """What a transform does, in its order; the values are those of its matrix in float64."""
 
     name: str
     gather: torch.Tensor | None
     factors: Sequence[torch.Tensor]
     """Weights (a, b, c, d), right-most factor first."""
-    takes_real_part: bool = False
+    has_real_output: bool = False
 
 
 class _Products(dict[tuple[int, bool, bool], list[Product]]):
-    """Products by batch, by TF32, and by whether they are those of the adjoint; copied and pickled as empty."""
+    """Products by batch, whether of the adjoint, and whether in TF32; copied and pickled as empty."""
 
     def __reduce__(self) -> tuple[type[_Products], tuple[()]]:
         return _Products, ()
@@ -69,7 +69,7 @@ class Transform(nn.Module):
         if layout not in LAYOUTS:
             raise UsageError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
         self.transform, self.algorithm, self.layout = steps.name, algorithm, layout
-        self.takes_real_part, self.is_complex = steps.takes_real_part, dtype.is_complex
+        self.has_real_output, self.is_complex = steps.has_real_output, dtype.is_complex
         self.patterns = tuple(Pattern(*weights.shape) for weights in steps.factors)
         self.n = self.patterns[0].columns
         self.register_buffer("gather", None if steps.gather is None else steps.gather.to(device), False)
@@ -77,7 +77,9 @@ class Transform(nn.Module):
             self.register_buffer(f"factor_{place}", weights.to(device, dtype), persistent=False)
         self._products = _Products()
         if algorithm not in (AUTO, MEASURE):
-            choose(algorithm, self._problem(0, 1, False, self._dtype), torch.device("cpu"), self._weights()[0])
+            choose(
+                algorithm, self._problem(0, 1, False, self._dtype), torch.device("cpu"), self._weights()[0]
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The transform of x of shape (..., n), or (n, ...) in `batch_last`.
@@ -96,7 +98,7 @@ class Transform(nn.Module):
         if self.gather is not None:
             flat = flat.index_select(axis, self.gather)
         y = self._multiply(self._converted(flat), False)
-        y = y.real if self.takes_real_part else y
+        y = y.real if self.has_real_output else y
         return y.reshape(x.shape)
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:

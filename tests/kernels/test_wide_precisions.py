@@ -36,7 +36,9 @@ def exact_errors(problem: Problem) -> tuple[float, float]:
     norm = sqrt(sum(float(one) ** 2 for row in truth for one in row))
     found = []
     for y in (reference(problem, weights, x), supported_products(["bmm"], problem, weights)["bmm"](x)):
-        pairs = (pair for own, row in zip(y.tolist(), truth, strict=True) for pair in zip(own, row, strict=True))
+        pairs = (
+            pair for own, row in zip(y.tolist(), truth, strict=True) for pair in zip(own, row, strict=True)
+        )
         found.append(sqrt(sum(float(Fraction(own) - one) ** 2 for own, one in pairs)) / norm)
     return found[0], found[1]
 

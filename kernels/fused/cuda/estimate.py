@@ -90,14 +90,20 @@ def resident_blocks(tile: Tile, gpu: GpuProperties) -> int:
 
 def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     sums = problem.batch * problem.pattern.rows
-    bytes_per_multiprocessor = sums * (tile.sum_bytes * tile.parts + problem.element_bytes) / gpu.multiprocessors
+    bytes_per_multiprocessor = (
+        sums * (tile.sum_bytes * tile.parts + problem.element_bytes) / gpu.multiprocessors
+    )
     return LAUNCH_CYCLES + bytes_per_multiprocessor / L2_BYTES
 
 
 def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     element_bytes = problem.element_bytes
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
-    rate = CORE_MULTIPLY_ADDS.get(tile.precision, 128) if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
+    rate = (
+        CORE_MULTIPLY_ADDS.get(tile.precision, 128)
+        if tile.family == "cores"
+        else MULTIPLY_ADDS[tile.precision]
+    )
     rate *= WARPGROUP_GAIN if tile.needs_trust else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     keeps_weights = tile.walkers and tile.family != "persistent"

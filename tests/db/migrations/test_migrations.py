@@ -106,7 +106,9 @@ def text_of(connection, table: str) -> str:
     """The statement that made a table, in SQLite."""
     if connection.dialect.name != "sqlite":
         return ""
-    return connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table}).scalar()
+    return connection.execute(
+        text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table}
+    ).scalar()
 
 
 def insert_problem(connection, number: int, precision: str) -> None:

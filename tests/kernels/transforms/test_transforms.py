@@ -132,7 +132,9 @@ def test_a_transform_is_linear(name: str, bits: int, batch: int, seed: int) -> N
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(name=st.sampled_from(["fft", "hadamard"]), bits=BITS, batch=st.integers(1, 5), seed=st.integers(0, 99))
-def test_energy_is_kept_and_the_inverse_returns_the_input(name: str, bits: int, batch: int, seed: int) -> None:
+def test_energy_is_kept_and_the_inverse_returns_the_input(
+    name: str, bits: int, batch: int, seed: int
+) -> None:
     n = 1 << bits
     x = make_rows(name, batch, n, seed=seed)
     y = MAKERS[name](n, algorithm="bmm")(x)

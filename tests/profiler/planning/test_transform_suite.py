@@ -16,7 +16,9 @@ PLAN = plan_suite("transforms", device_kind="cpu")
 
 
 def test_each_length_and_batch_has_the_transforms_of_its_precision_and_their_rivals() -> None:
-    assert {(one.in_features, one.batch) for one in PLAN.problems} == {(n, b) for n in LENGTHS for b in BATCHES}
+    assert {(one.in_features, one.batch) for one in PLAN.problems} == {
+        (n, b) for n in LENGTHS for b in BATCHES
+    }
     by_precision = {
         precision: {
             (cell.structure.family_name, cell.implementation)
@@ -41,7 +43,9 @@ def test_the_dense_matrix_comes_first_since_others_are_paired_with_it() -> None:
     assert all(PLAN.names_of(one)[0] == DENSE_LAYER for one in PLAN.problems)
 
 
-@pytest.mark.parametrize("suite", [one for one in SUITES if one.name != "transforms"], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "suite", [one for one in SUITES if one.name != "transforms"], ids=lambda one: one.name
+)
 def test_no_other_suite_has_a_new_precision_or_a_transform(suite) -> None:
     for kind in ("cpu", "cuda"):
         plan = plan_suite(suite.name, device_kind=kind)
