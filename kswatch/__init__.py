@@ -38,13 +38,14 @@ _MODULES = {
     "export_portable": "kswatch.kernels.layer.portable_export",
     "plan": "kswatch.adoption",
     "replace": "kswatch.kernels.adoption.replacement",
+    "transforms": "kswatch.kernels",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562: the type is the attribute's own)
     """Load a name on first use: importing kswatch imports neither torch nor the command line."""
-    if name == "transforms":
-        return import_module("kswatch.kernels.transforms")
+    if name == "transforms":  # a package
+        return import_module(f"{_MODULES[name]}.{name}")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'kswatch' has no attribute {name!r}")
