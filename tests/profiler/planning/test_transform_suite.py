@@ -11,6 +11,8 @@ from kswatch.profiler.planning.plan import Filters, plan_suite
 from kswatch.profiler.planning.suites import SUITES
 from kswatch.profiler.planning.transform_suite import BATCHES, LENGTHS, transform_cells
 from kswatch.profiler.subjects.layer_cells import LayerCell
+from kswatch.profiler.subjects.model_cells import ModelCell
+from kswatch.profiler.subjects.problems import ModelForward
 
 PLAN = plan_suite("transforms", device_kind="cpu")
 
@@ -57,6 +59,10 @@ def test_no_other_suite_has_a_new_precision_or_a_transform(suite) -> None:
 def test_a_new_precision_is_reached_by_naming_it() -> None:
     plan = plan_suite("smoke", Filters(precision=("complex64",)), device_kind="cpu")
     assert {one.precision for one in plan.problems} == {"complex64"}
+    models = [one for one in plan.problems if isinstance(one, ModelForward)]
+    cells = [ModelCell.parse(one, name) for one in models for name in plan.names_of(one)]
+    reasons = {cell.reason(one, "cpu") for one in models for cell in cells}
+    assert reasons == {"models are measured in fp32, tf32, bf16, fp16, not in complex64"}
 
 
 def test_half_precision_leaves_the_hadamard_transform() -> None:
