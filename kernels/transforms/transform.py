@@ -101,10 +101,6 @@ class Transform(nn.Module):
         y = y.real if self.has_real_output else y
         return y.reshape(x.shape)
 
-    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """The conjugate transpose of the chain, without the gather, applied to a matrix of the layout."""
-        return self._multiply(y, True)
-
     def _converted(self, x: torch.Tensor) -> torch.Tensor:
         weights = self._weights()[0]
         dtype = weights.dtype
