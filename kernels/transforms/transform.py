@@ -98,7 +98,7 @@ class Transform(nn.Module):
         if self.gather is not None:
             flat = flat.index_select(axis, self.gather)
         y = self._multiply(self._converted(flat), False)
-        y = y.real if self.has_real_output else y
+        y = y.real.contiguous() if self.has_real_output else y
         return y.reshape(x.shape)
 
     def _converted(self, x: torch.Tensor) -> torch.Tensor:

@@ -177,6 +177,15 @@ def test_the_package_shows_them_and_shapes_are_kept() -> None:
     assert hadamard(4, layout="batch_last")(torch.ones(4, 2, 3)).shape == (4, 2, 3)
     assert hadamard(4)(torch.ones(4)).tolist() == [4, 0, 0, 0]
     assert fft(4)(torch.zeros(0, 4)).shape == (0, 4)
+    assert dct(4)(torch.ones(3, 4)).is_contiguous()
+
+
+def test_lazily_conjugated_and_strided_inputs_are_read_as_they_are() -> None:
+    x = make_rows("fft", 8, 16)
+    truth = fourier_matrix(16)
+    assert relative(fft(16)(x.conj()), x.conj().to(torch.complex128) @ truth.T) < limit(16)
+    turned = x.T[::2]
+    assert relative(fft(8)(turned), turned.to(torch.complex128) @ fourier_matrix(8).T) < limit(8)
 
 
 def test_hadamard_keeps_all_digits_of_fp64_and_small_integers_of_any_precision() -> None:
