@@ -76,7 +76,7 @@ def test_the_front_holds_what_nothing_undercuts_in_both() -> None:
     assert list(pareto_front(frame).index) == [0, 2, 4]
 
 
-def test_transforms_are_shown_beside_the_dense_matrix_with_their_factors(own_url: str, opened: Opened) -> None:
+def test_transforms_are_shown_with_their_factors(own_url: str, opened: Opened) -> None:
     layer = ProblemKey(1, 64, 64, 1, 8, "complex64", "batch_last", "layer")
     cells = (("dense/linear", 4.0), ("fft 16/fused", 2.0), ("fft 16/torch_fft", 1.0))
     import_run(Store.open(own_url), [measured(layer, name, ms, parameters=1024) for name, ms in cells])
