@@ -37,9 +37,9 @@ CONFIRM: Final = "confirm"
 FUSED: Final = "fused"
 """The implementation that every other one is paired and compared with."""
 
-PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16", "fp64", "complex64")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp64": 8, "complex64": 8}
 
 RIVALS: tuple[str, ...] = names("rival")
 """Baselines that an expert would reach for, of optional libraries; measured where a set asks for them."""

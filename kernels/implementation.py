@@ -28,6 +28,8 @@ STORAGE_DTYPES: dict[str, torch.dtype] = {
     "tf32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
+    "fp64": torch.float64,
+    "complex64": torch.complex64,
 }
 
 

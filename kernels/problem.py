@@ -8,12 +8,19 @@ from typing import Literal, get_args
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp64", "complex64"]
 Layout = Literal["batch_first", "batch_last"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+USUAL_PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
+"""Those of suites and canaries; the others are measured where they are named, and by their own suites."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp64": 8, "complex64": 8}
+
+
+def multiply_add_flops(precision: Precision) -> int:
+    """Real operations of one product that is added to a sum: 2; of complex numbers 8."""
+    return 8 if precision == "complex64" else 2
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -56,8 +63,8 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations that the product needs: 2·batch·abcd."""
-        return 2 * self.batch * self.pattern.nonzeros
+        """Real floating-point operations that the product needs: 2·batch·abcd, of complex ones 8."""
+        return multiply_add_flops(self.precision) * self.batch * self.pattern.nonzeros
 
     @property
     def input_bytes(self) -> int:

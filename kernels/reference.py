@@ -1,4 +1,4 @@
-"""The float64 reference of every product, and the errors that are allowed against it."""
+"""The reference of every product, in float64 or complex128, and the errors that are allowed against it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import torch
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.problem import Precision, Problem
 
-RELATIVE_LIMITS: dict[Precision, float] = {"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3}
-"""Largest relative Frobenius error of a correct product."""
+RELATIVE_LIMITS: dict[Precision, float] = {
+    **{"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3},
+    **{"fp64": 1e-14, "complex64": 1e-6},
+}
+"""Largest relative Frobenius error of a correct product. In fp64 the reference errs by some 1e-16 times
+the square root of c (`tests/kernels/test_wide_precisions.py`, against exact sums), far below the limit."""
 
 MAX_ERROR_FACTOR = 16
 """The largest absolute error may be this multiple of the relative limit, times RMS(reference)."""
@@ -46,18 +50,20 @@ def make_operands(
     """New (weights, x) in the storage type: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1)."""
     generator = torch.Generator(device).manual_seed(seed)
     dtype, pattern = STORAGE_DTYPES[problem.precision], problem.pattern
-    weights = torch.randn(pattern.as_tuple(), generator=generator, device=device) / sqrt(pattern.c)
+    wide = dtype if dtype.itemsize > 4 else torch.float32
+    weights = torch.randn(pattern.as_tuple(), generator=generator, device=device, dtype=wide)
+    weights = weights / sqrt(pattern.c)
     x = torch.randn(problem.input_shape, generator=generator, device=device, dtype=dtype)
     return weights.to(dtype), x
 
 
 def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """The product, of `output_shape`, in float64 for operands rounded to the precision.
+    """The product, of `output_shape`, in float64 or complex128 for operands rounded to the precision.
 
     Computed on the device of x, in chunks of the batch.
     """
     batch_axis = 0 if problem.layout == "batch_first" else 1
-    y = torch.empty(problem.output_shape, dtype=torch.float64, device=x.device)
+    y = torch.empty(problem.output_shape, dtype=exact_dtype(x), device=x.device)
     features = max(problem.pattern.rows, problem.pattern.columns)
     chunk = max(1, CHUNK_ELEMENTS // features)
     rounded_weights = _rounded(problem, weights)
@@ -107,7 +113,9 @@ def _distances(y: torch.Tensor, reference: torch.Tensor) -> tuple[float, float, 
     squared_error = squared_norm = max_error = 0.0
     parts = zip(y.reshape(-1).split(CHUNK_ELEMENTS), reference.reshape(-1).split(CHUNK_ELEMENTS), strict=True)
     for y_part, reference_part in parts:
-        difference = y_part.double().sub_(reference_part)
+        difference = y_part.to(reference_part.dtype) - reference_part
+        if difference.is_complex():
+            difference, reference_part = torch.view_as_real(difference), torch.view_as_real(reference_part)
         squared_error += float(difference.square().sum())
         squared_norm += float(reference_part.square().sum())
         max_error = max(max_error, float(difference.abs().max()))
@@ -122,9 +130,15 @@ def _product(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.
     return torch.einsum("iklj,iljn->ikjn", weights, x.reshape(a, c, d, -1)).reshape(a * b * d, -1)
 
 
+def exact_dtype(operand: torch.Tensor) -> torch.dtype:
+    """The dtype of the reference: float64, or complex128 of complex numbers."""
+    return torch.complex128 if operand.is_complex() else torch.float64
+
+
 def _rounded(problem: Problem, operand: torch.Tensor) -> torch.Tensor:
-    """The operand in float64, after rounding to the precision; all but tf32 are rounded by their storage."""
-    return (round_to_tf32(operand) if problem.precision == "tf32" else operand).double()
+    """The operand in the reference's dtype, after rounding to the precision; only tf32 is not a storage."""
+    rounded = round_to_tf32(operand) if problem.precision == "tf32" else operand
+    return rounded.to(exact_dtype(operand))
 
 
 def round_to_tf32(operand: torch.Tensor) -> torch.Tensor:

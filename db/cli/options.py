@@ -23,6 +23,8 @@ class Precision(StrEnum):
     TF32 = "tf32"
     BF16 = "bf16"
     FP16 = "fp16"
+    FP64 = "fp64"
+    COMPLEX64 = "complex64"
 
 
 class Layout(StrEnum):

@@ -18,7 +18,7 @@ class HeuristicScore(Base):
     __table_args__ = WITHIN_KEY
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(16), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(12), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
     heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
@@ -42,7 +42,7 @@ class HeuristicVerdict(Base):
     __table_args__ = WITHIN_KEY
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(16), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(12), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
     heuristic: Mapped[str] = mapped_column(String(32), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)

@@ -19,7 +19,7 @@ class RunSummary(Base):
     __tablename__ = "run_summary"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     metric: Mapped[str] = mapped_column(String(16), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(12), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
     baselines: Mapped[str] = mapped_column(String(8), primary_key=True)
     problems: Mapped[int]
@@ -55,7 +55,7 @@ class SpeedOfLight(Base):
     __tablename__ = "speed_of_light"
     __table_args__ = WITHIN_KEY
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(12), primary_key=True)
     layout: Mapped[str] = mapped_column(String(16), primary_key=True)
     statistic: Mapped[str] = mapped_column(String(8), primary_key=True)
     """`median` or `worst` of the problems."""

@@ -145,7 +145,7 @@ class Problem(Base):
     c: Mapped[int]
     d: Mapped[int]
     batch: Mapped[int]
-    precision: Mapped[str] = mapped_column(String(8))
+    precision: Mapped[str] = mapped_column(String(12))
     layout: Mapped[str] = mapped_column(String(16))
     subject: Mapped[str] = mapped_column(String(80), default="", server_default="")
     """Empty for a factor; `layer`, or a model and how it is executed."""
@@ -236,7 +236,7 @@ class Canary(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
     position: Mapped[str] = mapped_column(String(8), primary_key=True)
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
-    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(12), primary_key=True)
     latency_ms: Mapped[float]
     rate: Mapped[float]
     sm_clock_mhz: Mapped[float | None]

@@ -6,6 +6,8 @@ import kswatch
 
 ALSO = ("kswatch.ci.change_points.change_points", "kswatch.ci.change_points.levels")
 """Names outside the package's own list that are kept for others to call."""
+TRANSFORMS = tuple(f"kswatch.kernels.transforms.build.{name}" for name in ("hadamard", "fft", "ifft", "dct"))
+"""What the package `transforms` gives, which is in the list as a whole."""
 
 
 def public_names() -> list[str]:
@@ -22,7 +24,7 @@ in `from kswatch import KSLinear`; importing `kswatch` alone loads neither torch
 [The guide of the layer](../guides/the_layer.md) shows them in use.
 """
     layers = [_block(name) for name in public_names()]
-    return "\n".join([head, *layers, "## Change points\n", *map(_block, ALSO)])
+    return "\n".join([head, *layers, *map(_block, TRANSFORMS), "## Change points\n", *map(_block, ALSO)])
 
 
 def _block(name: str) -> str:

@@ -8,7 +8,7 @@ from kswatch.kernels.baselines.base import Baseline
 from kswatch.kernels.baselines.blocks import empty_output
 from kswatch.kernels.baselines.bmm_blockdense import widened_weights
 from kswatch.kernels.implementation import Empty, Product
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.problem import Problem, multiply_add_flops
 
 
 def to_dense(weights: torch.Tensor) -> torch.Tensor:
@@ -45,8 +45,9 @@ class Dense(Baseline):
         return batch_first if problem.layout == "batch_first" else batch_last
 
     def flops(self, problem: Problem) -> int:
-        """2·batch·M·N."""
-        return 2 * problem.batch * problem.pattern.rows * problem.pattern.columns
+        """2·batch·M·N, of complex numbers 8·batch·M·N."""
+        each = multiply_add_flops(problem.precision)
+        return each * problem.batch * problem.pattern.rows * problem.pattern.columns
 
     def memory_bytes(self, problem: Problem) -> int:
         """The compulsory bytes and all of K."""

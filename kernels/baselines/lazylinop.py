@@ -46,8 +46,8 @@ class Lazylinop(Rival):
         """Its kernel reads X as (features, batch), and is compared in the published precision."""
         if problem.layout == "batch_first":
             return "lazylinop takes X as (features, batch): batch_first would need two transpositions"
-        if problem.precision != "fp32":
-            return "lazylinop is compared in fp32: in half precision its kernel sums in half precision"
+        if problem.precision not in ("fp32", "complex64"):
+            return "lazylinop is compared in fp32 and complex64: in half precision its kernel sums in it"
         return None
 
     def caveats(self, problem: Problem, device: torch.device) -> tuple[str, ...]:

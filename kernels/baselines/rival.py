@@ -11,7 +11,7 @@ import torch
 from kswatch.kernels.baselines.base import Baseline
 from kswatch.kernels.baselines.rival_libraries import missing_libraries, rival_versions
 from kswatch.kernels.implementation import STORAGE_DTYPES, Product
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.problem import USUAL_PRECISIONS, Problem
 
 TRIALS = 5
 TRIAL_S = 5e-3
@@ -32,6 +32,12 @@ class Rival(Baseline):
             f"{name} {version}" for name, version in rival_versions(device.type)[self.name].items()
         )
         return super().unsupported(problem, device)
+
+    def limitation(self, problem: Problem) -> str | None:
+        """See `Baseline`; wider precisions are left to libraries that were tried in them."""
+        if problem.precision in USUAL_PRECISIONS:
+            return None
+        return f"{self.label} is compared in {', '.join(USUAL_PRECISIONS)}, not in {problem.precision}"
 
 
 def quickest(products: Mapping[str, Product], x: torch.Tensor) -> str:

@@ -11,7 +11,15 @@ from typing import ClassVar
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
-from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Layout, Precision, Problem
+from kswatch.kernels.problem import (
+    ELEMENT_BYTES,
+    LAYOUTS,
+    PRECISIONS,
+    Layout,
+    Precision,
+    Problem,
+    multiply_add_flops,
+)
 
 Size = tuple[int, ...]
 """The numbers of a family that a layer's shape leaves open, in the order of the family's `size_names`."""
@@ -73,8 +81,8 @@ class LayerShape:
 
     @property
     def dense_flops(self) -> int:
-        """Operations of the dense layer: 2·batch·in·out."""
-        return 2 * self.batch * self.dense_parameters
+        """Operations of the dense layer: 2·batch·in·out, of complex numbers four times as many."""
+        return multiply_add_flops(self.precision) * self.batch * self.dense_parameters
 
 
 class Family(ABC):
@@ -159,8 +167,9 @@ class ChainFamily(Family):
         return sum(pattern.nonzeros for pattern in self.chain(in_features, out_features, size))
 
     def flops(self, shape: LayerShape, size: Size) -> int:
-        """2·batch times the sum of abcd."""
-        return 2 * shape.batch * self.parameters(shape.in_features, shape.out_features, size)
+        """2·batch times the sum of abcd, of complex numbers 8."""
+        weights = sum(one.nonzeros for one in self.chain(shape.in_features, shape.out_features, size))
+        return multiply_add_flops(shape.precision) * shape.batch * weights
 
     def factor_problems(self, shape: LayerShape, size: Size) -> tuple[Problem, ...]:
         """The product of each factor, the right-most first."""

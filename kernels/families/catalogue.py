@@ -15,6 +15,7 @@ from kswatch.kernels.families.ks import SHARES, KroneckerSparse
 from kswatch.kernels.families.low_rank import LowRank
 from kswatch.kernels.families.monarch import Monarch
 from kswatch.kernels.families.stl import StrassenTile
+from kswatch.kernels.families.transforms import TRANSFORMS
 from kswatch.kernels.families.two_four import TwoFour
 
 FAMILIES: tuple[Family, ...] = (
@@ -31,15 +32,16 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family(name: str) -> Family:
-    """The family with the given name.
+    """The family, or the transform, with the given name.
 
     Raises:
         UsageError: no family has this name.
     """
-    for candidate in FAMILIES:
+    known: tuple[Family, ...] = (*FAMILIES, *TRANSFORMS)
+    for candidate in known:
         if candidate.name == name:
             return candidate
-    raise UsageError(f"unknown family {name!r}; choose from {', '.join(one.name for one in FAMILIES)}")
+    raise UsageError(f"unknown family {name!r}; choose from {', '.join(one.name for one in known)}")
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from math import sqrt
 
 import torch
@@ -14,6 +15,7 @@ from kswatch.kernels.catalogue import implementation as find_implementation
 from kswatch.kernels.families.base import ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
 from kswatch.kernels.families.stl import ONE_PASS, STOCK, StrassenTile
+from kswatch.kernels.families.transforms import TORCH_FFT, TransformFamily
 from kswatch.kernels.family_layers.dense_layer import DenseLayer
 from kswatch.kernels.family_layers.st_linear import STLinear
 from kswatch.kernels.family_layers.two_four_layer import TwoFourLayer, two_four_reason
@@ -24,7 +26,9 @@ from kswatch.kernels.layer.algorithm_choice import AUTO
 from kswatch.kernels.linear import KSLinear
 from kswatch.kernels.precision import unsupported_precision
 from kswatch.kernels.problem import Problem
-from kswatch.kernels.reference import round_to_tf32
+from kswatch.kernels.reference import exact_dtype, round_to_tf32
+from kswatch.kernels.transforms.cells import TransformModule, build_transform
+from kswatch.kernels.transforms.exact import exact_transform
 
 
 def unsupported_reason(
@@ -38,7 +42,10 @@ def unsupported_reason(
         return reason
     if structure.family_name == "two_four":
         return two_four_reason(shape, device)
-    if implementation in (AUTO, STOCK):
+    has_wide_weights = shape.precision in ("fp64", "complex64") and structure.family_name != "dense"
+    if has_wide_weights and not isinstance(structure.family, TransformFamily):
+        return f"layers of factors are computed in fp32 or less, not in {shape.precision}"
+    if implementation in (AUTO, STOCK, TORCH_FFT):
         return None
     if implementation == ONE_PASS:
         return twin.unsupported(factor_problems(structure, shape)[0])
@@ -86,9 +93,12 @@ def build_layer(
     reason = unsupported_reason(structure, shape, implementation, device)
     if reason is not None:
         raise UnsupportedError(f"{structure}/{implementation} for {shape}: {reason}")
+    if isinstance(structure.family, TransformFamily):
+        (radix,) = structure.size
+        return build_transform(structure.family_name, radix, shape, implementation, device)
     layer = _empty_layer(structure, shape, implementation).eval().requires_grad_(False)
     _draw(layer, generator)
-    layer.to(device, STORAGE_DTYPES[shape.precision])
+    _convert(layer, device, STORAGE_DTYPES[shape.precision])
     if isinstance(layer, KSLinear | STLinear | TwoFourLayer):
         layer.freeze()
     return layer
@@ -104,6 +114,13 @@ def _empty_layer(structure: Structure, shape: LayerShape, implementation: str) -
         return STLinear(*sides, tile, rank, algorithm=implementation, layout=shape.layout)
     kind = TwoFourLayer if structure.family_name == "two_four" else DenseLayer
     return kind(*sides, shape.layout)
+
+
+def _convert(layer: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """`layer.to`, without torch's warning that complex modules are new."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Complex modules are a new feature")
+        layer.to(device, dtype)
 
 
 def _draw(layer: nn.Module, generator: torch.Generator) -> None:
@@ -124,16 +141,20 @@ def _terms(layer: nn.Module) -> list[tuple[nn.Parameter, int]]:
 
 
 def make_input(shape: LayerShape, generator: torch.Generator, device: torch.device | str) -> torch.Tensor:
-    """X ~ N(0, 1), drawn in float32 on the generator's device and rounded to the precision."""
-    x = torch.randn(shape.input_shape, generator=generator, device=generator.device)
-    return x.to(device, STORAGE_DTYPES[shape.precision])
+    """X ~ N(0, 1), drawn on the generator's device in float32 or wider, and rounded to the precision."""
+    dtype = STORAGE_DTYPES[shape.precision]
+    wide = dtype if dtype.itemsize > 4 else torch.float32
+    x = torch.randn(shape.input_shape, generator=generator, device=generator.device, dtype=wide)
+    return x.to(device, dtype)
 
 
 def reference(layer: nn.Module, x: torch.Tensor, precision: str = "fp32") -> torch.Tensor:
-    """The layer applied to x in float64, with the same weights and input as they are rounded.
+    """The layer applied to x in float64 or complex128, with the same weights and input as they are rounded.
 
     In `tf32`, weights and input are rounded to it first, intermediate activations are not.
     """
+    if isinstance(layer, TransformModule):
+        return exact_transform(layer.transform, x, layer.layout)
     exact = copy.deepcopy(layer)
     with torch.no_grad():
         if precision == "tf32":
@@ -142,4 +163,6 @@ def reference(layer: nn.Module, x: torch.Tensor, precision: str = "fp32") -> tor
                 parameter.copy_(round_to_tf32(parameter))
         if isinstance(exact, STLinear):
             exact.algorithm = AUTO  # whose core is computed by the definition in float64
-        return exact.double()(x.double())
+        wide = exact_dtype(x)
+        _convert(exact, x.device, wide)
+        return exact(x.to(wide))

@@ -16,7 +16,7 @@ from kswatch.kernels.problem import Problem
 
 _live_twin = lru_cache(maxsize=4096)(twin.unpacked_product)
 RELAID_BYTES = 4
-"""Bytes of one re-laid weight in the twin; in the kernel it has at most as many."""
+"""Bytes of one re-laid weight of at most 4 in the twin; in the kernel it has at most as many."""
 
 
 class Fused(Implementation):
@@ -77,7 +77,8 @@ class Fused(Implementation):
 
     def memory_bytes(self, problem: Problem) -> int:
         """The compulsory bytes and the re-laid weights: the twin stores fp16 and bf16 weights as fp32."""
-        return problem.compulsory_bytes + RELAID_BYTES * problem.pattern.nonzeros
+        relaid_bytes = max(RELAID_BYTES, problem.element_bytes)
+        return problem.compulsory_bytes + relaid_bytes * problem.pattern.nonzeros
 
     def code_hash(self, problem: Problem, device: torch.device) -> str | None:
         """sha256 of the cubin or of the twin's library."""

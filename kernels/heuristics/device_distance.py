@@ -68,7 +68,9 @@ def balance(facts: DeviceFacts, precision: str) -> float | None:
     if stated is None:
         return None
     terabytes, fp32, half = stated
-    return {"fp32": fp32, "tf32": half / 2}.get(precision, half) / terabytes
+    return {"fp32": fp32, "tf32": half / 2, "complex64": fp32, "fp64": fp32 / 2}.get(
+        precision, half
+    ) / terabytes
 
 
 def balance_facts(facts: DeviceFacts) -> dict[str, object]:

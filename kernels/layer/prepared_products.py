@@ -20,9 +20,10 @@ from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveP
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
-from kswatch.kernels.problem import PRECISIONS, Layout, Precision, Problem
+from kswatch.kernels.problem import Layout, Precision, Problem
 
-PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in PRECISIONS if precision != "tf32"}
+LAYER_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in LAYER_PRECISIONS}
 
 MAX_CLOSURES = 64
 """Products kept per weight: closures of a few hundred bytes over laid-out weights that they share."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from kswatch.kernels.families.base import LayerShape
+from kswatch.kernels.families.transforms import TransformFamily
 from kswatch.kernels.heuristics.base import DeviceFacts
 from kswatch.kernels.heuristics.measured import MeasuredProblem
 from kswatch.kernels.layer_heuristics.rates import LayerCell, MeasuredCell
@@ -63,6 +64,8 @@ def measured_layers(
             continue
         shape = LayerShape(row.c, row.b, row.batch, row.precision, row.layout)
         cell = LayerCell.parse(shape, row.implementation)
+        if isinstance(cell.structure.family, TransformFamily):
+            continue  # a fixed matrix replaces no layer
         for metric, column in columns.items():
             value = getattr(row, column)
             if value is not None:

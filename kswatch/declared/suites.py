@@ -41,4 +41,9 @@ SUITES: Final[tuple[DeclaredSuite, ...]] = (
         "ViT-S/16 and GPT-2 medium, dense and with their chains: 15 minutes on a CPU",
         "suites:MODELS",
     ),
+    DeclaredSuite(
+        "transforms",
+        "fast Hadamard, Fourier and cosine transforms as chains, 64 to 4,096 numbers, batch 1 to 1,024",
+        "transform_suite:RULE",
+    ),
 )

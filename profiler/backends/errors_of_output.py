@@ -19,7 +19,7 @@ def compare(y: torch.Tensor, part: torch.Tensor, truth: torch.Tensor, limit: flo
     if part.shape != truth.shape:
         shapes = f"{tuple(part.shape)}, not {tuple(truth.shape)}"
         return Correctness(inf, inf, False, f"the output has the shape {shapes}")
-    difference = part.double() - truth
+    difference = part.to(truth.dtype) - truth
     relative = float(torch.linalg.norm(difference) / torch.linalg.norm(truth))
     largest = float(difference.abs().max())
     if relative <= limit:

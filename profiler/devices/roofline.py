@@ -50,8 +50,13 @@ class Datasheet:
     half_flops_per_s: float
 
     def flops_per_s(self, precision: str) -> float | None:
-        """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster."""
-        if precision == "fp32":
+        """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster.
+
+        Complex numbers are multiplied in fp32; no board is faster in fp64 than in fp32.
+        """
+        if precision == "fp64":
+            return self.fp32_flops_per_s
+        if precision in ("fp32", "complex64"):
             return max(self.fp32_flops_per_s, (self.tf32_flops_per_s or 0.0) / 3)
         return self.tf32_flops_per_s if precision == "tf32" else self.half_flops_per_s
 

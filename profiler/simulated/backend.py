@@ -11,7 +11,7 @@ from kswatch.db.records import IMPLEMENTATIONS, CounterReading
 from kswatch.kernels import catalogue
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import PRECISIONS, Problem
+from kswatch.kernels.problem import USUAL_PRECISIONS, Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.backends.canaries import COPIED_CACHES, CanaryKernel
 from kswatch.profiler.backends.gpu import Driver, GpuBackend
@@ -76,7 +76,7 @@ class SimulatedBackend(GpuBackend):
         copy_ms = 1e3 * moved / (0.9 * model.bytes_per_s)
         truth = Truth(copy_ms, noise=self.board.options.noise)
         yield CanaryKernel("copy", "fp32", self._launchable("copy", truth), moved)
-        for precision in PRECISIONS:
+        for precision in USUAL_PRECISIONS:
             problem = Problem(Pattern(1, GEMM_SIZE, GEMM_SIZE, 1), GEMM_SIZE, precision, "batch_first")
             if self.unsupported(problem) is None:
                 truth = self.truth(problem, catalogue.implementation("dense"))

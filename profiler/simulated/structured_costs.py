@@ -12,6 +12,7 @@ from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.families.base import ChainFamily, LayerShape
 from kswatch.kernels.families.catalogue import Structure
 from kswatch.kernels.families.stl import STOCK, StrassenTile
+from kswatch.kernels.families.transforms import TORCH_FFT
 from kswatch.kernels.models.base import AUTO, DENSE, FUSED, PUBLISHED
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import ELEMENT_BYTES, Problem
@@ -45,7 +46,10 @@ def structured_truth(spec: SimulatedSpec, problem: StructuredProblem, cell: Stru
 def _layer(spec: SimulatedSpec, shape: LayerShape, structure: Structure, name: str) -> Truth:
     family, size = structure.family, structure.size
     if isinstance(family, ChainFamily):
-        return _total(_product(spec, one, name) for one in family.factor_problems(shape, size))
+        problems = family.factor_problems(shape, size)
+        if name == TORCH_FFT:  # one pass over memory
+            return _product(spec, problems[0], FUSED)
+        return _total(_product(spec, one, name) for one in problems)
     if isinstance(family, StrassenTile):
         tile, rank = size
         core = family.core(shape, size)

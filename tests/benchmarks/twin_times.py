@@ -176,7 +176,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--march", help="build the twin for this instruction set instead of `native`")
     parser.add_argument("--pattern", action="append", default=[], help="a,b,c,d; again for more")
     parser.add_argument("--batch", type=int, action="append")
-    parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument("--precision", action="append", choices=(*PRECISIONS, "fp16", "fp64", "complex64"))
     parser.add_argument("--layout", action="append", choices=LAYOUTS)
     parser.add_argument("--json", action="store_true", help="one list of rows on stdout")
     return parser.parse_args()

@@ -53,6 +53,8 @@ def test_the_page_of_python_has_every_public_name() -> None:
     page = python_api.page()
     assert [name.rpartition(".")[2] for name in python_api.public_names()] == kswatch.__all__
     assert all(f"::: {name}\n" in page for name in python_api.public_names())
+    named = {name.rpartition(".")[2] for name in python_api.TRANSFORMS}
+    assert named == set(kswatch.transforms.__all__) - {"Transform"}
 
 
 def test_the_page_of_the_store_has_every_table_and_column_and_reference() -> None:

@@ -35,7 +35,7 @@ def test_a_batch_below_1_or_no_integer_is_refused(batch: int) -> None:
 
 
 def test_an_unknown_precision_or_layout_is_refused_with_the_choices() -> None:
-    with pytest.raises(UsageError, match="fp64.*choose from fp32, tf32, bf16, fp16"):
-        Problem(PATTERN, 1, "fp64", "batch_first")
+    with pytest.raises(UsageError, match="fp128.*choose from fp32, tf32, bf16, fp16"):
+        Problem(PATTERN, 1, "fp128", "batch_first")
     with pytest.raises(UsageError, match="channels_last.*choose from batch_first, batch_last"):
         Problem(PATTERN, 1, "fp32", "channels_last")

@@ -13,6 +13,7 @@ from kswatch.dashboard.charts.palette import IMPLEMENTATION_MARKS, NO_MARK, QUIE
 from kswatch.dashboard.charts.style import blank, error_bars, log_axis
 from kswatch.dashboard.charts.traces import TRACE_NAME
 from kswatch.kernels.families.catalogue import FAMILIES
+from kswatch.kernels.families.transforms import TRANSFORMS
 
 SHARED_MARKS = {"dense": "dense", "ks": "fused"}
 """Families that have the mark of an implementation; the others get the marks that are left."""
@@ -21,14 +22,14 @@ SHARED_MARKS = {"dense": "dense", "ks": "fused"}
 def _styles() -> Iterator[tuple[str, str, str]]:
     others = (mark for name, mark in IMPLEMENTATION_MARKS.items() if name not in SHARED_MARKS.values())
     spare = chain(others, SPARE_MARKS, repeat(NO_MARK))
-    for family in FAMILIES:
+    for family in (*FAMILIES, *TRANSFORMS):
         shared = SHARED_MARKS.get(family.name)
         mark = IMPLEMENTATION_MARKS[shared] if shared else next(spare)
         yield family.name, mark.light, mark.symbol
 
 
 FAMILY_STYLES: tuple[tuple[str, str, str], ...] = tuple(_styles())
-"""Name, colour and symbol of each family."""
+"""Name, colour and symbol of each family and each transform."""
 
 
 @cached_figure

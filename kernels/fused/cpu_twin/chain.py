@@ -83,6 +83,8 @@ def product(
         UsageError: the problems are no chain.
     """
     first, second = problems
+    if first.element_bytes > 4:
+        raise UsageError(f"two factors in one pass are not compiled for {first.precision}")
     check_chain((first.pattern, second.pattern))
     if (first.batch, first.precision, first.layout) != (second.batch, second.precision, second.layout):
         raise UsageError(f"{first} and {second} differ in batch, precision or layout: they are no chain")

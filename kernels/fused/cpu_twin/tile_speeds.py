@@ -20,8 +20,10 @@ from kswatch.kernels.problem import LAYOUTS
 
 SLOWER = 0.9
 """The largest tile is replaced if it has less than this share of another one's speed."""
-PRECISION_NAMES = ("fp32", "bf16", "fp16")
+PRECISION_NAMES = ("fp32", "bf16", "fp16", "fp64", "complex64")
 """`enum Precision` of twin.cpp."""
+SHORTEST_PERIOD = {"fp64": 2, "complex64": 2}
+"""Words of an element; one of all others."""
 ROWS = (2, 4, 8)
 ROUNDS = 4
 """In which the largest and the fastest tile are compared."""
@@ -51,7 +53,9 @@ def measured_replacements(functions: ctypes.CDLL, limits: TwinLimits) -> Iterato
     tiles = [(count, vectors) for count in rows for vectors in range(1, limits.vectors + 1)]
     for code, precision in enumerate(PRECISION_NAMES):
         for layout in LAYOUTS:
-            speed = partial(_speed, functions, code, {1, 1 if layout == "batch_last" else limits.period})
+            shortest = SHORTEST_PERIOD.get(precision, 1)
+            periods = {shortest, shortest if layout == "batch_last" else limits.period}
+            speed = partial(_speed, functions, code, periods)
             largest, fastest = limits.largest(layout), max(tiles, key=speed)
             rounds = [(speed(largest), speed(fastest)) for _ in range(ROUNDS)]
             if max(slow for slow, _ in rounds) < SLOWER * max(fast for _, fast in rounds):

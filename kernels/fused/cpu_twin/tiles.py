@@ -78,8 +78,14 @@ def choose(problem: Problem, limits: TwinLimits) -> TwinTile:
 def default_tile(problem: Problem, limits: TwinLimits) -> TwinTile:
     """The largest fast register tile, with as many j's in a vector as possible; the same for every batch."""
     rows, vectors = limits.sizes(problem.precision, problem.layout)
-    neighbours = 1 if problem.layout == "batch_last" else min(problem.pattern.d, limits.period)
+    longest = limits.period // words_of(problem)
+    neighbours = 1 if problem.layout == "batch_last" else min(problem.pattern.d, longest)
     return TwinTile(rows, vectors, 0, 1 << (neighbours.bit_length() - 1))
+
+
+def words_of(problem: Problem) -> int:
+    """32-bit words of an element in registers: two of 8 bytes."""
+    return max(4, problem.element_bytes) // 4
 
 
 def candidates(problem: Problem, limits: TwinLimits) -> Iterator[TwinTile]:
@@ -108,9 +114,9 @@ def cycles(problem: Problem, tile: TwinTile, limits: TwinLimits) -> float:
         along_vectors, along_rows, products = problem.batch, b, a * d
     else:
         along_vectors, along_rows, products = b * tile.period, problem.batch, a * -(-d // tile.period)
-    width = tile.vectors * limits.vector_width
+    width = tile.vectors * limits.vector_width // words_of(problem)
     rows = min(tile.rows, FULL_ROWS_OF_FOUR) if tile.vectors > 3 else tile.rows
-    panel_bytes = 4 * c * width
+    panel_bytes = 4 * words_of(problem) * c * width
     load_cost = 1 if panel_bytes <= L1_PANEL_BYTES else 2 if panel_bytes <= L2_PANEL_BYTES else 4
     step = max(rows * tile.vectors, rows + load_cost * tile.vectors) / 2
     tiles = products * -(-along_vectors // width) * -(-along_rows // rows)

@@ -21,7 +21,7 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout, Precision, Problem
 
 CPU = torch.device("cpu")
-PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2}
+PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2, "fp64": 3, "complex64": 4}
 
 
 class ShapeStruct(ctypes.Structure):

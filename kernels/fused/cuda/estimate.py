@@ -13,7 +13,8 @@ from kswatch.kernels.fused.cuda.tile import CLUSTER, Tile, ceil_div
 from kswatch.kernels.problem import Problem
 
 MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
-CORE_MULTIPLY_ADDS = 128
+CORE_MULTIPLY_ADDS = {"fp64": 64, "complex64": 32}
+"""On CUDA cores; 128 in all other precisions. Of fp64 that is an H100's rate, which is twice an A100's."""
 WARPGROUP_GAIN = 1.6
 """mma.sync reaches some 62 % of the throughput of wgmma."""
 SHARED_BYTES = 128
@@ -89,7 +90,9 @@ def resident_blocks(tile: Tile, gpu: GpuProperties) -> int:
 
 def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     sums = problem.batch * problem.pattern.rows
-    bytes_per_multiprocessor = sums * (4 * tile.parts + problem.element_bytes) / gpu.multiprocessors
+    bytes_per_multiprocessor = (
+        sums * (tile.sum_bytes * tile.parts + problem.element_bytes) / gpu.multiprocessors
+    )
     return LAUNCH_CYCLES + bytes_per_multiprocessor / L2_BYTES
 
 
@@ -97,7 +100,11 @@ def step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     """Of one step along c, for all rows, batch entries and j's of a block."""
     element_bytes = problem.element_bytes
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
-    rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
+    rate = (
+        CORE_MULTIPLY_ADDS.get(tile.precision, 128)
+        if tile.family == "cores"
+        else MULTIPLY_ADDS[tile.precision]
+    )
     rate *= WARPGROUP_GAIN if tile.needs_trust else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     keeps_weights = tile.walkers and tile.family != "persistent"
@@ -114,7 +121,7 @@ def step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
 def store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     """Of writing a block's part of Y."""
     elements = tile.rows * tile.batch * tile.neighbours
-    y_bytes = (4 if tile.parts > 1 else problem.element_bytes) * elements
+    y_bytes = (tile.sum_bytes if tile.parts > 1 else problem.element_bytes) * elements
     # of the two passes through shared memory, those that access single elements
     by_element = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2
     if tile.family == "persistent":  # rows of 16 bytes, and words in different banks

@@ -43,8 +43,11 @@ class GpuProperties:
         return self.architecture >= minimum
 
     def families(self, problem: Problem) -> tuple[Family, ...]:
-        """Tensor cores where the GPU has them; fp32 on CUDA cores, or on both where 3xTF32 is as accurate."""
-        if self.architecture < TENSOR_CORE_ARCHITECTURE:
+        """Tensor cores where the GPU has them; fp32 on CUDA cores, or on both where 3xTF32 is as accurate.
+
+        Elements of 8 bytes, fp64 and complex64, are multiplied on CUDA cores alone.
+        """
+        if self.architecture < TENSOR_CORE_ARCHITECTURE or problem.element_bytes > 4:
             return ("cores",)
         if problem.precision != "fp32":
             return ("tensor_cores",)

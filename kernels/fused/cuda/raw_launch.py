@@ -79,9 +79,10 @@ def _two_pass(operands: Operands, tile: Tile) -> RawLaunch:
     blocks = ceil_div(elements, SUM_THREADS)
     add_up = _kernel_launch(operands, tile, driver.SECOND_PASS, blocks, SUM_THREADS, 0)
     device = operands.weights.device
+    dtype = operands.weights.dtype if tile.sum_bytes > 4 else torch.float32
 
     def launch(x: int, y: int) -> None:
-        sums = torch.empty((tile.parts, elements), dtype=torch.float32, device=device)
+        sums = torch.empty((tile.parts, elements), dtype=dtype, device=device)
         multiply(x, sums.data_ptr())
         add_up(sums.data_ptr(), y)
 

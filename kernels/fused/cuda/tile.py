@@ -108,7 +108,12 @@ class Tile:
     @property
     def sum_registers(self) -> int:
         """Registers of a thread's sums; 3xTF32 and blocked sums keep the latest columns' sums separately."""
-        return self.sums * (2 if self.split or self.blocked else 1)
+        return self.sums * (2 if self.split or self.blocked else 1) * self.sum_bytes // 4
+
+    @property
+    def sum_bytes(self) -> int:
+        """Bytes of a sum: fp32, or 8 for elements of 8 bytes."""
+        return max(4, ELEMENT_BYTES[self.precision])
 
     @property
     def registers(self) -> int:
@@ -161,7 +166,7 @@ class Tile:
     @property
     def output_bytes(self) -> int:
         """Bytes of a tile of Y in shared memory, in whole 16-byte units."""
-        element_bytes = 4 if self.parts > 1 else ELEMENT_BYTES[self.precision]
+        element_bytes = self.sum_bytes if self.parts > 1 else ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
         if self.layout == "batch_last":
             wide_pairs = self.family == "tensor_cores" and element_bytes == 4
@@ -169,7 +174,8 @@ class Tile:
         else:
             cores = self.family == "cores"
             columns = self.batch // self.worker_batch if cores else 0
-            skew = self.batch // 4 * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
+            group = min(4, 16 // ELEMENT_BYTES[self.precision])
+            skew = self.batch // group * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
             gap = unit if cores or self.neighbours == 2 else element_bytes
             elements = self.neighbours * (self.batch * (self.rows + unit) + skew + gap)
         return ceil_div(element_bytes * elements, 16) * 16

@@ -23,8 +23,9 @@ SEGMENTS = (8, 16)
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 """Maximum fp32 registers of a thread that hold sums; more would spill."""
-LONG_COLUMNS = 1024
-"""Up to this many columns plain fp32 errs by at most 6e-7, of 1e-6 allowed; with more it adds in blocks."""
+LONG_COLUMNS = {"fp32": 1024, "complex64": 512}
+"""Up to this many columns plain fp32 errs by at most 6e-7, of 1e-6 allowed; with more it adds in blocks. A
+complex sum adds two products for each column."""
 ROUNDED_SUMS = 64
 """This many sums leave too few registers to round X to tf32 after ldmatrix: 16 bytes spill on sm_80."""
 LONG_WARP = (16, 128)
@@ -171,11 +172,11 @@ def assemble(
 ) -> Tile | None:
     """A tile of these sizes, divided among its threads; None where no division fits."""
     share = warp_share if family == "tensor_cores" else thread_share
-    worker, stages = share(rows, batch, neighbours), MAX_STAGES[neighbours == 1]
+    worker, stages = share(problem, rows, batch, neighbours), MAX_STAGES[neighbours == 1]
     tile = _tile(problem, family, (rows, batch, neighbours, flat), worker, stages)
-    if family == "cores" and problem.precision == "fp32" and problem.pattern.c > LONG_COLUMNS:
+    if family == "cores" and problem.pattern.c > LONG_COLUMNS.get(problem.precision, problem.pattern.c):
         tile = replace(tile, blocked=True)
-    max_sums = MAX_SUMS[family] // (2 if tile.split else 1)
+    max_sums = MAX_SUMS[family] // (2 if tile.split else 1) * 4 // tile.sum_bytes
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
     return tile if fits and not _spills(tile) else None
 
@@ -197,8 +198,9 @@ def _depth(problem: Problem, family: Family, one_j: bool) -> int:
     return (64 if one_j else 32) // problem.element_bytes
 
 
-def warp_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
+def warp_share(problem: Problem, rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
     """(rows, batch, j's) of one warp: the j's are distributed first, then the longer side is halved."""
+    del problem
     warps = min(neighbours, MAX_WARPS)
     share = {"rows": rows, "batch": batch}
     while warps < MAX_WARPS:
@@ -210,9 +212,12 @@ def warp_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
     return share["rows"], share["batch"], neighbours // min(neighbours, MAX_WARPS)
 
 
-def thread_share(rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
-    """(rows, batch, j's) of one thread: the largest share that still occupies MIN_THREADS threads."""
-    for share in CORE_SHARES:
+def thread_share(problem: Problem, rows: int, batch: int, neighbours: int) -> tuple[int, int, int]:
+    """(rows, batch, j's) of one thread: the largest share that still occupies MIN_THREADS threads.
+
+    Sums of 8 bytes have half as many in the largest share, since each takes two registers.
+    """
+    for share in CORE_SHARES if problem.element_bytes <= 4 else CORE_SHARES[1:]:
         if rows * batch * neighbours >= MIN_THREADS * share[0] * share[1]:
             break
     return (*share, 1)

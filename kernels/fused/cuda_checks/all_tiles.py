@@ -21,7 +21,7 @@ from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import candidates
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Problem
 
 ROWS = 16
 COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048)
@@ -69,9 +69,8 @@ def with_fewer_stages(tile: Tile) -> Iterator[Tile]:
 
 def with_narrow_accesses(tile: Tile) -> Iterator[Tile]:
     """The tile, and its variants for addresses that are less aligned, as `raw_launch` makes them."""
-    element_bytes = 2 if tile.precision in ("fp16", "bf16") else 4
     width = tile.vector_bytes
-    while width >= element_bytes:
+    while width >= ELEMENT_BYTES[tile.precision]:
         yield replace(tile, vector_bytes=width)
         width //= 2
 

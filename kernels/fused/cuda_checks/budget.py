@@ -10,13 +10,14 @@ from typing import Any
 
 from kswatch.errors import UsageError
 from kswatch.kernels.fused.cuda_checks.resources import KernelResources
+from kswatch.kernels.problem import PRECISIONS
 
 PATH = Path(__file__).with_name("budget.toml")
 LIMITS = ("registers", "spill_bytes")
 LISTS = ("contains", "lacks")
 
 CodeBudget = dict[str, dict[str, Any]]
-"""Limits by family; a section of an architecture holds the limits that differ there."""
+"""Limits by family; a section of an architecture, or of a precision, holds the limits that differ there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def read_budget(path: Path = PATH) -> CodeBudget:
             f"cannot read the budget {path}: {error}; write it as kernels/fused/cuda_checks/budget.toml"
         ) from error
     for family, entries in budget.items():
-        flat = {key for key in entries if not key.startswith("sm_")}
+        flat = {key for key in entries if not (key.startswith("sm_") or key in PRECISIONS)}
         flat |= {key for name in entries.keys() - flat for key in entries[name]}
         if unknown := flat - {*LIMITS, *LISTS}:
             raise UsageError(
@@ -66,7 +67,8 @@ def _faults_of(row: KernelResources, budget: CodeBudget) -> Iterable[Fault]:
         yield Fault(row.kernel, row.architecture, "family", ", ".join(budget), row.family)
         return
     family = budget[row.family]
-    limits = {**family, **family.get(row.architecture, {})}
+    precision = row.kernel.partition(" ")[0]
+    limits = {**family, **family.get(row.architecture, {}), **family.get(precision, {})}
     for limit in LIMITS:
         found = getattr(row, limit)
         if limit in limits and found > limits[limit]:

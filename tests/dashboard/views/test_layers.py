@@ -10,6 +10,7 @@ from kswatch.dashboard.charts.structures.layer_costs import FAMILY_STYLES, paret
 from kswatch.db.records import ProblemKey
 from kswatch.db.store import Store
 from kswatch.kernels.families.catalogue import FAMILIES
+from kswatch.kernels.families.transforms import TRANSFORMS
 from tests.db.sample_records import import_run, measured
 
 Opened = Callable[..., AppTest]
@@ -65,10 +66,22 @@ def test_a_store_without_layers_names_the_command(empty_url: str, opened: Opened
 
 
 def test_every_family_has_a_style_of_its_own() -> None:
-    assert [name for name, _, _ in FAMILY_STYLES] == [one.name for one in FAMILIES]
-    assert len({colour for _, colour, _ in FAMILY_STYLES}) == len(FAMILIES)
+    known = [*FAMILIES, *TRANSFORMS]
+    assert [name for name, _, _ in FAMILY_STYLES] == [one.name for one in known]
+    assert len({colour for _, colour, _ in FAMILY_STYLES}) == len(known)
 
 
 def test_the_front_holds_what_nothing_undercuts_in_both() -> None:
     frame = pd.DataFrame({"parameters": [1, 2, 2, 3, 4], "latency_ms": [5.0, 6.0, 3.0, 3.0, 1.0]})
     assert list(pareto_front(frame).index) == [0, 2, 4]
+
+
+def test_transforms_are_shown_with_their_factors(own_url: str, opened: Opened) -> None:
+    layer = ProblemKey(1, 64, 64, 1, 8, "complex64", "batch_last", "layer")
+    cells = (("dense/linear", 4.0), ("fft 16/fused", 2.0), ("fft 16/torch_fft", 1.0))
+    import_run(Store.open(own_url), [measured(layer, name, ms, parameters=1024) for name, ms in cells])
+    page = opened("layers", own_url)
+    assert "fft 16 by torch_fft is the fastest, 1 ms" in page.subheader[0].value.replace("\\", "")
+    assert list(page.dataframe[0].value["latency (ms)"]) == [1.0, 2.0, 4.0]
+    page = opened("layers", own_url, structure="fft 16")
+    assert page.subheader[-1].value.replace("\\", "").startswith("Inside fft 16: ")

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
 from kswatch.db.backend.engine import WRITES, open_engine
@@ -74,3 +74,47 @@ def test_every_migration_can_be_downgraded(empty_url):
         command.downgrade(configuration(connection), "base")
         assert inspect(connection).get_table_names() == ["alembic_version"]
     engine.dispose()
+
+
+WIDENED = ("problem", "canary", "run_summary", "speed_of_light", "heuristic_score", "heuristic_verdict")
+
+
+def test_a_store_of_0009_gets_wider_precisions_and_keeps_its_rows_and_keys(empty_url):
+    engine = open_engine(empty_url)
+    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        command.downgrade(configuration(connection), "0009")
+        before = {name: text_of(connection, name) for name in WIDENED}
+        insert_problem(connection, 1, "fp32")
+        command.upgrade(configuration(connection), "0010")
+        assert precisions(connection) == ["fp32"]
+        insert_problem(connection, 2, "complex64")
+        for name in WIDENED:
+            lengths = {one["name"]: getattr(one["type"], "length", None) for one in columns(connection, name)}
+            assert lengths["precision"] == 12, name
+            # tables that are stored in the order of their key stay so
+            assert ("WITHOUT ROWID" in text_of(connection, name)) == ("WITHOUT ROWID" in before[name]), name
+        command.downgrade(configuration(connection), "0009")
+        assert precisions(connection) == ["fp32"]
+    engine.dispose()
+
+
+def columns(connection, table):
+    return inspect(connection).get_columns(table)
+
+
+def text_of(connection, table: str) -> str:
+    """The statement that made a table, in SQLite."""
+    if connection.dialect.name != "sqlite":
+        return ""
+    return connection.execute(
+        text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table}
+    ).scalar()
+
+
+def insert_problem(connection, number: int, precision: str) -> None:
+    statement = "INSERT INTO problem VALUES (:id, 1, 2, 3, 4, 5, :precision, 'batch_first', '')"
+    connection.execute(text(statement), {"id": number, "precision": precision})
+
+
+def precisions(connection) -> list[str]:
+    return [one for (one,) in connection.execute(text("SELECT precision FROM problem ORDER BY id"))]

@@ -7,6 +7,8 @@ and once as compiled (slow).
 
 import importlib.util
 import sys
+from dataclasses import replace
+from itertools import product
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -227,9 +229,10 @@ def test_lazylinop_is_right_where_it_computes(assert_product) -> None:
     threads = torch.get_num_threads()
     if reason := rival.unsupported(problem, CPU):
         pytest.skip(reason)
-    for pattern in ((2, 32, 64, 3), (1, 64, 64, 1)):
-        problem = Problem(Pattern(*pattern), 64, "fp32", "batch_last")
+    for pattern, precision in product(((2, 32, 64, 3), (1, 64, 64, 1)), ("fp32", "complex64")):
+        problem = Problem(Pattern(*pattern), 64, precision, "batch_last")
         assert_product(*build(rival, problem), "batch_last")
+    problem = replace(problem, precision="fp32")
     assert torch.get_num_threads() == threads
     assert usable_pocl(threads)[1].max_compute_units == threads
     first, second = (rival.build(problem, make_operands(problem, CPU, 0)[0]) for _ in range(2))

@@ -49,7 +49,8 @@ def run_on_host(host_compiler: None) -> Callable[..., Correctness]:
         judged = replace(problem, precision="fp32") if problem.precision == "tf32" else problem
         truth = reference(problem, weights, x)
         if bias is not None:
-            truth = truth + (bias.double() if problem.layout == "batch_first" else bias.double()[:, None])
+            wide = bias.to(truth.dtype)
+            truth = truth + (wide if problem.layout == "batch_first" else wide[:, None])
         return check(judged, y, truth)
 
     return run
@@ -75,7 +76,8 @@ def launch_on_host(
     library = host.build(tile, folder)
     y = torch.full(problem.output_shape, torch.nan, dtype=STORAGE_DTYPES[problem.precision])
     parted = tile.parts > 1
-    sums = torch.full((tile.parts, *problem.output_shape), torch.nan) if parted else y
+    sum_dtype = y.dtype if tile.sum_bytes > 4 else torch.float32
+    sums = torch.full((tile.parts, *problem.output_shape), torch.nan, dtype=sum_dtype) if parted else y
     extra = () if bias is None else (bias,)
     address = 0 if bias is None else bias.data_ptr()
 

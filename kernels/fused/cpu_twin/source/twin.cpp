@@ -14,11 +14,13 @@
 
 namespace {
 
-enum Precision : int32_t { kFp32, kBf16, kFp16 };
+enum Precision : int32_t { kFp32, kBf16, kFp16, kFp64, kComplex64 };
 
 template <class Element>
-Plan* open_layout(const Shape& shape, const Tile& tile, bool batch_last) {
+Plan* open_layout(Shape shape, Tile tile, bool batch_last) {
   if (batch_last) return new BatchLast<Element>(shape, tile);
+  shape.d *= MathOf<Element>::Type::kUnit;
+  tile.period *= MathOf<Element>::Type::kUnit;
   return new BatchFirst<Element>(shape, tile);
 }
 
@@ -40,6 +42,8 @@ EXPORTED double kswatch_twin_speed(int32_t precision, int32_t rows, int32_t vect
   switch (precision) {
     case kFp32: return speed_of_tile<Fp32>(rows, vectors, period);
     case kBf16: return speed_of_tile<Bf16>(rows, vectors, period);
+    case kFp64: return speed_of_tile<Fp64>(rows, vectors, period);
+    case kComplex64: return speed_of_tile<Complex64>(rows, vectors, period);
     default: return speed_of_tile<Fp16>(rows, vectors, period);
   }
 }
@@ -55,6 +59,8 @@ EXPORTED void* kswatch_twin_open(const Shape* shape, const Tile* tile, int32_t p
   switch (precision) {
     case kFp32: return open_layout<Fp32>(*shape, *tile, batch_last);
     case kBf16: return open_layout<Bf16>(*shape, *tile, batch_last);
+    case kFp64: return open_layout<Fp64>(*shape, *tile, batch_last);
+    case kComplex64: return open_layout<Complex64>(*shape, *tile, batch_last);
     default: return open_layout<Fp16>(*shape, *tile, batch_last);
   }
 } catch (const std::bad_alloc&) {

@@ -1,4 +1,5 @@
-// Y = X Kᵀ: vectors run along the features (k, j), j fastest; rows of the tile along the batch.
+// Y = X Kᵀ: vectors run along the features (k, j), j fastest; rows of the tile along the batch. An element of
+// two words counts as two neighbouring j's that share a vector.
 #pragma once
 
 #include "twin_pack.hpp"
@@ -123,7 +124,7 @@ class BatchFirst final : public Plan {
 
   // Whether the elements of W or X are words as they lie.
   bool are_words(const void* memory) const {
-    if (std::is_same<Element, Fp32>::value) return true;
+    if (kIsWord<Element>) return true;
     const bool aligned = reinterpret_cast<uintptr_t>(memory) % sizeof(float) == 0;
     return Math::kTerms == 2 && shape.d == 1 && shape.c % 2 == 0 && aligned;
   }

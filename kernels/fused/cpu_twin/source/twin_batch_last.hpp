@@ -1,4 +1,5 @@
-// Y = K X: vectors run along the batch, rows of the tile along k.
+// Y = K X: vectors run along the batch, rows of the tile along k. Where an element has two words, so has an
+// entry of the batch.
 #pragma once
 
 #include "twin_pack.hpp"
@@ -26,14 +27,17 @@ class BatchLast final : public Plan {
     tile = cut;
     depth = divide_up(shape.c, Math::kTerms);
     // Long rows are padded, because rows of a power of two would map to a few sets of the cache.
-    row_stride_ = depth < 128 ? depth : divide_up(depth, kLanes) * kLanes + kLanes;
+    const int64_t row = depth * Math::kUnit;
+    row_stride_ = row < 128 ? row : divide_up(row, kLanes) * kLanes + kLanes;
     words = shape.rows() * row_stride_;
   }
 
   bool pack(const void* memory, bool transposed, float* packed, int threads) const override {
-    const Weights<Element> weights(memory, shape, transposed);
+    Shape in_words = shape;
+    in_words.d *= Math::kUnit;
+    const Weights<Element> weights(memory, in_words, transposed);
     if (transposed)
-      return for_each_part(shape.a * divide_up(depth, kLanes), words, kLanes * shape.b * shape.d, threads,
+      return for_each_part(shape.a * divide_up(depth, kLanes), words, kLanes * shape.b * in_words.d, threads,
                            [&](int64_t item, float* room) { pack_steps(weights, item, packed, room); });
     return for_each_part(shape.a * shape.b, words, depth * shape.d + kLanes, threads,
                          [&](int64_t item, float* room) { pack_row_of(weights, item, packed, room); });
@@ -43,7 +47,7 @@ class BatchLast final : public Plan {
 
   bool reads_in_place(const void* weights, bool transposed) const override {
     if (shape.d > 1 || reinterpret_cast<uintptr_t>(weights) % sizeof(float)) return false;
-    if (std::is_same<Element, Fp32>::value) return (transposed ? shape.b : shape.c) % 512 != 0;
+    if (kIsWord<Element>) return (transposed ? shape.b : shape.c) * Math::kUnit % 512 != 0;
     return Math::kTerms == 2 && !transposed && shape.c % 2 == 0 && depth % 512 != 0;
   }
 
@@ -58,8 +62,9 @@ class BatchLast final : public Plan {
   // Weights of shape (a, b, c, d): the rows (i, k) of all j.
   void pack_row_of(const Weights<Element>& weights, int64_t item, float* packed, float* room) const {
     const auto [i, k] = divide(item, shape.b);
-    const float* from = words_along_l(weights.at(i, k, 0), shape.c, shape.d, room);
-    split(from, depth, shape.d, row_at(packed, i, 0, k), shape.b * row_stride_);
+    const float* from = words_along_l(weights.at(i, k, 0), shape.c, shape.d * Math::kUnit, room);
+    const auto split_all = Math::kUnit == 1 ? split : split_pairs;
+    split_all(from, depth, shape.d, row_at(packed, i, 0, k), shape.b * row_stride_);
   }
 
   // Weights of shape (a, c, b, d): some steps of l are transposed with all (k, j).
@@ -72,18 +77,19 @@ class BatchLast final : public Plan {
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t l = (first + step) * Math::kTerms;
       const Element* second = l + 1 < shape.c ? weights.at(i, 0, l + 1) : nullptr;
-      rows[step] = words_across_l(weights.at(i, 0, l), second, run, room + step * run);
+      rows[step] = words_across_l(weights.at(i, 0, l), second, run * Math::kUnit, room + step * run);
     }
     const auto to = [&](int64_t n) {
       const Divided kj = divide(n, shape.d);
-      return row_at(packed, i, kj.remainder, kj.quotient) + first;
+      return row_at(packed, i, kj.remainder, kj.quotient) + first * Math::kUnit;
     };
     int64_t n = 0;
-    if (steps == kLanes)
+    if (steps == kLanes && Math::kUnit == 1)
       for (; n + kLanes <= run; n += kLanes)
         transpose<1>([&](int r) { return load_words(rows[r] + n); }, [&](int r) { return to(n + r); });
     for (; n < run; ++n)
-      for (int64_t step = 0; step < steps; ++step) to(n)[step] = rows[step][n];
+      for (int64_t step = 0; step < steps; ++step)
+        std::memcpy(to(n) + step * Math::kUnit, rows[step] + n * Math::kUnit, Math::kUnit * sizeof(float));
   }
 };
 
@@ -94,7 +100,7 @@ class BatchLastProduct {
 
   struct Item {
     int64_t ij;     // index among the a·d dense products, j fastest
-    Range columns;  // batch entries
+    Range columns;  // words of the batch
     Range outputs;  // rows k
   };
 
@@ -102,13 +108,17 @@ class BatchLastProduct {
   const Shape& shape;
   const Tile& tile;
   const int64_t depth;
-  const Batch batch_;
+  const Batch batch_;  // in words
 
   static int vectors_of(Range columns) { return int(divide_up(columns.size(), kLanes)); }
 
  public:
   BatchLastProduct(const Plan& plan, const Rows& rows, const Batch& batch)
-      : rows_(rows), shape(plan.shape), tile(plan.tile), depth(plan.depth), batch_(batch) {}
+      : rows_(rows),
+        shape(plan.shape),
+        tile(plan.tile),
+        depth(plan.depth),
+        batch_{batch.size * Math::kUnit, batch.x_pitch * Math::kUnit, batch.y_pitch * Math::kUnit} {}
 
   bool run(const void* x, void* y, int threads) const {
     // Items are as wide as possible, for long runs of memory, while every thread has work.
@@ -200,9 +210,14 @@ class BatchLastProduct {
       panels.each([&](Range columns, int vectors, int64_t before) {
         const int64_t valid = columns.size();
         const float* panel = room + depth * before;
-        run_tile<Element>(choose_kernel<Element>(taken, vectors, 1),
-                          {panel, rows, rows_.row_stride, rows_.step_stride, depth, &ahead}, vectors,
-                          {y + k * y_stride() + columns.begin, taken, y_stride(), valid, valid, valid});
+        // narrower panels than the tile's have no kernel of six rows: those are four and two
+        for (int row = 0, count; row < taken; row += count) {
+          count = rows_taken(taken - row, tile.rows, vectors);
+          run_tile<Element>(
+              choose_kernel<Element>(count, vectors, Math::kUnit),
+              {panel, rows + row * rows_.row_stride, rows_.row_stride, rows_.step_stride, depth, &ahead}, vectors,
+              {y + (k + row) * y_stride() + columns.begin, count, y_stride(), valid, valid, valid});
+        }
       });
       k += taken;
     }
@@ -233,7 +248,7 @@ class BatchLastProduct {
 template <class Element>
 bool BatchLast<Element>::multiply(const float* packed, const void* x, void* y, const Batch& batch,
                                   int threads) const {
-  const Rows rows{packed, row_stride_, 1, shape.b * row_stride_};
+  const Rows rows{packed, row_stride_, Math::kUnit, shape.b * row_stride_};
   return BatchLastProduct<Element>(*this, rows, batch).run(x, y, threads);
 }
 
@@ -241,7 +256,9 @@ template <class Element>
 bool BatchLast<Element>::multiply_in_place(const void* weights, bool transposed, const void* x, void* y,
                                            const Batch& batch, int threads) const {
   const float* first = static_cast<const float*>(weights);
-  const int64_t product = shape.b * depth;
-  const Rows rows = transposed ? Rows{first, 1, shape.b, product} : Rows{first, depth, 1, product};
+  constexpr int64_t kUnit = Math::kUnit;
+  const int64_t product = shape.b * depth * kUnit;
+  const Rows rows = transposed ? Rows{first, kUnit, shape.b * kUnit, product}
+                               : Rows{first, depth * kUnit, kUnit, product};
   return BatchLastProduct<Element>(*this, rows, batch).run(x, y, threads);
 }

@@ -1,8 +1,10 @@
-// The storage formats (fp32, bf16, fp16) and the 32-bit words that the tile kernels multiply.
+// The storage formats and the 32-bit words that the tile kernels multiply.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__AVX2__) || defined(__F16C__)
 #include <immintrin.h>
@@ -36,6 +38,14 @@ struct Fp32 {
   static float widen(Fp32 element) { return element.value; }
   static Fp32 narrow(float value) { return {value}; }
 };
+
+// One of the two words of an element of 8 bytes, which is a unit of words that stay together.
+struct Fp64 : Fp32 {};
+struct Complex64 : Fp32 {};
+
+// Whether the elements in memory are words as they lie.
+template <class Element>
+constexpr bool kIsWord = std::is_base_of<Fp32, Element>::value;
 
 struct Bf16 {
   uint16_t bits;
@@ -127,6 +137,8 @@ inline void store(Vector sums, Bf16* to) {
 #endif
 
 inline void store(Vector sums, Fp32* to) { *reinterpret_cast<Vector*>(to) = sums; }
+inline void store(Vector sums, Fp64* to) { *reinterpret_cast<Vector*>(to) = sums; }
+inline void store(Vector sums, Complex64* to) { *reinterpret_cast<Vector*>(to) = sums; }
 
 #if defined(__F16C__) && defined(__AVX__)
 inline void store(Vector sums, Fp16* to) {
@@ -146,9 +158,64 @@ inline void store(Vector sums, Bf16* to) {
 }
 #endif
 
+// Repeats kPeriod floats over all lanes: the vector runs along (k, j) with j fastest, so the same
+// neighbouring j's of X are multiplied with every k without a transposition.
+template <int kPeriod>
+inline Vector repeat(const float* from) {
+  Vector value;
+  for (int lane = 0; lane < kLanes; ++lane) value[lane] = from[lane % kPeriod];
+  return value;
+}
+#if defined(__AVX512F__)
+template <>
+inline Vector repeat<1>(const float* from) {
+  return (Vector)_mm512_set1_ps(*from);
+}
+template <>
+inline Vector repeat<2>(const float* from) {
+  double two;
+  std::memcpy(&two, from, sizeof two);
+  return (Vector)_mm512_castpd_ps(_mm512_set1_pd(two));
+}
+template <>
+inline Vector repeat<4>(const float* from) {
+  return (Vector)_mm512_broadcast_f32x4(_mm_loadu_ps(from));
+}
+template <>
+inline Vector repeat<8>(const float* from) {
+  return (Vector)_mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd((const double*)from)));
+}
+#elif defined(__AVX__)
+template <>
+inline Vector repeat<1>(const float* from) {
+  return (Vector)_mm256_broadcast_ss(from);
+}
+template <>
+inline Vector repeat<2>(const float* from) {
+  double two;
+  std::memcpy(&two, from, sizeof two);
+  return (Vector)_mm256_castpd_ps(_mm256_set1_pd(two));
+}
+template <>
+inline Vector repeat<4>(const float* from) {
+  return (Vector)_mm256_broadcast_ps((const __m128*)from);
+}
+template <>
+inline Vector repeat<8>(const float* from) {
+  return *reinterpret_cast<const Vector*>(from);
+}
+#endif
+
 // One term of the sum over l in each 32-bit word, for fp32 and fp16.
 struct SingleMath {
-  static constexpr int kTerms = 1;
+  static constexpr int kTerms = 1;     // of the sum, in a word
+  static constexpr int kUnit = 1;      // words of an element
+  static constexpr int kProducts = 1;  // added to a sum in each step
+  using Row = Vector;
+  template <int kPeriod>
+  static Row row(const float* from) {
+    return repeat<kPeriod>(from);
+  }
   template <class Element>
   static float word(Element first, Element) {
     return Element::widen(first);
@@ -160,7 +227,12 @@ struct SingleMath {
 // Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction, which treats
 // numbers below 2^-126 as zero.
 struct PairMath {
-  static constexpr int kTerms = 2;
+  static constexpr int kTerms = 2, kUnit = 1, kProducts = 2;
+  using Row = Vector;
+  template <int kPeriod>
+  static Row row(const float* from) {
+    return repeat<kPeriod>(from);
+  }
   static float word(Bf16 first, Bf16 second) {
     return float_from_bits(uint32_t(first.bits) | uint32_t(second.bits) << 16);
   }
@@ -172,9 +244,74 @@ struct PairMath {
 using PairMath = SingleMath;
 #endif
 
+// Two words are a double.
+struct DoubleMath : SingleMath {
+  static constexpr int kUnit = 2;
+  static Vector add_product(Vector sum, Vector panel, Vector row) {
+    typedef double Doubles __attribute__((vector_size(kLanes * 4)));
+    return (Vector)((Doubles)sum + (Doubles)panel * (Doubles)row);
+  }
+};
+
+// Vectors of the lanes that Pick::lane names in the concatenation of two vectors.
+template <class Pick, size_t... kLane>
+inline Vector pick_lanes(Vector first, Vector second, std::index_sequence<kLane...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(first, second, Pick::lane(kLane)...);
+#else
+  typedef int32_t Indices __attribute__((vector_size(kLanes * 4)));
+  return __builtin_shuffle(first, second, Indices{Pick::lane(kLane)...});
+#endif
+}
+template <class Pick>
+inline Vector pick(Vector first, Vector second) {
+  return pick_lanes<Pick>(first, second, std::make_index_sequence<kLanes>());
+}
+
+// The lanes of complex numbers: both hold the real part, both the imaginary part, or they are exchanged.
+struct RealTwice {
+  static constexpr int lane(int lane) { return lane & ~1; }
+};
+struct ImaginaryTwice {
+  static constexpr int lane(int lane) { return lane | 1; }
+};
+struct Exchanged {
+  static constexpr int lane(int lane) { return lane ^ 1; }
+};
+
+// Two words are a complex number: a row's number times (re, im) is its real part times (re, im) plus its
+// imaginary part times (-im, re). The compiler computes both forms of a panel's vector once for all rows.
+struct ComplexMath : SingleMath {
+  static constexpr int kUnit = 2, kProducts = 2;
+  struct Row {
+    Vector re, im;
+  };
+  template <int kPeriod>
+  static Row row(const float* from) {
+    if constexpr (kPeriod == kUnit) return {repeat<1>(from), repeat<1>(from + 1)};
+    const Vector both = repeat<kPeriod>(from);
+    return {pick<RealTwice>(both, both), pick<ImaginaryTwice>(both, both)};
+  }
+  static Vector add_product(Vector sum, Vector panel, const Row& row) {
+    typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
+    Words signs{};
+    for (int lane = 0; lane < kLanes; lane += 2) signs[lane] = 0x80000000u;
+    const Vector turned = (Vector)((Words)pick<Exchanged>(panel, panel) ^ signs);
+    return sum + panel * row.re + turned * row.im;
+  }
+};
+
 template <class Element>
 struct MathOf {
   using Type = SingleMath;
+};
+template <>
+struct MathOf<Fp64> {
+  using Type = DoubleMath;
+};
+template <>
+struct MathOf<Complex64> {
+  using Type = ComplexMath;
 };
 template <>
 struct MathOf<Bf16> {

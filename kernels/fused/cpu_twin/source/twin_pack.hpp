@@ -1,8 +1,6 @@
 // Re-lays W into the words that the tiles read, in one pass: the vectorised transpositions.
 #pragma once
 
-#include <utility>
-
 #include "twin_plan.hpp"
 
 // W in memory: of shape (a, b, c, d), or of shape (a, c, b, d) if the product uses its transpose.
@@ -70,7 +68,7 @@ inline const float* words_along_l(const Element* from, int64_t c, int64_t d, flo
     else pair_rows_of<Element, 0>(from, pairs, d, room);
     if (c % 2) pair_runs<Element>(from + (c - 1) * d, nullptr, d, room + pairs * d);
     return room;
-  } else if constexpr (std::is_same<Element, Fp32>::value) {
+  } else if constexpr (kIsWord<Element>) {
     return reinterpret_cast<const float*>(from);
   } else {
     widen_run(from, room, c * d);
@@ -84,7 +82,7 @@ inline const float* words_across_l(const Element* from, const Element* second, i
   if constexpr (MathOf<Element>::Type::kTerms == 2) {
     pair_runs(from, second, count, room);
     return room;
-  } else if constexpr (std::is_same<Element, Fp32>::value) {
+  } else if constexpr (kIsWord<Element>) {
     return reinterpret_cast<const float*>(from);
   } else {
     widen_run(from, room, count);
@@ -93,21 +91,6 @@ inline const float* words_across_l(const Element* from, const Element* second, i
 }
 
 // ---- transpositions ----------------------------------------------------------------------------------
-
-// Vectors of the lanes that Pick::lane names in the concatenation of two vectors.
-template <class Pick, size_t... kLane>
-inline Vector pick_lanes(Vector first, Vector second, std::index_sequence<kLane...>) {
-#if defined(__clang__)
-  return __builtin_shufflevector(first, second, Pick::lane(kLane)...);
-#else
-  typedef int32_t Indices __attribute__((vector_size(kLanes * 4)));
-  return __builtin_shuffle(first, second, Indices{Pick::lane(kLane)...});
-#endif
-}
-template <class Pick>
-inline Vector pick(Vector first, Vector second) {
-  return pick_lanes<Pick>(first, second, std::make_index_sequence<kLanes>());
-}
 
 // Swaps the blocks off the diagonal between two rows that are kHalf apart, in units of kUnit words.
 template <int kUnit, int kHalf, bool kHigh>
@@ -213,6 +196,17 @@ inline void split(const float* from, int64_t count, int64_t d, float* to, int64_
   else if (d == 8) split_vectors<8>(from, count, to, stride);
   else if (d >= kLanes && count >= kLanes) split_squares(from, count, d, to, stride);
   else split_words<0>(from, count, d, to, stride);
+}
+
+// Units (count, d) of two words without gaps to d rows of `count` units.
+inline void split_pairs(const float* from, int64_t count, int64_t d, float* to, int64_t stride) {
+  if (d == 1) {
+    std::memcpy(to, from, size_t(2 * count) * sizeof(float));
+    return;
+  }
+  for (int64_t j = 0; j < d; ++j)
+    for (int64_t n = 0; n < count; ++n)
+      std::memcpy(to + j * stride + 2 * n, from + 2 * (n * d + j), 2 * sizeof(float));
 }
 
 // ---- units of neighbouring j's -----------------------------------------------------------------------

@@ -50,25 +50,29 @@ __attribute__((always_inline)) inline void prefetch_target(const Target<Element>
 }
 
 // In fp32, sums of more terms than this are added in blocks, as on CUDA cores, because the error of one chain
-// grows with its length (1.1e-6 at 4,096 terms). With 16-bit operands it stays far below the rounding of Y.
+// grows with its length (1.1e-6 at 4,096 terms). With 16-bit operands it stays far below the rounding of Y. A
+// step of complex numbers adds two terms.
 constexpr int64_t kLongestSum = 1024, kBlock = 512;
 
 // Multiplies a tile block by block and adds up the blocks in `tile.out`.
-inline void multiply_blocks(TileKernel<Fp32> kernel, const TileOperands<Fp32>& tile, int rows, int vectors) {
-  alignas(64) Fp32 sums[kTileRows * kTileWidth];
-  TileOperands<Fp32> block = tile;
-  block.depth = kBlock;
+template <class Element>
+inline void multiply_blocks(TileKernel<Element> kernel, const TileOperands<Element>& tile, int rows,
+                            int vectors) {
+  constexpr int64_t kSteps = kBlock / MathOf<Element>::Type::kProducts;
+  alignas(64) Element sums[kTileRows * kTileWidth];
+  TileOperands<Element> block = tile;
+  block.depth = kSteps;
   kernel(block);
   block.out = sums;
   block.out_row_stride = kTileWidth;
-  for (int64_t left = tile.depth - kBlock; left > 0; left -= kBlock) {
-    block.panel += kBlock * vectors * kLanes;
-    block.rows += kBlock * tile.step_stride;
-    block.depth = std::min(left, kBlock);
+  for (int64_t left = tile.depth - kSteps; left > 0; left -= kSteps) {
+    block.panel += kSteps * vectors * kLanes;
+    block.rows += kSteps * tile.step_stride;
+    block.depth = std::min(left, kSteps);
     kernel(block);
     for (int r = 0; r < rows; ++r)
       for (int lane = 0; lane < vectors * kLanes; lane += kLanes) {
-        Fp32* const total = tile.out + r * tile.out_row_stride + lane;
+        Element* const total = tile.out + r * tile.out_row_stride + lane;
         store(load(total) + load(sums + r * kTileWidth + lane), total);
       }
   }
@@ -78,8 +82,9 @@ inline void multiply_blocks(TileKernel<Fp32> kernel, const TileOperands<Fp32>& t
 template <class Element>
 inline void multiply_whole(TileKernel<Element> kernel, const TileOperands<Element>& tile, int rows,
                            int vectors) {
-  if constexpr (std::is_same<Element, Fp32>::value)
-    if (tile.depth > kLongestSum) return multiply_blocks(kernel, tile, rows, vectors);
+  if constexpr (std::is_same<Element, Fp32>::value || std::is_same<Element, Complex64>::value)
+    if (tile.depth * MathOf<Element>::Type::kProducts > kLongestSum)
+      return multiply_blocks(kernel, tile, rows, vectors);
   kernel(tile);
 }
 

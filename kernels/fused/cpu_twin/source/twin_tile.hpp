@@ -17,54 +17,6 @@ constexpr int full_rows(int vectors) { return vectors > 3 ? 6 : kTileRows; }
 // was measured to be a fifth slower than two halves.
 constexpr int kLongestPeriod = kLanes < 8 ? kLanes : 8;
 
-// Repeats kPeriod floats over all lanes: the vector runs along (k, j) with j fastest, so the same
-// neighbouring j's of X are multiplied with every k without a transposition.
-template <int kPeriod>
-inline Vector repeat(const float* from) {
-  Vector value;
-  for (int lane = 0; lane < kLanes; ++lane) value[lane] = from[lane % kPeriod];
-  return value;
-}
-#if defined(__AVX512F__)
-template <>
-inline Vector repeat<1>(const float* from) {
-  return (Vector)_mm512_set1_ps(*from);
-}
-template <>
-inline Vector repeat<2>(const float* from) {
-  double two;
-  std::memcpy(&two, from, sizeof two);
-  return (Vector)_mm512_castpd_ps(_mm512_set1_pd(two));
-}
-template <>
-inline Vector repeat<4>(const float* from) {
-  return (Vector)_mm512_broadcast_f32x4(_mm_loadu_ps(from));
-}
-template <>
-inline Vector repeat<8>(const float* from) {
-  return (Vector)_mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd((const double*)from)));
-}
-#elif defined(__AVX__)
-template <>
-inline Vector repeat<1>(const float* from) {
-  return (Vector)_mm256_broadcast_ss(from);
-}
-template <>
-inline Vector repeat<2>(const float* from) {
-  double two;
-  std::memcpy(&two, from, sizeof two);
-  return (Vector)_mm256_castpd_ps(_mm256_set1_pd(two));
-}
-template <>
-inline Vector repeat<4>(const float* from) {
-  return (Vector)_mm256_broadcast_ps((const __m128*)from);
-}
-template <>
-inline Vector repeat<8>(const float* from) {
-  return *reinterpret_cast<const Vector*>(from);
-}
-#endif
-
 // Prefetches the cache lines of X for the next item while the current one multiplies.
 //
 // Functions that only prefetch are force-inlined: GCC assumes that they have no effect and removes calls
@@ -132,7 +84,7 @@ void multiply_tile(const TileOperands<Element>& tile) {
       for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const Vector row = repeat<kPeriod>(reinterpret_cast<const float*>(rows + r * row_bytes));
+        const auto row = Math::template row<kPeriod>(reinterpret_cast<const float*>(rows + r * row_bytes));
 #pragma GCC unroll 8
         for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
       }
@@ -176,8 +128,9 @@ TileKernel<Element> kernel_of_rows(int rows, int vectors) {
 // The kernel for a number of rows that `rows_taken` returned.
 template <class Element>
 TileKernel<Element> choose_kernel(int rows, int vectors, int period) {
+  constexpr int kShortest = MathOf<Element>::Type::kUnit;
   switch (period) {
-    case 1: return kernel_of_rows<Element, 1>(rows, vectors);
+    case 1: return kernel_of_rows<Element, kShortest>(rows, vectors);
     case 2: return kernel_of_rows<Element, 2>(rows, vectors);
     case 4: return kernel_of_rows<Element, 4>(rows, vectors);
     default: return kernel_of_rows<Element, kLongestPeriod>(rows, vectors);

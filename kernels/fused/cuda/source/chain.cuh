@@ -73,7 +73,10 @@ struct IntermediateTile {
     from_float(high, pair.at[1]);
     put(j, m, n, pair);
   }
-  KS_DEVICE void put_four(int j, int m, int n, Vector<Element, 4> four) const { put(j, m, n, four); }
+  template <int COUNT>
+  KS_DEVICE void put_group(int j, int m, int n, Vector<Element, COUNT> group) const {
+    put(j, m, n, group);
+  }
 
  private:
   template <class V>

@@ -5,33 +5,36 @@
 
 namespace ks {
 
-template <class E>
-KS_DEVICE void load_four(const E* from, float* to) {
-  const auto four = load_shared<Vector<E, 4>>(from);
+/// Reads COUNT neighbours in one access.
+template <int COUNT, class E>
+KS_DEVICE void load_group(const E* from, typename SumOf<E>::Type* to) {
+  const auto group = load_shared<Vector<E, COUNT>>(from);
   KS_UNROLL
-  for (int u = 0; u < 4; ++u) to[u] = to_float(four.at[u]);
+  for (int u = 0; u < COUNT; ++u) to[u] = to_sum(group.at[u]);
 }
 
-/// The sums of one thread: groups of four rows and of four batch entries, distributed over the tile so
-/// that a warp reads X contiguously.
+/// The sums of one thread: groups of four rows and of four batch entries, of two where an element has 8 bytes,
+/// distributed over the tile so that a warp reads X contiguously.
 template <class T>
 class OnCores {
   using E = typename T::Element;
+  using Sum = typename T::Sum;
   static constexpr int COLUMNS = T::BN / T::TN, ROWS = T::BM / T::TM;  // threads across the tile
+  static constexpr int GROUP = T::GROUP;
   static_assert(T::TM % 4 == 0 && T::TN % 4 == 0 && T::TJ == 1, "threads own groups of four");
 
-  float sum[T::TM][T::TN] = {};
-  float blocks[T::BLOCKED ? T::TM : 1][T::TN] = {};  // BLOCKED: the sums of the columns before this block's
+  Sum sum[T::TM][T::TN] = {};
+  Sum blocks[T::BLOCKED ? T::TM : 1][T::TN] = {};  // BLOCKED: the sums of the columns before this block's
   int m0, n0, j;
 
-  KS_DEVICE int row(int u) const { return m0 + u / 4 * (4 * ROWS) + u % 4; }
-  KS_DEVICE int column(int u) const { return n0 + u / 4 * (4 * COLUMNS) + u % 4; }
+  KS_DEVICE int row(int u) const { return m0 + u / GROUP * (GROUP * ROWS) + u % GROUP; }
+  KS_DEVICE int column(int u) const { return n0 + u / GROUP * (GROUP * COLUMNS) + u % GROUP; }
 
  public:
   KS_DEVICE OnCores() {
     const int t = thread_index();
-    n0 = t % COLUMNS * 4;
-    m0 = t / COLUMNS % ROWS * 4;
+    n0 = t % COLUMNS * GROUP;
+    m0 = t / COLUMNS % ROWS * GROUP;
     j = t / (COLUMNS * ROWS);
   }
 
@@ -42,15 +45,15 @@ class OnCores {
     x += j * plane;
     KS_UNROLL_BY(2)
     for (int l = 0; l < T::BK; ++l) {
-      float ws[T::TM], xs[T::TN];
+      Sum ws[T::TM], xs[T::TN];
       KS_UNROLL
-      for (int u = 0; u < T::TM; u += 4) load_four(w + l * T::BM + row(u), ws + u);
+      for (int u = 0; u < T::TM; u += GROUP) load_group<GROUP>(w + l * T::BM + row(u), ws + u);
       KS_UNROLL
-      for (int u = 0; u < T::TN; u += 4) load_four(x + l * T::X_PITCH + column(u), xs + u);
+      for (int u = 0; u < T::TN; u += GROUP) load_group<GROUP>(x + l * T::X_PITCH + column(u), xs + u);
       KS_UNROLL
       for (int m = 0; m < T::TM; ++m) {
         KS_UNROLL
-        for (int n = 0; n < T::TN; ++n) sum[m][n] += ws[m] * xs[n];
+        for (int n = 0; n < T::TN; ++n) add_product(sum[m][n], ws[m], xs[n]);
       }
     }
   }
@@ -60,7 +63,7 @@ class OnCores {
     KS_UNROLL
     for (int m = 0; m < T::TM; ++m) {
       KS_UNROLL
-      for (int n = 0; n < T::TN; ++n) blocks[m][n] += sum[m][n], sum[m][n] = 0;
+      for (int n = 0; n < T::TN; ++n) blocks[m][n] += sum[m][n], sum[m][n] = Sum{};
     }
   }
 
@@ -78,25 +81,25 @@ class OnCores {
   KS_DEVICE void add_to_rows(F value) {
     KS_UNROLL
     for (int m = 0; m < T::TM; ++m) {
-      const float more = value(j, row(m));
+      const Sum more = value(j, row(m));
       KS_UNROLL
       for (int n = 0; n < T::TN; ++n) sum[m][n] += more;
     }
   }
 
-  /// Writes the sums to a tile of Y or to an intermediate, four neighbours per access.
+  /// Writes the sums to a tile of Y or to an intermediate, a group of neighbours per access.
   template <class Target>
   KS_DEVICE void store(const Target& y, int js) const {
     constexpr bool ALONG_N = Target::ALONG_N;
     if (j >= js) return;
     KS_UNROLL
-    for (int m = 0; m < T::TM; m += ALONG_N ? 1 : 4) {
+    for (int m = 0; m < T::TM; m += ALONG_N ? 1 : GROUP) {
       KS_UNROLL
-      for (int n = 0; n < T::TN; n += ALONG_N ? 4 : 1) {
-        Vector<typename Target::Element, 4> four;
+      for (int n = 0; n < T::TN; n += ALONG_N ? GROUP : 1) {
+        Vector<typename Target::Element, GROUP> group;
         KS_UNROLL
-        for (int u = 0; u < 4; ++u) from_float(ALONG_N ? sum[m][n + u] : sum[m + u][n], four.at[u]);
-        y.put_four(j, row(m), column(n), four);
+        for (int u = 0; u < GROUP; ++u) from_sum(ALONG_N ? sum[m][n + u] : sum[m + u][n], group.at[u]);
+        y.put_group(j, row(m), column(n), group);
       }
     }
   }

@@ -1,4 +1,4 @@
-// The four precisions: the storage of an element and the multiplication on the tensor cores.
+// The precisions: the storage of an element, its sums, and the multiplication on the tensor cores.
 #pragma once
 
 #include "device.cuh"
@@ -15,6 +15,42 @@ KS_DEVICE float to_float(Brain value) { return as_float(uint32_t{value.bits} << 
 KS_DEVICE void from_float(float value, float& to) { to = value; }
 KS_DEVICE void from_float(float value, Half& to) { to.bits = float_to_half(value); }
 KS_DEVICE void from_float(float value, Brain& to) { to.bits = float_to_brain(value); }
+
+/// A complex number as torch stores it.
+struct alignas(8) Complex {
+  float re, im;
+  KS_DEVICE Complex& operator+=(const Complex& other) { return re += other.re, im += other.im, *this; }
+};
+
+/// The type in which products of elements are summed.
+template <class E>
+struct SumOf { using Type = float; };
+template <>
+struct SumOf<double> { using Type = double; };
+template <>
+struct SumOf<Complex> { using Type = Complex; };
+
+KS_DEVICE void add_product(float& sum, float w, float x) { sum += w * x; }
+KS_DEVICE void add_product(double& sum, double w, double x) { sum += w * x; }
+/// Four real products, each added to its sum at once.
+KS_DEVICE void add_product(Complex& sum, const Complex& w, const Complex& x) {
+  sum.re += w.re * x.re;
+  sum.im += w.re * x.im;
+  sum.re -= w.im * x.im;
+  sum.im += w.im * x.re;
+}
+
+template <class E>
+KS_DEVICE typename SumOf<E>::Type to_sum(const E& value) {
+  if constexpr (sizeof(E) < 8) return to_float(value);
+  else return value;
+}
+
+template <class E>
+KS_DEVICE void from_sum(const typename SumOf<E>::Type& value, E& to) {
+  if constexpr (sizeof(E) < 8) from_float(value, to);
+  else to = value;
+}
 
 /// COUNT neighbours that are read or written in one access.
 template <class E, int COUNT>
@@ -68,6 +104,16 @@ struct bf16 {
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_brain(sum, a, b0, b1);
   }
+};
+
+/// On CUDA cores alone.
+struct fp64 {
+  using Element = double;
+  static constexpr bool SPLIT = false;
+};
+struct complex64 {
+  using Element = Complex;
+  static constexpr bool SPLIT = false;
 };
 
 }  // namespace ks

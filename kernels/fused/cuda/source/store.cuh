@@ -15,7 +15,7 @@ struct Y {
 
   KS_DEVICE O* at(int j, int m, int n) const {
     if constexpr (T::LAYOUT == batch_last) return tile + m * T::Y_PITCH + n;
-    return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / 4 * T::Y_SKEW + m;
+    return tile + j * T::Y_PLANE + n * T::Y_PITCH + n / T::GROUP * T::Y_SKEW + m;
   }
 
   /// Writes two neighbours in n, the first of them even.
@@ -31,8 +31,11 @@ struct Y {
     }
   }
 
-  /// Writes four neighbours along the innermost axis.
-  KS_DEVICE void put_four(int j, int m, int n, Vector<O, 4> four) const { store_shared(at(j, m, n), four); }
+  /// Writes neighbours along the innermost axis.
+  template <int COUNT>
+  KS_DEVICE void put_group(int j, int m, int n, Vector<O, COUNT> group) const {
+    store_shared(at(j, m, n), group);
+  }
 };
 
 /// Adds the bias of each row, if there is a bias.
@@ -42,8 +45,8 @@ KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
   if (T::PARTED || g.bias == nullptr) return;
   const E* bias = static_cast<const E*>(g.bias) + (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
   sums.add_to_rows([&](int j, int m) {
-    if (m >= g.b - at.k0 || j >= at.js) return 0.0f;
-    return to_float(load_global<E>(bias + static_cast<long long>(m) * g.d + j));
+    if (m >= g.b - at.k0 || j >= at.js) return typename T::Sum{};
+    return to_sum(load_global<E>(bias + static_cast<long long>(m) * g.d + j));
   });
 }
 

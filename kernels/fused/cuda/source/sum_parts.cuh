@@ -5,7 +5,7 @@
 
 namespace ks {
 
-/// Each thread computes one element of Y; `x` holds the parts, one fp32 Y after the other.
+/// Each thread computes one element of Y; `x` holds the parts, one Y of sums after the other.
 template <class T>
 KS_DEVICE void sum_parts(const Arguments& g) {
   using E = typename T::Element;
@@ -13,15 +13,16 @@ KS_DEVICE void sum_parts(const Arguments& g) {
   const long long elements = features * g.batch;
   const long long at = static_cast<long long>(block_index()) * KS_SUM_THREADS + thread_index();
   if (at >= elements) return;
-  const float* parts = static_cast<const float*>(g.x);
-  float sum = 0;
-  for (int part = 0; part < g.parts; ++part) sum += load_global<float>(parts + part * elements + at);
+  using Sum = typename T::Sum;
+  const Sum* parts = static_cast<const Sum*>(g.x);
+  Sum sum{};
+  for (int part = 0; part < g.parts; ++part) sum += load_global<Sum>(parts + part * elements + at);
   if (g.bias != nullptr) {
     const long long feature = T::LAYOUT == batch_last ? at / g.batch : at % features;
-    sum += to_float(load_global<E>(static_cast<const E*>(g.bias) + feature));
+    sum += to_sum(load_global<E>(static_cast<const E*>(g.bias) + feature));
   }
   E rounded;
-  from_float(sum, rounded);
+  from_sum(sum, rounded);
   store_global(static_cast<E*>(g.y) + at, rounded);
 }
 

@@ -17,7 +17,7 @@ struct Arguments {
   const void* x;
   const void* w;     // re-laid by weight_layout.py
   const void* bias;  // one value for each feature of Y, or null
-  void* y;           // PARTED: fp32 sums, one Y for each part
+  void* y;           // PARTED: sums, one Y for each part
   long long batch;
   int a, b, c, d;
   int parts;    // PARTED: number of parts of the c columns
@@ -37,7 +37,7 @@ KS_DEVICE int tiles_in(int extent, int tile) { return (extent + tile - 1) / tile
 /// FLAT: J >= d, so the features of one row and one i are a contiguous run; otherwise segments of J.
 /// TM, TN, TJ: the share of one thread (CUDA cores), warp (tensor cores) or warpgroup.
 /// VECTOR: bytes per access to X and Y, allowed by the pointers and strides.
-/// PARTED: a block sums one part of the c columns, in fp32; sum_parts.cuh adds up the parts.
+/// PARTED: a block sums one part of the c columns; sum_parts.cuh adds up the parts.
 /// RESIDENT: a block keeps all its weights in shared memory and walks along the batch.
 /// BLOCKED: CUDA cores add c in blocks of BLOCK_STEPS steps, so that the error of fp32 does not grow with c.
 template <Family FAMILY_, class Precision_, Layout LAYOUT_, int BM_, int BN_, int BK_, int J_, bool FLAT_,
@@ -46,7 +46,8 @@ template <Family FAMILY_, class Precision_, Layout LAYOUT_, int BM_, int BN_, in
 struct Tile {
   using Precision = Precision_;
   using Element = typename Precision::Element;
-  using Output = typename Either<PARTED_, float, Element>::Type;
+  using Sum = typename SumOf<Element>::Type;
+  using Output = typename Either<PARTED_, Sum, Element>::Type;
   static constexpr Family FAMILY = FAMILY_;
   static constexpr Layout LAYOUT = LAYOUT_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, J = J_, TM = TM_, TN = TN_, TJ = TJ_;
@@ -60,7 +61,7 @@ struct Tile {
   /// and PARTED with more than 32 sums, need a few more.
   static constexpr int SUMS = BM * BN * J / THREADS;
   static constexpr bool TWO_SUMS = BLOCKED || (FAMILY == tensor_cores && Precision::SPLIT);
-  static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1);
+  static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1) * int(sizeof(Sum) / 4);
   static constexpr int BLOCK_STEPS = 512 / BK;
   static constexpr bool CROWDED = RESIDENT || (PARTED && SUM_REGISTERS > 32);
   static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : CROWDED ? 168 : 128;
@@ -81,11 +82,12 @@ struct Tile {
   static constexpr int Y_UNIT = 16 / sizeof(Output);
   static constexpr bool WIDE_PAIRS = FAMILY == tensor_cores && LAYOUT == batch_last && sizeof(Output) == 4;
   static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + (WIDE_PAIRS ? 8 : Y_UNIT);
-  /// batch_first on CUDA cores: extra units after every four rows, the group of rows of one thread.
+  static constexpr int GROUP = UNIT < 4 ? UNIT : 4;  // neighbours that a thread of the CUDA cores accesses at once
+  /// batch_first on CUDA cores: extra units after the group of rows of one thread.
   static constexpr int Y_COLUMNS = LAYOUT == batch_first && FAMILY == cores ? BN / TN : 0;
   static constexpr int Y_SKEW = Y_UNIT * (Y_COLUMNS >= 8 ? 1 : Y_COLUMNS == 4 ? 2 : 0);
   static constexpr int Y_PLANE =  // batch_first: from one j to the next
-      BN * Y_PITCH + BN / 4 * Y_SKEW + (FAMILY == cores || J == 2 ? Y_UNIT : sizeof(Output));
+      BN * Y_PITCH + BN / GROUP * Y_SKEW + (FAMILY == cores || J == 2 ? Y_UNIT : sizeof(Output));
 
   static constexpr int W_ELEMENTS = J * BM * BK;
   static constexpr int X_ELEMENTS = TURNED ? BN * RAW_PITCH : (DIRECT ? BN : BK) * X_PITCH;

@@ -11,7 +11,7 @@ from pathlib import Path
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 TILE = re.compile(r"multiply_tile<(\w+), (\d+), (\d+), (\d+)>")
-MULTIPLIES = re.compile(r"v(fn?madd\d+ps|dpbf16ps)|v?mulps")
+MULTIPLIES = re.compile(r"v(fn?madd\d+p[sd]|dpbf16ps)|v?mulp[sd]")
 STACK = re.compile(r"\(%r[sb]p[,)]")
 
 Tile = tuple[str, int, int, int]

@@ -11,7 +11,13 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Precision, Problem
 from tests.kernels.fused.cpu_twin.spills import Tile, disassembly, spills
 
-ELEMENTS: dict[str, Precision] = {"Fp32": "fp32", "Bf16": "bf16", "Fp16": "fp16"}
+ELEMENTS: dict[str, Precision] = {
+    "Fp32": "fp32",
+    "Bf16": "bf16",
+    "Fp16": "fp16",
+    "Fp64": "fp64",
+    "Complex64": "complex64",
+}
 
 LISTING = """
 0000000000001000 <void multiply_tile<Fp32, 8, 3, 1>(TileOperands<Fp32> const&)>:

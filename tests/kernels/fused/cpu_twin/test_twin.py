@@ -19,9 +19,9 @@ from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
-from kswatch.kernels.reference import check, make_operands, reference
+from kswatch.kernels.reference import check, exact_dtype, make_operands, reference
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "fp64", "complex64")
 
 pytestmark = [
     pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load())),
@@ -127,12 +127,13 @@ def test_any_small_shape_agrees_with_the_definition(pattern, batch, precision, l
     equation = "nilj,iklj->nikj" if layout == "batch_first" else "iljn,iklj->ikjn"
     a, _, c, d = pattern
     shape = (batch, a, c, d) if layout == "batch_first" else (a, c, d, batch)
-    truth = torch.einsum(equation, x.double().view(shape), weights.double()).reshape(problem.output_shape)
+    wide = exact_dtype(x)
+    truth = torch.einsum(equation, x.to(wide).view(shape), weights.to(wide)).reshape(problem.output_shape)
 
     y = twin.prepare(problem, weights)(x, empty=full_of_nan)
 
-    roundoff = {"fp32": 1e-6, "bf16": 2**-8, "fp16": 2**-11}[precision]
-    assert torch.allclose(y.double(), truth, rtol=roundoff, atol=1e-5)
+    roundoff = {"fp32": 1e-6, "bf16": 2**-8, "fp16": 2**-11, "fp64": 1e-14, "complex64": 1e-6}[precision]
+    assert torch.allclose(y.to(wide), truth, rtol=roundoff, atol=1e-14 if precision == "fp64" else 1e-5)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -152,6 +153,20 @@ def test_nothing_outside_the_output_is_written(
     assert room[:guard].isnan().all()
     assert room[-guard:].isnan().all()
     assert room[guard:-guard].isfinite().all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [37, 517, 1029])
+def test_no_tile_writes_outside_the_output(batch: int, layout: Layout):
+    problem = Problem(Pattern(1, 13, 7, 1), batch, "fp32", layout)
+    weights, x = make_operands(problem, "cpu", seed=3)
+    rows, columns = problem.output_shape
+    guard = 16 * 1029
+    for tile in twin_tiles.candidates(problem, twin.require_twin().limits):
+        room = full_of_nan(rows * columns + 2 * guard)
+        into_room = room[guard:-guard].view(rows, columns)
+        twin.prepare(problem, weights, tile)(x, empty=lambda shape, into_room=into_room, **_: into_room)
+        assert room[:guard].isnan().all() and room[-guard:].isnan().all(), str(tile)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -253,7 +268,8 @@ def test_weights_packed_for_one_batch_serve_every_other_one(
     y = twin.product(problem, packed)(x, empty=full_of_nan)
 
     assert torch.equal(y, twin.prepare(problem, weights)(x))
-    assert torch.equal(packed.words, twin.lay_out(problem, weights).words)
+    of_problem = twin.lay_out(problem, weights).words  # bits: half of a double may look like a NaN
+    assert torch.equal(packed.words.view(torch.int32), of_problem.view(torch.int32))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -270,6 +286,7 @@ def test_transposed_and_unpacked_weights_give_the_same_bits(
 
 
 LONG_SUMS = [("fp32", c) for c in (1024, 1025, 4096, 8192, 32_768)] + [("bf16", 32_768), ("fp16", 32_768)]
+LONG_SUMS += [("complex64", c) for c in (512, 513, 4096, 32_768)] + [("fp64", 32_768)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

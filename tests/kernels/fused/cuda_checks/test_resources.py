@@ -52,6 +52,8 @@ FEW = [
     Problem(Pattern(6, 64, 64, 16), 25_088, "fp32", "batch_first"),  # CUDA cores
     Problem(Pattern(1, 128, 128, 3), 25_088, "fp16", "batch_first"),
     Problem(Pattern(1, 512, 512, 1), 25_088, "fp16", "batch_last"),  # wgmma, in every size
+    Problem(Pattern(1, 128, 128, 3), 25_088, "fp64", "batch_first"),
+    Problem(Pattern(1, 128, 128, 3), 25_088, "complex64", "batch_last"),
 ]
 """One for every family; all others are compiled in the slow tests."""
 FEW_CHAINS = resources.CHAINS[-1:]
@@ -107,6 +109,12 @@ def test_a_planted_fault_names_the_kernel_and_both_values(planted, message):
 def test_an_architecture_may_have_a_budget_of_its_own():
     turing = replace(ROW, architecture="sm_75", instructions={"HMMA": 32})
     assert faults([turing], BUDGET) == []
+
+
+def test_a_precision_may_have_a_budget_of_its_own():
+    budget = {"tensor_cores": {**BUDGET["tensor_cores"], "fp16": {"contains": ["DFMA"]}}}
+    assert [fault.what for fault in faults([ROW], budget)] == ["DFMA"]
+    assert faults([replace(ROW, kernel="bf16 batch_last a tile")], budget) == []
 
 
 def test_a_budget_with_an_unknown_limit_is_refused(tmp_path):

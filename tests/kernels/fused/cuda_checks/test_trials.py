@@ -20,11 +20,13 @@ H200 = GpuProperties(90, 132)
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_variant_is_tried_in_both_layouts(precision):
-    tried = list(trials.trials("tensor_cores", precision, H200))
+    family = "cores" if precision in ("fp64", "complex64") else "tensor_cores"
+    tried = list(trials.trials(family, precision, H200))
     kinds = {(trial.kind, trial.problem.layout) for trial in tried}
     assert kinds == {(kind, layout) for kind in ("plain", "parts", "walkers") for layout in LAYOUTS}
     assert all(trial.tile.launch_bytes <= H200.shared_bytes for trial in tried)
-    assert all(trial.tile.family == "tensor_cores" for trial in tried)
+    assert all(trial.tile.family == family for trial in tried)
+    assert not (family == "cores" and list(trials.trials("tensor_cores", precision, H200)))
 
 
 def test_turing_tries_only_the_cuda_cores():

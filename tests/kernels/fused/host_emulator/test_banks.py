@@ -30,6 +30,7 @@ MORE = [("fp16", "batch_first", 128, 4), ("fp32", "batch_last", 64, 1)]
 MORE += [("tf32", "batch_last", 128, 1), ("tf32", "batch_first", 128, 1), ("tf32", "batch_first", 128, 16)]
 MORE += [("fp16", "batch_first", 128, d) for d in (2, 8, 16)]
 MORE += [("fp32", "batch_first", 64, d) for d in (1, 2, 16)]
+MORE += [("fp64", "batch_last", 64, 1), ("fp64", "batch_first", 64, 1), ("complex64", "batch_first", 64, 2)]
 
 
 def traffic(problem, tile, folder=CUDA_SOURCES):

@@ -24,6 +24,8 @@ LAST = Problem(Pattern(2, 20, 40, 1), 37, "bf16", "batch_last")
 LONG = Problem(Pattern(1, 16, 16_384, 1), 64, "fp32", "batch_last")
 CORES = Problem(Pattern(1, 20, 40, 1), 37, "fp32", "batch_first")
 WORDS = Problem(Pattern(1, 20, 40, 2), 40, "tf32", "batch_last")
+COMPLEX = Problem(Pattern(1, 20, 40, 3), 37, "complex64", "batch_first")
+DOUBLE = Problem(Pattern(2, 20, 40, 1), 37, "fp64", "batch_last")
 SPLIT = Problem(Pattern(1, 16, 1024, 1), 32, "fp32", "batch_last")
 
 WRONG = "relative error"
@@ -78,7 +80,19 @@ MUTANTS = {
     "rows of D exchanged": Mutant(
         "tensor_cores.cuh", "row + 8, column, c[2]", "row + 8, column, c[0]", WORDS, WRONG
     ),
-    "a sum left out": Mutant("cores.cuh", "sum[m][n] += ws", "if (n) sum[m][n] += ws", CORES, WRONG),
+    "a sum left out": Mutant(
+        "cores.cuh", "add_product(sum[m][n]", "if (n) add_product(sum[m][n]", CORES, WRONG
+    ),
+    "a complex product with a wrong sign": Mutant(
+        "precision.cuh", "sum.re -= w.im * x.im;", "sum.re += w.im * x.im;", COMPLEX, WRONG
+    ),
+    "a complex product of the conjugate": Mutant(
+        "precision.cuh", "sum.im += w.im * x.re;", "sum.im -= w.im * x.re;", COMPLEX, WRONG
+    ),
+    "products of doubles in floats": Mutant(
+        "precision.cuh", "double& sum, double w, double x", "double& sum, float w, float x", DOUBLE, WRONG
+    ),
+    "groups wider than 16 bytes": Mutant("tile.cuh", "UNIT < 4 ? UNIT : 4", "4", DOUBLE, "misaligned"),
     "tf32 cut, not rounded": Mutant("tensor_cores.cuh", "P::round(b0), P::round(b1)", "b0, b1", WORDS, WRONG),
     "small parts left out": Mutant(
         "tensor_cores.cuh", "P::mma(sums, small, first.big, second.big);", "", SPLIT, WRONG
@@ -121,7 +135,10 @@ def tile_of(problem, kind="plain"):
     return replace(tile, walkers=walkers, weight_steps=steps) if walkers else tile
 
 
-UNPLANTED = [pytest.param(problem, marks=pytest.mark.slow) for problem in (DIRECT, CORES, WORDS, SPLIT)]
+UNPLANTED = [
+    pytest.param(problem, marks=pytest.mark.slow)
+    for problem in (DIRECT, CORES, WORDS, SPLIT, DOUBLE, COMPLEX)
+]
 
 
 @pytest.mark.parametrize("problem", [TURNED, LAST, *UNPLANTED], ids=str)
@@ -135,6 +152,7 @@ FAST = {
     "copies past the batch",
     "halves of B exchanged",
     "a row unwritten",
+    "a complex product with a wrong sign",
 }
 """One of every kind of defect; the others take some minutes more."""
 

@@ -16,6 +16,10 @@ def f(value: float) -> int:
     return struct.unpack("<I", struct.pack("<f", value))[0]
 
 
+def g(value: float) -> int:
+    return struct.unpack("<Q", struct.pack("<d", value))[0]
+
+
 NAN, INF = 0x7FC00000, 0x7F800000
 CASES = {
     "add.s32 {d}, {a}, {b};": ("www", [((7, 5), 12), ((M - 1, 1), 0), ((0x7FFFFFFF, 1), 0x80000000)]),
@@ -75,6 +79,13 @@ CASES = {
     "mul.f32 {d}, {a}, {b};": ("www", [((f(-3.0), f(0.5)), f(-1.5))]),
     # (1 + 2^-12)^2 - 1 = 2^-11 + 2^-24: the product alone would lose its last bit.
     "fma.rn.f32 {d}, {a}, {b}, {c};": ("wwww", [((f(1 + 2**-12), f(1 + 2**-12), f(-1)), f(2**-11 + 2**-24))]),
+    "add.f64 {d}, {a}, {b};": ("lll", [((g(1.0), g(2**-53)), g(1.0)), ((g(1.0), g(2**-52)), g(1 + 2**-52))]),
+    "add.rn.f64 {d}, {a}, {b};": ("lll", [((g(1.5), g(2.25)), g(3.75))]),
+    "sub.f64 {d}, {a}, {b};": ("lll", [((g(1.0), g(2**-53)), g(1 - 2**-53))]),
+    "mul.f64 {d}, {a}, {b};": ("lll", [((g(-3.0), g(0.5)), g(-1.5))]),
+    # (1 + 2^-30)^2 - 1 = 2^-29 + 2^-60: the product alone would lose its last bit.
+    "fma.rn.f64 {d}, {a}, {b}, {c};": ("llll", [((g(1 + 2**-30), g(1 + 2**-30), g(-1)), g(2**-29 + 2**-60))]),
+    "neg.f64 {d}, {a};": ("ll", [((g(0.0),), 1 << 63), ((g(-2.5),), g(2.5))]),
     "div.rn.f32 {d}, {a}, {b};": ("www", [((f(1.0), f(3.0)), 0x3EAAAAAB)]),
     "sqrt.rn.f32 {d}, {a};": ("ww", [((f(2.0),), 0x3FB504F3)]),
     "min.f32 {d}, {a}, {b};": ("www", [((NAN, f(1.0)), f(1.0)), ((f(-1.0), f(1.0)), f(-1.0))]),

@@ -118,7 +118,10 @@ struct Not {
   }
 };
 struct NegFloat {
-  static float f(float a) { return -a; }
+  template <class T>
+  static T f(T a) {
+    return -a;
+  }
 };
 struct AbsFloat {
   static float f(float a) { return std::fabs(a); }
@@ -136,7 +139,10 @@ struct SqrtFloat {
   static float f(float a) { return std::sqrt(a); }
 };
 struct Fma {
-  static float f(float a, float b, float c) { return std::fma(a, b, c); }
+  template <class T>
+  static T f(T a, T b, T c) {
+    return std::fma(a, b, c);
+  }
 };
 struct Popc {
   static u32 f(u32 a) { return u32(__builtin_popcount(a)); }
@@ -277,8 +283,13 @@ void add_float_and_bits(Forms& forms) {
     forms["add" + rounding + ".f32"] = {binary<float, Add>, "www"};
     forms["sub" + rounding + ".f32"] = {binary<float, Sub>, "www"};
     forms["mul" + rounding + ".f32"] = {binary<float, Mul>, "www"};
+    forms["add" + rounding + ".f64"] = {binary<double, Add>, "lll"};
+    forms["sub" + rounding + ".f64"] = {binary<double, Sub>, "lll"};
+    forms["mul" + rounding + ".f64"] = {binary<double, Mul>, "lll"};
   }
   forms["fma.rn.f32"] = {ternary<float, Fma>, "wwww"};
+  forms["fma.rn.f64"] = {ternary<double, Fma>, "llll"};
+  forms["neg.f64"] = {unary<double, NegFloat>, "ll"};
   forms["div.rn.f32"] = {binary<float, DivFloat>, "www"};
   forms["sqrt.rn.f32"] = {unary<float, SqrtFloat>, "ww"};
   forms["min.f32"] = {binary<float, MinFloat>, "www"};
