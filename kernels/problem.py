@@ -8,12 +8,18 @@ from typing import Literal, get_args
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp8"]
 Layout = Literal["batch_first", "batch_last"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+SUITE_PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
+"""Those of suites, layers and models; products in others are measured where they are asked for."""
+
+ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+"""Bytes of an element of X and W."""
+OUTPUT_ELEMENT_BYTES: dict[str, int] = {**ELEMENT_BYTES, "fp8": 2}
+"""Bytes of an element of Y: the product of fp8 is bf16."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -38,8 +44,13 @@ class Problem:
 
     @property
     def element_bytes(self) -> int:
-        """Bytes per stored element."""
+        """Bytes per stored element of X and W."""
         return ELEMENT_BYTES[self.precision]
+
+    @property
+    def output_element_bytes(self) -> int:
+        """Bytes per stored element of Y."""
+        return OUTPUT_ELEMENT_BYTES[self.precision]
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -67,7 +78,7 @@ class Problem:
     @property
     def output_bytes(self) -> int:
         """Bytes of Y, once."""
-        return self.element_bytes * self.batch * self.pattern.rows
+        return self.output_element_bytes * self.batch * self.pattern.rows
 
     @property
     def compulsory_bytes(self) -> int:

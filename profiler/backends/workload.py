@@ -128,7 +128,7 @@ class TorchWorkload(Workload):
     @staticmethod
     def memory_bytes(problem: Problem, cache_bytes: int) -> int:
         """Approximate memory of a problem: operands twice, rotated sets, a float64 reference."""
-        truth_bytes = 8 * problem.output_bytes // problem.element_bytes
+        truth_bytes = 8 * problem.output_bytes // problem.output_element_bytes
         return 2 * problem.input_bytes + ROTATED_CACHES * cache_bytes + truth_bytes
 
     def unsupported(self, implementation: Implementation) -> str | None:

@@ -50,9 +50,14 @@ class Datasheet:
     half_flops_per_s: float
 
     def flops_per_s(self, precision: str) -> float | None:
-        """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster."""
+        """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster.
+
+        Boards that have fp8 multiply it at twice the rate of 16 bits.
+        """
         if precision == "fp32":
             return max(self.fp32_flops_per_s, (self.tf32_flops_per_s or 0.0) / 3)
+        if precision == "fp8":
+            return 2 * self.half_flops_per_s
         return self.tf32_flops_per_s if precision == "tf32" else self.half_flops_per_s
 
 

@@ -9,7 +9,7 @@ from itertools import product
 
 from kswatch.db.records import IMPLEMENTATIONS
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
+from kswatch.kernels.problem import LAYOUTS, SUITE_PRECISIONS, Precision, Problem
 from kswatch.profiler.planning.structured_suites import structured_cells
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -50,7 +50,7 @@ rule = partial(Suite, "", "")
 def cross(
     patterns: Iterable[Pattern],
     batches: Iterable[int] = (PAPER_BATCH,),
-    precisions: Iterable[Precision] = PRECISIONS,
+    precisions: Iterable[Precision] = SUITE_PRECISIONS,
 ) -> tuple[Problem, ...]:
     """Each pattern at each batch and precision in both layouts."""
     return tuple(

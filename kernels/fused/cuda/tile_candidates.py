@@ -17,8 +17,9 @@ from kswatch.kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
 BATCHES = (16, 32, 64, 128, 256)
-SEGMENTS = (8, 16)
-"""Neighbouring j's that a block takes, where d is large enough: 32-byte sectors in fp32 and 16 bits."""
+SEGMENTS = {4: (8, 16), 2: (8, 16), 1: (16, 32)}
+"""Neighbouring j's that a block takes, where d is large enough, by bytes of an element; the last are whole
+sectors of 32 bytes."""
 
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
@@ -130,6 +131,8 @@ def _tile(
     rows, batch, neighbours, flat = block
     depth = _depth(problem, family, neighbours == 1)
     widest = vector_bytes(problem, flat)
+    if problem.layout == "batch_first" and not flat:  # no access reaches from one segment to the next
+        widest = min(widest, neighbours * problem.element_bytes)
     sizes = (rows, batch, depth, neighbours, flat, *worker, stages, widest)
     return Tile(family, problem.precision, problem.layout, *sizes)
 
@@ -161,9 +164,10 @@ def groupings(problem: Problem) -> list[tuple[int, bool]]:
     d = problem.pattern.d
     if problem.layout == "batch_last":
         return [(1, False)]
-    segments = [(size, False) for size in SEGMENTS if size <= d]
+    sizes = SEGMENTS[problem.element_bytes]
+    segments = [(size, False) for size in sizes if size <= d]
     whole = 1 << (d - 1).bit_length()
-    return segments if d in SEGMENTS or whole > max(SEGMENTS) else [(whole, True), *segments]
+    return segments if d in sizes or whole > max(sizes) else [(whole, True), *segments]
 
 
 def assemble(
@@ -175,7 +179,7 @@ def assemble(
     tile = _tile(problem, family, (rows, batch, neighbours, flat), worker, stages)
     if family == "cores" and problem.precision == "fp32" and problem.pattern.c > LONG_COLUMNS:
         tile = replace(tile, blocked=True)
-    max_sums = MAX_SUMS[family] // (2 if tile.split else 1)
+    max_sums = MAX_SUMS[family] // (2 if tile.split or tile.precision == "fp8" else 1)
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
     return tile if fits and not _spills(tile) else None
 

@@ -19,11 +19,11 @@ from kswatch.kernels.fused.cuda.nvcc import FLAGS, SOURCE_FOLDER, TIMEOUT_S, fin
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.tile_candidates import candidates
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Problem
 
 ROWS = 16
 COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048)
-NEIGHBOURS = (1, 2, 3, 5, 8, 9, 16, 17)
+NEIGHBOURS = (1, 2, 3, 5, 8, 9, 16, 17, 32)
 BATCHES = (64, 401_408)
 """Sizes between which the candidates change: groups of j's, few blocks, which are split into parts, and
 enough of them for walkers. More rows only make more blocks."""
@@ -66,7 +66,7 @@ def with_fewer_stages(tile: Tile) -> Iterator[Tile]:
 
 def with_narrow_accesses(tile: Tile) -> Iterator[Tile]:
     """The tile, and its variants for addresses that are less aligned, as `raw_launch` makes them."""
-    element_bytes = 2 if tile.precision in ("fp16", "bf16") else 4
+    element_bytes = ELEMENT_BYTES[tile.precision]
     width = tile.vector_bytes
     while width >= element_bytes:
         yield replace(tile, vector_bytes=width)

@@ -22,7 +22,7 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import PtxasReport
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS
 from kswatch.kernels.fused.host_emulator import emulator as host
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES
 
 PLAIN_SHARED_BYTES = 48 * 1024
 
@@ -94,16 +94,18 @@ class Function:
         """Global memory that the arguments name, as long as the problem has it."""
         x, w, bias, y, batch, a, b, c, d, parts, _ = values
         tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
+        y_size = OUTPUT_DTYPES[self.tile.precision].itemsize
+        scale_bytes = 4 * a * b * d if tile.precision == "fp8" else 0
         pieces = a * -(-d // tile.neighbours) * -(-b // tile.rows) * -(-c // tile.depth)
         sums = 4 * parts * batch * a * b * d
         bytes_ = {
             x: size * batch * a * c * d,
-            w: size * pieces * tile.weight_elements,
-            bias: size * a * b * d,
+            w: size * pieces * tile.weight_elements + scale_bytes,
+            bias: y_size * a * b * d,
         }
         if self.second_pass:
             bytes_[x] = sums
-        y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
+        y_bytes = sums if parts > 1 and not self.second_pass else y_size * batch * a * b * d
         return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
 
 
