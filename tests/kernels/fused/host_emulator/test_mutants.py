@@ -91,7 +91,7 @@ MUTANTS = {
         "tensor_cores.cuh",
         "P::mma(few, a[l]",
         "P::mma(sum[j][m][n / 8 + half], a[l]",
-        replace(BYTES, pattern=Pattern(1, 16, 8192, 1)),
+        replace(BYTES, pattern=Pattern(1, 16, 32_768, 1)),
         WRONG,
     ),
     "odd and even batch entries exchanged": Mutant(
@@ -110,7 +110,7 @@ MUTANTS = {
         "store.cuh", "j >= at.js || m >= g.b - at.k0", "j >= at.js", BYTES, "read outside"
     ),
     "two bytes copied as one": Mutant(
-        "copy.cuh", "BYTES / sizeof(E)>", "1>", replace(BYTES, batch=38), WRONG
+        "copy.cuh", "BYTES / sizeof(E)>", "1>", replace(BYTES, batch=38), MISSING
     ),
     "the bias of the next row": Mutant(
         "store.cuh",
