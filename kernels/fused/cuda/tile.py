@@ -98,7 +98,7 @@ class Tile:
             self.family == "persistent"
         ):  # at the launch: the threads that multiply take over those of the others
             return 168
-        if self.sum_registers > 64:
+        if self.sum_registers > (32 if self.precision == "fp8" else 64):
             return 256
         crowded = self.walkers or self.precision == "fp8" or (self.parts > 1 and self.sum_registers > 32)
         return 168 if crowded else 128

@@ -63,7 +63,8 @@ struct Tile {
   static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1);
   static constexpr int BLOCK_STEPS = 512 / BK;
   static constexpr bool CROWDED = RESIDENT || sizeof(Element) == 1 || (PARTED && SUM_REGISTERS > 32);
-  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : CROWDED ? 168 : 128;
+  static constexpr int MOST_SUMS = sizeof(Element) == 1 ? 32 : 64;
+  static constexpr int REGISTERS = SUM_REGISTERS > MOST_SUMS ? 256 : CROWDED ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
   /// For a single j, tensor cores multiply X in its order [n][l]; every other variant needs n innermost,
