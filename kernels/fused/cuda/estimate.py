@@ -99,6 +99,7 @@ def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     work = tile.rows * tile.batch * tile.neighbours * tile.depth
     rate = CORE_MULTIPLY_ADDS if tile.family == "cores" else MULTIPLY_ADDS[tile.precision]
     rate *= WARPGROUP_GAIN if tile.needs_trust else 1
+    rate *= 2 if tile.needs_trust and tile.precision == "fp8" else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     keeps_weights = tile.walkers and tile.family != "persistent"
     w_bytes = 0 if keeps_weights else element_bytes * tile.weight_elements

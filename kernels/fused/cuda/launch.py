@@ -169,8 +169,13 @@ def _prepared(
 def with_either_input(
     problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, product: Product
 ) -> Product:
-    """The product in fp8, which takes X in e4m3 or e5m2; the latter is prepared when it first comes."""
+    """The product in fp8, which takes X in e4m3 or e5m2; the latter is prepared when it first comes.
+
+    wgmma is checked with e4m3 alone, so e5m2 is left to mma.sync.
+    """
     weights = weights.clone()
+    if tile.needs_trust:
+        tile = tiles.choose(problem, driver.gpu_properties(weights.device))
 
     @cache
     def wide() -> Product:

@@ -98,7 +98,7 @@ class Tile:
             self.family == "persistent"
         ):  # at the launch: the threads that multiply take over those of the others
             return 168
-        if self.sum_registers > (32 if self.precision == "fp8" else 64):
+        if self.sum_registers > (32 if self.precision == "fp8" and self.family == "tensor_cores" else 64):
             return 256
         crowded = self.walkers or self.precision == "fp8" or (self.parts > 1 and self.sum_registers > 32)
         return 168 if crowded else 128
@@ -204,7 +204,7 @@ class Tile:
     @property
     def in_fours(self) -> bool:
         """Whether a lane holds the sums of four neighbouring batch entries: fp8, where X is transposed."""
-        return self.precision == "fp8" and not self.direct
+        return self.precision == "fp8" and self.family == "tensor_cores" and not self.direct
 
     @property
     def parameters(self) -> str:

@@ -47,6 +47,8 @@ MIN_WARPGROUP_EXTENT = 64
 WARPGROUP_SIZES = ((64, 128, 3), (128, 128, 3), (128, 256, 4))
 """Rows, batch entries and maximum stages of a tile of hopper.cu: two blocks share a multiprocessor, except
 for the last size, which reads fewer bytes from the L2 cache for each sum."""
+MAX_PROMOTED_BATCH = 128
+"""Batch entries of a tile of wgmma in fp8, whose threads hold each sum twice."""
 PERSISTENT_SIZE = (256, 192, 3)
 """The same of hopper_persistent.cu: at the limits of registers and shared memory, so that each byte from the
 L2 cache serves as many sums as possible."""
@@ -80,12 +82,12 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not the bottleneck.
 
     TMA needs strides that are multiples of 16 bytes and 32-bit coordinates; wgmma needs rows of 128 bytes,
-    in tf32 only along c; batch_first with d > 1 would have to be transposed, which hopper.cu does not do.
+    in tf32 and fp8 only along c; batch_first with d > 1 would have to be transposed, which hopper.cu does not do.
     """
     a, b, c, d = problem.pattern.as_tuple()
     last = problem.layout == "batch_last"
     run_bytes = problem.element_bytes * (problem.batch if last else c)
-    is_supported = problem.precision in ("fp16", "bf16") or (problem.precision == "tf32" and not last)
+    is_supported = problem.precision in ("fp16", "bf16") or (problem.precision in ("tf32", "fp8") and not last)
     if gpu.architecture != HOPPER or not is_supported or not (last or d == 1):
         return []
     if run_bytes % 16 or problem.batch >= 2**31 or min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
@@ -94,6 +96,7 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     return [
         _tile(problem, "warpgroups", (rows, batch, 1, not last), (64, batch, 1), min(stages, steps))
         for rows, batch, stages in WARPGROUP_SIZES
+        if problem.precision != "fp8" or batch <= MAX_PROMOTED_BATCH
     ]
 
 
@@ -102,7 +105,8 @@ def persistent_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     a, b, _, d = problem.pattern.as_tuple()
     row_bytes = problem.element_bytes * (problem.batch if problem.layout == "batch_last" else b)
     rows, batch, stages = PERSISTENT_SIZE
-    if not warpgroup_tiles(problem, gpu) or row_bytes % 16 or problem.batch + CLUSTER * batch >= 2**31:
+    is_supported = problem.precision != "fp8" and warpgroup_tiles(problem, gpu)
+    if not is_supported or row_bytes % 16 or problem.batch + CLUSTER * batch >= 2**31:
         return []
     pairs = ceil_div(problem.batch, CLUSTER * batch) * ceil_div(b, rows) * a * d
     tile = _tile(

@@ -63,7 +63,7 @@ struct Tile {
   static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1);
   static constexpr int BLOCK_STEPS = 512 / BK;
   static constexpr bool CROWDED = RESIDENT || sizeof(Element) == 1 || (PARTED && SUM_REGISTERS > 32);
-  static constexpr int MOST_SUMS = sizeof(Element) == 1 ? 32 : 64;
+  static constexpr int MOST_SUMS = FAMILY == tensor_cores && sizeof(Element) == 1 ? 32 : 64;
   static constexpr int REGISTERS = SUM_REGISTERS > MOST_SUMS ? 256 : CROWDED ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
