@@ -17,8 +17,8 @@ Empty = Callable[..., torch.Tensor]
 Product = Callable[..., torch.Tensor]
 """`product(x, empty=torch.empty) -> y`: allocates its output and launches; the weights are already laid out.
 
-x has the problem's `input_shape`, in `STORAGE_DTYPES` (in fp8 also e5m2), y its `output_shape`, in `OUTPUT_DTYPES`;
-both are contiguous.
+x has the problem's `input_shape`, in `STORAGE_DTYPES` (in fp8 also e5m2), y its `output_shape`, in
+`OUTPUT_DTYPES`; both are contiguous.
 """
 
 LiveProduct = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]

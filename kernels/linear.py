@@ -239,14 +239,14 @@ class KSLinear(nn.Module):
 
         Args:
             precision: `fp8`, or None for that of the inputs.
-            scale_per: What has a scale of its own in fp8: each `row` of the factors' matrices, or the `tensor`.
+            scale_per: What has a scale of its own in fp8: each `row` of a factor's matrix, or its `tensor`.
 
         Returns:
             The layer itself.
 
         Raises:
-            UsageError: the weights want gradients in training mode; or they are computed, sharded or on meta; or
-                the precision is another one.
+            UsageError: the weights want gradients in training mode; or they are computed, sharded or on
+                meta; or the precision is another one.
         """
         if precision not in (None, "fp8"):
             raise UsageError(f"a layer is frozen in its own precision or in fp8, not in {precision!r}")

@@ -11,7 +11,13 @@ import torch
 from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES, WEIGHT_DTYPES
 from kswatch.kernels.problem import Precision, Problem
 
-RELATIVE_LIMITS: dict[Precision, float] = {"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3, "fp8": 3e-3}
+RELATIVE_LIMITS: dict[Precision, float] = {
+    "fp32": 1e-6,
+    "tf32": 5e-4,
+    "fp16": 5e-4,
+    "bf16": 3e-3,
+    "fp8": 3e-3,
+}
 """Largest relative Frobenius error of a correct product."""
 
 MAX_ERROR_FACTOR = 16

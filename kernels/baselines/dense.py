@@ -13,7 +13,6 @@ from kswatch.kernels.implementation import Empty, Product
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import quantise
 
-
 SCALED_UNIT = 16
 """Rows and columns of matrices that `torch._scaled_mm` multiplies are multiples of this."""
 

@@ -21,7 +21,7 @@ def freeze(layer: Layer, scale_per: ScalePer | None = None) -> None:
 
     Args:
         layer: The layer.
-        scale_per: Quantise the weights to fp8, with a scale for each of these; None for the layer's precision.
+        scale_per: Quantise the weights to fp8, with a scale for each of these; None for their own precision.
 
     Raises:
         UsageError: its weights want gradients in training mode; or they are computed, sharded or on meta.

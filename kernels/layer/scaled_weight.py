@@ -29,10 +29,12 @@ class ScaledWeight:
         values = round_to_fp8(weight.detach(), scale_per).to(WEIGHT_DTYPES["fp8"])
         self._products = LaidOutWeight(values.contiguous())
 
-    def multiply(self, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def multiply(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor, layout: Layout
+    ) -> torch.Tensor:
         """The product with x of shape (batch, acd) or (acd, batch), plus the bias.
 
-        x gets one scale, a power of two, by which Y is multiplied; Y has the dtype of x, and bf16 for an x in fp8.
+        x gets one scale, a power of two, by which Y is multiplied; Y has the dtype of x, or bf16 if x is fp8.
 
         Raises:
             UsageError: a gradient, a trace or a transform is wanted.
@@ -58,7 +60,8 @@ class ScaledWeight:
 def _refuse_unless_plain(x: torch.Tensor, *parameters: torch.Tensor | None) -> None:
     if is_compiling() or is_observed() or is_transformed() or not is_plain(x):
         raise UsageError(
-            "a layer that is frozen in fp8 cannot be compiled, traced or transformed; call layer.unfreeze() first"
+            "a layer that is frozen in fp8 cannot be compiled, traced or transformed; "
+            "call layer.unfreeze() first"
         )
     if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, *parameters)):
         raise UsageError(

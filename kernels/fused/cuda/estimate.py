@@ -109,7 +109,11 @@ def _step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
         shared_cycles += x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES
     if tile.family == "persistent":  # each block of a cluster copies half of the weights, to both
         w_bytes //= CLUSTER
-    return work / rate, shared_cycles, (x_bytes * _sector_waste(problem, tile, element_bytes) + w_bytes) / L2_BYTES
+    return (
+        work / rate,
+        shared_cycles,
+        (x_bytes * _sector_waste(problem, tile, element_bytes) + w_bytes) / L2_BYTES,
+    )
 
 
 def _store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:

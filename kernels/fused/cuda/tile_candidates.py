@@ -82,12 +82,14 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not the bottleneck.
 
     TMA needs strides that are multiples of 16 bytes and 32-bit coordinates; wgmma needs rows of 128 bytes,
-    in tf32 and fp8 only along c; batch_first with d > 1 would have to be transposed, which hopper.cu does not do.
+    in tf32 and fp8 only along c; batch_first with d > 1 would have to be transposed, as hopper.cu does not.
     """
     a, b, c, d = problem.pattern.as_tuple()
     last = problem.layout == "batch_last"
     run_bytes = problem.element_bytes * (problem.batch if last else c)
-    is_supported = problem.precision in ("fp16", "bf16") or (problem.precision in ("tf32", "fp8") and not last)
+    is_supported = problem.precision in ("fp16", "bf16") or (
+        problem.precision in ("tf32", "fp8") and not last
+    )
     if gpu.architecture != HOPPER or not is_supported or not (last or d == 1):
         return []
     if run_bytes % 16 or problem.batch >= 2**31 or min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:

@@ -14,15 +14,15 @@ from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.reference import quantise, round_to_tf32
 
 BYTE_COLUMNS = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
-"""The column at each place of sixteen, as ldmatrix delivers bytes of X with the batch innermost (`load_x`)."""
+"""The column at each place of sixteen, as ldmatrix delivers bytes of X where n is innermost (`load_x`)."""
 
 
 def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     """A flat tensor: for each i, group of j's, tile of rows and step of c, one contiguous piece.
 
     A block reads its pieces sequentially in units of 16 bytes, without bounds checks, since they are
-    padded with zeros. In fp8 the pieces hold quantised weights, and the scale of each row of K, in fp32, follows
-    after them: all as bytes.
+    padded with zeros. In fp8 the pieces hold quantised weights, and the scale of each row of K, in fp32,
+    follows after them: all as bytes.
 
     Args:
         weights: Of shape (a, b, c, d), in the type that `prepare` takes.
@@ -107,8 +107,9 @@ def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
 
 
 def _fragments(pieces: torch.Tensor) -> torch.Tensor:
-    """Rows and columns in the order in which the lanes of a warp hold operand A of mma.m16n8k16 (k8 in tf32, k32
-    in fp8).
+    """Rows and columns in the order in which the lanes of a warp hold operand A of mma.m16n8k16.
+
+    In tf32 it is m16n8k8, in fp8 m16n8k32.
 
     Lane 4g + t holds the rows g, g + 8 and the columns t, t + 4, counted in 32-bit words, as four
     consecutive words (PTX ISA, "Matrix Fragments for mma.m16n8k16").

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.layers.fp8_errors          # a table
     python -m tests.benchmarks.layers.fp8_errors --json   # a row for each c and implementation
 
-The CUDA kernel is emulated, with tensor cores whose sums keep 14 bits, as Hopper's do; beside it the same with
-sums that are never promoted to fp32, and the error of rounding Y to bf16 alone.
+The CUDA kernel is emulated, with tensor cores whose sums keep 14 bits, as Hopper's do; beside it the same
+with sums that are never promoted to fp32, and the error of rounding Y to bf16 alone.
 """
 
 from __future__ import annotations

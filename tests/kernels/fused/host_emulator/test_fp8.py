@@ -37,7 +37,7 @@ def test_x_of_fp8_may_be_e5m2(layout):
 
 @pytest.mark.parametrize("layout", quick_in_batch_last())
 def test_each_row_of_fp8_weights_has_a_scale(layout):
-    """Rows of very different sizes, each of them right, also where none of its weights fits another's scale."""
+    """Rows of very different sizes, each of them right: no scale would fit them all."""
     problem = Problem(Pattern(2, 20, 48, 2), 16, "fp8", layout)
     weights, x = make_operands(problem, "cpu", seed=1)
     exponents = torch.arange(2 * 20 * 2).view(2, 20, 1, 2) * 7 % 61 - 30
@@ -50,7 +50,8 @@ def test_each_row_of_fp8_weights_has_a_scale(layout):
 
 
 @pytest.mark.parametrize(
-    "layout", [pytest.param("batch_first", marks=pytest.mark.slow), pytest.param("batch_last", marks=pytest.mark.slow)]
+    "layout",
+    [pytest.param("batch_first", marks=pytest.mark.slow), pytest.param("batch_last", marks=pytest.mark.slow)],
 )
 def test_the_error_of_long_sums_of_fp8_does_not_grow(run_on_host, layout):
     errors = []

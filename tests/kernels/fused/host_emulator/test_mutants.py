@@ -76,7 +76,9 @@ MUTANTS = {
         "copy.cuh", "g.batch + along + n;", "g.batch + along + n + 1;", WORDS, "misaligned"
     ),
     "halves of B exchanged": Mutant("tensor_cores.cuh", "half * 8", "(1 - half) * 8", LAST, WRONG),
-    "rows of B not transposed": Mutant("tensor_cores.cuh", "matrices<true>(b", "matrices<false>(b", LAST, WRONG),
+    "rows of B not transposed": Mutant(
+        "tensor_cores.cuh", "matrices<true>(b", "matrices<false>(b", LAST, WRONG
+    ),
     "words of B exchanged": Mutant("tensor_cores.cuh", "u % 2 * 4", "u / 2 * 4", WORDS, WRONG),
     "rows of D exchanged": Mutant(
         "tensor_cores.cuh", "row + 8, column, c[2]", "row + 8, column, c[0]", WORDS, WRONG
@@ -98,8 +100,11 @@ MUTANTS = {
         "tensor_cores.cuh", "0x6420 : 0x7531", "0x7531 : 0x6420", TURNED_BYTES, WRONG
     ),
     "halves of sixteen bytes exchanged": Mutant(
-        "tensor_cores.cuh", "pairs[u % 2 * 2], pairs[u % 2 * 2 + 1]", "pairs[u % 2 * 2 + 1], pairs[u % 2 * 2]",
-        BYTES, WRONG,
+        "tensor_cores.cuh",
+        "pairs[u % 2 * 2], pairs[u % 2 * 2 + 1]",
+        "pairs[u % 2 * 2 + 1], pairs[u % 2 * 2]",
+        BYTES,
+        WRONG,
     ),
     "neighbours of four exchanged": Mutant(
         "tensor_cores.cuh", "{c[0], odd[0], c[1], odd[1]}", "{c[0], c[1], odd[0], odd[1]}", BYTES, WRONG
