@@ -8,9 +8,9 @@ import torch
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out, lay_out_at_once
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import STORAGE_DTYPES, WEIGHT_DTYPES
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import PRECISIONS, Problem
+from kswatch.kernels.problem import PRECISIONS, SUITE_PRECISIONS, Problem
 
 
 def first_tile(problem, architecture=90):
@@ -23,7 +23,7 @@ def numbered(problem):
     return count.reshape(problem.pattern.as_tuple())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)  # fp8 has scales, too: host_emulator/test_fp8.py
 @pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
 def test_every_weight_appears_once_and_the_rest_is_zero(precision, layout):
     problem = Problem(Pattern(1, 10, 12, 2), 64, precision, layout)
@@ -68,7 +68,7 @@ def test_tf32_weights_are_rounded_in_the_layout():
 )
 def test_laying_out_at_once_gives_the_same_bits_for_every_tile(precision, pattern):
     problem = Problem(Pattern(*pattern), 64, precision, "batch_first")
-    weights = torch.randn(pattern).to(STORAGE_DTYPES[precision])
+    weights = torch.randn(pattern).to(WEIGHT_DTYPES[precision])
     tiles = list(candidates(problem, GpuProperties(90)))
     assert tiles
     for tile in tiles[:: max(1, len(tiles) // 12)]:
