@@ -53,7 +53,7 @@ class ScaledWeight:
             x = (x.float() / scale).to(STORAGE_DTYPES["fp8"])
         y = self._products.multiply(x.contiguous(), None, ("fused", batch, "fp8", layout, False))
         if scale is not None:
-            y = y.to(dtype).mul_(scale)
+            y = y.mul_(scale).to(dtype)  # exact in bf16, whose range fp16 does not have
         return y if bias is None else y.add_((bias if layout == "batch_first" else bias[:, None]).to(y.dtype))
 
 
