@@ -27,7 +27,8 @@ MAX_SUMS = {"tensor_cores": 128, "cores": 64}
 LONG_COLUMNS = 1024
 """Up to this many columns plain fp32 errs by at most 6e-7, of 1e-6 allowed; with more it adds in blocks."""
 ROUNDED_SUMS = 64
-"""This many sums leave too few registers to round X to tf32 after ldmatrix: 16 bytes spill on sm_80."""
+"""This many sums leave too few registers to round X to tf32 after ldmatrix, 16 bytes spill on sm_80; or to
+convert fp8 to fp16, as sm_90 does for mma.sync."""
 LONG_WARP = (16, 128)
 """Rows and batch entries of a warp that has one of eight j's of a segment: in 16 bits with 2-byte accesses it
 spills 16 bytes on sm_80. Without it 21 of 3,584 problems take longer on an A100 by the model, by 1 % in the
@@ -192,7 +193,7 @@ def assemble(
 
 def _spills(tile: Tile) -> bool:
     """Whether the tile needs more registers than its limit, though its sums fit."""
-    if tile.precision == "tf32":
+    if tile.precision in ("tf32", "fp8"):
         return tile.direct and tile.sums == ROUNDED_SUMS
     in_segments = tile.family == "tensor_cores" and tile.neighbours == 8 and not tile.flat
     return in_segments and tile.precision != "fp32" and (tile.worker_rows, tile.worker_batch) == LONG_WARP
