@@ -88,6 +88,8 @@ def load() -> Twin | str:
     ]
     functions.kswatch_twin_multiply_chain.restype = count
     functions.kswatch_twin_multiply_chain.argtypes = [address] * 4 + [batch, count]
+    functions.kswatch_twin_widen.restype = None
+    functions.kswatch_twin_widen.argtypes = [address, address, batch, count, count]
     functions.kswatch_twin_close.restype = None
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
     functions.kswatch_twin_speed.restype = ctypes.c_double
@@ -211,8 +213,12 @@ def _as_computed(problem: Problem, x: torch.Tensor) -> torch.Tensor:
     if problem.precision != "fp8":
         require_input(x, problem.input_shape, STORAGE_DTYPES[problem.precision], CPU)
         return x
-    require_input(x, problem.input_shape, WIDE_RANGE if x.dtype is WIDE_RANGE else STORAGE_DTYPES["fp8"], CPU)
-    return x.to(torch.bfloat16)
+    is_wide = x.dtype is WIDE_RANGE
+    require_input(x, problem.input_shape, WIDE_RANGE if is_wide else STORAGE_DTYPES["fp8"], CPU)
+    widened = torch.empty(x.shape, dtype=torch.bfloat16)
+    addresses = x.data_ptr(), widened.data_ptr()
+    require_twin().functions.kswatch_twin_widen(*addresses, x.numel(), is_wide, torch.get_num_threads())
+    return widened
 
 
 def plan_for(problem: Problem, tile: TwinTile | None = None) -> TwinPlan:

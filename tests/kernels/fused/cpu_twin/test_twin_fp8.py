@@ -56,3 +56,15 @@ def test_an_input_of_another_type_than_fp8_is_refused():
         product(x.bfloat16())
     with pytest.raises(UsageError, match="weights is torch.float32; this product takes torch.bfloat16"):
         FUSED.prepare(problem, weights.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("count", [256, 66_000])
+def test_every_number_of_eight_bits_is_widened_exactly(dtype, count):
+    """All 256, infinities and NaN included, as torch converts them; also by several threads, with a tail."""
+    x = (torch.arange(count) % 256).to(torch.uint8).view(dtype).view(1, count)
+    problem = Problem(Pattern(1, 1, count, 1), 1, "fp8", "batch_first")
+    widened, expected = twin._as_computed(problem, x), x.to(torch.bfloat16)
+    assert torch.equal(widened.isnan(), expected.isnan()) and bool(widened.isnan().any())
+    there = ~expected.isnan()
+    assert torch.equal(widened[there].view(torch.int16), expected[there].view(torch.int16))
