@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from kswatch.declared.implementations import names
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 
 Status = Literal[
     "ok",
@@ -40,7 +41,6 @@ FUSED: Final = "fused"
 PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16", "fp8")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
-OUTPUT_ELEMENT_BYTES: dict[str, int] = {**ELEMENT_BYTES, "fp8": 2}
 
 RIVALS: tuple[str, ...] = names("rival")
 """Baselines that an expert would reach for, of optional libraries; measured where a set asks for them."""

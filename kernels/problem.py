@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 
@@ -13,13 +14,8 @@ Layout = Literal["batch_first", "batch_last"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-SUITE_PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
-"""Those of suites, layers and models; products in others are measured where they are asked for."""
-
 ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
 """Bytes of an element of X and W."""
-OUTPUT_ELEMENT_BYTES: dict[str, int] = {**ELEMENT_BYTES, "fp8": 2}
-"""Bytes of an element of Y: the product of fp8 is bf16."""
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from kswatch.declared.precisions import INPUT_RMS
 from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES, WEIGHT_DTYPES
 from kswatch.kernels.problem import Precision, Problem
 
@@ -36,8 +37,6 @@ TF32_DROPPED_BITS = 13
 
 LARGEST_FP8 = 448.0
 """Of e4m3, which has no infinity: larger numbers become NaN."""
-FP8_RMS = 64.0
-"""Root mean square of X in fp8: seven standard deviations end at the largest number."""
 LEAST_EXPONENT = -100
 """Of a scale, so that the smallest weights have normal numbers as scales, too."""
 
@@ -62,11 +61,11 @@ def make_operands(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """New (weights, x) in the types of the precision: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1).
 
-    In fp8 X has `FP8_RMS` times these values and W the inverse, with one scale, so that every way of
+    In fp8 X has `INPUT_RMS` times these values and W the inverse, with one scale, so that every way of
     scaling quantises W to the same values.
     """
     generator = torch.Generator(device).manual_seed(seed)
-    pattern, size = problem.pattern, input_rms(problem.precision)
+    pattern, size = problem.pattern, INPUT_RMS.get(problem.precision, 1.0)
     weights = torch.randn(pattern.as_tuple(), generator=generator, device=device) / (size * sqrt(pattern.c))
     if problem.precision == "fp8":
         x = torch.randn(problem.input_shape, generator=generator, device=device)
@@ -75,11 +74,6 @@ def make_operands(
     dtype = STORAGE_DTYPES[problem.precision]
     x = torch.randn(problem.input_shape, generator=generator, device=device, dtype=dtype)
     return weights.to(dtype), x
-
-
-def input_rms(precision: Precision) -> float:
-    """Root mean square of the X of `make_operands`."""
-    return FP8_RMS if precision == "fp8" else 1.0
 
 
 def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

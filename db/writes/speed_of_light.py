@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS
-from kswatch.db.records import COMPARABLE, FUSED, HEADLINE_MODES, OUTPUT_ELEMENT_BYTES, best_rates
+from kswatch.db.records import COMPARABLE, FUSED, HEADLINE_MODES, best_rates
 from kswatch.db.schema.tables import Canary, Cell, Device, Measurement, Problem, SpeedOfLight
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 
 Why = Literal["cache", "boost", "counting"]
 Statistic = Literal["median", "worst"]

@@ -9,9 +9,10 @@ from math import sqrt
 from typing import ClassVar
 
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
+from kswatch.declared.precisions import check_suite_precision
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
-from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, SUITE_PRECISIONS, Layout, Precision, Problem
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem
 
 Size = tuple[int, ...]
 """The numbers of a family that a layer's shape leaves open, in the order of the family's `size_names`."""
@@ -40,9 +41,7 @@ class LayerShape:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"layer: {name} = {value!r} is not an integer >= 1")
-        if self.precision not in SUITE_PRECISIONS:
-            known = ", ".join(SUITE_PRECISIONS)
-            raise UsageError(f"unknown precision {self.precision!r} of a layer; choose from {known}")
+        check_suite_precision(self.precision, "layer")
         if self.layout not in LAYOUTS:
             raise UsageError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}")
 

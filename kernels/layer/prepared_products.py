@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.implementation import (
     STORAGE_DTYPES,
@@ -26,7 +27,7 @@ from kswatch.kernels.implementation import (
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
-from kswatch.kernels.problem import SUITE_PRECISIONS, Layout, Precision, Problem
+from kswatch.kernels.problem import Layout, Precision, Problem
 
 PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in SUITE_PRECISIONS if precision != "tf32"}
 

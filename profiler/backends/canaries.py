@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 
 from kswatch.db.records import CanaryName, CanaryPosition, CanaryRecord
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cpu_twin.twin import multiply_in_registers
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
-from kswatch.kernels.problem import SUITE_PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.timing import Launchable, Timer
 
 SAMPLES = 30

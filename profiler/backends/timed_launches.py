@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import torch
 
+from kswatch.declared.precisions import INPUT_RMS
 from kswatch.kernels.problem import Problem
-from kswatch.kernels.reference import Correctness, check, input_rms, reference
+from kswatch.kernels.reference import Correctness, check, reference
 
 KEPT_SAMPLES = 64
 """Random launches of each cell whose sample is checked; skipping a share s passes with (1 - s)^64."""
@@ -28,7 +29,7 @@ class ChangedInputs:
     """The sets of one input, of which each has at most one element that differs from the original."""
 
     def __init__(self, problem: Problem, inputs: Sequence[torch.Tensor], seed: int) -> None:
-        self._inputs, self._size_of_change = inputs, CHANGED_TO * input_rms(problem.precision)
+        self._inputs, self._size_of_change = inputs, CHANGED_TO * INPUT_RMS.get(problem.precision, 1.0)
         self._batch, self._batch_first = problem.batch, problem.layout == "batch_first"
         self._columns = problem.input_shape[1]
         self._flat = [each.view(-1) for each in inputs]

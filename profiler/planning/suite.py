@@ -8,8 +8,9 @@ from functools import partial
 from itertools import product
 
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, SUITE_PRECISIONS, Precision, Problem
+from kswatch.kernels.problem import LAYOUTS, Precision, Problem
 from kswatch.profiler.planning.structured_suites import structured_cells
 from kswatch.profiler.subjects.problems import AnyProblem
 

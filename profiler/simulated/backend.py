@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from kswatch.db.records import IMPLEMENTATIONS, CounterReading
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES, SUITE_PRECISIONS
 from kswatch.kernels import catalogue
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import OUTPUT_ELEMENT_BYTES, SUITE_PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.backends.canaries import COPIED_CACHES, CanaryKernel
 from kswatch.profiler.backends.gpu import Driver, GpuBackend

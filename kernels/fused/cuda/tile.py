@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kswatch.kernels.problem import ELEMENT_BYTES, OUTPUT_ELEMENT_BYTES, Layout, Precision, Problem
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
+from kswatch.kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
 
 Family = Literal["cores", "tensor_cores", "warpgroups", "persistent"]
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out, lay_out_at_once
 from kswatch.kernels.implementation import STORAGE_DTYPES, WEIGHT_DTYPES
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import PRECISIONS, SUITE_PRECISIONS, Problem
+from kswatch.kernels.problem import PRECISIONS, Problem
 
 
 def first_tile(problem, architecture=90):
