@@ -130,8 +130,10 @@ struct Place {
 /// SCALED: the scale of the first row of K; they follow the weights, in the order of the features of Y.
 template <class T>
 KS_DEVICE const float* row_scales(const Arguments& g) {
-  const long long pieces = static_cast<long long>(g.a) * tiles_in(g.d, T::J) * tiles_in(g.b, T::BM) * tiles_in(g.c, T::BK);
-  return reinterpret_cast<const float*>(static_cast<const typename T::Element*>(g.w) + pieces * T::W_ELEMENTS);
+  using E = typename T::Element;
+  const long long matrices = static_cast<long long>(g.a) * tiles_in(g.d, T::J);
+  const long long pieces = matrices * tiles_in(g.b, T::BM) * tiles_in(g.c, T::BK);
+  return reinterpret_cast<const float*>(static_cast<const E*>(g.w) + pieces * T::W_ELEMENTS);
 }
 
 template <class T>

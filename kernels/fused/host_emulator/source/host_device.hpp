@@ -74,8 +74,8 @@ struct Fragments {
 };
 
 /// D = A B + C of 16 rows and 8 columns, from the fragments of 32 lanes (PTX ISA, "Matrix Fragments
-/// for mma.m16n8k16", "mma.m16n8k8" and "mma.m16n8k32"): lane 4g + t holds the rows g and g + 8 of A, the column g of B, and
-/// the columns 2t and 2t + 1 of D.
+/// for mma.m16n8k16", "mma.m16n8k8" and "mma.m16n8k32"): lane 4g + t holds the rows g and g + 8 of A, the
+/// column g of B, and the columns 2t and 2t + 1 of D.
 template <class Format, class FormatB>
 void multiply_fragments(Lane (&lanes)[WARP]) {
   constexpr int PER_WORD = Format::PER_WORD, DEPTH = 8 * PER_WORD;
