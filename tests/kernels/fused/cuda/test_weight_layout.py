@@ -9,9 +9,9 @@ from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out, lay_out_at_once
-from kswatch.kernels.implementation import STORAGE_DTYPES, WEIGHT_DTYPES
+from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 
 
 def first_tile(problem, architecture=90):
@@ -63,13 +63,13 @@ def test_tf32_weights_are_rounded_in_the_layout():
     assert set(laid_out.unique().tolist()) <= {0.0, 1 + 2.0**-10}
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)
 @pytest.mark.parametrize(
     "pattern", [(1, 10, 12, 2), (2, 128, 64, 3), (1, 64, 64, 16), (1, 256, 192, 1)], ids=str
 )
 def test_laying_out_at_once_gives_the_same_bits_for_every_tile(precision, pattern):
     problem = Problem(Pattern(*pattern), 64, precision, "batch_first")
-    weights = torch.randn(pattern).to(WEIGHT_DTYPES[precision])
+    weights = torch.randn(pattern).to(STORAGE_DTYPES[precision])
     tiles = list(candidates(problem, GpuProperties(90)))
     assert tiles
     for tile in tiles[:: max(1, len(tiles) // 12)]:
