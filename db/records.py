@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from kswatch.declared.implementations import names
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 
 Status = Literal[
     "ok",
@@ -37,9 +38,12 @@ CONFIRM: Final = "confirm"
 FUSED: Final = "fused"
 """The implementation that every other one is paired and compared with."""
 
-PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16", "fp64", "complex64")
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "bf16", "fp16", "fp64", "complex64", "fp8")
 LAYOUTS: tuple[str, ...] = ("batch_first", "batch_last")
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp64": 8, "complex64": 8}
+ELEMENT_BYTES: dict[str, int] = {
+    **{"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2},
+    **{"fp64": 8, "complex64": 8, "fp8": 1},
+}
 
 RIVALS: tuple[str, ...] = names("rival")
 """Baselines that an expert would reach for, of optional libraries; measured where a set asks for them."""
@@ -153,8 +157,9 @@ class ProblemKey:
     @property
     def compulsory_bytes(self) -> int:
         """Bytes that every implementation must move: input and weights read once, output written once."""
-        activations = self.batch * self.a * (self.b + self.c) * self.d
-        return ELEMENT_BYTES[self.precision] * (activations + self.a * self.b * self.c * self.d)
+        columns, nonzeros = self.a * self.c * self.d, self.a * self.b * self.c * self.d
+        read = ELEMENT_BYTES[self.precision] * (self.batch * columns + nonzeros)
+        return read + OUTPUT_ELEMENT_BYTES[self.precision] * self.batch * self.a * self.b * self.d
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ Empty = Callable[..., torch.Tensor]
 Product = Callable[..., torch.Tensor]
 """`product(x, empty=torch.empty) -> y`: allocates its output and launches; the weights are already laid out.
 
-x has the problem's `input_shape`, y its `output_shape`, both contiguous, in `STORAGE_DTYPES`.
+x has the problem's `input_shape`, in `STORAGE_DTYPES` (in fp8 also e5m2), y its `output_shape`, in
+`OUTPUT_DTYPES`; both are contiguous.
 """
 
 LiveProduct = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
@@ -30,7 +31,15 @@ STORAGE_DTYPES: dict[str, torch.dtype] = {
     "fp16": torch.float16,
     "fp64": torch.float64,
     "complex64": torch.complex64,
+    "fp8": torch.float8_e4m3fn,
 }
+"""The type of X."""
+OUTPUT_DTYPES: dict[str, torch.dtype] = {**STORAGE_DTYPES, "fp8": torch.bfloat16}
+"""The type of Y and of a bias."""
+WEIGHT_DTYPES = OUTPUT_DTYPES
+"""The type of W as `prepare` takes it; in fp8 it is quantised there."""
+WIDE_RANGE = torch.float8_e5m2
+"""The other type that X may have in fp8: less precise, with a wider range, as for gradients."""
 
 
 class Implementation(ABC):

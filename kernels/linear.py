@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from math import sqrt
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from kswatch.kernels.layer.projection import chain_matrix, check_projection, pro
 from kswatch.kernels.layer.torch_operator import NATIVE
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import LAYOUTS, Layout
+from kswatch.kernels.reference import ScalePer
 
 register_formulas()
 
@@ -229,25 +230,36 @@ class KSLinear(nn.Module):
             place += 1 if in_pair is None else 2
         return y
 
-    def freeze(self) -> KSLinear:
+    def freeze(self, precision: Literal["fp8"] | None = None, scale_per: ScalePer = "row") -> KSLinear:
         """Keep products of the present weights and bias, and use them until `refresh` or `unfreeze`.
 
         Changes of the weights have no effect until then, in exchange for not being looked for. `.to()` and
         `load_state_dict` undo it; copies and unpickled layers are not frozen; the state_dict is the same.
 
+        In fp8 the weights are quantised now, to e4m3; each input is quantised when it comes, with one scale,
+        unless it is e4m3 or e5m2 already. `fused` multiplies, whatever the algorithm, and rounds to bf16.
+        There are no gradients, and no compiled or traced calls.
+
+        Args:
+            precision: `fp8`, or None for that of the inputs.
+            scale_per: What has a scale of its own in fp8: each `row` of a factor's matrix, or its `tensor`.
+
         Returns:
             The layer itself.
 
         Raises:
-            UsageError: the weights want gradients in training mode; or they are computed, sharded or on meta.
+            UsageError: the weights want gradients in training mode; or they are computed, sharded or on
+                meta; or the precision is another one.
         """
-        freezing.freeze(self)
+        if precision not in (None, "fp8"):
+            raise UsageError(f"a layer is frozen in its own precision or in fp8, not in {precision!r}")
+        freezing.freeze(self, scale_per if precision else None)
         return self
 
     def refresh(self) -> KSLinear:
         """Replace what a frozen layer keeps by products of its present weights; returns the layer."""
         if self.is_frozen:
-            freezing.freeze(self)
+            freezing.refresh(self)
         return self
 
     def unfreeze(self) -> KSLinear:

@@ -17,6 +17,7 @@ from kswatch.kernels.problem import Precision, Problem
 
 REDUCTIONS = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
 TF32_CAPABILITY = (8, 0)
+FP8_CAPABILITY = (8, 9)
 
 
 @contextmanager
@@ -41,12 +42,22 @@ def precision_scope(problem: Problem) -> Iterator[None]:
 
 def unsupported_precision(precision: Precision, device: torch.device) -> str | None:
     """Why no library computes in this precision on the device, as a sentence; None where one does."""
+    if precision == "fp8":
+        return _without_fp8(device)
     if precision != "tf32":
         return None
     if device.type != "cuda":
         return f"tf32 is arithmetic of NVIDIA's tensor cores; the {device.type} computes fp32 instead"
     if torch.version.hip or torch.cuda.get_device_capability(device) < TF32_CAPABILITY:
         return "tf32 needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
+    return None
+
+
+def _without_fp8(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return None
+    if torch.version.hip or torch.cuda.get_device_capability(device) < FP8_CAPABILITY:
+        return "fp8 needs an NVIDIA GPU of compute capability 8.9 (Ada) or newer"
     return None
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 
-Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp64", "complex64"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp64", "complex64", "fp8"]
 Layout = Literal["batch_first", "batch_last"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-USUAL_PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
-"""Those of suites and canaries; the others are measured where they are named, and by their own suites."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-ELEMENT_BYTES: dict[str, int] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp64": 8, "complex64": 8}
+ELEMENT_BYTES: dict[str, int] = {
+    **{"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2},
+    **{"fp64": 8, "complex64": 8, "fp8": 1},
+}
+"""Bytes of an element of X and W."""
 
 
 def multiply_add_flops(precision: Precision) -> int:
@@ -45,8 +48,13 @@ class Problem:
 
     @property
     def element_bytes(self) -> int:
-        """Bytes per stored element."""
+        """Bytes per stored element of X and W."""
         return ELEMENT_BYTES[self.precision]
+
+    @property
+    def output_element_bytes(self) -> int:
+        """Bytes per stored element of Y."""
+        return OUTPUT_ELEMENT_BYTES[self.precision]
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -74,7 +82,7 @@ class Problem:
     @property
     def output_bytes(self) -> int:
         """Bytes of Y, once."""
-        return self.element_bytes * self.batch * self.pattern.rows
+        return self.output_element_bytes * self.batch * self.pattern.rows
 
     @property
     def compulsory_bytes(self) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
+from typing import Literal
 
 import torch
 
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.declared.precisions import INPUT_RMS
+from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES, WEIGHT_DTYPES
 from kswatch.kernels.problem import Precision, Problem
 
 RELATIVE_LIMITS: dict[Precision, float] = {
     **{"fp32": 1e-6, "tf32": 5e-4, "fp16": 5e-4, "bf16": 3e-3},
-    **{"fp64": 1e-14, "complex64": 1e-6},
+    **{"fp64": 1e-14, "complex64": 1e-6, "fp8": 3e-3},
 }
 """Largest relative Frobenius error of a correct product. In fp64 the reference errs by some 1e-16 times
 the square root of c (`tests/kernels/test_wide_precisions.py`, against exact sums), far below the limit."""
@@ -31,6 +33,14 @@ CHUNK_ELEMENTS = 2**25
 
 TF32_DROPPED_BITS = 13
 
+LARGEST_FP8 = 448.0
+"""Of e4m3, which has no infinity: larger numbers become NaN."""
+LEAST_EXPONENT = -100
+"""Of a scale, so that the smallest weights have normal numbers as scales, too."""
+
+ScalePer = Literal["row", "tensor"]
+"""What has a scale of its own: each row of K, or all weights together."""
+
 
 @dataclass(frozen=True)
 class Correctness:
@@ -47,12 +57,21 @@ class Correctness:
 def make_operands(
     problem: Problem, device: torch.device | str, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """New (weights, x) in the storage type: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1)."""
+    """New (weights, x) in the types of the precision: X ~ N(0, 1), W ~ N(0, 1/c), so that Y ~ N(0, 1).
+
+    In fp8 X has `INPUT_RMS` times these values and W the inverse, with one scale, so that every way of
+    scaling quantises W to the same values.
+    """
     generator = torch.Generator(device).manual_seed(seed)
-    dtype, pattern = STORAGE_DTYPES[problem.precision], problem.pattern
+    pattern, size = problem.pattern, INPUT_RMS.get(problem.precision, 1.0)
+    dtype = STORAGE_DTYPES[problem.precision]
     wide = dtype if dtype.itemsize > 4 else torch.float32
     weights = torch.randn(pattern.as_tuple(), generator=generator, device=device, dtype=wide)
-    weights = weights / sqrt(pattern.c)
+    weights = weights / (size * sqrt(pattern.c))
+    if problem.precision == "fp8":
+        x = torch.randn(problem.input_shape, generator=generator, device=device)
+        x = (size * x).clamp_(-LARGEST_FP8, LARGEST_FP8).to(STORAGE_DTYPES["fp8"])
+        return round_to_fp8(weights, "tensor").to(WEIGHT_DTYPES["fp8"]), x
     x = torch.randn(problem.input_shape, generator=generator, device=device, dtype=dtype)
     return weights.to(dtype), x
 
@@ -66,6 +85,7 @@ def reference(problem: Problem, weights: torch.Tensor, x: torch.Tensor) -> torch
     y = torch.empty(problem.output_shape, dtype=exact_dtype(x), device=x.device)
     features = max(problem.pattern.rows, problem.pattern.columns)
     chunk = max(1, CHUNK_ELEMENTS // features)
+    weights = round_to_fp8(weights) if problem.precision == "fp8" else weights
     rounded_weights = _rounded(problem, weights)
     for x_part, y_part in zip(x.split(chunk, batch_axis), y.split(chunk, batch_axis), strict=True):
         y_part.copy_(_product(problem, rounded_weights, _rounded(problem, x_part)))
@@ -79,7 +99,7 @@ def check(
 
     The relative error of `bmm` on the same operands may widen the limits.
     """
-    if y.shape != reference.shape or y.dtype != STORAGE_DTYPES[problem.precision]:
+    if y.shape != reference.shape or y.dtype != OUTPUT_DTYPES[problem.precision]:
         form = f"{tuple(y.shape)} in {y.dtype}"
         return _wrong(f"the product is {form}, not of {problem}'s output shape and precision")
     if broken := y.numel() - int(torch.isfinite(y).sum()):
@@ -146,3 +166,30 @@ def round_to_tf32(operand: torch.Tensor) -> torch.Tensor:
     half = 1 << (TF32_DROPPED_BITS - 1)
     bits = operand.contiguous().view(torch.int32) + half
     return (bits >> TF32_DROPPED_BITS << TF32_DROPPED_BITS).view(torch.float32)
+
+
+def quantise(weights: torch.Tensor, scale_per: ScalePer = "row") -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights (a, b, c, d) as (elements in e4m3, scales of shape (a, b, 1, d)): W ≈ elements · scales.
+
+    A scale is the smallest power of two with which its weights fit: multiplying by it is exact, so weights
+    that were rounded with one scale keep their values when each row gets its own.
+    """
+    values = weights.float()
+    largest = values.abs().amax(2, keepdim=True)
+    if scale_per == "tensor":
+        largest = largest.amax().expand(largest.shape)
+    scales = scales_of(largest)
+    return (values / scales).to(STORAGE_DTYPES["fp8"]), scales
+
+
+def scales_of(largest: torch.Tensor) -> torch.Tensor:
+    """The smallest powers of two by which numbers up to these sizes, in float32, are divided to fit e4m3."""
+    mantissa, exponent = torch.frexp(largest / LARGEST_FP8)
+    exponent = (exponent - (mantissa == 0.5).to(exponent.dtype)).clamp_(min=LEAST_EXPONENT)
+    return torch.ldexp(torch.ones_like(largest), exponent)
+
+
+def round_to_fp8(weights: torch.Tensor, scale_per: ScalePer = "row") -> torch.Tensor:
+    """The values that quantised weights stand for, in float32; bf16 holds them exactly, too."""
+    elements, scales = quantise(weights, scale_per)
+    return elements.float() * scales

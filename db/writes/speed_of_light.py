@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS
-from kswatch.db.records import COMPARABLE, ELEMENT_BYTES, FUSED, HEADLINE_MODES, best_rates
+from kswatch.db.records import COMPARABLE, FUSED, HEADLINE_MODES, best_rates
 from kswatch.db.schema.tables import Canary, Cell, Device, Measurement, Problem, SpeedOfLight
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 
 Why = Literal["cache", "boost", "counting"]
 Statistic = Literal["median", "worst"]
@@ -119,7 +120,7 @@ def _canary_rates(session: Session, run_id: int) -> CanaryRates:
 
 def why_over_one(cell: Any, rates: CanaryRates) -> Why:  # noqa: ANN401  (a row of measurement and problem)
     """The likely reason why a cell was faster than its floor."""
-    output_bytes = ELEMENT_BYTES[cell.precision] * cell.batch * cell.a * cell.b * cell.d
+    output_bytes = OUTPUT_ELEMENT_BYTES[cell.precision] * cell.batch * cell.a * cell.b * cell.d
     fits = cell.cache_bytes is not None and output_bytes <= cell.cache_bytes
     hot = "partly_hot" in (cell.flags or "").split(",")
     if _is_bound_by_memory(cell, rates) and (fits or hot):

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 
 from kswatch.errors import UnsupportedError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product, add_bias
+from kswatch.kernels.implementation import (
+    STORAGE_DTYPES,
+    WEIGHT_DTYPES,
+    Implementation,
+    LiveProduct,
+    Product,
+    add_bias,
+)
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
 from kswatch.kernels.problem import Problem
@@ -21,10 +28,16 @@ class Baseline(Implementation):
     library = f"torch {torch.__version__}"
     """The library, with its version, whose errors make a problem unsupported."""
 
+    def fp8_limitation(self, problem: Problem) -> str | None:
+        """Why the method does not apply in fp8; None where it does."""
+        del problem
+        return "torch multiplies fp8 by torch._scaled_mm alone, as `dense` and, where d = 1, `bmm_strided` do"
+
     def unsupported(self, problem: Problem, device: torch.device) -> str | None:
         """The limit of the method or the device, or the library's error for a tiny problem of this kind."""
         return (
-            self.limitation(problem)
+            (self.fp8_limitation(problem) if problem.precision == "fp8" else None)
+            or self.limitation(problem)
             or unsupported_precision(problem.precision, device)
             or self.refusal(problem, device)
         )
@@ -93,7 +106,7 @@ class Baseline(Implementation):
 @cache
 def _refusal(baseline: Baseline, probe: Problem, device: torch.device) -> str | None:
     dtype = STORAGE_DTYPES[probe.precision]
-    weights = torch.zeros(probe.pattern.as_tuple(), dtype=dtype, device=device)
+    weights = torch.zeros(probe.pattern.as_tuple(), dtype=WEIGHT_DTYPES[probe.precision], device=device)
     x = torch.zeros(probe.input_shape, dtype=dtype, device=device)
     try:
         with torch.no_grad(), precision_scope(probe):

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from kswatch.kernels.implementation import Empty
+from kswatch.kernels.implementation import OUTPUT_DTYPES, Empty
 from kswatch.kernels.problem import Layout, Problem
 
 
@@ -60,5 +60,5 @@ def scatter(problem: Problem, blocks: torch.Tensor, y: torch.Tensor) -> torch.Te
 
 
 def empty_output(problem: Problem, x: torch.Tensor, empty: Empty) -> torch.Tensor:
-    """An uninitialised Y of x's dtype and device."""
-    return empty(problem.output_shape, dtype=x.dtype, device=x.device)
+    """An uninitialised Y on x's device."""
+    return empty(problem.output_shape, dtype=OUTPUT_DTYPES[problem.precision], device=x.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from kswatch.kernels.baselines.base import Baseline
@@ -9,6 +11,33 @@ from kswatch.kernels.baselines.blocks import empty_output
 from kswatch.kernels.baselines.bmm_blockdense import widened_weights
 from kswatch.kernels.implementation import Empty, Product
 from kswatch.kernels.problem import Problem, multiply_add_flops
+from kswatch.kernels.reference import quantise
+
+SCALED_UNIT = 16
+"""Rows and columns of matrices that `torch._scaled_mm` multiplies are multiples of this."""
+
+
+def scaled_limitation(problem: Problem, rows: int, columns: int) -> str | None:
+    """Why `torch._scaled_mm` cannot multiply X by matrices of these sizes; None where it may."""
+    if not hasattr(torch, "_scaled_mm"):
+        return f"torch {torch.__version__} has no torch._scaled_mm, its only product of fp8"
+    if problem.layout != "batch_first":
+        return "torch._scaled_mm, torch's only product of fp8, reads X by samples, as in batch_first"
+    if rows % SCALED_UNIT or columns % SCALED_UNIT:
+        return f"torch._scaled_mm takes sizes in multiples of {SCALED_UNIT}, not a matrix of {rows}x{columns}"
+    return None
+
+
+def scaled_multiplier(matrix: torch.Tensor) -> Callable[[torch.Tensor, torch.Tensor], object]:
+    """`multiply(x, y)`: y = x · matrixᵀ for x in fp8 and y in bf16; the matrix gets one scale."""
+    elements, scales = quantise(matrix[None, :, :, None], "tensor")
+    transposed, scale = elements[0, :, :, 0].contiguous().t(), scales[0, 0, 0, 0].clone()
+    one = torch.ones_like(scale)
+
+    def multiply(x: torch.Tensor, y: torch.Tensor) -> object:
+        return torch._scaled_mm(x, transposed, scale_a=one, scale_b=scale, out_dtype=y.dtype, out=y)
+
+    return multiply
 
 
 def to_dense(weights: torch.Tensor) -> torch.Tensor:
@@ -34,6 +63,8 @@ class Dense(Baseline):
 
     def product(self, problem: Problem, laid_out: torch.Tensor) -> Product:
         """X · Kᵀ or K · X, directly into Y."""
+        if problem.precision == "fp8":
+            return _scaled_product(problem, laid_out)
         matrix, transposed = laid_out, laid_out.t()
 
         def batch_first(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
@@ -44,6 +75,10 @@ class Dense(Baseline):
 
         return batch_first if problem.layout == "batch_first" else batch_last
 
+    def fp8_limitation(self, problem: Problem) -> str | None:
+        """Those of `torch._scaled_mm`."""
+        return scaled_limitation(problem, problem.pattern.rows, problem.pattern.columns)
+
     def flops(self, problem: Problem) -> int:
         """2·batch·M·N, of complex numbers 8·batch·M·N."""
         each = multiply_add_flops(problem.precision)
@@ -53,3 +88,14 @@ class Dense(Baseline):
         """The compulsory bytes and all of K."""
         full = problem.pattern.rows * problem.pattern.columns
         return problem.compulsory_bytes + problem.element_bytes * full
+
+
+def _scaled_product(problem: Problem, matrix: torch.Tensor) -> Product:
+    multiply = scaled_multiplier(matrix)
+
+    def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        y = empty_output(problem, x, empty)
+        multiply(x, y)
+        return y
+
+    return product

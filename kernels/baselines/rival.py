@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.baselines.base import Baseline
 from kswatch.kernels.baselines.rival_libraries import missing_libraries, rival_versions
 from kswatch.kernels.implementation import STORAGE_DTYPES, Product
-from kswatch.kernels.problem import USUAL_PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 
 TRIALS = 5
 TRIAL_S = 5e-3
@@ -35,9 +36,9 @@ class Rival(Baseline):
 
     def limitation(self, problem: Problem) -> str | None:
         """See `Baseline`; wider precisions are left to libraries that were tried in them."""
-        if problem.precision in USUAL_PRECISIONS:
+        if problem.precision in SUITE_PRECISIONS:
             return None
-        return f"{self.label} is compared in {', '.join(USUAL_PRECISIONS)}, not in {problem.precision}"
+        return f"{self.label} is compared in {', '.join(SUITE_PRECISIONS)}, not in {problem.precision}"
 
 
 def quickest(products: Mapping[str, Product], x: torch.Tensor) -> str:

@@ -9,17 +9,10 @@ from math import sqrt
 from typing import ClassVar
 
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
+from kswatch.declared.precisions import check_suite_precision
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
-from kswatch.kernels.problem import (
-    ELEMENT_BYTES,
-    LAYOUTS,
-    PRECISIONS,
-    Layout,
-    Precision,
-    Problem,
-    multiply_add_flops,
-)
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem, multiply_add_flops
 
 Size = tuple[int, ...]
 """The numbers of a family that a layer's shape leaves open, in the order of the family's `size_names`."""
@@ -48,8 +41,7 @@ class LayerShape:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"layer: {name} = {value!r} is not an integer >= 1")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
+        check_suite_precision(self.precision, "layer")
         if self.layout not in LAYOUTS:
             raise UsageError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}")
 

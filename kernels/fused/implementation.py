@@ -17,6 +17,8 @@ from kswatch.kernels.problem import Problem
 _live_twin = lru_cache(maxsize=4096)(twin.unpacked_product)
 RELAID_BYTES = 4
 """Bytes of one re-laid weight of at most 4 in the twin; in the kernel it has at most as many."""
+WIDENED_BYTES = 2
+"""Bytes of an element of X in fp8 as the twin multiplies it; the kernel needs no copy."""
 
 
 class Fused(Implementation):
@@ -76,9 +78,13 @@ class Fused(Implementation):
         return super().prepare_with_bias(problem, weights, bias)
 
     def memory_bytes(self, problem: Problem) -> int:
-        """The compulsory bytes and the re-laid weights: the twin stores fp16 and bf16 weights as fp32."""
+        """The compulsory bytes and the re-laid weights: the twin stores fp16 and bf16 weights as fp32.
+
+        In fp8 the twin also has a copy of X in bf16.
+        """
         relaid_bytes = max(RELAID_BYTES, problem.element_bytes)
-        return problem.compulsory_bytes + relaid_bytes * problem.pattern.nonzeros
+        widened = WIDENED_BYTES * problem.batch * problem.pattern.columns if problem.precision == "fp8" else 0
+        return problem.compulsory_bytes + relaid_bytes * problem.pattern.nonzeros + widened
 
     def code_hash(self, problem: Problem, device: torch.device) -> str | None:
         """sha256 of the cubin or of the twin's library."""

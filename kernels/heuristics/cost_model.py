@@ -56,7 +56,7 @@ def _sizes(problem: Problem) -> tuple[float, ...]:
     pattern, element_mb = problem.pattern, problem.element_bytes / 1e6
     return (
         element_mb * problem.batch * pattern.columns,
-        element_mb * problem.batch * pattern.rows,
+        problem.output_element_bytes / 1e6 * problem.batch * pattern.rows,
         element_mb * pattern.nonzeros,
         problem.flops / 1e9,
         *pattern.as_tuple(),

@@ -9,13 +9,19 @@ from torch import nn
 
 from kswatch.errors import UsageError
 from kswatch.kernels.layer.prepared_products import Kept
+from kswatch.kernels.layer.scaled_weight import ScaledWeight
+from kswatch.kernels.reference import ScalePer
 
 Layer = Any
 """A KSLinear, which imports this module."""
 
 
-def freeze(layer: Layer) -> None:
+def freeze(layer: Layer, scale_per: ScalePer | None = None) -> None:
     """Keep copies of all parameters of a layer; a frozen layer is frozen anew.
+
+    Args:
+        layer: The layer.
+        scale_per: Quantise the weights to fp8, with a scale for each of these; None for their own precision.
 
     Raises:
         UsageError: its weights want gradients in training mode; or they are computed, sharded or on meta.
@@ -32,7 +38,7 @@ def freeze(layer: Layer) -> None:
         for parameter in (weight, bias):
             _require_plain(parameter)
     for factor, weight, bias in parameters:
-        factor.kept.freeze(weight, bias)
+        factor.kept.freeze(weight, bias, ScaledWeight(weight, scale_per) if scale_per else None)
 
 
 def refuse_training(layer: Layer) -> None:
@@ -45,6 +51,12 @@ def refuse_training(layer: Layer) -> None:
         raise UsageError(
             "this layer is frozen, so training would not change its outputs; call layer.unfreeze() first"
         )
+
+
+def refresh(layer: Layer) -> None:
+    """Freeze a frozen layer anew, with its present weights and in the same way."""
+    scaled = next((kept.scaled for kept in _all_kept(layer)), None)
+    freeze(layer, scaled.scale_per if scaled else None)
 
 
 def release(layer: Layer) -> None:

@@ -16,7 +16,13 @@ import torch
 from torch import nn
 
 from kswatch.errors import UsageError
-from kswatch.kernels.implementation import STORAGE_DTYPES, Implementation, LiveProduct, Product
+from kswatch.kernels.implementation import (
+    STORAGE_DTYPES,
+    WEIGHT_DTYPES,
+    Implementation,
+    LiveProduct,
+    Product,
+)
 from kswatch.kernels.layer.algorithm_choice import choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
@@ -74,7 +80,7 @@ class LaidOutWeight:
         key = (implementation.name, problem.precision, problem.layout, transposed, order)
         laid_out = self._laid_out.get(key)
         if laid_out is None:
-            weights = self.weight.to(STORAGE_DTYPES[problem.precision])
+            weights = self.weight.to(WEIGHT_DTYPES[problem.precision])
             laid_out = self._laid_out[key] = implementation.lay_out(problem, weights, transposed)
         return laid_out
 
@@ -102,6 +108,8 @@ class Kept:
         """The weight that is frozen: its copy is used in place of it, without being compared."""
         self.frozen_bias: tuple[torch.Tensor | None, torch.Tensor | None] = None, None
         """The bias that is frozen, and its copy."""
+        self.scaled: Any = None
+        """The weight that is frozen in fp8, a `ScaledWeight`, in place of `copy`."""
         self.other_biases: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
         """The same for other layers with this factor."""
         self.live: dict[Hashable, LiveProduct] = {}
@@ -111,10 +119,12 @@ class Kept:
         self.chain_problems: dict[Hashable, Any] = {}
         """The problems of each kind of chain; None where the two are multiplied one after the other."""
 
-    def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Use copies in place of these tensors from now on."""
-        copy, others = LaidOutWeight(_copied(weight)), self._biases_besides(weight, bias)
+    def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None, scaled: Any = None) -> None:  # noqa: ANN401
+        """Use copies in place of these tensors from now on; `scaled`, in place of a copy of the weight."""
+        copy = None if scaled else LaidOutWeight(_copied(weight))
+        others = self._biases_besides(weight, bias)
         self.clear()
+        self.scaled = scaled
         self.other_biases = others
         self.frozen_bias = bias, None if bias is None else _copied(bias)
         self.copy, self.source = copy, weight

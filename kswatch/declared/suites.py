@@ -32,6 +32,7 @@ SUITES: Final[tuple[DeclaredSuite, ...]] = (
     ),
     DeclaredSuite("small_batch", "30 patterns of `paper` at batch 1, 8, 64 and 256", "suites:SMALL_BATCH"),
     DeclaredSuite("vit_s16", "six patterns of ViT-S/16, batch 25,088, four precisions", "suites:VIT_S16"),
+    DeclaredSuite("fp8", "the ten small patterns of `smoke` in fp8, batch 1,024", "suites:FP8"),
     DeclaredSuite("gpt2_medium", "the factors of GPT-2 medium's chains, batch 25,088", "suites:GPT2_MEDIUM"),
     DeclaredSuite(
         "layers", "eleven linear layers by nine families of weights, batch 1 to 25,088", "suites:LAYERS"

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 
 from kswatch.db.records import CanaryName, CanaryPosition, CanaryRecord
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cpu_twin.twin import multiply_in_registers
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import precision_scope, unsupported_precision
-from kswatch.kernels.problem import USUAL_PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.profiler.probes.timing import Launchable, Timer
 
 SAMPLES = 30
@@ -54,7 +55,7 @@ def torch_canaries(device: torch.device, cache_bytes: int, gemm_size: int) -> It
     """
     with torch.inference_mode():
         yield _copy(device, COPIED_CACHES * cache_bytes)
-        for precision in USUAL_PRECISIONS:
+        for precision in SUITE_PRECISIONS:
             problem = Problem(Pattern(1, gemm_size, gemm_size, 1), gemm_size, precision, "batch_first")
             if unsupported_precision(precision, device) is None:
                 with precision_scope(problem):

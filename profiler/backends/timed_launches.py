@@ -14,20 +14,22 @@ from dataclasses import replace
 
 import torch
 
+from kswatch.declared.precisions import INPUT_RMS
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness, check, reference
 
 KEPT_SAMPLES = 64
 """Random launches of each cell whose sample is checked; skipping a share s passes with (1 - s)^64."""
 CHANGED_TO = 4.0
-"""Size of a changed element, of the other sign than before: a sum that it enters changes by over 4 |w|."""
+"""Size of a changed element in units of the input's, of the other sign than before: a sum that it enters
+changes by over 4 |w|."""
 
 
 class ChangedInputs:
     """The sets of one input, of which each has at most one element that differs from the original."""
 
     def __init__(self, problem: Problem, inputs: Sequence[torch.Tensor], seed: int) -> None:
-        self._inputs = inputs
+        self._inputs, self._size_of_change = inputs, CHANGED_TO * INPUT_RMS.get(problem.precision, 1.0)
         self._batch, self._batch_first = problem.batch, problem.layout == "batch_first"
         self._columns = problem.input_shape[1]
         self._flat = [each.view(-1) for each in inputs]
@@ -41,7 +43,7 @@ class ChangedInputs:
         at = self._random.randrange(self._size)
         element = self._flat[place][at]
         self._originals[place] = at, element.clone()
-        element.fill_(-CHANGED_TO if element >= 0 else CHANGED_TO)
+        element.fill_(-self._size_of_change if float(element) >= 0 else self._size_of_change)
         return at // self._columns if self._batch_first else at % self._columns
 
     def sample(self, place: int, index: int) -> torch.Tensor:

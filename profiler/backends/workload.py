@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from kswatch.db.records import CounterReading
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 from kswatch.kernels.implementation import Implementation, Product
 from kswatch.kernels.precision import precision_scope
 from kswatch.kernels.problem import Problem
@@ -128,7 +129,7 @@ class TorchWorkload(Workload):
     @staticmethod
     def memory_bytes(problem: Problem, cache_bytes: int) -> int:
         """Approximate memory of a problem: operands twice, rotated sets, a float64 reference."""
-        truth_bytes = 8 * problem.output_bytes // problem.element_bytes
+        truth_bytes = 8 * problem.output_bytes // OUTPUT_ELEMENT_BYTES[problem.precision]
         return 2 * problem.input_bytes + ROTATED_CACHES * cache_bytes + truth_bytes
 
     def unsupported(self, implementation: Implementation) -> str | None:

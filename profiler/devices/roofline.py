@@ -52,12 +52,15 @@ class Datasheet:
     def flops_per_s(self, precision: str) -> float | None:
         """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster.
 
-        Complex numbers are multiplied in fp32; no board is faster in fp64 than in fp32.
+        Boards that have fp8 multiply it at twice the rate of 16 bits. Complex numbers are multiplied in fp32; no
+        board is faster in fp64 than in fp32.
         """
         if precision == "fp64":
             return self.fp32_flops_per_s
         if precision in ("fp32", "complex64"):
             return max(self.fp32_flops_per_s, (self.tf32_flops_per_s or 0.0) / 3)
+        if precision == "fp8":
+            return 2 * self.half_flops_per_s
         return self.tf32_flops_per_s if precision == "tf32" else self.half_flops_per_s
 
 

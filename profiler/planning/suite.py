@@ -8,8 +8,9 @@ from functools import partial
 from itertools import product
 
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, USUAL_PRECISIONS, Precision, Problem
+from kswatch.kernels.problem import LAYOUTS, Precision, Problem
 from kswatch.profiler.planning.structured_suites import structured_cells
 from kswatch.profiler.subjects.problems import AnyProblem
 
@@ -56,7 +57,7 @@ rule = partial(Suite, "", "")
 def cross(
     patterns: Iterable[Pattern],
     batches: Iterable[int] = (PAPER_BATCH,),
-    precisions: Iterable[Precision] = USUAL_PRECISIONS,
+    precisions: Iterable[Precision] = SUITE_PRECISIONS,
 ) -> tuple[Problem, ...]:
     """Each pattern at each batch and precision in both layouts."""
     return tuple(

@@ -134,6 +134,7 @@ def gpt2_medium_patterns() -> tuple[Pattern, ...]:
 
 
 SMOKE = rule(lambda: (*smoke_problems(), *smoke_models()), within_s=100.0, cells=brief_cells)
+FP8 = rule(lambda: cross(SMOKE_PATTERNS, (SMOKE_BATCH,), ("fp8",)))
 NIGHTLY = rule(lambda: cross(sample(paper_patterns(), 120)), energy_problems=200)
 PAPER = rule(lambda: cross(paper_patterns(), precisions=("fp32", "fp16")), energy_problems=500)
 SMALL_BATCH = rule(

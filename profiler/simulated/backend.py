@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from kswatch.db.records import IMPLEMENTATIONS, CounterReading
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES, SUITE_PRECISIONS
 from kswatch.kernels import catalogue
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import USUAL_PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.backends.canaries import COPIED_CACHES, CanaryKernel
 from kswatch.profiler.backends.gpu import Driver, GpuBackend
@@ -32,6 +33,8 @@ from kswatch.profiler.subjects.problems import AnyProblem, ModelForward
 GEMM_SIZE = 8192
 AMPERE = 80
 """The compute capability from which on a board has tf32, bf16 and 2:4 sparsity."""
+ADA = 89
+"""The same for fp8."""
 FLOAT64_SHARE = 0.8
 """Share of the fp32 peak that float64 reaches on tensor cores (A100 and newer); half on older boards."""
 CHECK_PASSES = 4
@@ -76,7 +79,7 @@ class SimulatedBackend(GpuBackend):
         copy_ms = 1e3 * moved / (0.9 * model.bytes_per_s)
         truth = Truth(copy_ms, noise=self.board.options.noise)
         yield CanaryKernel("copy", "fp32", self._launchable("copy", truth), moved)
-        for precision in USUAL_PRECISIONS:
+        for precision in SUITE_PRECISIONS:
             problem = Problem(Pattern(1, GEMM_SIZE, GEMM_SIZE, 1), GEMM_SIZE, precision, "batch_first")
             if self.unsupported(problem) is None:
                 truth = self.truth(problem, catalogue.implementation("dense"))
@@ -89,6 +92,8 @@ class SimulatedBackend(GpuBackend):
         """The reason why the board's generation lacks the precision; None where it has it."""
         if problem.precision in ("tf32", "bf16") and self.board.model.capability < AMPERE:
             return f"{problem.precision} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer"
+        if problem.precision == "fp8" and self.board.model.capability < ADA:
+            return "fp8 needs an NVIDIA GPU of compute capability 8.9 (Ada) or newer"
         return None
 
     def linear_share(self, problem: AnyProblem, cell: Any) -> float | None:  # noqa: ANN401
@@ -236,7 +241,8 @@ class SimulatedWorkload(Workload):
     def check(self, launchable: Launchable, bmm_error: float | None) -> Correctness:
         """See `Workload`."""
         del bmm_error
-        float64_bytes = 8 * self._output_bytes[launchable.name] // self._problem.element_bytes
+        float64_bytes = 8 * self._output_bytes[launchable.name]
+        float64_bytes //= OUTPUT_ELEMENT_BYTES[self._problem.precision]
         board = self._backend.board
         board.clock.advance(1e-3 + CHECK_PASSES * float64_bytes / board.model.bytes_per_s)
         wrong_at = board.options.wrong_at

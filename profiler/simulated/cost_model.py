@@ -69,7 +69,7 @@ def _flops_ms(sheet: Datasheet, problem: Problem, implementation: Implementation
 
 
 def _bytes_moved(problem: Problem, implementation: Implementation) -> float:
-    activations = problem.element_bytes * problem.batch * (problem.pattern.rows + problem.pattern.columns)
+    activations = problem.element_bytes * problem.batch * problem.pattern.columns + problem.output_bytes
     weights = problem.element_bytes * problem.pattern.nonzeros
     launchable = max(1, implementation.flops(problem) // max(1, problem.flops))
     declared = BY_NAME.get(implementation.name, UNDECLARED)

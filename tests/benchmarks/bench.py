@@ -154,6 +154,14 @@ def launch_path(folder: Path) -> Iterator[Figure]:
         yield Figure(name, float(value), unit, goal)
 
 
+def fp8_errors(folder: Path) -> Iterator[Figure]:
+    """Relative errors of products in fp8 by the length of their sums, beside their limit."""
+    for line in rig("layers.fp8_errors", "--json").splitlines():
+        row = json.loads(line)
+        goal = "" if "not promoted" in row["name"] else f"<= {row['limit']:g}"
+        yield Figure(f"fp8, {row['name']}, c = {row['c']}", row["error"], "", goal)
+
+
 def layer_ratios(folder: Path) -> Iterator[Figure]:
     """`KSLinear` as it is over a frozen layer, over itself with fixed batches, and over `nn.Linear`."""
     for line in rig("layer_times", "--json").splitlines():
@@ -323,6 +331,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "store": store_times,
     "twin": twin_ratios,
     "launch": launch_path,
+    "fp8": fp8_errors,
     "layer": layer_ratios,
     "layers": layer_predictions,
     "models": model_times,

@@ -5,6 +5,7 @@
     python -m tests.benchmarks.twin_times --threads 2          # by wall time: for a quiet machine
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m tests.benchmarks.twin_times --march x86-64-v3
     python -m tests.benchmarks.twin_times --pattern 6,64,64,1 --precision bf16 --layout batch_first
+    python -m tests.benchmarks.twin_times --precision fp8 --layout batch_first   # which baselines compute
 
 Each round times the twin and every baseline that is not hopeless, one after the other; a row is the median of
 the rounds' ratios, a baseline's time over the twin's, for the baseline with the lowest median. Weights are
@@ -176,7 +177,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--march", help="build the twin for this instruction set instead of `native`")
     parser.add_argument("--pattern", action="append", default=[], help="a,b,c,d; again for more")
     parser.add_argument("--batch", type=int, action="append")
-    parser.add_argument("--precision", action="append", choices=(*PRECISIONS, "fp16", "fp64", "complex64"))
+    choices = (*PRECISIONS, "fp16", "fp64", "complex64", "fp8")
+    parser.add_argument("--precision", action="append", choices=choices)
     parser.add_argument("--layout", action="append", choices=LAYOUTS)
     parser.add_argument("--json", action="store_true", help="one list of rows on stdout")
     return parser.parse_args()

@@ -23,6 +23,12 @@ def test_compulsory_bytes_are_inputs_weights_and_outputs_once(precision: str, si
     assert problem.intensity == problem.flops / problem.compulsory_bytes
 
 
+def test_the_output_of_fp8_has_two_bytes_an_element() -> None:
+    problem = Problem(PATTERN, 7, "fp8", "batch_first")
+    assert (problem.input_bytes, problem.output_bytes) == (7 * 40 + 120, 2 * 7 * 24)
+    assert (problem.element_bytes, problem.output_element_bytes) == (1, 2)
+
+
 def test_intensity_tends_to_two_over_bytes_times_h() -> None:
     problem = Problem(Pattern(1, 64, 256, 16), 10**6, "fp16", "batch_last")
     assert problem.intensity == pytest.approx(2 / (2 * float(problem.pattern.h)), rel=1e-3)

@@ -4,18 +4,27 @@ import pytest
 import torch
 
 from kswatch.kernels import reference as module
+from kswatch.kernels.implementation import OUTPUT_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
-from kswatch.kernels.reference import check, make_operands, reference, relative_limit, round_to_tf32
+from kswatch.kernels.reference import (
+    check,
+    make_operands,
+    quantise,
+    reference,
+    relative_limit,
+    round_to_fp8,
+    round_to_tf32,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def answer(problem: Problem, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """A right answer, rounded once to the storage type, and the truth."""
+    """A right answer, rounded once to the type of Y, and the truth."""
     weights, x = make_operands(problem, "cpu", seed)
     truth = reference(problem, weights, x)
-    return truth.to(x.dtype), truth
+    return truth.to(OUTPUT_DTYPES[problem.precision]), truth
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -63,8 +72,52 @@ def test_the_reference_of_tf32_is_that_of_the_rounded_operands() -> None:
     assert not torch.equal(reference(exact, weights, x), rounded)
 
 
+def test_fp8_has_the_smallest_scale_that_fits_for_each_row_or_for_all() -> None:
+    weights = torch.tensor([[448.0, -1.0], [449.0, 17.0], [0.0, 0.0], [3.0e-8, -448 * 2**-34]])
+    weights = weights[None, :, :, None]
+    elements, scales = quantise(weights)
+    assert scales.flatten().tolist() == [1, 2, 1, 2**-33]  # 3e-8 is 258 / 2^33
+    assert elements.float()[0, :, :, 0].tolist() == [[448, -1], [224, 8], [0, 0], [256, -224]]
+    assert round_to_fp8(weights)[0, 1, :, 0].tolist() == [448, 16]  # 17 has one bit too many: ties to even
+    in_one, scale = quantise(weights, "tensor")
+    assert set(scale.flatten().tolist()) == {2.0} and scale.shape == (1, 4, 1, 1)
+    assert in_one.float()[0, 3, :, 0].tolist() == [0, 0]
+
+
+def test_weights_of_one_scale_keep_their_values_with_a_scale_for_each_row() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = 2.0 ** torch.arange(-12, 12).view(1, 24, 1, 1)
+    weights = torch.randn(2, 24, 40, 3, generator=generator) * sizes
+    rounded = round_to_fp8(weights, "tensor")
+    assert torch.equal(round_to_fp8(rounded), rounded)
+    assert torch.equal(rounded.bfloat16().float(), rounded)
+    in_rows = round_to_fp8(weights)
+    assert torch.equal(round_to_fp8(in_rows), in_rows) and torch.equal(in_rows.bfloat16().float(), in_rows)
+    normal = weights.abs() > weights.abs().amax(2, keepdim=True) * 2**-14
+    assert float(((in_rows - weights) / weights)[normal].abs().max()) <= 2**-4
+
+
+def test_the_operands_of_fp8_use_its_range_and_any_scales_quantise_them_alike(dense_matrix) -> None:
+    problem = Problem(Pattern(2, 16, 24, 2), 512, "fp8", "batch_first")
+    weights, x = make_operands(problem, "cpu", seed=1)
+    assert (weights.dtype, x.dtype) == (torch.bfloat16, torch.float8_e4m3fn)
+    assert x.float().std().item() == pytest.approx(64, rel=0.02) and x.float().abs().max() > 200
+    assert torch.equal(round_to_fp8(weights), weights.float())
+    truth = reference(problem, weights, x)
+    assert truth.std().item() == pytest.approx(1, rel=0.05)
+    torch.testing.assert_close(truth, x.double() @ dense_matrix(weights).t(), rtol=1e-13, atol=1e-13)
+
+
+def test_the_reference_of_fp8_rounds_weights_and_takes_e5m2() -> None:
+    problem = Problem(Pattern(1, 4, 8, 1), 3, "fp8", "batch_last")
+    weights, x = torch.randn(4, 8).bfloat16()[None, :, :, None], torch.randn(8, 3).to(torch.float8_e5m2)
+    expected = round_to_fp8(weights)[0, :, :, 0].double() @ x.double()
+    torch.testing.assert_close(reference(problem, weights, x), expected)
+    assert not torch.equal(round_to_fp8(weights), weights.float())
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16", "fp8"])
 def test_a_rounded_reference_is_right(precision: str, layout: str) -> None:
     problem = Problem(Pattern(2, 16, 24, 3), 64, precision, layout)
     y, truth = answer(problem)

@@ -8,9 +8,10 @@ from math import sqrt
 import pytest
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.catalogue import IMPLEMENTATIONS, RIVALS
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, USUAL_PRECISIONS, Problem
+from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.kernels.reference import RELATIVE_LIMITS, check, make_operands, reference
 from tests.kernels.products import poisoned, supported_products
 
@@ -113,4 +114,4 @@ def test_rivals_that_were_not_tried_say_so(precision: str) -> None:
         if (rival.name, precision) != ("lazylinop", "complex64"):
             assert rival.limitation(problem), rival.name  # type: ignore[attr-defined]
         usual = Problem(problem.pattern, 64, "fp32", "batch_last")
-        assert "fp32" in USUAL_PRECISIONS and rival.limitation(usual) is None  # type: ignore[attr-defined]
+        assert "fp32" in SUITE_PRECISIONS and rival.limitation(usual) is None  # type: ignore[attr-defined]

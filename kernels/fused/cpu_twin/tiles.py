@@ -45,7 +45,8 @@ class TwinLimits:
 
     def sizes(self, precision: Precision, layout: Layout) -> tuple[int, int]:
         """Rows and vectors of the tile to take for a precision and a layout."""
-        found = (entry[2:] for entry in self.replacements if entry[:2] == (precision, layout))
+        computed = "bf16" if precision == "fp8" else precision
+        found = (entry[2:] for entry in self.replacements if entry[:2] == (computed, layout))
         return next(found, self.largest(layout))
 
 

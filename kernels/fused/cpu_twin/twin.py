@@ -16,12 +16,23 @@ from kswatch.kernels.fused.cpu_twin import build as twin_build
 from kswatch.kernels.fused.cpu_twin import tiles as twin_tiles
 from kswatch.kernels.fused.cpu_twin.tile_speeds import slow_tiles
 from kswatch.kernels.fused.cpu_twin.tiles import TwinLimits, TwinTile
-from kswatch.kernels.implementation import STORAGE_DTYPES, Empty, Product, require_input, require_tensor
+from kswatch.kernels.implementation import (
+    OUTPUT_DTYPES,
+    STORAGE_DTYPES,
+    WEIGHT_DTYPES,
+    WIDE_RANGE,
+    Empty,
+    Product,
+    require_input,
+    require_tensor,
+)
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Layout, Precision, Problem
+from kswatch.kernels.reference import round_to_fp8
 
 CPU = torch.device("cpu")
-PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2, "fp64": 3, "complex64": 4}
+PRECISION_CODES = {"fp32": 0, "bf16": 1, "fp16": 2, "fp64": 3, "complex64": 4, "fp8": 1}
+"""Operands in fp8, and quantised weights, are exact in bf16, in which the twin multiplies them."""
 
 
 class ShapeStruct(ctypes.Structure):
@@ -77,6 +88,8 @@ def load() -> Twin | str:
     ]
     functions.kswatch_twin_multiply_chain.restype = count
     functions.kswatch_twin_multiply_chain.argtypes = [address] * 4 + [batch, count]
+    functions.kswatch_twin_widen.restype = None
+    functions.kswatch_twin_widen.argtypes = [address, address, batch, count, count]
     functions.kswatch_twin_close.restype = None
     functions.kswatch_twin_close.argtypes = [ctypes.c_void_p]
     functions.kswatch_twin_speed.restype = ctypes.c_double
@@ -182,8 +195,30 @@ def lay_out(
     """
     plan = plan_for(problem, tile)
     shape = weights_shape(problem, transposed)
-    require_tensor("weights", weights, shape, STORAGE_DTYPES[problem.precision], CPU)
-    return pack(plan, weights, transposed)
+    require_tensor("weights", weights, shape, WEIGHT_DTYPES[problem.precision], CPU)
+    return pack(plan, _rounded(problem, weights, transposed), transposed)
+
+
+def _rounded(problem: Problem, weights: torch.Tensor, transposed: bool) -> torch.Tensor:
+    """The values of quantised weights in fp8, with one scale for each row of K; else the weights."""
+    if problem.precision != "fp8":
+        return weights
+    blocks = weights.transpose(1, 2) if transposed else weights
+    rounded = round_to_fp8(blocks).to(weights.dtype)
+    return rounded.transpose(1, 2) if transposed else rounded
+
+
+def _as_computed(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """X after it was checked, in bf16 where it is fp8, which takes a pass over it."""
+    if problem.precision != "fp8":
+        require_input(x, problem.input_shape, STORAGE_DTYPES[problem.precision], CPU)
+        return x
+    is_wide = x.dtype is WIDE_RANGE
+    require_input(x, problem.input_shape, WIDE_RANGE if is_wide else STORAGE_DTYPES["fp8"], CPU)
+    widened = torch.empty(x.shape, dtype=torch.bfloat16)
+    addresses = x.data_ptr(), widened.data_ptr()
+    require_twin().functions.kswatch_twin_widen(*addresses, x.numel(), is_wide, torch.get_num_threads())
+    return widened
 
 
 def plan_for(problem: Problem, tile: TwinTile | None = None) -> TwinPlan:
@@ -227,14 +262,10 @@ def product(problem: Problem, packed: PackedWeights) -> Product:
     """A closure that only launches, with weights packed for a problem that differs in its batch at most."""
     multiply, plan, words = packed.plan.functions.kswatch_twin_multiply, packed.plan, packed.words
     address, packed_at, batch = plan.address, words.data_ptr(), problem.batch
-    dtype, output_shape, input_shape = (
-        STORAGE_DTYPES[problem.precision],
-        problem.output_shape,
-        problem.input_shape,
-    )
+    dtype, output_shape = OUTPUT_DTYPES[problem.precision], problem.output_shape
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        require_input(x, input_shape, dtype, CPU)
+        x = _as_computed(problem, x)
         y = empty(output_shape, dtype=dtype, device=x.device)
         if not multiply(address, packed_at, x.data_ptr(), y.data_ptr(), batch, torch.get_num_threads()):
             raise no_memory_for_panels(problem)
@@ -263,16 +294,16 @@ def unpacked_product(problem: Problem, transposed: bool = False) -> Callable[...
     plan = plan_for(problem)
     multiply, dtype, batch = (
         plan.functions.kswatch_twin_multiply_weights,
-        STORAGE_DTYPES[problem.precision],
+        OUTPUT_DTYPES[problem.precision],
         problem.batch,
     )
-    output_shape, input_shape = problem.output_shape, problem.input_shape
+    output_shape = problem.output_shape
     shape_of_weights = weights_shape(problem, transposed)
 
     def product(weights: torch.Tensor, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         require_tensor("weights", weights, shape_of_weights, dtype, CPU)
-        require_input(x, input_shape, dtype, CPU)
-        weights = weights.contiguous()
+        x = _as_computed(problem, x)
+        weights = _rounded(problem, weights, transposed).contiguous()
         y = empty(output_shape, dtype=dtype, device=x.device)
         addresses = weights.data_ptr(), transposed, x.data_ptr(), y.data_ptr()
         if not multiply(plan.address, *addresses, batch, torch.get_num_threads()):

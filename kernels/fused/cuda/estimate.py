@@ -12,7 +12,8 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import CLUSTER, Tile, ceil_div
 from kswatch.kernels.problem import Problem
 
-MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024}
+MULTIPLY_ADDS = {"fp32": 512 / 3, "tf32": 512, "bf16": 1024, "fp16": 1024, "fp8": 1024}
+"""By mma.sync, which sm_90 computes in fp16 for fp8."""
 CORE_MULTIPLY_ADDS = {"fp64": 64, "complex64": 32}
 """On CUDA cores; 128 in all other precisions. Of fp64 that is an H100's rate, which is twice an A100's."""
 WARPGROUP_GAIN = 1.6
@@ -90,9 +91,8 @@ def resident_blocks(tile: Tile, gpu: GpuProperties) -> int:
 
 def _second_pass_cycles(problem: Problem, tile: Tile, gpu: GpuProperties) -> float:
     sums = problem.batch * problem.pattern.rows
-    bytes_per_multiprocessor = (
-        sums * (tile.sum_bytes * tile.parts + problem.element_bytes) / gpu.multiprocessors
-    )
+    sum_bytes = tile.sum_bytes * tile.parts
+    bytes_per_multiprocessor = sums * (sum_bytes + problem.output_element_bytes) / gpu.multiprocessors
     return LAUNCH_CYCLES + bytes_per_multiprocessor / L2_BYTES
 
 
@@ -106,6 +106,7 @@ def step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
         else MULTIPLY_ADDS[tile.precision]
     )
     rate *= WARPGROUP_GAIN if tile.needs_trust else 1
+    rate *= 2 if tile.needs_trust and tile.precision == "fp8" else 1
     x_bytes = element_bytes * tile.batch * tile.depth * tile.neighbours
     keeps_weights = tile.walkers and tile.family != "persistent"
     w_bytes = 0 if keeps_weights else element_bytes * tile.weight_elements
@@ -115,24 +116,29 @@ def step_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
         shared_cycles += x_bytes / element_bytes / SHARED_ACCESSES + x_bytes / SHARED_BYTES
     if tile.family == "persistent":  # each block of a cluster copies half of the weights, to both
         w_bytes //= CLUSTER
-    return work / rate, shared_cycles, (x_bytes * _sector_waste(problem, tile) + w_bytes) / L2_BYTES
+    return (
+        work / rate,
+        shared_cycles,
+        (x_bytes * _sector_waste(problem, tile, element_bytes) + w_bytes) / L2_BYTES,
+    )
 
 
 def store_cycles(problem: Problem, tile: Tile) -> ResourceCycles:
     """Of writing a block's part of Y."""
     elements = tile.rows * tile.batch * tile.neighbours
-    y_bytes = (tile.sum_bytes if tile.parts > 1 else problem.element_bytes) * elements
+    element_bytes = tile.sum_bytes if tile.parts > 1 else problem.output_element_bytes
+    y_bytes = element_bytes * elements
     # of the two passes through shared memory, those that access single elements
     by_element = 0 if tile.layout == "batch_last" else 1 if tile.neighbours == 1 else 2
     if tile.family == "persistent":  # rows of 16 bytes, and words in different banks
         by_element = 0
     shared_cycles = by_element * elements / SHARED_ACCESSES + (2 - by_element) * y_bytes / SHARED_BYTES
-    return 0.0, shared_cycles, y_bytes * _sector_waste(problem, tile) / L2_BYTES
+    return 0.0, shared_cycles, y_bytes * _sector_waste(problem, tile, problem.output_element_bytes) / L2_BYTES
 
 
-def _sector_waste(problem: Problem, tile: Tile) -> float:
+def _sector_waste(problem: Problem, tile: Tile, element_bytes: int) -> float:
     """Bytes moved for a segment of neighbouring j's, relative to the bytes that it needs."""
     if tile.layout == "batch_last" or tile.neighbours >= problem.pattern.d:
         return 1.0
-    segment_bytes = problem.element_bytes * tile.neighbours
+    segment_bytes = element_bytes * tile.neighbours
     return ceil_div(segment_bytes, SECTOR_BYTES) * SECTOR_BYTES / segment_bytes

@@ -11,6 +11,9 @@ MIN_ARCHITECTURE = 75
 TENSOR_CORE_ARCHITECTURE = 80
 """The first architecture with mma.sync in tf32 and bf16, and with asynchronous copies."""
 
+MIN_ARCHITECTURES = {"tf32": TENSOR_CORE_ARCHITECTURE, "fp8": 89}
+"""The first architecture with mma.sync in a precision, where it is not `MIN_ARCHITECTURE`."""
+
 MIN_SPLIT_COLUMNS = 96
 """From this many columns on, 3xTF32 is as accurate as plain fp32, whose error grows with c
 (`tests/kernels/fused/cuda/test_split.py`)."""
@@ -39,8 +42,7 @@ class GpuProperties:
 
     def supports(self, problem: Problem) -> bool:
         """Whether the fused kernel supports this precision on the GPU."""
-        minimum = TENSOR_CORE_ARCHITECTURE if problem.precision == "tf32" else MIN_ARCHITECTURE
-        return self.architecture >= minimum
+        return self.architecture >= MIN_ARCHITECTURES.get(problem.precision, MIN_ARCHITECTURE)
 
     def families(self, problem: Problem) -> tuple[Family, ...]:
         """Tensor cores where the GPU has them; fp32 on CUDA cores, or on both where 3xTF32 is as accurate.

@@ -5,7 +5,8 @@ PyCUDA checks no shape, dtype, device or address, so all of them are checked her
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
 
 import torch
 
@@ -15,12 +16,15 @@ from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver, trust_record
 from kswatch.kernels.fused.cuda import tile_candidates as tiles
 from kswatch.kernels.fused.cuda.estimate import cycles
-from kswatch.kernels.fused.cuda.gpu_properties import MIN_ARCHITECTURE, TENSOR_CORE_ARCHITECTURE
+from kswatch.kernels.fused.cuda.gpu_properties import MIN_ARCHITECTURE, MIN_ARCHITECTURES
 from kswatch.kernels.fused.cuda.raw_launch import RawLaunch, make_raw_launch
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.weight_layout import WeightLayout, lay_out_at_once
 from kswatch.kernels.implementation import (
+    OUTPUT_DTYPES,
     STORAGE_DTYPES,
+    WEIGHT_DTYPES,
+    WIDE_RANGE,
     Empty,
     LiveProduct,
     Product,
@@ -30,6 +34,8 @@ from kswatch.kernels.implementation import (
 from kswatch.kernels.problem import Problem
 
 MAX_BLOCKS = 2**31 - 1
+OTHER_PRECISIONS = {"tf32": "fp32", "fp8": "fp16"}
+"""What to choose in place of a precision that a GPU does not have."""
 
 
 def unsupported(problem: Problem, device: torch.device) -> str | None:
@@ -42,8 +48,11 @@ def unsupported(problem: Problem, device: torch.device) -> str | None:
     architecture = driver.gpu_properties(device).architecture
     if architecture < MIN_ARCHITECTURE:
         return f"the GPU is sm_{architecture}; the fused kernel needs sm_{MIN_ARCHITECTURE} or newer"
-    if problem.precision == "tf32" and architecture < TENSOR_CORE_ARCHITECTURE:
-        return f"the GPU is sm_{architecture}; tf32 needs sm_{TENSOR_CORE_ARCHITECTURE} or newer, choose fp32"
+    least, instead = MIN_ARCHITECTURES.get(problem.precision, 0), OTHER_PRECISIONS.get(problem.precision)
+    if architecture < least:
+        return (
+            f"the GPU is sm_{architecture}; {problem.precision} needs sm_{least} or newer, choose {instead}"
+        )
     if choose_tile(problem, device).blocks(problem) > MAX_BLOCKS:
         return "it needs more blocks than one launch can have; use a smaller batch"
     try:
@@ -71,10 +80,10 @@ def prepare(
     """
     if reason := unsupported(problem, weights.device):
         raise UnsupportedError(f"{problem}: {reason}")
-    dtype = STORAGE_DTYPES[problem.precision]
-    require_tensor("weights", weights, problem.pattern.as_tuple(), dtype, weights.device)
+    shape, precision = problem.pattern.as_tuple(), problem.precision
+    require_tensor("weights", weights, shape, WEIGHT_DTYPES[precision], weights.device)
     if bias is not None:
-        require_tensor("bias", bias, (problem.pattern.rows,), dtype, weights.device)
+        require_tensor("bias", bias, (problem.pattern.rows,), OUTPUT_DTYPES[precision], weights.device)
         bias = bias.detach().clone()
     return prepare_unchecked(problem, weights.detach(), bias, tile or choose_tile(problem, weights.device))
 
@@ -87,13 +96,13 @@ def live_product(problem: Problem, device: torch.device, transposed: bool) -> Li
     """
     if reason := unsupported(problem, device):
         raise UnsupportedError(f"{problem}: {reason}")
-    tile = choose_tile(problem, with_index(device))
+    tile, x_dtype = choose_tile(problem, with_index(device)), STORAGE_DTYPES[problem.precision]
 
     def product(weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         weights = weights.detach().transpose(1, 2) if transposed else weights.detach()
         bias = None if bias is None else bias.detach().to(weights.dtype).contiguous()
         raw_launch = _launch_of(problem, weights, bias, tile, lay_out_at_once)
-        return with_input_checks(raw_launch, (problem, problem), weights.dtype, weights.device)(x)
+        return with_input_checks(raw_launch, (problem, problem), x_dtype, weights.device)(x)
 
     return product
 
@@ -145,9 +154,37 @@ def prepare_unchecked(
     problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile
 ) -> Product:
     """The product computed by a given tile, for weights and a bias that were checked before."""
+    product = _prepared(problem, weights, bias, tile, STORAGE_DTYPES[problem.precision])
+    return with_either_input(problem, weights, bias, tile, product) if problem.precision == "fp8" else product
+
+
+def _prepared(
+    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, x_dtype: torch.dtype
+) -> Product:
     raw_launch = _launch_of(problem, weights, bias, tile, None)
     torch.cuda.current_stream(weights.device).synchronize()  # launches may come on another stream
-    return with_input_checks(raw_launch, (problem, problem), weights.dtype, weights.device)
+    return with_input_checks(raw_launch, (problem, problem), x_dtype, weights.device)
+
+
+def with_either_input(
+    problem: Problem, weights: torch.Tensor, bias: torch.Tensor | None, tile: Tile, product: Product
+) -> Product:
+    """The product in fp8, which takes X in e4m3 or e5m2; the latter is prepared when it first comes.
+
+    wgmma is checked with e4m3 alone, so e5m2 is left to mma.sync.
+    """
+    weights = weights.clone()
+    if tile.needs_trust:
+        tile = tiles.choose(problem, driver.gpu_properties(weights.device))
+
+    @cache
+    def wide() -> Product:
+        return _prepared(problem, weights, bias, replace(tile, wide_range=True), WIDE_RANGE)
+
+    def either(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
+        return wide()(x, empty) if x.dtype is WIDE_RANGE else product(x, empty)
+
+    return either
 
 
 def _launch_of(
@@ -173,7 +210,7 @@ def with_input_checks(
     input_shape, output_shape = torch.Size(problems[0].input_shape), problems[1].output_shape
     index, stock_empty, is_grad_enabled = device.index, torch.empty, torch.is_grad_enabled
     current_device, empty_on_device = driver.current_device, driver.empty_on_device
-    strides = (output_shape[1], 1)
+    strides, y_dtype = (output_shape[1], 1), OUTPUT_DTYPES[problem.precision]
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         if (
@@ -185,9 +222,9 @@ def with_input_checks(
         ):
             require_input(x, input_shape, dtype, device)
         if empty is stock_empty and current_device() == index:
-            y = empty_on_device(output_shape, strides, dtype)
+            y = empty_on_device(output_shape, strides, y_dtype)
         else:
-            y = empty(output_shape, dtype=dtype, device=device)
+            y = empty(output_shape, dtype=y_dtype, device=device)
         raw_launch(x.data_ptr(), y.data_ptr())
         return y
 

@@ -74,7 +74,7 @@ def _single_pass(operands: Operands, tile: Tile) -> RawLaunch:
 
 def _two_pass(operands: Operands, tile: Tile) -> RawLaunch:
     """The sums of the parts of c, then a second launch that adds them up."""
-    elements = operands.problem.output_bytes // operands.problem.element_bytes
+    elements = operands.problem.output_bytes // operands.problem.output_element_bytes
     multiply = _single_pass(operands, tile)
     blocks = ceil_div(elements, SUM_THREADS)
     add_up = _kernel_launch(operands, tile, driver.SECOND_PASS, blocks, SUM_THREADS, 0)

@@ -15,8 +15,8 @@ ALIGNMENT_BYTES = 128
 ADDRESS_BYTES = 16
 """Alignment of X and of its strides."""
 
-DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11}
-"""CUtensorMapDataType; TFLOAT32 rounds fp32 during the copy, where wgmma itself would truncate."""
+DATA_TYPES = {"fp16": 6, "bf16": 9, "tf32": 11, "fp8": 0}
+"""CUtensorMapDataType; fp8 is UINT8; TFLOAT32 rounds fp32 during the copy, where wgmma would truncate."""
 OUTPUT_DATA_TYPES = {**DATA_TYPES, "tf32": 7}
 """FLOAT32: the sums of tf32 are stored in fp32."""
 SWIZZLE_128B, PROMOTE_L2_128B = 3, 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
 from kswatch.kernels.problem import ELEMENT_BYTES, Layout, Precision, Problem
 
 Family = Literal["cores", "tensor_cores", "warpgroups", "persistent"]
@@ -85,6 +86,8 @@ class Tile:
     """Steps of c whose weights a walker keeps."""
     blocked: bool = False
     """Whether CUDA cores add the c columns in blocks, so that the error of fp32 does not grow with c."""
+    wide_range: bool = False
+    """Whether X is e5m2 in fp8, instead of e4m3."""
 
     @property
     def needs_trust(self) -> bool:
@@ -122,9 +125,10 @@ class Tile:
             self.family == "persistent"
         ):  # at the launch: the threads that multiply take over those of the others
             return 168
-        if self.sum_registers > 64:
+        if self.sum_registers > (32 if self.precision == "fp8" and self.family == "tensor_cores" else 64):
             return 256
-        return 168 if self.walkers or (self.parts > 1 and self.sum_registers > 32) else 128
+        crowded = self.walkers or self.precision == "fp8" or (self.parts > 1 and self.sum_registers > 32)
+        return 168 if crowded else 128
 
     @property
     def direct(self) -> bool:
@@ -153,7 +157,7 @@ class Tile:
         transposed = self.layout == "batch_first" and not self.direct
         by_words = self.family == "tensor_cores" and element_bytes == 4 and not self.direct
         warpgroups = self.family == "warpgroups"
-        x_pitch = self.batch + (0 if warpgroups else 8 if by_words else unit)
+        x_pitch = self.batch + (0 if warpgroups else 8 if by_words else unit * (1 - self.batch // unit % 2))
         if transposed:
             x_elements = self.batch * (self.depth * self.neighbours + unit)
         else:
@@ -166,16 +170,18 @@ class Tile:
     @property
     def output_bytes(self) -> int:
         """Bytes of a tile of Y in shared memory, in whole 16-byte units."""
-        element_bytes = self.sum_bytes if self.parts > 1 else ELEMENT_BYTES[self.precision]
+        element_bytes = self.sum_bytes if self.parts > 1 else OUTPUT_ELEMENT_BYTES[self.precision]
         unit = 16 // element_bytes
         if self.layout == "batch_last":
             wide_pairs = self.family == "tensor_cores" and element_bytes == 4
-            elements = self.rows * (self.batch + (8 if wide_pairs else unit))
+            padding = 16 * (1 - self.batch // 16 % 2) if self.in_fours else 8 if wide_pairs else unit
+            elements = self.rows * (self.batch + padding)
         else:
             cores = self.family == "cores"
             columns = self.batch // self.worker_batch if cores else 0
             group = min(4, 16 // ELEMENT_BYTES[self.precision])
             skew = self.batch // group * unit * (1 if columns >= 8 else 2 if columns == 4 else 0)
+            skew = self.batch // 4 * 8 if self.in_fours else skew
             gap = unit if cores or self.neighbours == 2 else element_bytes
             elements = self.neighbours * (self.batch * (self.rows + unit) + skew + gap)
         return ceil_div(element_bytes * elements, 16) * 16
@@ -217,6 +223,7 @@ class Tile:
         walkers = "clusters" if self.family == "persistent" else "walkers"
         variant += f", {self.walkers} {walkers}" if self.walkers else ""
         variant += ", sums in blocks" if self.blocked else ""
+        variant += ", X in e5m2" if self.wide_range else ""
         return (
             f"{family} {sizes}{neighbours}, {worker} per {unit}, "
             f"{self.stages} stages, {self.vector_bytes}-byte vectors{variant}"
@@ -228,6 +235,11 @@ class Tile:
         return self.family == "tensor_cores" and self.precision == "fp32"
 
     @property
+    def in_fours(self) -> bool:
+        """Whether a lane holds the sums of four neighbouring batch entries: fp8, where X is transposed."""
+        return self.precision == "fp8" and self.family == "tensor_cores" and not self.direct
+
+    @property
     def parameters(self) -> str:
         """The template parameters, in the order of `tile.cuh` or of `hopper_persistent.cu`."""
         if self.family == "persistent":
@@ -235,7 +247,8 @@ class Tile:
         sizes = [self.rows, self.batch, self.depth, self.neighbours, str(self.flat).lower()]
         sizes += [self.worker_rows, self.worker_batch, self.worker_neighbours, self.stages, self.vector_bytes]
         sizes += [str(self.parts > 1).lower(), str(self.walkers > 0).lower(), str(self.blocked).lower()]
-        return ", ".join(map(str, [self.family, self.precision, self.layout, *sizes]))
+        precision = f"{self.precision}_wide" if self.wide_range else self.precision
+        return ", ".join(map(str, [self.family, precision, self.layout, *sizes]))
 
     @property
     def source(self) -> str:

@@ -17,8 +17,9 @@ from kswatch.kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
 BATCHES = (16, 32, 64, 128, 256)
-SEGMENTS = (8, 16)
-"""Neighbouring j's that a block takes, where d is large enough: 32-byte sectors in fp32 and 16 bits."""
+SEGMENTS = {4: (8, 16), 2: (8, 16), 1: (16, 32)}
+"""Neighbouring j's that a block takes, where d is large enough, by bytes of an element; the last are whole
+sectors of 32 bytes."""
 
 MAX_WARPS = 8
 MAX_SUMS = {"tensor_cores": 128, "cores": 64}
@@ -27,7 +28,8 @@ LONG_COLUMNS = {"fp32": 1024, "complex64": 512}
 """Up to this many columns plain fp32 errs by at most 6e-7, of 1e-6 allowed; with more it adds in blocks. A
 complex sum adds two products for each column."""
 ROUNDED_SUMS = 64
-"""This many sums leave too few registers to round X to tf32 after ldmatrix: 16 bytes spill on sm_80."""
+"""This many sums leave too few registers to round X to tf32 after ldmatrix, 16 bytes spill on sm_80; or to
+convert fp8 to fp16, as sm_90 does for mma.sync."""
 LONG_WARP = (16, 128)
 """Rows and batch entries of a warp that has one of eight j's of a segment: in 16 bits with 2-byte accesses it
 spills 16 bytes on sm_80. Without it 21 of 3,584 problems take longer on an A100 by the model, by 1 % in the
@@ -47,6 +49,8 @@ MIN_WARPGROUP_EXTENT = 64
 WARPGROUP_SIZES = ((64, 128, 3), (128, 128, 3), (128, 256, 4))
 """Rows, batch entries and maximum stages of a tile of hopper.cu: two blocks share a multiprocessor, except
 for the last size, which reads fewer bytes from the L2 cache for each sum."""
+MAX_PROMOTED_BATCH = 128
+"""Batch entries of a tile of wgmma in fp8, whose threads hold each sum twice."""
 PERSISTENT_SIZE = (256, 192, 3)
 """The same of hopper_persistent.cu: at the limits of registers and shared memory, so that each byte from the
 L2 cache serves as many sums as possible."""
@@ -80,12 +84,14 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     """The tiles of hopper.cu; none where it cannot compute the problem or mma.sync is not the bottleneck.
 
     TMA needs strides that are multiples of 16 bytes and 32-bit coordinates; wgmma needs rows of 128 bytes,
-    in tf32 only along c; batch_first with d > 1 would have to be transposed, which hopper.cu does not do.
+    in tf32 and fp8 only along c; batch_first with d > 1 would have to be transposed, as hopper.cu does not.
     """
     a, b, c, d = problem.pattern.as_tuple()
     last = problem.layout == "batch_last"
     run_bytes = problem.element_bytes * (problem.batch if last else c)
-    is_supported = problem.precision in ("fp16", "bf16") or (problem.precision == "tf32" and not last)
+    is_supported = problem.precision in ("fp16", "bf16") or (
+        problem.precision in ("tf32", "fp8") and not last
+    )
     if gpu.architecture != HOPPER or not is_supported or not (last or d == 1):
         return []
     if run_bytes % 16 or problem.batch >= 2**31 or min(b, c, problem.batch) < MIN_WARPGROUP_EXTENT:
@@ -94,6 +100,7 @@ def warpgroup_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     return [
         _tile(problem, "warpgroups", (rows, batch, 1, not last), (64, batch, 1), min(stages, steps))
         for rows, batch, stages in WARPGROUP_SIZES
+        if problem.precision != "fp8" or batch <= MAX_PROMOTED_BATCH
     ]
 
 
@@ -102,7 +109,8 @@ def persistent_tiles(problem: Problem, gpu: GpuProperties) -> list[Tile]:
     a, b, _, d = problem.pattern.as_tuple()
     row_bytes = problem.element_bytes * (problem.batch if problem.layout == "batch_last" else b)
     rows, batch, stages = PERSISTENT_SIZE
-    if not warpgroup_tiles(problem, gpu) or row_bytes % 16 or problem.batch + CLUSTER * batch >= 2**31:
+    is_supported = problem.precision != "fp8" and warpgroup_tiles(problem, gpu)
+    if not is_supported or row_bytes % 16 or problem.batch + CLUSTER * batch >= 2**31:
         return []
     pairs = ceil_div(problem.batch, CLUSTER * batch) * ceil_div(b, rows) * a * d
     tile = _tile(
@@ -131,6 +139,8 @@ def _tile(
     rows, batch, neighbours, flat = block
     depth = _depth(problem, family, neighbours == 1)
     widest = vector_bytes(problem, flat)
+    if problem.layout == "batch_first" and not flat:  # no access reaches from one segment to the next
+        widest = min(widest, neighbours * problem.element_bytes)
     sizes = (rows, batch, depth, neighbours, flat, *worker, stages, widest)
     return Tile(family, problem.precision, problem.layout, *sizes)
 
@@ -162,9 +172,10 @@ def groupings(problem: Problem) -> list[tuple[int, bool]]:
     d = problem.pattern.d
     if problem.layout == "batch_last":
         return [(1, False)]
-    segments = [(size, False) for size in SEGMENTS if size <= d]
+    sizes = SEGMENTS[problem.element_bytes]
+    segments = [(size, False) for size in sizes if size <= d]
     whole = 1 << (d - 1).bit_length()
-    return segments if d in SEGMENTS or whole > max(SEGMENTS) else [(whole, True), *segments]
+    return segments if d in sizes or whole > max(sizes) else [(whole, True), *segments]
 
 
 def assemble(
@@ -176,14 +187,15 @@ def assemble(
     tile = _tile(problem, family, (rows, batch, neighbours, flat), worker, stages)
     if family == "cores" and problem.pattern.c > LONG_COLUMNS.get(problem.precision, problem.pattern.c):
         tile = replace(tile, blocked=True)
-    max_sums = MAX_SUMS[family] // (2 if tile.split else 1) * 4 // tile.sum_bytes
+    halved = tile.split or tile.precision == "fp8"
+    max_sums = MAX_SUMS[family] // (2 if halved else 1) * 4 // tile.sum_bytes
     fits = MIN_THREADS <= tile.threads <= MAX_WARPS * 32 and tile.sums <= max_sums
     return tile if fits and not _spills(tile) else None
 
 
 def _spills(tile: Tile) -> bool:
     """Whether the tile needs more registers than its limit, though its sums fit."""
-    if tile.precision == "tf32":
+    if tile.precision in ("tf32", "fp8"):
         return tile.direct and tile.sums == ROUNDED_SUMS
     in_segments = tile.family == "tensor_cores" and tile.neighbours == 8 and not tile.flat
     return in_segments and tile.precision != "fp32" and (tile.worker_rows, tile.worker_batch) == LONG_WARP

@@ -34,7 +34,7 @@ CHECK_PROBLEMS = tuple(
         ((7, 264, 136, 1), (4096,)),
     )
     for batch in batches
-    for precision in ("fp16", "bf16", "tf32")
+    for precision in ("fp16", "bf16", "tf32", "fp8")
 )
 """Partial tiles on every axis, a single step of c, enough steps for every stage to be reused, and enough
 tiles for persistent blocks to compute several."""

@@ -11,23 +11,37 @@ import torch
 from torch.nn.functional import pad
 
 from kswatch.kernels.fused.cuda.tile import Tile
-from kswatch.kernels.reference import round_to_tf32
+from kswatch.kernels.reference import quantise, round_to_tf32
+
+BYTE_COLUMNS = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
+"""The column at each place of sixteen, as ldmatrix delivers bytes of X where n is innermost (`load_x`)."""
 
 
 def lay_out(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     """A flat tensor: for each i, group of j's, tile of rows and step of c, one contiguous piece.
 
     A block reads its pieces sequentially in units of 16 bytes, without bounds checks, since they are
-    padded with zeros.
+    padded with zeros. In fp8 the pieces hold quantised weights, and the scale of each row of K, in fp32,
+    follows after them: all as bytes.
 
     Args:
-        weights: Of shape (a, b, c, d), in the problem's storage type.
+        weights: Of shape (a, b, c, d), in the type that `prepare` takes.
         tile: Its rows, depth and neighbours give the size of a piece, its family the order within a piece.
     """
     if tile.precision == "tf32":
         weights = round_to_tf32(weights)
+    if tile.precision == "fp8":
+        elements, scales = quantise(weights)
+        pieces = _in_pieces(elements.view(torch.uint8), tile)
+        return torch.cat((pieces, scales.contiguous().view(torch.uint8).reshape(-1)))
+    return _in_pieces(weights, tile)
+
+
+def _in_pieces(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
     a, b, c, d = weights.shape
     padded = pad(weights, (0, -d % tile.neighbours, 0, -c % tile.depth, 0, -b % tile.rows))
+    if tile.in_fours:
+        padded = padded.unflatten(2, (-1, len(BYTE_COLUMNS)))[:, :, :, list(BYTE_COLUMNS)].flatten(2, 3)
     rows, columns, groups = (
         size // part
         for size, part in zip(padded.shape[1:], (tile.rows, tile.depth, tile.neighbours), strict=True)
@@ -48,12 +62,14 @@ WeightLayout = Callable[[torch.Tensor, Tile], torch.Tensor]
 
 
 def lay_out_at_once(weights: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """The same as `lay_out` in one launch; in two where the tile pads, and more in tf32, which is rounded.
+    """The same as `lay_out` in one launch; in two where the tile pads, and more in tf32 and fp8: they round.
 
     It reads each weight and its index (4 bytes; 8 where the tile pads), and writes each once.
     """
     if tile.precision == "tf32":
         weights = round_to_tf32(weights)
+    if tile.precision == "fp8":
+        return lay_out(weights, tile)
     size, indices = _order(
         tuple(weights.shape), replace(tile, precision="fp32"), weights.dtype, weights.device
     )
@@ -91,7 +107,9 @@ def _swizzled(pieces: torch.Tensor) -> torch.Tensor:
 
 
 def _fragments(pieces: torch.Tensor) -> torch.Tensor:
-    """Rows and columns in the order in which the lanes of a warp hold operand A of mma.m16n8k16 (k8 in tf32).
+    """Rows and columns in the order in which the lanes of a warp hold operand A of mma.m16n8k16.
+
+    In tf32 it is m16n8k8, in fp8 m16n8k32.
 
     Lane 4g + t holds the rows g, g + 8 and the columns t, t + 4, counted in 32-bit words, as four
     consecutive words (PTX ISA, "Matrix Fragments for mma.m16n8k16").

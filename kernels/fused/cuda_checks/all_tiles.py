@@ -25,7 +25,7 @@ from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Problem
 
 ROWS = 16
 COLUMNS = (16, 64, 96, 128, 256, 512, 1024, 2048)
-NEIGHBOURS = (1, 2, 3, 5, 8, 9, 16, 17)
+NEIGHBOURS = (1, 2, 3, 5, 8, 9, 16, 17, 32)
 BATCHES = (64, 401_408)
 """Sizes between which the candidates change: groups of j's, few blocks, which are split into parts, and
 enough of them for walkers. More rows only make more blocks."""

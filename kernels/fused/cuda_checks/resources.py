@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.artifacts.cache import cache_folder, replace_file
 from kswatch.kernels.fused.cuda.compile import Cubin, cubin
@@ -26,7 +27,7 @@ from kswatch.kernels.fused.cuda.tile_candidates import choose, hopper_tiles
 from kswatch.kernels.fused.cuda_chain.candidates import choose as choose_chain
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, USUAL_PRECISIONS, Precision, Problem
+from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Precision, Problem
 
 ARCHITECTURES = (75, 80, 90)
 """Turing uses only CUDA cores, Ampere mma.sync, Hopper also wgmma."""
@@ -34,7 +35,7 @@ KINDS: tuple[tuple[Pattern, int, tuple[Precision, ...]], ...] = (
     (Pattern(1, 128, 128, 3), 25_088, PRECISIONS),  # fp64 and complex64 on the CUDA cores
     (Pattern(6, 64, 64, 16), 25_088, ("fp32", "fp16")),  # fp32 on the CUDA cores, eight j's together
     (Pattern(1, 512, 512, 1), 25_088, ("fp16", "tf32")),
-    (Pattern(1, 256, 1024, 1), 16, USUAL_PRECISIONS),  # in parts
+    (Pattern(1, 256, 1024, 1), 16, SUITE_PRECISIONS),  # in parts
     (Pattern(1, 512, 4096, 1), 25_088, ("fp32",)),  # on the CUDA cores of sm_75 sums in blocks
 )
 PROBLEMS = tuple(

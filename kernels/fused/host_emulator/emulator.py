@@ -21,6 +21,7 @@ from kswatch.kernels.fused.artifacts.host_compiler import find_compiler
 from kswatch.kernels.fused.artifacts.sources import source_files
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_FOLDER
 from kswatch.kernels.fused.cuda.tile import KernelUnit
+from kswatch.kernels.problem import ELEMENT_BYTES
 
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Werror")
 FOLDER = Path(__file__).parent / "source"
@@ -49,6 +50,8 @@ def build(tile: KernelUnit, folder: Path = CUDA_FOLDER) -> Path:
         Defect: the source does not compile.
     """
     unit = tile.source.replace("fused.cu", "host_run.cpp").replace("chain.cu", "host_run.cpp")
+    if ELEMENT_BYTES[tile.precision] == 1:
+        unit = f"#define KS_GRAIN 1\n{unit}"
     sources = source_files(folder, "fused.cu", "chain.cu", "*.cuh") + source_files(FOLDER, "host_*")
     sources = [path for path in sources if not path.name.startswith("hopper")]  # wgmma is not emulated
     key = hashlib.sha256(b"\0".join([unit.encode(), *(path.read_bytes() for path in sources)]))

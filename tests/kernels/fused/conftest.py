@@ -16,7 +16,7 @@ from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS, Tile
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.host_emulator import emulator as host
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import OUTPUT_DTYPES
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness, check, make_operands, reference
 
@@ -60,7 +60,7 @@ def make_bias(problem: Problem) -> torch.Tensor:
     """A random value for each feature of Y."""
     generator = torch.Generator().manual_seed(2)
     drawn = torch.randn(problem.pattern.rows, generator=generator)
-    return drawn.to(STORAGE_DTYPES[problem.precision])
+    return drawn.to(OUTPUT_DTYPES[problem.precision])
 
 
 def launch_on_host(
@@ -74,7 +74,7 @@ def launch_on_host(
 ) -> torch.Tensor:
     """The Y of the emulated launches, including the second pass where the tile has one."""
     library = host.build(tile, folder)
-    y = torch.full(problem.output_shape, torch.nan, dtype=STORAGE_DTYPES[problem.precision])
+    y = torch.full(problem.output_shape, torch.nan, dtype=OUTPUT_DTYPES[problem.precision])
     parted = tile.parts > 1
     sum_dtype = y.dtype if tile.sum_bytes > 4 else torch.float32
     sums = torch.full((tile.parts, *problem.output_shape), torch.nan, dtype=sum_dtype) if parted else y

@@ -17,7 +17,7 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import OUTPUT_DTYPES, WIDE_RANGE
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import Correctness, check, make_operands, reference
 from tests.kernels.ptx import tensor_maps
@@ -143,7 +143,8 @@ def compute(
     options = options or Options()
     gpu = InterpretedGpu(architecture, options, folder)
     weights, x = make_operands(problem, CPU, seed=options.seed)
-    dtype = STORAGE_DTYPES[problem.precision]
+    x = x.float().to(WIDE_RANGE) if tile.wide_range else x
+    dtype = OUTPUT_DTYPES[problem.precision]
     bias = torch.randn(problem.pattern.rows).to(dtype) if with_bias else None
     x = aligned(x, x_shift)
     y = aligned(torch.full(problem.output_shape, torch.nan, dtype=dtype), y_shift)

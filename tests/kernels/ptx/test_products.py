@@ -57,12 +57,12 @@ def warpgroup_pairs() -> list[tuple[Problem, Tile]]:
 
 
 def small_pairs() -> list[tuple[Problem, Tile]]:
-    """Six: each precision in each layout that it has, of different sizes, and each precision again."""
+    """Seven: each precision in each layout that it has, of different sizes, and some precisions again."""
     small = [pair for pair in warpgroup_pairs() if pair[0].batch == 72 and pair[1].family == "warpgroups"]
     chosen: dict[tuple[object, ...], tuple[Problem, Tile]] = {}
     for problem, tile in small:
         chosen.setdefault((problem.precision, problem.layout, tile.batch), (problem, tile))
-    return list(chosen.values())[:6]
+    return list(chosen.values())[:7]
 
 
 def name_of(case: object) -> str:
@@ -85,7 +85,7 @@ def test_the_fast_run_covers_each_family_precision_and_layout():
     assert covered == every
     assert {trial.kind for trial in SMALL_TRIALS} == set(KINDS)
     assert {pair[1].family for pair in warpgroup_pairs()} | set(TRIED_FAMILIES) == set(FAMILIES)
-    assert len(SMALL_PAIRS) == 6
+    assert len(SMALL_PAIRS) == 7
 
 
 @pytest.mark.parametrize("trial", SMALL_TRIALS, ids=name_of)
@@ -96,6 +96,13 @@ def test_a_trial_is_right_and_every_access_is_clean(compiled, trial):
 @pytest.mark.parametrize(("problem", "tile"), SMALL_PAIRS, ids=name_of)
 def test_a_warpgroup_product_is_right_and_every_access_is_clean(compiled, problem, tile):
     assert compute(problem, tile, with_bias=False).faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_x_of_fp8_in_e5m2_is_right_and_every_access_is_clean(layout):
+    found = next(trial for trial in trials("tensor_cores", "fp8", H200) if trial.problem.layout == layout)
+    assert compute(found.problem, replace(found.tile, wide_range=True)).faults == []
 
 
 SHIFTED = Problem(Pattern(2, 24, 40, 1), 40, "fp16", "batch_first")

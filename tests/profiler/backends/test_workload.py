@@ -1,12 +1,15 @@
 """Workloads on the CPU: rotation, unwritten outputs, operands that must not change."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.fused.cpu_twin import twin
 from kswatch.kernels.implementation import Implementation
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import Problem
+from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.profiler.backends.workload import TorchWorkload
 
 PROBLEM = Problem(Pattern(2, 8, 16, 3), 32, "fp32", "batch_last")
@@ -79,3 +82,35 @@ def test_closing_a_workload_restores_the_arithmetic_settings():
     before = (torch.get_float32_matmul_precision(), torch.is_inference_mode_enabled())
     TorchWorkload(PROBLEM, torch.device("cpu"), seed=3).close()
     assert (torch.get_float32_matmul_precision(), torch.is_inference_mode_enabled()) == before
+
+
+@pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_timed_launches_in_fp8_are_checked_by_changed_elements(layout):
+    """Also where an output of an earlier launch comes again: its input has another element of e4m3 since."""
+    workload = TorchWorkload(replace(PROBLEM, precision="fp8", layout=layout), torch.device("cpu"), seed=3)
+
+    class Stale(Implementation):
+        name = "stale"
+        unsupported = staticmethod(lambda problem, device: None)
+
+        def prepare(self, problem, weights):
+            product, kept = implementation("fused").prepare(problem, weights), []
+
+            def stale(x, empty=torch.empty):
+                kept[:] = kept or [product(x, empty=empty)]
+                return kept[0].clone()
+
+            return stale
+
+    try:
+        for tried, right in ((implementation("fused"), True), (Stale(), False)):
+            launchable = workload.prepare(tried)
+            assert workload.check(launchable, None).ok
+            for turn in range(8):
+                launchable.before(turn)
+                launchable.launch(turn)
+                launchable.after(turn)
+            assert workload.check(launchable, None).ok == right
+    finally:
+        workload.close()

@@ -93,7 +93,7 @@ def test_an_incorrect_result_exits_1_after_everything_was_recorded(run_command, 
         (["profile", "--resume", "²"], "number of a run"),
         (["profile", "--resume", "9" * 30], "number of a run"),
         (["profile", "--resume", "99"], "no run 99"),
-        (["profile", "smoke", "--precision", "fp8"], "fp32, tf32, bf16, fp16"),
+        (["profile", "smoke", "--precision", "fp4"], "fp32, tf32, bf16, fp16"),
         (["compare", "1", "2"], "no run 1"),
     ],
 )

@@ -27,6 +27,13 @@ def test_the_floor_is_the_longer_of_bytes_and_flops_plus_an_empty_launch():
     assert roofline.fastest_ms("fp32", 5 * 10**13) == pytest.approx(1000.0)
 
 
+def test_fp8_is_implausible_only_under_twice_the_rate_of_16_bits():
+    problem = Problem(Pattern(1, 4096, 4096, 1), 25_088, "fp8", "batch_first")
+    assert datasheet(H200).flops_per_s("fp8") == 2 * datasheet(H200).flops_per_s("fp16")
+    half = Problem(problem.pattern, problem.batch, "fp16", problem.layout)
+    assert implausible_below_ms(problem, H200) == pytest.approx(implausible_below_ms(half, H200) / 2)
+
+
 def test_a_disturbed_canary_does_not_raise_the_floor():
     calm = Roofline.from_canaries([canary("copy", 4e12), canary("gemm", 8e14)])
     disturbed = Roofline.from_canaries(

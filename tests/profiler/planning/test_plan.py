@@ -64,7 +64,7 @@ def test_stored_filters_plan_the_same_cells_again():
     [
         Filters(),
         Filters(pattern=("6,64,64",)),
-        Filters(pattern=("6,64,64,1",), precision=("fp8",)),
+        Filters(pattern=("6,64,64,1",), precision=("fp4",)),
         Filters(pattern=("6,64,64,1",), layout=("batch_middle",)),
         Filters(pattern=("6,64,64,1",), implementation=("cublas",)),
         Filters(pattern=("6,64,64,1",), batch=(0,)),

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from kswatch.errors import UsageError
+from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning import suites
+from kswatch.profiler.subjects.problems import ModelForward
 
 
 def test_the_papers_rule_gives_750_patterns_in_three_families():
@@ -33,10 +35,28 @@ def test_the_nightly_sample_contains_each_family_and_size_in_proportion():
 
 @pytest.mark.parametrize(
     ("name", "problems"),
-    [("paper", 3000), ("nightly", 960), ("small_batch", 480), ("vit_s16", 48), ("gpt2_medium", 96)],
+    [
+        ("paper", 3000),
+        ("nightly", 960),
+        ("small_batch", 480),
+        ("vit_s16", 48),
+        ("gpt2_medium", 96),
+        ("fp8", 20),
+    ],
 )
 def test_each_suite_has_the_stated_number_of_problems(name, problems):
     assert len(set(suites.find(name).problems())) == problems
+
+
+def test_no_other_suite_has_fp8_which_layers_and_models_refuse():
+    others = [suite for suite in suites.SUITES if suite.name != "fp8"]
+    kinds = {one.precision for suite in others for one in (*suite.problems(), *suite.problems_on("cpu"))}
+    assert kinds == {"fp32", "tf32", "bf16", "fp16"}
+    assert {one.precision for one in suites.find("fp8").problems()} == {"fp8"}
+    with pytest.raises(UsageError, match="no layer is measured in precision 'fp8'; choose from fp32, tf32"):
+        LayerShape(64, 64, 8, "fp8")
+    with pytest.raises(UsageError, match="no model is measured in precision 'fp8'"):
+        ModelForward("vit_s16", 197, 1, "fp8")
 
 
 def test_the_chains_of_gpt2_medium_multiply_to_1024_by_4096():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kswatch.db.records import DENSE_LAYER, REFERENCES
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.families.base import LayerShape
-from kswatch.kernels.problem import USUAL_PRECISIONS
 from kswatch.profiler.planning.plan import Filters, plan_suite
 from kswatch.profiler.planning.suites import SUITES
 from kswatch.profiler.planning.transform_suite import BATCHES, LENGTHS, transform_cells
@@ -51,7 +51,7 @@ def test_the_dense_matrix_comes_first_since_others_are_paired_with_it() -> None:
 def test_no_other_suite_has_a_new_precision_or_a_transform(suite) -> None:
     for kind in ("cpu", "cuda"):
         plan = plan_suite(suite.name, device_kind=kind)
-        assert {one.precision for one in plan.problems} <= set(USUAL_PRECISIONS)
+        assert {one.precision for one in plan.problems} <= set(SUITE_PRECISIONS)
         cells = {name for problem in plan.structured for name in plan.names_of(problem)}
         assert not any(name.startswith(("fft", "dct", "hadamard")) for name in cells)
 

@@ -134,6 +134,12 @@ def measured_cells(board: str, problem, *names: str):
     return measure_problem(problem, cells, devices.find(board), QUICK, backend=backend)
 
 
+def test_boards_before_ada_have_no_fp8():
+    problem = Problem(Pattern(1, 64, 64, 2), 64, "fp8", "batch_first")
+    assert SimulatedBackend(parse("sim:h200")).unsupported(problem) is None
+    assert "8.9 (Ada)" in SimulatedBackend(parse("sim:a100")).unsupported(problem)
+
+
 def test_a_model_has_its_share_of_linear_layers_and_a_layer_its_memory():
     dense, chain = measured_cells("sim:h200", ModelForward("vit_s16", 196, 8), "dense/fair", "ks/fused")
     shares = [record.counters[0].value for record in (dense, chain)]

@@ -11,6 +11,7 @@
 #include "twin_chain.hpp"
 #include "twin_speed.hpp"
 #include "twin_strassen.hpp"
+#include "twin_widen.hpp"
 
 namespace {
 
@@ -51,6 +52,12 @@ EXPORTED double kswatch_twin_speed(int32_t precision, int32_t rows, int32_t vect
 // Multiplies and adds in the registers of each thread; returns the number of operations.
 EXPORTED double kswatch_twin_peak(int64_t steps, int32_t threads) {
   return multiply_in_registers(steps, threads);
+}
+
+// Numbers of eight bits, e4m3 or e5m2, as bf16.
+EXPORTED void kswatch_twin_widen(const uint8_t* from, uint16_t* to, int64_t count, int32_t format,
+                                 int32_t threads) {
+  (format == kE4m3 ? widen<kE4m3> : widen<kE5m2>)(from, to, count, threads);
 }
 
 // A plan for any batch; null if there is not enough memory.

@@ -5,13 +5,14 @@
 
 namespace ks {
 
-/// Copies one vector, or zeros; a single 16-bit element is too small for an asynchronous copy.
+/// Copies one vector, or zeros; one or two bytes are too small for an asynchronous copy.
 template <int BYTES, class E>
 KS_DEVICE void copy(E* to, const E* from, bool valid) {
   if constexpr (BYTES >= 4) {
     copy_async<BYTES>(to, from, valid);
   } else {
-    store_shared<E>(to, valid ? load_global<E>(from) : E{});
+    using Few = Vector<E, BYTES / sizeof(E)>;
+    store_shared<Few>(to, valid ? load_global<Few>(from) : Few{});
   }
 }
 

@@ -120,6 +120,11 @@ KS_DEVICE uint32_t round_to_tf32(uint32_t bits) {
 #endif
 }
 
+/// Four of the eight bytes of (low, high), each by its number in one hexadecimal digit, the first one last.
+KS_DEVICE uint32_t choose_bytes(uint32_t low, uint32_t high, uint32_t numbers) {
+  return __byte_perm(low, high, numbers);
+}
+
 // ---- warp instructions -----------------------------------------------------------------------
 
 /// Loads four 8×8 matrices of 16-bit elements: lane 8q + r gives the address of row r (16 bytes) of matrix
@@ -152,6 +157,14 @@ KS_DEVICE void mma_brain(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, u
 /// The same with A 16×8 and B 8×8 in tf32 (PTX, mma.m16n8k8).
 KS_DEVICE void mma_tf32(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   KS_MMA("m16n8k8.row.col.f32.tf32.tf32.f32");
+}
+
+/// The same with A 16×32 and B 32×8 in fp8, from sm_89 on (PTX, mma.m16n8k32).
+KS_DEVICE void mma_e4m3(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  KS_MMA("m16n8k32.row.col.f32.e4m3.e4m3.f32");
+}
+KS_DEVICE void mma_e4m3_by_e5m2(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  KS_MMA("m16n8k32.row.col.f32.e4m3.e5m2.f32");
 }
 
 }  // namespace ks

@@ -71,6 +71,7 @@ class Block {
       }
     }
     if constexpr (T::BLOCKED) sums.add_blocks();
+    apply_scales<T>(sums, g, at);
     add_bias<T>(sums, g, at);
     using Out = typename T::Output;
     const Y<T, Out> y{reinterpret_cast<Out*>(shared_memory() + T::Y_OFFSET_BYTES)};

@@ -14,7 +14,11 @@ class OnWarpgroups {
   static constexpr int SUMS = T::BN / 2;
   static constexpr int INSTRUCTIONS = T::BK * sizeof(typename T::Element) / hopper::DEPTH_BYTES;
 
+  /// fp8: tensor cores keep 14 bits of a sum, so each step of 128 columns is summed apart and promoted to fp32.
+  static constexpr bool PROMOTED = sizeof(typename T::Element) == 1;
+
   float sum[SUMS] = {};
+  float few[PROMOTED ? SUMS : 1] = {};
 
   KS_DEVICE static int row(int u) {
     return thread_index() / 128 * T::TM + hopper::sum_row(thread_index(), u);
@@ -25,22 +29,43 @@ class OnWarpgroups {
   KS_DEVICE void start(uint32_t w, uint32_t x) {
     constexpr bool BY_BATCH = T::LAYOUT == batch_last;
     w += thread_index() / 128 * (T::TM * hopper::SPAN_BYTES);
-    hopper::hold_sums(sum);
+    auto& sums = sums_of_step();
+    hopper::hold_sums(sums);
     hopper::fence_sums();
     KS_UNROLL
     for (int l = 0; l < INSTRUCTIONS; ++l) {
       const uint64_t a = hopper::descriptor(w + l * hopper::next_depth_bytes(true), 16, hopper::ATOM_BYTES);
       const uint64_t b = hopper::descriptor(x + l * hopper::next_depth_bytes(!BY_BATCH),
                                             T::BK * hopper::SPAN_BYTES, hopper::ATOM_BYTES);
-      hopper::multiply<BY_BATCH, T::BN>(sum, a, b, typename T::Element{});
+      hopper::multiply<BY_BATCH, T::BN>(sums, a, b, typename T::Element{});
     }
     hopper::commit_products();
   }
 
+  /// Waits until only the step that was started last may be under way; in fp8 until none is.
+  KS_DEVICE void advance() {
+    if constexpr (PROMOTED) {
+      hopper::wait_products<0>();
+      hopper::hold_sums(few);
+      KS_UNROLL
+      for (int u = 0; u < SUMS; ++u) sum[u] += few[u], few[u] = 0;
+    } else {
+      hopper::wait_products<1>();
+    }
+  }
+
   /// Waits until the sums include all steps that were started.
   KS_DEVICE void finish() {
+    if constexpr (PROMOTED) return;
     hopper::wait_products<0>();
     hopper::hold_sums(sum);
+  }
+
+  template <class F>
+  KS_DEVICE void scale_rows(F scale) {
+    const float upper = scale(0, row(0)), lower = scale(0, row(2));
+    KS_UNROLL
+    for (int u = 0; u < SUMS; ++u) sum[u] *= u / 2 % 2 ? lower : upper;
   }
 
   template <class F>
@@ -55,6 +80,15 @@ class OnWarpgroups {
     KS_UNROLL
     for (int u = 0; u < SUMS; u += 2) {
       y.put_pair(0, row(u), hopper::sum_column(thread_index(), u), sum[u], sum[u + 1]);
+    }
+  }
+
+ private:
+  KS_DEVICE auto& sums_of_step() {
+    if constexpr (PROMOTED) {
+      return few;
+    } else {
+      return sum;
     }
   }
 };
@@ -119,7 +153,6 @@ class Asking {
 
 template <class T>
 KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Arguments& g) {
-  using E = typename T::Element;
   __shared__ uint64_t counters[T::STAGES];
   const Place at = place_of<T>(g, block_index());
   const Asking<T> asking(map, g, at, counters);
@@ -132,15 +165,17 @@ KS_DEVICE void product_by_warpgroups(const hopper::TensorMap* map, const Argumen
   for (int step = 0; step < steps; ++step) {
     asking.wait(step);
     sums.start(asking.w_at(step), asking.x_at(step));
-    hopper::wait_products<1>();
+    sums.advance();
     barrier();  // no thread reads the previous step's stage any more
     const int ahead = step - 1 + T::STAGES;
     if (asks && step > 0 && ahead < steps) asking.issue(ahead);
   }
   sums.finish();
+  apply_scales<T>(sums, g, at);
   add_bias<T>(sums, g, at);
   barrier();  // Y takes over the memory of the stages
-  const Y<T, E> y{reinterpret_cast<E*>(shared_memory())};
+  using Out = typename T::Output;
+  const Y<T, Out> y{reinterpret_cast<Out*>(shared_memory())};
   sums.store(y);
   barrier();  // Y is complete
   scatter<T>(y, g, at);

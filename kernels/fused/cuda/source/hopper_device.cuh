@@ -137,4 +137,11 @@ KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, float) {
   KS_MULTIPLY_BY_N("k8.f32.tf32.tf32", "")
 }
 
+/// In fp8, whose rows are along K in both operands.
+template <bool BY_BATCH, int N>
+KS_DEVICE void multiply(float (&sums)[N / 2], uint64_t a, uint64_t b, Eighth) {
+  static_assert(!BY_BATCH, "fp8 takes operands along K alone");
+  KS_MULTIPLY_BY_N("k32.f32.e4m3.e4m3", "")
+}
+
 }  // namespace ks::hopper

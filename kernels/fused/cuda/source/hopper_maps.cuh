@@ -15,7 +15,7 @@ namespace ks::hopper {
 
 constexpr int SPAN_BYTES = 128;               // a row of a tile in shared memory
 constexpr int ATOM_BYTES = 8 * SPAN_BYTES;    // the period of the swizzle and alignment of tiles
-constexpr int DEPTH_BYTES = 32;               // columns of K in one instruction: 16, or 8 in tf32
+constexpr int DEPTH_BYTES = 32;               // columns of K in one instruction: 16, 8 in tf32, 32 in fp8
 
 /// A matrix descriptor with the 128-byte swizzle. `leading` is the distance between chunks of SPAN_BYTES if
 /// rows are not along K, and is ignored otherwise; `stride` is the distance between groups of eight rows.

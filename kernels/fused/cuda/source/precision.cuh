@@ -7,6 +7,7 @@ namespace ks {
 
 struct Half { uint16_t bits; };
 struct Brain { uint16_t bits; };
+struct Eighth { uint8_t bits; };  // e4m3 or e5m2, which only the tensor cores read
 
 KS_DEVICE float to_float(float value) { return value; }
 KS_DEVICE float to_float(Half value) { return half_to_float(value.bits); }
@@ -74,16 +75,19 @@ KS_DEVICE Parts split(uint32_t bits) {
 /// The differences between precisions: the storage, the tensor-core instruction, the rounding of X.
 ///
 /// SPLIT: an element is split into two parts for the tensor cores; their products are added in fp32.
+/// SCALED: each row of K has a scale, by which its sums are multiplied; Y and the bias are of type Output.
 struct fp32 {
   using Element = float;
-  static constexpr bool SPLIT = true;
+  using Output = float;
+  static constexpr bool SPLIT = true, SCALED = false;
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_tf32(sum, a, b0, b1);
   }
 };
 struct tf32 {
   using Element = float;
-  static constexpr bool SPLIT = false;
+  using Output = float;
+  static constexpr bool SPLIT = false, SCALED = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return round_to_tf32(bits); }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_tf32(sum, a, b0, b1);
@@ -91,7 +95,8 @@ struct tf32 {
 };
 struct fp16 {
   using Element = Half;
-  static constexpr bool SPLIT = false;
+  using Output = Half;
+  static constexpr bool SPLIT = false, SCALED = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_half(sum, a, b0, b1);
@@ -99,10 +104,27 @@ struct fp16 {
 };
 struct bf16 {
   using Element = Brain;
-  static constexpr bool SPLIT = false;
+  using Output = Brain;
+  static constexpr bool SPLIT = false, SCALED = false;
   KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
   KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     mma_brain(sum, a, b0, b1);
+  }
+};
+/// Weights in e4m3. Hopper's tensor cores keep only some 14 bits of sums of fp8.
+struct fp8 {
+  using Element = Eighth;
+  using Output = Brain;
+  static constexpr bool SPLIT = false, SCALED = true;
+  KS_DEVICE static uint32_t round(uint32_t bits) { return bits; }
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_e4m3(sum, a, b0, b1);
+  }
+};
+/// The same with X in e5m2.
+struct fp8_wide : fp8 {
+  KS_DEVICE static void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    mma_e4m3_by_e5m2(sum, a, b0, b1);
   }
 };
 

@@ -36,12 +36,37 @@ struct Y {
   KS_DEVICE void put_group(int j, int m, int n, Vector<O, COUNT> group) const {
     store_shared(at(j, m, n), group);
   }
+
+  /// Writes four neighbours in n, the first of them a multiple of four.
+  KS_DEVICE void put_four(int j, int m, int n, const float (&values)[4]) const {
+    Vector<O, 4> four;
+    KS_UNROLL
+    for (int u = 0; u < 4; ++u) from_float(values[u], four.at[u]);
+    if constexpr (T::LAYOUT == batch_last) {
+      store_shared(at(j, m, n), four);
+    } else {
+      KS_UNROLL
+      for (int u = 0; u < 4; ++u) store_shared(at(j, m, n + u), four.at[u]);
+    }
+  }
 };
+
+/// Multiplies each row by its scale, where the precision has scales.
+template <class T, class Sums>
+KS_DEVICE void apply_scales(Sums& sums, const Arguments& g, const Place& at) {
+  if constexpr (T::Precision::SCALED && !T::PARTED) {
+    const float* scales = row_scales<T>(g) + (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
+    sums.scale_rows([&](int j, int m) {
+      if (j >= at.js || m >= g.b - at.k0) return 0.0f;
+      return load_global<float>(scales + static_cast<long long>(m) * g.d + j);
+    });
+  }
+}
 
 /// Adds the bias of each row, if there is a bias.
 template <class T, class Sums>
 KS_DEVICE void add_bias(Sums& sums, const Arguments& g, const Place& at) {
-  using E = typename T::Element;
+  using E = typename T::Precision::Output;
   if (T::PARTED || g.bias == nullptr) return;
   const E* bias = static_cast<const E*>(g.bias) + (static_cast<long long>(at.i) * g.b + at.k0) * g.d + at.j0;
   sums.add_to_rows([&](int j, int m) {

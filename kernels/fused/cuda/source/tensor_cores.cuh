@@ -36,7 +36,9 @@ class OnTensorCores {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
       if (j0 + j >= js) return;
-      if constexpr (P::SPLIT) {
+      if constexpr (sizeof(E) == 1) {
+        multiply_and_promote(w, x, j);
+      } else if constexpr (P::SPLIT) {
         // Tensor cores truncate sums where fp32 rounds them, so only short sums are left to them.
         static_assert(T::BK <= 32, "sums are promoted to fp32 every 32 columns");
         Sums few = {};
@@ -53,6 +55,47 @@ class OnTensorCores {
   /// Adds value(j, m) to all sums of a row.
   template <class F>
   KS_DEVICE void add_to_rows(F value) {
+    change_rows(value, [](float& sum, float more) { sum += more; });
+  }
+
+  /// Multiplies all sums of a row by scale(j, m).
+  template <class F>
+  KS_DEVICE void scale_rows(F scale) {
+    change_rows(scale, [](float& sum, float by) { sum *= by; });
+  }
+
+  /// Writes the sums to a tile of Y or to an intermediate, two or four neighbours in n per access where n is
+  /// innermost.
+  template <class Target>
+  KS_DEVICE void store(const Target& y, int js) const {
+    KS_UNROLL
+    for (int j = 0; j < T::TJ; ++j) {
+      if (j0 + j >= js) return;
+      KS_UNROLL
+      for (int m = 0; m < T::TM / 16; ++m) {
+        const int row = m0 + m * 16 + lane / 4;
+        KS_UNROLL
+        for (int n = 0; n < T::TN / 8; n += T::FOURS ? 2 : 1) {
+          const float(&c)[4] = sum[j][m][n];
+          if constexpr (T::FOURS) {
+            const float(&odd)[4] = sum[j][m][n + 1];
+            const int column = n0 + n * 8 + lane % 4 * 4;
+            y.put_four(j0 + j, row, column, {c[0], odd[0], c[1], odd[1]});
+            y.put_four(j0 + j, row + 8, column, {c[2], odd[2], c[3], odd[3]});
+          } else {
+            const int column = n0 + n * 8 + lane % 4 * 2;
+            y.put_pair(j0 + j, row, column, c[0], c[1]);
+            y.put_pair(j0 + j, row + 8, column, c[2], c[3]);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  /// Calls change(sum, value(j, m)) for all sums of a row.
+  template <class F, class G>
+  KS_DEVICE void change_rows(F value, G change) {
     KS_UNROLL
     for (int j = 0; j < T::TJ; ++j) {
       KS_UNROLL
@@ -62,32 +105,12 @@ class OnTensorCores {
         KS_UNROLL
         for (int n = 0; n < T::TN / 8; ++n) {
           float(&c)[4] = sum[j][m][n];
-          c[0] += upper, c[1] += upper, c[2] += lower, c[3] += lower;
+          change(c[0], upper), change(c[1], upper), change(c[2], lower), change(c[3], lower);
         }
       }
     }
   }
 
-  /// Writes the sums to a tile of Y or to an intermediate, two neighbours in n per access where n is innermost.
-  template <class Target>
-  KS_DEVICE void store(const Target& y, int js) const {
-    KS_UNROLL
-    for (int j = 0; j < T::TJ; ++j) {
-      if (j0 + j >= js) return;
-      KS_UNROLL
-      for (int m = 0; m < T::TM / 16; ++m) {
-        KS_UNROLL
-        for (int n = 0; n < T::TN / 8; ++n) {
-          const float(&c)[4] = sum[j][m][n];
-          const int row = m0 + m * 16 + lane / 4, column = n0 + n * 8 + lane % 4 * 2;
-          y.put_pair(j0 + j, row, column, c[0], c[1]);
-          y.put_pair(j0 + j, row + 8, column, c[2], c[3]);
-        }
-      }
-    }
-  }
-
- private:
   KS_DEVICE static void promote(const Sums& few, Sums& all) {
     KS_UNROLL
     for (int m = 0; m < T::TM / 16; ++m) {
@@ -99,13 +122,44 @@ class OnTensorCores {
     }
   }
 
-  KS_DEVICE void multiply(Sums& sums, const E* w, const E* x, int j, int l) {
-    Words a[T::TM / 16];
+  /// Adds one step of j's sums in fp8, eight of each lane at a time, so that few registers hold short sums.
+  KS_DEVICE void multiply_and_promote(const E* w, const E* x, int j) {
+    static_assert(T::BK <= 128, "the tensor cores' sums of fp8 are promoted to fp32 every 128 columns");
+    constexpr int DEPTH = T::BK / L;
+    Words a[DEPTH][T::TM / 16];
+    KS_UNROLL
+    for (int l = 0; l < DEPTH; ++l) load_weights(a[l], w, j0 + j, l * L);
+    KS_UNROLL
+    for (int n = 0; n < T::TN; n += 16) {
+      uint32_t b[DEPTH][4];
+      KS_UNROLL
+      for (int l = 0; l < DEPTH; ++l) load_x(b[l], x + (j0 + j) * T::X_PLANE, l * L, n0 + n);
+      KS_UNROLL
+      for (int m = 0; m < T::TM / 16; ++m) {
+        KS_UNROLL
+        for (int half = 0; half < 2; ++half) {
+          float few[4] = {};
+          KS_UNROLL
+          for (int l = 0; l < DEPTH; ++l) P::mma(few, a[l][m].at, b[l][half * 2], b[l][half * 2 + 1]);
+          KS_UNROLL
+          for (int u = 0; u < 4; ++u) sum[j][m][n / 8 + half][u] += few[u];
+        }
+      }
+    }
+  }
+
+  /// A of one instruction for each sixteen rows: columns from l.
+  KS_DEVICE void load_weights(Words (&a)[T::TM / 16], const E* w, int j, int l) const {
     KS_UNROLL
     for (int m = 0; m < T::TM / 16; ++m) {
       const int fragment = (j * (T::BM / 16) + m0 / 16 + m) * (T::BK / L) + l / L;
       a[m] = load_shared<Words>(w + fragment * FRAGMENT + lane * T::UNIT);
     }
+  }
+
+  KS_DEVICE void multiply(Sums& sums, const E* w, const E* x, int j, int l) {
+    Words a[T::TM / 16];
+    load_weights(a, w, j, l);
     KS_UNROLL
     for (int n = 0; n < T::TN; n += 16) {
       uint32_t b[4];
@@ -145,6 +199,15 @@ class OnTensorCores {
       const E* first = x + (l + lane % 4) * T::X_PITCH + n + lane / 4;
       KS_UNROLL
       for (int u = 0; u < 4; ++u) b[u] = load_shared<uint32_t>(first + u % 2 * 4 * T::X_PITCH + u / 2 * 8);
+    } else if constexpr (T::FOURS) {
+      // Each pair of bytes is two neighbours in n of one l: the first instruction takes the even n, the second
+      // the odd ones, and a word holds the l's 2t, 2t + 1, 2t + 8, 2t + 9 of its sixteen.
+      uint32_t pairs[4];
+      load_matrices<true>(pairs, x + (l + lane) * T::X_PITCH + n);
+      KS_UNROLL
+      for (int u = 0; u < 4; ++u) {
+        b[u] = choose_bytes(pairs[u % 2 * 2], pairs[u % 2 * 2 + 1], u < 2 ? 0x6420 : 0x7531);
+      }
     } else {
       load_matrices<true>(b, x + (l + half * 8 + row) * T::X_PITCH + n + second * 8);
     }

@@ -47,7 +47,7 @@ struct Tile {
   using Precision = Precision_;
   using Element = typename Precision::Element;
   using Sum = typename SumOf<Element>::Type;
-  using Output = typename Either<PARTED_, Sum, Element>::Type;
+  using Output = typename Either<PARTED_, Sum, typename Precision::Output>::Type;
   static constexpr Family FAMILY = FAMILY_;
   static constexpr Layout LAYOUT = LAYOUT_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, J = J_, TM = TM_, TN = TN_, TJ = TJ_;
@@ -58,13 +58,14 @@ struct Tile {
   static constexpr int WORKERS = (BM / TM) * (BN / TN) * (J / TJ);
   static constexpr int THREADS = WORKERS * (FAMILY == cores ? 1 : FAMILY == tensor_cores ? 32 : 128);
   /// With up to 64 sums a thread needs at most 128 registers, so more blocks share a multiprocessor; RESIDENT,
-  /// and PARTED with more than 32 sums, need a few more.
+  /// PARTED with more than 32 sums, and fp8, which sm_90 converts to fp16 for mma.sync, need a few more.
   static constexpr int SUMS = BM * BN * J / THREADS;
   static constexpr bool TWO_SUMS = BLOCKED || (FAMILY == tensor_cores && Precision::SPLIT);
   static constexpr int SUM_REGISTERS = SUMS * (TWO_SUMS ? 2 : 1) * int(sizeof(Sum) / 4);
   static constexpr int BLOCK_STEPS = 512 / BK;
-  static constexpr bool CROWDED = RESIDENT || (PARTED && SUM_REGISTERS > 32);
-  static constexpr int REGISTERS = SUM_REGISTERS > 64 ? 256 : CROWDED ? 168 : 128;
+  static constexpr bool CROWDED = RESIDENT || sizeof(Element) == 1 || (PARTED && SUM_REGISTERS > 32);
+  static constexpr int MOST_SUMS = FAMILY == tensor_cores && sizeof(Element) == 1 ? 32 : 64;
+  static constexpr int REGISTERS = SUM_REGISTERS > MOST_SUMS ? 256 : CROWDED ? 168 : 128;
   static constexpr int BLOCKS = 65536 / (THREADS * REGISTERS);
 
   /// For a single j, tensor cores multiply X in its order [n][l]; every other variant needs n innermost,
@@ -76,16 +77,21 @@ struct Tile {
   /// odd number of 16-byte units between rows, or 8 words where tf32 fragments are read word by word.
   /// DIRECT rows are 64 bytes without padding; `swizzled` permutes their units.
   static constexpr bool BY_WORDS = FAMILY == tensor_cores && sizeof(Element) == 4 && !DIRECT;
-  static constexpr int X_PITCH = DIRECT ? BK : FAMILY == warpgroups ? BN : BN + (BY_WORDS ? 8 : UNIT);
+  static constexpr int ODD_UNITS = UNIT * (1 - BN / UNIT % 2);
+  static constexpr int X_PITCH = DIRECT ? BK : FAMILY == warpgroups ? BN : BN + (BY_WORDS ? 8 : ODD_UNITS);
   static constexpr int X_PLANE = BK * X_PITCH + UNIT * (J < 8 && !BY_WORDS ? 8 / J : 1);  // of one j
   static constexpr int RAW_PITCH = BK * J + UNIT;      // batch_first, before the transposition: [n][l][j]
   static constexpr int Y_UNIT = 16 / sizeof(Output);
   static constexpr bool WIDE_PAIRS = FAMILY == tensor_cores && LAYOUT == batch_last && sizeof(Output) == 4;
-  static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + (WIDE_PAIRS ? 8 : Y_UNIT);
   static constexpr int GROUP = UNIT < 4 ? UNIT : 4;  // neighbours that a thread of the CUDA cores accesses at once
+  /// Bytes of X with n innermost: a lane then holds the sums of four neighbours in n.
+  static constexpr bool FOURS = FAMILY == tensor_cores && sizeof(Element) == 1 && !DIRECT;
+  static constexpr int Y_GAP =
+      FOURS && LAYOUT == batch_last ? 16 * (1 - BN / 16 % 2) : WIDE_PAIRS ? 8 : Y_UNIT;
+  static constexpr int Y_PITCH = (LAYOUT == batch_last ? BN : BM) + Y_GAP;
   /// batch_first on CUDA cores: extra units after the group of rows of one thread.
   static constexpr int Y_COLUMNS = LAYOUT == batch_first && FAMILY == cores ? BN / TN : 0;
-  static constexpr int Y_SKEW = Y_UNIT * (Y_COLUMNS >= 8 ? 1 : Y_COLUMNS == 4 ? 2 : 0);
+  static constexpr int Y_SKEW = FOURS ? 8 : Y_UNIT * (Y_COLUMNS >= 8 ? 1 : Y_COLUMNS == 4 ? 2 : 0);
   static constexpr int Y_PLANE =  // batch_first: from one j to the next
       BN * Y_PITCH + BN / GROUP * Y_SKEW + (FAMILY == cores || J == 2 ? Y_UNIT : sizeof(Output));
 
@@ -122,6 +128,15 @@ struct Place {
   int js, ns;                // j's and batch entries of the block that exist, at most J and BN
   long long weights_offset;  // offset of the block's first weights, in elements
 };
+
+/// SCALED: the scale of the first row of K; they follow the weights, in the order of the features of Y.
+template <class T>
+KS_DEVICE const float* row_scales(const Arguments& g) {
+  using E = typename T::Element;
+  const long long matrices = static_cast<long long>(g.a) * tiles_in(g.d, T::J);
+  const long long pieces = matrices * tiles_in(g.b, T::BM) * tiles_in(g.c, T::BK);
+  return reinterpret_cast<const float*>(static_cast<const E*>(g.w) + pieces * T::W_ELEMENTS);
+}
 
 template <class T>
 KS_DEVICE unsigned batch_tiles(const Arguments& g) {

@@ -74,9 +74,9 @@ struct Fragments {
 };
 
 /// D = A B + C of 16 rows and 8 columns, from the fragments of 32 lanes (PTX ISA, "Matrix Fragments
-/// for mma.m16n8k16" and "mma.m16n8k8"): lane 4g + t holds the rows g and g + 8 of A, the column g of B, and
-/// the columns 2t and 2t + 1 of D.
-template <class Format>
+/// for mma.m16n8k16", "mma.m16n8k8" and "mma.m16n8k32"): lane 4g + t holds the rows g and g + 8 of A, the
+/// column g of B, and the columns 2t and 2t + 1 of D.
+template <class Format, class FormatB>
 void multiply_fragments(Lane (&lanes)[WARP]) {
   constexpr int PER_WORD = Format::PER_WORD, DEPTH = 8 * PER_WORD;
   float a[16][DEPTH], b[DEPTH][8];
@@ -87,7 +87,7 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
       for (int p = 0; p < PER_WORD; ++p) {
         const int depth = (t + word / 2 * 4) * PER_WORD + p;
         a[g + word % 2 * 8][depth] = Format::element(in.a[word], p);
-        if (word < 2) b[(t + word * 4) * PER_WORD + p][g] = Format::element(in.b[word], p);
+        if (word < 2) b[(t + word * 4) * PER_WORD + p][g] = FormatB::element(in.b[word], p);
       }
     }
   }
@@ -97,7 +97,7 @@ void multiply_fragments(Lane (&lanes)[WARP]) {
       const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
       double addends[DEPTH + 1] = {sum[i]};
       for (int depth = 0; depth < DEPTH; ++depth) addends[depth + 1] = double{a[row][depth]} * b[depth][column];
-      sum[i] = add_as_tensor_cores(addends);
+      sum[i] = add_as_tensor_cores<Format::SUM_BITS>(addends);
     }
   }
 }
@@ -121,10 +121,10 @@ void load_matrices(Lane (&lanes)[WARP]) {
   }
 }
 
-template <class Format>
+template <class Format, class FormatB = Format>
 void mma(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   const Fragments in{a, {b0, b1}};
-  running->join(multiply_fragments<Format>, &in, sum);
+  running->join(multiply_fragments<Format, FormatB>, &in, sum);
 }
 
 }  // namespace host
@@ -139,6 +139,12 @@ inline void mma_half(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint3
 }
 inline void mma_brain(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   host::mma<host::BrainPair>(sum, a, b0, b1);
+}
+inline void mma_e4m3(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  host::mma<host::Fp8Four<4>, host::Fp8Four<4>>(sum, a, b0, b1);
+}
+inline void mma_e4m3_by_e5m2(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  host::mma<host::Fp8Four<4>, host::Fp8Four<5>>(sum, a, b0, b1);
 }
 inline void mma_tf32(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   host::mma<host::Tf32Word>(sum, a, b0, b1);

@@ -37,13 +37,17 @@ class GlobalMemory {
   }
 };
 
-/// Shared memory that records, for every two bytes, the last writer and reader and the preceding barrier.
+#ifndef KS_GRAIN
+#define KS_GRAIN 2  // bytes of the smallest element
+#endif
+
+/// Shared memory that records, for every KS_GRAIN bytes, the last writer and reader and the preceding barrier.
 ///
 /// Two accesses of different threads to the same bytes without a barrier in between, at least one of them
 /// a write, are a race, whatever the order in which the threads run here.
 class SharedMemory {
   static constexpr int NOBODY = -1, SEVERAL = -2;
-  static constexpr size_t GRAIN = 2;
+  static constexpr size_t GRAIN = KS_GRAIN;
   struct Touch {
     int writer = NOBODY, reader = NOBODY;
     unsigned written = 0, read = 0;  // epochs, which count the barriers so far

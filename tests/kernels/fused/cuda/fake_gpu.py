@@ -23,7 +23,7 @@ from kswatch.kernels.fused.cuda.nvcc import PtxasReport
 from kswatch.kernels.fused.cuda.tile import SUM_THREADS
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile
 from kswatch.kernels.fused.host_emulator import emulator as host
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES
 
 PLAIN_SHARED_BYTES = 48 * 1024
 
@@ -105,15 +105,17 @@ class Function:
         """Global memory that the arguments name, as long as the problem has it."""
         x, w, bias, y, batch, a, b, c, d, parts, _ = struct.unpack(FORMAT, packed)
         tile, size = self.tile, STORAGE_DTYPES[self.tile.precision].itemsize
+        y_size = OUTPUT_DTYPES[self.tile.precision].itemsize
+        scale_bytes = 4 * a * b * d if tile.precision == "fp8" else 0
         sums = 4 * parts * batch * a * b * d
         bytes_ = {
             x: size * batch * a * c * d,
-            w: weight_bytes(tile, a, b, c, d),
-            bias: size * a * b * d,
+            w: weight_bytes(tile, a, b, c, d) + scale_bytes,
+            bias: y_size * a * b * d,
         }
         if self.second_pass:
             bytes_[x] = sums
-        y_bytes = sums if parts > 1 and not self.second_pass else size * batch * a * b * d
+        y_bytes = sums if parts > 1 and not self.second_pass else y_size * batch * a * b * d
         return [Memory(*pair) for pair in (*bytes_.items(), (y, y_bytes)) if pair[0]]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import candidates, choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out, lay_out_at_once
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import PRECISIONS, Problem
+from kswatch.kernels.problem import Problem
 
 
 def first_tile(problem, architecture=90):
@@ -23,7 +24,7 @@ def numbered(problem):
     return count.reshape(problem.pattern.as_tuple())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)  # fp8 has scales, too: host_emulator/test_fp8.py
 @pytest.mark.parametrize("layout", ["batch_first", "batch_last"])
 def test_every_weight_appears_once_and_the_rest_is_zero(precision, layout):
     problem = Problem(Pattern(1, 10, 12, 2), 64, precision, layout)
@@ -63,7 +64,7 @@ def test_tf32_weights_are_rounded_in_the_layout():
     assert set(laid_out.unique().tolist()) <= {0.0, 1 + 2.0**-10}
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)
 @pytest.mark.parametrize(
     "pattern", [(1, 10, 12, 2), (2, 128, 64, 3), (1, 64, 64, 16), (1, 256, 192, 1)], ids=str
 )

@@ -31,8 +31,7 @@ def chosen_tiles(architecture, patterns, batches):
         Problem(Pattern(*pattern), batch, precision, layout) for pattern, batch, precision, layout in kinds
     )
     gpu = GpuProperties(architecture)
-    supported = (problem for problem in problems if architecture >= 80 or problem.precision != "tf32")
-    return sorted({choose(problem, gpu) for problem in supported}, key=repr)
+    return sorted({choose(problem, gpu) for problem in problems if gpu.supports(problem)}, key=repr)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ GAINS = {
     "tensor cores": set(ladder.PROBLEMS[:8]),  # all but fp32 with 64 columns
     "parts of c": {ladder.PROBLEMS[6]},  # too few blocks at batch 16
     "walkers": {ladder.PROBLEMS[4]},  # sixteen j's in batch_first
-    "wgmma, TMA": {ladder.PROBLEMS[1], ladder.PROBLEMS[2]},  # large b and c
+    "wgmma, TMA": {ladder.PROBLEMS[1], ladder.PROBLEMS[2], ladder.PROBLEMS[9]},  # large b and c
     "persistent": {ladder.PROBLEMS[1], ladder.PROBLEMS[2]},
 }
 """The problems that each version was made for: there it is predicted to beat the version before it."""
@@ -71,7 +71,7 @@ def test_each_version_gains_on_the_problems_that_it_was_made_for():
         ("MULTIPLY_ADDS", dict.fromkeys(estimate.MULTIPLY_ADDS, 16), "tensor cores"),
         ("LAUNCH_CYCLES", 3e6, "parts of c"),
         ("L2_BYTES", 4e6, "walkers"),
-        ("WARPGROUP_GAIN", 0.5, "wgmma, TMA"),
+        ("WARPGROUP_GAIN", 0.25, "wgmma, TMA"),
         ("WARPGROUP_GAIN", 0.5, "persistent"),
     ],
 )

@@ -16,7 +16,7 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import ceil_div
 from kswatch.kernels.fused.cuda.tile_candidates import warpgroup_tiles
 from kswatch.kernels.fused.cuda_checks import trust
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import OUTPUT_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, Problem
 from kswatch.kernels.reference import make_operands, reference
@@ -73,7 +73,7 @@ def test_persistent_blocks_are_checked_with_several_tiles_each():
     ]
     persistent = [(problem, tile) for problem, tile in pairs if tile.family == "persistent"]
     kinds = {(p.precision, p.layout) for p, t in persistent if t.walkers == 66 and tiles_of(p, t) > 2 * 66}
-    assert kinds == {(p.precision, p.layout) for p, _ in pairs}
+    assert kinds == {(p.precision, p.layout) for p, _ in pairs if p.precision != "fp8"}
     assert all("persistent" in trust_record.tile_group(tile) for _, tile in persistent)
 
 
@@ -83,7 +83,7 @@ def tiles_of(problem, tile):
 
 def computed(problem, weights, bias, tile):
     """A stand-in for `launch.prepare_unchecked` that multiplies with the reference."""
-    dtype = STORAGE_DTYPES[problem.precision]
+    dtype = OUTPUT_DTYPES[problem.precision]
     return lambda x, empty: reference(problem, weights, x).to(dtype)
 
 

@@ -13,6 +13,7 @@ from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER as CUDA_SOURCES
 from kswatch.kernels.fused.cuda.tile_candidates import choose
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.host_emulator import emulator as host
+from kswatch.kernels.implementation import OUTPUT_DTYPES, STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import make_operands
@@ -25,19 +26,21 @@ KINDS = [
     ("fp16", "batch_last", 128, 1),
     ("fp16", "batch_first", 128, 1),
     ("fp32", "batch_first", 64, 4),
+    ("fp8", "batch_first", 128, 4),
 ]
 MORE = [("fp16", "batch_first", 128, 4), ("fp32", "batch_last", 64, 1)]
 MORE += [("tf32", "batch_last", 128, 1), ("tf32", "batch_first", 128, 1), ("tf32", "batch_first", 128, 16)]
 MORE += [("fp16", "batch_first", 128, d) for d in (2, 8, 16)]
 MORE += [("fp32", "batch_first", 64, d) for d in (1, 2, 16)]
 MORE += [("fp64", "batch_last", 64, 1), ("fp64", "batch_first", 64, 1), ("complex64", "batch_first", 64, 2)]
+MORE += [("fp8", "batch_last", 1024, 1), *(("fp8", "batch_first", 128, d) for d in (2, 8, 16))]
 
 
 def traffic(problem, tile, folder=CUDA_SOURCES):
     """For one block and each kind of access, the passes through the banks over the minimum."""
     weights, _ = make_operands(problem, "cpu", seed=1)
-    x, y = torch.zeros(problem.input_shape), torch.empty(problem.output_shape)
-    x, y = x.to(weights.dtype), y.to(weights.dtype)
+    x = torch.zeros(problem.input_shape).to(STORAGE_DTYPES[problem.precision])
+    y = torch.empty(problem.output_shape, dtype=OUTPUT_DTYPES[problem.precision])
     laid_out = lay_out(weights, tile)
     numbers = pack_numbers(problem, tile)
     packed = pack_arguments(x.data_ptr(), laid_out.data_ptr(), 0, y.data_ptr(), numbers)

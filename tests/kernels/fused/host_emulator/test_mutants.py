@@ -28,6 +28,9 @@ COMPLEX = Problem(Pattern(1, 20, 40, 3), 37, "complex64", "batch_first")
 DOUBLE = Problem(Pattern(2, 20, 40, 1), 37, "fp64", "batch_last")
 SPLIT = Problem(Pattern(1, 16, 1024, 1), 32, "fp32", "batch_last")
 
+BYTES = Problem(Pattern(1, 20, 700, 1), 37, "fp8", "batch_last")
+TURNED_BYTES = Problem(Pattern(1, 20, 40, 3), 37, "fp8", "batch_first")
+
 WRONG = "relative error"
 MISSING = "NaN"
 
@@ -75,7 +78,9 @@ MUTANTS = {
         "copy.cuh", "g.batch + along + n;", "g.batch + along + n + 1;", WORDS, "misaligned"
     ),
     "halves of B exchanged": Mutant("tensor_cores.cuh", "half * 8", "(1 - half) * 8", LAST, WRONG),
-    "rows of B not transposed": Mutant("tensor_cores.cuh", "matrices<true>", "matrices<false>", LAST, WRONG),
+    "rows of B not transposed": Mutant(
+        "tensor_cores.cuh", "matrices<true>(b", "matrices<false>(b", LAST, WRONG
+    ),
     "words of B exchanged": Mutant("tensor_cores.cuh", "u % 2 * 4", "u / 2 * 4", WORDS, WRONG),
     "rows of D exchanged": Mutant(
         "tensor_cores.cuh", "row + 8, column, c[2]", "row + 8, column, c[0]", WORDS, WRONG
@@ -98,6 +103,34 @@ MUTANTS = {
         "tensor_cores.cuh", "P::mma(sums, small, first.big, second.big);", "", SPLIT, WRONG
     ),
     "sums not promoted": Mutant("tensor_cores.cuh", "multiply(few, w", "multiply(sum[j], w", SPLIT, WRONG),
+    "sums of fp8 not promoted": Mutant(
+        "tensor_cores.cuh",
+        "P::mma(few, a[l]",
+        "P::mma(sum[j][m][n / 8 + half], a[l]",
+        replace(BYTES, pattern=Pattern(1, 16, 32_768, 1)),
+        WRONG,
+    ),
+    "odd and even batch entries exchanged": Mutant(
+        "tensor_cores.cuh", "0x6420 : 0x7531", "0x7531 : 0x6420", TURNED_BYTES, WRONG
+    ),
+    "halves of sixteen bytes exchanged": Mutant(
+        "tensor_cores.cuh",
+        "pairs[u % 2 * 2], pairs[u % 2 * 2 + 1]",
+        "pairs[u % 2 * 2 + 1], pairs[u % 2 * 2]",
+        BYTES,
+        WRONG,
+    ),
+    "neighbours of four exchanged": Mutant(
+        "tensor_cores.cuh", "{c[0], odd[0], c[1], odd[1]}", "{c[0], c[1], odd[0], odd[1]}", BYTES, WRONG
+    ),
+    "sums not scaled": Mutant("fused.cu", "apply_scales<T>(sums, g, at);", "", BYTES, WRONG),
+    "parts not scaled": Mutant("sum_parts.cuh", "sum *= load", "load", BYTES, WRONG, "parts"),
+    "scales past the rows": Mutant(
+        "store.cuh", "j >= at.js || m >= g.b - at.k0", "j >= at.js", BYTES, "read outside"
+    ),
+    "two bytes copied as one": Mutant(
+        "copy.cuh", "BYTES / sizeof(E)>", "1>", replace(BYTES, batch=38), MISSING
+    ),
     "the bias of the next row": Mutant(
         "store.cuh",
         "bias + static_cast<long long>(m) *",

@@ -14,7 +14,7 @@ import torch
 from kswatch.kernels import reference
 from kswatch.kernels.fused.cuda import driver, launch
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.implementation import STORAGE_DTYPES
+from kswatch.kernels.implementation import STORAGE_DTYPES, WEIGHT_DTYPES
 
 FILLED_BATCH = 4096
 """The largest batch that is computed; the problems of the ladder would take minutes."""
@@ -53,8 +53,9 @@ class Event:
 def make_operands(problem, device, seed):
     if problem.batch <= FILLED_BATCH:
         return real_operands(problem, device, seed)
-    dtype = STORAGE_DTYPES[problem.precision]
-    return torch.empty(problem.pattern.as_tuple(), dtype=dtype), torch.empty(problem.input_shape, dtype=dtype)
+    w_dtype, x_dtype = WEIGHT_DTYPES[problem.precision], STORAGE_DTYPES[problem.precision]
+    weights = torch.empty(problem.pattern.as_tuple(), dtype=w_dtype)
+    return weights, torch.empty(problem.input_shape, dtype=x_dtype)
 
 
 def prepare_unchecked(problem, weights, bias, tile):

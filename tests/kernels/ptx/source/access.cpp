@@ -129,6 +129,7 @@ void decode_access(Decoder& d) {
   it.element_bytes = u32(bits) / 8;
   it.flag = loads && type[0] == 's';
   if (it.element_bytes * it.count > 16) d.unknown();
+  if (!loads && it.element_bytes * it.count == 1) d.symbols.kernel.grain_bytes = 1;
   d.finish(2);
   for (const Operand& operand : d.vector(loads ? 0 : 1, std::max(bits, 16), size_t(it.count))) {
     if (operand.kind == Operand::Kind::register_ && operand.bits < bits) d.unknown();

@@ -343,7 +343,7 @@ void land_load(Cluster& cluster, size_t index) {
   for_units(load.to, 0, bytes, load.swizzle,
             [&](u32 address, u32 offset, u32 count) { memcpy(b.bytes(address), &load.data[offset], count); });
   ++cluster.async_clock;
-  for (u32 n = 0; n < bytes / 2; ++n) {
+  for (u32 n = 0; n < b.grains_in(bytes); ++n) {
     Grain& grain = b.grain(load.to)[n];
     grain.flags = Grain::SET;
     grain.clock = cluster.async_clock;

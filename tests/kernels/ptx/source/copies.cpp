@@ -9,7 +9,7 @@ namespace ptx {
 namespace {
 
 void set_in_flight(Block& b, u32 address, u32 bytes, bool in_flight) {
-  for (u32 n = 0; n < bytes / 2; ++n) {
+  for (u32 n = 0; n < b.grains_in(bytes); ++n) {
     u8& flags = b.grain(address)[n].flags;
     flags = u8(in_flight ? flags | Grain::IN_FLIGHT : flags & ~Grain::IN_FLIGHT);
   }

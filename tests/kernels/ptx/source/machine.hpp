@@ -206,7 +206,8 @@ struct Block {
   void fault(const std::string& kind, int thread, const char* format, ...)
       __attribute__((format(printf, 4, 5)));
   u8* bytes(u32 address) { return &shared[address - SHARED_BASE]; }
-  Grain* grain(u32 address) { return &grains[(address - SHARED_BASE) / 2]; }
+  Grain* grain(u32 address) { return &grains[(address - SHARED_BASE) / kernel.grain_bytes]; }
+  u32 grains_in(u32 bytes) const { return (bytes + kernel.grain_bytes - 1) / kernel.grain_bytes; }
 };
 
 struct Cluster {

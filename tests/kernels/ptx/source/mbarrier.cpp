@@ -44,7 +44,7 @@ void initialise(Warp& w, const Instruction& i, u32 mask) {
     barrier.init_clock = w.clock;
     barrier.init_thread = thread;
     for (auto* known : {&barrier.arriving, &barrier.completed}) known->reset(w.known.order.size(), 0);
-    for (int n = 0; n < 4; ++n) b.grain(address)[n].flags |= Grain::BARRIER;
+    for (u32 n = 0; n < b.grains_in(8); ++n) b.grain(address)[n].flags |= Grain::BARRIER;
   });
 }
 
@@ -56,7 +56,7 @@ void invalidate(Warp& w, const Instruction& i, u32 mask) {
     MemoryBarrier* barrier = find_barrier(w, lane, place);
     if (!barrier) return;
     barrier->live = false;
-    for (int n = 0; n < 4; ++n) b.grain(place.address)[n].flags &= u8(~Grain::BARRIER);
+    for (u32 n = 0; n < b.grains_in(8); ++n) b.grain(place.address)[n].flags &= u8(~Grain::BARRIER);
     note_write(w, lane, b, place.address, 8);
   });
 }

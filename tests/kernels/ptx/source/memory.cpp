@@ -110,8 +110,8 @@ bool check_bounds(Block& b, int thread, u32 address, u32 bytes, u32 align, const
   return false;
 }
 
-static u32 first_grain(u32 address) { return (address - SHARED_BASE) / 2; }
-static u32 end_grain(u32 address, u32 bytes) { return (address - SHARED_BASE + bytes + 1) / 2; }
+static u32 first_grain(const Block& b, u32 address) { return (address - SHARED_BASE) / b.kernel.grain_bytes; }
+static u32 end_grain(const Block& b, u32 address, u32 bytes) { return b.grains_in(address - SHARED_BASE + bytes); }
 
 static __attribute__((noinline)) void report_read(Warp& w, int lane, Block& b, u32 address, const Grain& g) {
   const int thread = w.thread(lane);
@@ -134,7 +134,7 @@ void note_read(Warp& w, int lane, Block& b, u32 address, u32 bytes) {
   u32* row = b.reads.row(w.id, b.grains.size());
   const u32 stamp = w.clock << 8;
   u64 checked = ~0ull;  // the state of the grain before, which is that of the next one as a rule
-  for (u32 g = first_grain(address), end = end_grain(address, bytes); g < end; ++g) {
+  for (u32 g = first_grain(b, address), end = end_grain(b, address, bytes); g < end; ++g) {
     Grain& grain = b.grains[g];
     if (grain.state() != checked) {
       if (grain.flags != Grain::SET || !is_ordered(w, lane, grain.writer, grain.clock)) {
@@ -187,7 +187,7 @@ static __attribute__((noinline)) void report_write(Warp& w, int lane, Block& b, 
 }
 
 void note_write(Warp& w, int lane, Block& b, u32 address, u32 bytes, bool lands) {
-  const u32 first = first_grain(address), end = end_grain(address, bytes);
+  const u32 first = first_grain(b, address), end = end_grain(b, address, bytes);
   const u8 watched = u8(~(Grain::SET | (lands ? Grain::IN_FLIGHT : 0)));
   u64 checked = ~0ull;
   for (u32 g = first; g < end; ++g) {
@@ -219,7 +219,7 @@ void begin_async_read(Warp& w, int lane, Block& b, u32 address, u32 bytes, Reade
   const auto report = [&](const char* problem) {
     b.fault(std::string(name) + problem, w.thread(lane), "at %#x", address);
   };
-  for (u32 g = first_grain(address), end = end_grain(address, bytes); g < end; ++g) {
+  for (u32 g = first_grain(b, address), end = end_grain(b, address, bytes); g < end; ++g) {
     Grain& grain = b.grains[g];
     ++grain.async_reads;
     if (grain.flags == Grain::SET && grain.clock <= w.known.fenced[grain.writer / LANES]) continue;
@@ -239,7 +239,7 @@ void begin_async_read(Warp& w, int lane, Block& b, u32 address, u32 bytes, Reade
 
 void end_async_read(Warp& w, int lane, Block& b, u32 address, u32 bytes) {
   u32* row = b.reads.row(w.id, b.grains.size());
-  for (u32 g = first_grain(address), end = end_grain(address, bytes); g < end; ++g) {
+  for (u32 g = first_grain(b, address), end = end_grain(b, address, bytes); g < end; ++g) {
     --b.grains[g].async_reads;
     b.grains[g].latest_read = std::max(b.grains[g].latest_read, w.clock);
     row[g] = w.clock << 8 | u32(lane);
@@ -248,7 +248,7 @@ void end_async_read(Warp& w, int lane, Block& b, u32 address, u32 bytes) {
 
 void begin_async_write(Warp& w, int lane, Block& b, u32 address, u32 bytes) {
   const auto report = [&](const char* problem) { b.fault(problem, w.thread(lane), "at %#x", address); };
-  const u32 first = first_grain(address), end = end_grain(address, bytes);
+  const u32 first = first_grain(b, address), end = end_grain(b, address, bytes);
   for (u32 g = first; g < end; ++g) {
     Grain& grain = b.grains[g];
     if (grain.flags & Grain::BARRIER) report("bulk copy over a live mbarrier");

@@ -124,6 +124,7 @@ struct Kernel {
   std::string dynamic_symbol;
   u32 dynamic_align = 16;
   bool has_wgmma = false;
+  u32 grain_bytes = 2;  // of shared memory whose accesses are known; 1 where single bytes are written
   struct Constant {
     u32 slot;
     u8 bits;

@@ -245,7 +245,7 @@ void start_block(Block& b, u32 index, u32 rank, size_t warps) {
   b.shared_top = b.dynamic_base + b.run.dynamic_bytes;
   const u32 bytes = b.shared_top - SHARED_BASE;
   b.shared.assign(bytes + 16, 0xff);
-  b.grains.assign(bytes / 2 + 8, Grain{});
+  b.grains.assign(b.grains_in(bytes + 16), Grain{});
   b.reads.rows.resize(warps);
   b.memory_barriers.clear();
   for (NamedBarrier& barrier : b.named_barriers) barrier = {};

@@ -1,0 +1,33 @@
+"""What several folders know of the precisions, also beside kernels of an older revision."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from kswatch.errors import UsageError
+
+SUITE_PRECISIONS: Final[tuple[Literal["fp32", "tf32", "bf16", "fp16"], ...]] = (
+    "fp32",
+    "tf32",
+    "bf16",
+    "fp16",
+)
+"""Those of suites, layers and models; products in others are measured where they are asked for."""
+
+OUTPUT_ELEMENT_BYTES: Final[dict[str, int]] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 2}
+"""Bytes of an element of Y: the product of fp8 is bf16."""
+
+INPUT_RMS: Final[dict[str, float]] = {"fp8": 64.0}
+"""Root mean square of the X of measured products, where it is not 1: seven standard deviations of fp8 end at
+its largest number."""
+
+
+def check_suite_precision(precision: str, subject: str) -> None:
+    """Check the precision of a layer or a model, as `subject` says.
+
+    Raises:
+        UsageError: none is measured in this precision.
+    """
+    if precision not in SUITE_PRECISIONS:
+        known = ", ".join(SUITE_PRECISIONS)
+        raise UsageError(f"no {subject} is measured in precision {precision!r}; choose from {known}")
