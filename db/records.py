@@ -154,7 +154,17 @@ class ProblemKey:
     def compulsory_bytes(self) -> int:
         """Bytes that every implementation must move: input and weights read once, output written once."""
         activations = self.batch * self.a * (self.b + self.c) * self.d
-        return ELEMENT_BYTES[self.precision] * (activations + self.a * self.b * self.c * self.d)
+        return ELEMENT_BYTES[self.precision] * activations + self.weight_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights of a factor."""
+        return ELEMENT_BYTES[self.precision] * self.a * self.b * self.c * self.d
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations that a factor needs: 2·batch·abcd."""
+        return 2 * self.batch * self.a * self.b * self.c * self.d
 
 
 @dataclass(frozen=True)
