@@ -75,11 +75,11 @@ PAGES: tuple[PageEntry, ...] = (
 
 
 def show_defect(error: Exception) -> bool:
-    """Draw a sentence instead of an unexpected failure, which Streamlit has logged; for `App(on_script_error=)`."""
+    """Draw a sentence instead of an unexpected failure, which Streamlit has logged (`on_script_error`)."""
     with st.container(key=DEFECT):
         st.error(
-            f"This page failed ({type(error).__name__}): a defect, please report it with the server’s output. "
-            "The other pages are not affected.",
+            f"This page failed ({type(error).__name__}): a defect, please report it with the server’s output."
+            " The other pages are not affected.",
             icon=":material/bug_report:",
         )
     return True

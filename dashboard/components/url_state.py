@@ -53,8 +53,8 @@ def _remember_default(name: str, value: str) -> None:
 def one_url() -> Iterator[None]:
     """Write the choices of a page to its URL at its end, all at once, where the URL lacks or denies one.
 
-    Defaults that it lacks are no reason: a browser adds an entry to its history for each write, which its Back
-    then returns to, and a page from the menu or by a link should have one.
+    Defaults that it lacks are no reason: a browser adds an entry to its history for each write, which its
+    Back then returns to, and a page from the menu or by a link should have one.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """What measuring a problem costs on a device: from its newest finished run, and from the problem's size.
 
-A cell of that run costs what it cost there. Of any other one the latency follows from its bytes and operations at
-the rates of the run's canaries and from how far its implementation was from them; the limits of the measuring loop
-bound the time of its launches, but not that of the float64 reference and of the checks, which grow with the problem.
+A cell of that run costs what it cost there. Of any other one the latency follows from its bytes and operations
+at the rates of the run's canaries, and from how far its implementation was from them. The limits of the
+measuring loop bound the time of launches, but not that of the float64 reference and of the checks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.backend.mapping import PROBLEM_COLUMNS, key_first
 from kswatch.db.queries.runs import matching_devices
-from kswatch.db.records import ELEMENT_BYTES, FACTOR, ProblemKey, best_rates
+from kswatch.db.records import FACTOR, ProblemKey, best_rates
 from kswatch.db.schema.tables import Canary, Cell, Measurement, Problem, Run
 from kswatch.db.store import Store
 from kswatch.declared.implementations import BY_NAME
@@ -70,7 +70,7 @@ class Rates:
     """By precision; of another precision the lowest counts."""
 
     def least_ms(self, problem: ProblemKey, implementation: str) -> float:
-        """The time of the operations of an implementation, or of the compulsory bytes where that is longer."""
+        """The time of an implementation's operations, or of the compulsory bytes where that is longer."""
         flops_ms = self.flops_ms(problem, _extra_work(problem, implementation))
         return max(1e3 * problem.compulsory_bytes / self.bytes_per_s, flops_ms)
 
@@ -110,7 +110,9 @@ class MeasuringCost:
             return ProblemCost(fixed_s, len(names))
         predicted = {name: self._latency_ms(problem, name) for name in names}
         limit_ms = self.limits.too_slow_ms
-        kept = sorted(time_ms for name, time_ms in predicted.items() if self._is_timed(problem, name, time_ms))
+        kept = sorted(
+            time_ms for name, time_ms in predicted.items() if self._is_timed(problem, name, time_ms)
+        )
         tried = [
             time_ms
             for name, time_ms in predicted.items()
@@ -120,9 +122,7 @@ class MeasuringCost:
         launched_ms = timed_ms + 2 * sum(kept) + 2 * sum(tried)  # each is checked, and called once before
         passes_s = self.energy_s * min(2, len(kept)) if energy else 0.0
         checks_s = _checks_s(self.rates, problem, len(kept) + len(tried) / 2)
-        return ProblemCost(
-            fixed_s + 1e-3 * launched_ms + passes_s + checks_s, len(names) - len(kept)
-        )
+        return ProblemCost(fixed_s + 1e-3 * launched_ms + passes_s + checks_s, len(names) - len(kept))
 
     def _latency_ms(self, problem: ProblemKey, name: str) -> float:
         least_ms = self.rates.least_ms(problem, name)
@@ -165,7 +165,9 @@ def measuring_cost(store: Store, device: str, limits: TimingLimits) -> Measuring
         measured = _measured(session, newest.id)
         read = session.scalars(select(Canary).where(Canary.run_id == newest.id)).all()
         canaries = best_rates(read)
-    return _cost_of_run(newest.seconds, measured, canaries, known[0].memory_bytes, limits) if measured else None
+    return (
+        _cost_of_run(newest.seconds, measured, canaries, known[0].memory_bytes, limits) if measured else None
+    )
 
 
 def _measured(session: Session, run_id: int) -> list[_Measured]:
@@ -196,7 +198,11 @@ def _cost_of_run(
         problems[problem] += 1
     checks_s = sum(_checks_s(rates, problem, cells) for problem, cells in problems.items())
     rest_s = seconds - sum(launches_s.values()) - checks_s
-    energy = [1e-3 * one.latency_ms * one.energy_products for one in measured if one.latency_ms and one.energy_products]
+    energy = [
+        1e-3 * one.latency_ms * one.energy_products
+        for one in measured
+        if one.latency_ms and one.energy_products
+    ]
     return MeasuringCost(
         rates,
         launch_ms=min((one.latency_ms for one in measured if one.latency_ms), default=0.0),

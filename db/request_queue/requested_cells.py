@@ -1,4 +1,4 @@
-"""The cells of a request: what a suite and its arguments select, without the profiler, from the suite's newest run.
+"""The cells of a request: what its arguments select of the suite's newest run, without the profiler.
 
 The profiler's own plan is authoritative (`kswatch.profiler.planning.dimensions`); a test holds both together.
 """
@@ -61,11 +61,13 @@ def requested_cells(store: Store, suite: str, device: str, arguments: Mapping[st
 
 
 def chosen_cells(every: Cells, arguments: Mapping[str, Any]) -> Cells:
-    """The cells of a suite with the chosen values; where it lacks one of them, all crossed with its others."""
+    """The cells of a suite with the chosen values; where it lacks one, all crossed with its others."""
     chosen = {name: tuple(arguments.get(name) or ()) for name in FACETS}
     patterns = _patterns(arguments)
     subjects = dict(_with_patterns(every, patterns)) if patterns else dict(every)
-    kept = [one for one in subjects if all(getattr(one, name) in _values(chosen, name, one) for name in FACETS)]
+    kept = [
+        one for one in subjects if all(getattr(one, name) in _values(chosen, name, one) for name in FACETS)
+    ]
     held = {name: {getattr(one, name) for one in kept} for name in FACETS}
     cells = {one: subjects[one] for one in kept}
     if not all(set(chosen[name]) <= held[name] for name in FACETS):
@@ -100,7 +102,9 @@ def _crossed(problem: ProblemKey, chosen: Mapping[str, tuple[Any, ...]]) -> Iter
         yield replace(problem, **dict(zip(FACETS, facets, strict=True)))
 
 
-def _chosen_names(problem: ProblemKey, names: tuple[str, ...], arguments: Mapping[str, Any]) -> tuple[str, ...]:
+def _chosen_names(
+    problem: ProblemKey, names: tuple[str, ...], arguments: Mapping[str, Any]
+) -> tuple[str, ...]:
     """The chosen implementations, rivals included; of a layer or a model its cells that they compute."""
     chosen: Collection[str] = tuple(arguments.get("implementation") or ())
     if problem.subject == FACTOR:

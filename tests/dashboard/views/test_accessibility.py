@@ -28,7 +28,9 @@ def serious_findings(page: Page) -> list[str]:
 
 
 FIRST = "speedup", "dark", 1280
-EVERY = [(entry.path, scheme, width) for entry in PAGES for scheme in ("light", "dark") for width in (1280, 400)]
+EVERY = [
+    (entry.path, scheme, width) for entry in PAGES for scheme in ("light", "dark") for width in (1280, 400)
+]
 
 
 @pytest.mark.parametrize(

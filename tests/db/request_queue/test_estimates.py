@@ -30,7 +30,7 @@ def latency_ms(key: ProblemKey, name: str) -> float:
 
 @pytest.fixture
 def known(store):
-    """A store with a run of a device that computes at `FLOPS_PER_S` and `BYTES_PER_S`, half a second a cell."""
+    """A store with a run of a device of known rates, half a second a cell."""
     record_known(store)
     return store
 
