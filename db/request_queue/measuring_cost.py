@@ -1,7 +1,7 @@
 """What measuring a problem costs on a device: from its newest finished run, and from the problem's size.
 
-A cell of that run costs what it cost there. Of any other one the latency follows from its bytes and operations
-at the rates of the run's canaries, and from how far its implementation was from them. The limits of the
+A cell of that run costs what it cost there. Of any other one the latency follows from its bytes and
+operations at the rates of the canaries, and from how far its implementation was from them. Limits of the
 measuring loop bound the time of launches, but not that of the float64 reference and of the checks.
 """
 
