@@ -87,7 +87,7 @@ class MeasuringCost:
     rates: Rates
     launch_ms: float
     """The shortest latency of the run."""
-    slowness: Mapping[str, float]
+    over_least: Mapping[str, float]
     """Median latency over least time by implementation, of the larger half of its problems."""
     launches_s: Mapping[tuple[ProblemKey, str], float]
     """Time of the launches of each cell of the run."""
@@ -126,7 +126,7 @@ class MeasuringCost:
 
     def _latency_ms(self, problem: ProblemKey, name: str) -> float:
         least_ms = self.rates.least_ms(problem, name)
-        return max(self.launch_ms, self.slowness.get(name, UNKNOWN) * least_ms)
+        return max(self.launch_ms, self.over_least.get(name, UNKNOWN) * least_ms)
 
     def _is_timed(self, problem: ProblemKey, name: str, time_ms: float) -> bool:
         return time_ms <= self.limits.too_slow_ms and not self._is_refused_at_once(problem, name)
@@ -206,7 +206,7 @@ def _cost_of_run(
     return MeasuringCost(
         rates,
         launch_ms=min((one.latency_ms for one in measured if one.latency_ms), default=0.0),
-        slowness=_slowness(measured, rates),
+        over_least=_over_least(measured, rates),
         launches_s=launches_s,
         overhead_s=max(rest_s, 0.0) / len(launches_s),
         energy_s=median(energy) if energy else 0.0,
@@ -230,7 +230,7 @@ def _rates(measured: Iterable[_Measured], canaries: tuple[float | None, Mapping[
     return Rates(bytes_per_s or 1e10, flops_per_s or {"fp32": 1e10})
 
 
-def _slowness(measured: Iterable[_Measured], rates: Rates) -> dict[str, float]:
+def _over_least(measured: Iterable[_Measured], rates: Rates) -> dict[str, float]:
     found: dict[str, list[tuple[float, float]]] = {}
     for one in measured:
         if one.latency_ms and one.problem.subject == FACTOR:

@@ -142,7 +142,7 @@ def test_a_narrowed_suite_has_the_cells_of_its_last_run_that_match(
     page.text_area(key="ask_patterns").input("6,64,64,1").run()
     assert _cost(page) == "16 cells"
     page.text_area(key="ask_patterns").input("5,16,16,3").run()
-    assert _cost(page) == "32 cells", "a pattern that the suite lacks is crossed with it"
+    assert _cost(page) == "16 cells", "a pattern that the suite lacks has the facets of the others"
 
 
 def _cost(page: AppTest) -> str:
