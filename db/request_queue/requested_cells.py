@@ -31,7 +31,7 @@ DEFAULT_BATCHES: Final = (25_088,)
 DEFAULT_PRECISIONS: Final = ("fp32",)
 """The defaults of the profiler for given patterns; both layouts as well."""
 FACETS: Final = ("batch", "precision", "layout")
-_NARROWING: Final = {"pattern", "layer", "model", "problem", "implementation", "baselines", *FACETS}
+_CHOICES: Final = {"pattern", "layer", "model", "problem", "implementation", "baselines", *FACETS}
 MOST_RUNS: Final = 20
 """The newest runs of a suite among which one that nothing narrowed is looked for."""
 
@@ -122,7 +122,7 @@ def _newest_cells(store: Store, suite: str, device: str) -> Cells | None:
         newest = newest.where(Device.kind.in_(kinds))
     with store.session() as session:
         runs = session.execute(newest).all()
-        whole = next((run.id for run in runs if not _NARROWING & set(run.arguments or {})), None)
+        whole = next((run.id for run in runs if not _CHOICES & set(run.arguments or {})), None)
         if whole is None:
             return None
         query = (

@@ -207,7 +207,9 @@ def test_the_cost_of_a_run_is_shown_before_it_is_requested(filled: Store, opened
     assert "16 cells; no estimate yet: nothing has run on this device" in text_of(page)
     page.selectbox(key="ask_device").select("another device").run()
     page.text_input(key="ask_other_device").input("sim-a100-0000").run()
+    page.text_area(key="ask_patterns").input("1,32768,32768,1").run()
     larger = _minutes(page)
+    page.text_area(key="ask_patterns").input("6,64,64,1")
     page.text_input(key="ask_batches").input("1024").run()
     assert "16 cells, about 7.5 min" in text_of(page)
     assert larger > 7.5
