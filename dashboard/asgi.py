@@ -25,6 +25,7 @@ from kswatch.dashboard.auth.settings import (
     require_tokens_for_agents,
 )
 from kswatch.dashboard.data.server_settings import agent_api, host_names, trusted_proxies
+from kswatch.dashboard.navigation import show_defect
 
 
 def content_policy() -> str:
@@ -83,6 +84,7 @@ current_user.set_provider(_provider)
 app = App(
     Path(__file__).with_name("app.py"),
     secrets=_provider.secrets(),
+    on_script_error=show_defect,
     routes=[*_provider.routes(), *api_routes()],
     middleware=[
         Middleware(

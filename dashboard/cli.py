@@ -85,6 +85,7 @@ def dashboard(
         replace(config, repository_url=services(ctx).repository_url() or ""),
         services(ctx).table(DbConfig),
         services(ctx).judgement_limits,
+        services(ctx).timing_limits,
     )
     os.execve(arguments[0], arguments, os.environ | environment)
 

@@ -41,6 +41,9 @@ CSS_RULES = """<style>
 </style>"""
 """Less empty space around a page than Streamlit leaves, darker small print; no setting does so."""
 
+DEFECT = "defect"
+"""The key of the sentence that stands for an unexpected failure."""
+
 
 @dataclass(frozen=True)
 class PageEntry:
@@ -69,6 +72,17 @@ PAGES: tuple[PageEntry, ...] = (
     PageEntry("changes", "Changes under review", ":material/merge:", changes_under_review.show),
     PageEntry("ask", "Request a run", ":material/add_circle:", requests.show),
 )
+
+
+def show_defect(error: Exception) -> bool:
+    """Draw a sentence instead of an unexpected failure, which Streamlit has logged (`on_script_error`)."""
+    with st.container(key=DEFECT):
+        st.error(
+            f"This page failed ({type(error).__name__}): a defect, please report it with the server’s output."
+            " The other pages are not affected.",
+            icon=":material/bug_report:",
+        )
+    return True
 
 
 def navigation(first: str = "overview") -> Any:  # noqa: ANN401  (Streamlit's own page object)

@@ -157,9 +157,20 @@ class ProblemKey:
     @property
     def compulsory_bytes(self) -> int:
         """Bytes that every implementation must move: input and weights read once, output written once."""
-        columns, nonzeros = self.a * self.c * self.d, self.a * self.b * self.c * self.d
-        read = ELEMENT_BYTES[self.precision] * (self.batch * columns + nonzeros)
-        return read + OUTPUT_ELEMENT_BYTES[self.precision] * self.batch * self.a * self.b * self.d
+        outputs = self.batch * self.a * self.b * self.d
+        read = ELEMENT_BYTES[self.precision] * self.batch * self.a * self.c * self.d
+        return read + self.weight_bytes + OUTPUT_ELEMENT_BYTES[self.precision] * outputs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights of a factor."""
+        return ELEMENT_BYTES[self.precision] * self.a * self.b * self.c * self.d
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations that a factor needs: 2·batch·abcd, of complex numbers 8·batch·abcd."""
+        each = 8 if self.precision == "complex64" else 2
+        return each * self.batch * self.a * self.b * self.c * self.d
 
 
 @dataclass(frozen=True)

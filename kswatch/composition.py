@@ -35,6 +35,7 @@ def compose(config: Path | None) -> Services[Store]:
         config_path=path,
         database_url=database_url(tables["db"], path),
         judgement_limits=ci_config.judgement_limits,
+        timing_limits=profiler_config.timing_limits,
         dashboard_url=tables["dashboard"].url,
         judge=partial(_judge, ci_config),
         request_confirmation=partial(_request_confirmation, ci_config),

@@ -52,6 +52,25 @@ class JudgementLimits:
         return cls(*map(float, text.split(","))) if text else cls()
 
 
+@dataclass(frozen=True)
+class TimingLimits:
+    """Limits of timing a cell that estimates of a run's duration need too."""
+
+    too_slow_ms: float = 500.0
+    """The latency above which a product is not timed."""
+    cell_cap_ms: float = 2000.0
+    """Time in launches of one cell after which it is finished."""
+
+    def as_text(self) -> str:
+        """The limits for an environment variable."""
+        return f"{self.too_slow_ms!r},{self.cell_cap_ms!r}"
+
+    @classmethod
+    def from_text(cls, text: str) -> TimingLimits:
+        """The limits that `as_text` wrote; the defaults for an empty text."""
+        return cls(*map(float, text.split(","))) if text else cls()
+
+
 class Judged(Protocol):
     """The judgement of a run."""
 
@@ -114,6 +133,7 @@ class Services(Generic[StoreType]):
     config_path: Path
     database_url: str
     judgement_limits: JudgementLimits
+    timing_limits: TimingLimits
     dashboard_url: str
     """The address under which people open the dashboard; empty where none is configured."""
     judge: Callable[[StoreType, int], Judged]

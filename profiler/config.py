@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 from kswatch.db.config import KeyRange, Seconds, Share, check_ranges
 from kswatch.errors import ConfigurationError
 from kswatch.profiler.settings import MeasureSettings
+from kswatch.services import TimingLimits
 
 EngineName = Literal["local", "dask"]
 BaselineSetName = Literal["all", "expert", "paper"]
@@ -98,6 +99,11 @@ class ProfilerConfig:
             raise ConfigurationError(
                 f"profiler.nightly_baselines = {self.nightly_baselines!r}; choose from {known}"
             )
+
+    @property
+    def timing_limits(self) -> TimingLimits:
+        """What estimates need of these."""
+        return TimingLimits(self.too_slow_ms, self.cell_cap_ms)
 
     def settings_on(self, device_kind: str) -> MeasureSettings:
         """Settings of the measuring loop on devices of this kind, `cpu` or `cuda`."""

@@ -51,15 +51,17 @@ def _remember_default(name: str, value: str) -> None:
 
 @contextmanager
 def one_url() -> Iterator[None]:
-    """Write the choices of a page to its URL at its end, all at once; none where all are defaults.
+    """Write the choices of a page to its URL at its end, all at once, where the URL lacks or denies one.
 
-    A browser adds an entry to its history for each write, which its Back then returns to.
+    Defaults that it lacks are no reason: a browser adds an entry to its history for each write, which its
+    Back then returns to, and a page from the menu or by a link should have one.
     """
     try:
         yield
         chosen = _choices(_DEFAULTS) | _choices(_CHANGED)
         given = {name: st.query_params.get(name) for name in chosen}
-        if given != chosen and (_choices(_CHANGED) or any(given.values())):
+        lacks = any(given[name] is None for name in _choices(_CHANGED))
+        if lacks or any(value not in (None, chosen[name]) for name, value in given.items()):
             st.query_params.update(chosen)
     finally:
         _choices(_CHANGED).clear()

@@ -32,6 +32,7 @@ from kswatch.db.queries import speed_of_light as queries_light
 from kswatch.db.queries import verdicts as queries_changes
 from kswatch.db.queries.structures import cells as queries_structured
 from kswatch.db.records import ALL, FACTOR, LAYER, ProblemKey
+from kswatch.db.request_queue import estimates
 from kswatch.db.store import Store
 
 SCORE_SHARES = ("majority", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "regret")
@@ -172,6 +173,7 @@ alert_counts = cached_until_change(page_queries.alert_counts)
 revisions_between = cached_until_change(page_queries.revisions_between)
 
 artifacts = cached_until_change(stored_artifacts.artifacts)
+estimate = cached_until_change(estimates.estimate)
 gates = cached_until_change(gate_reads.gates)
 gate_cells = cached_until_change(gate_reads.gate_cells)
 gate_findings = cached_until_change(gate_reads.gate_findings)

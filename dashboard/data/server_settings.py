@@ -10,7 +10,7 @@ from kswatch.dashboard.auth.attempts import Network, read_networks
 from kswatch.dashboard.config import DashboardConfig
 from kswatch.dashboard.formatting.code_urls import repository_address
 from kswatch.db.config import RequestLimits
-from kswatch.services import JudgementLimits
+from kswatch.services import JudgementLimits, TimingLimits
 
 DATABASE_URL = "KSWATCH_DATABASE_URL"
 HOSTS = "KSWATCH_DASHBOARD_HOSTS"
@@ -23,11 +23,16 @@ REQUEST_LIMITS = "KSWATCH_DASHBOARD_LIMITS"
 """Cells, minutes and requests per hour, separated by commas."""
 
 JUDGEMENT_LIMITS = "KSWATCH_DASHBOARD_JUDGEMENT_LIMITS"
+TIMING_LIMITS = "KSWATCH_DASHBOARD_TIMING_LIMITS"
 REPOSITORY_URL = "KSWATCH_DASHBOARD_REPOSITORY_URL"
 
 
 def server_environment(
-    url: str, dashboard: DashboardConfig, requests: RequestLimits, judgement: JudgementLimits
+    url: str,
+    dashboard: DashboardConfig,
+    requests: RequestLimits,
+    judgement: JudgementLimits,
+    timing: TimingLimits,
 ) -> dict[str, str]:
     """The environment variables of a server that does not read the configuration itself."""
     folder = str(Path(kswatch.__file__).parents[1])
@@ -39,6 +44,7 @@ def server_environment(
         FORWARDED_ALLOW_IPS: "",
         REQUEST_LIMITS: f"{requests.request_cells},{requests.request_minutes},{requests.requests_per_hour}",
         JUDGEMENT_LIMITS: judgement.as_text(),
+        TIMING_LIMITS: timing.as_text(),
         REPOSITORY_URL: dashboard.repository_url,
         "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])),
     }
@@ -75,6 +81,11 @@ def request_limits() -> RequestLimits:
 def judgement_limits() -> JudgementLimits:
     """The limits of judging; the defaults on a server started without `kswatch dashboard`."""
     return JudgementLimits.from_text(os.environ.get(JUDGEMENT_LIMITS, ""))
+
+
+def timing_limits() -> TimingLimits:
+    """The limits of timing; the defaults on a server started without `kswatch dashboard`."""
+    return TimingLimits.from_text(os.environ.get(TIMING_LIMITS, ""))
 
 
 def repository_url() -> str | None:

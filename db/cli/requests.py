@@ -101,6 +101,7 @@ def request(
         cells=cells,
         budget_s=budget_s,
         limits=services(ctx).table(DbConfig),
+        timing=services(ctx).timing_limits,
     )
     _show_one(store, number, as_json)
 

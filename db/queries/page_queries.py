@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
-from kswatch.db.records import FACTOR, ProblemKey
+from kswatch.db.records import FACTOR
 from kswatch.db.schema.tables import (
     Alert,
     AlertEvent,
     Artifact,
-    Cell,
     GateRun,
-    Measurement,
     Problem,
     Revision,
     Run,
@@ -73,47 +70,6 @@ def patterns(store: Store) -> list[tuple[int, int, int, int]]:
     letters = (Problem.a, Problem.b, Problem.c, Problem.d)
     query = select(*letters).where(Problem.subject == FACTOR).distinct().order_by(*letters)
     return store.read(query, lambda a, b, c, d: (a, b, c, d))
-
-
-class SuitePlan(NamedTuple):
-    """The cells of a suite, as its newest run that nothing narrowed had them."""
-
-    run_id: int
-    planned_cells: int
-
-
-def newest_plan(store: Store, suite: str) -> SuitePlan | None:
-    """The plan of the newest unfiltered run of a suite; None where there was none."""
-    newest = select(Run.id, Run.planned_cells, Run.arguments)
-    newest = newest.where(Run.suite == suite, Run.planned_cells > 0).order_by(Run.id.desc()).limit(20)
-    with store.session() as session:
-        rows = session.execute(newest).all()
-    narrowing = {"pattern", "batch", "precision", "layout", "implementation", "baselines"}
-    plans = (SuitePlan(run, cells) for run, cells, given in rows if not narrowing & set(given or {}))
-    return next(plans, None)
-
-
-def narrowed_cells(store: Store, run_id: int, chosen: Mapping[str, Collection[object]]) -> int | None:
-    """The number of a run's cells with these values of `pattern`, `batch`, `precision` and others.
-
-    None where the run lacks one of them: what is then measured is not a part of what it measured.
-    """
-    names = [*ProblemKey.__dataclass_fields__]
-    query = (
-        select(Cell.implementation, *(getattr(Problem, name) for name in names))
-        .join(Measurement, Measurement.cell_id == Cell.id)
-        .join(Problem, Problem.id == Cell.problem_id)
-        .where(Measurement.run_id == run_id)
-        .distinct()
-    )
-    with store.session() as session:
-        rows = session.execute(query).all()
-    cells = [
-        {"implementation": implementation, **ProblemKey(*values).fields} for implementation, *values in rows
-    ]
-    kept = [cell for cell in cells if all(cell[name] in values for name, values in chosen.items())]
-    held = {name: {cell[name] for cell in kept} for name in chosen}
-    return len(kept) if all(set(values) <= held[name] for name, values in chosen.items()) else None
 
 
 def revisions_between(store: Store, device_id: int, after_run: int, last_run: int) -> list[MeasuredRevision]:

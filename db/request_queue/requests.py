@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 
 from kswatch.db.config import RequestLimits
 from kswatch.db.queries.alerts import RequestRow, request, requests
-from kswatch.db.queries.runs import matching_devices
 from kswatch.db.records import RunKind
 from kswatch.db.request_queue import events as request_events
-from kswatch.db.schema.tables import Measurement, Request, Run
+from kswatch.db.request_queue.estimates import estimate
+from kswatch.db.schema.tables import Request
 from kswatch.db.store import Store
 from kswatch.errors import UsageError
+from kswatch.services import TimingLimits
 
 End = Literal["done", "failed", "cancelled"]
 
@@ -54,23 +55,24 @@ def submit(
     cells: int | None = None,
     budget_s: float | None = None,
     limits: RequestLimits | None = None,
+    timing: TimingLimits = TimingLimits(),  # noqa: B008 (frozen)
 ) -> int:
     """Queue a run (see `RequestedRun`) and return the request's id; it is checked when it is taken.
 
-    The duration is estimated from the number of cells, where known. Without `limits` no size is refused.
+    The duration is estimated where the cells are known. Without `limits` no size is refused.
 
     Raises:
         UsageError: it costs too much, or this user submitted too many requests within the last hour.
     """
     run = RequestedRun(suite, device, asked_by, why, arguments or {}, kind, priority, cells, budget_s)
-    estimate = estimated_seconds(store, device, cells)
+    estimated_s = estimate(store, suite, device, run.arguments, timing, cells).seconds
     with store.writing() as session:
         if limits:
-            seconds = min(filter(None, (estimate, budget_s)), default=None)
+            seconds = min(filter(None, (estimated_s, budget_s)), default=None)
             reason = limits.refusal(cells, seconds) or _too_often(session, limits, asked_by)
             if reason:
                 raise UsageError(f"this request is refused: {reason}")
-        return add(session, run, estimate)
+        return add(session, run, estimated_s)
 
 
 def add(session: Session, run: RequestedRun, estimated_s: float | None = None) -> int:
@@ -102,28 +104,6 @@ def _too_often(session: Session, limits: RequestLimits, user: str) -> str | None
     if count < limits.requests_per_hour:
         return None
     return f"{user} requested {count} runs within the last hour, which is the limit; wait for those to run"
-
-
-def estimated_seconds(store: Store, device: str, cells: int | None) -> float | None:
-    """Estimated duration of this number of cells on a device; None where it has no finished run."""
-    per_cell = seconds_per_cell(store, device)
-    return None if cells is None or per_cell is None else cells * per_cell
-
-
-def seconds_per_cell(store: Store, device: str) -> float | None:
-    """Mean seconds per cell in the device's newest finished run, a nightly one if there is any."""
-    known = matching_devices(store, device)
-    if len(known) != 1:
-        return None
-    finished = select(Run.id, Run.seconds).where(Run.device_id == known[0].id, Run.seconds > 0)
-    query = finished.where(Run.state == "finished").order_by((Run.kind == "nightly").desc(), Run.id.desc())
-    with store.session() as session:
-        newest = session.execute(query.limit(1)).one_or_none()
-        if newest is None:
-            return None
-        measured = (Measurement.run_id == newest.id, Measurement.status != "skipped")
-        cells = session.scalar(select(func.count()).select_from(Measurement).where(*measured))
-        return newest.seconds / cells if cells else None
 
 
 def queued(store: Store) -> list[RequestRow]:

@@ -12,9 +12,15 @@ SUITE_PRECISIONS: Final[tuple[Literal["fp32", "tf32", "bf16", "fp16"], ...]] = (
     "bf16",
     "fp16",
 )
-"""Those of suites, layers and models; products in others are measured where they are asked for."""
+"""Those of suites, models and canaries; products in others are measured where they are asked for."""
 
-OUTPUT_ELEMENT_BYTES: Final[dict[str, int]] = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 2}
+LAYER_PRECISIONS: Final = (*SUITE_PRECISIONS, "fp64", "complex64")
+"""Those of layers: the two last ones are those of transforms."""
+
+OUTPUT_ELEMENT_BYTES: Final[dict[str, int]] = {
+    **{"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2},
+    **{"fp64": 8, "complex64": 8, "fp8": 2},
+}
 """Bytes of an element of Y: the product of fp8 is bf16."""
 
 INPUT_RMS: Final[dict[str, float]] = {"fp8": 64.0}
@@ -22,12 +28,13 @@ INPUT_RMS: Final[dict[str, float]] = {"fp8": 64.0}
 its largest number."""
 
 
-def check_suite_precision(precision: str, subject: str) -> None:
+def check_precision(precision: str, subject: str, known: tuple[str, ...]) -> None:
     """Check the precision of a layer or a model, as `subject` says.
 
     Raises:
-        UsageError: none is measured in this precision.
+        UsageError: it is not one of the known ones.
     """
-    if precision not in SUITE_PRECISIONS:
-        known = ", ".join(SUITE_PRECISIONS)
-        raise UsageError(f"no {subject} is measured in precision {precision!r}; choose from {known}")
+    if precision not in known:
+        raise UsageError(
+            f"no {subject} is measured in precision {precision!r}; choose from {', '.join(known)}"
+        )

@@ -52,8 +52,8 @@ class Datasheet:
     def flops_per_s(self, precision: str) -> float | None:
         """Peak rate of a precision; for fp32 also by three tf32 products (3xTF32), which can be faster.
 
-        Boards that have fp8 multiply it at twice the rate of 16 bits. Complex numbers are multiplied in fp32; no
-        board is faster in fp64 than in fp32.
+        Boards that have fp8 multiply it at twice the rate of 16 bits. Complex numbers are multiplied in fp32;
+        no board is faster in fp64 than in fp32.
         """
         if precision == "fp64":
             return self.fp32_flops_per_s

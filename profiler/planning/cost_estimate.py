@@ -7,24 +7,26 @@ warm-up, checks, and an energy pass. It decides which cells fit a budget, never 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from kswatch.db.queries import basic as queries
 from kswatch.db.records import DeviceRecord
-from kswatch.db.request_queue import requests
+from kswatch.db.request_queue.measuring_cost import MeasuringCost, measuring_cost
 from kswatch.db.statistics import Z_95
 from kswatch.db.store import Store
 from kswatch.profiler.devices.discovery import cpu_threads
 from kswatch.profiler.devices.roofline import Datasheet, datasheet
+from kswatch.profiler.empty_records import problem_key
 from kswatch.profiler.planning.plan import Plan
 from kswatch.profiler.settings import MeasureSettings
 from kswatch.profiler.subjects.cells import dense_demand
 from kswatch.profiler.subjects.problems import AnyProblem, ModelForward
+from kswatch.services import TimingLimits
 
-Seconds = Callable[[AnyProblem, int, bool], float]
-"""Seconds for a problem, a number of implementations, and whether energy is measured."""
+Seconds = Callable[[AnyProblem, Sequence[str], bool], float]
+"""Seconds for a problem by these implementations, and whether energy is measured."""
 
 NOISE = 0.01
 """Expected standard deviation of a sample, as a share of its mean."""
@@ -59,27 +61,34 @@ def estimate_cost(
 ) -> CostEstimate | None:
     """The estimate from the device's last run, else from its datasheet; None for an unknown device.
 
-    Cells of layers and models differ too much for a mean of the last run: on a CPU theirs are estimated from
+    Cells of layers and models differ too much from those of another run: on a CPU theirs are estimated from
     the rates of its last canaries.
     """
     if device.kind == "cpu" and len(plan.structured) == len(plan.problems):
         rates, source = _cpu_rates(store, device)
         most_s = plan.within_s / len(plan.problems) if plan.within_s else math.inf
 
-        def seconds(problem: AnyProblem, cells: int, energy: bool) -> float:
-            return min(most_s, problem_seconds(problem, cells, energy, rates, settings))
+        def seconds(problem: AnyProblem, names: Sequence[str], energy: bool) -> float:
+            return min(most_s, problem_seconds(problem, len(names), energy, rates, settings))
 
         return CostEstimate(seconds, source)
-    per_cell_s = requests.seconds_per_cell(store, device.uuid)
-    source = "the device's last run"
-    if per_cell_s is None:
-        if sheet := datasheet(device):
-            return CostEstimate(partial(problem_seconds, sheet=sheet, settings=settings), "its datasheet")
-        if plan.within_s is None:
-            return None
-        per_cell_s, source = plan.within_s / plan.cells, "the suite's time limit"
-    each_s = per_cell_s
-    return CostEstimate(lambda problem, cells, energy: each_s * cells, source)
+    limits = TimingLimits(settings.too_slow_ms, settings.cell_cap_ms)
+    if known := measuring_cost(store, device.uuid, limits):
+        return CostEstimate(partial(_known_seconds, known), "the device's last run")
+    if sheet := datasheet(device):
+
+        def by_sheet(problem: AnyProblem, names: Sequence[str], energy: bool) -> float:
+            return problem_seconds(problem, len(names), energy, sheet, settings)
+
+        return CostEstimate(by_sheet, "its datasheet")
+    if plan.within_s is None:
+        return None
+    each_s = plan.within_s / plan.cells
+    return CostEstimate(lambda problem, names, energy: each_s * len(names), "the suite's time limit")
+
+
+def _known_seconds(known: MeasuringCost, problem: AnyProblem, names: Sequence[str], energy: bool) -> float:
+    return known.of_problem(problem_key(problem), names, energy).seconds
 
 
 def _cpu_rates(store: Store, device: DeviceRecord) -> tuple[Datasheet, str]:

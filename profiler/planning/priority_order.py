@@ -83,7 +83,7 @@ def best_of_sets(baselines: Sequence[str]) -> tuple[str, ...]:
 def _work_unit(
     problem: AnyProblem, plan_index: int, energy: bool, names: tuple[str, ...], estimate: CostEstimate | None
 ) -> WorkUnit:
-    seconds = estimate.seconds(problem, len(names), energy) if estimate else float(len(names))
+    seconds = estimate.seconds(problem, names, energy) if estimate else float(len(names))
     return WorkUnit(problem, names, plan_index, energy, seconds)
 
 

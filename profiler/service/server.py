@@ -22,6 +22,7 @@ from kswatch.db.queries import basic as queries
 from kswatch.db.queries.basic import RequestRow
 from kswatch.db.records import DeviceRecord
 from kswatch.db.request_queue import requests
+from kswatch.db.request_queue.estimates import estimate
 from kswatch.db.request_queue.requests import RequestedRun
 from kswatch.db.store import Store
 from kswatch.errors import KswatchError, UsageError
@@ -269,7 +270,8 @@ class Server:
         if request.cells_planned is None:
             chosen = Filters.from_arguments(request.arguments)
             cells = plan_suite(request.suite, chosen, foreign=self._context.foreign).cells
-            seconds = requests.estimated_seconds(self._store, request.device, cells)
+            timing, about = self._context.config.timing_limits, (request.suite, request.device)
+            seconds = estimate(self._store, *about, request.arguments, timing, cells).seconds
             requests.record_plan(self._store, request.id, cells, seconds)
             if self._limits is None or request.kind != "ad_hoc":
                 return

@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from kswatch.dashboard.cli import streamlit_arguments
 from kswatch.dashboard.data.server_settings import AGENT_API, FORWARDED_ALLOW_IPS
-from kswatch.dashboard.navigation import PAGES, PageEntry
+from kswatch.dashboard.navigation import DEFECT, PAGES, PageEntry
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 240.0
@@ -37,6 +37,8 @@ OF_EMPTY_PAGES = {
     "models": "kswatch profile models",
 }
 """Commands that pages of an empty store name, where it is not the one that measures a night."""
+FAILURES = f"[data-testid=stException], .st-key-{DEFECT}"
+"""What a page shows instead of a part that failed unexpectedly."""
 FLAGS = [
     "--headless",
     "--no-sandbox",

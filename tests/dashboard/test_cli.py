@@ -17,7 +17,8 @@ from kswatch.dashboard.data import server_settings
 from kswatch.dashboard.navigation import PAGES
 from kswatch.db.config import RequestLimits
 from kswatch.errors import UsageError
-from kswatch.services import JudgementLimits
+from kswatch.profiler.config import ProfilerConfig
+from kswatch.services import JudgementLimits, TimingLimits
 from tests.dashboard.browser_rig import free_port, wait_until_healthy
 
 
@@ -40,22 +41,25 @@ def test_the_server_listens_on_this_machine_only_and_sends_no_statistics() -> No
 def test_the_server_knows_the_configured_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     configured = RequestLimits(request_cells=8, request_minutes=20.0, requests_per_hour=2)
     judgement = JudgementLimits(silent_hours=40.5, canary_floor=0.1)
+    timing = TimingLimits(too_slow_ms=250.5, cell_cap_ms=1000.0)
     repository = "https://github.com/owner/name"
     own = DashboardConfig(
         hosts=("a", "b"), trusted_proxies=("10.0.0.0/8",), repository_url=f"{repository}.git"
     )
-    environment = server_settings.server_environment("sqlite://", own, configured, judgement)
+    environment = server_settings.server_environment("sqlite://", own, configured, judgement, timing)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert server_settings.request_limits() == configured
     assert server_settings.judgement_limits() == judgement
+    assert server_settings.timing_limits() == timing
     assert server_settings.host_names() == ("a", "b")
     assert server_settings.trusted_proxies() == read_networks(["10.0.0.0/8"])
     assert server_settings.repository_url() == repository
-    for name in (server_settings.REQUEST_LIMITS, server_settings.JUDGEMENT_LIMITS, server_settings.HOSTS):
-        monkeypatch.delenv(name)
+    for name in ("REQUEST_LIMITS", "JUDGEMENT_LIMITS", "TIMING_LIMITS", "HOSTS"):
+        monkeypatch.delenv(getattr(server_settings, name))
     assert server_settings.request_limits() == RequestLimits()
     assert server_settings.judgement_limits() == CiConfig().judgement_limits
+    assert server_settings.timing_limits() == ProfilerConfig().timing_limits
     assert server_settings.host_names() == ()
 
 

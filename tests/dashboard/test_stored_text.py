@@ -16,6 +16,7 @@ from kswatch.db.schema.tables import Counter, Measurement, Resource
 from kswatch.db.store import Store
 from tests.dashboard.browser_rig import (
     DRAWN_WITHIN_S,
+    FAILURES,
     open_from_menu,
     page_script,
     patient_page,
@@ -92,7 +93,7 @@ def assert_all_is_plain(page: Page, where: str) -> None:
         fold.click()
     hover_over_points(page)
     assert page.evaluate(MARKUP) == NOTHING, where
-    assert page.locator("[data-testid=stException]").count() == 0, where
+    assert page.locator(FAILURES).count() == 0, where
 
 
 def hover_over_points(page: Page) -> None:

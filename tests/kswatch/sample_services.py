@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kswatch.configuration import TABLES
-from kswatch.services import JudgementLimits, Services
+from kswatch.services import JudgementLimits, Services, TimingLimits
 
 
 def sample_services(database_url: str, *tables: object, **callables: object) -> Services[Any]:
@@ -20,6 +20,7 @@ def sample_services(database_url: str, *tables: object, **callables: object) -> 
         "database_url": database_url,
         "dashboard_url": "",
         "judgement_limits": JudgementLimits(),
+        "timing_limits": TimingLimits(),
     }
     return Services(**values | callables)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kswatch.dashboard.formatting.labels import count, duration
 from kswatch.db.artifacts.stored import NCU_REPORT
 from kswatch.db.config import RequestLimits
 from kswatch.db.decoding import whole_number
 from kswatch.db.records import AD_HOC as AD_HOC
 from kswatch.db.records import IMPLEMENTATIONS
+from kswatch.db.request_queue.estimates import RequestEstimate
+from kswatch.db.request_queue.requested_cells import DEFAULT_BATCHES, DEFAULT_PRECISIONS
 from kswatch.declared.suites import SUITES as DECLARED_SUITES
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
@@ -19,10 +22,6 @@ SUITES: dict[str, str] = {
     **{name: f"{name}: {statement}" for name, statement, _ in DECLARED_SUITES},
     AD_HOC: "only the patterns below",
 }
-
-DEFAULT_BATCHES = (25_088,)
-DEFAULT_PRECISIONS = ("fp32",)
-"""The defaults of the profiler for given patterns; both layouts as well."""
 
 MOST_ELEMENTS = 2**31
 """Elements of X or Y; kernels index with 32 bits."""
@@ -56,24 +55,6 @@ class RunRequest:
             * len(self.layouts or LAYOUTS)
             * len(self.implementations or IMPLEMENTATIONS)
         )
-
-    @property
-    def chosen(self) -> dict[str, tuple[object, ...]]:
-        """The values that narrow a suite, by the names of a problem's fields and `implementation`."""
-        values: dict[str, tuple[object, ...]] = {
-            "pattern": tuple(map(str, self.patterns)),
-            "batch": self.batches,
-            "precision": self.precisions,
-            "layout": self.layouts,
-            "implementation": self.implementations,
-        }
-        return {name: given for name, given in values.items() if given}
-
-    @property
-    def most_multiplications(self) -> int:
-        """Multiplications of the largest requested product; 0 without patterns."""
-        batch = max(self.batches or DEFAULT_BATCHES)
-        return max((batch * one.a * one.b * one.c * one.d for one in self.patterns), default=0)
 
     def validate(self, limits: RequestLimits) -> None:
         """Check that the run can be requested.
@@ -151,25 +132,17 @@ def read_batches(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(batches))
 
 
-def cost_text(
-    cells: int | None, minutes: float | None, budget_minutes: int | None, is_too_low: bool = False
-) -> str:
-    """The estimated cost of a run.
-
-    Args:
-        cells: of the run; None where unknown.
-        minutes: estimated for them; None where the device has no runs to estimate from.
-        budget_minutes: after which the run stops.
-        is_too_low: whether the problems are larger than those that the estimate is made from.
-    """
-    if minutes is not None and cells is not None and is_too_low:
-        cost = f"{cells:,} cells, more than {minutes:.1f} min: larger than anything measured on this device"
-    elif minutes is not None and cells is not None:
-        cost = f"{cells:,} cells, about {minutes:.1f} min"
-    elif cells is not None:
-        cost = f"{cells:,} cells; no estimate yet: nothing has run on this device"
+def cost_text(estimate: RequestEstimate, budget_minutes: int | None) -> str:
+    """The estimated cost of a run that stops after its budget."""
+    minutes = None if estimate.seconds is None else estimate.seconds / 60
+    if estimate.cells is None:
+        cost = "No estimate yet: this suite has not run on such a device"
+    elif minutes is None:
+        cost = f"{count(estimate.cells, 'cell')}; no estimate yet: nothing has run on this device"
     else:
-        cost = "No estimate yet: this suite has not run on this device"
+        cost = f"{count(estimate.cells, 'cell')}, about {duration(60 * minutes)}"
+    if estimate.refused:
+        cost += f"; {estimate.refused:,} will probably be too slow to time, or too large for its memory"
     if not budget_minutes:
         return f"{cost}."
     is_over = minutes is not None and minutes > budget_minutes

@@ -9,7 +9,7 @@ import streamlit as st
 from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components.panels import finding, hint, note, show_error
 from kswatch.dashboard.data import queries as cached_queries
-from kswatch.dashboard.data.server_settings import request_limits
+from kswatch.dashboard.data.server_settings import request_limits, timing_limits
 from kswatch.dashboard.data.store import reading_store
 from kswatch.dashboard.formatting.labels import device_names
 from kswatch.dashboard.views.requests import queue
@@ -24,7 +24,6 @@ from kswatch.dashboard.views.requests.form import (
 from kswatch.dashboard.views.requests.submit import submit
 from kswatch.db.queries import page_queries
 from kswatch.db.records import KNOWN_IMPLEMENTATIONS
-from kswatch.db.request_queue import requests
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.problem import LAYOUTS, PRECISIONS
@@ -142,15 +141,15 @@ def _choose_extent() -> tuple[int, bool, bool]:
 
 def _choose_patterns(suite: str) -> tuple[str, str | tuple[Pattern, ...]]:
     """Draw the input of patterns; returns its mode, and the text or the patterns themselves."""
-    chosen = st.segmented_control(
+    mode = st.segmented_control(
         "Patterns",
         list(INPUT_MODES),
         default="typed",
+        required=True,
         format_func=INPUT_MODES.__getitem__,
         key="ask_way",
         bind="query-params",
     )
-    mode = chosen or "typed"
     if mode == "picked":
         known = [Pattern(*row) for row in page_queries.patterns(reading_store())]
         picked = st.multiselect(
@@ -205,35 +204,8 @@ def _choose_device() -> str:
 
 
 def _show_cost(request: RunRequest) -> None:
-    store = reading_store()
-    cells, is_most = _cells(request)
-    seconds = requests.estimated_seconds(store, request.device, cells)
-    minutes = seconds / 60 if seconds is not None else None
-    cost = cost_text(cells, minutes, request.budget_minutes, is_too_low=_is_larger_than_measured(request))
-    note(("At most: " if is_most else "") + cost)
-
-
-def _cells(request: RunRequest) -> tuple[int | None, bool]:
-    """The number of cells, where known, and whether it is only an upper bound."""
-    if request.cells is not None:
-        return request.cells, False
-    plan = page_queries.newest_plan(reading_store(), request.suite)
-    if plan is None:
-        return None, False
-    if not request.chosen:
-        return plan.planned_cells, False
-    narrowed = page_queries.narrowed_cells(reading_store(), plan.run_id, request.chosen)
-    return (plan.planned_cells, True) if narrowed is None else (narrowed, False)
-
-
-def _is_larger_than_measured(request: RunRequest) -> bool:
-    """Whether a requested product has more flops than any that its device has measured."""
-    known = [device for device in cached_queries.devices() if device.uuid == request.device]
-    measured = [problem for device in known for problem in cached_queries.problems(device.id)]
-    if not measured or not request.patterns:
-        return False
-    largest = max(one.batch * one.a * one.b * one.c * one.d for one in measured)
-    return request.most_multiplications > largest
+    about = (request.suite, request.device, request.arguments(), timing_limits())
+    note(cost_text(cached_queries.estimate(*about), request.budget_minutes))
 
 
 def _submit(request: RunRequest, name: str, reason: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kswatch.dashboard.auth import current_user
 from kswatch.dashboard.components.panels import show_error
-from kswatch.dashboard.data.server_settings import request_limits
+from kswatch.dashboard.data.server_settings import request_limits, timing_limits
 from kswatch.dashboard.data.store import writing_store
 from kswatch.db.request_queue import requests
 from kswatch.errors import UsageError
@@ -35,6 +35,7 @@ def submit(
                 cells=cells,
                 budget_s=budget_s,
                 limits=request_limits(),
+                timing=timing_limits(),
             )
     except UsageError as error:
         show_error(error)

@@ -210,7 +210,7 @@ def with_input_checks(
     input_shape, output_shape = torch.Size(problems[0].input_shape), problems[1].output_shape
     index, stock_empty, is_grad_enabled = device.index, torch.empty, torch.is_grad_enabled
     current_device, empty_on_device = driver.current_device, driver.empty_on_device
-    strides, y_dtype = (output_shape[1], 1), OUTPUT_DTYPES[problem.precision]
+    strides, y_dtype = (output_shape[1], 1), OUTPUT_DTYPES[problems[1].precision]
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         if (

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from tests.dashboard.browser_rig import wait_until_drawn
+from tests.dashboard.browser_rig import FAILURES, wait_until_drawn
 
 
 def _page_with_a_section(outcome: str) -> None:
@@ -50,4 +50,4 @@ def test_a_choice_in_a_section_changes_that_section_and_the_url(desk: Page, addr
     desk.reload()
     wait_until_drawn(desk)
     expect(chart).to_be_visible()
-    assert desk.locator("[data-testid=stException]").count() == 0
+    assert desk.locator(FAILURES).count() == 0

@@ -53,7 +53,8 @@ def configured(
             assert done.exit_code in (0, 1), done.output
         services = compose(config)
         limits = next(table for table in services.tables if isinstance(table, DbConfig))
-        environment = server_environment(own_url, DashboardConfig(), limits, services.judgement_limits)
+        judged, timed = services.judgement_limits, services.timing_limits
+        environment = server_environment(own_url, DashboardConfig(), limits, judged, timed)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         page = opened("overview", own_url)

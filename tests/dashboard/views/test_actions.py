@@ -1,5 +1,6 @@
 """Actions on the pages: by which users, under which name, and their record in the store."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -206,11 +207,20 @@ def test_the_cost_of_a_run_is_shown_before_it_is_requested(filled: Store, opened
     assert "16 cells; no estimate yet: nothing has run on this device" in text_of(page)
     page.selectbox(key="ask_device").select("another device").run()
     page.text_input(key="ask_other_device").input("sim-a100-0000").run()
-    assert "16 cells, more than 7.5 min: larger than anything measured" in text_of(page)
+    page.text_area(key="ask_patterns").input("1,32768,32768,1").run()
+    larger = _minutes(page)
+    page.text_area(key="ask_patterns").input("6,64,64,1")
     page.text_input(key="ask_batches").input("1024").run()
     assert "16 cells, about 7.5 min" in text_of(page)
+    assert larger > 7.5
     page.number_input(key="ask_budget").set_value(5).run()
     assert "Stops after 5 min; cells that do not fit are recorded as skipped" in text_of(page)
+
+
+def _minutes(page: AppTest) -> float:
+    found = re.search(r"16 cells, about ([\d.]+) min", text_of(page))
+    assert found
+    return float(found[1])
 
 
 def test_one_person_cannot_fill_the_queue(filled: Store, opened: Opened) -> None:
