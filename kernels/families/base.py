@@ -9,7 +9,7 @@ from math import sqrt
 from typing import ClassVar
 
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
-from kswatch.declared.precisions import LAYER_PRECISIONS, check_precision
+from kswatch.declared.precisions import check_layer_precision
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem, multiply_add_flops
@@ -41,7 +41,7 @@ class LayerShape:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"layer: {name} = {value!r} is not an integer >= 1")
-        check_precision(self.precision, "layer", LAYER_PRECISIONS)
+        check_layer_precision(self.precision)
         if self.layout not in LAYOUTS:
             raise UsageError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}")
 

@@ -28,13 +28,12 @@ INPUT_RMS: Final[dict[str, float]] = {"fp8": 64.0}
 its largest number."""
 
 
-def check_precision(precision: str, subject: str, known: tuple[str, ...]) -> None:
-    """Check the precision of a layer or a model, as `subject` says.
+def check_layer_precision(precision: str) -> None:
+    """Check the precision of a layer.
 
     Raises:
-        UsageError: it is not one of the known ones.
+        UsageError: no layer is measured in it.
     """
-    if precision not in known:
-        raise UsageError(
-            f"no {subject} is measured in precision {precision!r}; choose from {', '.join(known)}"
-        )
+    if precision not in LAYER_PRECISIONS:
+        known = ", ".join(LAYER_PRECISIONS)
+        raise UsageError(f"no layer is measured in precision {precision!r}; choose from {known}")

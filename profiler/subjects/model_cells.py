@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kswatch.db.records import cell_name
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.models.base import Model, Variant
 from kswatch.kernels.models.catalogue import find_model
@@ -47,6 +48,8 @@ class ModelCell:
 
     def reason(self, forward: ModelForward, device_kind: str) -> str | None:
         """Why a device of this kind cannot compute it, from the facets alone; None where it may."""
+        if forward.precision not in SUITE_PRECISIONS:
+            return f"models are measured in {', '.join(SUITE_PRECISIONS)}, not in {forward.precision}"
         if forward.layout != "batch_first":
             return "models are written for batch_first"
         if forward.execution == "graph" and device_kind != "cuda":

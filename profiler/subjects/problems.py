@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union, get_args
 
-from kswatch.declared.precisions import SUITE_PRECISIONS, check_precision
 from kswatch.errors import UsageError
-from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, PRECISIONS, Layout, Precision, Problem
 
 if TYPE_CHECKING:  # a revision that the gate measures may have no families
     from kswatch.kernels.families.base import LayerShape
@@ -35,8 +34,8 @@ class ModelForward:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"model {self.model}: {name} = {value!r} is not an integer >= 1")
-        check_precision(self.precision, "model", SUITE_PRECISIONS)
-        for name, known in (("layout", LAYOUTS), ("execution", EXECUTIONS)):
+        choices = (("precision", PRECISIONS), ("layout", LAYOUTS), ("execution", EXECUTIONS))
+        for name, known in choices:
             if getattr(self, name) not in known:
                 raise UsageError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
 

@@ -12,7 +12,6 @@ from kswatch.kernels.families.base import LayerShape
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Problem
 from kswatch.profiler.planning import suites
-from kswatch.profiler.subjects.problems import ModelForward
 
 
 def test_the_papers_rule_gives_750_patterns_in_three_families():
@@ -55,8 +54,6 @@ def test_no_other_suite_has_fp8_which_layers_and_models_refuse():
     assert {one.precision for one in suites.find("fp8").problems()} == {"fp8"}
     with pytest.raises(UsageError, match="no layer is measured in precision 'fp8'; choose from fp32, tf32"):
         LayerShape(64, 64, 8, "fp8")
-    with pytest.raises(UsageError, match="no model is measured in precision 'fp8'"):
-        ModelForward("vit_s16", 197, 1, "fp8")
 
 
 def test_the_chains_of_gpt2_medium_multiply_to_1024_by_4096():
