@@ -50,6 +50,8 @@ def multiply_pair(
     on_gpu = x.device.type == GPU
     if algorithm not in LAYER_ALGORITHMS or not (on_gpu or x.device.type == "cpu") or not _are_plain(pair):
         return None
+    if any(factor.kept.scaled is not None for factor in pair):  # frozen in fp8
+        return None
     first, second = (factor._parameters.get("weight") for factor in pair)
     if first is None or second is None or not _is_plain_call(x, first, second, bias):
         return None

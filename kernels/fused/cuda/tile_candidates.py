@@ -17,7 +17,7 @@ from kswatch.kernels.problem import Problem
 
 ROWS = (16, 32, 48, 64, 96, 128)
 BATCHES = (16, 32, 64, 128, 256)
-SEGMENTS = {4: (8, 16), 2: (8, 16), 1: (16, 32)}
+SEGMENTS = {8: (8, 16), 4: (8, 16), 2: (8, 16), 1: (16, 32)}
 """Neighbouring j's that a block takes, where d is large enough, by bytes of an element; the last are whole
 sectors of 32 bytes."""
 

@@ -9,6 +9,7 @@ from struct import Struct
 
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UnsupportedError
 from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver
@@ -29,6 +30,8 @@ LiveChain = Callable[[Weights, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 def unsupported(problems: Problems, device: torch.device) -> str | None:
     """Why one launch cannot compute this chain on this GPU, as a sentence; None where it can."""
+    if problems[0].precision not in SUITE_PRECISIONS:
+        return f"one launch computes {', '.join(SUITE_PRECISIONS)}, not {problems[0].precision}"
     for problem in problems:
         if reason := single.unsupported(problem, device):
             return reason

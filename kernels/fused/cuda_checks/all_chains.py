@@ -10,13 +10,14 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import Tile
 from kswatch.kernels.fused.cuda_chain.candidates import BATCHES, factor_tiles
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile
 from kswatch.kernels.fused.cuda_checks.all_tiles import NEIGHBOURS, ROWS, with_narrow_accesses
 from kswatch.kernels.pattern import Pattern
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Problem
+from kswatch.kernels.problem import LAYOUTS, Problem
 
 COLUMNS = (64, 256, 2048)
 """Too few for 3xTF32, enough for it, and so many that CUDA cores add them in blocks."""
@@ -40,7 +41,7 @@ def choosable_chains(gpu: GpuProperties) -> list[ChainTile]:
 
 def _problems(gpu: GpuProperties) -> Iterator[list[Problem]]:
     """Those of each precision and layout that the GPU supports."""
-    for precision, layout in itertools.product(PRECISIONS, LAYOUTS):
+    for precision, layout in itertools.product(SUITE_PRECISIONS, LAYOUTS):
         problems = [
             Problem(Pattern(1, ROWS, c, d), 64, precision, layout)
             for c, d in itertools.product(COLUMNS, NEIGHBOURS)

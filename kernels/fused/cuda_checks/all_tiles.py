@@ -111,7 +111,7 @@ def kernels_unit(units: Sequence[Tile | ChainTile]) -> str:
         runner, arguments = _runner(unit)
         lines += [
             f"namespace ks {{ using Runner{number} = {runner}; }}",
-            f'extern "C" __global__ void __launch_bounds__({unit.threads}, {_blocks(unit, number)})',
+            f'extern "C" __global__ void __launch_bounds__({unit.threads}, ks::Runner{number}::BLOCKS)',
             f"ks_{number}_(const ks::{arguments} arguments)",
             f"{{ ks::Runner{number}(arguments).run(); }}",
         ]
@@ -124,8 +124,3 @@ def _runner(unit: Tile | ChainTile) -> tuple[str, str]:
         return f"Block<Tile<{unit.parameters}>>", "Arguments"
     second = f"FromIntermediate<Tile<{unit.second.parameters}>>"
     return f"Chain<Tile<{unit.first.parameters}>, {second}>", "ChainArguments"
-
-
-def _blocks(unit: Tile | ChainTile, number: int) -> str:
-    """The expression for the blocks that share a multiprocessor."""
-    return f"ks::Tile<{unit.parameters}>::BLOCKS" if isinstance(unit, Tile) else f"ks::Runner{number}::BLOCKS"

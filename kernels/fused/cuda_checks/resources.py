@@ -51,7 +51,7 @@ CHAINS: tuple[Problems, ...] = tuple(
         Problem(Pattern(1, 768, 192, 2), batch, precision, layout),
     )
     for batch in (16, 25_088)  # the first in shares
-    for precision in PRECISIONS
+    for precision in SUITE_PRECISIONS
     for layout in LAYOUTS
 )
 """Chains with columns enough for 3xTF32 in both factors; `all_chains.py` finds spills in every other tile."""

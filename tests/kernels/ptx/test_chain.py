@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.fused.cuda_checks.all_tiles import kernels_unit
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS
+from kswatch.kernels.problem import LAYOUTS
 from tests.kernels.chains import SHAPES, make_chain, problems_of, run_chain, small_tile
 from tests.kernels.changed_sources import changed_sources
 from tests.kernels.ptx.interpreter import READABLE, WRITABLE, Options, Program, array
@@ -20,7 +21,7 @@ from tests.kernels.ptx.programs import parsed, ptx_of
 
 pytestmark = pytest.mark.usefixtures("nvcc")
 
-KINDS = list(itertools.product(PRECISIONS, LAYOUTS))
+KINDS = list(itertools.product(SUITE_PRECISIONS, LAYOUTS))
 
 
 def case(number: int, shape: int) -> tuple[Problems, ChainTile]:

@@ -23,6 +23,8 @@ class Block {
   E* const resident = reinterpret_cast<E*>(shared_memory() + T::SHARED_BYTES);
 
  public:
+  static constexpr int BLOCKS = T::BLOCKS;  // that share a multiprocessor
+
   KS_DEVICE explicit Block(const Arguments& g) : g(g) {
     if constexpr (T::PARTED) {
       const int each = tiles_in(steps, g.parts);

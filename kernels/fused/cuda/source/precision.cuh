@@ -131,11 +131,13 @@ struct fp8_wide : fp8 {
 /// On CUDA cores alone.
 struct fp64 {
   using Element = double;
-  static constexpr bool SPLIT = false;
+  using Output = double;
+  static constexpr bool SPLIT = false, SCALED = false;
 };
 struct complex64 {
   using Element = Complex;
-  static constexpr bool SPLIT = false;
+  using Output = Complex;
+  static constexpr bool SPLIT = false, SCALED = false;
 };
 
 }  // namespace ks

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile_candidates import choose as choose_single
 from kswatch.kernels.fused.cuda_chain import candidates, estimate
 from kswatch.kernels.fused.cuda_chain.tile import share_size, tile_count
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS
+from kswatch.kernels.problem import LAYOUTS
 from tests.kernels.chains import H200, SHAPES, problems_of
 
 VIT_UP = (6, 64, 64, 1), (1, 768, 192, 2)
@@ -18,7 +19,7 @@ MONARCH = (8, 128, 128, 1), (1, 8, 8, 128)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)
 @pytest.mark.parametrize("architecture", [80, 86, 90])
 def test_every_candidate_fits_the_gpu(architecture, precision, layout):
     gpu = GpuProperties(architecture, 108)

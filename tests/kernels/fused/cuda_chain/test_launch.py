@@ -111,6 +111,12 @@ def test_an_old_gpu_is_refused_with_the_reason(gpu, monkeypatch):
     assert "needs sm_75" in launch.unsupported(PROBLEMS, CPU)
 
 
+@pytest.mark.parametrize("precision", ["fp64", "complex64", "fp8"])
+def test_a_precision_that_has_no_chain_is_refused_with_the_reason(gpu, precision):
+    problems = problems_of((2, 20, 24, 1), (1, 18, 20, 2), 21, precision, "batch_first")
+    assert launch.unsupported(problems, CPU) == f"one launch computes fp32, tf32, bf16, fp16, not {precision}"
+
+
 # ---- layers --------------------------------------------------------------------------------------
 
 
@@ -174,6 +180,16 @@ def test_auto_takes_one_launch_only_where_it_is_predicted_to_pay(chains, small_p
     layer = layer_of("auto")
     layer(torch.randn(7, layer.in_features).half())
     assert len(chains) == predicted
+
+
+def test_a_layer_that_is_frozen_in_fp8_multiplies_factor_by_factor(chains, small_pairs):
+    layer = layer_of("fused_chain", torch.bfloat16)
+    x = torch.randn(7, layer.in_features).bfloat16()
+    exact = layer(x)
+    chains.clear()
+    y = layer.freeze("fp8")(x)
+    assert chains == [] and not torch.equal(y, exact)
+    torch.testing.assert_close(y, exact, rtol=0.2, atol=0.2)
 
 
 def test_training_multiplies_factor_by_factor(chains, small_pairs):

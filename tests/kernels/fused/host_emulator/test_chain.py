@@ -10,13 +10,14 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.cuda_chain import candidates
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.fused.host_emulator import emulator as host
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS
+from kswatch.kernels.problem import LAYOUTS
 from tests.kernels.chains import H200, SHAPES, Chain, make_chain, problems_of, run_chain, small_tile
 from tests.kernels.changed_sources import changed_sources
 from tests.kernels.fused.conftest import launch_on_host
@@ -53,7 +54,7 @@ QUICK = {("fp16", "batch_first", 2), ("fp32", "batch_last", 1), ("tf32", "batch_
 
 
 def cases():
-    for precision, layout, number in itertools.product(PRECISIONS, LAYOUTS, range(len(SHAPES))):
+    for precision, layout, number in itertools.product(SUITE_PRECISIONS, LAYOUTS, range(len(SHAPES))):
         marks = () if (precision, layout, number) in QUICK else pytest.mark.slow
         problems = problems_of(*SHAPES[number], precision, layout)
         yield pytest.param(problems, marks=marks, id=f"{precision}-{layout}-{number}")
@@ -71,7 +72,7 @@ def test_one_launch_gives_the_bits_of_two(problems):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", SUITE_PRECISIONS)
 def test_the_chosen_pair_is_right_at_the_edges_of_a_batch_tile(precision, layout):
     problems = problems_of((2, 48, 192, 1), (1, 192, 48, 2), 25_088, precision, layout)
     tile = candidates.choose(problems, H200)
