@@ -72,6 +72,8 @@ def translate_db_errors(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         message = hide_secrets(" ".join(str(error.orig).split()), url)
         cure = next((cure for sign, cure in _CURES if sign in message.lower()), "run `kswatch db check`")
+        if "cannot contain NUL" in message:  # psycopg, before it sends anything
+            raise UsageError("a text with a NUL character is not UTF-8, so no store holds it") from error
         if getattr(error.orig, "sqlstate", None) == _OUT_OF_RANGE:
             raise UsageError(f"{_TOO_LARGE}; no run, alert or cell has it") from error
         kind = ConnectionLostError if _is_lost(error) else StoreError

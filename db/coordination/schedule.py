@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
+from kswatch.db.backend.bulk_insert import insert_rows
 from kswatch.db.schema.tables import ScheduleMark
 from kswatch.db.store import Store
+
+_BEFORE_ALL = datetime.fromtimestamp(0, UTC)
 
 
 def last_due(store: Store, name: str) -> datetime | None:
@@ -22,10 +25,9 @@ def mark_due(session: Session, name: str, due_at: datetime) -> bool:
 
     The transaction that marks it also queues what is due: a process that ends in between loses neither.
     """
-    mark = session.get(ScheduleMark, name, with_for_update=True)
-    if mark is None:
-        session.add(ScheduleMark(name=name, last_due_at=due_at))
-        return True
+    # Two processes that start at once on a new store: the second one waits here for the first.
+    insert_rows(session, ScheduleMark, [{"name": name, "last_due_at": _BEFORE_ALL}], replace=False)
+    mark = session.get_one(ScheduleMark, name, with_for_update=True)
     if mark.last_due_at >= due_at:
         return False
     mark.last_due_at = due_at

@@ -43,8 +43,10 @@ DECIDED_ANEW = {
         for key in ("implementation", "heuristic", "predicted_speedup", "energy_gain", "metric", "confidence")
     ]
     + ["caveats", "factors/*/caveats"],
+    "dry-run": ["minutes", "minutes_of_all"],
 }
-"""By command: what the shipped model decides. It was fitted again, and claims nothing far from its data."""
+"""By command: what the shipped model decides. It was fitted again, and claims nothing far from its data; and
+the estimate of a run, which is made of its problems' sizes."""
 ROOT = Path(__file__).parents[2]
 
 MANY_COMMANDS = """
