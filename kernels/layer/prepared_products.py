@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.implementation import (
     STORAGE_DTYPES,
@@ -28,8 +29,9 @@ from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
 from kswatch.kernels.problem import Layout, Precision, Problem
 
-LAYER_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
-PRECISION_OF = {STORAGE_DTYPES[precision]: precision for precision in LAYER_PRECISIONS}
+PRECISION_OF: dict[torch.dtype, Precision] = {
+    STORAGE_DTYPES[precision]: precision for precision in SUITE_PRECISIONS if precision != "tf32"
+}
 
 MAX_CLOSURES = 64
 """Products kept per weight: closures of a few hundred bytes over laid-out weights that they share."""

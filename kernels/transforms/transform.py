@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from kswatch.declared.precisions import LAYER_PRECISIONS
 from kswatch.errors import UsageError
 from kswatch.kernels.implementation import STORAGE_DTYPES, Product
 from kswatch.kernels.layer.algorithm_choice import AUTO, MEASURE, choose
 from kswatch.kernels.pattern import Pattern
 from kswatch.kernels.precision import allows_tf32
-from kswatch.kernels.problem import LAYOUTS, PRECISIONS, Layout, Precision, Problem
+from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
 
 PRECISION_OF: dict[torch.dtype, Precision] = {
-    STORAGE_DTYPES[precision]: precision for precision in PRECISIONS if precision != "tf32"
+    STORAGE_DTYPES[precision]: precision for precision in LAYER_PRECISIONS if precision != "tf32"
 }
 MOST_BATCHES = 64
 """Batch sizes for which products are kept."""

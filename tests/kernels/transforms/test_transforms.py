@@ -164,8 +164,9 @@ def test_wrong_inputs_are_sentences() -> None:
         fft(8, layout="rows")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="unknown implementation"):
         fft(8, algorithm="none")
-    with pytest.raises(UsageError, match="hadamard computes in"):
-        hadamard(8, dtype=torch.int32)
+    for dtype in (torch.int32, torch.float8_e4m3fn):
+        with pytest.raises(UsageError, match="hadamard computes in"):
+            hadamard(8, dtype=dtype)
     with pytest.raises(UsageError, match="radix needs"):
         dct(8, radix=3)
 
