@@ -14,7 +14,11 @@ SUITE_PRECISIONS: Final[tuple[Literal["fp32", "tf32", "bf16", "fp16"], ...]] = (
 )
 """Those of suites, models and canaries; products in others are measured where they are asked for."""
 
-LAYER_PRECISIONS: Final = (*SUITE_PRECISIONS, "fp64", "complex64")
+LAYER_PRECISIONS: Final[tuple[Literal["fp32", "tf32", "bf16", "fp16", "fp64", "complex64"], ...]] = (
+    *SUITE_PRECISIONS,
+    "fp64",
+    "complex64",
+)
 """Those of layers: the two last ones are those of transforms."""
 
 OUTPUT_ELEMENT_BYTES: Final[dict[str, int]] = {
