@@ -45,6 +45,7 @@ def walk(page: Page, size: ViewportSize) -> None:
         page.locator(PHONE_MENU).first.wait_for(state="detached")
 
 
+@pytest.mark.slow
 def test_every_page_of_a_full_store_fits_a_phone_and_raises_nothing(desk: Page, address: str) -> None:
     desk.goto(address)
     walk(desk, PHONE)

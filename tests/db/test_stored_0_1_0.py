@@ -319,7 +319,9 @@ def assert_what_a_killed_server_had_measured_answers_its_alert(served: Served) -
 # ---------------------------------------------------------------- exports
 
 
-@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize(
+    "name", ["various.csv.gz", pytest.param("everything.jsonl.gz", marks=pytest.mark.slow)]
+)
 def test_an_export_is_taken_into_an_empty_store_once(tmp_path: Path, name: str):
     once, twice, check = all_of(tmp_path / "empty.db", *[f"import {STORED / name} --json"] * 2, "db check")
     assert (once.exit_code, twice.exit_code, check.exit_code) == (0, 0, 0)

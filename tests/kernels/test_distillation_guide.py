@@ -25,6 +25,7 @@ def figures(text: str) -> list[float]:
     return [float(figure) for figure in FIGURE.findall(text)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_guides_code_prints_what_the_guide_shows() -> None:
     names: dict[str, object] = {}

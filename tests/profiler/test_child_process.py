@@ -125,7 +125,14 @@ def test_a_measuring_process_imports_every_module_once_below_kswatch(other_packa
 
 @pytest.mark.parametrize(
     "module",
-    ["executors.process_main", "executors.dask_worker", "ab_runs.worker_main", "backends.ncu_target"],
+    [
+        "executors.process_main",
+        "ab_runs.worker_main",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("executors.dask_worker", "backends.ncu_target")
+        ),
+    ],
 )
 def test_a_child_finds_the_same_kswatch_whatever_the_working_directory_holds(module, other_packages):
     code = f"import sys, kswatch.profiler.{module}; print(kswatch.__file__, *sys.modules, sep=chr(10))"

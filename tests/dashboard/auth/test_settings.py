@@ -84,7 +84,7 @@ def test_this_machine_alone_needs_no_sign_in() -> None:
     assert not is_loopback("kswatch.example")
 
 
-@pytest.mark.parametrize("how", ["kswatch", "streamlit"])
+@pytest.mark.parametrize("how", ["kswatch", pytest.param("streamlit", marks=pytest.mark.slow)])
 def test_the_server_does_not_start_open_to_others(how: str) -> None:
     port = str(free_port())
     kswatch = ["-m", "kswatch", "dashboard", "--address", "0.0.0.0", "--port", port]

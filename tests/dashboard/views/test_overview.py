@@ -113,6 +113,7 @@ def test_a_phone_shows_an_alert_whole_and_its_actions_below(
             assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_night_appears_by_itself(browser: Browser, own_url: str) -> None:
     store = fill_devices(own_url, 1, 0)

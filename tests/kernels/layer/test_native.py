@@ -160,6 +160,7 @@ def test_the_class_of_the_first_layer_called_does_not_matter() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_compiler_or_switched_off_python_computes(tmp_path) -> None:
     program = (
         "import torch; from kswatch import KSLinear; from kswatch.kernels.layer import native;"

@@ -114,6 +114,7 @@ def test_an_absent_device_is_one_sentence_with_the_cure():
         engine.site()
 
 
+@pytest.mark.slow
 def test_canaries_stay_with_the_engine_when_its_child_is_replaced():
     engine = local_engine(find("sim:h200"), 60.0, threading.Event())
 

@@ -82,6 +82,7 @@ def test_a_damaged_library_is_built_again(quick_cache: Path, quick_library: Path
     assert ctypes.CDLL(str(path)).kswatch_twin_open
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_two_concurrent_builds_both_give_a_complete_library(quick_cache: Path):
     program = f"""

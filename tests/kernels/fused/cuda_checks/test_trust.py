@@ -138,6 +138,7 @@ record.write_text(json.dumps({**seen, name: None}))
 """Hangs on the first tile, exits on the second, finds all others right; one process for each tile."""
 
 
+@pytest.mark.slow
 def test_the_check_continues_after_a_hang_or_a_crash(few, monkeypatch):
     names = [f"fp16 batch_last {n}" for n in range(3)]
     monkeypatch.setattr(trust_record, "checks_by_group", lambda gpu: dict.fromkeys(names, []))
