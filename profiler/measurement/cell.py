@@ -16,6 +16,7 @@ from kswatch.db.records import (
     Status,
 )
 from kswatch.errors import UnsupportedError
+from kswatch.kernels.models.base import AUTO
 from kswatch.kernels.reference import Correctness
 from kswatch.profiler.measurement.sample_statistics import Interval, StoppingRule, median_interval
 from kswatch.profiler.probes.timing import Launchable, Visit
@@ -101,6 +102,11 @@ class CellMeasurement:
     def is_fused(self) -> bool:
         """Whether the product of this project computes it, alone or within a layer or a model."""
         return self.name.rpartition(STRUCTURED)[2] == FUSED
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it is computed by something else than `fused`; `auto` of a model may choose `fused`."""
+        return self.name.rpartition(STRUCTURED)[2] not in (FUSED, AUTO)
 
     @property
     def is_reference(self) -> bool:

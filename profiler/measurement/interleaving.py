@@ -73,9 +73,10 @@ class Interleaving:
         return unfinished + reference if unfinished else []
 
     def _is_decisive(self, cell: CellMeasurement) -> bool:
-        """Whether it is `fused`, or one of the rivals near the fastest one."""
-        rivals = [other.estimate_ms for other in active(self._cells) if not other.is_fused]
-        return cell.is_fused or cell.estimate_ms <= NEAR * min(rivals, default=cell.estimate_ms)
+        """Whether it is `fused`, the one that others are paired with, or near the fastest of the rivals."""
+        rivals = [other.estimate_ms for other in active(self._cells) if other.is_rival]
+        is_near = cell.estimate_ms <= NEAR * min(rivals, default=cell.estimate_ms)
+        return cell.is_fused or cell.is_reference or is_near
 
     def _visit(self, cell: CellMeasurement, round_index: int) -> None:
         if not cell.active or self._discards_left <= 0:

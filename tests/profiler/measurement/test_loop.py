@@ -174,6 +174,15 @@ def test_time_is_spent_on_fused_and_the_rivals_near_it_first(measure, simulated)
     assert {record.status for record in records.values()} == {"not_converged"}
 
 
+def test_a_dense_model_and_the_fastest_rival_of_fused_have_their_time_beside_auto(measure, simulated):
+    """`auto` is as fast as `fused` and no rival: what both gains are made of comes first."""
+    times = {"dense/fair": 1.8, "ks/bmm": 1.5, "ks/fused": 1.0, "ks/auto": 1.0, "ks/einsum": 1.99}
+    truths = {name: simulated.Truth(time_ms, noise=0.3) for name, time_ms in times.items()}
+    records = measure(truths, settings=MeasureSettings(problem_cap_ms=800.0))
+    samples = {name: record.sample_count for name, record in records.items()}
+    assert samples["ks/einsum"] < 10 < 50 < min(samples[name] for name in list(times)[:4])
+
+
 def test_a_far_rival_is_measured_once_the_near_ones_are_finished(measure, simulated):
     times = {"fused": 1.0, "bmm": 1.1, "csr": 1.7}
     records = measure({name: simulated.Truth(time_ms) for name, time_ms in times.items()})
