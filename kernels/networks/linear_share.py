@@ -44,12 +44,14 @@ class _Clock:
 
 
 @torch.no_grad()
-def linear_share(network: nn.Module, x: torch.Tensor) -> float:
+def linear_share(network: nn.Module, x: torch.Tensor, warm_up: bool = True) -> float:
     """Time in linear layers (dense ones and chains) over that of the whole forward, from 0 to 1.
 
-    Runs one forward to warm up and one with hooks, which make it slower: never one that is timed.
+    Runs one forward with hooks, which make it slower: never one that is timed. `warm_up` runs one before,
+    which a network needs that has not run yet.
     """
-    network(x)
+    if warm_up:
+        network(x)
     clock = _Clock(x.is_cuda)
     with ExitStack() as hooks:
         for module in network.modules():

@@ -33,13 +33,15 @@ GRAPH_RUNS = 3
 class ModelModules:
     """The networks of one forward pass. Equal parameters of different cells are the same memory."""
 
-    def __init__(self, forward: ModelForward, device: torch.device, seed: int) -> None:
-        """`seed` is that of the input; the weights' is always the same, and stored in the code."""
+    def __init__(
+        self, forward: ModelForward, device: torch.device, seed: int, weights: WeightSource | None = None
+    ) -> None:
+        """`seed` is that of the input; the weights' is always the same, unless others are given."""
         self.problem = forward
         self._device = device
         self._seed = seed
         self._model: Model = find_model(forward.model)
-        self._weights = WeightSource(0)
+        self._weights = weights or WeightSource(0)
         self._parameters: dict[tuple[str, torch.Size], torch.Tensor] = {}
         self._truths: dict[str, torch.Tensor] = {}
         self._errors: dict[str, float] = {}
@@ -111,7 +113,7 @@ class ModelModules:
 
     def linear_share(self, module: nn.Module, x: torch.Tensor) -> float:
         """See `Modules`; always of the eager network."""
-        return linear_share(module, x)
+        return linear_share(module, x, warm_up=self.problem.execution != "eager")
 
     def _truth(self, structure: str, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The float64 output for the first sample."""

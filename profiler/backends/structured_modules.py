@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from kswatch.kernels.networks.weights import EqualWeights
 from kswatch.kernels.precision import precision_scope
 from kswatch.profiler.backends.layer_modules import LayerModules
 from kswatch.profiler.backends.model_modules import ModelModules
@@ -31,8 +32,12 @@ def structured_workload(
 
 
 def run_once(problem: StructuredProblem, name: str, seed: int, threads: int) -> None:
-    """Build a cell on the CPU and compute it once."""
+    """Build a cell on the CPU and compute it once, for the memory that it takes."""
     torch.set_num_threads(threads)
-    modules = modules_of(problem, torch.device("cpu"), seed)
+    device = torch.device("cpu")
+    if isinstance(problem, ModelForward):
+        modules: Modules = ModelModules(problem, device, seed, EqualWeights())
+    else:
+        modules = modules_of(problem, device, seed)
     with torch.inference_mode(), precision_scope(problem):  # type: ignore[arg-type]
         modules.build(structured_cell(problem, name))(modules.make_input())

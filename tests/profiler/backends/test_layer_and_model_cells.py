@@ -10,6 +10,7 @@ from kswatch.errors import UsageError
 from kswatch.kernels.families.base import LayerShape
 from kswatch.profiler.backends import structured_modules
 from kswatch.profiler.backends.layer_modules import LayerModules
+from kswatch.profiler.backends.model_modules import ModelModules
 from kswatch.profiler.backends.structured_modules import run_once, structured_workload
 from kswatch.profiler.devices.discovery import cpu_target
 from kswatch.profiler.measurement.cells_by_name import cell_by_name
@@ -202,3 +203,21 @@ def test_the_peak_of_a_fresh_process_holds_at_least_the_weights():
     weights = dense_demand(shape).parameter_bytes
     assert weights < grown < 6 * weights
     assert peak_growth_bytes(run_once, shape, "nothing/here", 0, 1) is None
+
+
+def run_with_drawn_weights(forward: ModelForward, name: str) -> None:
+    """As `run_once`, with the weights that are measured."""
+    torch.set_num_threads(1)
+    modules = ModelModules(forward, torch.device("cpu"), 0)
+    with torch.inference_mode():
+        modules.build(structured_cell(forward, name))(modules.make_input())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dense/fair", "ks/fused"])
+def test_the_peak_of_a_model_does_not_depend_on_the_values_of_its_weights(name):
+    from kswatch.profiler.backends.fresh_memory import peak_growth_bytes
+
+    forward = ModelForward("vit_s16", 196, 1, "bf16")
+    equal = peak_growth_bytes(run_once, forward, name, 0, 1)
+    assert equal == pytest.approx(peak_growth_bytes(run_with_drawn_weights, forward, name), rel=0.02)
