@@ -193,7 +193,7 @@ def empty_state(message: str, command: Sequence[str], more: str = "") -> None:
     with st.container(border=True):
         st.markdown(f"**{literal(message)}**")
         st.markdown("Run this, then reload the page:")
-        st.code(shlex.join(command), language="bash")
+        st.code(shlex.join(command), language=None)
         if more:
             hint(more)
 

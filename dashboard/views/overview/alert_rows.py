@@ -38,5 +38,5 @@ def _row(one: NightAlert) -> None:
             links.link("compare", "Compare", by="runs", before=good, after=bad)
         if one.bisect_command:
             with st.popover("Bisect", type="tertiary"):
-                st.code(one.bisect_command, language="bash")
+                st.code(one.bisect_command, language=None)
         links.link("alerts", "Open", icon=":material/open_in_new:", alert=number)

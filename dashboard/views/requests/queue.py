@@ -92,7 +92,7 @@ def _warn_if_unserved(live: list[RequestRow], known: list[WorkerRow], now: datet
     waited = now - min(request.asked_at for request in live)
     if "alive" not in states and (states or (not is_running and waited > WAIT_BEFORE_WARNING)):
         st.warning("No coordinator is running requests: start `kswatch serve` on the measuring machine.")
-        st.code("kswatch serve", language="bash")
+        st.code("kswatch serve", language=None)
 
 
 def _live(request: RequestRow, events: list[RequestEventRow]) -> None:
