@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from kswatch.declared.implementations import names
-from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES, multiply_add_flops
 
 Status = Literal[
     "ok",
@@ -169,8 +169,7 @@ class ProblemKey:
     @property
     def flops(self) -> int:
         """Floating-point operations that a factor needs: 2·batch·abcd, of complex numbers 8·batch·abcd."""
-        each = 8 if self.precision == "complex64" else 2
-        return each * self.batch * self.a * self.b * self.c * self.d
+        return multiply_add_flops(self.precision) * self.batch * self.a * self.b * self.c * self.d
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES
+from kswatch.declared.precisions import OUTPUT_ELEMENT_BYTES, multiply_add_flops
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern
 
@@ -19,11 +19,6 @@ ELEMENT_BYTES: dict[str, int] = {
     **{"fp64": 8, "complex64": 8, "fp8": 1},
 }
 """Bytes of an element of X and W."""
-
-
-def multiply_add_flops(precision: Precision) -> int:
-    """Real operations of one product that is added to a sum: 2; of complex numbers 8."""
-    return 8 if precision == "complex64" else 2
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import torch
 
+from kswatch.declared.precisions import multiply_add_flops
 from kswatch.kernels.baselines.base import Baseline
 from kswatch.kernels.baselines.blocks import empty_output
 from kswatch.kernels.baselines.bmm_blockdense import widened_weights
 from kswatch.kernels.implementation import Empty, Product
-from kswatch.kernels.problem import Problem, multiply_add_flops
+from kswatch.kernels.problem import Problem
 from kswatch.kernels.reference import quantise
 
 SCALED_UNIT = 16

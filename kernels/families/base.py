@@ -9,10 +9,10 @@ from math import sqrt
 from typing import ClassVar
 
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
-from kswatch.declared.precisions import check_layer_precision
+from kswatch.declared.precisions import check_layer_precision, multiply_add_flops
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
-from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem, multiply_add_flops
+from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem
 
 Size = tuple[int, ...]
 """The numbers of a family that a layer's shape leaves open, in the order of the family's `size_names`."""

@@ -32,6 +32,11 @@ INPUT_RMS: Final[dict[str, float]] = {"fp8": 64.0}
 its largest number."""
 
 
+def multiply_add_flops(precision: str) -> int:
+    """Real operations of one product that is added to a sum: 2; of complex numbers 8."""
+    return 8 if precision == "complex64" else 2
+
+
 def check_layer_precision(precision: str) -> None:
     """Check the precision of a layer.
 

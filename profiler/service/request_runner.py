@@ -118,7 +118,7 @@ def complete_request(
 def requeue_or_fail(store: Store, request: RequestRow, error: KswatchError, is_absent: bool = False) -> bool:
     """Queue a taken request again where its device gets free or comes back, or the database does.
 
-    `is_absent` says that the device is gone, whatever the error is. Returns whether it was queued.
+    `is_absent` means that the device is gone, whatever the error is. Returns whether it was queued.
     """
     if is_absent or isinstance(error, (WorkerLostError, ConnectionLostError, DeviceBusyError)):
         lost_part = "database" if isinstance(error, ConnectionLostError) else "device"

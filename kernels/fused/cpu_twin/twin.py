@@ -208,17 +208,23 @@ def _rounded(problem: Problem, weights: torch.Tensor, transposed: bool) -> torch
     return rounded.transpose(1, 2) if transposed else rounded
 
 
-def _as_computed(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """X after it was checked, in bf16 where it is fp8, which takes a pass over it."""
-    if problem.precision != "fp8":
-        require_input(x, problem.input_shape, STORAGE_DTYPES[problem.precision], CPU)
+def _input_check(problem: Problem) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`check(x)`: X as it is multiplied, in bf16 where it is fp8, which takes a pass over it."""
+    input_shape, dtype = problem.input_shape, STORAGE_DTYPES[problem.precision]
+
+    def check(x: torch.Tensor) -> torch.Tensor:
+        require_input(x, input_shape, dtype, CPU)
         return x
-    is_wide = x.dtype is WIDE_RANGE
-    require_input(x, problem.input_shape, WIDE_RANGE if is_wide else STORAGE_DTYPES["fp8"], CPU)
-    widened = torch.empty(x.shape, dtype=torch.bfloat16)
-    addresses = x.data_ptr(), widened.data_ptr()
-    require_twin().functions.kswatch_twin_widen(*addresses, x.numel(), is_wide, torch.get_num_threads())
-    return widened
+
+    def check_and_widen(x: torch.Tensor) -> torch.Tensor:
+        is_wide = x.dtype is WIDE_RANGE
+        require_input(x, input_shape, WIDE_RANGE if is_wide else dtype, CPU)
+        widened = torch.empty(x.shape, dtype=torch.bfloat16)
+        addresses = x.data_ptr(), widened.data_ptr()
+        require_twin().functions.kswatch_twin_widen(*addresses, x.numel(), is_wide, torch.get_num_threads())
+        return widened
+
+    return check_and_widen if problem.precision == "fp8" else check
 
 
 def plan_for(problem: Problem, tile: TwinTile | None = None) -> TwinPlan:
@@ -262,10 +268,10 @@ def product(problem: Problem, packed: PackedWeights) -> Product:
     """A closure that only launches, with weights packed for a problem that differs in its batch at most."""
     multiply, plan, words = packed.plan.functions.kswatch_twin_multiply, packed.plan, packed.words
     address, packed_at, batch = plan.address, words.data_ptr(), problem.batch
-    dtype, output_shape = OUTPUT_DTYPES[problem.precision], problem.output_shape
+    dtype, output_shape, check = OUTPUT_DTYPES[problem.precision], problem.output_shape, _input_check(problem)
 
     def product(x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
-        x = _as_computed(problem, x)
+        x = check(x)
         y = empty(output_shape, dtype=dtype, device=x.device)
         if not multiply(address, packed_at, x.data_ptr(), y.data_ptr(), batch, torch.get_num_threads()):
             raise no_memory_for_panels(problem)
@@ -297,12 +303,12 @@ def unpacked_product(problem: Problem, transposed: bool = False) -> Callable[...
         OUTPUT_DTYPES[problem.precision],
         problem.batch,
     )
-    output_shape = problem.output_shape
+    output_shape, check = problem.output_shape, _input_check(problem)
     shape_of_weights = weights_shape(problem, transposed)
 
     def product(weights: torch.Tensor, x: torch.Tensor, empty: Empty = torch.empty) -> torch.Tensor:
         require_tensor("weights", weights, shape_of_weights, dtype, CPU)
-        x = _as_computed(problem, x)
+        x = check(x)
         weights = _rounded(problem, weights, transposed).contiguous()
         y = empty(output_shape, dtype=dtype, device=x.device)
         addresses = weights.data_ptr(), transposed, x.data_ptr(), y.data_ptr()

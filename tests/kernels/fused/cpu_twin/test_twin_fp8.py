@@ -64,7 +64,7 @@ def test_every_number_of_eight_bits_is_widened_exactly(dtype, count):
     """All 256, infinities and NaN included, as torch converts them; also by several threads, with a tail."""
     x = (torch.arange(count) % 256).to(torch.uint8).view(dtype).view(1, count)
     problem = Problem(Pattern(1, 1, count, 1), 1, "fp8", "batch_first")
-    widened, expected = twin._as_computed(problem, x), x.to(torch.bfloat16)
+    widened, expected = twin._input_check(problem)(x), x.to(torch.bfloat16)
     assert torch.equal(widened.isnan(), expected.isnan()) and bool(widened.isnan().any())
     there = ~expected.isnan()
     assert torch.equal(widened[there].view(torch.int16), expected[there].view(torch.int16))
