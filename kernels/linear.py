@@ -15,7 +15,7 @@ from kswatch.errors import UsageError
 from kswatch.kernels.catalogue import implementation
 from kswatch.kernels.layer import freezing
 from kswatch.kernels.layer.algorithm_choice import AUTO, LAYER_ALGORITHMS
-from kswatch.kernels.layer.chain_product import multiply_pair
+from kswatch.kernels.layer.chain.product import multiply_pair
 from kswatch.kernels.layer.dense_source import read_dense
 from kswatch.kernels.layer.dense_weight import dense_weight, refuse_to_write
 from kswatch.kernels.layer.factor import KSFactor, refuse_scripting
@@ -45,9 +45,11 @@ class KSLinear(nn.Module):
     `fused_chain`, multiply by two factors in one pass where `fused` is chosen for both: the intermediate
     stays in the cache of a CPU, with the bits of two products, or in the shared memory of a GPU, where only
     `fused_chain` does so without a prediction that it pays. Three factors and more are paired from the
-    first on. Where a gradient is wanted the factors are multiplied one after the other. All algorithms have
-    gradients. float32 is multiplied in TF32 if torch's switch allows it; float64 by the definition, whatever
-    the algorithm. Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
+    first on. All algorithms have gradients; after one pass the backward pass computes the intermediate again,
+    with the weights of the forward pass. `keep_intermediate` trades that product for memory: where a gradient
+    is wanted, the factors are multiplied one after the other, and autograd keeps what is between. float32
+    is multiplied in TF32 if torch's switch allows it; float64 by the definition, whatever the algorithm.
+    Under autocast the layer computes in autocast's dtype, as `nn.Linear` does.
 
     Each call uses the weights as they are then, however they were changed: by a fused optimiser, a
     collective, through `.data`, NumPy or another process. `freeze` keeps products of the present weights.
@@ -62,6 +64,9 @@ class KSLinear(nn.Module):
             precision.
     """
 
+    keep_intermediate = False
+    """Layers that were pickled by earlier versions have none of their own."""
+
     def __init__(
         self,
         patterns: Sequence[PatternLike],
@@ -70,6 +75,7 @@ class KSLinear(nn.Module):
         layout: Layout = "batch_first",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        keep_intermediate: bool = False,
     ) -> None:
         super().__init__()
         self.patterns = _chain(patterns)
@@ -78,7 +84,7 @@ class KSLinear(nn.Module):
         if algorithm not in LAYER_ALGORITHMS:
             implementation(algorithm)
         dtype = dtype or torch.get_default_dtype()
-        self.algorithm, self.layout = algorithm, layout
+        self.algorithm, self.layout, self.keep_intermediate = algorithm, layout, keep_intermediate
         self.projection_error: float | None = None
         self.in_features, self.out_features = self.patterns[0].columns, self.patterns[-1].rows
         self.factors = nn.ModuleList(KSFactor(pattern, device, dtype) for pattern in self.patterns)
@@ -225,7 +231,8 @@ class KSLinear(nn.Module):
             (factor, bias), following = factors[place], factors[place + 1 : place + 2]
             in_pair = None
             if following and bias is None and not is_compiling():
-                in_pair = multiply_pair((factor, following[0][0]), y, algorithm, layout, following[0][1])
+                pair, pair_bias = (factor, following[0][0]), following[0][1]
+                in_pair = multiply_pair(pair, y, algorithm, layout, pair_bias, self.keep_intermediate)
             y = factor(y, algorithm, layout, bias) if in_pair is None else in_pair
             place += 1 if in_pair is None else 2
         return y

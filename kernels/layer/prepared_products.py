@@ -117,18 +117,18 @@ class Kept:
         self.live: dict[Hashable, LiveProduct] = {}
         """Products that read weights where they lie and hold none."""
         self.chain: Any = None
-        """The products of this factor and the one before it in one pass: a `Chain` of `chain_product`."""
+        """The products of this factor and the one before it in one pass: a `Chain` of `chain.product`."""
         self.chain_problems: dict[Hashable, Any] = {}
         """The problems of each kind of chain; None where the two are multiplied one after the other."""
 
     def freeze(self, weight: torch.Tensor, bias: torch.Tensor | None, scaled: Any = None) -> None:  # noqa: ANN401
         """Use copies in place of these tensors from now on; `scaled`, in place of a copy of the weight."""
-        copy = None if scaled else LaidOutWeight(_copied(weight))
+        copy = None if scaled else LaidOutWeight(copied(weight))
         others = self._biases_besides(weight, bias)
         self.clear()
         self.scaled = scaled
         self.other_biases = others
-        self.frozen_bias = bias, None if bias is None else _copied(bias)
+        self.frozen_bias = bias, None if bias is None else copied(bias)
         self.copy, self.source = copy, weight
 
     def _biases_besides(
@@ -155,7 +155,7 @@ class Kept:
         """The valid copy, made where the weight can be compared with it; None for substituted weights."""
         copy = self.valid_copy(weight)
         if copy is None and self.source is None and _is_comparable(weight):
-            copy = self.copy = LaidOutWeight(_copied(weight))
+            copy = self.copy = LaidOutWeight(copied(weight))
         return copy
 
     def present_weight(self, weight: torch.Tensor) -> torch.Tensor:
@@ -175,7 +175,7 @@ class Kept:
         return Kept, ()
 
 
-def _copied(weight: torch.Tensor) -> torch.Tensor:
+def copied(weight: torch.Tensor) -> torch.Tensor:
     """A copy that autograd may save, also where it was made in inference mode."""
     with torch.inference_mode(False):
         return weight.detach().resolve_neg().clone(memory_format=torch.contiguous_format)
@@ -208,7 +208,7 @@ def multiply_present(
         and kept.source is None
         and _is_worth_keeping(weight, implementation, problem, key[-1])
     ):
-        kept.copy = copy = LaidOutWeight(_copied(weight))
+        kept.copy = copy = LaidOutWeight(copied(weight))
         return copy.multiply(x, bias, key)
     present = weight.detach().to(x.dtype).resolve_neg().contiguous()
     live = implementation.live_product(problem, x.device, key[-1])

@@ -192,7 +192,7 @@ def _backward(ctx: Any, y_gradient: torch.Tensor) -> tuple[torch.Tensor | None, 
     x, weight = ctx.saved_tensors
     needed, kept = ctx.needs_input_grad[-6:][:3], getattr(ctx, "kept", None)
     settings = ctx.transposed, ctx.algorithm, ctx.layout, needed, kept
-    gradients = _differentiate(x, weight, y_gradient, ctx.weight_form, ctx.bias_dtype, *settings)
+    gradients = differentiate(x, weight, y_gradient, ctx.weight_form, ctx.bias_dtype, *settings)
     return *gradients, None, None, None
 
 
@@ -203,7 +203,7 @@ WeightForm = tuple[Sequence[int], torch.dtype]
 """(a, b, c, d) and the dtype of a weight."""
 
 
-def _differentiate(
+def differentiate(
     x: torch.Tensor | None,
     weight: torch.Tensor | None,
     y_gradient: torch.Tensor,
@@ -230,7 +230,8 @@ def _differentiate(
         equation = f"{Y_INDICES[layout]},{X_INDICES[layout]}->iklj"
         shape, dtype = weight_form
         indexed = (_indexed(activations, shape, layout) for activations in pair)
-        weight_gradient = torch.einsum(equation, *indexed).to(dtype)
+        # with the weight's strides, also of axes of size 1, by which data-parallel training compares
+        weight_gradient = torch.einsum(equation, *indexed).to(dtype).flatten().view(shape)
     return x_gradient, weight_gradient, bias_gradient
 
 
@@ -328,7 +329,7 @@ class Native:
         module = native.load()
         if module is not None:
             _cpu_library._destroy()
-            native.start(module, _compute, _differentiate, self.factor_type, self.factor_forward)
+            native.start(module, _compute, differentiate, self.factor_type, self.factor_forward)
             self.forward, self.product = module.forward, module.product
         return self.forward(layer, x)
 

@@ -67,7 +67,7 @@ def test_a_small_layer_is_left_to_cpp(bias, algorithm):
 def test_all_results_are_those_of_python_bit_for_bit(
     chain: list[tuple[int, int, int, int]], layout: str, dtype: torch.dtype, bias: bool
 ) -> None:
-    layer = KSLinear(chain, layout=layout, dtype=dtype, bias=bias)
+    layer = KSLinear(chain, layout=layout, dtype=dtype, bias=bias, keep_intermediate=True)
     shapes: list[tuple[int, ...]] = [(3,), (40,), (2, 3), ()]
     for shape in shapes[: 2 if layout == "batch_last" else 4]:
         features = layer.in_features

@@ -13,7 +13,8 @@ from kswatch.errors import UnsupportedError, UsageError
 from kswatch.kernels.fused.cuda import driver
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda_chain import candidates, launch
-from kswatch.kernels.layer import chain_product, gpu_chain
+from kswatch.kernels.layer.chain import gpu_product
+from kswatch.kernels.layer.chain import product as chain_product
 from kswatch.kernels.linear import KSLinear
 from tests.kernels.chains import SHAPES, make_chain, problems_of, small_tile
 from tests.kernels.fused.cuda.fake_gpu import Function
@@ -134,9 +135,9 @@ def chains(gpu, monkeypatch):
         return former(self, *arguments)
 
     monkeypatch.setattr(Function, "_launch_kernel", counted)
-    gpu_chain._live_chain.cache_clear()
+    gpu_product._live_chain.cache_clear()
     yield launched
-    gpu_chain._live_chain.cache_clear()
+    gpu_product._live_chain.cache_clear()
 
 
 def layer_of(algorithm: str, dtype=torch.float16) -> KSLinear:
@@ -192,7 +193,15 @@ def test_a_layer_that_is_frozen_in_fp8_multiplies_factor_by_factor(chains, small
     torch.testing.assert_close(y, exact, rtol=0.2, atol=0.2)
 
 
-def test_training_multiplies_factor_by_factor(chains, small_pairs):
-    layer = layer_of("fused_chain", torch.float32).requires_grad_()
-    layer(torch.randn(7, layer.in_features)).sum().backward()
-    assert chains == [] and layer.factors[0].weight.grad is not None
+@pytest.mark.parametrize("keep_intermediate", [False, True])
+def test_training_takes_one_launch_unless_the_intermediate_is_kept(chains, small_pairs, keep_intermediate):
+    layer, apart = (layer_of(name, torch.float32).requires_grad_() for name in ("fused_chain", "bmm"))
+    layer.keep_intermediate = keep_intermediate
+    x = torch.randn(30, layer.in_features)
+    for one in (layer, apart):
+        loss = one(x).square().sum()
+        one.factors[0].weight.data.mul_(2)  # after the forward pass: not seen by torch's counter
+        loss.backward()
+    assert len(chains) == (0 if keep_intermediate else 1)
+    for weight, other in zip(layer.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, other.grad, rtol=1e-4, atol=1e-4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
 
@@ -22,33 +23,28 @@ def is_chosen(problems: Problems, device: torch.device, algorithm: str) -> bool:
     return launch.pays(problems, device)
 
 
-def multiply(
-    kept: tuple[Kept, Kept],
-    weights: tuple[torch.Tensor, torch.Tensor],
-    problems: Problems,
-    x: torch.Tensor,
-    bias: torch.Tensor | None,
-) -> torch.Tensor | None:
-    """K2 K1 x + bias; None where only one of the weights is frozen.
+def product(
+    kept: tuple[Kept, Kept], weights: tuple[torch.Tensor, torch.Tensor], problems: Problems
+) -> tuple[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor], LaidOutWeight | None] | None:
+    """`product(x, bias) -> K2 K1 x + bias` for a contiguous x, and the first weight's copy if it is frozen.
+
+    None where only one of the weights is frozen.
 
     Args:
         kept: What both factors keep of their weights.
         weights: Of both, in the dtype of x.
         problems: Both products.
-        x: The contiguous input.
-        bias: One value for each feature of the result, or None.
     """
     first, second = (one.valid_copy(weight) for one, weight in zip(kept, weights, strict=True))
-    bias = kept[1].present_bias(bias)
     if first is None and second is None:
         present = weights[0].contiguous(), weights[1].contiguous()
-        return _live_chain(problems, x.device)(present, x, bias)
+        return partial(_live_chain(problems, weights[0].device), present), None
     if first is None or second is None:
         return None
     frozen = kept[1].chain
     if frozen is None or frozen.copies[0] is not first or frozen.copies[1] is not second:
         frozen = kept[1].chain = FrozenChain((first, second))
-    return frozen.product(problems, bias)(x)
+    return lambda x, bias: frozen.product(problems, bias)(x), first
 
 
 class FrozenChain:

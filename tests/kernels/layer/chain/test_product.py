@@ -6,60 +6,18 @@ import copy
 import gc
 import pickle
 import weakref
-from itertools import product
 from unittest.mock import patch
 
 import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from kswatch.kernels.fused.cpu_twin import chain, twin
-from kswatch.kernels.layer import chain_product
+from kswatch.kernels.fused.cpu_twin import twin
+from kswatch.kernels.layer.chain import product
 from kswatch.kernels.linear import KSLinear
+from tests.kernels.layer.chain.layers import CHAINS, KINDS, an_input, pair_of_layers
 
 pytestmark = pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
-
-CHAINS = {
-    "two": [(16, 48, 64, 1), (1, 96, 256, 3)],
-    "three": [(16, 48, 64, 1), (1, 256, 256, 3), (2, 200, 128, 3)],
-    "four": [(16, 48, 64, 1), (1, 256, 256, 3), (2, 200, 128, 3), (5, 50, 240, 1)],
-}
-"""Every second factor has too many weights for the products in C++ of a tiny layer."""
-KINDS = list(product(("batch_first", "batch_last"), (torch.float32, torch.bfloat16, torch.float16)))
-
-
-def pair_of_layers(name: str = "two", layout: str = "batch_first", dtype=torch.float32):
-    """The same layer by one factor after the other, and in one pass."""
-    torch.manual_seed(1)
-    apart = KSLinear(CHAINS[name], algorithm="fused", layout=layout, dtype=dtype)
-    together = KSLinear(CHAINS[name], algorithm="fused_chain", layout=layout, dtype=dtype)
-    together.load_state_dict(apart.state_dict())
-    return apart, together
-
-
-def an_input(layer: KSLinear, batch: int = 70) -> torch.Tensor:
-    torch.manual_seed(2)
-    sizes = (batch, layer.in_features) if layer.layout == "batch_first" else (layer.in_features, batch)
-    return torch.randn(sizes, dtype=layer.factors[0].weight.dtype)
-
-
-@pytest.fixture
-def passes():
-    """Counts the products in one pass."""
-    calls = []
-    former = chain.product
-
-    def counted(problems, packed):
-        multiply = former(problems, packed)
-
-        def call(*operands):
-            calls.append(problems)
-            return multiply(*operands)
-
-        return call
-
-    with patch.object(chain_product.chain, "product", counted):
-        yield calls
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -72,38 +30,6 @@ def test_one_pass_gives_the_bits_of_one_factor_after_the_other(name, layout, dty
             x = an_input(apart, batch)
             assert torch.equal(together(x), apart(x))
     assert len(passes) == len(batches) * (len(CHAINS[name]) // 2)
-
-
-@pytest.mark.parametrize(("layout", "dtype"), KINDS)
-def test_gradients_are_those_of_one_factor_after_the_other(layout, dtype, passes) -> None:
-    found = []
-    for layer in pair_of_layers("three", layout, dtype):
-        x = an_input(layer).requires_grad_()
-        y = layer(x)
-        first = torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()], create_graph=True)
-        second = torch.autograd.grad(sum(one.float().square().sum() for one in first), x)
-        found.append([y, *first, *second])
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
-    assert passes == []
-
-
-@pytest.mark.parametrize("wanted", ["x", "first", "second", "bias"])
-def test_one_pass_is_left_where_any_gradient_is_wanted(wanted, passes) -> None:
-    _, layer = pair_of_layers()
-    layer.requires_grad_(False)
-    x = an_input(layer)
-    operands = {
-        "x": x,
-        "bias": layer.bias,
-        "first": layer.factors[0].weight,
-        "second": layer.factors[1].weight,
-    }
-    operands[wanted].requires_grad_()
-    layer(x).sum().backward()
-    assert operands[wanted].grad is not None and passes == []
-    with torch.no_grad():
-        layer(x)
-    assert len(passes) == 1
 
 
 def test_changed_weights_are_used_and_frozen_ones_are_not_changed() -> None:
@@ -218,7 +144,7 @@ def test_products_of_earlier_weights_are_freed(passes) -> None:
 
 
 def test_more_batches_than_are_kept_are_all_right(monkeypatch) -> None:
-    monkeypatch.setattr(chain_product, "MAX_CLOSURES", 3)
+    monkeypatch.setattr(product, "MAX_CLOSURES", 3)
     apart, together = pair_of_layers()
     with torch.no_grad():
         for batch in (*range(1, 9), *range(1, 9)):
@@ -259,7 +185,7 @@ def test_what_replaces_the_call_of_factors_is_called(place) -> None:
     _, layer = pair_of_layers()
     called = []
     owner, name = place.rsplit(".", 1)
-    kind = chain_product.KSFactor if name == "forward" else torch.nn.Module
+    kind = product.KSFactor if name == "forward" else torch.nn.Module
     former = getattr(kind, name)
 
     def counted(module, *arguments, **options):

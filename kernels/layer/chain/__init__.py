@@ -1,0 +1,1 @@
+"""Two factors of a layer in one pass, with gradients."""
