@@ -189,4 +189,4 @@ def _decide(first: torch.Tensor, second: torch.Tensor, key: ProductKey) -> Probl
         return None
     if device.type == GPU:
         return problems if gpu_product.is_chosen(problems, device, key[0]) else None
-    return None if chain.tile_size(problems[0]) is None else problems
+    return None if chain.tile_size(*problems) is None else problems

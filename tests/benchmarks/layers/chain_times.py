@@ -71,7 +71,7 @@ def measure(
     one, other = (
         twin.product(problem, words) for problem, words in zip((first, second), packed, strict=True)
     )
-    tile = tile or chain.tile_size(first) or batch
+    tile = tile or chain.tile_size(first, second) or batch
     in_one_pass = chain.product((first, second), (packed[0], packed[1]), tile)
     between = one(x)
     copied = torch.empty_like(between)

@@ -105,9 +105,23 @@ def test_any_chain_gives_the_bits_of_two_products(sizes, batch, tile, kind) -> N
 )
 def test_a_tile_is_chosen_by_the_cache_and_the_width(monkeypatch, l2_kb, layout, width, entries) -> None:
     monkeypatch.setattr(chain, "l2_bytes", lambda: l2_kb * 1024)
-    pattern = Pattern(16, width // 16, 64, 1)
-    assert chain.tile_size(Problem(pattern, 4096, "fp32", layout)) == entries
-    assert chain.tile_size(Problem(pattern, 7, "fp32", layout)) == 7
+    patterns = Pattern(16, width // 16, 64, 1), Pattern(1, 64, 64, width // 64)
+    many, few = ([Problem(one, batch, "fp32", layout) for one in patterns] for batch in (4096, 7))
+    assert chain.tile_size(*many) == entries
+    assert chain.tile_size(*few) == 7
+
+
+def test_weights_that_weigh_more_than_the_intermediate_take_two_products(monkeypatch) -> None:
+    """All of them are read again for each tile, unless there is only one."""
+    monkeypatch.setattr(chain, "l2_bytes", lambda: 1 << 20)
+    second = Pattern(1, 64, 256, 16)
+    for (blocks, width), tile in (((64, 64), 96), ((16, 256), 96), ((8, 512), None)):
+        first = Pattern(blocks, width, width, 1)
+        many, few = (
+            [Problem(one, batch, "fp32", "batch_first") for one in (first, second)] for batch in (97, 96)
+        )
+        assert chain.tile_size(*many) == tile
+        assert chain.tile_size(*few) == 96
 
 
 def test_the_caches_are_read_by_level_and_the_second_is_known_or_assumed(monkeypatch, tmp_path) -> None:
