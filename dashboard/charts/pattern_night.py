@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kswatch.dashboard.charts.figure_cache import cached_figure
-from kswatch.dashboard.charts.palette import QUIET, implementation_colour
+from kswatch.dashboard.charts.palette import QUIET, TEXT, implementation_colour
 from kswatch.dashboard.charts.style import DASHED, blank, error_bars, log_axis, plain
 from kswatch.dashboard.charts.traces import ROW_HEIGHT, TRACE_NAME, add_boxes
 
@@ -58,7 +58,9 @@ def roofline_bars(frame: pd.DataFrame) -> go.Figure:
             orientation="h",
             marker={"color": [implementation_colour(name) for name in known["implementation"]]},
             text=[f"{ratio * 100:.0f} %" for ratio in known["floor_ratio"]],
-            textangle=0,
+            textposition="outside",
+            textfont={"color": TEXT},
+            cliponaxis=False,
             customdata=known[["latency_ms", "floor_ms"]],
             hovertemplate=(
                 "%{y}: %{x:.1f} %<br>measured %{customdata[0]:.4g} ms, "

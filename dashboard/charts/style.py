@@ -25,7 +25,7 @@ NIGHT_FORMAT = "%Y-%m-%d %H:%M UTC"
 
 def blank(x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
     """A figure without traces; the colours of its background and grid come from the theme of the page."""
-    axis = {"automargin": True, "zeroline": False, "tickfont": {"color": TEXT}}
+    axis = {"automargin": True, "zeroline": False, "tickfont": {"color": TEXT}, "separatethousands": True}
     figure = SharedFigure()
     figure.update_layout(
         height=height,

@@ -40,6 +40,7 @@ AGAINST: dict[str, str] = {
 WORDS: dict[str, str] = {"batch_first": "batch first", "batch_last": "batch last"}
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&@/^=\"'])")
+_COMMAND = re.compile(r"(`kswatch [a-z0-9 ./=-]+`)", re.IGNORECASE)
 
 
 def problem_labels(frame: pd.DataFrame) -> pd.Series:
@@ -174,6 +175,9 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def literal(text: object) -> str:
     """The text with every special character of Markdown, LaTeX and Streamlit directives escaped.
 
-    Line breaks become spaces: a second line could begin a heading or a list.
+    Commands of kswatch in back quotes, as messages name them, stay code. Line breaks become spaces: a second
+    line could begin a heading or a list.
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    parts = _COMMAND.split(" ".join(str(text).split()))
+    parts[::2] = (_SPECIAL.sub(r"\\\1", part) for part in parts[::2])
+    return "".join(parts)

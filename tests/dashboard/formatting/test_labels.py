@@ -84,6 +84,13 @@ def test_a_literal_has_no_bare_character_that_markdown_reads(nasty: str) -> None
     assert all(safe[index - 1] == "\\" for index in special)
 
 
+def test_commands_of_kswatch_stay_code_in_a_literal() -> None:
+    assert literal("a*: run `kswatch check --run 3` or `x*`") == (
+        r"a\*\: run `kswatch check \-\-run 3` or \`x\*\`".replace(r"\-\-run", "--run")
+    )
+    assert "``" not in literal("`kswatch `kswatch :red[x]`") and r"\:red\[x\]" in literal("`kswatch :red[x]`")
+
+
 def test_a_literal_is_one_line() -> None:
     assert "\n" not in literal("first\n# second")
 
