@@ -51,7 +51,7 @@ class KSFactor(nn.Module):
         weight: torch.Tensor | None = self._parameters.get("weight")
         if weight is None:  # it is parametrized; tried last, since torch's attribute look-up is slow
             weight = self.weight
-        if self.kept.scaled is not None and self.kept.source is weight:
+        if self.kept.scaled is not None and (self.kept.source is weight or torch.compiler.is_compiling()):
             return self.kept.scaled.multiply(weight, self.kept.present_bias(bias), x, layout)
         if x.dtype != weight.dtype or x.device != weight.device:
             _refuse_unless_autocast(x, weight)
