@@ -95,10 +95,10 @@ class KSFactor(nn.Module):
 NATIVE.factor_type, NATIVE.factor_forward = KSFactor, KSFactor.forward
 
 
-def refuse_scripting() -> NoReturn:
+def refuse_scripting(module: str = "KSLinear") -> NoReturn:
     """Raise the sentence for `torch.jit.script`."""
     raise UsageError(
-        "torch.jit.script cannot compile KSLinear; use torch.jit.trace(model, example_input), or "
+        f"torch.jit.script cannot compile {module}; use torch.jit.trace(model, example_input), or "
         "kswatch.export_portable for a .pt2 file that loads without this package"
     )
 
