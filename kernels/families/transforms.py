@@ -46,7 +46,9 @@ def check_radix(radix: int) -> int:
 
 
 def _is_power_of_two(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number > 1 and not number & (number - 1)
+    return (
+        isinstance(number, int) and not isinstance(number, bool) and number > 1 and not number & (number - 1)
+    )
 
 
 def radices(n: int, largest: int = LARGEST_RADIX) -> tuple[int, ...]:
