@@ -179,7 +179,7 @@ def quantise(weights: torch.Tensor, scale_per: ScalePer = "row") -> tuple[torch.
     if scale_per == "tensor":
         largest = largest.amax().expand(largest.shape)
     scales = scales_of(largest)
-    return to_e4m3(values / scales), scales
+    return to_fp8(values / scales), scales
 
 
 def largest_finite(values: torch.Tensor, axis: int | None = None) -> torch.Tensor:
@@ -190,7 +190,7 @@ def largest_finite(values: torch.Tensor, axis: int | None = None) -> torch.Tenso
     return torch.linalg.vector_norm(values.nan_to_num(0.0, 0.0, 0.0), inf, axis, keepdim=axis is not None)
 
 
-def to_e4m3(values: torch.Tensor) -> torch.Tensor:
+def to_fp8(values: torch.Tensor) -> torch.Tensor:
     """The nearest numbers of e4m3 to values of at most 448; NaN for infinity, of which torch makes 448."""
     return values.nan_to_num(nan, nan, nan).to(STORAGE_DTYPES["fp8"])
 

@@ -18,16 +18,16 @@ def is_dense(x: torch.Tensor) -> bool:
     return isinstance(x, torch.Tensor) and x.layout is torch.strided and not x.is_nested
 
 
-def require_dense(x: object, taker: str) -> None:
+def require_dense(x: object, module: str) -> None:
     """Check that x is a dense tensor, for what takes no nested ones.
 
     Raises:
         UsageError: it is something else.
     """
     if isinstance(x, torch.Tensor) and x.is_nested:
-        raise UsageError(f"{taker} takes a dense tensor, not a nested one; pass its values or components")
+        raise UsageError(f"{module} takes a dense tensor, not a nested one; pass its values or components")
     if not isinstance(x, torch.Tensor) or not is_dense(x):
-        raise UsageError(_refusal(x, taker))
+        raise UsageError(_refusal(x, module))
 
 
 def call_as_leaf(layer: torch.nn.Module, x: torch.fx.Proxy) -> torch.fx.Proxy:
@@ -86,7 +86,7 @@ def _apply_to_components(layer: Layer, x: torch.Tensor) -> torch.Tensor:
     return torch.nested.as_nested_tensor(outputs)
 
 
-def _refusal(x: object, taker: str = "KSLinear") -> str:
+def _refusal(x: object, module: str = "KSLinear") -> str:
     if not isinstance(x, torch.Tensor):
-        return f"{taker} takes a torch.Tensor, not {type(x).__name__}; convert it with torch.as_tensor"
-    return f"{taker} takes a dense tensor, and the input has the layout {x.layout}; pass x.to_dense()"
+        return f"{module} takes a torch.Tensor, not {type(x).__name__}; convert it with torch.as_tensor"
+    return f"{module} takes a dense tensor, and the input has the layout {x.layout}; pass x.to_dense()"

@@ -10,11 +10,11 @@ from kswatch.kernels.implementation import STORAGE_DTYPES, WEIGHT_DTYPES, WIDE_R
 from kswatch.kernels.layer.prepared_products import LaidOutWeight
 from kswatch.kernels.layer.torch_operator import is_observed, is_plain, is_transformed
 from kswatch.kernels.problem import Layout
-from kswatch.kernels.reference import ScalePer, largest_finite, round_to_fp8, scales_of, to_e4m3
+from kswatch.kernels.reference import ScalePer, largest_finite, round_to_fp8, scales_of, to_fp8
 
 INPUT_DTYPES = (STORAGE_DTYPES["fp8"], WIDE_RANGE)
 """Inputs of these types are multiplied as they are: e5m2 is chosen by passing it."""
-QUANTISED_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+ROUNDED_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Inputs of these types are quantised."""
 
 
@@ -52,7 +52,7 @@ class ScaledWeight:
         if is_scaled:
             x = x.float()
             scale = scales_of(largest_finite(x))
-            x = to_e4m3(x / scale)
+            x = to_fp8(x / scale)
         y = self._products.multiply(x.contiguous(), None, ("fused", batch, "fp8", layout, False))
         if scale is not None:
             y = y.mul_(scale).to(dtype)  # exact in bf16, whose range fp16 does not have
@@ -67,7 +67,7 @@ def _output_dtype(x: torch.Tensor) -> torch.dtype:
 
 
 def _refuse_unless_known(x: torch.Tensor, device: torch.device) -> None:
-    known = (*QUANTISED_DTYPES, *INPUT_DTYPES)
+    known = (*ROUNDED_DTYPES, *INPUT_DTYPES)
     if x.dtype not in known or x.device != device:
         names = ", ".join(map(str, known))
         raise UsageError(

@@ -26,7 +26,7 @@ from kswatch.kernels.problem import LAYOUTS, Layout, Precision, Problem
 PRECISION_OF: dict[torch.dtype, Precision] = {
     STORAGE_DTYPES[precision]: precision for precision in LAYER_PRECISIONS if precision != "tf32"
 }
-HALVES = (torch.bfloat16, torch.float16)
+SHORT_DTYPES = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Transform(nn.Module):
             raise UsageError(f"{self.transform}({self.n}) was converted to {dtype}; make it anew")
         taken = (torch.float32, dtype) if dtype.is_complex else (dtype,)
         taken = taken[:1] if self.has_real_output else taken
-        if x.dtype in HALVES and torch.float32 in taken and torch.is_autocast_enabled(x.device.type):
+        if x.dtype in SHORT_DTYPES and torch.float32 in taken and torch.is_autocast_enabled(x.device.type):
             x = x.float()  # as torch.fft does
         if x.dtype not in taken or x.device != weights.device:
             raise UsageError(
