@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from math import sqrt
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import torch
 from torch import nn
@@ -256,10 +256,13 @@ class KSLinear(nn.Module):
 
         Raises:
             UsageError: the weights want gradients in training mode; or they are computed, sharded or on
-                meta; or the precision is another one.
+                meta; or the precision or the choice of scales is another one.
         """
         if precision not in (None, "fp8"):
             raise UsageError(f"a layer is frozen in its own precision or in fp8, not in {precision!r}")
+        if scale_per not in get_args(ScalePer):
+            known = ", ".join(get_args(ScalePer))
+            raise UsageError(f"unknown choice of scales {scale_per!r}; choose from {known}")
         freezing.freeze(self, scale_per if precision else None)
         return self
 

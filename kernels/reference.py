@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import Literal
 
 import torch
@@ -34,7 +34,7 @@ CHUNK_ELEMENTS = 2**25
 TF32_DROPPED_BITS = 13
 
 LARGEST_FP8 = 448.0
-"""Of e4m3, which has no infinity: larger numbers become NaN."""
+"""Of e4m3, which has no infinity."""
 LEAST_EXPONENT = -100
 """Of a scale, so that the smallest weights have normal numbers as scales, too."""
 
@@ -175,11 +175,24 @@ def quantise(weights: torch.Tensor, scale_per: ScalePer = "row") -> tuple[torch.
     that were rounded with one scale keep their values when each row gets its own.
     """
     values = weights.float()
-    largest = values.abs().amax(2, keepdim=True)
+    largest = largest_finite(values, 2)
     if scale_per == "tensor":
         largest = largest.amax().expand(largest.shape)
     scales = scales_of(largest)
-    return (values / scales).to(STORAGE_DTYPES["fp8"]), scales
+    return to_fp8(values / scales), scales
+
+
+def largest_finite(values: torch.Tensor, axis: int | None = None) -> torch.Tensor:
+    """The largest absolute value of all, or along an axis that is kept, apart from NaN and infinity.
+
+    One of those would leave no usable scale to the others.
+    """
+    return torch.linalg.vector_norm(values.nan_to_num(0.0, 0.0, 0.0), inf, axis, keepdim=axis is not None)
+
+
+def to_fp8(values: torch.Tensor) -> torch.Tensor:
+    """The nearest numbers of e4m3 to values of at most 448; NaN for infinity, of which torch makes 448."""
+    return values.nan_to_num(nan, nan, nan).to(STORAGE_DTYPES["fp8"])
 
 
 def scales_of(largest: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,12 @@ from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import Layout, Precision, Problem
 
 FEW_WEIGHTS = "a layer of so few weights starts the twin fastest"
+WITHOUT_CHOICE: Mapping[str, tuple[str, str]] = {
+    "fp8": ("fused", 'KSLinear.freeze("fp8") uses fused, whatever the algorithm'),
+    "fp64": ("", "KSLinear computes float64 by the definition, whatever the algorithm"),
+    "complex64": ("", "KSLinear has no complex weights, only the transforms of kswatch.transforms"),
+}
+"""Precisions in which a layer chooses no algorithm: what it uses, and the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,10 @@ class Advice:
     costs: Mapping[str, float] = field(default_factory=dict)
     """Predicted ms or mJ of each implementation, `dense` included where it was measured, the best first."""
     layer_implementation: str = ""
-    """What `KSLinear(algorithm="auto")` uses on this device; a caveat has the reason where it differs."""
+    """What `KSLinear(algorithm="auto")` uses on this device; a caveat has the reason where it differs.
+
+    Empty where a layer computes this precision without an implementation, or not at all.
+    """
     metric: str | None = None
     """The metric that decided, latency or energy; None where a rule over the pattern did."""
     nearest_measured: tuple[NearestMeasured, ...]
@@ -110,11 +119,11 @@ def _advise(store: Store | None, problem: Problem, target: TargetDevice, metric:
     if estimate is None or estimate.is_far:
         return _by_rule(problem, target, nearest, estimate)
     implementation = next(iter(estimate.costs))
-    layer_implementation = layer_choice(problem, target.facts)
+    layer_implementation, fixed = _layer_choice(problem, target.facts)
     differs = (
         ()
         if implementation == layer_implementation
-        else (_why_auto_differs(layer_implementation, estimate, metric),)
+        else (fixed or _why_auto_differs(layer_implementation, estimate, metric),)
     )
     gains = {name: _gain(problem, target.facts, name, estimate, implementation) for name in METRICS}
     return Advice(
@@ -140,13 +149,14 @@ def _by_rule(
 ) -> Advice:
     """The rule d > 1, without a confidence: only problems of far other sizes were measured, or none."""
     implementation = "fused" if PERMUTATION.predict(problem, target.facts).predicts_fused else "bmm"
-    layer_implementation = layer_choice(problem, target.facts)
+    layer_implementation, fixed = _layer_choice(problem, target.facts)
     reason = (
         f"no fitted model covers devices like {target.name}" if far is None else "that is too far to predict"
     )
     caveats = (*(() if far is None else far.caveats), f"{reason}: the rule d > 1 is used")
     if layer_implementation != implementation:
-        caveats += (f'KSLinear(algorithm="auto") uses {layer_implementation} here: {FEW_WEIGHTS}',)
+        few = f'KSLinear(algorithm="auto") uses {layer_implementation} here: {FEW_WEIGHTS}'
+        caveats += (fixed or few,)
     return Advice(
         problem=str(problem),
         implementation=implementation,
@@ -156,6 +166,11 @@ def _by_rule(
         layer_implementation=layer_implementation,
         nearest_measured=nearest,
     )
+
+
+def _layer_choice(problem: Problem, facts: DeviceFacts) -> tuple[str, str | None]:
+    """What a layer uses by itself, and the sentence where that is no choice."""
+    return WITHOUT_CHOICE.get(problem.precision) or (layer_choice(problem, facts), None)
 
 
 def _why_auto_differs(layer_implementation: str, estimate: CostEstimate, metric: str) -> str:

@@ -97,7 +97,7 @@ BatchesOption = Annotated[
     typer.Option("--batch", min=1, max=LARGEST_NUMBER, help="Batch size; repeatable."),
 ]
 PrecisionsOption = Annotated[
-    list[str] | None, typer.Option("--precision", help="fp32, tf32, bf16, fp16, fp8; repeatable.")
+    list[str] | None, typer.Option("--precision", help=f"{', '.join(Precision)}; repeatable.")
 ]
 LayoutsOption = Annotated[
     list[str] | None, typer.Option("--layout", help="batch_first, batch_last; repeatable.")

@@ -29,9 +29,26 @@ def check_length(name: str, n: int) -> int:
     Raises:
         UsageError: it is not.
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 2 or n & (n - 1):
+    if not _is_power_of_two(n):
         raise UsageError(f"{name} needs n = a power of two, 2 or more, not {n!r}")
     return n
+
+
+def check_radix(radix: int) -> int:
+    """The radix, if it is a power of two.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not _is_power_of_two(radix):
+        raise UsageError(f"the radix is a power of two, 2 or more, not {radix!r}")
+    return radix
+
+
+def _is_power_of_two(number: object) -> bool:
+    return (
+        isinstance(number, int) and not isinstance(number, bool) and number > 1 and not number & (number - 1)
+    )
 
 
 def radices(n: int, largest: int = LARGEST_RADIX) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ class KSFactor(nn.Module):
         weight: torch.Tensor | None = self._parameters.get("weight")
         if weight is None:  # it is parametrized; tried last, since torch's attribute look-up is slow
             weight = self.weight
-        if self.kept.scaled is not None and self.kept.source is weight:
+        if self.kept.scaled is not None and (self.kept.source is weight or torch.compiler.is_compiling()):
             return self.kept.scaled.multiply(weight, self.kept.present_bias(bias), x, layout)
         if x.dtype != weight.dtype or x.device != weight.device:
             _refuse_unless_autocast(x, weight)
@@ -95,10 +95,10 @@ class KSFactor(nn.Module):
 NATIVE.factor_type, NATIVE.factor_forward = KSFactor, KSFactor.forward
 
 
-def refuse_scripting() -> NoReturn:
+def refuse_scripting(module: str = "KSLinear") -> NoReturn:
     """Raise the sentence for `torch.jit.script`."""
     raise UsageError(
-        "torch.jit.script cannot compile KSLinear; use torch.jit.trace(model, example_input), or "
+        f"torch.jit.script cannot compile {module}; use torch.jit.trace(model, example_input), or "
         "kswatch.export_portable for a .pt2 file that loads without this package"
     )
 

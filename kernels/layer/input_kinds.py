@@ -18,6 +18,18 @@ def is_dense(x: torch.Tensor) -> bool:
     return isinstance(x, torch.Tensor) and x.layout is torch.strided and not x.is_nested
 
 
+def require_dense(x: object, module: str) -> None:
+    """Check that x is a dense tensor, for what takes no nested ones.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(x, torch.Tensor) and x.is_nested:
+        raise UsageError(f"{module} takes a dense tensor, not a nested one; pass its values or components")
+    if not isinstance(x, torch.Tensor) or not is_dense(x):
+        raise UsageError(_refusal(x, module))
+
+
 def call_as_leaf(layer: torch.nn.Module, x: torch.fx.Proxy) -> torch.fx.Proxy:
     """The call of a layer as one node of `torch.fx.symbolic_trace`, as for torch's own layers.
 
@@ -27,7 +39,8 @@ def call_as_leaf(layer: torch.nn.Module, x: torch.fx.Proxy) -> torch.fx.Proxy:
     path = x.tracer.path_of_module(layer)
     if not path:
         raise UsageError(
-            "torch.fx.symbolic_trace takes KSLinear as a part of a model only; wrap it in nn.Sequential"
+            f"torch.fx.symbolic_trace takes {type(layer).__name__} as a part of a model only; "
+            "wrap it in nn.Sequential"
         )
     return x.tracer.create_proxy("call_module", path, (x,), {})
 
@@ -73,7 +86,7 @@ def _apply_to_components(layer: Layer, x: torch.Tensor) -> torch.Tensor:
     return torch.nested.as_nested_tensor(outputs)
 
 
-def _refusal(x: object) -> str:
+def _refusal(x: object, module: str = "KSLinear") -> str:
     if not isinstance(x, torch.Tensor):
-        return f"KSLinear takes a torch.Tensor, not {type(x).__name__}; convert it with torch.as_tensor"
-    return f"KSLinear takes a dense tensor, and the input has the layout {x.layout}; pass x.to_dense()"
+        return f"{module} takes a torch.Tensor, not {type(x).__name__}; convert it with torch.as_tensor"
+    return f"{module} takes a dense tensor, and the input has the layout {x.layout}; pass x.to_dense()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kswatch.errors import UsageError
-from kswatch.kernels.families.transforms import LARGEST_RADIX, check_length
+from kswatch.kernels.families.transforms import LARGEST_RADIX, check_length, check_radix
 from kswatch.kernels.layer.algorithm_choice import AUTO
 from kswatch.kernels.problem import Layout
 from kswatch.kernels.transforms.factors import (
@@ -42,7 +42,7 @@ def hadamard(
     check_length("hadamard", n)
     if dtype not in PRECISION_OF:
         raise UsageError(f"hadamard computes in {', '.join(map(str, PRECISION_OF))}, not in {dtype}")
-    steps = Steps("hadamard", None, hadamard_factors(n, check_length("radix", radix)))
+    steps = Steps("hadamard", None, hadamard_factors(n, check_radix(radix)))
     return Transform(steps, dtype, algorithm, layout, device)
 
 
@@ -66,7 +66,7 @@ def fft(
         UsageError: n or the radix is no power of two.
     """
     check_length("fft", n)
-    check_length("radix", radix)
+    check_radix(radix)
     steps = Steps("fft", digit_reversal(n, radix), fourier_factors(n, radix))
     return Transform(steps, torch.complex64, algorithm, layout, device)
 
@@ -80,7 +80,7 @@ def ifft(
 ) -> Transform:
     """The inverse of `fft`, with its arguments and errors."""
     check_length("ifft", n)
-    check_length("radix", radix)
+    check_radix(radix)
     *others, last = [factor.conj().resolve_conj() for factor in fourier_factors(n, radix)]
     steps = Steps("ifft", digit_reversal(n, radix), [*others, last / n])
     return Transform(steps, torch.complex64, algorithm, layout, device)
@@ -101,7 +101,7 @@ def dct(
         UsageError: n or the radix is no power of two.
     """
     check_length("dct", n)
-    order = folded_order(n)[digit_reversal(n, check_length("radix", radix))]
+    order = folded_order(n)[digit_reversal(n, check_radix(radix))]
     *others, last = fourier_factors(n, radix)
     diagonal = cosine_diagonal(n).view(1, last.shape[1], 1, last.shape[3])
     steps = Steps("dct", order, [*others, last * diagonal], has_real_output=True)

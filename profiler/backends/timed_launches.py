@@ -22,7 +22,7 @@ KEPT_SAMPLES = 64
 """Random launches of each cell whose sample is checked; skipping a share s passes with (1 - s)^64."""
 CHANGED_TO = 4.0
 """Size of a changed element in units of the input's, of the other sign than before: a sum that it enters
-changes by over 4 |w|."""
+changes by over 4 |w|. A complex one has its real part changed so, and no imaginary one."""
 
 
 class ChangedInputs:
@@ -43,7 +43,8 @@ class ChangedInputs:
         at = self._random.randrange(self._size)
         element = self._flat[place][at]
         self._originals[place] = at, element.clone()
-        element.fill_(-self._size_of_change if float(element) >= 0 else self._size_of_change)
+        is_positive = float(element.real if element.is_complex() else element) >= 0
+        element.fill_(-self._size_of_change if is_positive else self._size_of_change)
         return at // self._columns if self._batch_first else at % self._columns
 
     def sample(self, place: int, index: int) -> torch.Tensor:

@@ -266,6 +266,23 @@ def test_advice_agrees_with_a_layer_or_has_the_reason(run, store, model_file):
     assert advice["layer_implementation"] == "fused"  # d > 1: no latency of a V100 was measured
 
 
+@pytest.mark.parametrize(
+    ("precision", "used", "said"),
+    [
+        ("fp8", "fused", 'KSLinear.freeze("fp8") uses fused'),
+        ("fp64", "", "KSLinear computes float64 by the definition"),
+        ("complex64", "", "KSLinear has no complex weights"),
+    ],
+)
+def test_advice_knows_in_which_precisions_a_layer_chooses_nothing(run, precision, used, said):
+    where = ("--batch", "100", "--precision", precision, "--device", "cpu")
+    advice = json.loads(run("advise", "6,64,64,1", *where, "--json"))
+    assert advice["layer_implementation"] == used
+    differs = [caveat for caveat in advice["caveats"] if caveat.startswith("KSLinear")]
+    assert len(differs) == (advice["implementation"] != used)
+    assert all(caveat.startswith(said) for caveat in differs)
+
+
 def test_the_dense_product_is_beside_the_advice(run):
     advice = json.loads(run("advise", "4,32,32,8", "--batch", "196", "--device", "cpu", "--json"))
     assert advice["dense_gain"] == pytest.approx(

@@ -98,3 +98,62 @@ def test_gradients_traces_and_other_precisions_are_refused_in_a_sentence():
         made().freeze("fp4")
     with pytest.raises(UsageError, match="choice of scales 'block'; choose from row, tensor"):
         made().freeze("fp8", scale_per="block")
+
+
+@pytest.mark.parametrize("lost", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_stays_so_and_leaves_the_scale_to_the_rest(lost):
+    layer, x = made(bias=False), 1e4 * torch.randn(37, 24)
+    frozen = copy.deepcopy(layer).freeze("fp8")
+    x[0] = 0.0
+    expected = frozen(x)
+    x[0, 3] = lost
+    y = frozen(x)
+    assert torch.equal(y[1:], expected[1:])
+    assert torch.equal(y[0].isnan(), ~layer(x)[0].isfinite()) and y[0].isnan().any()
+
+
+@pytest.mark.parametrize("scale_per", ["row", "tensor"])
+def test_a_weight_that_is_not_finite_spoils_its_row_alone(scale_per):
+    layer, x = made(patterns=CHAIN[:1], bias=False), torch.randn(37, 24)
+    layer.factors[0].weight.mul_(1e4)
+    expected = copy.deepcopy(layer).freeze("fp8", scale_per=scale_per)(x)
+    layer.factors[0].weight[0, 0, 0, 0] *= float("inf")
+    spoilt = ~layer(x).isfinite()
+    y = layer.freeze("fp8", scale_per=scale_per)(x)
+    assert torch.equal(y.isnan(), spoilt) and spoilt.any()
+    assert torch.equal(y[~spoilt], expected[~spoilt])
+
+
+def test_inputs_that_are_no_real_floating_point_numbers_are_refused_in_a_sentence():
+    layer = made().freeze("fp8")
+    for dtype in (torch.int64, torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fnuz):
+        with pytest.raises(UsageError, match=f"the input is {dtype} on cpu; .* takes torch.float32, "):
+            layer(torch.ones(2, 24).to(dtype))
+    with pytest.raises(UsageError, match="float32 on meta; a layer that is frozen in fp8 on cpu takes"):
+        layer(torch.ones(2, 24, device="meta"))
+
+
+def test_lazily_negated_inputs_are_read_as_they_are():
+    layer, x = made(bias=False).freeze("fp8"), torch.randn(5, 24)
+    assert torch.equal(layer(torch.complex(x, x).conj().imag), -layer(x))
+
+
+def test_the_outputs_have_the_dtype_of_autocast():
+    layer, x = made().freeze("fp8"), torch.randn(5, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, wide = layer(x), layer(x[:0])
+    assert (y.dtype, wide.dtype) == (torch.bfloat16, torch.bfloat16)
+    torch.testing.assert_close(y, layer(x).bfloat16(), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_layer_in_fp8_is_not_exported_with_its_original_weights(strict):
+    layer = made().freeze("fp8")
+    with pytest.raises(Exception, match="frozen in fp8 cannot be compiled, traced or transformed"):
+        torch.export.export(layer, (torch.randn(5, 24),), strict=strict)
+
+
+def test_every_choice_of_scales_is_checked():
+    for precision, scale_per in (("fp8", None), ("fp8", []), (None, "rows")):
+        with pytest.raises(UsageError, match="choose from row, tensor"):
+            made().freeze(precision, scale_per=scale_per)

@@ -156,9 +156,9 @@ def test_wrong_inputs_are_sentences() -> None:
     transform = fft(8)
     with pytest.raises(UsageError, match="takes 8 numbers on axis -1"):
         transform(make_rows("fft", 3, 4))
-    with pytest.raises(UsageError, match="convert either"):
+    with pytest.raises(UsageError, match="convert it"):
         transform(torch.zeros(3, 8, dtype=torch.float64))
-    with pytest.raises(UsageError, match="convert either"):
+    with pytest.raises(UsageError, match="convert it"):
         hadamard(8)(make_rows("fft", 3, 8))
     with pytest.raises(UsageError, match="unknown layout"):
         fft(8, layout="rows")  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def test_wrong_inputs_are_sentences() -> None:
     for dtype in (torch.int32, torch.float8_e4m3fn):
         with pytest.raises(UsageError, match="hadamard computes in"):
             hadamard(8, dtype=dtype)
-    with pytest.raises(UsageError, match="radix needs"):
+    with pytest.raises(UsageError, match="the radix is a power of two, 2 or more, not 3"):
         dct(8, radix=3)
 
 

@@ -85,10 +85,11 @@ def test_closing_a_workload_restores_the_arithmetic_settings():
 
 
 @pytest.mark.skipif(isinstance(twin.load(), str), reason=str(twin.load()))
+@pytest.mark.parametrize("precision", ["fp8", "fp64", "complex64"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_timed_launches_in_fp8_are_checked_by_changed_elements(layout):
-    """Also where an output of an earlier launch comes again: its input has another element of e4m3 since."""
-    workload = TorchWorkload(replace(PROBLEM, precision="fp8", layout=layout), torch.device("cpu"), seed=3)
+def test_timed_launches_in_other_precisions_are_checked_by_changed_elements(layout, precision):
+    """Also where an output of an earlier launch comes again: its input has another element since."""
+    workload = TorchWorkload(replace(PROBLEM, precision=precision, layout=layout), torch.device("cpu"), 3)
 
     class Stale(Implementation):
         name = "stale"
