@@ -194,11 +194,10 @@ class KSLinear(nn.Module):
                 tensor.
             UnsupportedError: the algorithm cannot compute this product here.
         """
-        if not is_compiling():
-            if type(self) is KSLinear and (y := NATIVE.forward(self, x)) is not None:
-                return y
-            if self.training:
-                freezing.refuse_training(self)
+        if not is_compiling() and type(self) is KSLinear and (y := NATIVE.forward(self, x)) is not None:
+            return y
+        if self.training:
+            freezing.refuse_training(self)
         if not is_dense(x):
             if isinstance(x, torch.fx.Proxy):
                 return call_as_leaf(self, x)

@@ -56,13 +56,31 @@ class KSFactor(nn.Module):
         if x.dtype != weight.dtype or x.device != weight.device:
             _refuse_unless_autocast(x, weight)
         if torch.compiler.is_compiling():
-            if self.kept.source is not None and not torch.is_grad_enabled():
-                weight, bias = self.kept.present_weight(weight), self.kept.present_bias(bias)
+            if self.kept.source is not None:
+                weight, bias = self._frozen(weight, bias)
             compute = define_product if is_transformed() else product
             return compute(x, weight, bias, False, algorithm, layout)
         if _get_tracing_state() is not None and torch.onnx.is_in_onnx_export():  # dynamo=False
             return define_product(x, weight, bias, False, algorithm, layout)
         return multiply(x, weight, bias, False, algorithm, layout, kept=self.kept)
+
+    def _frozen(
+        self, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What is frozen, for compilers and exporters: with gradients to the parameters where they want any.
+
+        An exporter puts other tensors in place of the parameters, so that these cannot be recognised.
+        """
+        kept = self.kept
+        if torch.compiler.is_exporting():
+            if kept.copy is None or (bias is not None and kept.other_biases):
+                raise UsageError("a frozen factor of several layers cannot be exported; unfreeze them first")
+            frozen, added = kept.copy.weight, None if bias is None else kept.frozen_bias[1]
+        else:
+            frozen, added = kept.present_weight(weight), kept.present_bias(bias)
+        if not torch.is_grad_enabled():
+            return frozen, added
+        return _with_gradient(frozen, weight), None if bias is None else _with_gradient(added, bias)
 
     def reset_parameters(self, gain: float = 1.0) -> None:
         """Draw a new weight, so that the outputs' variance is `gain` times that of the inputs."""
@@ -90,6 +108,13 @@ class KSFactor(nn.Module):
         """The same for weights that are replaced."""
         self.kept.clear()
         super()._load_from_state_dict(*arguments)
+
+
+def _with_gradient(frozen: torch.Tensor | None, parameter: torch.Tensor) -> torch.Tensor:
+    """The frozen values, with the gradient of the parameter that they are a copy of."""
+    if frozen is None or frozen is parameter or not parameter.requires_grad:
+        return parameter if frozen is None else frozen
+    return frozen + (parameter - parameter.detach())
 
 
 NATIVE.factor_type, NATIVE.factor_forward = KSFactor, KSFactor.forward

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrizations
 from kswatch.errors import UsageError
 from kswatch.kernels import KSLinear
 from kswatch.kernels.catalogue import implementation
+from kswatch.kernels.layer.portable_export import export_portable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -247,10 +248,11 @@ def test_several_threads_may_call_one_layer(layer: KSLinear, frozen: bool, by_ei
     assert wrong == []
 
 
-def test_a_compiled_frozen_layer_uses_the_kept_weights(layer: KSLinear) -> None:
+@pytest.mark.parametrize("wants_gradient", [False, True])
+def test_a_compiled_frozen_layer_uses_the_kept_weights(layer: KSLinear, wants_gradient: bool) -> None:
     torch.compiler.reset()
     x = torch.randn(5, 24)
-    with torch.no_grad():
+    with torch.set_grad_enabled(wants_gradient):
         y = layer.freeze()(x)
         compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), y)
@@ -261,3 +263,42 @@ def test_a_compiled_frozen_layer_uses_the_kept_weights(layer: KSLinear) -> None:
         layer.unfreeze()
         scale(layer)
         torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_a_compiled_frozen_layer_has_the_gradients_of_a_frozen_one(layer: KSLinear) -> None:
+    torch.compiler.reset()
+    layer.freeze()
+    scale(layer)
+    x, found = torch.randn(5, 24, requires_grad=True), []
+    for call in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
+        found.append(torch.autograd.grad(call(x).square().sum(), [x, *layer.parameters()]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("export", [torch.export.export, export_portable])
+def test_an_exported_frozen_layer_has_the_kept_weights(layer: KSLinear, export, strict: bool) -> None:
+    torch.compiler.reset()
+    x = torch.randn(5, 24)
+    y = layer.freeze()(x)
+    scale(layer)
+    torch.testing.assert_close(export(layer, (x,), strict=strict).module()(x), y)
+
+
+def test_a_frozen_factor_of_several_layers_is_refused_by_an_export(layer: KSLinear) -> None:
+    torch.compiler.reset()
+    other = KSLinear(layer.patterns).eval()
+    other.factors = layer.factors
+    layer.freeze()
+    other.freeze()
+    with pytest.raises(UsageError, match="several layers"):
+        torch.export.export(layer, (torch.randn(5, 24),))
+
+
+def test_a_compiled_layer_refuses_to_train_while_it_is_frozen(layer: KSLinear) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(layer.freeze(), backend="aot_eager")
+    layer.train()
+    with pytest.raises(UsageError, match=r"call layer.unfreeze\(\) first"):
+        compiled(torch.randn(5, 24))
