@@ -34,6 +34,9 @@ from kswatch.profiler.subjects.problems import AnyProblem
 
 _GOLDEN = 0.618034
 
+CELLS_NAMED = 20
+"""In a refusal of a name that no problem has a cell of."""
+
 
 @dataclass(frozen=True)
 class Filters:
@@ -132,8 +135,8 @@ def plan_suite(
         if not isinstance(problem, Problem)
     }
     kept = tuple(problem for problem in problems if structured.get(problem, implementations))
-    if problems and not kept:
-        raise UsageError(f"suite {suite.name} has no cell of {', '.join(filters.implementation)}")
+    if problems:
+        _require_cells(suite, filters.implementation, problems, implementations, device_kind)
     return Plan(
         suite=suite.name,
         problems=kept,
@@ -143,6 +146,28 @@ def plan_suite(
         structured=structured,
         budget_s=suite.cpu_budget_s if device_kind == "cpu" else None,
     )
+
+
+def _require_cells(
+    suite: Suite,
+    chosen: Sequence[str],
+    problems: Iterable[AnyProblem],
+    implementations: Sequence[str],
+    device_kind: str,
+) -> None:
+    """Refuse a name that no problem has a cell of."""
+    cells = {
+        problem: implementations if isinstance(problem, Problem) else suite.cells_on(device_kind, problem)
+        for problem in problems
+    }
+    without = [name for name in chosen if not any(choose_cells(one, cells[one], (name,)) for one in cells)]
+    if without:
+        known = list(dict.fromkeys(name for names in cells.values() for name in names))
+        more = f" and {len(known) - CELLS_NAMED} more" if len(known) > CELLS_NAMED else ""
+        raise UsageError(
+            f"no problem of suite {suite.name} has a cell of {', '.join(without)}; "
+            f"choose from {', '.join(known[:CELLS_NAMED])}{more}"
+        )
 
 
 def _suite(name: str, foreign: Foreign) -> Suite:

@@ -118,9 +118,16 @@ def test_a_choice_that_makes_no_sense_is_a_usage_error(suite, filters, reason):
         plan_suite(suite, filters)
 
 
-def test_an_unknown_cell_of_a_model_leaves_nothing_to_measure():
-    with pytest.raises(UsageError, match="has no cell of ks/nothing"):
-        plan_suite("models", Filters(implementation=("ks/nothing",)))
+@pytest.mark.parametrize("names", [("ks/nothing",), ("ks/fused", "ks/nothing")])
+def test_a_name_that_no_problem_has_a_cell_of_is_refused_with_those_that_there_are(names):
+    with pytest.raises(UsageError, match="has a cell of ks/nothing; choose from dense/fair, .* more"):
+        plan_suite("models", Filters(implementation=names))
+
+
+def test_a_layer_has_no_cell_that_is_called_by_its_family_alone():
+    chosen = Filters(layer=("64,64",), implementation=("fft 64/fused", "dense"))
+    with pytest.raises(UsageError, match="has a cell of dense; choose from dense/linear"):
+        plan_suite("ad_hoc", chosen)
 
 
 def test_names_of_cells_are_structured():
