@@ -9,7 +9,7 @@ from math import sqrt
 from typing import ClassVar
 
 from kswatch.declared.implementations import FUSED_CHAIN, names_in_chains
-from kswatch.declared.precisions import check_layer_precision, multiply_add_flops
+from kswatch.declared.precisions import SUITE_PRECISIONS, check_layer_precision, multiply_add_flops
 from kswatch.errors import UsageError
 from kswatch.kernels.pattern import Pattern, check_chain
 from kswatch.kernels.problem import ELEMENT_BYTES, LAYOUTS, Layout, Precision, Problem
@@ -86,6 +86,8 @@ class Family(ABC):
     size_names: ClassVar[tuple[str, ...]] = ()
     implementations: ClassVar[tuple[str, ...]]
     """Names of the ways to compute a layer of this family."""
+    precisions: ClassVar[tuple[Precision, ...]] = SUITE_PRECISIONS
+    """Those of a layer's inputs and outputs."""
     typical_size: ClassVar[Size] = ()
     """A size that most shapes allow, for the reason where a shape has none."""
 
@@ -131,6 +133,8 @@ class Family(ABC):
         if implementation not in self.implementations:
             names = ", ".join(self.implementations)
             return f"{self.name} is not computed by {implementation}; choose from {names}"
+        if shape.precision not in self.precisions:
+            return f"computed in {', '.join(self.precisions)}, not in {shape.precision}"
         return self.size_reason(shape.in_features, shape.out_features, size)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from kswatch.declared.precisions import LAYER_PRECISIONS
 from kswatch.kernels.families.base import Family, LayerShape, Size
+from kswatch.kernels.problem import Precision
 
 
 class Dense(Family):
@@ -13,6 +15,7 @@ class Dense(Family):
     name = "dense"
     statement = "the full matrix, as in nn.Linear"
     implementations: ClassVar[tuple[str, ...]] = ("linear",)
+    precisions: ClassVar[tuple[Precision, ...]] = LAYER_PRECISIONS
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """The one size there is."""

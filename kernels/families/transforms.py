@@ -74,7 +74,6 @@ class TransformFamily(ChainFamily):
     typical_size = (LARGEST_RADIX,)
     implementations: ClassVar[tuple[str, ...]] = (*FACTOR_IMPLEMENTATIONS, LAZYLINOP)
     precisions: ClassVar[tuple[Precision, ...]] = PRECISIONS
-    """Those of the inputs and outputs."""
 
     def sizes(self, in_features: int, out_features: int, share: float) -> tuple[Size, ...]:
         """The usual radix."""
@@ -94,15 +93,6 @@ class TransformFamily(ChainFamily):
         """The factors of the radix."""
         del out_features
         return transform_chain(in_features, *size)
-
-    def implementation_reason(
-        self, shape: LayerShape, size: Size, implementation: str, device_kind: str
-    ) -> str | None:
-        """See `Family`; complex transforms take one precision."""
-        if shape.precision not in self.precisions:
-            names = ", ".join(self.precisions)
-            return f"{self.name} is computed in {names}, not in {shape.precision}"
-        return super().implementation_reason(shape, size, implementation, device_kind)
 
 
 class Hadamard(TransformFamily):

@@ -42,9 +42,6 @@ def unsupported_reason(
         return reason
     if structure.family_name == "two_four":
         return two_four_reason(shape, device)
-    has_wide_weights = shape.precision in ("fp64", "complex64") and structure.family_name != "dense"
-    if has_wide_weights and not isinstance(structure.family, TransformFamily):
-        return f"layers of factors are computed in fp32 or less, not in {shape.precision}"
     if implementation in (AUTO, STOCK, TORCH_FFT):
         return None
     if implementation == ONE_PASS:
