@@ -88,7 +88,11 @@ def test_operations_and_bytes_are_those_of_the_factors() -> None:
         ("hadamard 16/torch_fft", LayerShape(64, 64, 8), "hadamard is not computed by torch_fft"),
         ("fft 16/fused", LayerShape(48, 48, 8, "complex64"), "fft needs inputs = outputs = a power of two"),
         ("fft 3/fused", LayerShape(64, 64, 8, "complex64"), "fft takes a radix, a power of two"),
-        ("ks 64,2,2,1/fused", LayerShape(128, 128, 8, "fp64"), "computed in fp32, tf32, bf16, fp16, not in fp64"),
+        (
+            "ks 64,2,2,1/fused",
+            LayerShape(128, 128, 8, "fp64"),
+            "computed in fp32, tf32, bf16, fp16, not in fp64",
+        ),
         ("stl 4,24/fused", LayerShape(64, 64, 8, "complex64"), "not in complex64"),
     ],
 )
