@@ -20,8 +20,8 @@ BATCHES = (16, 32, 64)
 CLUSTERS = (2, 4, 8)
 """Blocks of a cluster; every GPU that has clusters launches up to eight."""
 NARROW_SEGMENTS = (2, 4)
-"""j's that a block of a cluster may take together besides the numbers of single factors: stores fill fewer sectors,
-but the blocks of a cluster can hold fewer planes each."""
+"""j's that a block of a cluster may take together, besides the numbers of single factors: stores fill fewer
+sectors, but each block holds fewer planes of the intermediate."""
 
 
 @lru_cache(maxsize=1024)
@@ -31,7 +31,7 @@ def choose(problems: Problems, gpu: GpuProperties) -> ChainTile | None:
 
 
 def candidates(problems: Problems, gpu: GpuProperties) -> Iterator[ChainTile]:
-    """Every pair that fits the GPU, with as many stages as fit and each useful number of shares and clusters."""
+    """Every pair that fits the GPU, with as many stages as fit and each useful number of blocks."""
     clusters = CLUSTERS if gpu.architecture >= CLUSTER_ARCHITECTURE else ()
     for batch in BATCHES:
         seconds: dict[int, list[Tile]] = defaultdict(list)
@@ -39,7 +39,7 @@ def candidates(problems: Problems, gpu: GpuProperties) -> Iterator[ChainTile]:
             seconds[tile.threads].append(tile)
         for first in factor_tiles(problems[0], batch, gpu):
             for second in seconds[first.threads]:
-                sizes = clusters if _is_narrow(second) else (1, *clusters)
+                sizes = clusters if is_for_clusters(second) else (1, *clusters)
                 for size in sizes:
                     yield from _with_shares(ChainTile(first, second, size, size), problems, gpu)
 
@@ -55,7 +55,7 @@ def second_tiles(problem: Problem, batch: int, gpu: GpuProperties) -> Iterator[T
 def factor_tiles(
     problem: Problem, batch: int, gpu: GpuProperties, grouped: Sequence[tuple[int, bool]] | None = None
 ) -> Iterator[Tile]:
-    """The tiles of one factor with so many batch entries, in the groups of j's of single factors by default."""
+    """The tiles of one factor with so many batch entries; in the groups of single factors by default."""
     grouped = groupings(problem) if grouped is None else grouped
     for family, (neighbours, flat), rows in product(gpu.families(problem), grouped, ROWS):
         tile = assemble(problem, family, rows, batch, neighbours, flat)
@@ -63,7 +63,8 @@ def factor_tiles(
             yield tile
 
 
-def _is_narrow(tile: Tile) -> bool:
+def is_for_clusters(tile: Tile) -> bool:
+    """Whether only clusters use this tile, for a second factor."""
     return not tile.flat and tile.neighbours in NARROW_SEGMENTS
 
 

@@ -2,8 +2,9 @@
 
 In one launch the intermediate is neither written to memory nor read from it. In exchange every batch tile,
 which is smaller than those of single factors since all of its intermediate must fit into shared memory,
-reads all weights again from the L2 cache. The rates are those of `kernels.fused.cuda.estimate`. The blocks of a
-cluster compute an intermediate together, for writes between multiprocessors and two barriers.
+reads all weights again from the L2 cache. The rates are those of `kernels.fused.cuda.estimate`.
+
+The blocks of a cluster compute an intermediate once, for writes between multiprocessors and two barriers.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ KEPT_BYTES = 20e6
 """An intermediate of at most so many bytes is read from the L2 cache after the first launch of two: half of
 that of an A100, 0.4 of that of an H200."""
 NETWORK_BYTES = 13.0
-"""To the shared memory of other blocks of a cluster, per multiprocessor and cycle: 2.65 TB/s in clusters of four on
-an H800 with 114 multiprocessors at 1.755 GHz, 3.27 in pairs (arXiv 2402.13499, section on distributed shared memory)."""
+"""To the shared memory of other blocks, per multiprocessor and cycle: 2.65 TB/s in clusters of four, 3.27 in
+pairs, on an H800 with 114 multiprocessors at 1.755 GHz (arXiv 2402.13499, distributed shared memory)."""
 NETWORK_SECTOR_BYTES = 32
 """Accesses to it should fill aligned segments of so many bytes (NVIDIA's Hopper Tuning Guide)."""
 CLUSTER_BARRIER_CYCLES = 400
 """Of two ways through that network, 180 cycles each by the same measurements."""
 NETWORK_MULTIPROCESSORS = 16
-"""That a network connects: an H100 has 132 in eight groups of 16 or 18, so that clusters of four and eight leave two
-of 18 without work."""
+"""That a network connects: an H100 has 132 in eight groups of 16 or 18 (NVIDIA's H100 whitepaper), so that
+clusters of four and eight leave two of 18 without work."""
 MARGIN = 0.9
 """A chain takes one launch only if the model predicts at most this share of the time of two: the model has
 not been compared with a GPU."""
@@ -132,11 +133,12 @@ def _second_work(problem: Problem, tile: Tile) -> Work:
 
 
 def first_tiles(problems: Problems, tile: ChainTile) -> int:
-    """The most tiles of the first factor that a block computes: those that its share, or its part of those that its
-    cluster's shares of the second factor need."""
+    """The most tiles of the first factor that a block computes for its share, or in turns for its cluster."""
     every = tile_count(problems[0], tile.first)
     clusters = tile.shares // tile.cluster
-    most = every if clusters == 1 else max(_needed_tiles(problems, tile, number) for number in range(clusters))
+    most = (
+        every if clusters == 1 else max(_needed_tiles(problems, tile, number) for number in range(clusters))
+    )
     return ceil_div(most, tile.cluster)
 
 

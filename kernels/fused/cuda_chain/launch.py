@@ -134,7 +134,7 @@ def _chosen(problems: Problems, device: torch.device) -> ChainTile:
 NUMBERS_BYTES = 32
 """Of `arguments.pack_numbers`."""
 _pack = Struct(2 * f"{ADDRESSES}{NUMBERS_BYTES}s" + "qq").pack
-"""`ks::ChainArguments` of chain.cuh: those of both factors, the number of shares, and of groups that a block holds."""
+"""`ks::ChainArguments` of chain.cuh: those of both factors, the numbers of shares and of held groups."""
 
 
 def make_raw_launch(

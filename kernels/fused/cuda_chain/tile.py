@@ -19,8 +19,8 @@ class ChainTile:
     first: Tile
     second: Tile
     shares: int = 1
-    """Blocks that share the rows of Y of one batch tile; each, or each cluster of them, computes what it reads
-    of the intermediate."""
+    """Blocks that share the rows of Y of one batch tile; each computes what it reads of the intermediate, or
+    each cluster does."""
     cluster: int = 1
     """Blocks that compute an intermediate together and hold only what they read of it; divides `shares`."""
 
@@ -63,16 +63,20 @@ class ChainTile:
 
     def held_groups(self, second: Pattern) -> int:
         """The most groups of the second factor's j's, of all i's, whose intermediate a block holds."""
-        groups, each = ceil_div(second.d, self.second.neighbours) * second.a, ceil_div(second.b, self.second.rows)
+        groups = second.a * ceil_div(second.d, self.second.neighbours)
         if self.cluster == 1:
             return groups
-        size = ceil_div(groups * each, self.shares)
-        begins = range(0, groups * each, size)
-        return max((min(begin + size, groups * each) - 1) // each - begin // each + 1 for begin in begins)
+        k_tiles = ceil_div(second.b, self.second.rows)
+        tiles = groups * k_tiles
+        size = ceil_div(tiles, self.shares)
+        firsts = range(0, tiles, size)
+        return max((min(first + size, tiles) - 1) // k_tiles - first // k_tiles + 1 for first in firsts)
 
     def intermediate_bytes(self, second: Pattern) -> int:
-        """Shared memory of what a block holds of the intermediate, padded to whole steps of the second factor and
-        for the banks."""
+        """Shared memory of what a block holds of the intermediate.
+
+        It is padded to whole steps of the second factor, and for the banks.
+        """
         element_bytes = ELEMENT_BYTES[self.precision]
         by_words = self.second.family == "tensor_cores" and element_bytes == 4
         gap = 8 if by_words else 16 // element_bytes

@@ -113,7 +113,8 @@ def kernels_unit(units: Sequence[Tile | ChainTile]) -> str:
         dimensions = f" __cluster_dims__({cluster})" if cluster > 1 else ""
         lines += [
             f"namespace ks {{ using Runner{number} = {runner}; }}",
-            f'extern "C" __global__ void{dimensions} __launch_bounds__({unit.threads}, ks::Runner{number}::BLOCKS)',
+            f'extern "C" __global__ void{dimensions}',
+            f"__launch_bounds__({unit.threads}, ks::Runner{number}::BLOCKS)",
             f"ks_{number}_(const ks::{arguments} arguments)",
             f"{{ ks::Runner{number}(arguments).run(); }}",
         ]
