@@ -53,11 +53,11 @@ def second_tiles(problem: Problem, batch: int, gpu: GpuProperties) -> Iterator[T
 
 
 def factor_tiles(
-    problem: Problem, batch: int, gpu: GpuProperties, grouped: Sequence[tuple[int, bool]] | None = None
+    problem: Problem, batch: int, gpu: GpuProperties, groups: Sequence[tuple[int, bool]] | None = None
 ) -> Iterator[Tile]:
     """The tiles of one factor with so many batch entries; in the groups of single factors by default."""
-    grouped = groupings(problem) if grouped is None else grouped
-    for family, (neighbours, flat), rows in product(gpu.families(problem), grouped, ROWS):
+    groups = groupings(problem) if groups is None else groups
+    for family, (neighbours, flat), rows in product(gpu.families(problem), groups, ROWS):
         tile = assemble(problem, family, rows, batch, neighbours, flat)
         if tile is not None:
             yield tile

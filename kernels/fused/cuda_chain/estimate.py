@@ -104,8 +104,8 @@ def _network_cycles(problems: Problems, tile: ChainTile) -> float:
     readers = min(tile.cluster, tile.cluster * tile.held_groups(problems[1].pattern) / of_cluster)
     segment = 8 * element_bytes if one.family == "tensor_cores" else NETWORK_SECTOR_BYTES
     waste = max(1.0, NETWORK_SECTOR_BYTES / segment)
-    elsewhere = readers * (tile.cluster - 1) / tile.cluster
-    return element_bytes * one.rows * one.batch * one.neighbours * elsewhere * waste / NETWORK_BYTES
+    remote = readers * (tile.cluster - 1) / tile.cluster
+    return element_bytes * one.rows * one.batch * one.neighbours * remote * waste / NETWORK_BYTES
 
 
 Work = tuple[int, ResourceCycles, ResourceCycles]
@@ -134,12 +134,10 @@ def _second_work(problem: Problem, tile: Tile) -> Work:
 
 def first_tiles(problems: Problems, tile: ChainTile) -> int:
     """The most tiles of the first factor that a block computes for its share, or in turns for its cluster."""
-    every = tile_count(problems[0], tile.first)
     clusters = tile.shares // tile.cluster
-    most = (
-        every if clusters == 1 else max(_needed_tiles(problems, tile, number) for number in range(clusters))
-    )
-    return ceil_div(most, tile.cluster)
+    if clusters == 1:
+        return ceil_div(tile_count(problems[0], tile.first), tile.cluster)
+    return ceil_div(max(_needed_tiles(problems, tile, number) for number in range(clusters)), tile.cluster)
 
 
 @lru_cache(maxsize=65536)
