@@ -54,7 +54,7 @@ class Chain {
       intermediate.clear_padding();
       cluster_barrier();  // all blocks have started, so their shared memory can be written
       multiply_first(InTurns<CLUSTER>{needs(all.begin, all.end), share % CLUSTER});
-      cluster_barrier();  // the intermediate is complete, and no thread reads the stages
+      cluster_barrier();  // the same in all blocks; none writes to another one after this
     }
     multiply_second(begin, end);
   }

@@ -92,7 +92,9 @@ MUTANTS = {
     "a stage that is still read": Mutant(
         "chain.cu", "stage == 0 ? T::STAGES - 1 : stage - 1", "stage", LAST, "race"
     ),
-    "padding that is not cleared": Mutant("chain.cu", "intermediate.clear_padding();", "", LAST, "NaN"),
+    "padding that is not cleared": Mutant(
+        "chain.cuh", "clear_padding([&] { return a * d; });", "", LAST, "NaN"
+    ),
     "features of the first factor in their own order": Mutant(
         "chain.cuh",
         "columns(l / c, feature % d)",
