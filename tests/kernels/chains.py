@@ -13,7 +13,8 @@ from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda.tile import KernelUnit, Tile
 from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.cuda_chain import launch
-from kswatch.kernels.fused.cuda_chain.candidates import candidates, choose
+from kswatch.kernels.fused.cuda_chain.candidates import candidates
+from kswatch.kernels.fused.cuda_chain.estimate import cycles
 from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
 from kswatch.kernels.implementation import STORAGE_DTYPES
 from kswatch.kernels.pattern import Pattern
@@ -71,20 +72,20 @@ def make_chain(problems: Problems, seed: int = 1, with_bias: bool = True) -> Cha
     return Chain(problems, (first, second), x, bias.to(x.dtype) if with_bias else None)
 
 
-def small_tile(problems: Problems, gpu: GpuProperties = H200, shares: int = 1) -> ChainTile:
+def small_tile(problems: Problems, gpu: GpuProperties = H200, shares: int = 1, cluster: int = 1) -> ChainTile:
     """The pair with the fewest rows and batch entries, by families that the model would choose."""
-    found = choose(problems, gpu)
-    assert found is not None
+    every = [tile for tile in candidates(problems, gpu) if tile.cluster == cluster]
+    found = min(every, key=lambda tile: cycles(problems, tile, gpu))
     alike = [
         tile
-        for tile in candidates(problems, gpu)
-        if tile.shares == 1
+        for tile in every
+        if tile.shares == cluster
         and (tile.first.family, tile.second.family) == (found.first.family, found.second.family)
         and tile.first.neighbours == found.first.neighbours
         and tile.second.neighbours == found.second.neighbours
     ]
     tile = min(alike, key=lambda one: (one.threads, one.first.rows + one.second.rows, one.first.batch))
-    return ChainTile(tile.first, tile.second, shares)
+    return ChainTile(tile.first, tile.second, shares, cluster)
 
 
 def run_chain(chain: Chain, tile: ChainTile, execute: Execute, y: torch.Tensor) -> list[KernelUnit]:

@@ -11,6 +11,9 @@ MIN_ARCHITECTURE = 75
 TENSOR_CORE_ARCHITECTURE = 80
 """The first architecture with mma.sync in tf32 and bf16, and with asynchronous copies."""
 
+CLUSTER_ARCHITECTURE = 90
+"""The first architecture with clusters of blocks, which write to each other's shared memory."""
+
 MIN_ARCHITECTURES = {"tf32": TENSOR_CORE_ARCHITECTURE, "fp8": 89}
 """The first architecture with mma.sync in a precision, where it is not `MIN_ARCHITECTURE`."""
 

@@ -3,6 +3,8 @@
 In one launch the intermediate is neither written to memory nor read from it. In exchange every batch tile,
 which is smaller than those of single factors since all of its intermediate must fit into shared memory,
 reads all weights again from the L2 cache. The rates are those of `kernels.fused.cuda.estimate`.
+
+The blocks of a cluster compute an intermediate once, for writes between multiprocessors and two barriers.
 """
 
 from __future__ import annotations
@@ -38,6 +40,16 @@ OTHER_MEMORY_BYTES = 5.0
 KEPT_BYTES = 20e6
 """An intermediate of at most so many bytes is read from the L2 cache after the first launch of two: half of
 that of an A100, 0.4 of that of an H200."""
+NETWORK_BYTES = 13.0
+"""To the shared memory of other blocks, per multiprocessor and cycle: 2.65 TB/s in clusters of four, 3.27 in
+pairs, on an H800 with 114 multiprocessors at 1.755 GHz (arXiv 2402.13499, distributed shared memory)."""
+NETWORK_SECTOR_BYTES = 32
+"""Accesses to it should fill aligned segments of so many bytes (NVIDIA's Hopper Tuning Guide)."""
+CLUSTER_BARRIER_CYCLES = 400
+"""Of two ways through that network, 180 cycles each by the same measurements."""
+NETWORK_MULTIPROCESSORS = 16
+"""That a network connects: an H100 has 132 in eight groups of 16 or 18 (NVIDIA's H100 whitepaper), so that
+clusters of four and eight leave two of 18 without work."""
 MARGIN = 0.9
 """A chain takes one launch only if the model predicts at most this share of the time of two: the model has
 not been compared with a GPU."""
@@ -55,9 +67,12 @@ def cycles(problems: Problems, tile: ChainTile, gpu: GpuProperties) -> float:
         for unit in range(3)
     ]
     alone: float = START_CYCLES + LATENCY_CYCLES  # the second factor's copies begin anew
+    if tile.cluster > 1:
+        busy.append(counts[0] * _network_cycles(problems, tile))
+        alone += busy[-1] + 2 * CLUSTER_BARRIER_CYCLES
     for count, (steps, each, last), one in zip(counts, works, (tile.first, tile.second), strict=True):
         alone += count * (steps * max(*each, LATENCY_CYCLES / (one.stages - 1)) + sum(last))
-    blocks = ceil_div(tile.blocks(problems[0].batch), gpu.multiprocessors)
+    blocks = ceil_div(tile.blocks(problems[0].batch), _multiprocessors(gpu, tile.cluster))
     resident = resident_blocks(problems, tile, gpu)
     return blocks * combine_limits(*busy, alone / min(blocks, resident))
 
@@ -69,6 +84,28 @@ def resident_blocks(problems: Problems, tile: ChainTile, gpu: GpuProperties) -> 
     launch_bytes = tile.launch_bytes(problems[1].pattern)
     by_memory = (gpu.shared_bytes + SYSTEM_BYTES) // (launch_bytes + SYSTEM_BYTES)
     return max(1, min(by_memory, by_registers, by_threads))
+
+
+def _multiprocessors(gpu: GpuProperties, cluster: int) -> int:
+    """Those that clusters of this size can use; all groups have an even number."""
+    if cluster <= 2:
+        return gpu.multiprocessors
+    return max(cluster, gpu.multiprocessors // NETWORK_MULTIPROCESSORS * NETWORK_MULTIPROCESSORS)
+
+
+def _network_cycles(problems: Problems, tile: ChainTile) -> float:
+    """Of writing a tile of the first factor to those blocks of the cluster that read it.
+
+    A warp of the tensor cores writes eight batch entries of a row in an access, others fill their segments.
+    """
+    one, element_bytes = tile.first, problems[0].element_bytes
+    groups = tile_count(problems[1], tile.second) // ceil_div(problems[1].pattern.b, tile.second.rows)
+    of_cluster = ceil_div(groups * tile.cluster, tile.shares)
+    readers = min(tile.cluster, tile.cluster * tile.held_groups(problems[1].pattern) / of_cluster)
+    segment = 8 * element_bytes if one.family == "tensor_cores" else NETWORK_SECTOR_BYTES
+    waste = max(1.0, NETWORK_SECTOR_BYTES / segment)
+    remote = readers * (tile.cluster - 1) / tile.cluster
+    return element_bytes * one.rows * one.batch * one.neighbours * remote * waste / NETWORK_BYTES
 
 
 Work = tuple[int, ResourceCycles, ResourceCycles]
@@ -96,11 +133,11 @@ def _second_work(problem: Problem, tile: Tile) -> Work:
 
 
 def first_tiles(problems: Problems, tile: ChainTile) -> int:
-    """The most tiles of the first factor that a share of the second one needs."""
-    every = tile_count(problems[0], tile.first)
-    if tile.shares == 1:
-        return every
-    return max(_needed_tiles(problems, tile, share) for share in range(tile.shares))
+    """The most tiles of the first factor that a block computes for its share, or in turns for its cluster."""
+    clusters = tile.shares // tile.cluster
+    if clusters == 1:
+        return ceil_div(tile_count(problems[0], tile.first), tile.cluster)
+    return ceil_div(max(_needed_tiles(problems, tile, number) for number in range(clusters)), tile.cluster)
 
 
 @lru_cache(maxsize=65536)
@@ -111,10 +148,11 @@ def _needed(problems: Problems, first: Tile, features: range, js: range) -> int:
     )
 
 
-def _needed_tiles(problems: Problems, tile: ChainTile, share: int) -> int:
+def _needed_tiles(problems: Problems, tile: ChainTile, number: int) -> int:
+    """Of a share, or of all shares of a cluster."""
     a, b, c, d = problems[1].pattern.as_tuple()
-    size, total = share_size(problems, tile), tile_count(problems[1], tile.second)
-    begin, end = share * size, min((share + 1) * size, total)
+    size, total = tile.cluster * share_size(problems, tile), tile_count(problems[1], tile.second)
+    begin, end = number * size, min((number + 1) * size, total)
     if begin >= end:
         return 0
     k_tiles, groups = ceil_div(b, tile.second.rows), ceil_div(d, tile.second.neighbours)

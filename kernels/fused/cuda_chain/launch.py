@@ -15,6 +15,7 @@ from kswatch.kernels.fused.cuda import compile as compiler
 from kswatch.kernels.fused.cuda import driver
 from kswatch.kernels.fused.cuda import launch as single
 from kswatch.kernels.fused.cuda.arguments import ADDRESSES, pack_numbers
+from kswatch.kernels.fused.cuda.gpu_properties import CLUSTER_ARCHITECTURE, GpuProperties
 from kswatch.kernels.fused.cuda.raw_launch import KernelStart, RawLaunch, kernel_start
 from kswatch.kernels.fused.cuda.weight_layout import WeightLayout, lay_out, lay_out_at_once
 from kswatch.kernels.fused.cuda_chain import candidates, estimate
@@ -39,8 +40,7 @@ def unsupported(problems: Problems, device: torch.device) -> str | None:
     gpu = driver.gpu_properties(device)
     tile = candidates.choose(problems, gpu)
     if tile is None:
-        features = problems[0].pattern.rows
-        return f"the intermediate of {features} features does not fit into a block's {gpu.shared_bytes} bytes"
+        return _no_room(problems, gpu)
     if tile.blocks(problems[0].batch) > single.MAX_BLOCKS:
         return "it needs more blocks than one launch can have; use a smaller batch"
     try:
@@ -48,6 +48,14 @@ def unsupported(problems: Problems, device: torch.device) -> str | None:
     except UnsupportedError as error:
         return str(error)
     return None
+
+
+def _no_room(problems: Problems, gpu: GpuProperties) -> str:
+    features = problems[0].pattern.rows
+    reason = f"the intermediate of {features} features does not fit into a block's {gpu.shared_bytes} bytes"
+    if gpu.architecture < CLUSTER_ARCHITECTURE:
+        return f"{reason}, and clusters of blocks need sm_{CLUSTER_ARCHITECTURE}"
+    return f"{reason}, nor what a block of a cluster reads of it"
 
 
 def pays(problems: Problems, device: torch.device) -> bool:
@@ -125,8 +133,8 @@ def _chosen(problems: Problems, device: torch.device) -> ChainTile:
 
 NUMBERS_BYTES = 32
 """Of `arguments.pack_numbers`."""
-_pack = Struct(2 * f"{ADDRESSES}{NUMBERS_BYTES}s" + "q").pack
-"""`ks::ChainArguments` of chain.cuh: those of both factors, and the number of shares."""
+_pack = Struct(2 * f"{ADDRESSES}{NUMBERS_BYTES}s" + "qq").pack
+"""`ks::ChainArguments` of chain.cuh: those of both factors, the numbers of shares and of held groups."""
 
 
 def make_raw_launch(
@@ -138,11 +146,12 @@ def make_raw_launch(
     numbers = pack_numbers(problems[0], tile.first), pack_numbers(problems[1], tile.second)
     addresses = laid_out[0].data_ptr(), laid_out[1].data_ptr(), 0 if bias is None else bias.data_ptr()
     widths = tile.first.vector_bytes, tile.second.vector_bytes
+    sharing = tile.shares, tile.held_groups(problems[1].pattern)
     start = start_for(*widths)
 
     def launch(x: int, y: int) -> None:
         packed = _pack(
-            *(x, addresses[0], 0, 0, numbers[0]), *(0, addresses[1], addresses[2], y, numbers[1]), tile.shares
+            *(x, addresses[0], 0, 0, numbers[0]), *(0, addresses[1], addresses[2], y, numbers[1]), *sharing
         )
         if x % widths[0] or y % widths[1]:
             return start_for(_aligned(x, widths[0]), _aligned(y, widths[1]))(packed)

@@ -19,7 +19,10 @@ class ChainTile:
     first: Tile
     second: Tile
     shares: int = 1
-    """Blocks that share the rows of Y of one batch tile; each computes what it reads of the intermediate."""
+    """Blocks that share the rows of Y of one batch tile; each computes what it reads of the intermediate, or
+    each cluster does."""
+    cluster: int = 1
+    """Blocks that compute an intermediate together and hold only what they read of it; divides `shares`."""
 
     @property
     def precision(self) -> Precision:
@@ -34,7 +37,7 @@ class ChainTile:
     @property
     def family(self) -> str:
         """The name of its budget."""
-        return "chain"
+        return "chain" if self.cluster == 1 else "chain_in_clusters"
 
     @property
     def needs_trust(self) -> bool:
@@ -58,13 +61,30 @@ class ChainTile:
         second = self.second.stages * self.second.weight_elements * ELEMENT_BYTES[self.precision]
         return max(self.first.loop_bytes, second) + self.second.output_bytes
 
+    def held_groups(self, second: Pattern) -> int:
+        """The most groups of the second factor's j's, of all i's, whose intermediate a block holds."""
+        groups = second.a * ceil_div(second.d, self.second.neighbours)
+        if self.cluster == 1:
+            return groups
+        k_tiles = ceil_div(second.b, self.second.rows)
+        tiles = groups * k_tiles
+        size = ceil_div(tiles, self.shares)
+        firsts = range(0, tiles, size)
+        return max((min(first + size, tiles) - 1) // k_tiles - first // k_tiles + 1 for first in firsts)
+
     def intermediate_bytes(self, second: Pattern) -> int:
-        """Shared memory of the intermediate, padded to whole steps of the second factor and for the banks."""
+        """Shared memory of what a block holds of the intermediate.
+
+        It is padded to whole steps of the second factor, and for the banks.
+        """
         element_bytes = ELEMENT_BYTES[self.precision]
         by_words = self.second.family == "tensor_cores" and element_bytes == 4
         gap = 8 if by_words else 16 // element_bytes
         columns = ceil_div(second.c, self.second.depth) * self.second.depth
-        return element_bytes * second.a * second.d * (columns * (self.second.batch + gap) + gap)
+        planes = second.a * second.d
+        if self.cluster > 1:
+            planes = self.held_groups(second) * min(self.second.neighbours, second.d)
+        return element_bytes * planes * (columns * (self.second.batch + gap) + gap)
 
     def launch_bytes(self, second: Pattern) -> int:
         """Shared memory of a launch."""
@@ -81,7 +101,8 @@ class ChainTile:
 
     def __str__(self) -> str:
         shares = f", {self.shares} shares" if self.shares > 1 else ""
-        return f"chain of {self.first} and {self.second}{shares}"
+        clusters = f" in clusters of {self.cluster}" if self.cluster > 1 else ""
+        return f"chain of {self.first} and {self.second}{shares}{clusters}"
 
     @property
     def source(self) -> str:
@@ -91,6 +112,7 @@ class ChainTile:
             f"#define KS_SECOND_TILE {self.second.parameters}\n"
             f"#define KS_THREADS {self.threads}\n"
             f"#define KS_SHARED_BYTES {self.shared_bytes}\n"
+            f"#define KS_CLUSTER {self.cluster}\n"
             '#include "chain.cu"\n'
         )
 

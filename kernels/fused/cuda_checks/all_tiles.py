@@ -109,9 +109,12 @@ def kernels_unit(units: Sequence[Tile | ChainTile]) -> str:
     lines = [units[0].source]
     for number, unit in enumerate(units):
         runner, arguments = _runner(unit)
+        cluster = unit.cluster if isinstance(unit, ChainTile) else 1
+        dimensions = f" __cluster_dims__({cluster})" if cluster > 1 else ""
         lines += [
             f"namespace ks {{ using Runner{number} = {runner}; }}",
-            f'extern "C" __global__ void __launch_bounds__({unit.threads}, ks::Runner{number}::BLOCKS)',
+            f'extern "C" __global__ void{dimensions}',
+            f"__launch_bounds__({unit.threads}, ks::Runner{number}::BLOCKS)",
             f"ks_{number}_(const ks::{arguments} arguments)",
             f"{{ ks::Runner{number}(arguments).run(); }}",
         ]
@@ -123,4 +126,4 @@ def _runner(unit: Tile | ChainTile) -> tuple[str, str]:
     if isinstance(unit, Tile):
         return f"Block<Tile<{unit.parameters}>>", "Arguments"
     second = f"FromIntermediate<Tile<{unit.second.parameters}>>"
-    return f"Chain<Tile<{unit.first.parameters}>, {second}>", "ChainArguments"
+    return f"Chain<Tile<{unit.first.parameters}>, {second}, {unit.cluster}>", "ChainArguments"

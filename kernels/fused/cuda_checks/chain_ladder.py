@@ -34,7 +34,8 @@ def header() -> list[str]:
 def lines(gpu: GpuProperties, clock_hz: float) -> list[list[str]]:
     """For each chain and precision, in batch_first: `two launches / one` in ms, at each batch.
 
-    A star marks what is chosen where one launch pays; `no room` stands where the intermediate does not fit.
+    A star marks what is chosen where one launch pays, and `in 8` clusters of eight blocks; `no room` stands
+    where the intermediate does not fit.
     """
     return [
         [
@@ -69,4 +70,5 @@ def _cell(problems: Problems, gpu: GpuProperties, clock_hz: float) -> str:
     if tile is None:
         return f"{two:.4f} / {NO_ROOM}"
     one = 1e3 * one_launch_cycles(problems, tile, gpu) / clock_hz
-    return f"{two:.4f} / {one:.4f}{' *' if pays(problems, tile, alone, gpu) else ''}"
+    clusters = f" in {tile.cluster}" if tile.cluster > 1 else ""
+    return f"{two:.4f} / {one:.4f}{clusters}{' *' if pays(problems, tile, alone, gpu) else ''}"

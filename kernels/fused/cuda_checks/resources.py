@@ -53,6 +53,13 @@ CHAINS: tuple[Problems, ...] = tuple(
     for batch in (16, 25_088)  # the first in shares
     for precision in SUITE_PRECISIONS
     for layout in LAYOUTS
+) + tuple(
+    (
+        Problem(Pattern(64, 64, 128, 1), 16, precision, layout),
+        Problem(Pattern(1, 64, 256, 16), 16, precision, layout),
+    )
+    for precision in SUITE_PRECISIONS  # in clusters where the GPU has them
+    for layout in LAYOUTS
 )
 """Chains with columns enough for 3xTF32 in both factors; `all_chains.py` finds spills in every other tile."""
 

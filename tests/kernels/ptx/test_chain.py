@@ -99,7 +99,12 @@ MUTANTS = {
     "no barrier before the store": ("chain.cu", "barrier();  // Y is", "// Y is", "without a barrier"),
     "a stage that is still read": ("chain.cu", "stage == 0 ? T::STAGES - 1 : stage - 1", "stage", ""),
     "a wait for too few": ("chain.cu", "STAGES - 2>()", "STAGES - 1>()", ""),
-    "padding that is not cleared": ("chain.cu", "intermediate.clear_padding();", "", "never written"),
+    "padding that is not cleared": (
+        "chain.cuh",
+        "clear_padding([&] { return a * d; });",
+        "",
+        "never written",
+    ),
     "planes exchanged": ("chain.cuh", "columns(l / c, feature % d)", "columns(l / c, 0)", "wrong product"),
 }
 

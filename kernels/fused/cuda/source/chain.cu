@@ -2,14 +2,16 @@
 // KS_TILE and KS_SECOND_TILE.
 //
 // A block has one batch tile. It multiplies it by all tiles of the first factor (by those that its share
-// needs) into shared memory, and from there by its share of the tiles of the second factor.
-#include "chain.cuh"
+// needs) into shared memory, and from there by its share of the tiles of the second factor. In a cluster of blocks
+// each multiplies by some of the first factor's tiles, and writes the sums to all blocks that read them.
+#include "chain_cluster.cuh"
 
 namespace ks {
 
-template <class First, class Second>
+template <class First, class Second, int CLUSTER>
 class Chain {
   using E = typename First::Element;
+  using Held = typename Either<CLUSTER == 1, Intermediate<Second>, Slice<Second, CLUSTER>>::Type;
   static constexpr int FIRST_BYTES = First::LOOP_BYTES;
   static constexpr int SECOND_BYTES = sizeof(E) * Second::STAGES * Second::W_ELEMENTS;
   static constexpr int Y_OFFSET_BYTES = FIRST_BYTES > SECOND_BYTES ? FIRST_BYTES : SECOND_BYTES;
@@ -31,7 +33,7 @@ class Chain {
   const long long n0 = static_cast<long long>(block_index() / g.shares) * First::BN;
   E* const stages = reinterpret_cast<E*>(shared_memory());
   E* const turned = stages + First::STAGES * First::STAGE_ELEMENTS;
-  const Intermediate<Second> intermediate{g.second, reinterpret_cast<E*>(shared_memory() + SHARED_BYTES)};
+  const Held intermediate{g, reinterpret_cast<E*>(shared_memory() + SHARED_BYTES)};
 
  public:
   KS_DEVICE explicit Chain(const ChainArguments& g) : g(g) {}
@@ -41,10 +43,19 @@ class Chain {
     const int tiles = last.a * tiles_in(last.d, Second::J) * tiles_in(last.b, Second::BM);
     const int each = tiles_in(tiles, static_cast<int>(g.shares));
     const int begin = share * each, end = tiles - begin < each ? tiles : begin + each;
-    if (begin >= end) return;
-    intermediate.clear_padding();
-    multiply_first(needs(begin, end));
-    barrier();  // the intermediate is complete, and no thread reads the stages
+    if constexpr (CLUSTER == 1) {
+      if (begin >= end) return;
+      intermediate.clear_padding();
+      multiply_first(needs(begin, end));
+      barrier();  // the intermediate is complete, and no thread reads the stages
+    } else {
+      const Pieces& all = intermediate.pieces;
+      if (all.begin >= all.end) return;
+      intermediate.clear_padding();
+      cluster_barrier();  // all blocks have started, so their shared memory can be written
+      multiply_first(InTurns<CLUSTER>{needs(all.begin, all.end), share % CLUSTER});
+      cluster_barrier();  // the same in all blocks; none writes to another one after this
+    }
     multiply_second(begin, end);
   }
 
@@ -63,11 +74,12 @@ class Chain {
     return found;
   }
 
-  KS_DEVICE void multiply_first(Needs needs) const {
+  template <class Needed>
+  KS_DEVICE void multiply_first(Needed needed) const {
     const Arguments& first = g.first;
     const int tiles = first.a * tiles_in(first.d, First::J) * tiles_in(first.b, First::BM);
     walk<First, First::STAGE_ELEMENTS>(
-        Walk<First, Needs>(first, n0, 0, tiles, needs),
+        Walk<First, Needed>(first, n0, 0, tiles, needed),
         [&](const auto& ahead, E* stage) {
           Copies<First>(first, ahead.at).issue(ahead.step, 0, ahead.at.ns, stage);
         },
@@ -82,7 +94,7 @@ class Chain {
           }
         },
         [&](auto& sums, const Place& at) {
-          sums.store(IntermediateTile<Second>{intermediate, first, at}, at.js);
+          sums.store(IntermediateTile<E, Held>{intermediate, first, at}, at.js);
         });
   }
 
@@ -139,13 +151,19 @@ class Chain {
   }
 };
 
-using TheChain = Chain<Tile<KS_TILE>, FromIntermediate<Tile<KS_SECOND_TILE>>>;
+using TheChain = Chain<Tile<KS_TILE>, FromIntermediate<Tile<KS_SECOND_TILE>>, KS_CLUSTER>;
 static_assert(TheChain::THREADS == KS_THREADS, "tile.py counts other threads");
 static_assert(TheChain::SHARED_BYTES == KS_SHARED_BYTES, "tile.py counts other bytes of shared memory");
 
 }  // namespace ks
 
-extern "C" __global__ void __launch_bounds__(KS_THREADS, ks::TheChain::BLOCKS)
+#if KS_CLUSTER > 1
+#define KS_IN_CLUSTERS __cluster_dims__(KS_CLUSTER)
+#else
+#define KS_IN_CLUSTERS
+#endif
+
+extern "C" __global__ void KS_IN_CLUSTERS __launch_bounds__(KS_THREADS, ks::TheChain::BLOCKS)
     ks_chain(const ks::ChainArguments arguments) {
   ks::TheChain(arguments).run();
 }

@@ -10,6 +10,7 @@ namespace ks {
 struct ChainArguments {
   Arguments first, second;
   long long shares;  // blocks that share the rows of Y of one batch tile
+  long long held;    // in clusters: groups of the second factor's j's whose intermediate a block has
 };
 
 /// The tile of the second factor, whose X is the intermediate: n is innermost in either layout.
@@ -28,29 +29,38 @@ template <class T>
 class Intermediate {
   using E = typename T::Element;
 
+ protected:
   E* const rows;
   const int a, c, d, padded;
 
  public:
-  KS_DEVICE Intermediate(const Arguments& second, E* rows)
-      : rows(rows), a(second.a), c(second.c), d(second.d), padded(tiles_in(second.c, T::BK) * T::BK) {}
+  KS_DEVICE Intermediate(const ChainArguments& g, E* rows)
+      : rows(rows), a(g.second.a), c(g.second.c), d(g.second.d), padded(tiles_in(c, T::BK) * T::BK) {}
 
   KS_DEVICE int plane() const { return padded * T::X_PITCH + T::GAP; }
 
   /// The first column of a matrix of the second factor.
   KS_DEVICE E* columns(int i, int j) const { return rows + (i * d + j) * plane(); }
 
-  /// The batch entries of a feature.
-  KS_DEVICE E* row(int feature) const {
+  /// Stores values of a feature from batch entry n on.
+  template <class V>
+  KS_DEVICE void put(int feature, int n, V values) const {
     const int l = feature / d;
-    return columns(l / c, feature % d) + l % c * T::X_PITCH;
+    store_shared(columns(l / c, feature % d) + l % c * T::X_PITCH + n, values);
   }
 
   /// Writes zeros to the columns that only fill up the last step.
   KS_DEVICE void clear_padding() const {
+    clear_padding([&] { return a * d; });
+  }
+
+ protected:
+  /// The same for planes() of them.
+  template <class F>
+  KS_DEVICE void clear_padding(F planes) const {
     constexpr int UNITS = T::BN / T::UNIT;
     const int each = (padded - c) * UNITS;
-    for (int v = thread_index(); v < a * d * each; v += T::THREADS) {
+    for (int v = thread_index(); v < planes() * each; v += T::THREADS) {
       E* const row = rows + v / each * plane() + (c + v % each / UNITS) * T::X_PITCH;
       store_shared(row + v % UNITS * T::UNIT, Words{});
     }
@@ -58,12 +68,12 @@ class Intermediate {
 };
 
 /// Where a tile of the first factor's sums goes: takes the place of Y.
-template <class T>
+template <class E, class Held>
 struct IntermediateTile {
-  using Element = typename T::Element;
+  using Element = E;
   static constexpr bool ALONG_N = true;
 
-  const Intermediate<T>& intermediate;
+  const Held& intermediate;
   const Arguments& first;
   const Place& at;
 
@@ -83,7 +93,7 @@ struct IntermediateTile {
   KS_DEVICE void put(int j, int m, int n, V values) const {
     if (at.k0 + m >= first.b) return;
     const int feature = (at.i * first.b + at.k0 + m) * first.d + at.j0 + j;
-    store_shared(intermediate.row(feature) + n, values);
+    intermediate.put(feature, n, values);
   }
 };
 
@@ -109,7 +119,7 @@ struct Everything {
 template <class T, class Needed>
 class Walk {
   const Arguments& g;
-  const Needed needed;
+  Needed needed;
   int tile, end;
 
  public:

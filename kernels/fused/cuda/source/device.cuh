@@ -79,6 +79,37 @@ KS_DEVICE void wait_copies() {
 #endif
 }
 
+// ---- clusters of blocks, from sm_90 on ---------------------------------------------------------
+
+/// A barrier of all threads of a cluster; what they wrote before is visible to all of them.
+KS_DEVICE void cluster_barrier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+
+/// Writes one, two or four words to the shared memory of a block of the cluster, at the place of `to` in that
+/// of this block.
+template <class V>
+KS_DEVICE void store_shared_of(unsigned rank, void* to, V value) {
+#if __CUDA_ARCH__ >= 900
+  uint32_t words[sizeof(V) / 4], there;
+  memcpy(words, &value, sizeof(V));
+  const unsigned here = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(rank));
+  if constexpr (sizeof(V) == 4) {
+    asm volatile("st.shared::cluster.b32 [%0], %1;" ::"r"(there), "r"(words[0]) : "memory");
+  } else if constexpr (sizeof(V) == 8) {
+    asm volatile("st.shared::cluster.v2.b32 [%0], {%1, %2};" ::"r"(there), "r"(words[0]), "r"(words[1])
+                 : "memory");
+  } else {
+    asm volatile("st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(there), "r"(words[0]),
+                 "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+  }
+#endif
+}
+
 // ---- number formats --------------------------------------------------------------------------
 
 KS_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }

@@ -17,11 +17,7 @@ KS_DEVICE unsigned rank_in_cluster() {
   return rank;
 }
 
-/// A barrier of all threads of both blocks; what they wrote before is visible to both.
-KS_DEVICE void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-}
+using ks::cluster_barrier;
 
 // ---- mbarriers that count arrivals of warps ----------------------------------------------------
 

@@ -25,12 +25,15 @@ struct Lane {
 };
 using WarpInstruction = void (*)(Lane (&lanes)[WARP]);
 
+class Cluster;
+
 class Block {
   struct Fiber {
     std::unique_ptr<char[]> stack{new char[STACK_BYTES]};
     ucontext_t context;
     jmp_buf resume;
     bool started;
+    bool stored_to_peer;  // since the cluster's latest barrier
     Copies copies;
   };
   struct Warp {
@@ -53,26 +56,35 @@ class Block {
   SharedMemory shared;
   Banks banks;
   int thread = 0;
-  unsigned index = 0;
+  unsigned index = 0, rank = 0;  // in the grid, in the cluster
+  Cluster* cluster = nullptr;
   char message[256] = "";
 
   Block(int threads, unsigned seed) : fibers_(threads), warps_((threads + WARP - 1) / WARP), random_(seed) {}
 
-  /// Runs all threads of the block; false if one of them failed, with the reason in `message`.
-  bool run(unsigned block, size_t shared_bytes, void (*kernel)(const void*), const void* arguments) {
+  /// Makes all threads of the block ready to run.
+  void start(unsigned block, size_t shared_bytes, void (*kernel)(const void*), const void* arguments) {
     index = block, kernel_ = kernel, arguments_ = arguments;
     finished_ = at_barrier_ = 0;
     shared.reset(shared_bytes);
     for (Warp& warp : warps_) warp = Warp{};
+    ready_.clear();
     for (size_t t = 0; t < fibers_.size(); ++t) prepare(static_cast<int>(t));
-    while (message[0] == '\0' && !ready_.empty()) {
-      thread = take_ready();
-      if (_setjmp(scheduler_) == 0) enter(fibers_[thread]);
-    }
+  }
+
+  bool is_ready() const { return !ready_.empty(); }
+
+  /// Runs one of the ready threads until it waits, ends or fails.
+  void step() {
+    thread = take_ready();
+    if (_setjmp(scheduler_) == 0) enter(fibers_[thread]);
+  }
+
+  /// Ends the block, of which no thread is ready; false if one failed or waits, with the reason in `message`.
+  bool end() {
     if (message[0] == '\0' && finished_ < static_cast<int>(fibers_.size())) {
       std::snprintf(message, sizeof message, "block %u: some threads wait for others that never come", index);
     }
-    ready_.clear();
     banks.pass_barrier();
     return message[0] == '\0';
   }
@@ -89,10 +101,23 @@ class Block {
       at_barrier_ = 0;
       shared.pass_barrier();
       banks.pass_barrier();
-      for (size_t t = 0; t < fibers_.size(); ++t) wake(static_cast<int>(t));
+      wake_all();
     }
     pause();
   }
+
+  void cluster_barrier();
+
+  /// All threads of the cluster have arrived.
+  void pass_cluster_barrier() {
+    shared.pass_cluster_barrier();
+    banks.pass_barrier();
+    for (Fiber& fiber : fibers_) fiber.stored_to_peer = false;
+    wake_all();
+  }
+
+  /// Where a peer has what lies at `own` here, for a store of the running thread.
+  char* in_peer(unsigned peer, void* own, size_t bytes);
 
   /// Joins the warp in an instruction; the last lane to arrive executes it for all.
   void join(WarpInstruction instruction, const void* in, void* out) {
@@ -120,7 +145,7 @@ class Block {
   void prepare(int t) {
     Fiber& fiber = fibers_[t];
     fiber.copies = Copies{};
-    fiber.started = false;
+    fiber.started = fiber.stored_to_peer = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = STACK_BYTES;
@@ -139,6 +164,7 @@ class Block {
 
   void finish() {
     if (const void* const to = copies().in_flight()) stop("ends with copies in flight", to, 0);
+    if (fibers_[thread].stored_to_peer) stop("ends with stores that no barrier of the cluster follows", nullptr, 0);
     ++finished_;
     _longjmp(scheduler_, 1);
   }
@@ -148,6 +174,9 @@ class Block {
   }
 
   void wake(int t) { ready_.push_back(t); }
+  void wake_all() {
+    for (size_t t = 0; t < fibers_.size(); ++t) wake(static_cast<int>(t));
+  }
 
   int take_ready() {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;  // Knuth; <random> compiles slowly
@@ -158,7 +187,7 @@ class Block {
   }
 };
 
-/// The running block; blocks run one after the other.
+/// The running block: those of a cluster take turns, and clusters run one after the other.
 inline Block* running = nullptr;
 
 inline void Block::live() {

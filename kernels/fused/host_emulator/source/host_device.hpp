@@ -1,11 +1,12 @@
 // The functions of device.cuh on the CPU, executed by the fibers of host_block.hpp.
 #pragma once
 
-#include "host_block.hpp"
+#include "host_cluster.hpp"
 #include "host_formats.hpp"
 
 #define __global__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define KS_DEVICE inline
 #define KS_UNROLL
 #define KS_UNROLL_BY(count)
@@ -15,6 +16,7 @@ namespace ks {
 inline int thread_index() { return host::running->thread; }
 inline unsigned block_index() { return host::running->index; }
 inline void barrier() { host::running->barrier(); }
+inline void cluster_barrier() { host::running->cluster_barrier(); }
 inline char* shared_memory() { return host::running->shared.base(); }
 
 template <class V>
@@ -31,6 +33,11 @@ void store_shared(void* to, V value) {
   host::running->shared.note_write(to, sizeof(V), thread_index());
   host::running->pass_banks(host::STORES, thread_index(), to, sizeof(V));
   std::memcpy(to, &value, sizeof(V));
+}
+
+template <class V>
+void store_shared_of(unsigned rank, void* to, V value) {
+  std::memcpy(host::running->in_peer(rank, to, sizeof(V)), &value, sizeof(V));
 }
 
 template <class V>

@@ -44,7 +44,8 @@ class GlobalMemory {
 /// Shared memory that records, for every KS_GRAIN bytes, the last writer and reader and the preceding barrier.
 ///
 /// Two accesses of different threads to the same bytes without a barrier in between, at least one of them
-/// a write, are a race, whatever the order in which the threads run here.
+/// a write, are a race, whatever the order in which the threads run here. Threads of another block of the cluster
+/// have numbers from PEER on; they only write, and only a barrier of the cluster orders these writes.
 class SharedMemory {
   static constexpr int NOBODY = -1, SEVERAL = -2;
   static constexpr size_t GRAIN = KS_GRAIN;
@@ -56,9 +57,10 @@ class SharedMemory {
   std::vector<char> storage_;
   char* base_ = nullptr;
   size_t bytes_ = 0;
-  unsigned epoch_ = 1;
+  unsigned epoch_ = 1, cluster_epoch_ = 1;  // the latter began at the cluster's latest barrier
 
  public:
+  static constexpr int PEER = 1 << 16;
   static constexpr int POISON = 0xff;  // NaN in every precision
 
   char* base() const { return base_; }
@@ -68,14 +70,16 @@ class SharedMemory {
     base_ = storage_.data() + (16 - reinterpret_cast<uintptr_t>(storage_.data()) % 16) % 16;
     bytes_ = bytes;
     touches_.assign((bytes + GRAIN - 1) / GRAIN, Touch{});
-    epoch_ = 1;
+    epoch_ = cluster_epoch_ = 1;
   }
 
   void pass_barrier() { ++epoch_; }
+  void pass_cluster_barrier() { cluster_epoch_ = ++epoch_; }
+  bool passed_cluster_barrier() const { return cluster_epoch_ > 1; }
 
   void note_read(const void* where, size_t bytes, int thread) {
     each_touch(where, bytes, [&](Touch& touch) {
-      if (touch.writer != NOBODY && touch.writer != thread && touch.written == epoch_) {
+      if (races(touch.writer, touch.written, thread)) {
         fail("race: reads what another thread writes, with no barrier between", where, bytes);
       }
       touch.reader = touch.read == epoch_ && touch.reader != thread ? SEVERAL : thread;
@@ -85,10 +89,10 @@ class SharedMemory {
 
   void note_write(const void* where, size_t bytes, int thread) {
     each_touch(where, bytes, [&](Touch& touch) {
-      if (touch.writer != NOBODY && touch.writer != thread && touch.written == epoch_) {
+      if (races(touch.writer, touch.written, thread)) {
         fail("race: two threads write the same bytes, with no barrier between", where, bytes);
       }
-      if (touch.read == epoch_ && touch.reader != thread) {
+      if (races(touch.reader, touch.read, thread)) {
         fail("race: writes what another thread reads, with no barrier between", where, bytes);
       }
       touch.writer = thread;
@@ -97,6 +101,12 @@ class SharedMemory {
   }
 
  private:
+  /// Whether no barrier separates an access by `other` in an epoch from one by `thread` now.
+  bool races(int other, unsigned epoch, int thread) const {
+    if (other == NOBODY || other == thread) return false;
+    return other >= PEER || thread >= PEER ? epoch >= cluster_epoch_ : epoch == epoch_;
+  }
+
   template <class F>
   void each_touch(const void* where, size_t bytes, F f) {
     const ptrdiff_t first = static_cast<const char*>(where) - base_;

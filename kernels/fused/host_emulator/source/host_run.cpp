@@ -4,6 +4,9 @@
 #else
 #include "fused.cu"
 #endif
+#ifndef KS_CLUSTER
+#define KS_CLUSTER 1
+#endif
 
 namespace {
 
@@ -26,16 +29,16 @@ void second_pass(const void*) {}
 extern "C" int ks_host_run(int second, const void* arguments, unsigned first, unsigned end, int threads,
                            size_t shared_bytes, unsigned seed, const ks::host::Array* arrays, int count, char* message,
                            size_t message_bytes, ks::host::Traffic* traffic) {
-  ks::host::Block block(threads, seed);
-  block.global.hold(arrays, count);
-  block.banks.watching = traffic != nullptr;
-  ks::host::running = &block;
-  bool fine = true;
-  for (unsigned index = first; index < end && fine; ++index) {
-    fine = block.run(index, shared_bytes, second ? second_pass : product, arguments);
+  ks::host::Cluster cluster(KS_CLUSTER, threads, seed);
+  for (ks::host::Block& block : cluster.blocks) {
+    block.global.hold(arrays, count);
+    block.banks.watching = traffic != nullptr;
   }
-  ks::host::running = nullptr;
-  if (traffic) std::copy(block.banks.traffic, block.banks.traffic + ks::host::ACCESS_KINDS, traffic);
-  std::snprintf(message, message_bytes, "%s", block.message);
-  return fine ? 0 : 1;
+  const char* defect = nullptr;
+  for (unsigned index = first; index < end && !defect; index += KS_CLUSTER) {
+    defect = cluster.run(index, shared_bytes, second ? second_pass : product, arguments);
+  }
+  if (traffic) cluster.add_traffic(traffic);
+  std::snprintf(message, message_bytes, "%s", defect ? defect : "");
+  return defect ? 1 : 0;
 }

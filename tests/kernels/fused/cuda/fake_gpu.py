@@ -93,7 +93,7 @@ class Function:
     def chain_arrays(self, packed):
         """Of both factors: X and weights of the first, weights, bias and Y of the second."""
         one, size = struct.calcsize(FORMAT), STORAGE_DTYPES[self.tile.precision].itemsize
-        assert len(packed) == 2 * one + 8
+        assert len(packed) == 2 * one + 16
         found = {}
         for tile, first in ((self.tile.first, 0), (self.tile.second, one)):
             x, w, bias, y, batch, a, b, c, d, *_ = struct.unpack(FORMAT, packed[first : first + one])

@@ -29,23 +29,76 @@ def test_every_candidate_fits_the_gpu(architecture, precision, layout):
     for tile in every:
         assert tile.launch_bytes(problems[1].pattern) <= gpu.shared_bytes
         assert tile.first.threads == tile.second.threads and tile.first.batch == tile.second.batch
-        assert tile.shares <= tile_count(problems[1], tile.second)
+        assert tile.shares <= tile_count(problems[1], tile.second) and tile.shares % tile.cluster == 0
+        assert tile.cluster == 1 or (architecture >= 90 and tile.cluster <= 8)
         assert tile.shares * share_size(problems, tile) >= tile_count(problems[1], tile.second)
 
 
 def test_the_intermediate_takes_its_padded_features():
     """1,024 features of 32 entries in fp16: rows of 80 bytes; 16 planes of 64, each with 16 bytes more."""
     problems = problems_of((16, 64, 256, 1), (1, 64, 64, 16), 4096, "fp16", "batch_last")
-    tile = next(t for t in candidates.candidates(problems, H200) if t.first.batch == 32)
+    tile = next(t for t in candidates.candidates(problems, H200) if t.first.batch == 32 and t.cluster == 1)
     assert tile.intermediate_bytes(problems[1].pattern) == 16 * (64 * 80 + 16)
+    assert replace(tile, shares=4, cluster=4).intermediate_bytes(problems[1].pattern) == 4 * (64 * 80 + 16)
 
 
-def test_without_room_for_the_narrowest_intermediate_there_is_no_pair():
-    problems = problems_of((64, 64, 64, 1), (1, 64, 256, 16), 16, "fp32", "batch_first")
-    assert candidates.choose(problems, H200) is None
-    halves = tuple(replace(one, precision="fp16") for one in problems)
-    assert candidates.choose(halves, H200) is not None
+WIDE = problems_of((64, 64, 64, 1), (1, 64, 256, 16), 16, "fp32", "batch_first")
+
+
+def test_an_intermediate_without_room_in_one_block_is_held_by_a_cluster_where_the_gpu_has_them():
+    tile = candidates.choose(WIDE, H200)
+    assert tile.cluster > 1
+    assert all(one.cluster > 1 for one in candidates.candidates(WIDE, H200))
+    assert tile.launch_bytes(WIDE[1].pattern) <= 227 * 1024
+    assert candidates.choose(WIDE, GpuProperties(80, 108)) is None
+    halves = tuple(replace(one, precision="fp16") for one in WIDE)
     assert candidates.choose(halves, GpuProperties(86, 84)) is None
+
+
+def test_a_single_wide_matrix_does_not_fit_into_a_cluster_either():
+    """All blocks of a cluster read all columns of a second factor with one (i, j)."""
+    problems = problems_of((64, 64, 64, 1), (1, 64, 4096, 1), 16, "fp32", "batch_first")
+    assert candidates.choose(problems, H200) is None
+
+
+def planes_read(problems, tile, piece):
+    """Groups of j's whose intermediate the tiles of a block read, counted tile by tile."""
+    k_tiles, size = -(-problems[1].pattern.b // tile.second.rows), share_size(problems, tile)
+    last = min((piece + 1) * size, tile_count(problems[1], tile.second))
+    return {number // k_tiles for number in range(piece * size, last)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [*SHAPES, ((64, 64, 64, 1), (1, 64, 256, 16), 16)])
+def test_a_block_of_a_cluster_has_room_for_all_that_its_tiles_read(shape, layout):
+    problems = problems_of(*shape, "fp32", layout)
+    for tile in list(candidates.candidates(problems, H200))[::5]:
+        if tile.cluster > 1:
+            most = max(len(planes_read(problems, tile, piece)) for piece in range(tile.shares))
+            assert tile.held_groups(problems[1].pattern) == most
+
+
+def test_a_cluster_computes_the_first_factor_once_and_few_rows_take_less_time():
+    """Where all of the second factor's tiles read everything, as at d = 1."""
+    problems = problems_of((16, 64, 256, 1), (1, 1024, 1024, 1), 16, "fp16", "batch_first")
+    tile = next(t for t in candidates.candidates(problems, H200) if t.shares == t.cluster == 8)
+    alone = replace(tile, cluster=1)
+    assert estimate.first_tiles(problems, tile) * 8 == estimate.first_tiles(problems, alone)
+    assert estimate.cycles(problems, tile, H200) < estimate.cycles(problems, alone, H200)
+
+
+def test_writes_to_other_blocks_take_the_network(monkeypatch):
+    """Each value goes to the one block that reads its plane, in another multiprocessor for 7 of 8."""
+    problems = tuple(replace(one, layout="batch_last") for one in WIDE)
+    tile = next(
+        t
+        for t in candidates.candidates(problems, H200)
+        if t.shares == t.cluster == 8 and t.first.family == "cores"
+    )
+    monkeypatch.setattr(estimate, "combine_limits", lambda *busy: busy[3])
+    counted = estimate.first_tiles(problems, tile) * tile.first.rows * tile.first.batch
+    assert counted == 4096 // 8 * 16
+    assert estimate.cycles(problems, tile, H200) == pytest.approx(4 * counted * 7 / 8 / 13)
 
 
 def test_few_batch_tiles_are_shared_by_more_blocks():
@@ -61,7 +114,7 @@ def test_a_share_of_a_monarch_chain_needs_only_its_rows_of_the_first_factor():
     tile = next(
         t
         for t in candidates.candidates(problems, H200)
-        if t.shares == 8 and t.first.rows == 32 and t.second.rows == 32
+        if t.shares == 8 and t.cluster == 1 and t.first.rows == 32 and t.second.rows == 32
     )
     assert tile_count(problems[0], tile.first) == 32
     assert estimate.first_tiles(problems, tile) == 8
@@ -69,9 +122,9 @@ def test_a_share_of_a_monarch_chain_needs_only_its_rows_of_the_first_factor():
 
 
 def brute_force(problems, tile, share):
-    """Tiles of the first factor with a feature that the share reads, counted feature by feature."""
+    """Tiles of the first factor with a feature that a share or cluster reads, counted feature by feature."""
     first, second = (problem.pattern for problem in problems)
-    groups, size = -(-second.d // tile.second.neighbours), share_size(problems, tile)
+    groups, size = -(-second.d // tile.second.neighbours), tile.cluster * share_size(problems, tile)
     k_tiles = -(-second.b // tile.second.rows)
     read = set()
     for number in range(share * size, min((share + 1) * size, tile_count(problems[1], tile.second))):
@@ -93,8 +146,9 @@ def test_no_needed_tile_of_the_first_factor_is_left_out(shape):
     problems = problems_of(*shape, "fp32", "batch_first")
     for tile in list(candidates.candidates(problems, H200))[::7]:
         if tile.shares > 1:
-            needed = max(brute_force(problems, tile, share) for share in range(tile.shares))
-            assert estimate.first_tiles(problems, tile) >= needed
+            clusters = tile.shares // tile.cluster
+            needed = max(brute_force(problems, tile, number) for number in range(clusters))
+            assert tile.cluster * estimate.first_tiles(problems, tile) >= needed
 
 
 def test_one_launch_pays_where_memory_is_the_limit_and_not_where_weights_are_read_again():

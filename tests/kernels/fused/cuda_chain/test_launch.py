@@ -98,13 +98,29 @@ def test_deleting_a_product_frees_its_weights(gpu, small_pairs, monkeypatch):
 WIDE = problems_of((64, 64, 64, 1), (1, 64, 256, 16), 16, "fp32", "batch_first")
 
 
-def test_an_intermediate_that_does_not_fit_is_refused_with_the_reason(gpu):
-    """4,096 features in fp32 at 16 entries: 256 KiB of at most 227."""
-    assert candidates.choose(WIDE, GpuProperties(90, 132)) is None
-    assert "4096 features does not fit" in launch.unsupported(WIDE, CPU)
+def test_an_intermediate_that_does_not_fit_is_refused_with_the_reason(gpu, monkeypatch):
+    """4,096 features in fp32 at 16 entries: 256 KiB of at most 163, and no clusters."""
+    monkeypatch.setattr(driver, "gpu_properties", lambda device: GpuProperties(80, 108))
+    reason = launch.unsupported(WIDE, CPU)
+    assert "4096 features does not fit" in reason and "clusters of blocks need sm_90" in reason
     with pytest.raises(UnsupportedError, match="does not fit"):
         launch.prepare(WIDE, make_chain(WIDE).weights)
     assert not launch.pays(WIDE, CPU)
+
+
+def test_it_is_supported_in_a_cluster_and_refused_where_one_matrix_reads_all_of_it(gpu):
+    assert candidates.choose(WIDE, GpuProperties(90, 132)).cluster > 1
+    assert launch.unsupported(WIDE, CPU) is None
+    single = problems_of((64, 64, 64, 1), (1, 64, 4096, 1), 16, "fp32", "batch_first")
+    assert "nor what a block of a cluster reads" in launch.unsupported(single, CPU)
+
+
+def test_a_launch_in_clusters_computes_the_chain(gpu):
+    chain = make_chain(PROBLEMS)
+    tile = small_tile(PROBLEMS, shares=4, cluster=2)
+    product = launch.prepare(PROBLEMS, chain.weights, chain.bias, tile)
+    assert chain.correctness(product(chain.x, empty=poisoned)).ok
+    assert tile in gpu.tiles.values() and gpu.log == [None]
 
 
 def test_an_old_gpu_is_refused_with_the_reason(gpu, monkeypatch):

@@ -16,7 +16,7 @@ from kswatch.kernels.fused.cuda_checks.resources import ARCHITECTURES
 
 needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason="no nvcc: pip install 'kswatch[static]'")
 H200 = GpuProperties(90, 132)
-SHARES = 4
+SHARES = 8
 """Tests of some minutes each, which processes share."""
 
 
@@ -27,14 +27,16 @@ def without_width(tile):
 
 def test_every_tile_of_a_published_chain_is_among_them():
     chains = choosable_chains(H200)
-    firsts = {without_width(chain.first) for chain in chains}
-    seconds = {without_width(chain.second) for chain in chains}
+    firsts = {(without_width(chain.first), chain.cluster > 1) for chain in chains}
+    seconds = {(without_width(chain.second), chain.cluster > 1) for chain in chains}
     for patterns in CHAINS:
         for precision in ("fp32", "fp16"):
             for batch in (16, 25_088):
                 tile = candidates.choose(problems_of(patterns, batch, precision), H200)
                 if tile is not None:
-                    assert without_width(tile.first) in firsts and without_width(tile.second) in seconds
+                    in_clusters = tile.cluster > 1
+                    assert (without_width(tile.first), in_clusters) in firsts
+                    assert (without_width(tile.second), in_clusters) in seconds
 
 
 @needs_nvcc

@@ -54,11 +54,13 @@ def test_one_launch_is_predicted_to_pay_where_the_log_names_it():
     starred = {key: [cell.endswith("*") for cell in cells] for key, cells in lines.items()}
     assert {key: cells for key, cells in starred.items() if any(cells)} == {
         ("2,48,192,1, 1,192,48,2", "fp16"): [True] * 5,
-        ("2,48,192,1, 1,192,48,2", "fp32"): [False] * 4 + [True],
+        ("2,48,192,1, 1,192,48,2", "fp32"): [True] * 5,
+        ("2,48,192,1, 1,192,48,2", "tf32"): [True] * 4 + [False],
         ("6,64,64,1, 1,768,192,2", "fp16"): [True] * 3 + [False] * 2,
+        ("6,64,256,1, 1,128,128,3", "fp16"): [True] * 3 + [False] * 2,
     }
     wide = lines["64,64,64,1, 1,64,256,16", "fp32"]
-    assert all(cell.endswith(chain_ladder.NO_ROOM) for cell in wide)
+    assert all(cell.endswith(" in 8") for cell in wide)
 
 
 def test_each_version_gains_on_the_problems_that_it_was_made_for():

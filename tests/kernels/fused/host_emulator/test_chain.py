@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,41 +11,15 @@ import torch
 
 from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
-from kswatch.kernels.fused.cuda.nvcc import SOURCE_FOLDER
-from kswatch.kernels.fused.cuda.weight_layout import lay_out
 from kswatch.kernels.fused.cuda_chain import candidates
-from kswatch.kernels.fused.cuda_chain.tile import ChainTile, Problems
+from kswatch.kernels.fused.cuda_chain.tile import Problems
 from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.problem import LAYOUTS
-from tests.kernels.chains import H200, SHAPES, Chain, make_chain, problems_of, run_chain, small_tile
+from tests.kernels.chains import H200, SHAPES, make_chain, problems_of, small_tile
 from tests.kernels.changed_sources import changed_sources
-from tests.kernels.fused.conftest import launch_on_host
+from tests.kernels.fused.host_emulator.chain_launches import in_one_launch, in_two_launches
 
 pytestmark = pytest.mark.usefixtures("host_compiler")
-
-
-def in_one_launch(
-    chain: Chain, tile: ChainTile, order: int = 1, folder: Path = SOURCE_FOLDER
-) -> torch.Tensor:
-    y = chain.y
-    run_chain(
-        chain,
-        tile,
-        lambda unit, *launch: host.execute(host.build(unit, folder), *_swapped(*launch, order)),
-        y,
-    )
-    return y
-
-
-def _swapped(shape, packed, tensors, order):
-    return packed, shape, tensors, order
-
-
-def in_two_launches(chain: Chain, tile: ChainTile) -> torch.Tensor:
-    """By the same tiles as products of their own."""
-    first, second = chain.problems
-    held = launch_on_host(first, tile.first, lay_out(chain.weights[0], tile.first), chain.x)
-    return launch_on_host(second, tile.second, lay_out(chain.weights[1], tile.second), held, chain.bias)
 
 
 QUICK = {("fp16", "batch_first", 2), ("fp32", "batch_last", 1), ("tf32", "batch_first", 0)}
@@ -119,7 +92,9 @@ MUTANTS = {
     "a stage that is still read": Mutant(
         "chain.cu", "stage == 0 ? T::STAGES - 1 : stage - 1", "stage", LAST, "race"
     ),
-    "padding that is not cleared": Mutant("chain.cu", "intermediate.clear_padding();", "", LAST, "NaN"),
+    "padding that is not cleared": Mutant(
+        "chain.cuh", "clear_padding([&] { return a * d; });", "", LAST, "NaN"
+    ),
     "features of the first factor in their own order": Mutant(
         "chain.cuh",
         "columns(l / c, feature % d)",
