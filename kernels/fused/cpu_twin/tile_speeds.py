@@ -16,11 +16,11 @@ from pathlib import Path
 
 from kswatch.kernels.fused.artifacts.cache import replace_file
 from kswatch.kernels.fused.cpu_twin.tiles import Replacement, TwinLimits
-from kswatch.kernels.problem import LAYOUTS
+from kswatch.kernels.problem import LAYOUTS, Precision
 
 SLOWER = 0.9
 """The largest tile is replaced if it has less than this share of another one's speed."""
-PRECISION_NAMES = ("fp32", "bf16", "fp16", "fp64", "complex64")
+PRECISION_NAMES: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "fp64", "complex64")
 """`enum Precision` of twin.cpp."""
 SHORTEST_PERIOD = {"fp64": 2, "complex64": 2}
 """Words of an element; one of all others."""
@@ -56,7 +56,7 @@ def measured_replacements(functions: ctypes.CDLL, limits: TwinLimits) -> Iterato
             shortest = SHORTEST_PERIOD.get(precision, 1)
             periods = {shortest, shortest if layout == "batch_last" else limits.period}
             speed = partial(_speed, functions, code, periods)
-            largest, fastest = limits.largest(layout), max(tiles, key=speed)
+            largest, fastest = limits.largest(precision, layout), max(tiles, key=speed)
             rounds = [(speed(largest), speed(fastest)) for _ in range(ROUNDS)]
             if max(slow for slow, _ in rounds) < SLOWER * max(fast for _, fast in rounds):
                 yield precision, layout, *fastest

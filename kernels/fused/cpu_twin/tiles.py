@@ -20,6 +20,9 @@ TILE_CYCLES = 40
 FULL_ROWS_OF_FOUR = 6
 """Rows of a full tile of four vectors, whose sums fill the registers (`full_rows` of twin_tile.hpp)."""
 
+COMPLEX_VECTORS = 2
+"""Three and four were as fast, and spilled where the compiler aimed at AVX-512 without bf16."""
+
 Replacement = tuple[str, str, int, int]
 """Precision, layout, and the rows and vectors of the tile to take instead of the largest one."""
 
@@ -36,18 +39,20 @@ class TwinLimits:
     """Rows and vectors of the tile that replaces the largest one for a precision and a layout, because the
     compiler made slow code of that; see `tile_speeds`."""
 
-    def largest(self, layout: Layout) -> tuple[int, int]:
+    def largest(self, precision: Precision, layout: Layout) -> tuple[int, int]:
         """Rows and vectors of the largest tile; with four vectors the library takes six of eight rows.
 
-        In `batch_first` the vectors run along the outputs, where four divide more widths than three.
+        In `batch_first` the vectors run along the outputs, where four divide more widths than three. Complex
+        numbers need two forms of each vector in registers, besides the sums.
         """
-        return self.rows, self.vectors if layout == "batch_first" else min(self.vectors, 3)
+        most = COMPLEX_VECTORS if precision == "complex64" else 4 if layout == "batch_first" else 3
+        return self.rows, min(self.vectors, most)
 
     def sizes(self, precision: Precision, layout: Layout) -> tuple[int, int]:
         """Rows and vectors of the tile to take for a precision and a layout."""
         computed = "bf16" if precision == "fp8" else precision
         found = (entry[2:] for entry in self.replacements if entry[:2] == (computed, layout))
-        return next(found, self.largest(layout))
+        return next(found, self.largest(precision, layout))
 
 
 @dataclass(frozen=True, slots=True)
