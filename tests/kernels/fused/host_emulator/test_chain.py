@@ -68,6 +68,14 @@ LAST = problems_of(*SHAPES[0], "bf16", "batch_last")
 TURNED = problems_of(*SHAPES[2], "fp16", "batch_first")
 SHORT = problems_of((1, 16, 24, 1), (1, 18, 8, 2), 21, "bf16", "batch_last")
 """One step of the first factor, whose stage the second factor's first copies take over."""
+NARROW = problems_of((24, 5, 8, 1), (1, 40, 10, 12), 40, "fp16", "batch_first")
+"""Tiles of the first factor have fewer features than the second one has j's, so that shares leave some out."""
+
+
+@pytest.mark.slow
+def test_shares_that_leave_tiles_of_the_first_factor_out_are_right():
+    chain = make_chain(NARROW)
+    assert chain.correctness(in_one_launch(chain, small_tile(NARROW, shares=3))).ok
 
 
 class Mutant(NamedTuple):
@@ -106,10 +114,10 @@ MUTANTS = {
         "chain.cuh", "if (at.k0 + m >= first.b) return;", "", LAST, ""
     ),
     "a tile of the first factor left out": Mutant(
-        "chain.cuh", "j + count > j_begin", "j > j_begin", TURNED, "NaN", 3
+        "chain.cuh", "j + count > j_begin", "j > j_begin", NARROW, "NaN", 3
     ),
     "j's of the neighbouring share": Mutant(
-        "chain.cu", "to % groups + 1) * Second::J", "to % groups) * Second::J", TURNED, "NaN", 3
+        "chain.cu", "to % groups + 1) * Second::J", "to % groups) * Second::J", NARROW, "NaN", 3
     ),
     "weights of the first tile": Mutant(
         "chain.cuh", "static_cast<long long>(tile) * steps", "0LL * steps", TURNED, "relative error"
