@@ -154,6 +154,30 @@ def launch_path(folder: Path) -> Iterator[Figure]:
         yield Figure(name, float(value), unit, goal)
 
 
+def chain_ratios(folder: Path) -> Iterator[Figure]:
+    """Chains in one pass over two calls of the twin, by rows; at one row the host time, too."""
+    del folder
+    for line in rig(
+        "layers.chain_times",
+        "--json",
+        "--rows",
+        "1",
+        "1568",
+        "--precision",
+        "fp32",
+        "--layout",
+        "batch_first",
+    ).splitlines():
+        row = json.loads(line)
+        if not row["chosen"]:  # a layer takes two calls
+            continue
+        name = f"chain {row['chain']}, {row['rows']} rows, bound {row['bound']:.3f}"
+        goal = "" if row["rows"] == 1 else ">= 1.05" if row["intermediate"] == 4096 else ">= .98"
+        yield Figure(f"{name}: two calls over one pass", row["ratio"], "×", goal)
+        if row["host"] is not None:
+            yield Figure(f"{name}: host time of one pass over that of two calls", row["host"], "", "<= .6")
+
+
 def fp8_errors(folder: Path) -> Iterator[Figure]:
     """Relative errors of products in fp8 by the length of their sums, beside their limit."""
     for line in rig("layers.fp8_errors", "--json").splitlines():
@@ -331,6 +355,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "store": store_times,
     "twin": twin_ratios,
     "launch": launch_path,
+    "chain": chain_ratios,
     "fp8": fp8_errors,
     "layer": layer_ratios,
     "layers": layer_predictions,

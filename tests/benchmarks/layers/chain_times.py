@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,18 +40,34 @@ class Row:
     precision: Precision
     layout: Layout
     tile: int
+    is_chosen: bool
+    """Whether a layer takes one pass; else the tile is the whole batch."""
     two_calls_ms: float
     ratio: float
     bound: float
     host: float | None
     """At one row: time outside of the C++, over that of two calls."""
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """Of a line of JSON."""
+        chain, width = ";".join(map(str, self.patterns)), self.patterns[0].rows
+        numbers = {"ratio": self.ratio, "bound": self.bound, "host": self.host}
+        return {
+            "chain": chain,
+            "intermediate": width,
+            "rows": self.batch,
+            "chosen": self.is_chosen,
+            **numbers,
+        }
+
     def __str__(self) -> str:
         name = ";".join(map(str, self.patterns))
         host = "" if self.host is None else f"  host {self.host:.2f}"
+        chosen = "" if self.is_chosen else "  a layer takes two calls"
         return (
             f"{name:34} {self.batch:6} {self.precision:4} {self.layout:11} tile {self.tile:6} "
-            f"{self.two_calls_ms:9.3f} ms  {self.ratio:.3f} (bound {self.bound:.3f}){host}"
+            f"{self.two_calls_ms:9.3f} ms  {self.ratio:.3f} (bound {self.bound:.3f}){host}{chosen}"
         )
 
 
@@ -71,7 +88,8 @@ def measure(
     one, other = (
         twin.product(problem, words) for problem, words in zip((first, second), packed, strict=True)
     )
-    tile = tile or chain.tile_size(first, second) or batch
+    chosen = tile or chain.tile_size(first, second)
+    tile = chosen or batch
     in_one_pass = chain.product((first, second), (packed[0], packed[1]), tile)
     between = one(x)
     copied = torch.empty_like(between)
@@ -88,7 +106,8 @@ def measure(
     bound = two / max(two - median(times["copy"]), 1e-9)
     host = _host_ratio(times) if batch == 1 else None
     found = patterns[0], patterns[1]
-    return Row(found, batch, precision, layout, tile, 1e3 * two, median(ratios), bound, host)
+    is_chosen = chosen is not None
+    return Row(found, batch, precision, layout, tile, is_chosen, 1e3 * two, median(ratios), bound, host)
 
 
 def _inner_calls(
@@ -154,13 +173,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_568, 6_272])
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--layout", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
+    parser.add_argument("--json", action="store_true", help="one object for each row, on a line of its own")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = []
     for row in rows(arguments):
         found.append(row)
-        print(row, flush=True)
+        print(json.dumps(row.facts) if arguments.json else row, flush=True)
+    if arguments.json:
+        return
     wide = [row.ratio for row in found if row.patterns[0].rows == 4096]
     others = [row.ratio for row in found if row.patterns[0].rows != 4096]
     for name, ratios in (("intermediate of 4,096", wide), ("all others", others)):

@@ -69,7 +69,7 @@ TURNED = problems_of(*SHAPES[2], "fp16", "batch_first")
 SHORT = problems_of((1, 16, 24, 1), (1, 18, 8, 2), 21, "bf16", "batch_last")
 """One step of the first factor, whose stage the second factor's first copies take over."""
 NARROW = problems_of((24, 5, 8, 1), (1, 40, 10, 12), 40, "fp16", "batch_first")
-"""Tiles of the first factor have fewer features than the second one has j's, so that shares leave some out."""
+"""Tiles of the first factor have fewer features than the second one has j's: shares leave some out."""
 
 
 @pytest.mark.slow
