@@ -136,7 +136,9 @@ def plan_suite(
     }
     kept = tuple(problem for problem in problems if structured.get(problem, implementations))
     if problems:
-        _require_cells(suite, filters.implementation, problems, implementations, device_kind)
+        known = (*KNOWN_IMPLEMENTATIONS, *suite.implementations)
+        ours = [name for name in filters.implementation if is_structured(name) or name in known]
+        _require_cells(suite, ours, problems, implementations, device_kind)
     return Plan(
         suite=suite.name,
         problems=kept,
@@ -155,7 +157,7 @@ def _require_cells(
     implementations: Sequence[str],
     device_kind: str,
 ) -> None:
-    """Refuse a name that no problem has a cell of."""
+    """Refuse one of our names that no problem has a cell of."""
     cells = {
         problem: implementations if isinstance(problem, Problem) else suite.cells_on(device_kind, problem)
         for problem in problems

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from kswatch.kernels.fused.artifacts.cache import replace_file
-from kswatch.kernels.fused.cpu_twin.tiles import Replacement, TwinLimits
+from kswatch.kernels.fused.cpu_twin.tiles import COMPLEX_VECTORS, Replacement, TwinLimits
 from kswatch.kernels.problem import LAYOUTS, Precision
 
 SLOWER = 0.9
@@ -50,8 +50,9 @@ def measured_replacements(functions: ctypes.CDLL, limits: TwinLimits) -> Iterato
     Both are measured again in turn before that: speeds of different moments are not those of one clock.
     """
     rows = [rows for rows in ROWS if rows <= limits.rows]
-    tiles = [(count, vectors) for count in rows for vectors in range(1, limits.vectors + 1)]
     for code, precision in enumerate(PRECISION_NAMES):
+        most = COMPLEX_VECTORS if precision == "complex64" else limits.vectors
+        tiles = [(count, vectors) for count in rows for vectors in range(1, min(most, limits.vectors) + 1)]
         for layout in LAYOUTS:
             shortest = SHORTEST_PERIOD.get(precision, 1)
             periods = {shortest, shortest if layout == "batch_last" else limits.period}
