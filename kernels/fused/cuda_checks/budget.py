@@ -14,7 +14,7 @@ from kswatch.kernels.problem import PRECISIONS
 
 PATH = Path(__file__).with_name("budget.toml")
 LIMITS = ("registers", "spill_bytes")
-LISTS = ("contains", "lacks")
+LISTS = ("contains", "contains_one_of", "lacks")
 
 CodeBudget = dict[str, dict[str, Any]]
 """Limits by family; a section of an architecture, or of a precision, holds the limits that differ there."""
@@ -76,6 +76,9 @@ def _faults_of(row: KernelResources, budget: CodeBudget) -> Iterable[Fault]:
     for mnemonic in limits.get("contains", ()):
         if not row.instructions.get(mnemonic):
             yield Fault(row.kernel, row.architecture, mnemonic, "at least 1", "0")
+    alternatives = limits.get("contains_one_of", ())
+    if alternatives and not any(row.instructions.get(mnemonic) for mnemonic in alternatives):
+        yield Fault(row.kernel, row.architecture, " or ".join(alternatives), "at least 1", "0")
     for mnemonic in limits.get("lacks", ()):
         if found := row.instructions.get(mnemonic):
             yield Fault(row.kernel, row.architecture, mnemonic, "none", str(found))

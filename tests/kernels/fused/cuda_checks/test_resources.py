@@ -86,6 +86,15 @@ def test_every_architecture_is_within_its_budget(architecture):
     assert not [str(fault) for fault in faults(listing([architecture]), read_budget())]
 
 
+@pytest.mark.parametrize(("found", "message"), [("HMMA", ""), ("QMMA", ""), ("FFMA", "HMMA or QMMA 0")])
+def test_one_of_several_mnemonics_is_enough(found, message):
+    row = replace(ROW, instructions={found: 8, "LDGSTS": 4})
+    either = {"tensor_cores": {"contains": ["LDGSTS"], "contains_one_of": ["HMMA", "QMMA"]}}
+    assert message in "".join(map(str, faults([row], either))) and bool(message) == bool(
+        faults([row], either)
+    )
+
+
 def test_a_row_within_its_budget_has_no_fault():
     assert faults([ROW], BUDGET) == []
 
