@@ -218,6 +218,10 @@ def run_with_drawn_weights(forward: ModelForward, name: str) -> None:
 def test_the_peak_of_a_model_does_not_depend_on_the_values_of_its_weights(name):
     from kswatch.profiler.backends.fresh_memory import peak_growth_bytes
 
+    def least_peak(*call) -> int:
+        """Of three: pages that the system took back from the idle server count when they are read again."""
+        return min(found for _ in range(3) if (found := peak_growth_bytes(*call)) is not None)
+
     forward = ModelForward("vit_s16", 196, 1, "bf16")
-    equal = peak_growth_bytes(run_once, forward, name, 0, 1)
-    assert equal == pytest.approx(peak_growth_bytes(run_with_drawn_weights, forward, name), rel=0.02)
+    equal = least_peak(run_once, forward, name, 0, 1)
+    assert equal == pytest.approx(least_peak(run_with_drawn_weights, forward, name), rel=0.02)
