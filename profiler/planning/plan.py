@@ -137,8 +137,8 @@ def plan_suite(
     kept = tuple(problem for problem in problems if structured.get(problem, implementations))
     if problems:
         known = (*KNOWN_IMPLEMENTATIONS, *suite.implementations)
-        ours = [name for name in filters.implementation if is_structured(name) or name in known]
-        _require_cells(suite, ours, problems, implementations, device_kind)
+        named = [name for name in filters.implementation if is_structured(name) or name in known]
+        _require_cells(suite, named, problems, implementations, device_kind)
     return Plan(
         suite=suite.name,
         problems=kept,
