@@ -129,16 +129,20 @@ def plan_suite(
     suite = _ad_hoc(chosen, exact) if suite_name == AD_HOC else _suite(suite_name, foreign)
     problems = stratified(exact or choose(suite.problems_on(device_kind), chosen), seed)
     implementations = _choose_implementations(suite, filters, foreign)
-    structured: dict[AnyProblem, tuple[str, ...]] = {
-        problem: choose_cells(problem, suite.cells_on(device_kind, problem), filters.implementation)
+    cells = {
+        problem: implementations if isinstance(problem, Problem) else suite.cells_on(device_kind, problem)
         for problem in problems
-        if not isinstance(problem, Problem)
     }
-    kept = tuple(problem for problem in problems if structured.get(problem, implementations))
     if problems:
         known = (*KNOWN_IMPLEMENTATIONS, *suite.implementations)
         named = [name for name in filters.implementation if is_structured(name) or name in known]
-        _require_cells(suite, named, problems, implementations, device_kind)
+        _require_cells(suite, named, cells)
+    structured: dict[AnyProblem, tuple[str, ...]] = {
+        problem: choose_cells(problem, names, filters.implementation)
+        for problem, names in cells.items()
+        if not isinstance(problem, Problem)
+    }
+    kept = tuple(problem for problem in problems if structured.get(problem, implementations))
     return Plan(
         suite=suite.name,
         problems=kept,
@@ -150,18 +154,8 @@ def plan_suite(
     )
 
 
-def _require_cells(
-    suite: Suite,
-    chosen: Sequence[str],
-    problems: Iterable[AnyProblem],
-    implementations: Sequence[str],
-    device_kind: str,
-) -> None:
+def _require_cells(suite: Suite, chosen: Sequence[str], cells: Mapping[AnyProblem, Sequence[str]]) -> None:
     """Refuse one of our names that no problem has a cell of."""
-    cells = {
-        problem: implementations if isinstance(problem, Problem) else suite.cells_on(device_kind, problem)
-        for problem in problems
-    }
     without = [name for name in chosen if not any(choose_cells(one, cells[one], (name,)) for one in cells)]
     if without:
         known = list(dict.fromkeys(name for names in cells.values() for name in names))

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from kswatch.kernels.fused.artifacts.cache import replace_file
-from kswatch.kernels.fused.cpu_twin.tiles import COMPLEX_VECTORS, Replacement, TwinLimits
+from kswatch.kernels.fused.cpu_twin.tiles import Replacement, TwinLimits
 from kswatch.kernels.problem import LAYOUTS, Precision
 
 SLOWER = 0.9
@@ -51,8 +52,7 @@ def measured_replacements(functions: ctypes.CDLL, limits: TwinLimits) -> Iterato
     """
     rows = [rows for rows in ROWS if rows <= limits.rows]
     for code, precision in enumerate(PRECISION_NAMES):
-        most = COMPLEX_VECTORS if precision == "complex64" else limits.vectors
-        tiles = [(count, vectors) for count in rows for vectors in range(1, min(most, limits.vectors) + 1)]
+        tiles = list(product(rows, range(1, limits.most_vectors(precision) + 1)))
         for layout in LAYOUTS:
             shortest = SHORTEST_PERIOD.get(precision, 1)
             periods = {shortest, shortest if layout == "batch_last" else limits.period}

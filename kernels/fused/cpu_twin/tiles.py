@@ -20,8 +20,8 @@ TILE_CYCLES = 40
 FULL_ROWS_OF_FOUR = 6
 """Rows of a full tile of four vectors, whose sums fill the registers (`full_rows` of twin_tile.hpp)."""
 
-COMPLEX_VECTORS = 2
-"""Three and four were as fast, and spilled where the compiler aimed at AVX-512 without bf16."""
+COMPLEX_VECTORS = 3
+"""With four, GCC 12 spills for AVX-512 without bf16; there they were up to 4 % faster all the same."""
 
 Replacement = tuple[str, str, int, int]
 """Precision, layout, and the rows and vectors of the tile to take instead of the largest one."""
@@ -39,14 +39,17 @@ class TwinLimits:
     """Rows and vectors of the tile that replaces the largest one for a precision and a layout, because the
     compiler made slow code of that; see `tile_speeds`."""
 
+    def most_vectors(self, precision: Precision) -> int:
+        """Vectors of the widest tile: those of complex numbers are kept out of memory in two passes."""
+        return min(self.vectors, COMPLEX_VECTORS) if precision == "complex64" else self.vectors
+
     def largest(self, precision: Precision, layout: Layout) -> tuple[int, int]:
         """Rows and vectors of the largest tile; with four vectors the library takes six of eight rows.
 
-        In `batch_first` the vectors run along the outputs, where four divide more widths than three. Complex
-        numbers need two forms of each vector in registers, besides the sums.
+        In `batch_first` the vectors run along the outputs, where four divide more widths than three.
         """
-        most = COMPLEX_VECTORS if precision == "complex64" else 4 if layout == "batch_first" else 3
-        return self.rows, min(self.vectors, most)
+        most = self.most_vectors(precision)
+        return self.rows, most if layout == "batch_first" else min(most, 3)
 
     def sizes(self, precision: Precision, layout: Layout) -> tuple[int, int]:
         """Rows and vectors of the tile to take for a precision and a layout."""

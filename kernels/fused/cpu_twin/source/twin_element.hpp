@@ -211,9 +211,13 @@ struct SingleMath {
   static constexpr int kTerms = 1;     // of the sum, in a word
   static constexpr int kUnit = 1;      // words of an element
   static constexpr int kProducts = 1;  // added to a sum in each step
-  using Row = Vector;
-  template <int kPeriod>
-  static Row row(const float* from) {
+  static constexpr int kPasses = 1;    // over the sums in each step
+  template <int kPass>
+  static Vector column(Vector panel) {
+    return panel;
+  }
+  template <int kPeriod, int kPass>
+  static Vector row(const float* from) {
     return repeat<kPeriod>(from);
   }
   template <class Element>
@@ -226,13 +230,8 @@ struct SingleMath {
 #if defined(__AVX512BF16__) && defined(__AVX512F__)
 // Two neighbouring terms in each word, multiplied and summed in fp32 by one instruction, which treats
 // numbers below 2^-126 as zero.
-struct PairMath {
-  static constexpr int kTerms = 2, kUnit = 1, kProducts = 2;
-  using Row = Vector;
-  template <int kPeriod>
-  static Row row(const float* from) {
-    return repeat<kPeriod>(from);
-  }
+struct PairMath : SingleMath {
+  static constexpr int kTerms = 2, kProducts = 2;
   static float word(Bf16 first, Bf16 second) {
     return float_from_bits(uint32_t(first.bits) | uint32_t(second.bits) << 16);
   }
@@ -280,24 +279,24 @@ struct Exchanged {
 };
 
 // Two words are a complex number: a row's number times (re, im) is its real part times (re, im) plus its
-// imaginary part times (-im, re). The compiler computes both forms of a panel's vector once for all rows.
+// imaginary part times (-im, re). Each part has a pass: both forms of a step's vectors at once, besides the
+// sums, would exceed the registers.
 struct ComplexMath : SingleMath {
-  static constexpr int kUnit = 2, kProducts = 2;
-  struct Row {
-    Vector re, im;
-  };
-  template <int kPeriod>
-  static Row row(const float* from) {
-    if constexpr (kPeriod == kUnit) return {repeat<1>(from), repeat<1>(from + 1)};
-    const Vector both = repeat<kPeriod>(from);
-    return {pick<RealTwice>(both, both), pick<ImaginaryTwice>(both, both)};
-  }
-  static Vector add_product(Vector sum, Vector panel, const Row& row) {
+  static constexpr int kUnit = 2, kProducts = 2, kPasses = 2;
+  template <int kPass>
+  static Vector column(Vector panel) {
+    if constexpr (kPass == 0) return panel;
     typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
     Words signs{};
     for (int lane = 0; lane < kLanes; lane += 2) signs[lane] = 0x80000000u;
-    const Vector turned = (Vector)((Words)pick<Exchanged>(panel, panel) ^ signs);
-    return sum + panel * row.re + turned * row.im;
+    return (Vector)((Words)pick<Exchanged>(panel, panel) ^ signs);
+  }
+  template <int kPeriod, int kPass>
+  static Vector row(const float* from) {
+    if constexpr (kPeriod == kUnit) return repeat<1>(from + kPass);
+    const Vector both = repeat<kPeriod>(from);
+    if constexpr (kPass == 0) return pick<RealTwice>(both, both);
+    return pick<ImaginaryTwice>(both, both);
   }
 };
 

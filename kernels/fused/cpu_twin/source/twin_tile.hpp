@@ -57,6 +57,22 @@ struct TileOperands {
 // would delay each other.
 constexpr int64_t kChunk = 8;
 
+// One pass over the sums in one step.
+template <class Math, int kPeriod, int kPass, int kRows, int kVectors>
+__attribute__((always_inline)) inline void add_products(Vector (&sums)[kRows][kVectors], const float* panel,
+                                                        const char* rows, int64_t row_bytes) {
+  Vector columns[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v)
+    columns[v] = Math::template column<kPass>(*reinterpret_cast<const Vector*>(panel + v * kLanes));
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const Vector row = Math::template row<kPeriod, kPass>(reinterpret_cast<const float*>(rows + r * row_bytes));
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
+  }
+}
+
 template <class Element, int kRows, int kVectors, int kPeriod>
 void multiply_tile(const TileOperands<Element>& tile) {
   using Math = typename MathOf<Element>::Type;
@@ -79,14 +95,10 @@ void multiply_tile(const TileOperands<Element>& tile) {
       asked += kAtOnce;
     }
     for (int64_t step = std::min(left, kChunk); step > 0; --step) {
-      Vector columns[kVectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) columns[v] = *reinterpret_cast<const Vector*>(panel + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const auto row = Math::template row<kPeriod>(reinterpret_cast<const float*>(rows + r * row_bytes));
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = Math::add_product(sums[r][v], columns[v], row);
+      add_products<Math, kPeriod, 0>(sums, panel, rows, row_bytes);
+      if constexpr (Math::kPasses == 2) {
+        asm volatile("" ::: "memory");  // or GCC would keep the operands of both passes
+        add_products<Math, kPeriod, 1>(sums, panel, rows, row_bytes);
       }
       panel += kVectors * kLanes;
       rows += step_bytes;

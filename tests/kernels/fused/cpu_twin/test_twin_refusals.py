@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 from contextlib import contextmanager
@@ -55,7 +56,8 @@ def test_weights_of_another_problem_are_refused(bad: torch.Tensor):
 
 @contextmanager
 def little_memory(more_bytes: int):
-    """Limit the process to this many additional bytes."""
+    """Limit the process to this many additional bytes; garbage of earlier tests must not give it more."""
+    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, limits[1]))

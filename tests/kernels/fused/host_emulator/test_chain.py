@@ -13,11 +13,9 @@ from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda.gpu_properties import GpuProperties
 from kswatch.kernels.fused.cuda_chain import candidates
 from kswatch.kernels.fused.cuda_chain.tile import Problems
-from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.problem import LAYOUTS
 from tests.kernels.chains import H200, SHAPES, make_chain, problems_of, small_tile
-from tests.kernels.changed_sources import changed_sources
-from tests.kernels.fused.host_emulator.chain_launches import in_one_launch, in_two_launches
+from tests.kernels.fused.host_emulator.chain_launches import in_one_launch, in_two_launches, seen_defect
 
 pytestmark = pytest.mark.usefixtures("host_compiler")
 
@@ -132,12 +130,6 @@ FAST = {"no barrier after the intermediate", "padding that is not cleared"}
 )
 def test_a_planted_defect_is_found(monkeypatch, tmp_path, name):
     mutant = MUTANTS[name]
-    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
-    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "cache"))
-    chain = make_chain(mutant.problems)
-    try:
-        y = in_one_launch(chain, small_tile(mutant.problems, shares=mutant.shares), folder=folder)
-        seen = chain.correctness(y).reason or "nothing"
-    except host.Defect as defect:
-        seen = str(defect)
+    tile = small_tile(mutant.problems, shares=mutant.shares)
+    seen = seen_defect(monkeypatch, tmp_path, mutant, tile)
     assert mutant.seen in seen and seen != "nothing"

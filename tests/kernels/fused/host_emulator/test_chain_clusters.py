@@ -11,11 +11,9 @@ import torch
 from kswatch.declared.precisions import SUITE_PRECISIONS
 from kswatch.kernels.fused.cuda_chain import candidates
 from kswatch.kernels.fused.cuda_chain.tile import Problems, tile_count
-from kswatch.kernels.fused.host_emulator import emulator as host
 from kswatch.kernels.problem import LAYOUTS
 from tests.kernels.chains import H200, SHAPES, make_chain, problems_of, small_tile
-from tests.kernels.changed_sources import changed_sources
-from tests.kernels.fused.host_emulator.chain_launches import in_one_launch, in_two_launches
+from tests.kernels.fused.host_emulator.chain_launches import in_one_launch, in_two_launches, seen_defect
 
 pytestmark = pytest.mark.usefixtures("host_compiler")
 
@@ -135,12 +133,6 @@ FAST = {"a barrier of the block before the slices are read", "the neighbouring r
 )
 def test_a_planted_defect_is_found(monkeypatch, tmp_path, name):
     mutant = MUTANTS[name]
-    folder = changed_sources(tmp_path / "source", mutant.file, mutant.source, mutant.planted)
-    monkeypatch.setenv("KSWATCH_CACHE", str(tmp_path / "cache"))
-    chain = make_chain(mutant.problems)
     tile = small_tile(mutant.problems, shares=mutant.shares, cluster=mutant.cluster)
-    try:
-        seen = chain.correctness(in_one_launch(chain, tile, folder=folder)).reason or "nothing"
-    except host.Defect as defect:
-        seen = str(defect)
+    seen = seen_defect(monkeypatch, tmp_path, mutant, tile)
     assert mutant.seen in seen
